@@ -1,0 +1,1 @@
+set(WEFT_WARNINGS -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor)

@@ -1,0 +1,31 @@
+// The back ends behind ops.h: each op once per back end, under the same name and type (weft::cpu::linear, …), gathered in
+// one table. ops.cpp checks shapes and dtypes and then calls the table of the tensors' device.
+#pragma once
+
+#include "kernels/ops.h"
+
+#define WEFT_FOR_EACH_OP(X)                                                                              \
+  X(linear) X(linear_backward_input) X(linear_backward_weight) X(dropout) X(add_layer_norm)              \
+  X(add_layer_norm_backward) X(activation) X(activation_backward) X(attention) X(attention_backward)     \
+  X(attention_cached) X(embedding) X(embedding_backward) X(cross_entropy_stats) X(cross_entropy_combine) \
+  X(cross_entropy_backward) X(adamw) X(sum_of_squares) X(add) X(scale) X(convert)
+
+namespace weft {
+
+#define WEFT_OP_POINTER(op) decltype(&::weft::op) op;
+struct Backend {
+  WEFT_FOR_EACH_OP(WEFT_OP_POINTER)
+};
+#undef WEFT_OP_POINTER
+
+namespace cpu {
+#define WEFT_DECLARE_OP(op) decltype(::weft::op) op;
+WEFT_FOR_EACH_OP(WEFT_DECLARE_OP)
+#undef WEFT_DECLARE_OP
+}  // namespace cpu
+
+const Backend& cpu_backend();
+const Backend& cuda_backend();  // throws a UserError where CUDA is not built in
+bool cuda_available();          // built in, and a device is present
+
+}  // namespace weft

@@ -1,0 +1,13 @@
+// The GPU back end of a CPU-only build.
+#include "core/check.h"
+#include "kernels/backends.h"
+
+namespace weft {
+
+const Backend& cuda_backend() {
+  user_error("--device cuda: this weft was built without CUDA (WEFT_CUDA=OFF); allowed here: cpu");
+}
+
+bool cuda_available() { return false; }
+
+}  // namespace weft

@@ -1,0 +1,88 @@
+// Collectives over a group of ranks. `self` is one rank, `mpi` moves host memory, `nccl` device memory.
+// Views must be contiguous, alike in dtype and elems on every rank. A failed or dead peer is an Error, never a hang we cause.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "core/device.h"
+#include "core/tensor.h"
+
+namespace weft {
+
+enum class ReduceOp : std::uint8_t { sum, max, min };
+
+// A transfer under way. Its buffers must stay untouched until wait() has returned; destroying it waits.
+class Transfer {
+ public:
+  virtual ~Transfer() = default;
+  virtual void wait() = 0;
+  virtual bool test() = 0;  // true when done; makes progress otherwise
+};
+
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  virtual std::string_view backend() const = 0;  // "self", "mpi", "nccl"
+
+  // Ranks of one `color` form a new group, ordered by `key`.
+  virtual std::unique_ptr<Communicator> split(int color, int key) const = 0;
+
+  virtual void barrier() = 0;
+  virtual void broadcast(View x, int root, Stream& stream) = 0;
+  virtual void all_reduce(View x, ReduceOp op, Stream& stream) = 0;  // fp32, fp64, i32, i64; in place
+  // out (n) = rank's n-th of the sum over ranks of in (size·n)
+  virtual void reduce_scatter(View out, ConstView in, ReduceOp op, Stream& stream) = 0;
+  // out (size·n): rank r's in (n) at r·n. With counts (elements a rank) the parts may differ; in has counts[rank].
+  virtual void all_gather(View out, ConstView in, Stream& stream) = 0;
+  virtual void all_gather(View out, ConstView in, std::span<const std::int64_t> counts, Stream& stream) = 0;
+  virtual void send(ConstView x, int to, int tag, Stream& stream) = 0;
+  virtual void recv(View x, int from, int tag, Stream& stream) = 0;
+
+  // Non-blocking twins. Every rank must start them in the same order.
+  virtual std::unique_ptr<Transfer> start_all_reduce(View x, ReduceOp op, Stream& stream) = 0;
+  virtual std::unique_ptr<Transfer> start_send(ConstView x, int to, int tag, Stream& stream) = 0;
+  virtual std::unique_ptr<Transfer> start_recv(View x, int from, int tag, Stream& stream) = 0;
+
+  // Bytes handed to collectives and sends since the start, and seconds this rank spent inside them.
+  std::int64_t bytes() const { return bytes_; }
+  double seconds() const { return seconds_; }
+
+  // Host values, for counts and flags.
+  template <class T>
+  T all_reduce_value(T value, ReduceOp op, Stream& stream) {
+    all_reduce(View(&value, Dims{1}), op, stream);
+    return value;
+  }
+
+ protected:
+  std::int64_t bytes_ = 0;
+  double seconds_ = 0;
+};
+
+std::unique_ptr<Communicator> make_self_communicator();
+
+// MPI_COMM_WORLD. Mpi starts MPI (FUNNELED) and stops it; one object, in main or in a test's main.
+class Mpi {
+ public:
+  Mpi(int* argc, char*** argv);
+  ~Mpi();
+  Mpi(const Mpi&) = delete;
+  Mpi& operator=(const Mpi&) = delete;
+
+  std::unique_ptr<Communicator> world() const;
+  int ranks_on_host() const;  // ranks that share this host's memory
+  int rank_on_host() const;
+  static std::string library_version();  // one line
+  [[noreturn]] static void abort(int exit_code);  // ends all ranks
+  static bool active();  // between start and stop
+};
+
+// The MPI handle of a communicator of this back end, for parallel HDF5: pointer to MPI_Comm, or null for `self`.
+const void* native_mpi_comm(const Communicator& communicator);
+
+}  // namespace weft

@@ -1,0 +1,41 @@
+// The grid of ranks: axes tp (fastest), pp, dp.  rank = tp_rank + tp·(pp_rank + pp·dp_rank)
+#pragma once
+
+#include <memory>
+
+#include "comm/communicator.h"
+
+namespace weft {
+
+struct GridShape {
+  int tp = 1, pp = 1, dp = 1;
+  int ranks() const { return tp * pp * dp; }
+  friend bool operator==(const GridShape&, const GridShape&) = default;
+};
+
+// Fills in dp where it is 0 (ranks / (tp·pp)); a UserError names tp, pp, dp and the number of ranks where they do not fit.
+GridShape resolve_grid(int tp, int pp, int dp, int n_ranks);
+
+class Grid {
+ public:
+  Grid(std::unique_ptr<Communicator> world, GridShape shape);
+
+  const GridShape& shape() const { return shape_; }
+  Communicator& world() const { return *world_; }
+  Communicator& tp() const { return *tp_; }
+  Communicator& pp() const { return *pp_; }  // ranks that differ in pipeline stage only
+  Communicator& dp() const { return *dp_; }
+  // First and last stage of this pipeline, for a tied embedding; size 1 where pp is 1 or this stage is neither.
+  Communicator& ends() const { return *ends_; }
+  // All ranks that hold the same data-parallel replica: tp × pp.
+  Communicator& replica() const { return *replica_; }
+
+  bool is_first_stage() const { return pp().rank() == 0; }
+  bool is_last_stage() const { return pp().rank() == shape_.pp - 1; }
+
+ private:
+  GridShape shape_;
+  std::unique_ptr<Communicator> world_, tp_, pp_, dp_, ends_, replica_;
+};
+
+}  // namespace weft

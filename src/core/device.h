@@ -1,0 +1,51 @@
+// Where memory lives and where work is enqueued. The CPU runs in order on the calling thread with an OpenMP team.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <typeindex>
+#include <unordered_map>
+
+namespace weft {
+
+enum class DeviceType : std::uint8_t { cpu, cuda };
+
+struct Device {
+  DeviceType type = DeviceType::cpu;
+  int index = 0;
+  friend bool operator==(const Device&, const Device&) = default;
+};
+
+// An in-order queue of work on one device, with what its kernels keep between calls (primitive caches, scratch).
+// On the CPU every call has finished when it returns.
+class Stream {
+ public:
+  explicit Stream(Device device = {}, int n_threads = 1) : device_(device), n_threads_(n_threads) {}
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  Device device() const { return device_; }
+  int n_threads() const { return n_threads_; }  // size of the OpenMP team that kernels on this stream use
+
+  // The one T of this stream, made on first use; T is a kernel's private cache.
+  template <class T>
+  T& attached() {
+    std::shared_ptr<void>& slot = attached_[std::type_index(typeid(T))];
+    if (!slot) slot = std::make_shared<T>();
+    return *static_cast<T*>(slot.get());
+  }
+
+  // Scratch of at least `bytes`, 64-byte aligned, valid until the next scratch() on this stream. Grows, never shrinks.
+  void* scratch(std::size_t bytes);
+  std::size_t scratch_bytes() const { return scratch_bytes_; }
+
+ private:
+  Device device_;
+  int n_threads_;
+  std::unordered_map<std::type_index, std::shared_ptr<void>> attached_;
+  std::shared_ptr<void> scratch_;
+  std::size_t scratch_bytes_ = 0;
+};
+
+}  // namespace weft
