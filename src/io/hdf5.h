@@ -1,0 +1,62 @@
+// HDF5 files, serial or parallel (all ranks of a communicator open the same file). No HDF5 header outside io/.
+// Every call names file and object when it fails; a file that is not HDF5, or truncated, is a UserError.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/tensor.h"
+
+namespace weft {
+
+// Contiguous elements [begin, begin + size) of a dataset seen as flat, and where they lie in the local buffer.
+struct FileRun {
+  std::int64_t file_begin, local_begin, size;
+};
+
+class Hdf5File {
+ public:
+  // mpi_comm: from native_mpi_comm() (comm/communicator.h); null: this process alone.
+  static Hdf5File create(const std::filesystem::path& file, const void* mpi_comm);
+  static Hdf5File open(const std::filesystem::path& file, const void* mpi_comm);  // read only
+  static Hdf5File open_for_update(const std::filesystem::path& file, const void* mpi_comm);
+  Hdf5File(Hdf5File&&) noexcept;
+  Hdf5File& operator=(Hdf5File&&) noexcept;
+  ~Hdf5File();
+  void close();  // reports errors that the destructor would swallow (disk full)
+
+  // Parent groups are made. Collective in a parallel file, like every call below that writes names.
+  void create_dataset(const std::string& name, DType dtype, const Dims& shape);
+  bool exists(const std::string& name) const;
+  std::vector<std::string> list(const std::string& group) const;  // names of its members, sorted
+  DType dtype(const std::string& name) const;
+  Dims shape(const std::string& name) const;
+
+  // This rank's elements, as runs of the flattened dataset. Independent transfer: ranks may have different numbers of runs, or none.
+  void write(const std::string& name, ConstView data, std::span<const FileRun> runs);
+  void read(const std::string& name, View data, std::span<const FileRun> runs) const;
+  void read_all(const std::string& name, View data) const;
+
+  // Attributes of a group or dataset ("/" for the file).
+  void set_attribute(const std::string& object, const std::string& key, const std::string& value);
+  void set_attribute(const std::string& object, const std::string& key, std::int64_t value);
+  void set_attribute(const std::string& object, const std::string& key, double value);
+  bool has_attribute(const std::string& object, const std::string& key) const;
+  std::string string_attribute(const std::string& object, const std::string& key) const;
+  std::int64_t integer_attribute(const std::string& object, const std::string& key) const;
+  double number_attribute(const std::string& object, const std::string& key) const;
+  const std::filesystem::path& path() const;
+
+ private:
+  struct Impl;
+  explicit Hdf5File(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+std::string hdf5_version();
+
+}  // namespace weft

@@ -1,0 +1,41 @@
+// JSON files, with errors that name the file and the key.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+namespace weft {
+
+using Json = nlohmann::json;
+using OrderedJson = nlohmann::ordered_json;
+
+// Whole file; UserErrors name the file: missing, a folder, not JSON (with the line), not an object.
+Json read_json_object(const std::filesystem::path& file);
+std::string read_text_file(const std::filesystem::path& file);
+
+// Written beside, synced (file and folder), then renamed: the file is the old one or the new one, never half of it.
+void write_file_atomically(const std::filesystem::path& file, std::string_view content);
+
+// One object of a JSON file and the place it came from, for typed reading: `config.integer("n_head", 1, 1 << 16)`.
+// A value of the wrong type or out of range is a UserError "config.json: n_head is -3; allowed: 1 to 65536".
+class JsonReader {
+ public:
+  JsonReader(const Json& object, std::string origin) : object_(&object), origin_(std::move(origin)) {}
+  bool has(const std::string& key) const;  // present and not null
+  std::int64_t integer(const std::string& key, std::int64_t min, std::int64_t max) const;  // required
+  std::int64_t integer(const std::string& key, std::int64_t min, std::int64_t max, std::int64_t otherwise) const;
+  double number(const std::string& key, double min, double max, double otherwise) const;  // finite
+  bool boolean(const std::string& key, bool otherwise) const;
+  std::string string(const std::string& key, const std::string& otherwise) const;
+  const Json& json() const { return *object_; }
+  const std::string& origin() const { return origin_; }
+
+ private:
+  const Json* object_;
+  std::string origin_;
+};
+
+}  // namespace weft
