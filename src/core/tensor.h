@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "core/check.h"
 #include "core/device.h"
@@ -73,8 +74,9 @@ class BasicView {
       : data_(data), shape_(shape), dtype_(dtype), device_(device) {}
   template <class T>
   BasicView(T* data, Dims shape) : BasicView(static_cast<Pointer>(data), DTypeOf<std::remove_const_t<T>>::value, shape) {}
-  BasicView(const BasicView<void*>& other)
-    requires kConst
+  template <class Other>
+    requires(kConst && std::is_same_v<Other, void*>)
+  BasicView(const BasicView<Other>& other)  // a View is a ConstView
       : BasicView(other.data(), other.dtype(), other.shape(), other.device()) {}
 
   bool empty() const { return data_ == nullptr; }

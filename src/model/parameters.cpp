@@ -1,0 +1,248 @@
+#include "model/parameters.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "core/rng.h"
+
+namespace weft {
+
+std::vector<Parameter> parameters_of(const ModelConfig& c) {
+  std::vector<Parameter> list;
+  const auto matrix = [&](std::string name, Dims shape, ShardAxis axis, std::int64_t layer, Init init = Init::normal) {
+    list.push_back({std::move(name), shape, axis, init, true, layer, ""});
+  };
+  const auto vector = [&](std::string name, std::int64_t n, ShardAxis axis, std::int64_t layer, Init init = Init::zeros) {
+    list.push_back({std::move(name), Dims{n}, axis, init, false, layer, ""});
+  };
+  const std::int64_t C = c.width, F = c.ffn;
+  matrix("embed.tokens.weight", {c.vocab, C}, ShardAxis::vocab, kEmbedding);
+  matrix("embed.positions.weight", {c.context, C}, ShardAxis::none, kEmbedding);
+  for (std::int64_t l = 0; l < c.layers; ++l) {
+    const std::string layer = fmt::format("layers.{}.", l);
+    vector(layer + "attn_norm.weight", C, ShardAxis::none, l, Init::ones);
+    vector(layer + "attn_norm.bias", C, ShardAxis::none, l);
+    matrix(layer + "attn.qkv.weight", {c.qkv_rows(), C}, ShardAxis::heads_qkv, l);
+    vector(layer + "attn.qkv.bias", c.qkv_rows(), ShardAxis::heads_qkv, l);
+    matrix(layer + "attn.out.weight", {C, c.heads * c.head_dim}, ShardAxis::heads_in, l, Init::normal_residual);
+    vector(layer + "attn.out.bias", C, ShardAxis::none, l);
+    vector(layer + "mlp_norm.weight", C, ShardAxis::none, l, Init::ones);
+    vector(layer + "mlp_norm.bias", C, ShardAxis::none, l);
+    matrix(layer + "mlp.up.weight", {F, C}, ShardAxis::ffn_out, l);
+    vector(layer + "mlp.up.bias", F, ShardAxis::ffn_out, l);
+    matrix(layer + "mlp.down.weight", {C, F}, ShardAxis::ffn_in, l, Init::normal_residual);
+    vector(layer + "mlp.down.bias", C, ShardAxis::none, l);
+  }
+  vector("final_norm.weight", C, ShardAxis::none, kHead, Init::ones);
+  vector("final_norm.bias", C, ShardAxis::none, kHead);
+  matrix("head.weight", {c.vocab, C}, ShardAxis::vocab, kHead);
+  if (c.tied_head) list.back().tied_to = "embed.tokens.weight";
+  return list;
+}
+
+Slice slice_of(const Parameter& p, const ModelConfig& c, int tp, int tp_rank) {
+  const std::int64_t D = c.head_dim;
+  const auto rows_of = [&](Range heads, std::int64_t first) {
+    return Range{first + heads.begin * D, first + heads.end * D};
+  };
+  switch (p.axis) {
+    case ShardAxis::none: return {p.shape, -1, {}};
+    case ShardAxis::vocab: return {p.shape, 0, {split_range(c.vocab, tp, tp_rank)}};
+    case ShardAxis::heads_qkv: {
+      const HeadShard shard = split_heads(c.heads, c.kv_heads, tp, tp_rank);
+      return {p.shape, 0,
+              {rows_of(shard.q, 0), rows_of(shard.kv, c.heads * D), rows_of(shard.kv, (c.heads + c.kv_heads) * D)}};
+    }
+    case ShardAxis::heads_in: return {p.shape, 1, {rows_of(split_heads(c.heads, c.kv_heads, tp, tp_rank).q, 0)}};
+    case ShardAxis::ffn_out: return {p.shape, 0, {split_range(c.ffn, tp, tp_rank)}};
+    case ShardAxis::ffn_in: return {p.shape, 1, {split_range(c.ffn, tp, tp_rank)}};
+  }
+  CHECK(false, "{}: unknown shard axis", p.name);
+}
+
+std::vector<Range> owned_ranges(const Parameter& p, const ModelConfig& c, int tp, int tp_rank) {
+  const Slice mine = slice_of(p, c, tp, tp_rank);
+  if (mine.whole()) return tp_rank == 0 ? std::vector<Range>{{0, p.shape[0]}} : std::vector<Range>{};
+  if (p.axis != ShardAxis::heads_qkv || tp_rank == 0) return mine.ranges;
+  // KV heads that a lower rank holds too are that rank's.
+  const HeadShard shard = split_heads(c.heads, c.kv_heads, tp, tp_rank);
+  const std::int64_t taken = split_heads(c.heads, c.kv_heads, tp, tp_rank - 1).kv.end;
+  const Range kv{std::max(shard.kv.begin, taken), std::max(shard.kv.end, taken)};
+  std::vector<Range> ranges = {mine.ranges[0]};
+  for (std::int64_t first : {c.heads, c.heads + c.kv_heads})
+    if (kv.size() > 0) ranges.push_back({(first + kv.begin) * c.head_dim, (first + kv.end) * c.head_dim});
+  return ranges;
+}
+
+bool on_stage(const Parameter& p, const ModelConfig& c, int pp, int stage) {
+  if (p.layer == kEmbedding) return stage == 0;
+  if (p.layer == kHead) return stage == pp - 1;
+  const Range layers = stage_layers(c, pp, stage);
+  return layers.begin <= p.layer && p.layer < layers.end;
+}
+
+namespace {
+
+constexpr std::int64_t kAlignElems = 16;  // 64 bytes of fp32
+
+std::int64_t padded(std::int64_t elems) { return (elems + kAlignElems - 1) / kAlignElems * kAlignElems; }
+
+// Registry entries of one rank, in the order in which backward finishes their gradients, with their place in the flat arenas.
+// A tied head shares the embedding's storage on one stage, and has storage of its own where the stages differ.
+std::vector<LocalParameter> local_list(const ModelConfig& config, GridShape shape, int tp_rank, int pp_rank, std::int64_t* elems) {
+  std::vector<Parameter> all = parameters_of(config);
+  std::reverse(all.begin(), all.end());
+  std::vector<LocalParameter> list;
+  *elems = 0;
+  for (Parameter& p : all) {
+    if (!on_stage(p, config, shape.pp, pp_rank)) continue;
+    if (!p.tied_to.empty() && shape.pp == 1) continue;
+    LocalParameter local;
+    local.slice = slice_of(p, config, shape.tp, tp_rank);
+    local.info = std::move(p);
+    local.flat_begin = *elems;
+    local.flat_elems = padded(local.slice.local().elems());
+    *elems += local.flat_elems;
+    list.push_back(std::move(local));
+  }
+  return list;
+}
+
+bool has_copy(const LocalParameter& p, DType dtype, Purpose purpose) {
+  return purpose == Purpose::training && dtype == DType::bf16 && p.info.shape.rank() == 2;
+}
+
+// Small vectors stay fp32 for inference; matrices are held in the storage dtype.
+DType held_as(const LocalParameter& p, DType dtype, Purpose purpose) {
+  return purpose == Purpose::training || p.info.shape.rank() < 2 ? DType::f32 : dtype;
+}
+
+void lay_out_weights(std::vector<LocalParameter>& list, Arena& arena, DType dtype, Purpose purpose) {
+  for (LocalParameter& p : list) p.weight = arena.alloc(held_as(p, dtype, purpose), p.slice.local());
+}
+
+}  // namespace
+
+Parameters::Parameters(const ModelConfig& config, const Grid& grid, DType dtype, Purpose purpose) : config_(config) {
+  std::int64_t elems = 0;
+  list_ = local_list(config, grid.shape(), grid.tp().rank(), grid.pp().rank(), &elems);
+  weights_ = Arena("weights", measure([&](Arena& a) { lay_out_weights(list_, a, dtype, purpose); }));
+  lay_out_weights(list_, weights_, dtype, purpose);
+  if (purpose == Purpose::inference) return;
+
+  const auto flat_bytes = static_cast<std::size_t>(elems) * sizeof(float);
+  grads_arena_ = Arena("gradients", flat_bytes);
+  m_ = Arena("first moments", flat_bytes);
+  v_ = Arena("second moments", flat_bytes);
+  grads_ = grads_arena_.alloc(DType::f32, {elems});
+  const View m = m_.alloc(DType::f32, {elems}), v = v_.alloc(DType::f32, {elems});
+  for (LocalParameter& p : list_) {
+    const Dims local = p.slice.local();
+    const auto part = [&](View flat) { return flat.rows(p.flat_begin, p.flat_begin + local.elems()).reshape(local); };
+    p.grad = part(grads_);
+    p.m = part(m);
+    p.v = part(v);
+  }
+  const auto copies = [&](Arena& arena) {
+    for (LocalParameter& p : list_)
+      if (has_copy(p, dtype, purpose)) p.weight_bf16 = arena.alloc(DType::bf16, p.slice.local());
+  };
+  copies_ = Arena("bf16 weights", measure(copies));
+  copies(copies_);
+}
+
+std::size_t Parameters::plan_bytes(const ModelConfig& config, GridShape shape, int tp_rank, int pp_rank, DType dtype, Purpose purpose) {
+  std::int64_t elems = 0;
+  std::vector<LocalParameter> list = local_list(config, shape, tp_rank, pp_rank, &elems);
+  std::size_t bytes = measure([&](Arena& a) { lay_out_weights(list, a, dtype, purpose); });
+  if (purpose == Purpose::training) bytes += 3 * static_cast<std::size_t>(elems) * sizeof(float);
+  for (const LocalParameter& p : list)
+    if (has_copy(p, dtype, purpose)) bytes += static_cast<std::size_t>(p.slice.local().elems()) * 2;
+  return bytes;
+}
+
+std::size_t Parameters::bytes() const {
+  return weights_.capacity_bytes() + copies_.capacity_bytes() + grads_arena_.capacity_bytes() + m_.capacity_bytes() +
+         v_.capacity_bytes();
+}
+
+const LocalParameter* Parameters::find(const std::string& name) const {
+  for (const LocalParameter& p : list_)
+    if (p.info.name == name) return &p;
+  return nullptr;
+}
+
+const LocalParameter& Parameters::at(const std::string& name) const {
+  const LocalParameter* p = find(name);
+  CHECK(p, "no parameter {} on this rank", name);
+  return *p;
+}
+
+namespace {
+
+// Four normal numbers from one random block (Box-Muller).
+std::array<float, 4> normals(std::uint64_t key, std::uint64_t block) {
+  const Philox words = philox(key, {static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32), 0x1217, 0});
+  std::array<float, 4> out;
+  for (std::size_t pair = 0; pair < 2; ++pair) {
+    const double radius = std::sqrt(-2.0 * std::log((words[2 * pair] + 1.0) * 0x1p-32));
+    const double angle = words[2 * pair + 1] * (2.0 * M_PI * 0x1p-32);
+    out[2 * pair] = static_cast<float>(radius * std::cos(angle));
+    out[2 * pair + 1] = static_cast<float>(radius * std::sin(angle));
+  }
+  return out;
+}
+
+std::uint64_t name_hash(const std::string& name) {
+  std::uint64_t hash = 0xCBF29CE484222325ull;  // FNV-1a
+  for (unsigned char c : name) hash = (hash ^ c) * 0x100000001B3ull;
+  return hash;
+}
+
+// out[i] = std · the normal number of global element begin + i
+void fill_normal(float* out, std::int64_t begin, std::int64_t count, std::uint64_t key, float std) {
+  const std::int64_t first = begin / 4, last = (begin + count + 3) / 4;
+#pragma omp parallel for schedule(static)
+  for (std::int64_t block = first; block < last; ++block) {
+    const std::array<float, 4> numbers = normals(key, static_cast<std::uint64_t>(block));
+    for (std::int64_t j = 0; j < 4; ++j) {
+      const std::int64_t i = block * 4 + j - begin;
+      if (i >= 0 && i < count) out[i] = std * numbers[static_cast<std::size_t>(j)];
+    }
+  }
+}
+
+}  // namespace
+
+void Parameters::init_weights(std::uint64_t seed) {
+  for (LocalParameter& p : list_) {
+    float* w = p.weight.as<float>();
+    const std::string& name = p.info.tied_to.empty() ? p.info.name : p.info.tied_to;
+    if (p.info.init == Init::zeros || p.info.init == Init::ones) {
+      std::fill(w, w + p.weight.elems(), p.info.init == Init::ones ? 1.0f : 0.0f);
+      continue;
+    }
+    const double scale = p.info.init == Init::normal_residual ? 1.0 / std::sqrt(2.0 * static_cast<double>(config_.layers)) : 1.0;
+    const auto std = static_cast<float>(config_.init_std * scale);
+    for (const Run& run : runs(p.slice)) fill_normal(w + run.local_begin, run.global_begin, run.size, mix64(seed ^ name_hash(name)), std);
+  }
+}
+
+void Parameters::zero_grads() {
+  if (!grads_.empty()) std::memset(grads_.data(), 0, grads_.bytes());
+}
+
+void Parameters::refresh_bf16(Stream& stream) {
+  for (LocalParameter& p : list_)
+    if (!p.weight_bf16.empty()) convert(p.weight_bf16, p.weight, stream);
+}
+
+std::int64_t count_parameters(const ModelConfig& config) {
+  std::int64_t n = 0;
+  for (const Parameter& p : parameters_of(config))
+    if (p.tied_to.empty()) n += p.shape.elems();
+  return n;
+}
+
+}  // namespace weft
