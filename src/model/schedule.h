@@ -1,0 +1,37 @@
+// Pipeline schedules as data: a list of typed instructions per stage. GPipe and 1F1B differ only in the list.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace weft {
+
+enum class Op : std::uint8_t { recv_forward, forward, send_forward, recv_backward, backward, send_backward };
+
+struct Instruction {
+  Op op;
+  int micro_batch;
+  friend bool operator==(const Instruction&, const Instruction&) = default;
+};
+
+enum class ScheduleKind : std::uint8_t { gpipe, one_f_one_b, forward_only };
+
+ScheduleKind schedule_kind(const std::string& name);  // "gpipe", "1f1b"; UserError with the list otherwise
+
+// What stage `stage` of `stages` does for `n_micro` micro-batches of one step.
+std::vector<Instruction> schedule(ScheduleKind kind, int stages, int stage, int n_micro);
+
+// Micro-batches whose activations a stage must hold at once.
+int slots_needed(ScheduleKind kind, int stages, int stage, int n_micro);
+
+// Empty when every receive meets its send and no stage waits for ever, with sends that do not block until their buffer is needed
+// again; else what is wrong. `all` holds one list a stage.
+std::string check_schedule(const std::vector<std::vector<Instruction>>& all);
+
+// Share of a step in which a stage idles, for equal stages whose backward takes `backward_cost` forwards: simulated from the lists.
+double bubble_fraction(const std::vector<std::vector<Instruction>>& all, double backward_cost);
+
+std::string to_text(const std::vector<Instruction>& list);  // "rF0 F0 sF0 …"
+
+}  // namespace weft

@@ -1,0 +1,91 @@
+// A pipeline stage in training: embedding (first stage), blocks, final norm and loss (last stage), forward and backward, with the
+// activations of every micro-batch in flight. Knows its neighbours only by the buffers that they fill.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "model/block.h"
+#include "model/head.h"
+
+namespace weft {
+
+enum class Recompute : std::uint8_t { none, block };  // block: keep a block's input only, recompute the rest in backward
+
+// How a stage is cut: sequences of a micro-batch on this rank, tokens of each, micro-batches held at once.
+struct StageShape {
+  std::int64_t B = 1, T = 1;
+  int slots = 1;
+  Recompute recompute = Recompute::none;
+};
+
+// Dropout of a run: probabilities from the config, off for evaluation.
+struct DropoutRates {
+  float embedding = 0, attention = 0, residual = 0;
+};
+
+// What makes a micro-batch's random numbers and gradient scale.
+struct MicroBatch {
+  std::int64_t first_sample = 0;  // global index of its first sequence
+  std::uint32_t step = 0;
+  float loss_scale = 1;           // 1 / label tokens of the global batch
+  bool train = true;              // dropout, and the loss's gradient
+};
+
+// One micro-batch in flight.
+struct StageSlot {
+  View ids, labels;                      // (B, T) i32; labels on the last stage, ids on the first
+  View input;                            // (B, T, C) the stream that enters the stage
+  std::vector<BlockActivations> blocks;  // one a layer; with recompute only sum1 is there
+  View output;                           // (B, T, C) the stream that leaves it
+  View y, mean, rstd;                    // final norm, last stage: (B, T, C), (B, T), (B, T)
+  View dy;                               // (B, T, C) gradient of y, last stage
+  View loss;                             // (B, T) last stage
+  View dx;                               // (B, T, C) gradient of output, then of input
+  MicroBatch batch;
+};
+
+class Stage {
+ public:
+  Stage(const Context& ctx, const ModelConfig& config, Parameters& parameters, StageShape shape, DropoutRates rates, std::uint64_t seed);
+
+  // Bytes of activations on a rank of the grid, by the same layout.
+  static std::size_t plan_bytes(const ModelConfig& config, const Grid& grid, StageShape shape);
+  std::size_t bytes() const { return arena_.capacity_bytes(); }
+
+  StageSlot& slot(int micro_batch) { return slots_[static_cast<std::size_t>(micro_batch) % slots_.size()]; }
+  const StageShape& shape() const { return shape_; }
+
+  void forward(StageSlot& slot);
+  // Gradients accumulate. `ready(flat_end)` is told, as backward goes, that this pass adds nothing more to gradients [0, flat_end)
+  // of the flat arena.
+  void backward(StageSlot& slot, const std::function<void(std::int64_t flat_end)>& ready);
+
+ private:
+  Dropout dropout_at(const MicroBatch& batch, float p, std::int64_t site) const;
+  BlockDropout block_dropout(const MicroBatch& batch, std::int64_t layer, bool has_delta) const;
+  const BlockActivations& activations(StageSlot& slot, std::size_t i);
+  void embed(StageSlot& slot);
+
+  Context ctx_;
+  const ModelConfig& config_;
+  StageShape shape_;
+  DropoutRates rates_;
+  std::uint64_t seed_;
+  BlockShape block_;
+  Range layers_;
+  std::vector<BlockParameters> blocks_;
+  std::vector<std::int64_t> block_flat_end_;  // end of each block's gradients in the flat arena
+  const LocalParameter *tokens_ = nullptr, *positions_ = nullptr, *final_w_ = nullptr, *final_b_ = nullptr, *head_ = nullptr;
+  std::int64_t flat_elems_ = 0, head_flat_end_ = 0;
+
+  Arena arena_;
+  std::vector<StageSlot> slots_;
+  BlockActivations recomputed_;  // one set for all blocks, with recompute
+  BlockScratch scratch_;
+  HeadScratch head_scratch_;
+  View delta_, d_delta_;  // (B, T, C) forward's; backward's
+  View position_ids_;     // (B, T) i32
+};
+
+}  // namespace weft
