@@ -1,0 +1,55 @@
+# Sourced by the other scripts: weft_install_packages, weft_build FOLDER [CMake options].
+# shellcheck shell=bash
+
+WEFT_PACKAGES=(g++ cmake ninja-build pkg-config git ccache python3-minimal
+  libopenmpi-dev openmpi-bin libhdf5-openmpi-dev hdf5-tools libdnnl-dev libhwy-dev nlohmann-json3-dev libtomlplusplus-dev
+  libcli11-dev libfmt-dev libspdlog-dev libpcre2-dev libutf8proc-dev libhwloc-dev zlib1g-dev libgtest-dev libbenchmark-dev bats dict-gcide)
+
+# Installs what is missing where we may (Debian, Ubuntu, as root or with sudo without a password); otherwise names it and stops.
+weft_install_packages() {
+  if ! command -v dpkg-query >/dev/null; then
+    weft_have_tools && return 0
+    weft_name_modules
+    return 1
+  fi
+  local missing=() package
+  for package in "${WEFT_PACKAGES[@]}"; do
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+  done
+  [ ${#missing[@]} -eq 0 ] && return 0
+  local as_root=()
+  if [ "$(id -u)" != 0 ]; then
+    if sudo -n true 2>/dev/null; then
+      as_root=(sudo)
+    else
+      echo "missing packages: ${missing[*]}" >&2
+      echo "install them with:  sudo apt-get install ${missing[*]}" >&2
+      weft_name_modules
+      return 1
+    fi
+  fi
+  echo "installing ${missing[*]}" >&2
+  "${as_root[@]}" apt-get update -qq
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+weft_have_tools() { command -v cmake >/dev/null && command -v mpiexec >/dev/null && command -v pkg-config >/dev/null; }
+
+weft_name_modules() {
+  cat >&2 <<'TEXT'
+Weft needs a C++20 compiler, CMake 3.25, an MPI, parallel HDF5, oneDNN (or a CBLAS), Highway, nlohmann-json, toml++, CLI11, fmt,
+spdlog, PCRE2, utf8proc, hwloc and zlib. On the ALCF machines (module versions change; see `module avail`):
+  Polaris:  module use /soft/modulefiles; module load PrgEnv-gnu craype-x86-milan cray-hdf5-parallel gcc-native spack-pe-base cmake
+  Sophia:   on a compute node: module load compilers/openmpi hdf5 cmake
+TEXT
+}
+
+weft_build() {
+  local folder=$1
+  shift
+  local generator=()
+  command -v ninja >/dev/null && [ ! -e "$folder/CMakeCache.txt" ] && generator=(-G Ninja)
+  cmake -S . -B "$folder" "${generator[@]}" "$@" >"$folder.log" 2>&1 || { cat "$folder.log" >&2; return 1; }
+  rm -f "$folder.log"
+  cmake --build "$folder" --parallel "$(nproc)"
+}
