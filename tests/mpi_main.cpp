@@ -1,10 +1,16 @@
 // main of the tests that run on several ranks: starts MPI, lets rank 0 print, fails where any rank fails.
 #include <gtest/gtest.h>
 
-#include "comm/communicator.h"
+#include "mpi_main.h"
+
+namespace {
+weft::Mpi* started = nullptr;
+}
+weft::Mpi& test_mpi() { return *started; }
 
 int main(int argc, char** argv) {
   weft::Mpi mpi(&argc, &argv);
+  started = &mpi;
   testing::InitGoogleTest(&argc, argv);
   auto world = mpi.world();
   if (world->rank() != 0) {

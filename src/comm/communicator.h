@@ -80,6 +80,9 @@ class Mpi {
   static std::string library_version();  // one line
   [[noreturn]] static void abort(int exit_code);  // ends all ranks
   static bool active();  // between start and stop
+  // True when every rank has called this within the time: so ranks that fail alike can end in order, and one that fails alone
+  // knows it. Uses MPI_COMM_WORLD, which nothing else does.
+  static bool all_arrive(double timeout_s);
 };
 
 // The MPI handle of a communicator of this back end, for parallel HDF5: pointer to MPI_Comm, or null for `self`.

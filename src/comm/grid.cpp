@@ -1,0 +1,34 @@
+#include "comm/grid.h"
+
+#include "core/check.h"
+
+namespace weft {
+
+GridShape resolve_grid(int tp, int pp, int dp, int n_ranks) {
+  CHECK_USER(tp >= 1, "--tp is {}; allowed: 1 or more", tp);
+  CHECK_USER(pp >= 1, "--pp is {}; allowed: 1 or more", pp);
+  CHECK_USER(dp >= 0, "--dp is {}; allowed: 1 or more", dp);
+  const std::int64_t replica = static_cast<std::int64_t>(tp) * pp;
+  if (dp == 0) {
+    CHECK_USER(n_ranks % replica == 0, "--tp {} --pp {} needs a multiple of {} ranks, but {} {} started", tp, pp, replica, n_ranks,
+               n_ranks == 1 ? "was" : "were");
+    dp = static_cast<int>(n_ranks / replica);
+  }
+  CHECK_USER(replica * dp == n_ranks, "--tp {} --pp {} --dp {} needs {} ranks, but {} {} started", tp, pp, dp, replica * dp, n_ranks,
+             n_ranks == 1 ? "was" : "were");
+  return {tp, pp, dp};
+}
+
+Grid::Grid(std::unique_ptr<Communicator> world, GridShape shape) : shape_(shape), world_(std::move(world)) {
+  CHECK(shape.ranks() == world_->size(), "a grid of {} x {} x {} on {} ranks", shape.tp, shape.pp, shape.dp, world_->size());
+  const int rank = world_->rank();
+  const int t = rank % shape.tp, p = rank / shape.tp % shape.pp, d = rank / (shape.tp * shape.pp);
+  tp_ = world_->split(rank / shape.tp, t);
+  pp_ = world_->split(t + shape.tp * d, p);
+  dp_ = world_->split(rank % (shape.tp * shape.pp), d);
+  replica_ = world_->split(d, t + shape.tp * p);
+  const bool end = p == 0 || p == shape.pp - 1;
+  ends_ = world_->split(end ? t + shape.tp * d : shape.ranks() + rank, p);
+}
+
+}  // namespace weft

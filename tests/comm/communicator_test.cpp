@@ -1,0 +1,164 @@
+// One contract for every communicator, run on 1, 2, 3 and 4 ranks: the world, halves of it, and `self`.
+#include "comm/communicator.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <vector>
+
+#include "comm/grid.h"
+#include "core/check.h"
+#include "mpi_main.h"
+
+namespace weft {
+namespace {
+
+std::unique_ptr<Communicator> world() { return test_mpi().world(); }
+
+class Contract : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    const std::string kind = GetParam();
+    if (kind == "self") comm_ = make_self_communicator();
+    else if (kind == "world") comm_ = world();
+    else {
+      auto all = world();
+      comm_ = all->split(all->rank() % 2, -all->rank());  // odd and even ranks, in reverse order
+    }
+  }
+  int rank() const { return comm_->rank(); }
+  int size() const { return comm_->size(); }
+  std::unique_ptr<Communicator> comm_;
+  Stream stream_;
+};
+
+const std::int64_t kSizes[] = {0, 1, 7, 1000, 100'003};
+
+template <class T>
+std::vector<T> values(std::int64_t n, int rank) {
+  std::vector<T> x(static_cast<std::size_t>(n));
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<T>(static_cast<std::int64_t>(i % 1000) + 7 * rank);
+  return x;
+}
+
+template <class T>
+View view(std::vector<T>& x) {
+  static T none{};
+  return View(x.empty() ? &none : x.data(), Dims{static_cast<std::int64_t>(x.size())});
+}
+
+template <class T>
+void check_all_reduce(Communicator& comm, Stream& stream, bool non_blocking) {
+  for (std::int64_t n : kSizes)
+    for (ReduceOp op : {ReduceOp::sum, ReduceOp::max, ReduceOp::min}) {
+      std::vector<T> x = values<T>(n, comm.rank());
+      if (non_blocking) {
+        auto transfer = comm.start_all_reduce(view(x), op, stream);
+        while (!transfer->test()) {
+        }
+        transfer->wait();
+      } else {
+        comm.all_reduce(view(x), op, stream);
+      }
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const auto base = static_cast<std::int64_t>(i % 1000), last = static_cast<std::int64_t>(comm.size()) - 1;
+        const std::int64_t want = op == ReduceOp::sum   ? (last + 1) * base + 7 * last * (last + 1) / 2
+                                  : op == ReduceOp::max ? base + 7 * last
+                                                        : base;
+        ASSERT_EQ(x[i], static_cast<T>(want)) << i << " of " << n;
+      }
+    }
+}
+
+TEST_P(Contract, AllReduce) {
+  for (bool non_blocking : {false, true}) {
+    check_all_reduce<float>(*comm_, stream_, non_blocking);
+    check_all_reduce<double>(*comm_, stream_, non_blocking);
+    check_all_reduce<std::int32_t>(*comm_, stream_, non_blocking);
+    check_all_reduce<std::int64_t>(*comm_, stream_, non_blocking);
+  }
+}
+
+TEST_P(Contract, Broadcast) {
+  for (int root = 0; root < size(); ++root)
+    for (std::int64_t n : kSizes) {
+      std::vector<std::uint16_t> x = values<std::uint16_t>(n, rank());
+      comm_->broadcast(view(x), root, stream_);
+      EXPECT_EQ(x, values<std::uint16_t>(n, root));
+    }
+}
+
+TEST_P(Contract, GatherAndScatter) {
+  for (std::int64_t n : kSizes) {
+    std::vector<float> mine = values<float>(n, rank()), all(static_cast<std::size_t>(n * size())), back(mine.size());
+    comm_->all_gather(view(all), view(mine), stream_);
+    for (int r = 0; r < size(); ++r)
+      EXPECT_EQ(std::vector<float>(all.begin() + r * n, all.begin() + (r + 1) * n), values<float>(n, r));
+    comm_->reduce_scatter(view(back), view(all), ReduceOp::sum, stream_);
+    for (float& x : mine) x *= static_cast<float>(size());
+    EXPECT_EQ(back, mine);
+  }
+}
+
+TEST_P(Contract, GathersUnevenParts) {
+  std::vector<std::int64_t> counts;
+  for (int r = 0; r < size(); ++r) counts.push_back(r * 5 % 7);
+  std::vector<std::int32_t> mine = values<std::int32_t>(counts[static_cast<std::size_t>(rank())], rank()), want;
+  for (int r = 0; r < size(); ++r)
+    for (std::int32_t x : values<std::int32_t>(counts[static_cast<std::size_t>(r)], r)) want.push_back(x);
+  std::vector<std::int32_t> all(want.size());
+  comm_->all_gather(view(all), view(mine), counts, stream_);
+  EXPECT_EQ(all, want);
+}
+
+TEST_P(Contract, RingOfMessages) {
+  const int next = (rank() + 1) % size(), before = (rank() + size() - 1) % size();
+  for (std::int64_t n : kSizes) {
+    std::vector<float> out = values<float>(n, rank()), second = values<float>(n, rank() + 100), in(out.size()), in2(out.size());
+    auto send = comm_->start_send(view(out), next, 5, stream_);
+    auto send2 = comm_->start_send(view(second), next, 6, stream_);
+    auto recv2 = comm_->start_recv(view(in2), before, 6, stream_);  // by tag, not by order
+    auto recv = comm_->start_recv(view(in), before, 5, stream_);
+    for (auto* t : {&send, &send2, &recv, &recv2}) (*t)->wait();
+    EXPECT_EQ(in, values<float>(n, before));
+    EXPECT_EQ(in2, values<float>(n, before + 100));
+  }
+}
+
+TEST_P(Contract, WrongSizesAreErrors) {
+  std::vector<float> in(3), out(static_cast<std::size_t>(3 * size() + 1));
+  EXPECT_THROW(comm_->all_gather(view(out), view(in), stream_), Error);
+}
+
+TEST_P(Contract, ValuesAndBarrier) {
+  comm_->barrier();
+  EXPECT_EQ(comm_->all_reduce_value<std::int64_t>(rank() + 1, ReduceOp::sum, stream_), size() * (size() + 1) / 2);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Contract, testing::Values("self", "world", "split"));
+
+TEST(Grid, EveryShapeHasItsGroups) {
+  const int n = world()->size();
+  for (int tp = 1; tp <= n; ++tp)
+    for (int pp = 1; tp * pp <= n; ++pp) {
+      if (n % (tp * pp)) continue;
+      const GridShape shape = resolve_grid(tp, pp, 0, n);
+      const Grid grid(world(), shape);
+      EXPECT_EQ(grid.tp().size(), tp);
+      EXPECT_EQ(grid.pp().size(), pp);
+      EXPECT_EQ(grid.dp().size(), n / (tp * pp));
+      EXPECT_EQ(grid.replica().size(), tp * pp);
+      EXPECT_EQ(grid.world().rank(), grid.tp().rank() + tp * (grid.pp().rank() + pp * grid.dp().rank()));
+      EXPECT_EQ(grid.ends().size(), pp > 1 && (grid.is_first_stage() || grid.is_last_stage()) ? 2 : 1);
+    }
+}
+
+TEST(Grid, WrongRanksAreTheUsersMistake) {
+  EXPECT_EQ(resolve_grid(2, 1, 0, 4), (GridShape{2, 1, 2}));
+  EXPECT_THROW(resolve_grid(3, 1, 0, 4), UserError);
+  EXPECT_THROW(resolve_grid(2, 1, 3, 4), UserError);
+  EXPECT_THROW(resolve_grid(0, 1, 0, 4), UserError);
+}
+
+}  // namespace
+}  // namespace weft

@@ -1,0 +1,65 @@
+#include "comm/shard.h"
+
+#include <gtest/gtest.h>
+
+#include "core/check.h"
+
+namespace weft {
+namespace {
+
+TEST(SplitRange, CoversWithoutOverlapAndDiffersByOne) {
+  for (std::int64_t n : {0, 1, 3, 7, 64, 1003})
+    for (int parts = 1; parts <= 9; ++parts) {
+      std::int64_t at = 0;
+      for (int i = 0; i < parts; ++i) {
+        const Range range = split_range(n, parts, i);
+        EXPECT_EQ(range.begin, at);
+        EXPECT_GE(range.size(), n / parts);
+        EXPECT_LE(range.size(), n / parts + 1);
+        at = range.end;
+      }
+      EXPECT_EQ(at, n);
+    }
+}
+
+TEST(SplitHeads, EveryRankHasHeadsAndTheirKvHeads) {
+  for (std::int64_t kv : {1, 2, 3, 5, 8})
+    for (std::int64_t group : {1, 2, 3, 4})
+      for (int tp = 1; tp <= kv * group; ++tp) {
+        std::int64_t at = 0;
+        for (int i = 0; i < tp; ++i) {
+          const HeadShard shard = split_heads(kv * group, kv, tp, i);
+          EXPECT_EQ(shard.q.begin, at);
+          EXPECT_GE(shard.q.size(), 1);
+          EXPECT_EQ(shard.q.size() % shard.kv.size(), 0);
+          EXPECT_EQ(shard.kv.begin, shard.q.begin / group);
+          EXPECT_EQ(shard.kv.end, (shard.q.end - 1) / group + 1);
+          at = shard.q.end;
+        }
+        EXPECT_EQ(at, kv * group);
+      }
+  EXPECT_THROW(split_heads(4, 4, 5, 0), UserError);
+}
+
+// Reading a tensor by the runs of every slice gives each element its place.
+TEST(Runs, RebuildTheSlice) {
+  const Dims global = {4, 9, 5};
+  for (int dim = -1; dim < 3; ++dim) {
+    Slice slice{global, dim, {}};
+    if (dim >= 0) slice.ranges = {{0, 1}, {2, 3}, {3, 4}};
+    std::vector<std::int64_t> got(static_cast<std::size_t>(slice.local().elems()), -1), want;
+    for (const weft::Run& run : runs(slice))
+      for (std::int64_t i = 0; i < run.size; ++i) got[static_cast<std::size_t>(run.local_begin + i)] = run.global_begin + i;
+    for (std::int64_t a = 0; a < 4; ++a)
+      for (std::int64_t b = 0; b < 9; ++b)
+        for (std::int64_t c = 0; c < 5; ++c) {
+          const std::int64_t at[] = {a, b, c};
+          if (dim >= 0 && (at[dim] == 1 || at[dim] > 3)) continue;
+          want.push_back((a * 9 + b) * 5 + c);
+        }
+    EXPECT_EQ(got, want) << dim;
+  }
+}
+
+}  // namespace
+}  // namespace weft
