@@ -16,7 +16,10 @@ add_library(weft_pcre2 ALIAS PkgConfig::pcre2)
 pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
 add_library(weft_utf8proc ALIAS PkgConfig::utf8proc)
 pkg_check_modules(hwy REQUIRED IMPORTED_TARGET libhwy)
-add_library(weft_hwy ALIAS PkgConfig::hwy)
+add_library(weft_hwy INTERFACE)
+target_link_libraries(weft_hwy INTERFACE PkgConfig::hwy)
+# Three code paths are enough: the baseline, AVX2 (with FMA) and AVX-512; each target more is compile time.
+target_compile_definitions(weft_hwy INTERFACE "HWY_DISABLED_TARGETS=(HWY_SSSE3|HWY_SSE4|HWY_AVX3_DL)")
 
 # Parallel HDF5 of the MPI in use. Debian keeps one for each MPI side by side; elsewhere the first parallel one found serves.
 if(MPI_CXX_LIBRARIES MATCHES "mpich" OR MPI_CXX_INCLUDE_DIRS MATCHES "mpich")
@@ -65,4 +68,10 @@ else()
   find_path(CBLAS_INCLUDE_DIR cblas.h PATH_SUFFIXES openblas x86_64-linux-gnu REQUIRED)
   target_include_directories(weft_matmul INTERFACE ${CBLAS_INCLUDE_DIR})
   target_link_libraries(weft_matmul INTERFACE ${BLAS_LIBRARIES})
+endif()
+# The other product's source file is left out.
+if(WEFT_HAS_ONEDNN)
+  set(WEFT_LEFT_OUT "/gemm_cblas\\.cpp$")
+else()
+  set(WEFT_LEFT_OUT "/gemm_onednn\\.cpp$")
 endif()

@@ -1,0 +1,228 @@
+// Scores are kept transposed, (keys, queries): so queries fill the vectors, no sum runs across lanes, and neither keys nor values
+// are packed. Forward: FlashAttention-2 (Dao, 2023), algorithm 1; backward: algorithm 2.
+#include "kernels/cpu/attention_tile.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/attention_tile.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include <hwy/contrib/math/math-inl.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "kernels/cpu/dropout_mask-inl.h"
+#include "kernels/cpu/tile_gemm-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace weft::cpu {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+
+// to (D, kTile) = factor · fromᵀ; columns past n are zero.
+void transpose_tile(float* HWY_RESTRICT to, const float* HWY_RESTRICT from, std::int64_t stride, std::int64_t n, std::int64_t D, float factor) {
+  for (std::int64_t i0 = 0; i0 < kTile; i0 += 8)
+    for (std::int64_t d = 0; d < D; ++d)
+      for (std::int64_t i = i0; i < i0 + 8; ++i) to[d * kTile + i] = i < n ? factor * from[i * stride + d] : 0.0f;
+}
+
+// Multiplies scores (keys, queries) of one tile by the dropout factors of its probabilities.
+void drop_tile(float* p, const HeadDropout& drop, const DropoutKey& key, std::int64_t first_query, std::int64_t n_q, std::int64_t first_key,
+               std::int64_t n_k) {
+  float factors[kTile];
+  for (std::int64_t i = 0; i < n_q; ++i) {
+    dropout_factors(factors, key, static_cast<std::uint64_t>(drop.sample), (drop.head * drop.T + first_query + i) * drop.T + first_key, n_k);
+    for (std::int64_t j = 0; j < n_k; ++j) p[j * kTile + i] *= factors[j];
+  }
+}
+
+// Scores that a query must not see become `value`. Key j0 + j is seen by query i0 + i iff j0 + j <= i0 + i + offset.
+void mask_tile(float* s, std::int64_t first_query, std::int64_t first_key, std::int64_t n_k, std::int64_t offset, float value) {
+  for (std::int64_t j = 0; j < n_k; ++j) {
+    const std::int64_t hidden = std::clamp<std::int64_t>(first_key + j - offset - first_query, 0, kTile);  // queries before that
+    for (std::int64_t i = 0; i < hidden; ++i) s[j * kTile + i] = value;
+  }
+}
+
+void HeadForwardTile(const HeadForward& h, float* scratch) {
+  const hn::ScalableTag<float> d;
+  const auto L = static_cast<std::int64_t>(hn::Lanes(d));
+  const std::int64_t D = h.D;
+  float* q_t = scratch;              // (D, kTile)
+  float* s = q_t + D * kTile;        // (kTile keys, kTile queries)
+  float* o = s + kTile * kTile;      // (kTile, D)
+  float* max = o + kTile * D;        // (kTile)
+  float* sum = max + kTile;          // (kTile)
+  float* rescale = sum + kTile;      // (kTile)
+  transpose_tile(q_t, h.q + h.first_query * h.q_stride, h.q_stride, h.n_q, D, h.scale);
+  std::fill(max, max + kTile, kMinusInfinity);
+  std::fill(sum, sum + kTile, 0.0f);
+  std::memset(o, 0, static_cast<std::size_t>(kTile * D) * sizeof(float));
+  const DropoutKey key = dropout_key(h.drop.drop);
+
+  const std::int64_t last = h.causal ? std::min(h.n_keys, h.first_query + h.n_q + h.offset) : h.n_keys;  // keys any query sees
+  for (std::int64_t j0 = 0; j0 < last; j0 += kTile) {
+    const std::int64_t n_k = std::min(kTile, last - j0);
+    const float* k = h.k + j0 * h.kv_stride;
+    tile_gemm({k, h.kv_stride, 1}, q_t, kTile, s, kTile, n_k, kTile, D, false);
+    if (h.causal && j0 + n_k - 1 > h.first_query + h.offset) mask_tile(s, h.first_query, j0, n_k, h.offset, kMinusInfinity);
+    for (std::int64_t i = 0; i < kTile; i += L) {
+      const auto before = hn::LoadU(d, max + i);
+      auto now = before;
+      for (std::int64_t j = 0; j < n_k; ++j) now = hn::Max(now, hn::LoadU(d, s + j * kTile + i));
+      // A query that sees no key yet keeps -inf; subtracting 0 instead avoids inf - inf.
+      const auto base = hn::IfThenElse(hn::Eq(now, hn::Set(d, kMinusInfinity)), hn::Zero(d), now);
+      auto total = hn::Zero(d);
+      for (std::int64_t j = 0; j < n_k; ++j) {
+        const auto p = hn::Exp(d, hn::Sub(hn::LoadU(d, s + j * kTile + i), base));
+        hn::StoreU(p, d, s + j * kTile + i);
+        total = hn::Add(total, p);
+      }
+      const auto factor = hn::Exp(d, hn::Sub(before, base));
+      hn::StoreU(now, d, max + i);
+      hn::StoreU(factor, d, rescale + i);
+      hn::StoreU(hn::MulAdd(hn::LoadU(d, sum + i), factor, total), d, sum + i);
+    }
+    if (h.drop.drop.p > 0) drop_tile(s, h.drop, key, h.first_query, h.n_q, j0, n_k);
+    if (j0 > 0)
+      for (std::int64_t i = 0; i < h.n_q; ++i) {
+        if (rescale[i] == 1.0f) continue;
+        for (std::int64_t c = 0; c < D; ++c) o[i * D + c] *= rescale[i];
+      }
+    tile_gemm({s, 1, kTile}, h.v + j0 * h.kv_stride, h.kv_stride, o, D, h.n_q, D, n_k, true);
+  }
+  for (std::int64_t i = 0; i < h.n_q; ++i) {
+    const float inverse = sum[i] > 0 ? 1.0f / sum[i] : 0.0f;
+    float* out = h.out + (h.first_query + i) * h.out_stride;
+    for (std::int64_t c = 0; c < D; ++c) out[c] = o[i * D + c] * inverse;
+    if (h.lse) h.lse[h.first_query + i] = sum[i] > 0 ? max[i] + std::log(sum[i]) : kMinusInfinity;
+  }
+}
+
+// Query `first_query` alone.
+void HeadDecode(const HeadForward& h, float* scores) {
+  const hn::ScalableTag<float> d;
+  const auto L = static_cast<std::int64_t>(hn::Lanes(d));
+  const std::int64_t D = h.D, whole = D / L * L;
+  const std::int64_t last = h.causal ? std::min(h.n_keys, h.first_query + 1 + h.offset) : h.n_keys;
+  const float* q = h.q + h.first_query * h.q_stride;
+  float max = kMinusInfinity;
+  for (std::int64_t j = 0; j < last; ++j) {
+    const float* k = h.k + j * h.kv_stride;
+    auto sum = hn::Zero(d);
+    for (std::int64_t c = 0; c < whole; c += L) sum = hn::MulAdd(hn::LoadU(d, q + c), hn::LoadU(d, k + c), sum);
+    float s = hn::GetLane(hn::SumOfLanes(d, sum));
+    for (std::int64_t c = whole; c < D; ++c) s += q[c] * k[c];
+    scores[j] = s * h.scale;
+    max = std::max(max, scores[j]);
+  }
+  float* out = h.out + h.first_query * h.out_stride;
+  std::fill(out, out + D, 0.0f);
+  float total = 0;
+  for (std::int64_t j = 0; j < last; ++j) {
+    const float p = std::exp(scores[j] - max);
+    total += p;
+    const float* v = h.v + j * h.kv_stride;
+    const auto p_v = hn::Set(d, p);
+    std::int64_t c = 0;
+    for (; c < whole; c += L) hn::StoreU(hn::MulAdd(p_v, hn::LoadU(d, v + c), hn::LoadU(d, out + c)), d, out + c);
+    for (; c < D; ++c) out[c] += p * v[c];
+  }
+  const float inverse = total > 0 ? 1.0f / total : 0.0f;
+  for (std::int64_t c = 0; c < D; ++c) out[c] *= inverse;
+}
+
+void HeadBackwardAll(const HeadBackward& h, float* scratch) {
+  const hn::ScalableTag<float> d;
+  const auto L = static_cast<std::int64_t>(hn::Lanes(d));
+  const std::int64_t D = h.D, T = h.T, n_tiles = (T + kTile - 1) / kTile;
+  float* q_t = scratch;                     // (n_tiles, D, kTile), scaled
+  float* dout_t = q_t + n_tiles * D * kTile;
+  float* row_dot = dout_t + n_tiles * D * kTile;  // (n_tiles · kTile): Σ_d dout·out, which is Σ_j p·dp
+  float* lse = row_dot + n_tiles * kTile;         // (n_tiles · kTile)
+  float* p = lse + n_tiles * kTile;               // (kTile keys, kTile queries)
+  float* ds = p + kTile * kTile;
+  float* factor = ds + kTile * kTile;             // dropout factors of the tile
+  const DropoutKey key = dropout_key(h.drop.drop);
+  const bool drops = h.drop.drop.p > 0;
+
+  for (std::int64_t tile = 0; tile < n_tiles; ++tile) {
+    const std::int64_t i0 = tile * kTile, n = std::min(kTile, T - i0);
+    transpose_tile(q_t + tile * D * kTile, h.q + i0 * h.qkv_stride, h.qkv_stride, n, D, h.scale);
+    transpose_tile(dout_t + tile * D * kTile, h.dout + i0 * h.out_stride, h.out_stride, n, D, 1.0f);
+  }
+  for (std::int64_t i = 0; i < n_tiles * kTile; ++i) {
+    float dot = 0;
+    if (i < T)
+      for (std::int64_t c = 0; c < D; ++c) dot += h.dout[i * h.out_stride + c] * h.out[i * h.out_stride + c];
+    row_dot[i] = dot;
+    // A query that saw no key has probability 0 everywhere: +inf makes exp(s - lse) vanish.
+    lse[i] = i < T && h.lse[i] > kMinusInfinity ? h.lse[i] : std::numeric_limits<float>::infinity();
+  }
+  for (std::int64_t i = 0; i < T; ++i) std::fill(h.dq + i * h.qkv_stride, h.dq + i * h.qkv_stride + D, 0.0f);
+
+  for (std::int64_t j0 = 0; j0 < h.n_keys; j0 += kTile) {
+    const std::int64_t n_k = std::min(kTile, h.n_keys - j0);
+    const float *k = h.k + j0 * h.qkv_stride, *v = h.v + j0 * h.qkv_stride;
+    for (std::int64_t i0 = h.causal ? j0 / kTile * kTile : 0; i0 < T; i0 += kTile) {
+      const std::int64_t n_q = std::min(kTile, T - i0), tile = i0 / kTile;
+      tile_gemm({k, h.qkv_stride, 1}, q_t + tile * D * kTile, kTile, p, kTile, n_k, kTile, D, false);
+      if (h.causal && j0 + n_k - 1 > i0) mask_tile(p, i0, j0, n_k, 0, kMinusInfinity);
+      tile_gemm({v, h.qkv_stride, 1}, dout_t + tile * D * kTile, kTile, ds, kTile, n_k, kTile, D, false);
+      for (std::int64_t i = 0; i < kTile; i += L) {
+        const auto minus_lse = hn::Neg(hn::LoadU(d, lse + i0 + i));
+        for (std::int64_t j = 0; j < n_k; ++j) {
+          float* at = p + j * kTile + i;
+          hn::StoreU(hn::Exp(d, hn::Add(hn::LoadU(d, at), minus_lse)), d, at);
+        }
+      }
+      if (drops) {
+        std::fill(factor, factor + kTile * kTile, 1.0f);
+        drop_tile(factor, h.drop, key, i0, n_q, j0, n_k);
+        for (std::int64_t e = 0; e < n_k * kTile; ++e) ds[e] *= factor[e];
+      }
+      // ds = p ∘ (dp - Σ p·dp) · scale, and p ∘ factor for dv
+      const auto scale = hn::Set(d, h.scale);
+      for (std::int64_t i = 0; i < kTile; i += L) {
+        const auto dot = hn::LoadU(d, row_dot + i0 + i);
+        for (std::int64_t e = i; e < n_k * kTile; e += kTile) {
+          const auto probability = hn::LoadU(d, p + e);
+          hn::StoreU(hn::Mul(hn::Mul(probability, scale), hn::Sub(hn::LoadU(d, ds + e), dot)), d, ds + e);
+          if (drops) hn::StoreU(hn::Mul(probability, hn::LoadU(d, factor + e)), d, p + e);
+        }
+      }
+      tile_gemm({p, kTile, 1}, h.dout + i0 * h.out_stride, h.out_stride, h.dv + j0 * h.qkv_stride, h.qkv_stride, n_k, D, n_q, true);
+      tile_gemm({ds, kTile, 1}, h.q + i0 * h.qkv_stride, h.qkv_stride, h.dk + j0 * h.qkv_stride, h.qkv_stride, n_k, D, n_q, true);
+      tile_gemm({ds, 1, kTile}, k, h.qkv_stride, h.dq + i0 * h.qkv_stride, h.qkv_stride, n_q, D, n_k, true);
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace weft::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace weft::cpu {
+
+HWY_EXPORT(HeadForwardTile);
+HWY_EXPORT(HeadDecode);
+HWY_EXPORT(HeadBackwardAll);
+
+std::int64_t head_forward_scratch_elems(std::int64_t D) { return 2 * D * kTile + kTile * kTile + 3 * kTile; }
+void head_forward(const HeadForward& head, float* scratch) { HWY_DYNAMIC_DISPATCH(HeadForwardTile)(head, scratch); }
+void head_decode(const HeadForward& head, float* scratch) { HWY_DYNAMIC_DISPATCH(HeadDecode)(head, scratch); }
+
+std::int64_t head_backward_scratch_elems(std::int64_t T, std::int64_t D) {
+  const std::int64_t padded = (T + kTile - 1) / kTile * kTile;
+  return 2 * padded * D + 2 * padded + 3 * kTile * kTile;
+}
+void head_backward(const HeadBackward& head, float* scratch) { HWY_DYNAMIC_DISPATCH(HeadBackwardAll)(head, scratch); }
+
+}  // namespace weft::cpu
+#endif

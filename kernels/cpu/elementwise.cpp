@@ -1,0 +1,94 @@
+#include <cstring>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/elementwise.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/backends.h"
+#include "kernels/cpu/parallel.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace weft::cpu {
+namespace HWY_NAMESPACE {
+
+// Plain loops: the compiler vectorises them for each target.
+void AddRun(float* y, const float* x, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) y[i] += x[i];
+}
+void ScaleRun(float* y, float s, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) y[i] *= s;
+}
+void WidenBf16(float* y, const BFloat16* x, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::uint32_t bits = static_cast<std::uint32_t>(x[i].bits) << 16;
+    std::memcpy(y + i, &bits, 4);
+  }
+}
+void NarrowBf16(BFloat16* y, const float* x, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    std::uint32_t bits;
+    std::memcpy(&bits, x + i, 4);
+    const bool nan = (bits & 0x7FFFFFFFu) > 0x7F800000u;
+    const std::uint32_t rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
+    y[i].bits = static_cast<std::uint16_t>(nan ? (bits >> 16) | 0x40u : rounded);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace weft::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace weft::cpu {
+
+HWY_EXPORT(AddRun);
+HWY_EXPORT(ScaleRun);
+HWY_EXPORT(WidenBf16);
+HWY_EXPORT(NarrowBf16);
+
+namespace {
+
+constexpr std::int64_t kGrain = 1 << 14;
+
+float element(ConstView x, std::int64_t i) {
+  if (x.dtype() == DType::f32) return x.as<float>()[i];
+  return x.dtype() == DType::bf16 ? to_float(x.as<BFloat16>()[i]) : to_float(x.as<Float16>()[i]);
+}
+
+void set_element(View y, std::int64_t i, float value) {
+  if (y.dtype() == DType::f32) y.as<float>()[i] = value;
+  else if (y.dtype() == DType::bf16) y.as<BFloat16>()[i] = to_bfloat16(value);
+  else y.as<Float16>()[i] = to_float16(value);
+}
+
+}  // namespace
+
+void add(View y, ConstView x, Stream& stream) {
+  parallel_for(stream, x.elems(), kGrain, [&](std::int64_t begin, std::int64_t end) {
+    HWY_DYNAMIC_DISPATCH(AddRun)(y.as<float>() + begin, x.as<float>() + begin, end - begin);
+  });
+}
+
+void scale(View y, float s, Stream& stream) {
+  parallel_for(stream, y.elems(), kGrain, [&](std::int64_t begin, std::int64_t end) {
+    HWY_DYNAMIC_DISPATCH(ScaleRun)(y.as<float>() + begin, s, end - begin);
+  });
+}
+
+void convert(View y, ConstView x, Stream& stream) {
+  const DType from = x.dtype(), to = y.dtype();
+  parallel_for(stream, x.elems(), kGrain, [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t n = end - begin;
+    const auto at = static_cast<std::size_t>(begin) * dtype_bytes(from);
+    if (from == to) std::memcpy(static_cast<std::byte*>(y.data()) + at, static_cast<const std::byte*>(x.data()) + at,
+                                static_cast<std::size_t>(n) * dtype_bytes(from));
+    else if (from == DType::bf16 && to == DType::f32) HWY_DYNAMIC_DISPATCH(WidenBf16)(y.as<float>() + begin, x.as<BFloat16>() + begin, n);
+    else if (from == DType::f32 && to == DType::bf16) HWY_DYNAMIC_DISPATCH(NarrowBf16)(y.as<BFloat16>() + begin, x.as<float>() + begin, n);
+    else
+      for (std::int64_t i = begin; i < end; ++i) set_element(y, i, element(x, i));
+  });
+}
+
+}  // namespace weft::cpu
+#endif
