@@ -1,5 +1,5 @@
 // Texts from files, one after another: .txt (a line each, empty lines skipped), .jsonl (`field`, else `text` or `prompt`; optional `id`), .csv/.tsv (a named column, RFC 4180
-// quotes), .fasta/.fa/.faa/.fna (a record each), each also as .gz; `-` is stdin (.txt unless the first byte is '{').
+// quotes), .fasta/.fa/.faa/.fna (a record each), each also as .gz; `-` is stdin (.txt, unless the first byte says JSONL or FASTA).
 #pragma once
 
 #include <cstdint>

@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/tensor.h"
@@ -40,6 +41,10 @@ class Hdf5File {
   void write(const std::string& name, ConstView data, std::span<const FileRun> runs);
   void read(const std::string& name, View data, std::span<const FileRun> runs) const;
   void read_all(const std::string& name, View data) const;
+
+  // Text of any length (an attribute holds 64 KiB at most), as a dataset of bytes. Collective; one rank `writes`.
+  void write_text(const std::string& name, std::string_view text, bool writes);
+  std::string read_text(const std::string& name) const;
 
   // Attributes of a group or dataset ("/" for the file).
   void set_attribute(const std::string& object, const std::string& key, const std::string& value);

@@ -18,6 +18,9 @@ std::string read_text_file(const std::filesystem::path& file);
 
 // Written beside, synced (file and folder), then renamed: the file is the old one or the new one, never half of it.
 void write_file_atomically(const std::filesystem::path& file, std::string_view content);
+// A file that is whole under another name: synced, renamed to its own, its folder synced.
+void put_in_place(const std::filesystem::path& beside, const std::filesystem::path& file);
+void sync_folder(const std::filesystem::path& folder);  // makes renames in it last
 
 // One object of a JSON file and the place it came from, for typed reading: `config.integer("n_head", 1, 1 << 16)`.
 // A value of the wrong type or out of range is a UserError "config.json: n_head is -3; allowed: 1 to 65536".

@@ -1,0 +1,200 @@
+#include "io/documents.h"
+
+#include <zlib.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+
+#include "core/check.h"
+
+namespace weft {
+namespace {
+
+// Lines of a file, plain or gzip, or of stdin; read as a stream. zlib passes plain files through.
+class Lines {
+ public:
+  explicit Lines(const std::string& path) : path_(path) {
+    if (path == "-") {
+      file_ = gzdopen(0, "rb");
+    } else {
+      std::error_code error;
+      CHECK_USER(std::filesystem::exists(path, error), "{}: no such file", path);
+      CHECK_USER(!std::filesystem::is_directory(path, error), "{}: is a folder, not a file", path);
+      file_ = gzopen(path.c_str(), "rb");
+    }
+    CHECK_USER(file_, "{}: cannot be opened", path);
+    gzbuffer(file_, 1 << 18);
+    buffer_.resize(1 << 18);
+  }
+  Lines(const Lines&) = delete;
+  Lines& operator=(const Lines&) = delete;
+  ~Lines() { gzclose(file_); }
+
+  // The next line without its \n (and without a \r before it); false at the end.
+  bool next(std::string& line) {
+    line.clear();
+    bool any = false;
+    for (;;) {
+      if (at_ == size_ && !fill()) break;
+      any = true;
+      const char* begin = buffer_.data() + at_;
+      const auto* end = static_cast<const char*>(std::memchr(begin, '\n', size_ - at_));
+      line.append(begin, end ? end : buffer_.data() + size_);
+      at_ = end ? static_cast<std::size_t>(end - buffer_.data()) + 1 : size_;
+      if (end) break;
+    }
+    if (!any) return false;
+    ++number_;
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    return true;
+  }
+  std::int64_t number() const { return number_; }  // of the last line given, from 1
+  // First byte of the input, without taking it; 0 at the end.
+  char peek() { return at_ < size_ || fill() ? buffer_[at_] : '\0'; }
+
+ private:
+  bool fill() {
+    const int n = gzread(file_, buffer_.data(), static_cast<unsigned>(buffer_.size()));
+    int status = Z_OK;
+    const char* reason = gzerror(file_, &status);
+    CHECK_USER(n >= 0 && status != Z_BUF_ERROR, "{}: cannot be read past line {} ({})", path_, number_,
+               status == Z_BUF_ERROR ? "the gzip data is truncated" : reason);
+    at_ = 0;
+    size_ = static_cast<std::size_t>(n);
+    return n > 0;
+  }
+
+  std::string path_;
+  gzFile file_ = nullptr;
+  std::vector<char> buffer_;
+  std::size_t at_ = 0, size_ = 0;
+  std::int64_t number_ = 0;
+};
+
+using Each = std::function<void(Document&&)>;
+
+void read_text(Lines& lines, const Each& each) {
+  std::string line;
+  while (lines.next(line))
+    if (!line.empty()) each({.text = line, .id = "", .options = nullptr, .line = lines.number()});
+}
+
+std::string keys_of(const Json& object) {
+  std::string keys;
+  for (const auto& [key, value] : object.items()) keys += (keys.empty() ? "" : ", ") + key;
+  return keys;
+}
+
+void read_jsonl(Lines& lines, const std::string& path, const std::string& field, const Each& each) {
+  std::string line;
+  while (lines.next(line)) {
+    if (line.find_first_not_of(" \t") == std::string::npos) continue;
+    Json object = Json::parse(line, nullptr, false);
+    CHECK_USER(object.is_object(), "{}: line {} is not a JSON object", path, lines.number());
+    std::string key = field;
+    if (key.empty()) key = object.contains("text") ? "text" : "prompt";
+    CHECK_USER(object.contains(key), "{}: line {} has no field '{}'; it has: {}", path, lines.number(), field.empty() ? "text" : field, keys_of(object));
+    CHECK_USER(object[key].is_string(), "{}: line {}: field '{}' is {}, not text", path, lines.number(), key, object[key].type_name());
+    Document document = {.text = object[key].get<std::string>(), .id = "", .options = nullptr, .line = lines.number()};
+    if (object.contains("id")) document.id = object["id"].is_string() ? object["id"].get<std::string>() : object["id"].dump();
+    document.options = std::move(object);
+    each(std::move(document));
+  }
+}
+
+// One record of RFC 4180, which may span lines; false at the end of the file.
+bool next_record(Lines& lines, char separator, const std::string& path, std::vector<std::string>& cells) {
+  std::string line;
+  if (!lines.next(line)) return false;
+  const std::int64_t first_line = lines.number();
+  cells.assign(1, "");
+  bool quoted = false;
+  for (std::size_t i = 0;; ++i) {
+    if (i >= line.size()) {
+      if (!quoted) return true;
+      CHECK_USER(lines.next(line), "{}: the quote that opens in line {} is never closed", path, first_line);
+      cells.back() += '\n';
+      i = static_cast<std::size_t>(-1);
+      continue;
+    }
+    const char c = line[i];
+    if (quoted && c == '"' && i + 1 < line.size() && line[i + 1] == '"') {
+      cells.back() += '"';
+      ++i;
+    } else if (quoted && c == '"') {
+      quoted = false;
+    } else if (quoted) {
+      cells.back() += c;
+    } else if (c == '"' && cells.back().empty()) {
+      quoted = true;
+    } else if (c == separator) {
+      cells.emplace_back();
+    } else {
+      cells.back() += c;
+    }
+  }
+}
+
+void read_table(Lines& lines, const std::string& path, char separator, const std::string& field, const Each& each) {
+  std::vector<std::string> header, cells;
+  if (!next_record(lines, separator, path, header)) return;
+  if (header[0].starts_with("\xEF\xBB\xBF")) header[0].erase(0, 3);  // the byte order mark of spreadsheets
+  std::string known;
+  for (const std::string& name : header) known += (known.empty() ? "" : ", ") + name;
+  const std::string wanted = field.empty() ? "text" : field;
+  const auto column = std::find(header.begin(), header.end(), wanted);
+  CHECK_USER(column != header.end(), "{}: has no column '{}' (choose one with --field); its columns: {}", path, wanted, known);
+  const auto at = static_cast<std::size_t>(column - header.begin());
+  const auto id = static_cast<std::size_t>(std::find(header.begin(), header.end(), "id") - header.begin());
+  for (;;) {
+    const std::int64_t line = lines.number() + 1;
+    if (!next_record(lines, separator, path, cells)) return;
+    if (cells.size() == 1 && cells[0].empty() && header.size() > 1) continue;
+    CHECK_USER(at < cells.size(), "{}: line {} has {} columns, but '{}' is column {}", path, line, cells.size(), wanted, at + 1);
+    if (!cells[at].empty()) each({.text = cells[at], .id = id < cells.size() ? cells[id] : "", .options = nullptr, .line = line});
+  }
+}
+
+void read_fasta(Lines& lines, const std::string& path, const Each& each) {
+  std::string line;
+  Document record;
+  bool open = false;
+  while (lines.next(line)) {
+    if (line.starts_with('>')) {
+      if (open) each(std::move(record));
+      record = {.text = "", .id = line.substr(1, line.find_first_of(" \t") - 1), .options = nullptr, .line = lines.number()};
+      open = true;
+    } else if (!line.empty() && !line.starts_with(';')) {
+      CHECK_USER(open, "{}: line {} comes before the first '>' header; is this FASTA?", path, lines.number());
+      line.erase(std::remove_if(line.begin(), line.end(), [](unsigned char c) { return std::isspace(c); }), line.end());
+      record.text += line;
+    }
+  }
+  if (open) each(std::move(record));
+}
+
+}  // namespace
+
+void read_documents(const std::string& path, const std::string& field, const Each& each) {
+  std::filesystem::path name = path;
+  std::string ending = name.extension();
+  if (ending == ".gz") ending = name.stem().extension();
+  static constexpr const char* kKnown[] = {".txt", ".jsonl", ".csv", ".tsv", ".fasta", ".fa", ".faa", ".fna"};
+  CHECK_USER(path == "-" || std::find(std::begin(kKnown), std::end(kKnown), ending) != std::end(kKnown),
+             "{}: files end in .txt, .jsonl, .csv, .tsv, .fasta, .fa, .faa or .fna (each also with .gz)", path);
+  Lines lines(path);
+  if (path == "-") ending = lines.peek() == '{' ? ".jsonl" : lines.peek() == '>' ? ".fasta" : ".txt";
+  if (ending == ".txt") read_text(lines, each);
+  else if (ending == ".jsonl") read_jsonl(lines, path, field, each);
+  else if (ending == ".csv" || ending == ".tsv") read_table(lines, path, ending == ".csv" ? ',' : '\t', field, each);
+  else read_fasta(lines, path, each);
+}
+
+std::vector<Document> read_documents(const std::string& path, const std::string& field) {
+  std::vector<Document> all;
+  read_documents(path, field, [&](Document&& document) { all.push_back(std::move(document)); });
+  return all;
+}
+
+}  // namespace weft

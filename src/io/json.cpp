@@ -1,0 +1,134 @@
+#include "io/json.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "core/check.h"
+
+namespace weft {
+
+std::string read_text_file(const std::filesystem::path& file) {
+  std::error_code error;
+  CHECK_USER(std::filesystem::exists(file, error), "{}: no such file", file.string());
+  CHECK_USER(!std::filesystem::is_directory(file, error), "{}: is a folder, not a file", file.string());
+  std::ifstream in(file, std::ios::binary);
+  CHECK_USER(in.good(), "{}: cannot be read ({})", file.string(), std::strerror(errno));
+  std::ostringstream text;
+  text << in.rdbuf();
+  CHECK(!in.bad(), "{}: reading failed", file.string());
+  return std::move(text).str();
+}
+
+Json read_json_object(const std::filesystem::path& file) {
+  const std::string text = read_text_file(file);
+  Json json;
+  try {
+    json = Json::parse(text);
+  } catch (const Json::parse_error& error) {
+    const auto end = text.begin() + static_cast<std::ptrdiff_t>(std::min(error.byte, text.size()));
+    user_error("{}: not valid JSON near line {}", file.string(), 1 + std::count(text.begin(), end, '\n'));
+  }
+  CHECK_USER(json.is_object(), "{}: holds {}, not an object", file.string(), json.type_name());
+  return json;
+}
+
+namespace {
+
+// write() and fsync(), with the system's reason when they fail.
+void write_all(int fd, std::string_view content, const std::string& file) {
+  while (!content.empty()) {
+    const ssize_t n = ::write(fd, content.data(), content.size());
+    if (n < 0 && errno == EINTR) continue;
+    CHECK(n > 0, "{}: writing failed ({})", file, std::strerror(errno));
+    content.remove_prefix(static_cast<std::size_t>(n));
+  }
+  CHECK(::fsync(fd) == 0, "{}: writing failed ({})", file, std::strerror(errno));
+}
+
+}  // namespace
+
+void sync_folder(const std::filesystem::path& folder) {
+  const int fd = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;  // some file systems do not open folders; the rename itself has happened
+  ::fsync(fd);
+  ::close(fd);
+}
+
+void put_in_place(const std::filesystem::path& beside, const std::filesystem::path& file) {
+  const int fd = ::open(beside.c_str(), O_RDONLY | O_CLOEXEC);
+  const bool synced = fd >= 0 && ::fsync(fd) == 0;
+  if (fd >= 0) ::close(fd);
+  CHECK(synced, "{}: writing failed ({})", file.string(), std::strerror(errno));
+  CHECK(::rename(beside.c_str(), file.c_str()) == 0, "{}: cannot be put in place ({})", file.string(), std::strerror(errno));
+  sync_folder(file.parent_path());
+}
+
+void write_file_atomically(const std::filesystem::path& file, std::string_view content) {
+  const std::filesystem::path beside = file.string() + ".tmp";
+  const int fd = ::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  CHECK_USER(fd >= 0, "{}: cannot be written ({})", file.string(), std::strerror(errno));
+  try {
+    write_all(fd, content, file.string());
+    ::close(fd);
+  } catch (...) {
+    ::close(fd);
+    ::unlink(beside.c_str());
+    throw;
+  }
+  CHECK(::rename(beside.c_str(), file.c_str()) == 0, "{}: cannot be put in place ({})", file.string(), std::strerror(errno));
+  sync_folder(file.parent_path());
+}
+
+bool JsonReader::has(const std::string& key) const {
+  const auto at = object_->find(key);
+  return at != object_->end() && !at->is_null();
+}
+
+std::int64_t JsonReader::integer(const std::string& key, std::int64_t min, std::int64_t max) const {
+  CHECK_USER(has(key), "{}: {} is missing; it must be a whole number from {} to {}", origin_, key, min, max);
+  const Json& value = (*object_)[key];
+  // A float that is whole ("1e3") counts; 2^63 and beyond do not.
+  const bool whole = value.is_number_integer() || (value.is_number_float() && std::nearbyint(value.get<double>()) == value.get<double>() &&
+                                                   std::abs(value.get<double>()) < 9e18);
+  const bool too_large = value.is_number_unsigned() && value.get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX);
+  CHECK_USER(whole && !too_large, "{}: {} is {}; allowed: whole numbers from {} to {}", origin_, key, value.dump().substr(0, 60), min, max);
+  const auto number = value.get<std::int64_t>();
+  CHECK_USER(min <= number && number <= max, "{}: {} is {}; allowed: {} to {}", origin_, key, number, min, max);
+  return number;
+}
+
+std::int64_t JsonReader::integer(const std::string& key, std::int64_t min, std::int64_t max, std::int64_t otherwise) const {
+  return has(key) ? integer(key, min, max) : otherwise;
+}
+
+double JsonReader::number(const std::string& key, double min, double max, double otherwise) const {
+  if (!has(key)) return otherwise;
+  const Json& value = (*object_)[key];
+  CHECK_USER(value.is_number(), "{}: {} is {}; allowed: numbers from {} to {}", origin_, key, value.dump().substr(0, 60), min, max);
+  const auto number = value.get<double>();
+  CHECK_USER(std::isfinite(number) && min <= number && number <= max, "{}: {} is {}; allowed: {} to {}", origin_, key, number, min, max);
+  return number;
+}
+
+bool JsonReader::boolean(const std::string& key, bool otherwise) const {
+  if (!has(key)) return otherwise;
+  const Json& value = (*object_)[key];
+  CHECK_USER(value.is_boolean(), "{}: {} is {}; allowed: true, false", origin_, key, value.dump().substr(0, 60));
+  return value.get<bool>();
+}
+
+std::string JsonReader::string(const std::string& key, const std::string& otherwise) const {
+  if (!has(key)) return otherwise;
+  const Json& value = (*object_)[key];
+  CHECK_USER(value.is_string(), "{}: {} is {}; it must be a string", origin_, key, value.dump().substr(0, 60));
+  return value.get<std::string>();
+}
+
+}  // namespace weft

@@ -1,0 +1,94 @@
+#include "io/token_file.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/check.h"
+#include "io/json.h"
+
+namespace weft {
+namespace {
+
+constexpr std::int64_t kFormat = 1;
+constexpr const char* kTokens = "/tokens";
+constexpr const char* kOffsets = "/document_offsets";
+
+}  // namespace
+
+void write_token_file(const std::filesystem::path& file, const TokenFileInfo& info, const TokenFilePart& part, const void* mpi_comm,
+                      bool is_first_rank, const std::function<void()>& barrier) {
+  const std::filesystem::path beside = file.string() + ".tmp";
+  {
+    Hdf5File out = Hdf5File::create(beside, mpi_comm);
+    const DType dtype = info.vocab_size <= 65536 ? DType::u16 : DType::i32;
+    out.create_dataset(kTokens, dtype, {info.n_tokens});
+    out.create_dataset(kOffsets, DType::i64, {info.n_documents + 1});
+    out.set_attribute("/", "format_version", kFormat);
+    out.set_attribute("/", "kind", std::string("weft tokens"));
+    out.set_attribute("/", "tokenizer_hash", info.tokenizer_hash);
+    out.set_attribute("/", "vocab_size", info.vocab_size);
+    out.set_attribute("/", "val_fraction", info.val_fraction);
+    out.set_attribute("/", "task", info.task);
+
+    const auto n = static_cast<std::int64_t>(part.tokens.size());
+    const FileRun tokens = {part.first_token, 0, n};
+    if (dtype == DType::u16) {
+      std::vector<std::uint16_t> narrow(part.tokens.begin(), part.tokens.end());
+      out.write(kTokens, ConstView(narrow.data(), Dims{n}), {&tokens, 1});
+    } else {
+      out.write(kTokens, ConstView(part.tokens.data(), Dims{n}), {&tokens, 1});
+    }
+    // Every rank writes where its documents end; the first also the leading 0.
+    std::vector<std::int64_t> offsets;
+    if (is_first_rank) offsets.push_back(0);
+    std::int64_t end = part.first_token;
+    for (std::int64_t length : part.document_lengths) offsets.push_back(end += length);
+    const auto n_offsets = static_cast<std::int64_t>(offsets.size());
+    const FileRun run = {is_first_rank ? 0 : part.first_document + 1, 0, n_offsets};
+    out.write(kOffsets, ConstView(offsets.data(), Dims{n_offsets}), {&run, 1});
+    out.close();
+  }
+  barrier();
+  if (is_first_rank) put_in_place(beside, file);
+  barrier();
+}
+
+TokenFile::TokenFile(const std::filesystem::path& file) : file_(std::make_shared<Hdf5File>(Hdf5File::open(file, nullptr))) {
+  const Hdf5File& in = *file_;
+  const std::string name = file.string();
+  for (const char* dataset : {kTokens, kOffsets})
+    CHECK_USER(in.exists(dataset), "{}: has no {}; it is not a token file (make one with `weft data`)", name, dataset + 1);
+  CHECK_USER(in.has_attribute("/", "tokenizer_hash"), "{}: has no tokenizer_hash; it is not a token file (make one with `weft data`)", name);
+  CHECK_USER(in.integer_attribute("/", "format_version") == kFormat, "{}: has format version {}; this weft reads {}", name,
+             in.integer_attribute("/", "format_version"), kFormat);
+  info_.tokenizer_hash = in.string_attribute("/", "tokenizer_hash");
+  info_.vocab_size = in.integer_attribute("/", "vocab_size");
+  info_.val_fraction = in.number_attribute("/", "val_fraction");
+  info_.task = in.string_attribute("/", "task");
+  const Dims tokens = in.shape(kTokens), offsets = in.shape(kOffsets);
+  CHECK_USER(tokens.rank() == 1 && offsets.rank() == 1 && offsets[0] >= 1, "{}: tokens are {} and document_offsets {}; both must be lists", name,
+             tokens.str(), offsets.str());
+  CHECK_USER(info_.val_fraction >= 0 && info_.val_fraction < 1, "{}: val_fraction is {}; allowed: 0 up to, not including, 1", name, info_.val_fraction);
+  info_.n_tokens = tokens[0];
+  info_.n_documents = offsets[0] - 1;
+  CHECK_USER(info_.n_tokens > 0, "{}: holds no tokens", name);
+  std::vector<std::int64_t> ends(static_cast<std::size_t>(offsets[0]));
+  in.read_all(kOffsets, View(ends.data(), offsets));
+  CHECK_USER(ends.front() == 0 && ends.back() == info_.n_tokens && std::is_sorted(ends.begin(), ends.end()),
+             "{}: document_offsets do not rise from 0 to the {} tokens; the file is damaged", name, info_.n_tokens);
+  const auto wanted = static_cast<std::int64_t>(std::llround(static_cast<double>(info_.n_tokens) * (1 - info_.val_fraction)));
+  train_tokens_ = info_.val_fraction == 0 ? info_.n_tokens : *std::upper_bound(ends.begin(), ends.end() - 1, std::max<std::int64_t>(wanted - 1, 0));
+}
+
+const std::filesystem::path& TokenFile::path() const { return file_->path(); }
+
+void TokenFile::read(std::int64_t begin, std::int64_t count, std::int32_t* out) const {
+  CHECK(begin >= 0 && count >= 0 && begin + count <= info_.n_tokens, "{}: tokens {}+{} of {}", path().string(), begin, count, info_.n_tokens);
+  const FileRun run = {begin, 0, count};
+  file_->read(kTokens, View(out, Dims{count}), {&run, 1});
+  for (std::int64_t i = 0; i < count; ++i)
+    CHECK_USER(out[i] >= 0 && out[i] < info_.vocab_size, "{}: token {} is {}, outside the vocabulary of {}; the file is damaged", path().string(),
+               begin + i, out[i], info_.vocab_size);
+}
+
+}  // namespace weft
