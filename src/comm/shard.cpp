@@ -58,4 +58,23 @@ std::vector<Run> runs(const Slice& slice) {
   return list;
 }
 
+std::vector<Run> runs_within(const Slice& part, const Slice& held) {
+  const std::vector<Run> outer = runs(held);
+  std::vector<Run> list;
+  auto at = outer.begin();
+  for (Run run : runs(part)) {
+    while (at != outer.end() && at->global_begin + at->size <= run.global_begin) ++at;
+    // A part may span runs of `held` that touch in the whole tensor but not in memory, and the other way round.
+    while (run.size > 0) {
+      CHECK(at != outer.end() && at->global_begin <= run.global_begin, "element {} is not held", run.global_begin);
+      const std::int64_t skip = run.global_begin - at->global_begin, size = std::min(run.size, at->size - skip);
+      list.push_back({run.global_begin, at->local_begin + skip, size});
+      run.global_begin += size;
+      run.size -= size;
+      if (run.size > 0) ++at;
+    }
+  }
+  return list;
+}
+
 }  // namespace weft

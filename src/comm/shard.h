@@ -40,4 +40,7 @@ struct Run {
 };
 std::vector<Run> runs(const Slice& slice);
 
+// The runs of `part`, with local offsets in the memory of `held`, which contains it.
+std::vector<Run> runs_within(const Slice& part, const Slice& held);
+
 }  // namespace weft

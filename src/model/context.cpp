@@ -22,8 +22,7 @@ std::array<double, kShares> ShareClock::stop() {
 
 void all_reduce_tp(const Context& ctx, View x) {
   if (ctx.grid.shape().tp == 1) return;
-  if (!ctx.clock) return ctx.grid.tp().all_reduce(x, ReduceOp::sum, ctx.stream);
-  BookAs booked(*ctx.clock, Share::comm);
+  const auto booked = book(ctx, Share::comm);
   ctx.grid.tp().all_reduce(x, ReduceOp::sum, ctx.stream);
 }
 

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -58,6 +59,11 @@ struct Context {
     if (observer) observer(layer, name, view);
   }
 };
+
+// Books the enclosing scope where somebody counts:  const auto booked = book(ctx, Share::comm);
+inline std::optional<BookAs> book(const Context& ctx, Share share) {
+  return ctx.clock ? std::optional<BookAs>(std::in_place, *ctx.clock, share) : std::nullopt;
+}
 
 // Sum over the tensor-parallel ranks, booked as communication.
 void all_reduce_tp(const Context& ctx, View x);

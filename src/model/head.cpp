@@ -44,10 +44,8 @@ void head_loss(const Context& ctx, View loss, View dy, ConstView y, ConstView la
     View all = View(scratch.gathered.as<float>(), Dims{tp, n, 3});
     if (tp == 1) {
       all = stats.reshape({1, n, 3});
-    } else if (ctx.clock) {
-      BookAs booked(*ctx.clock, Share::comm);
-      ctx.grid.tp().all_gather(all, stats, ctx.stream);
     } else {
+      const auto booked = book(ctx, Share::comm);
       ctx.grid.tp().all_gather(all, stats, ctx.stream);
     }
     cross_entropy_combine(loss.rows(begin, end), lse, all, label_rows, ctx.stream);

@@ -8,16 +8,20 @@
 
 namespace weft {
 
-// Fills parameters.weight (and the bf16 copies). UserErrors: a missing tensor (with the nearest name there), a wrong shape, a NaN.
+// Fills parameters.weight (and the bf16 copies). UserErrors: a missing tensor, a wrong shape, a number that is not finite.
 void load_hf_weights(Parameters& parameters, const ModelConfig& config, const std::filesystem::path& dir, Stream& stream);
 
-// config.json and model.safetensors (sharded above max_shard_bytes), written by rank 0 with the slices gathered tensor by
-// tensor. Collective. dtype: f32, bf16 or f16.
+// config.json, generation_config.json and model.safetensors (sharded above max_shard_bytes), written by rank 0, the slices gathered
+// tensor by tensor. Collective. dtype: f32, bf16 or f16.
 void save_hf_weights(const Parameters& parameters, const ModelConfig& config, const Grid& grid, const std::filesystem::path& dir,
                      DType dtype, std::int64_t max_shard_bytes, Stream& stream);
 
-// The whole tensor on world rank 0 (empty elsewhere), gathered from the ranks that own its parts. Collective.
+// The whole of one parameter on world rank 0 (empty elsewhere), gathered from the ranks that own its parts. Collective over the
+// first data-parallel replica; other ranks return at once. `of` picks the tensor: weight, grad, …
 std::vector<float> gather_parameter(const Parameter& parameter, const Parameters& parameters, const ModelConfig& config,
-                                    const Grid& grid, Stream& stream);
+                                    const Grid& grid, View LocalParameter::*of, Stream& stream);
+
+// The GPT-2 way to write 5 GB: the largest file of an export, as transformers' default.
+constexpr std::int64_t kMaxShardBytes = 5'000'000'000;
 
 }  // namespace weft

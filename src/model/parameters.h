@@ -74,6 +74,8 @@ class Parameters {
   std::vector<LocalParameter>& list() { return list_; }
   const LocalParameter* find(const std::string& name) const;     // null when not on this rank
   const LocalParameter& at(const std::string& name) const;       // throws
+  // Whether another parameter shares its values: the tied head, and the embedding it is tied to.
+  bool is_tied(const LocalParameter& p) const { return !p.info.tied_to.empty() || (config_.tied_head && p.info.name == "embed.tokens.weight"); }
   View grads_flat() const { return grads_; }                      // (elements) fp32
   std::size_t bytes() const;                                      // of all arenas
   // Bytes that the same choice takes on one rank of a grid, without allocating.

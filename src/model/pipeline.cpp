@@ -1,16 +1,11 @@
 #include "model/pipeline.h"
 
 #include <map>
-#include <optional>
 
 namespace weft {
 namespace {
 
 constexpr int kForwardTag = 1, kBackwardTag = 2;
-
-std::optional<BookAs> book(const Context& ctx, Share share) {
-  return ctx.clock ? std::optional<BookAs>(std::in_place, *ctx.clock, share) : std::nullopt;
-}
 
 }  // namespace
 

@@ -61,5 +61,15 @@ TEST(Runs, RebuildTheSlice) {
   }
 }
 
+TEST(RunsWithin, GiveThePlaceInTheMemoryOfTheHolder) {
+  // 12 x 4: the holder has rows 0-4, 6-8 and 9-12; the part asks for rows 3-4, 6-7 and 9-11.
+  const Slice held = {{12, 4}, 0, {{0, 4}, {6, 8}, {9, 12}}}, part = {{12, 4}, 0, {{3, 4}, {6, 7}, {9, 11}}};
+  std::vector<std::int64_t> found;
+  for (const weft::Run& run : runs_within(part, held)) found.insert(found.end(), {run.global_begin, run.local_begin, run.size});
+  EXPECT_EQ(found, (std::vector<std::int64_t>{12, 12, 4, 24, 16, 4, 36, 24, 8}));
+  EXPECT_THROW(runs_within({{12, 4}, 0, {{4, 5}}}, held), Error);
+  EXPECT_TRUE(runs_within({{12, 4}, 0, {}}, held).empty());
+}
+
 }  // namespace
 }  // namespace weft

@@ -1,0 +1,40 @@
+// From gradients on every rank to updated weights: data-parallel sums overlapped with backward, the tied embedding's sum, the
+// global norm, clipping, AdamW.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "model/context.h"
+#include "model/parameters.h"
+
+namespace weft {
+
+// Sums the gradients over the data-parallel ranks, a bucket at a time, as soon as backward has finished it. Gradients lie in the
+// order in which backward finishes them, so a bucket is a contiguous range.
+class GradientReducer {
+ public:
+  GradientReducer(const Context& ctx, Parameters& parameters) : ctx_(ctx), parameters_(parameters) {}
+  void ready(std::int64_t flat_end);  // [0, flat_end) is final on this rank; starts full buckets, lets earlier ones progress
+  void finish();                      // the rest; then the tied embedding's sum over first and last stage
+
+ private:
+  void start(std::int64_t end);
+
+  Context ctx_;
+  Parameters& parameters_;
+  std::int64_t started_ = 0;
+  std::vector<std::unique_ptr<Transfer>> pending_;
+};
+
+// The Euclidean norm of the whole model's gradient, each element counted once, equal on every rank.
+double global_grad_norm(const Context& ctx, const Parameters& parameters);
+
+struct OptimizerSettings {
+  double beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0.1;
+};
+
+// One AdamW step of all local parameters; gradients are multiplied by grad_scale first.
+void optimizer_step(const Context& ctx, Parameters& parameters, const OptimizerSettings& settings, double lr, std::int64_t step, double grad_scale);
+
+}  // namespace weft
