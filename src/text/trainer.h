@@ -13,7 +13,6 @@ struct TokenizerTraining {
   std::string kind = "bpe";  // "bpe" (byte level) or "char"
   std::int64_t vocab_size = 8192;
   std::vector<std::string> special_tokens = {"<|endoftext|>"};  // first ids; the first is the end token
-  int n_threads = 1;
 };
 
 // Counts one text after another, then learns. `progress` (may be empty) is told the fraction done.

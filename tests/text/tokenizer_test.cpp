@@ -1,0 +1,163 @@
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <random>
+
+#include "core/check.h"
+#include "io/documents.h"
+#include "io/json.h"
+#include "text/trainer.h"
+
+namespace weft {
+namespace {
+
+namespace fs = std::filesystem;
+const fs::path kData = fs::path(WEFT_TEST_DATA) / "tokenizer";
+
+fs::path scratch(const std::string& name) {
+  const fs::path dir = fs::temp_directory_path() / ("weft_text_" + name);
+  fs::remove_all(dir);
+  fs::create_directories(dir);
+  return dir;
+}
+
+std::string random_bytes(std::mt19937& generator, std::size_t n) {
+  std::string s;
+  for (std::size_t i = 0; i < n; ++i) s += static_cast<char>(generator() & 0xFF);
+  return s;
+}
+
+TEST(ByteLevelBpe, GivesTheReferencesIds) {
+  const Tokenizer t = Tokenizer::load(kData);
+  const Json golden = read_json_object(kData / "golden.json");
+  ASSERT_GT(golden["cases"].size(), 400u);
+  for (const Json& entry : golden["cases"]) {
+    const auto text = entry[0].get<std::string>();
+    const Encoding e = t.encode(text);
+    EXPECT_EQ(e.ids, entry[1].get<std::vector<std::int32_t>>()) << entry[0];
+    EXPECT_EQ(t.decode(e.ids), text);
+    ASSERT_EQ(e.ids.size(), e.offsets.size());
+    std::int64_t end = 0;
+    for (std::size_t i = 0; i < e.ids.size(); ++i) {
+      EXPECT_EQ(e.offsets[i].first, end);
+      end = e.offsets[i].second;
+      EXPECT_EQ(text.substr(static_cast<std::size_t>(e.offsets[i].first), static_cast<std::size_t>(end - e.offsets[i].first)), t.token_bytes(e.ids[i]));
+    }
+    EXPECT_EQ(end, static_cast<std::int64_t>(text.size()));
+  }
+}
+
+TEST(Trainer, LearnsTheReferencesVocabularyAndMerges) {
+  TokenizerTrainer trainer({.kind = "bpe", .vocab_size = 600});
+  read_documents((kData / "corpus.txt").string(), "", [&](Document&& d) { trainer.add(d.text); });
+  const Tokenizer mine = trainer.finish(), reference = Tokenizer::load(kData);
+  const Json a = Json::parse(mine.to_json()), b = Json::parse(reference.to_json());
+  EXPECT_EQ(a["model"]["merges"], b["model"]["merges"]);
+  EXPECT_EQ(a["model"]["vocab"], b["model"]["vocab"]);
+  EXPECT_EQ(mine.hash(), reference.hash());
+}
+
+TEST(Tokenizer, AnyBytesSurvive) {
+  std::mt19937 generator(1);
+  TokenizerTrainer trainer({.kind = "char", .vocab_size = 300});
+  trainer.add("hello wörld, 東京");
+  for (const Tokenizer& t : {Tokenizer::load(kData), trainer.finish()})
+    for (int i = 0; i < 2000; ++i) {
+      const std::string text = random_bytes(generator, generator() % 40);
+      EXPECT_EQ(t.decode(t.encode(text).ids), text);
+    }
+}
+
+TEST(CharTokenizer, HasAnIdACharacterAndSpellsTheRestInBytes) {
+  TokenizerTrainer trainer({.kind = "char", .vocab_size = 262});
+  trainer.add("aaaabbbcc日日");
+  const Tokenizer t = trainer.finish();
+  EXPECT_EQ(t.vocab_size(), 261);  // the end token, 256 bytes, a b 日 c
+  EXPECT_EQ(t.encode("ab").ids, (std::vector<std::int32_t>{257, 258}));
+  EXPECT_EQ(t.encode("z").ids, (std::vector<std::int32_t>{1 + 'z'}));
+  EXPECT_EQ(t.encode("é").ids.size(), 2u);
+  EXPECT_EQ(t.eos_id(), 0);
+}
+
+TEST(Tokenizer, SavesAndLoadsEqual) {
+  TokenizerTrainer chars({.kind = "char", .vocab_size = 300});
+  chars.add("MKTAYIAKQR");
+  for (const Tokenizer& t : {Tokenizer::load(kData), chars.finish()}) {
+    const fs::path dir = scratch("save");
+    t.save(dir);
+    const Tokenizer back = Tokenizer::load(dir);
+    EXPECT_EQ(back.hash(), t.hash());
+    EXPECT_EQ(back.eos_id(), t.eos_id());
+    if (t.kind() != "byte-level BPE") continue;
+    fs::remove(dir / "tokenizer.json");  // then GPT-2's two files serve
+    EXPECT_EQ(Tokenizer::load(dir).hash(), t.hash());
+  }
+}
+
+TEST(Tokenizer, AWordOfADocumentsLengthTakesNoQuadraticTime) {
+  const Tokenizer t = Tokenizer::load(kData);
+  std::string text(2'000'000, 'a');
+  for (std::size_t i = 0; i < text.size(); i += 7) text[i] = 'b';
+  const Encoding e = t.encode(text);
+  EXPECT_EQ(t.decode(e.ids), text);
+}
+
+TEST(StreamDecoder, NeverEmitsHalfACharacter) {
+  const Tokenizer t = Tokenizer::load(kData);
+  const std::string text = "日本 👩‍👧 naïve \xFF\xF0\x9F end";
+  StreamDecoder decoder(t);
+  std::string all;
+  for (std::int32_t id : t.encode(text).ids) {
+    const std::string part = decoder.push(id);
+    if ((all + part).find('\xFF') == std::string::npos) {
+      EXPECT_EQ(valid_utf8(part), part);
+    }
+    all += part;
+  }
+  EXPECT_EQ(all + decoder.finish(), text);
+}
+
+// What a damaged or foreign file gets: one sentence that names it.
+TEST(Tokenizer, RefusesWhatItDoesNotKnow) {
+  const std::string good = Tokenizer::load(kData).to_json();
+  const auto refused = [&](const std::function<void(Json&)>& change, const std::string& word) {
+    Json json = Json::parse(good);
+    change(json);
+    try {
+      Tokenizer::from_json(json.dump(), "t.json");
+      FAIL() << word;
+    } catch (const UserError& error) {
+      EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
+      EXPECT_EQ(std::string(error.what()).find("t.json: "), 0u) << error.what();
+    }
+  };
+  refused([](Json& j) { j["model"]["type"] = "Unigram"; }, "Unigram");
+  refused([](Json& j) { j["normalizer"] = {{"type", "NFC"}}; }, "NFC");
+  refused([](Json& j) { j["pre_tokenizer"] = {{"type", "Metaspace"}}; }, "Metaspace");
+  refused([](Json& j) { j["model"]["vocab"]["zzz"] = -3; }, "zzz");
+  refused([](Json& j) { j["model"]["vocab"]["zzz"] = 1e12; }, "zzz");
+  refused([](Json& j) { j["model"]["vocab"]["zzz"] = 5; }, "both have id 5");
+  refused([](Json& j) { j["model"]["vocab"].erase("a"); }, "byte 0x61");
+  refused([](Json& j) { j["model"]["merges"].push_back("qq zz"); }, "qq zz");
+  refused([](Json& j) { j["model"]["merges"].push_back("qq"); }, "not two tokens");
+  refused([](Json& j) { j.erase("model"); }, "model");
+  refused([](Json& j) { j["added_tokens"][0]["id"] = 3; }, "id 3");
+}
+
+TEST(Tokenizer, DamagedFilesNeverCrash) {
+  std::mt19937 generator(3);
+  const std::string good = Tokenizer::load(kData).to_json();
+  for (int i = 0; i < 200; ++i) {
+    std::string bad = good;
+    if (i % 4 == 0) bad.resize(generator() % bad.size());
+    else bad[generator() % bad.size()] = static_cast<char>(generator() & 0xFF);
+    try {
+      Tokenizer::from_json(bad, "t.json").encode("hello");
+    } catch (const UserError&) {
+    }
+  }
+}
+
+}  // namespace
+}  // namespace weft
