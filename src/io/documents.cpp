@@ -1,10 +1,11 @@
 #include "io/documents.h"
 
+#include <unistd.h>
 #include <zlib.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cstring>
-#include <map>
 
 #include "core/check.h"
 
@@ -16,7 +17,9 @@ class Lines {
  public:
   explicit Lines(const std::string& path) : path_(path) {
     if (path == "-") {
-      file_ = gzdopen(0, "rb");
+      const int input = ::dup(STDIN_FILENO);  // gzclose closes it, and stdin's number must not go to the next file
+      file_ = input < 0 ? nullptr : gzdopen(input, "rb");
+      if (!file_ && input >= 0) ::close(input);
     } else {
       std::error_code error;
       CHECK_USER(std::filesystem::exists(path, error), "{}: no such file", path);
@@ -26,6 +29,12 @@ class Lines {
     CHECK_USER(file_, "{}: cannot be opened", path);
     gzbuffer(file_, 1 << 18);
     buffer_.resize(1 << 18);
+    try {
+      begin();
+    } catch (...) {  // no destructor runs
+      gzclose(file_);
+      throw;
+    }
   }
   Lines(const Lines&) = delete;
   Lines& operator=(const Lines&) = delete;
@@ -34,6 +43,7 @@ class Lines {
   // The next line without its \n (and without a \r before it); false at the end.
   bool next(std::string& line) {
     line.clear();
+    cut_return_ = false;
     bool any = false;
     for (;;) {
       if (at_ == size_ && !fill()) break;
@@ -46,14 +56,22 @@ class Lines {
     }
     if (!any) return false;
     ++number_;
-    if (!line.empty() && line.back() == '\r') line.pop_back();
+    cut_return_ = !line.empty() && line.back() == '\r';
+    if (cut_return_) line.pop_back();
     return true;
   }
   std::int64_t number() const { return number_; }  // of the last line given, from 1
+  bool cut_return() const { return cut_return_; }  // whether the last line given ended in \r\n
   // First byte of the input, without taking it; 0 at the end.
   char peek() { return at_ < size_ || fill() ? buffer_[at_] : '\0'; }
 
  private:
+  // The first bytes: what is called .gz must be, and a byte order mark is no text.
+  void begin() {
+    fill();
+    CHECK_USER(!path_.ends_with(".gz") || !gzdirect(file_), "{}: is not gzip data", path_);
+    if (size_ >= 3 && std::memcmp(buffer_.data(), "\xEF\xBB\xBF", 3) == 0) at_ = 3;
+  }
   bool fill() {
     const int n = gzread(file_, buffer_.data(), static_cast<unsigned>(buffer_.size()));
     int status = Z_OK;
@@ -70,6 +88,7 @@ class Lines {
   std::vector<char> buffer_;
   std::size_t at_ = 0, size_ = 0;
   std::int64_t number_ = 0;
+  bool cut_return_ = false;
 };
 
 using Each = std::function<void(Document&&)>;
@@ -113,6 +132,7 @@ bool next_record(Lines& lines, char separator, const std::string& path, std::vec
   for (std::size_t i = 0;; ++i) {
     if (i >= line.size()) {
       if (!quoted) return true;
+      if (lines.cut_return()) cells.back() += '\r';
       CHECK_USER(lines.next(line), "{}: the quote that opens in line {} is never closed", path, first_line);
       cells.back() += '\n';
       i = static_cast<std::size_t>(-1);
@@ -139,7 +159,6 @@ bool next_record(Lines& lines, char separator, const std::string& path, std::vec
 void read_table(Lines& lines, const std::string& path, char separator, const std::string& field, const Each& each) {
   std::vector<std::string> header, cells;
   if (!next_record(lines, separator, path, header)) return;
-  if (header[0].starts_with("\xEF\xBB\xBF")) header[0].erase(0, 3);  // the byte order mark of spreadsheets
   std::string known;
   for (const std::string& name : header) known += (known.empty() ? "" : ", ") + name;
   const std::string wanted = field.empty() ? "text" : field;

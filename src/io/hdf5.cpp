@@ -4,6 +4,7 @@
 #include <mpi.h>
 
 #include <algorithm>
+#include <exception>
 #include <utility>
 
 #include "core/check.h"
@@ -69,14 +70,18 @@ struct Hdf5File::Impl {
   hid_t file = -1;
   bool parallel = false;
   bool writes = false;
+  std::string failure;  // the first write that failed in a parallel file
 
   ~Impl() {
-    if (file >= 0) H5Fclose(file);
+    // Closing a parallel file is collective. While an exception passes, other ranks may never come: the process ends, the file is lost anyway.
+    if (file >= 0 && !(parallel && writes && std::uncaught_exceptions() > 0)) H5Fclose(file);
   }
   Handle access(const void* mpi_comm) const {
     Handle list(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
     H5Pset_fclose_degree(list, H5F_CLOSE_STRONG);
-    if (mpi_comm) H5Pset_fapl_mpio(list, *static_cast<const MPI_Comm*>(mpi_comm), MPI_INFO_NULL);
+    // From 1.8 on metadata carry checksums: a damaged file is an error instead of a crash inside the library.
+    H5Pset_libver_bounds(list, H5F_LIBVER_V18, H5F_LIBVER_LATEST);
+    if (mpi_comm) HDF5_CHECK(H5Pset_fapl_mpio(list, *static_cast<const MPI_Comm*>(mpi_comm), MPI_INFO_NULL), path, "parallel access");
     return list;
   }
   Handle object(const std::string& name) const {
@@ -95,6 +100,9 @@ struct Hdf5File::Impl {
     CHECK_USER(rank >= 0 && rank <= kMaxRank, "{}: dataset {} has {} dims; allowed: 0 to {}", path.string(), name, rank, kMaxRank);
     hsize_t sizes[kMaxRank] = {};
     H5Sget_simple_extent_dims(space, sizes, nullptr);
+    double elems = 1;
+    for (const hsize_t size : sizes) elems *= std::max<double>(static_cast<double>(size), 1);
+    CHECK_USER(elems < 0x1p60, "{}: dataset {} claims {} elements; the file is damaged", path.string(), name, elems);
     std::vector<std::int64_t> out(sizes, sizes + rank);
     return Dims(out);
   }
@@ -143,12 +151,11 @@ Hdf5File Hdf5File::open_for_update(const std::filesystem::path& file, const void
 void Hdf5File::close() {
   if (impl_->file < 0) return;
   const hid_t file = impl_->file;
-  if (impl_->writes) {
-    const herr_t flushed = H5Fflush(file, H5F_SCOPE_LOCAL);
-    CHECK(flushed >= 0, "{}: writing failed ({})", impl_->path.string(), last_error());
-  }
+  // Both calls are collective: each is made, whatever came before.
+  if (impl_->writes && H5Fflush(file, H5F_SCOPE_LOCAL) < 0 && impl_->failure.empty()) impl_->failure = last_error();
   impl_->file = -1;
-  HDF5_CHECK(H5Fclose(file), impl_->path, "closing");
+  if (H5Fclose(file) < 0 && impl_->failure.empty()) impl_->failure = last_error();
+  CHECK(impl_->failure.empty(), "{}: writing failed ({})", impl_->path.string(), impl_->failure);
 }
 
 const std::filesystem::path& Hdf5File::path() const { return impl_->path; }
@@ -288,14 +295,33 @@ Selection select(const Dims& shape, hid_t data, ConstView buffer, std::span<cons
 
 }  // namespace
 
+namespace {
+
+// HDF5 converts between kinds of numbers on its own; here that can only be a mistake. bf16 and f16 are stored as u16, bit for bit.
+void check_kind(hid_t data, DType dtype, const std::string& path, const std::string& name) {
+  const Handle stored(H5Dget_type(data), H5Tclose);
+  const bool half = dtype == DType::bf16 || dtype == DType::f16;
+  const bool alike = half ? H5Tequal(stored, memory_type(dtype)) > 0 : H5Tget_class(stored) == H5Tget_class(memory_type(dtype));
+  CHECK_USER(alike, "{}: dataset {} does not hold {}", path, name, dtype_name(dtype));
+}
+
+}  // namespace
+
 void Hdf5File::write(const std::string& name, ConstView x, std::span<const FileRun> runs) {
   const Handle data = impl_->dataset(name);
+  check_kind(data, x.dtype(), impl_->path.string(), name);
   const Selection s = select(impl_->dims(data, name), data, x, runs, impl_->path.string(), name);
-  HDF5_CHECK(H5Dwrite(data, memory_type(x.dtype()), s.memory, s.file, H5P_DEFAULT, x.data()), impl_->path, "writing " + name);
+  const herr_t status = H5Dwrite(data, memory_type(x.dtype()), s.memory, s.file, H5P_DEFAULT, x.data());
+  if (status < 0 && impl_->parallel) {  // the other ranks go on to the next collective call, and so must this one
+    if (impl_->failure.empty()) impl_->failure = fmt::format("{}: {}", name, last_error());
+    return;
+  }
+  HDF5_CHECK(status, impl_->path, "writing " + name);
 }
 
 void Hdf5File::read(const std::string& name, View x, std::span<const FileRun> runs) const {
   const Handle data = impl_->dataset(name);
+  check_kind(data, x.dtype(), impl_->path.string(), name);
   const Selection s = select(impl_->dims(data, name), data, x, runs, impl_->path.string(), name);
   const herr_t status = H5Dread(data, memory_type(x.dtype()), s.memory, s.file, H5P_DEFAULT, x.data());
   CHECK_USER(status >= 0, "{}: dataset {} cannot be read; the file is truncated or damaged ({})", impl_->path.string(), name, last_error());
@@ -347,7 +373,7 @@ void Hdf5File::write_text(const std::string& name, std::string_view text, bool w
 
 std::string Hdf5File::read_text(const std::string& name) const {
   const std::int64_t size = integer_attribute(name, "bytes");
-  CHECK_USER(dtype(name) == DType::u8 && shape(name) == (Dims{std::max<std::int64_t>(size, 1)}), "{}: dataset {} is not text", path().string(), name);
+  CHECK_USER(size >= 0 && dtype(name) == DType::u8 && shape(name) == (Dims{std::max<std::int64_t>(size, 1)}), "{}: dataset {} is not text", path().string(), name);
   std::string text(static_cast<std::size_t>(size), '\0');
   const FileRun all = {0, 0, size};
   if (size > 0) read(name, View(static_cast<void*>(text.data()), DType::u8, {size}), {&all, 1});

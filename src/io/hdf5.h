@@ -37,7 +37,8 @@ class Hdf5File {
   DType dtype(const std::string& name) const;
   Dims shape(const std::string& name) const;
 
-  // This rank's elements, as runs of the flattened dataset. Independent transfer: ranks may have different numbers of runs, or none.
+  // This rank's elements, as runs of the flattened dataset, rising in file and buffer. Independent transfer: ranks may have different numbers
+  // of runs, or none. In a parallel file close() throws what a write failed of (disk full), so that the ranks stay together until then.
   void write(const std::string& name, ConstView data, std::span<const FileRun> runs);
   void read(const std::string& name, View data, std::span<const FileRun> runs) const;
   void read_all(const std::string& name, View data) const;

@@ -4,11 +4,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
 #include <fstream>
-#include <sstream>
+#include <vector>
 
 #include "core/check.h"
 
@@ -20,10 +21,15 @@ std::string read_text_file(const std::filesystem::path& file) {
   CHECK_USER(!std::filesystem::is_directory(file, error), "{}: is a folder, not a file", file.string());
   std::ifstream in(file, std::ios::binary);
   CHECK_USER(in.good(), "{}: cannot be read ({})", file.string(), std::strerror(errno));
-  std::ostringstream text;
-  text << in.rdbuf();
-  CHECK(!in.bad(), "{}: reading failed", file.string());
-  return std::move(text).str();
+  std::string text;
+  std::vector<char> block(1 << 16);
+  do {
+    errno = 0;
+    in.read(block.data(), static_cast<std::streamsize>(block.size()));
+    CHECK(!in.bad(), "{}: reading failed ({})", file.string(), std::strerror(errno));
+    text.append(block.data(), static_cast<std::size_t>(in.gcount()));
+  } while (in);
+  return text;
 }
 
 Json read_json_object(const std::filesystem::path& file) {
@@ -34,6 +40,8 @@ Json read_json_object(const std::filesystem::path& file) {
   } catch (const Json::parse_error& error) {
     const auto end = text.begin() + static_cast<std::ptrdiff_t>(std::min(error.byte, text.size()));
     user_error("{}: not valid JSON near line {}", file.string(), 1 + std::count(text.begin(), end, '\n'));
+  } catch (const Json::exception& error) {  // such as a number beyond a double's range
+    user_error("{}: not valid JSON ({})", file.string(), std::string(error.what()).substr(0, 100));
   }
   CHECK_USER(json.is_object(), "{}: holds {}, not an object", file.string(), json.type_name());
   return json;
@@ -57,17 +65,34 @@ void write_all(int fd, std::string_view content, const std::string& file) {
 void sync_folder(const std::filesystem::path& folder) {
   const int fd = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return;  // some file systems do not open folders; the rename itself has happened
-  ::fsync(fd);
+  const int reason = ::fsync(fd) == 0 ? 0 : errno;
   ::close(fd);
+  // Others (EINVAL, ENOTSUP, EROFS) say that this file system cannot sync folders.
+  CHECK(reason != EIO && reason != ENOSPC && reason != EDQUOT, "{}: the folder cannot be synced ({})", folder.string(), std::strerror(reason));
 }
+
+namespace {
+
+// Renames, or removes `beside` and throws.
+void move_into_place(const std::filesystem::path& beside, const std::filesystem::path& file) {
+  if (::rename(beside.c_str(), file.c_str()) != 0) {
+    const int reason = errno;
+    ::unlink(beside.c_str());
+    CHECK(false, "{}: cannot be put in place ({})", file.string(), std::strerror(reason));
+  }
+  sync_folder(file.parent_path());
+}
+
+}  // namespace
 
 void put_in_place(const std::filesystem::path& beside, const std::filesystem::path& file) {
   const int fd = ::open(beside.c_str(), O_RDONLY | O_CLOEXEC);
   const bool synced = fd >= 0 && ::fsync(fd) == 0;
+  const int reason = errno;
   if (fd >= 0) ::close(fd);
-  CHECK(synced, "{}: writing failed ({})", file.string(), std::strerror(errno));
-  CHECK(::rename(beside.c_str(), file.c_str()) == 0, "{}: cannot be put in place ({})", file.string(), std::strerror(errno));
-  sync_folder(file.parent_path());
+  if (!synced) ::unlink(beside.c_str());
+  CHECK(synced, "{}: writing failed ({})", file.string(), std::strerror(reason));
+  move_into_place(beside, file);
 }
 
 void write_file_atomically(const std::filesystem::path& file, std::string_view content) {
@@ -76,14 +101,13 @@ void write_file_atomically(const std::filesystem::path& file, std::string_view c
   CHECK_USER(fd >= 0, "{}: cannot be written ({})", file.string(), std::strerror(errno));
   try {
     write_all(fd, content, file.string());
-    ::close(fd);
   } catch (...) {
     ::close(fd);
     ::unlink(beside.c_str());
     throw;
   }
-  CHECK(::rename(beside.c_str(), file.c_str()) == 0, "{}: cannot be put in place ({})", file.string(), std::strerror(errno));
-  sync_folder(file.parent_path());
+  ::close(fd);
+  move_into_place(beside, file);
 }
 
 bool JsonReader::has(const std::string& key) const {

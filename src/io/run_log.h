@@ -11,7 +11,7 @@ namespace weft {
 class RunLog {
  public:
   RunLog() = default;  // writes nothing: every rank but the first
-  // Appends to the file; a last line without its newline (a run that was killed while writing) is cut off first.
+  // Appends to the file (an empty path: writes nothing); a last line without its newline (a run that was killed while writing) is cut off first.
   explicit RunLog(const std::filesystem::path& file);
   void write(const OrderedJson& line);
 

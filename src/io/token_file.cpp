@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "core/check.h"
 #include "io/json.h"
@@ -12,15 +13,36 @@ namespace {
 constexpr std::int64_t kFormat = 1;
 constexpr const char* kTokens = "/tokens";
 constexpr const char* kOffsets = "/document_offsets";
+constexpr const char* kTokenizer = "/tokenizer";
+
+// Removes a file that was not put in place.
+struct Leftover {
+  std::filesystem::path file;
+  bool ours;
+  ~Leftover() {
+    std::error_code ignored;
+    if (ours) std::filesystem::remove(file, ignored);
+  }
+};
+
+// What would make a file that no reader accepts.
+void check_part(const TokenFileInfo& info, const TokenFilePart& part) {
+  CHECK(std::accumulate(part.document_lengths.begin(), part.document_lengths.end(), std::int64_t{0}) == static_cast<std::int64_t>(part.tokens.size()),
+        "the documents' lengths do not sum to {} tokens", part.tokens.size());
+  for (const std::int32_t token : part.tokens) CHECK(token >= 0 && token < info.vocab_size, "token {} of a vocabulary of {}", token, info.vocab_size);
+}
 
 }  // namespace
 
 void write_token_file(const std::filesystem::path& file, const TokenFileInfo& info, const TokenFilePart& part, const void* mpi_comm,
                       bool is_first_rank, const std::function<void()>& barrier) {
   const std::filesystem::path beside = file.string() + ".tmp";
+  check_part(info, part);
+  const Leftover leftover = {beside, is_first_rank};
   {
     Hdf5File out = Hdf5File::create(beside, mpi_comm);
     const DType dtype = info.vocab_size <= 65536 ? DType::u16 : DType::i32;
+    out.write_text(kTokenizer, info.tokenizer, is_first_rank);
     out.create_dataset(kTokens, dtype, {info.n_tokens});
     out.create_dataset(kOffsets, DType::i64, {info.n_documents + 1});
     out.set_attribute("/", "format_version", kFormat);
@@ -65,9 +87,17 @@ TokenFile::TokenFile(const std::filesystem::path& file) : file_(std::make_shared
   info_.vocab_size = in.integer_attribute("/", "vocab_size");
   info_.val_fraction = in.number_attribute("/", "val_fraction");
   info_.task = in.string_attribute("/", "task");
+  if (in.exists(kTokenizer)) info_.tokenizer = in.read_text(kTokenizer);
   const Dims tokens = in.shape(kTokens), offsets = in.shape(kOffsets);
   CHECK_USER(tokens.rank() == 1 && offsets.rank() == 1 && offsets[0] >= 1, "{}: tokens are {} and document_offsets {}; both must be lists", name,
              tokens.str(), offsets.str());
+  const DType stored = in.dtype(kTokens);
+  CHECK_USER((stored == DType::u16 || stored == DType::i32) && in.dtype(kOffsets) == DType::i64,
+             "{}: tokens are {} and document_offsets {}; allowed: uint16 or int32, and int64", name, dtype_name(stored), dtype_name(in.dtype(kOffsets)));
+  CHECK_USER(info_.vocab_size > 0, "{}: vocab_size is {}; it must be above 0", name, info_.vocab_size);
+  // Before memory is taken for them.
+  CHECK_USER(static_cast<std::uintmax_t>(offsets[0]) <= std::filesystem::file_size(file) / 8, "{}: claims {} documents, more than its bytes can hold; "
+             "the file is damaged", name, offsets[0] - 1);
   CHECK_USER(info_.val_fraction >= 0 && info_.val_fraction < 1, "{}: val_fraction is {}; allowed: 0 up to, not including, 1", name, info_.val_fraction);
   info_.n_tokens = tokens[0];
   info_.n_documents = offsets[0] - 1;

@@ -1,5 +1,6 @@
 // A tokenised corpus in one HDF5 file: /tokens (n) u16 or i32, documents joined, each closed by the end token;
-// /document_offsets (n_documents + 1) i64. Attributes: tokenizer_hash, vocab_size, val_fraction, format_version, task.
+// /document_offsets (n_documents + 1) i64; /tokenizer: its
+// canonical JSON, so that a run needs no other file. Attributes: tokenizer_hash, vocab_size, val_fraction, format_version, task.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +16,7 @@ namespace weft {
 
 struct TokenFileInfo {
   std::string tokenizer_hash, task = "clm";
+  std::string tokenizer;  // canonical JSON, may be empty in files of other tools
   std::int64_t vocab_size = 0;
   double val_fraction = 0;
   std::int64_t n_tokens = 0, n_documents = 0;

@@ -106,22 +106,25 @@ const Family& family(const std::string& name) {
   user_error("model family '{}' is not known; known families: {}", name, known);
 }
 
-ModelConfig read_hf_config(const std::filesystem::path& dir) {
-  const std::filesystem::path file = dir / "config.json";
-  const Json json = read_json_object(file);
-  const JsonReader reader(json, file.string());
-  CHECK_USER(reader.has("model_type"), "{}: model_type is missing", file.string());
+ModelConfig config_from_json(const Json& json, const std::string& origin) {
+  const JsonReader reader(json, origin);
+  CHECK_USER(reader.has("model_type"), "{}: model_type is missing", origin);
   const std::string name = reader.string("model_type", "");
   const Family* row = nullptr;
   try {
     row = &family(name);
   } catch (const UserError& error) {
-    user_error("{}: {}", file.string(), error.what());
+    user_error("{}: {}", origin, error.what());
   }
   ModelConfig config = row->read(reader);
   config.source = json;
-  validate(config, file.string());
+  validate(config, origin);
   return config;
+}
+
+ModelConfig read_hf_config(const std::filesystem::path& dir) {
+  const std::filesystem::path file = dir / "config.json";
+  return config_from_json(read_json_object(file), file.string());
 }
 
 Json write_hf_config(const ModelConfig& config) {

@@ -34,6 +34,7 @@ const Family& family(const std::string& name);  // UserError with the list when 
 
 // config.json of a Hugging Face directory. UserErrors name the file and the key.
 ModelConfig read_hf_config(const std::filesystem::path& dir);
+ModelConfig config_from_json(const Json& json, const std::string& origin);  // the same from an object
 Json write_hf_config(const ModelConfig& config);
 
 // The name in the file, without prefix, and whether it is transposed there.

@@ -233,6 +233,13 @@ void Parameters::zero_grads() {
   if (!grads_.empty()) std::memset(grads_.data(), 0, grads_.bytes());
 }
 
+void Parameters::zero_moments() {
+  for (LocalParameter& p : list_) {
+    std::memset(p.m.data(), 0, p.m.bytes());
+    std::memset(p.v.data(), 0, p.v.bytes());
+  }
+}
+
 void Parameters::refresh_bf16(Stream& stream) {
   for (LocalParameter& p : list_)
     if (!p.weight_bf16.empty()) convert(p.weight_bf16, p.weight, stream);

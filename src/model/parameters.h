@@ -83,6 +83,7 @@ class Parameters {
 
   void init_weights(std::uint64_t seed);  // the same values on any grid
   void zero_grads();
+  void zero_moments();
   void refresh_bf16(Stream& stream);       // copies from the masters, where there are copies
 
  private:

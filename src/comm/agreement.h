@@ -1,0 +1,20 @@
+// Errors that all ranks share: where one rank fails in a step that the others do not, all of them throw the same sentence.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "comm/communicator.h"
+
+namespace weft {
+
+// What `body` threw, or nothing.
+std::string caught(const std::function<void()>& body);
+
+// Collective. Where a rank brings an error (not empty), every rank throws UserError with the first such rank's text.
+void agree(Communicator& world, const std::string& error, Stream& stream);
+
+// `body` on rank 0 alone; what it throws, all throw. Collective.
+void on_first_rank(Communicator& world, Stream& stream, const std::function<void()>& body);
+
+}  // namespace weft

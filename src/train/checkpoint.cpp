@@ -1,0 +1,227 @@
+#include "train/checkpoint.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <functional>
+
+#include "comm/agreement.h"
+#include "core/check.h"
+#include "core/rng.h"
+#include "io/hdf5.h"
+#include "io/json.h"
+#include "model/families.h"
+
+namespace weft {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr std::int64_t kFormat = 1;
+
+// The three tensors that a checkpoint keeps of each parameter.
+struct Kind {
+  const char* group;
+  View LocalParameter::*tensor;
+};
+constexpr Kind kKinds[] = {{"/parameters/", &LocalParameter::weight}, {"/moments/m/", &LocalParameter::m}, {"/moments/v/", &LocalParameter::v}};
+
+std::uint64_t text_checksum(const std::string& text) {
+  std::uint64_t sum = text.size();
+  for (std::size_t i = 0; i < text.size(); ++i) sum += mix64(i << 8 | static_cast<std::uint8_t>(text[i]));
+  return sum;
+}
+
+// Σ mix(global index, bits) over the runs, for fp32 elements; does not depend on their order.
+std::uint64_t elements_checksum(const float* data, const std::vector<Run>& runs, int n_threads) {
+  std::uint64_t sum = 0;
+  for (const Run& run : runs) {
+#pragma omp parallel for num_threads(n_threads) reduction(+ : sum) schedule(static)
+    for (std::int64_t i = 0; i < run.size; ++i)
+      sum += mix64(static_cast<std::uint64_t>(run.global_begin + i) * 0x9E3779B97F4A7C15ull ^ std::bit_cast<std::uint32_t>(data[run.local_begin + i]));
+  }
+  return sum;
+}
+
+// What this rank answers for of a parameter, in its own memory.
+std::vector<Run> owned_runs(const LocalParameter& p, const ModelConfig& config, const GridShape& shape, int tp_rank) {
+  const Slice part = {p.info.shape, p.slice.whole() ? 0 : p.slice.dim, owned_ranges(p.info, config, shape.tp, tp_rank)};
+  return runs_within(part, p.slice);
+}
+
+std::vector<FileRun> file_runs(const std::vector<Run>& runs) {
+  std::vector<FileRun> list;
+  for (const Run& r : runs) list.push_back({r.global_begin, r.local_begin, r.size});
+  return list;
+}
+
+// Parameters with values of their own, in the registry's order, the same on every rank.
+std::vector<Parameter> stored_parameters(const ModelConfig& config) {
+  std::vector<Parameter> list = parameters_of(config);
+  std::erase_if(list, [](const Parameter& p) { return !p.tied_to.empty(); });
+  return list;
+}
+
+// This rank's part of every tensor's checksum, [parameter][kind] flattened; summed over a replica it is the file's.
+std::vector<std::int64_t> checksums(const Context& ctx, const Parameters& parameters, const ModelConfig& config) {
+  std::vector<std::int64_t> sums;
+  for (const Parameter& p : stored_parameters(config))
+    for (const Kind& kind : kKinds) {
+      const LocalParameter* local = parameters.find(p.name);
+      std::uint64_t sum = 0;
+      if (local)
+        sum = elements_checksum((local->*kind.tensor).as<float>(), owned_runs(*local, config, ctx.grid.shape(), ctx.grid.tp().rank()),
+                                ctx.stream.n_threads());
+      sums.push_back(static_cast<std::int64_t>(sum));
+    }
+  ctx.grid.replica().all_reduce(View(sums.data(), Dims{static_cast<std::int64_t>(sums.size())}), ReduceOp::sum, ctx.stream);
+  return sums;
+}
+
+std::string header_text(const ModelConfig& config, const RunState& state, const std::vector<std::int64_t>& sums) {
+  OrderedJson json = {{"kind", "weft checkpoint"}, {"format_version", kFormat}, {"step", state.step}, {"cursor", state.cursor}, {"seed", state.seed}};
+  json["tokenizer_checksum"] = text_checksum(state.tokenizer);
+  json["config"] = write_hf_config(config);
+  json["tensors"] = OrderedJson::object();
+  std::size_t at = 0;
+  for (const Parameter& p : stored_parameters(config)) {
+    json["tensors"][p.name] = {{"shape", std::vector<std::int64_t>(p.shape.begin(), p.shape.end())},
+                               {"checksums", {sums[at], sums[at + 1], sums[at + 2]}}};
+    at += 3;
+  }
+  return json.dump();
+}
+
+Json read_header(const Hdf5File& in) {
+  const std::string name = in.path().string();
+  CHECK_USER(in.exists("/header"), "{}: is not a Weft checkpoint (it has no /header)", name);
+  const std::string text = in.read_text("/header");
+  CHECK_USER(in.has_attribute("/header", "checksum") && static_cast<std::uint64_t>(in.integer_attribute("/header", "checksum")) == text_checksum(text),
+             "{}: the checkpoint's header is damaged (its checksum differs)", name);
+  Json json = Json::parse(text, nullptr, false);
+  CHECK_USER(json.is_object() && json.value("kind", "") == "weft checkpoint", "{}: is not a Weft checkpoint", name);
+  CHECK_USER(json.value("format_version", std::int64_t{0}) == kFormat, "{}: is a checkpoint of format {}; this weft reads {}", name,
+             json.value("format_version", std::int64_t{0}), kFormat);
+  return json;
+}
+
+std::int64_t file_bytes(const ModelConfig& config, const RunState& state) {
+  return count_parameters(config) * 12 + static_cast<std::int64_t>(state.tokenizer.size()) + (1 << 20);
+}
+
+}  // namespace
+
+CheckpointHeader read_checkpoint_header(const fs::path& file) {
+  const Hdf5File in = Hdf5File::open(file, nullptr);
+  const Json json = read_header(in);
+  const JsonReader reader(json, file.string());
+  CheckpointHeader header;
+  header.config = config_from_json(json.value("config", Json::object()), file.string());
+  header.state.step = reader.integer("step", 0, INT64_MAX);
+  header.state.cursor = reader.integer("cursor", 0, INT64_MAX);
+  header.state.seed = reader.integer("seed", INT64_MIN, INT64_MAX);
+  header.state.tokenizer = in.read_text("/tokenizer");
+  CHECK_USER(json.value("tokenizer_checksum", std::uint64_t{0}) == text_checksum(header.state.tokenizer),
+             "{}: the checkpoint's tokenizer is damaged (its checksum differs)", file.string());
+  return header;
+}
+
+bool is_checkpoint(const fs::path& file) { return file.extension() == ".h5" || file.extension() == ".hdf5"; }
+
+void save_checkpoint(const Context& ctx, const fs::path& file, const Parameters& parameters, const ModelConfig& config, const RunState& state) {
+  const Grid& grid = ctx.grid;
+  const fs::path beside = file.string() + ".tmp";
+  const bool first = grid.world().rank() == 0;
+  std::string error;
+  if (first) {
+    std::error_code unknown;
+    const fs::space_info space = fs::space(file.parent_path(), unknown);
+    const auto needed = static_cast<std::uintmax_t>(file_bytes(config, state));
+    if (!unknown && space.available < needed)
+      error = fmt::format("{}: the disk is full: the checkpoint takes {} bytes, {} are free", file.string(), needed, space.available);
+  }
+  agree(ctx.grid.world(), error, ctx.stream);
+  if (grid.dp().rank() == 0) {
+    const std::string header = header_text(config, state, checksums(ctx, parameters, config));
+    error = caught([&] {
+      Hdf5File out = Hdf5File::create(beside, native_mpi_comm(grid.replica()));
+      out.write_text("/header", header, first);
+      out.set_attribute("/header", "checksum", static_cast<std::int64_t>(text_checksum(header)));
+      out.write_text("/tokenizer", state.tokenizer, first);
+      for (const Parameter& p : stored_parameters(config))
+        for (const Kind& kind : kKinds) {
+          out.create_dataset(kind.group + p.name, DType::f32, p.shape);
+          const LocalParameter* local = parameters.find(p.name);
+          if (local)
+            out.write(kind.group + p.name, local->*kind.tensor, file_runs(owned_runs(*local, config, grid.shape(), grid.tp().rank())));
+        }
+      out.close();
+    });
+  }
+  if (!error.empty()) {
+    std::error_code ignored;
+    fs::remove(beside, ignored);
+    error = fmt::format("{}: the checkpoint could not be written; is the disk full? ({})", file.string(), error);
+  }
+  agree(ctx.grid.world(), error, ctx.stream);
+  if (first) error = caught([&] { put_in_place(beside, file); });
+  agree(ctx.grid.world(), error, ctx.stream);
+}
+
+void load_checkpoint(const Context& ctx, const fs::path& file, Parameters& parameters, const ModelConfig& config) {
+  const std::vector<Parameter> stored = stored_parameters(config);
+  std::vector<std::int64_t> sums(stored.size() * 3);
+  const bool training = !parameters.list().empty() && !parameters.list()[0].m.empty();
+  const std::size_t kinds = training ? 3 : 1;
+  Json header;
+  std::vector<float> wide;
+  agree(ctx.grid.world(), caught([&] {
+    const Hdf5File in = Hdf5File::open(file, nullptr);
+    header = read_header(in);
+    const std::string difference = first_difference(config_from_json(header.value("config", Json::object()), file.string()), config);
+    CHECK_USER(difference.empty(), "{}: is a checkpoint of another model: {}", file.string(), difference);
+    for (LocalParameter& p : parameters.list()) {
+      const std::string& name = p.info.tied_to.empty() ? p.info.name : p.info.tied_to;
+      const auto place = static_cast<std::size_t>(std::find_if(stored.begin(), stored.end(), [&](const Parameter& q) { return q.name == name; }) - stored.begin());
+      const std::vector<FileRun> all = file_runs(runs(p.slice));
+      for (std::size_t k = 0; k < kinds; ++k) {
+        const std::string dataset = kKinds[k].group + name;
+        CHECK_USER(in.shape(dataset) == p.info.shape, "{}: dataset {} is {}, expected {}", file.string(), dataset, in.shape(dataset).str(), p.info.shape.str());
+        const View to = p.*kKinds[k].tensor;
+        View read_into = to;
+        if (to.dtype() != DType::f32) {
+          wide.resize(static_cast<std::size_t>(to.elems()));
+          read_into = View(wide.data(), to.shape());
+        }
+        in.read(dataset, read_into, all);
+        if (p.info.tied_to.empty())
+          sums[place * 3 + k] = static_cast<std::int64_t>(elements_checksum(
+              read_into.as<float>(), owned_runs(p, config, ctx.grid.shape(), ctx.grid.tp().rank()), ctx.stream.n_threads()));
+        if (to.dtype() != DType::f32) convert(to, read_into, ctx.stream);
+      }
+    }
+  }), ctx.stream);
+  ctx.grid.replica().all_reduce(View(sums.data(), Dims{static_cast<std::int64_t>(sums.size())}), ReduceOp::sum, ctx.stream);
+  agree(ctx.grid.world(), caught([&] {
+    for (std::size_t i = 0; i < stored.size(); ++i)
+      for (std::size_t k = 0; k < kinds; ++k)
+        CHECK_USER(header.at("tensors").at(stored[i].name).at("checksums").at(k).get<std::int64_t>() == sums[i * 3 + k],
+                   "{}: dataset {}{} is damaged (its checksum differs)", file.string(), kKinds[k].group, stored[i].name);
+  }), ctx.stream);
+  parameters.refresh_bf16(ctx.stream);
+}
+
+std::vector<fs::path> list_checkpoints(const fs::path& folder) {
+  std::vector<fs::path> files;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    const bool digits = name.size() == 16 && std::all_of(name.begin() + 5, name.begin() + 13, [](char c) { return c >= '0' && c <= '9'; });
+    if (digits && name.starts_with("step-") && name.ends_with(".h5")) files.push_back(entry.path());
+  }
+  std::sort(files.rbegin(), files.rend());
+  return files;
+}
+
+fs::path checkpoint_name(const fs::path& folder, std::int64_t step) { return folder / fmt::format("step-{:08}.h5", step); }
+
+}  // namespace weft

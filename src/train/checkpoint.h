@@ -1,0 +1,46 @@
+// Checkpoints: one HDF5 file of whole tensors, free of any grid's layout.
+//   /header                     JSON: format, step, cursor, seed, config, and of every tensor its shape and three checksums
+//   /tokenizer                  canonical tokenizer.json (empty when none is known)
+//   /parameters/<name>  /moments/m/<name>  /moments/v/<name>
+// Each rank writes the elements it answers for. The file is written beside, synced and renamed; whatever is found under its own name
+// and verifies is whole. A tensor's checksum does not depend on the layout either: Σ mix(global index, bits) modulo 2^64.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/context.h"
+#include "model/parameters.h"
+
+namespace weft {
+
+// What a run is besides its tensors.
+struct RunState {
+  std::int64_t step = 0;    // optimizer steps done
+  std::int64_t cursor = 0;  // samples consumed
+  std::int64_t seed = 0;
+  std::string tokenizer;    // canonical JSON
+};
+
+// What a file says of itself, read without its tensors. UserErrors: not a checkpoint, damaged.
+struct CheckpointHeader {
+  ModelConfig config;
+  RunState state;
+};
+CheckpointHeader read_checkpoint_header(const std::filesystem::path& file);
+bool is_checkpoint(const std::filesystem::path& file);  // by its ending: .h5, .hdf5
+
+// Collective. UserError where the disk is full; the file under its own name is then untouched.
+void save_checkpoint(const Context& ctx, const std::filesystem::path& file, const Parameters& parameters, const ModelConfig& config,
+                     const RunState& state);
+
+// Fills the weights, and the moments where the parameters have them. Collective; the same UserError on every rank where a checksum differs.
+void load_checkpoint(const Context& ctx, const std::filesystem::path& file, Parameters& parameters, const ModelConfig& config);
+
+// Checkpoint files of a folder, newest step first.
+std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& folder);
+std::filesystem::path checkpoint_name(const std::filesystem::path& folder, std::int64_t step);  // step-00000100.h5
+
+}  // namespace weft

@@ -1,0 +1,15 @@
+// SIGTERM (the queue's warning before the walltime) and SIGUSR1 ask a run to stop at the next safe point. Further signals change nothing.
+#pragma once
+
+namespace weft {
+
+class StopSignal {
+ public:
+  StopSignal();   // installs the handlers
+  ~StopSignal();  // puts the old ones back
+  StopSignal(const StopSignal&) = delete;
+  StopSignal& operator=(const StopSignal&) = delete;
+  bool received() const;
+};
+
+}  // namespace weft

@@ -1,0 +1,237 @@
+#include "train/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "comm/agreement.h"
+#include "core/log.h"
+#include "kernels/peak.h"
+#include "model/hf_weights.h"
+#include "model/sizes.h"
+#include "train/lr_schedule.h"
+#include "train/progress.h"
+#include "train/start.h"
+#include "train/stop_signal.h"
+
+namespace weft {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Trainer {
+ public:
+  Trainer(std::unique_ptr<Communicator> world, const TrainOptions& options, const TrainingEnvironment& environment)
+      : options_(options), environment_(environment), start_(resolve_start(options, world->size())), grid_(std::move(world), start_.shape),
+        stream_({}, environment.n_threads),
+        ctx_{.grid = grid_, .stream = stream_, .precision = options.dtype == "bf16" ? Precision::bf16 : Precision::fp32, .clock = &clock_, .observer = {}},
+        first_(grid_.world().rank() == 0),
+        parameters_(start_.config, grid_, options.dtype == "bf16" ? DType::bf16 : DType::f32, Purpose::training),
+        step_(ctx_, start_.config, parameters_, start_.step),
+        schedule_{options.lr, options.min_lr.value_or(options.lr / 10), options.warmup_steps, options.steps, lr_decay(options.lr_schedule)} {}
+
+  void run() {
+    open_output();
+    load_start();
+    measure_peak();
+    log_start();
+    const SampleSource source = [this](std::int64_t place, std::int32_t* ids, std::int32_t* labels) { start_.data->train_sample(place, ids, labels); };
+    while (state_.step < options_.steps) {
+      train_one(source);
+      const bool last = state_.step == options_.steps, stop = stop_requested();
+      if (due(options_.eval_every) || (last && start_.data->n_val() > 0)) evaluate();
+      if (due(options_.save_every) || last || stop) save();
+      if (stop && !last) {
+        log_.write({{"event", "end"}, {"step", state_.step}, {"reason", "signal"}});
+        progress_.break_line();
+        throw Interrupted(fmt::format("stopped by a signal after step {} of {}; saved {}; run the same command again to go on", state_.step, options_.steps,
+                                      checkpoint_name(folder(), state_.step).string()));
+      }
+    }
+    export_model();
+    log_.write({{"event", "end"}, {"step", state_.step}, {"reason", "done"}});
+  }
+
+ private:
+  fs::path folder() const { return start_.out / "checkpoints"; }
+  bool due(std::int64_t every) const { return every > 0 && state_.step % every == 0; }
+
+  void open_output() {
+    on_first_rank(grid_.world(), stream_, [&] {
+      std::error_code error;
+      fs::create_directories(folder(), error);
+      CHECK_USER(!error, "--out {}: cannot be made ({})", start_.out.string(), error.message());
+      for (const auto& entry : fs::directory_iterator(folder(), error))  // left by a run that was killed while saving
+        if (entry.path().extension() == ".tmp") fs::remove(entry.path(), error);
+      write_file_atomically(start_.out / "recipe.toml", environment_.recipe);
+      log_ = RunLog(start_.out / "run.jsonl");
+    });
+  }
+
+  void load_start() {
+    state_.seed = options_.seed;
+    if (start_.tokenizer) state_.tokenizer = start_.tokenizer->to_json();
+    for (const fs::path& file : resume_candidates(options_)) {
+      try {
+        resume(file);
+        if (first_) log_info("resuming from {} at step {}", file.string(), state_.step);
+        return;
+      } catch (const UserError& error) {
+        if (options_.resume != "auto" || is_of_another_model(file)) throw;
+        if (first_) log_warning("skipped {}: {}", file.string(), error.what());
+      }
+    }
+    if (options_.model.empty()) {
+      parameters_.init_weights(static_cast<std::uint64_t>(options_.seed));
+      parameters_.refresh_bf16(stream_);
+    } else if (is_checkpoint(options_.model)) {
+      load_checkpoint(ctx_, options_.model, parameters_, start_.config);
+      parameters_.zero_moments();
+    } else {
+      load_hf_weights(parameters_, start_.config, options_.model, stream_);
+    }
+  }
+
+  // A checkpoint that is whole but of another model is the user's mistake, not damage to be skipped.
+  bool is_of_another_model(const fs::path& file) const {
+    try {
+      return !first_difference(read_checkpoint_header(file).config, start_.config).empty();
+    } catch (const UserError&) {
+      return false;
+    }
+  }
+
+  void resume(const fs::path& file) {
+    CheckpointHeader header;
+    agree(grid_.world(), caught([&] {
+      header = read_checkpoint_header(file);
+      const std::string difference = first_difference(header.config, start_.config);
+      CHECK_USER(difference.empty(), "{}: is a checkpoint of another model: {}; choose another --out, or --resume none", file.string(), difference);
+      CHECK_USER(header.state.seed == options_.seed, "{}: was started with --seed {}, not {}; choose another --out, or --resume none", file.string(),
+                 header.state.seed, options_.seed);
+    }), stream_);
+    load_checkpoint(ctx_, file, parameters_, start_.config);
+    state_ = header.state;
+    if (state_.step >= options_.steps && first_)
+      log_info("{} has done {} steps already; --steps is {}", file.string(), state_.step, options_.steps);
+  }
+
+  void measure_peak() {
+    grid_.world().barrier();
+    const double mine = measured_matmul_flops(ctx_.precision, stream_);
+    peak_flops_ = grid_.world().all_reduce_value(mine, ReduceOp::sum, stream_);
+  }
+
+  void log_start() {
+    const ModelConfig& c = start_.config;
+    const std::size_t planned = parameters_.bytes() + step_.activation_bytes();
+    const auto most = grid_.world().all_reduce_value<std::int64_t>(static_cast<std::int64_t>(planned), ReduceOp::max, stream_);
+    if (!first_) return;
+    OrderedJson line = {{"event", "start"}};
+    line.update(environment_.build);
+    line["hosts"] = environment_.hosts;
+    line["grid"] = {{"tp", start_.shape.tp}, {"pp", start_.shape.pp}, {"dp", start_.shape.dp}};
+    line["model"] = {{"family", c.family}, {"layers", c.layers}, {"width", c.width}, {"heads", c.heads}, {"kv_heads", c.kv_heads}, {"ffn", c.ffn},
+                     {"vocab", c.vocab}, {"context", start_.step.T}};
+    line["parameters"] = count_parameters(c);
+    line["threads"] = environment_.n_threads;
+    line["dtype"] = options_.dtype;
+    line["peaks"] = {{"matmul_flops", peak_flops_}, {"matmul_library", matmul_library()}};
+    line["bytes_per_rank"] = most;
+    line["step"] = state_.step;
+    log_.write(line);
+    log_info("{} parameters, {} training samples of {} tokens, grid tp {} x pp {} x dp {}, {} threads a rank, {:.0f} MB a rank", count_parameters(c),
+             start_.data->n_train(), start_.step.T, start_.shape.tp, start_.shape.pp, start_.shape.dp, environment_.n_threads,
+             static_cast<double>(most) / 1e6);
+    log_info("measured peak of {} in {}: {:.1f} GFLOP/s over all ranks", matmul_library(), options_.dtype, peak_flops_ / 1e9);
+  }
+
+  void train_one(const SampleSource& source) {
+    clock_.start();
+    StepReport report;
+    report.step = state_.step + 1;
+    report.lr = schedule_.at(report.step);
+    report.result = step_.train(source, state_.cursor, report.step, report.lr);
+    state_.step = report.step;
+    state_.cursor += options_.batch_size;
+    const std::array<double, kShares> seconds = clock_.stop();
+
+    // Shares are averaged over the ranks: each rank's sum to its own step time, so the averages sum to 1 too.
+    std::array<double, kShares + 1> sums{};
+    double total = 0;
+    for (double s : seconds) total += s;
+    for (std::size_t i = 0; i < kShares; ++i) sums[i] = seconds[i] / total;
+    sums[kShares] = total;
+    grid_.world().all_reduce(View(sums.data(), Dims{kShares + 1}), ReduceOp::sum, stream_);
+    const auto ranks = static_cast<double>(start_.shape.ranks());
+    double share_sum = 0;
+    for (std::size_t i = 0; i < kShares; ++i) share_sum += sums[i];
+    for (std::size_t i = 0; i < kShares; ++i) report.shares[i] = sums[i] / share_sum;
+    report.seconds = sums[kShares] / ranks;
+    report.steps = options_.steps;
+    report.tokens = options_.batch_size * start_.step.T;
+    report.mfu = training_flops_per_token(start_.config, start_.step.T) * report.tokens_per_s() / peak_flops_;
+    if (report.step % options_.log_every == 0 || report.step == options_.steps) log_.write(to_json(report));
+    progress_.show(report);
+  }
+
+  bool stop_requested() {
+    return grid_.world().all_reduce_value<std::int32_t>(stop_.received() ? 1 : 0, ReduceOp::max, stream_) != 0;
+  }
+
+  void evaluate() {
+    std::int64_t n = start_.data->n_val();
+    if (n == 0) return;
+    if (options_.eval_samples > 0) n = std::min(n, options_.eval_samples);
+    const double loss = step_.evaluate([this](std::int64_t i, std::int32_t* ids, std::int32_t* labels) { start_.data->val_sample(i, ids, labels); }, n);
+    log_.write({{"event", "eval"}, {"step", state_.step}, {"loss", loss}, {"perplexity", std::exp(loss)}, {"samples", n}});
+    progress_.break_line();
+    if (first_) log_info("step {}: validation loss {:.4f}, perplexity {:.2f}, over {} samples", state_.step, loss, std::exp(loss), n);
+  }
+
+  void save() {
+    const fs::path file = checkpoint_name(folder(), state_.step);
+    if (saved_ == state_.step) return;
+    save_checkpoint(ctx_, file, parameters_, start_.config, state_);
+    saved_ = state_.step;
+    log_.write({{"event", "save"}, {"step", state_.step}, {"file", file.string()}});
+    on_first_rank(grid_.world(), stream_, [&] {
+      const std::vector<fs::path> all = list_checkpoints(folder());
+      for (std::size_t i = static_cast<std::size_t>(options_.keep); options_.keep > 0 && i < all.size(); ++i) fs::remove(all[i]);
+    });
+  }
+
+  void export_model() {
+    const fs::path dir = start_.out / "model";
+    save_hf_weights(parameters_, start_.config, grid_, dir, DType::f32, kMaxShardBytes, stream_);
+    on_first_rank(grid_.world(), stream_, [&] {
+      if (start_.tokenizer) start_.tokenizer->save(dir);
+    });
+    if (first_) log_info("saved {} and {}", checkpoint_name(folder(), state_.step).string(), dir.string());
+  }
+
+  const TrainOptions& options_;
+  const TrainingEnvironment& environment_;
+  TrainingStart start_;
+  Grid grid_;
+  Stream stream_;
+  ShareClock clock_;
+  Context ctx_;
+  bool first_;
+  Parameters parameters_;
+  TrainStep step_;
+  LrSchedule schedule_;
+  RunLog log_;
+  ProgressLine progress_{first_};
+  StopSignal stop_;
+  RunState state_;
+  double peak_flops_ = 0;
+  std::int64_t saved_ = -1;
+};
+
+}  // namespace
+
+void train(std::unique_ptr<Communicator> world, const TrainOptions& options, const TrainingEnvironment& environment) {
+  Trainer(std::move(world), options, environment).run();
+}
+
+}  // namespace weft
