@@ -204,7 +204,7 @@ SafetensorsReader::SafetensorsReader(const std::filesystem::path& path) {
     for (const auto& [tensor, file] : index["weight_map"].items()) {
       CHECK_USER(file.is_string(), "{}: tensor {} names no file", index_file.string(), tensor);
       const auto name = file.get<std::string>();
-      CHECK_USER(!name.empty() && fs::path(name).filename() == name && name != "..", "{}: tensor {} is in '{}'; files must lie beside the index",
+      CHECK_USER(!name.empty() && fs::path(name).filename() == name && name != ".." && name.find('\0') == std::string::npos, "{}: tensor {} is in '{}'; files must lie beside the index",
                  index_file.string(), tensor, name);
       owner[tensor] = name;
       names.insert(name);

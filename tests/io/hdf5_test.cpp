@@ -1,0 +1,258 @@
+// HDF5 files: written by all ranks in pieces, read by one or all, and the errors of broken ones.
+#include "io/hdf5.h"
+
+#include <sys/resource.h>
+
+#include <csignal>
+
+#include "tests/io/files.h"
+
+namespace weft {
+namespace {
+
+using namespace test;
+namespace fs = std::filesystem;
+
+template <class T>
+std::vector<T> read_everything(const fs::path& file, const std::string& name) {
+  const Hdf5File in = Hdf5File::open(file, nullptr);
+  std::vector<T> out(static_cast<std::size_t>(in.shape(name).elems()));
+  in.read_all(name, View(out.data(), in.shape(name)));
+  return out;
+}
+
+// Each piece of a dataset belongs to one rank, pieces of uneven sizes; each rank keeps its own packed together, with or without gaps.
+void check_runs(const Dims& shape, std::int64_t gap) {
+  const SharedFolder folder;
+  const fs::path file = folder / "runs.h5";
+  std::vector<FileRun> runs;
+  std::vector<float> local;
+  std::int64_t piece = 0;
+  for (std::int64_t at = 0; at < shape.elems(); ++piece) {
+    const std::int64_t size = std::min<std::int64_t>(1 + (piece * 7) % 13, shape.elems() - at);
+    if (piece * 5 % 3 % folder.size() == folder.rank()) {
+      local.resize(local.size() + static_cast<std::size_t>(gap), -1.0f);
+      runs.push_back({at, static_cast<std::int64_t>(local.size()), size});
+      for (std::int64_t i = 0; i < size; ++i) local.push_back(static_cast<float>(at + i) + 0.5f);
+    }
+    at += size;
+  }
+  {
+    Hdf5File out = Hdf5File::create(file, folder.comm());
+    out.create_dataset("/weights/x", DType::f32, shape);
+    out.write("/weights/x", ConstView(local.data(), Dims{static_cast<std::int64_t>(local.size())}), runs);
+    out.close();
+  }
+  folder.barrier();
+  const std::vector<float> all = read_everything<float>(file, "/weights/x");
+  for (std::size_t i = 0; i < all.size(); ++i) ASSERT_EQ(all[i], static_cast<float>(i) + 0.5f) << shape.str();
+  // Back through the same runs, by all ranks at once; the gaps stay as they were.
+  const Hdf5File in = Hdf5File::open(file, folder.comm());
+  std::vector<float> back(local.size(), -1.0f);
+  in.read("/weights/x", View(back.data(), Dims{static_cast<std::int64_t>(back.size())}), runs);
+  EXPECT_EQ(back, local);
+}
+
+TEST(Hdf5, RanksWriteRunsOfEveryShape) {
+  for (const Dims& shape : {Dims{1}, Dims{101}, Dims{7, 9}, Dims{33, 1}, Dims{1, 40}, Dims{3, 5, 7}, Dims{2, 3, 4, 5}, Dims{2, 1, 3, 2, 11}})
+    for (const std::int64_t gap : {0, 2}) check_runs(shape, gap);
+}
+
+// The slice that tensor parallelism makes of a matrix's columns.
+TEST(Hdf5, RanksWriteColumnsOfAMatrix) {
+  const SharedFolder folder;
+  const fs::path file = folder / "columns.h5";
+  const std::int64_t R = 37, C = 4 * folder.size() + 3, begin = 4 * folder.rank(), width = folder.rank() + 1 == folder.size() ? 7 : 4;
+  std::vector<std::int32_t> local;
+  std::vector<FileRun> runs;
+  for (std::int64_t r = 0; r < R; ++r) {
+    runs.push_back({r * C + begin, r * width, width});
+    for (std::int64_t c = 0; c < width; ++c) local.push_back(static_cast<std::int32_t>(r * C + begin + c));
+  }
+  Hdf5File out = Hdf5File::create(file, folder.comm());
+  out.create_dataset("m", DType::i32, {R, C});
+  out.write("m", ConstView(local.data(), Dims{R, width}), runs);
+  out.close();
+  folder.barrier();
+  const auto all = read_everything<std::int32_t>(file, "m");
+  for (std::size_t i = 0; i < all.size(); ++i) ASSERT_EQ(all[i], static_cast<std::int32_t>(i));
+}
+
+TEST(Hdf5, ARankMayHaveNothing) {
+  const SharedFolder folder;
+  const fs::path file = folder / "nothing.h5";
+  {
+    Hdf5File out = Hdf5File::create(file, folder.comm());
+    out.create_dataset("x", DType::f64, {3});
+    out.create_dataset("scalar", DType::i64, Dims{});
+    out.create_dataset("none", DType::f32, {0, 4});
+    const double x[] = {1, 2, 3};
+    const std::int64_t scalar = 42;
+    const FileRun all = {0, 0, 3}, one = {0, 0, 1};
+    if (folder.rank() == 0) {
+      out.write("x", ConstView(x, Dims{3}), {&all, 1});
+      out.write("scalar", ConstView(&scalar, Dims{}), {&one, 1});
+    } else {
+      out.write("x", ConstView(), {});
+    }
+    out.write("none", ConstView(), {});
+    out.close();
+  }
+  folder.barrier();
+  EXPECT_EQ(read_everything<double>(file, "x"), (std::vector<double>{1, 2, 3}));
+  EXPECT_EQ(read_everything<std::int64_t>(file, "scalar"), std::vector<std::int64_t>{42});
+  EXPECT_TRUE(read_everything<float>(file, "none").empty());
+}
+
+TEST(Hdf5, EveryDTypeOfFiles) {
+  const SharedFolder folder;
+  const fs::path file = folder / "dtypes.h5";
+  {
+    Hdf5File out = Hdf5File::create(file, folder.comm());
+    for (const DType dtype : {DType::f32, DType::f64, DType::i8, DType::u8, DType::u16, DType::i32, DType::i64})
+      out.create_dataset(std::string(dtype_name(dtype)), dtype, {2, 3});
+    out.create_dataset("bf16", DType::bf16, {4});
+    const FileRun all = {0, 0, 4};
+    const BFloat16 half[] = {{1}, {2}, {0x7FC1}, {0xFFFF}};
+    if (folder.rank() == 0) out.write("bf16", ConstView(half, Dims{4}), {&all, 1});
+    out.close();
+  }
+  folder.barrier();
+  const Hdf5File in = Hdf5File::open(file, nullptr);
+  for (const DType dtype : {DType::f32, DType::f64, DType::i8, DType::u8, DType::u16, DType::i32, DType::i64}) {
+    EXPECT_EQ(in.dtype(std::string(dtype_name(dtype))), dtype);
+    EXPECT_EQ(in.shape(std::string(dtype_name(dtype))), (Dims{2, 3}));
+  }
+  BFloat16 half[4] = {};
+  in.read_all("bf16", View(half, Dims{4}));
+  EXPECT_EQ(half[2].bits, 0x7FC1);  // bit for bit
+  EXPECT_EQ(half[3].bits, 0xFFFF);
+  float wrong[6];
+  expect_user_error([&] { in.read_all("int32", View(wrong, Dims{6})); }, {"dtypes.h5", "int32", "fp32"});  // never converted in silence
+  expect_user_error([&] { in.read_all("bf16", View(wrong, Dims{4})); }, {"dtypes.h5", "bf16", "fp32"});
+}
+
+TEST(Hdf5, NamesTextsAndAttributes) {
+  const SharedFolder folder;
+  const fs::path file = folder / "names.h5";
+  const std::string text(200'000, 't');
+  {
+    Hdf5File out = Hdf5File::create(file, folder.comm());
+    out.create_dataset("/b/deep/x", DType::f32, {2});
+    out.create_dataset("/b/a", DType::f32, {2});
+    out.write_text("/text", folder.rank() == folder.size() - 1 ? text : std::string(text.size(), '?'), folder.rank() == folder.size() - 1);
+    out.write_text("/empty", "", folder.rank() == 0);
+    out.set_attribute("/", "name", std::string("caf\xC3\xA9"));
+    out.set_attribute("/", "name", std::string("replaced"));
+    out.set_attribute("/b", "none", std::string());
+    out.set_attribute("/b/a", "n", std::int64_t{-(1ll << 62)});
+    out.set_attribute("/b/a", "x", 0.1);
+    out.close();
+    out.close();  // a second time does nothing
+  }
+  folder.barrier();
+  {
+    const Hdf5File in = Hdf5File::open(file, folder.comm());
+    EXPECT_EQ(in.path(), file);
+    EXPECT_EQ(in.list("/"), (std::vector<std::string>{"b", "empty", "text"}));
+    EXPECT_EQ(in.list("/b"), (std::vector<std::string>{"a", "deep"}));
+    EXPECT_TRUE(in.exists("/b/deep/x"));
+    EXPECT_FALSE(in.exists("/b/none/x"));
+    EXPECT_EQ(in.read_text("/text"), text);
+    EXPECT_EQ(in.read_text("/empty"), "");
+    EXPECT_EQ(in.string_attribute("/", "name"), "replaced");
+    EXPECT_EQ(in.string_attribute("/b", "none"), "");
+    EXPECT_EQ(in.integer_attribute("/b/a", "n"), -(1ll << 62));
+    EXPECT_EQ(in.number_attribute("/b/a", "x"), 0.1);
+    EXPECT_FALSE(in.has_attribute("/b/a", "y"));
+    expect_user_error([&] { in.integer_attribute("/b/a", "y"); }, {"names.h5", "y"});
+    expect_user_error([&] { in.integer_attribute("/", "name"); }, {"names.h5", "name"});
+    expect_user_error([&] { in.string_attribute("/b/a", "n"); }, {"names.h5", "n is not text"});
+    expect_user_error([&] { in.shape("/b"); }, {"names.h5", "/b"});
+    expect_user_error([&] { in.shape("/absent"); }, {"names.h5", "/absent"});
+    expect_user_error([&] { in.list("/absent"); }, {"names.h5", "/absent"});
+    expect_user_error([&] { in.has_attribute("/absent", "y"); }, {"names.h5", "/absent"});
+    float x[3];
+    expect_user_error([&] { in.read_all("/b/a", View(x, Dims{3})); }, {"names.h5", "/b/a", "(2)", "(3)"});
+    const FileRun beyond = {1, 0, 2};
+    EXPECT_THROW(in.read("/b/a", View(x, Dims{3}), {&beyond, 1}), Error);
+  }
+  folder.barrier();
+  {
+    Hdf5File again = Hdf5File::open_for_update(file, folder.comm());
+    again.set_attribute("/", "more", std::int64_t{1});
+    again.close();
+  }
+  folder.barrier();
+  EXPECT_EQ(Hdf5File::open(file, nullptr).integer_attribute("/", "more"), 1);
+}
+
+TEST(Hdf5, FilesThatAreNone) {
+  const SharedFolder folder;
+  const fs::path absent = folder / "absent.h5", text = folder / "text.h5", cut = folder / "cut.h5";
+  if (folder.rank() == 0) {
+    put(text, "not an HDF5 file\n");
+    std::vector<double> x(10'000, 1.0);
+    const FileRun all = {0, 0, 10'000};
+    Hdf5File out = Hdf5File::create(cut, nullptr);
+    out.create_dataset("x", DType::f64, {10'000});
+    out.write("x", ConstView(x.data(), Dims{10'000}), {&all, 1});
+    out.close();
+    fs::resize_file(cut, fs::file_size(cut) - 1000);
+  }
+  folder.barrier();
+  for (const void* comm : {folder.comm(), static_cast<const void*>(nullptr)}) {
+    expect_user_error([&] { Hdf5File::open(absent, comm); }, {"absent.h5", "no such file"});
+    expect_user_error([&] { Hdf5File::open(folder.path(), comm); }, {"folder"});
+    expect_user_error([&] { Hdf5File::open(text, comm); }, {"text.h5", "not an HDF5 file"});
+    expect_user_error([&] { Hdf5File::open(cut, comm); }, {"cut.h5", "truncated"});
+    expect_user_error([&] { Hdf5File::create(folder.path() / "no" / "x.h5", comm); }, {"x.h5"});
+    folder.barrier();
+  }
+}
+
+TEST(Hdf5, AnErrorOnAllRanksLeavesThemAbleToGoOn) {
+  const SharedFolder folder;
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_THROW(
+        {
+          Hdf5File out = Hdf5File::create(folder / fmt::format("twice{}.h5", i), folder.comm());
+          out.create_dataset("x", DType::f32, {2});
+          out.create_dataset("x", DType::f32, {2});
+        },
+        Error);
+    folder.barrier();
+  }
+}
+
+// The size limit of files acts as a full disk, on the last rank only. The others must not wait for it for ever.
+TEST(Hdf5, AWriteThatFailsOnOneRankIsThrownAtTheEnd) {
+  SharedFolder folder;
+  const bool fails = folder.rank() == folder.size() - 1;
+  const std::int64_t n = 100'000;
+  std::vector<double> x(static_cast<std::size_t>(n), 1.0);
+  const FileRun mine = {folder.rank() * n, 0, n};
+  std::string message;
+  try {
+    Hdf5File out = Hdf5File::create(folder / "full.h5", folder.comm());
+    out.create_dataset("x", DType::f64, {folder.size() * n});
+    rlimit before{};
+    getrlimit(RLIMIT_FSIZE, &before);
+    auto* handler = std::signal(SIGXFSZ, SIG_IGN);
+    rlimit small = before;
+    small.rlim_cur = 1 << 16;
+    if (fails) setrlimit(RLIMIT_FSIZE, &small);
+    out.write("x", ConstView(x.data(), Dims{n}), {&mine, 1});
+    setrlimit(RLIMIT_FSIZE, &before);
+    std::signal(SIGXFSZ, handler);
+    out.create_dataset("y", DType::f64, {3});  // collective: all ranks come here
+    out.close();
+  } catch (const Error& error) {
+    message = error.what();
+  }
+  EXPECT_EQ(!message.empty(), fails) << message;
+  EXPECT_EQ(message.find("full.h5") != std::string::npos, fails) << message;
+}
+
+}  // namespace
+}  // namespace weft

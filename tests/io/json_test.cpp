@@ -1,0 +1,189 @@
+// JSON files, typed reading, files that appear whole or not at all, and the run log.
+#include "io/json.h"
+
+#include <sys/resource.h>
+
+#include <csignal>
+
+#include "io/run_log.h"
+#include "tests/io/files.h"
+
+namespace weft {
+namespace {
+
+using namespace test;
+namespace fs = std::filesystem;
+
+TEST(Json, ReadsAnObject) {
+  const SharedFolder folder;
+  const fs::path file = folder.mine() / "config.json";
+  put(file, R"({"n_layer": 12, "name": "gpt2", "eps": 1e-5})");
+  const Json json = read_json_object(file);
+  EXPECT_EQ(json["n_layer"], 12);
+  EXPECT_EQ(json["name"], "gpt2");
+  const std::string large(3'000'001, 'x');  // more than a block
+  put(file, large);
+  EXPECT_EQ(read_text_file(file), large);
+  put(file, "");
+  EXPECT_EQ(read_text_file(file), "");
+}
+
+TEST(Json, ErrorsNameTheFileAndTheLine) {
+  const SharedFolder folder;
+  const fs::path dir = folder.mine(), file = dir / "config.json";
+  expect_user_error([&] { read_json_object(dir / "absent.json"); }, {"absent.json", "no such file"});
+  expect_user_error([&] { read_json_object(dir); }, {dir.string(), "folder"});
+  const std::pair<const char*, const char*> broken[] = {
+      {"", "line 1"},        {"{", "line 1"},         {"{\"a\": 1,\n\n \"b\": }\n", "line 3"}, {"[1, 2]", "array"},
+      {"null", "null"},      {"{\"a\": 1e999}", "config.json"}, {"{\"a\": \"\xff\xfe\"}", "line 1"},    {"{\"a\": 1} x", "line 1"},
+  };
+  for (const auto& [text, word] : broken) {
+    put(file, text);
+    expect_user_error([&] { read_json_object(file); }, {"config.json", word});
+  }
+  put(file, std::string(200'000, '['));  // depth must not become recursion
+  expect_user_error([&] { read_json_object(file); }, {"config.json"});
+  std::string deep = "{\"a\":";
+  deep += std::string(200'000, '[') + std::string(200'000, ']') + "}";
+  put(file, deep);
+  EXPECT_TRUE(read_json_object(file)["a"].is_array());
+}
+
+TEST(Json, AnUnreadableFileIsAnError) {
+  if (!fs::exists("/proc/self/mem")) GTEST_SKIP() << "no /proc";
+  EXPECT_THROW(read_text_file("/proc/self/mem"), Error);  // opens, but address 0 cannot be read
+}
+
+TEST(Json, ReaderChecksTypeAndRange) {
+  const Json json = Json::parse(R"({"n": -3, "x": 0.5, "whole": 2e3, "flag": true, "s": "gelu", "none": null, "big": 18446744073709551615, "f": 1.5, "wide": 1e300})");
+  const JsonReader reader(json, "config.json");
+  EXPECT_EQ(reader.integer("whole", 1, 5000), 2000);
+  EXPECT_EQ(reader.integer("absent", 1, 5, 4), 4);
+  EXPECT_EQ(reader.integer("none", 1, 5, 4), 4);
+  EXPECT_EQ(reader.number("x", 0, 1, 9), 0.5);
+  EXPECT_EQ(reader.number("absent", 0, 1, 9), 9);
+  EXPECT_TRUE(reader.boolean("flag", false));
+  EXPECT_EQ(reader.string("s", "relu"), "gelu");
+  EXPECT_EQ(reader.string("none", "relu"), "relu");
+  EXPECT_FALSE(reader.has("none"));
+  expect_user_error([&] { reader.integer("n", 1, 65536); }, {"config.json: n is -3", "1 to 65536"});
+  expect_user_error([&] { reader.integer("absent", 1, 65536); }, {"config.json: absent", "missing"});
+  expect_user_error([&] { reader.integer("f", 1, 65536); }, {"f is 1.5"});
+  expect_user_error([&] { reader.integer("wide", 1, INT64_MAX); }, {"wide"});
+  expect_user_error([&] { reader.integer("big", 0, INT64_MAX); }, {"big is 18446744073709551615"});
+  expect_user_error([&] { reader.integer("s", 1, 2); }, {"s is \"gelu\""});
+  expect_user_error([&] { reader.number("x", 1, 2, 1); }, {"x is 0.5", "1 to 2"});
+  expect_user_error([&] { reader.number("flag", 1, 2, 1); }, {"flag is true"});
+  expect_user_error([&] { reader.boolean("n", true); }, {"n is -3", "true, false"});
+  expect_user_error([&] { reader.string("n", ""); }, {"n is -3", "string"});
+}
+
+TEST(Json, DamagedFilesNeverCrash) {
+  const SharedFolder folder;
+  const fs::path file = folder.mine() / "config.json";
+  const std::string whole = R"({"architectures": ["GPT2LMHeadModel"], "n_embd": 64, "layer_norm_epsilon": 1e-05, "rope": {"type": "yarn", "factor": 4.0},
+                                "name": "\u00e9\ud83d\ude00", "tie": true, "none": null, "eos": [1, -2, 3.5e10]})";
+  const int refused = open_damaged(file, whole, 600, static_cast<std::uint64_t>(folder.rank()) + 1, [&] {
+    const Json json = read_json_object(file);
+    const JsonReader reader(json, file.string());
+    reader.integer("n_embd", 1, 1 << 20, 1);
+    reader.number("layer_norm_epsilon", 0, 1, 1e-5);
+    reader.boolean("tie", false);
+    reader.string("name", "");
+  });
+  EXPECT_GT(refused, 100);
+  EXPECT_LT(refused, 600);
+}
+
+TEST(WriteAtomically, WritesAndReplaces) {
+  const SharedFolder folder;
+  const fs::path file = folder.mine() / "a.json";
+  write_file_atomically(file, "one");
+  EXPECT_EQ(get(file), "one");
+  const std::string large(5'000'003, 'y');
+  write_file_atomically(file, large);
+  EXPECT_EQ(get(file), large);
+  write_file_atomically(file, "");
+  EXPECT_EQ(get(file), "");
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder.mine()), fs::directory_iterator()), 1);
+}
+
+// The size limit of files acts as a full disk: write() fails part way.
+TEST(WriteAtomically, AFullDiskLeavesTheOldFileAndNothingElse) {
+  const SharedFolder folder;
+  const fs::path file = folder.mine() / "a.json";
+  write_file_atomically(file, "old");
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  auto* handler = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit small = before;
+  small.rlim_cur = 1 << 16;
+  setrlimit(RLIMIT_FSIZE, &small);
+  std::string message;
+  try {
+    write_file_atomically(file, std::string(1 << 20, 'z'));
+  } catch (const Error& error) {
+    message = error.what();
+  }
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_NE(message.find("a.json"), std::string::npos) << message;
+  EXPECT_EQ(get(file), "old");
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder.mine()), fs::directory_iterator()), 1);
+}
+
+TEST(WriteAtomically, NoFolderAndNoPlace) {
+  const SharedFolder folder;
+  expect_user_error([&] { write_file_atomically(folder.mine() / "absent" / "a.json", "x"); }, {"a.json"});
+  const fs::path taken = folder.mine() / "taken";
+  fs::create_directories(taken / "inside");
+  EXPECT_THROW(write_file_atomically(taken, "x"), Error);  // the rename fails
+  EXPECT_FALSE(fs::exists(taken.string() + ".tmp"));
+  EXPECT_THROW(put_in_place(folder.mine() / "absent.tmp", folder.mine() / "absent"), Error);
+}
+
+TEST(RunLog, AppendsLinesAndCutsAnUnfinishedOne) {
+  const SharedFolder folder;
+  const fs::path file = folder.mine() / "run.jsonl";
+  {
+    RunLog log(file);
+    log.write({{"step", 1}, {"loss", 2.5}});
+    EXPECT_EQ(get(file), "{\"step\":1,\"loss\":2.5}\n");  // there before the log is closed
+    log.write({{"step", 2}});
+  }
+  const std::string whole = get(file);
+  for (const std::size_t extra : {std::size_t{1}, std::size_t{4095}, std::size_t{4096}, std::size_t{4097}, std::size_t{10'000}}) {
+    put(file, whole + std::string(extra, 'x'));
+    RunLog log(file);
+    EXPECT_EQ(get(file), whole) << extra;
+  }
+  {
+    RunLog log(file);
+    log.write({{"step", 3}});
+  }
+  EXPECT_EQ(get(file), whole + "{\"step\":3}\n");
+  put(file, "{\"step\":");
+  RunLog again(file);
+  EXPECT_EQ(get(file), "");
+}
+
+TEST(RunLog, WritesNothingWithoutAPathAndNamesOneThatCannotBe) {
+  const SharedFolder folder;
+  RunLog none, empty{fs::path()};
+  none.write({{"step", 1}});
+  empty.write({{"step", 1}});
+  expect_user_error([&] { RunLog log(folder.mine() / "absent" / "run.jsonl"); }, {"run.jsonl"});
+  expect_user_error([&] { RunLog log(folder.mine()); }, {folder.mine().string()});
+}
+
+TEST(RunLog, TextThatIsNotUtf8IsStillALine) {
+  const SharedFolder folder;
+  const fs::path file = folder.mine() / "run.jsonl";
+  RunLog log(file);
+  log.write({{"text", "a\xff\nb"}});
+  const Json line = Json::parse(get(file));
+  EXPECT_EQ(line["text"], "a\xEF\xBF\xBD\nb");
+}
+
+}  // namespace
+}  // namespace weft
