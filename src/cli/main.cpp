@@ -1,1 +1,95 @@
-int main() { return 0; }
+// The program: finds the command, starts MPI, turns whatever is thrown into one message and an exit code.
+#include <cstdio>
+#include <cstring>
+
+#include "cli/command.h"
+#include "cli/options.h"
+#include "cli/version.h"
+#include "core/check.h"
+#include "core/log.h"
+
+namespace {
+
+using namespace weft;
+
+struct Command {
+  const char *name, *group, *summary;
+  void (*run)(const Invocation&);
+};
+
+constexpr Command kCommands[] = {
+    {"train", "train", "trains or fine-tunes a model", run_train},
+    {"data", "train", "text, JSONL, CSV or FASTA into one token file", run_data},
+    {"tokenizer", "train", "trains a tokenizer", run_tokenizer},
+    {"generate", "use", "text from prompts", run_generate},
+    {"score", "use", "log-likelihood of texts", run_score},
+    {"tokenize", "look inside", "the tokens of texts; ids back to text", run_tokenize},
+    {"info", "look inside", "a model's module tree and sizes; without a model, this machine", run_info},
+};
+
+void print_help() {
+  std::puts("Weft trains and runs transformer language models across MPI ranks.\n\n  weft COMMAND [options]\n  mpiexec -n N weft COMMAND [options]");
+  const char* group = "";
+  for (const Command& c : kCommands) {
+    if (std::strcmp(group, c.group) != 0) std::printf("\n%s:\n", group = c.group);
+    std::printf("  %-10s %s\n", c.name, c.summary);
+  }
+  std::puts("\nweft COMMAND --help lists a command's options; weft --version [--json] what is inside.");
+}
+
+const Command& find_command(const std::string& name) {
+  std::vector<std::string> names;
+  for (const Command& c : kCommands) {
+    if (name == c.name) return c;
+    names.emplace_back(c.name);
+  }
+  user_error("weft has no command '{}'{}; see weft --help", name, suggestion(name, names));
+}
+
+void run(Mpi& mpi, const std::vector<std::string>& args, int rank) {
+  if (args.empty() || args[0] == "--help" || args[0] == "-h" || args[0] == "help") {
+    if (rank == 0) print_help();
+    return;
+  }
+  if (args[0] == "--version") {
+    if (rank == 0) print_version(args.size() > 1 && args[1] == "--json");
+    return;
+  }
+  find_command(args[0]).run({mpi, {args.begin() + 1, args.end()}});
+}
+
+// One message whatever the number of ranks: rank 0's where all failed, this rank's own where it failed alone.
+int report(const std::exception& error, int code, int rank, int size) {
+  std::fflush(stdout);
+  if (Mpi::all_arrive(2.0)) {
+    if (rank == 0) log_line(LogLevel::error, fmt::format("weft: {}", error.what()));
+    return code;
+  }
+  log_line(LogLevel::error, size > 1 ? fmt::format("weft: rank {}: {}", rank, error.what()) : fmt::format("weft: {}", error.what()));
+  Mpi::abort(code);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int rank = 0, size = 1;
+  try {
+    Mpi mpi(&argc, &argv);
+    rank = mpi.world()->rank();
+    size = mpi.world()->size();
+    set_log_rank(rank);
+    try {
+      run(mpi, {argv + 1, argv + argc}, rank);
+      return 0;
+    } catch (const UserError& error) {
+      return report(error, 2, rank, size);
+    } catch (const Interrupted& error) {
+      return report(error, 3, rank, size);
+    } catch (const std::exception& error) {
+      return report(error, 1, rank, size);
+    }
+  } catch (const std::exception& error) {
+    log_line(LogLevel::error, fmt::format("weft: {}", error.what()));
+    return 1;
+  }
+}

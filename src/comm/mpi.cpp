@@ -270,9 +270,9 @@ std::string Mpi::library_version() {
   char text[MPI_MAX_LIBRARY_VERSION_STRING];
   int length = 0;
   MPI_Get_library_version(text, &length);
-  std::string line(text, static_cast<std::size_t>(length));
-  const std::size_t end = line.find_first_of("\n\0");
-  return end == std::string::npos ? line : line.substr(0, end);
+  std::string line(text, strnlen(text, static_cast<std::size_t>(length)));
+  line = line.substr(0, line.find('\n'));
+  return line.substr(0, line.find_last_not_of(' ') + 1);
 }
 
 bool Mpi::active() { return mpi_running(); }

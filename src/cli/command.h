@@ -1,0 +1,24 @@
+// A command of weft: one short file each, listed in main.cpp.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "comm/communicator.h"
+
+namespace weft {
+
+struct Invocation {
+  Mpi& mpi;
+  std::vector<std::string> args;  // after the command's name
+};
+
+void run_train(const Invocation& invocation);
+void run_data(const Invocation& invocation);
+void run_tokenizer(const Invocation& invocation);
+void run_tokenize(const Invocation& invocation);
+void run_generate(const Invocation& invocation);
+void run_score(const Invocation& invocation);
+void run_info(const Invocation& invocation);
+
+}  // namespace weft

@@ -1,0 +1,327 @@
+#include "cli/options.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <iostream>
+#include <map>
+#include <toml++/toml.h>
+
+#include "core/check.h"
+
+namespace weft {
+namespace {
+
+std::string flag_of(const std::string& name) {
+  std::string flag = "--" + name;
+  std::replace(flag.begin(), flag.end(), '_', '-');
+  return flag;
+}
+
+// ---- values from text; `what` names flag or key in errors
+
+void set_value(std::string& value, const std::string& text, const std::string&) { value = text; }
+
+void set_value(std::int64_t& value, const std::string& text, const std::string& what) {
+  std::int64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  CHECK_USER(error == std::errc() && end == text.data() + text.size(), "{} is '{}'; it must be a whole number", what, text);
+  value = number;
+}
+
+void set_value(double& value, const std::string& text, const std::string& what) {
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  CHECK_USER(error == std::errc() && end == text.data() + text.size() && std::isfinite(number), "{} is '{}'; it must be a finite number", what, text);
+  value = number;
+}
+
+void set_value(bool& value, const std::string& text, const std::string& what) {
+  CHECK_USER(text == "true" || text == "false", "{} is '{}'; allowed: true, false", what, text);
+  value = text == "true";
+}
+
+
+template <class T>
+void set_value(std::optional<T>& value, const std::string& text, const std::string& what) {
+  T inner{};
+  set_value(inner, text, what);
+  value = inner;
+}
+
+// ---- values as text
+
+std::string text_of(const std::string& value) { return value; }
+std::string text_of(std::int64_t value) { return std::to_string(value); }
+std::string text_of(double value) { return fmt::format("{}", value); }
+
+// A visitor that treats every type alike through `each(name, value, help)`.
+template <class Derived>
+class UniformVisitor : public FieldVisitor {
+ public:
+  void group(const char* name) override { group_ = name; }
+  void field(const char* n, std::string& v, const char* h) override { self().each(n, v, h); }
+  void field(const char* n, std::int64_t& v, const char* h) override { self().each(n, v, h); }
+  void field(const char* n, double& v, const char* h) override { self().each(n, v, h); }
+  void field(const char* n, bool& v, const char* h) override { self().each(n, v, h); }
+  void field(const char* n, std::vector<std::string>& v, const char* h) override { self().each(n, v, h); }
+  void field(const char* n, std::optional<std::int64_t>& v, const char* h) override { self().each(n, v, h); }
+  void field(const char* n, std::optional<double>& v, const char* h) override { self().each(n, v, h); }
+  void field(const char* n, std::optional<bool>& v, const char* h) override { self().each(n, v, h); }
+
+ protected:
+  Derived& self() { return static_cast<Derived&>(*this); }
+  std::string group_ = "options";
+};
+
+template <class T> constexpr bool kIsBool = std::is_same_v<T, bool> || std::is_same_v<T, std::optional<bool>>;
+template <class T> constexpr bool kIsList = std::is_same_v<T, std::vector<std::string>>;
+template <class T> constexpr bool kIsText = std::is_same_v<T, std::string>;
+
+class Names : public UniformVisitor<Names> {
+ public:
+  template <class T>
+  void each(const char* name, T&, const char*) {
+    all.emplace_back(name);
+    if (kIsBool<T>) booleans.push_back(flag_of(name));
+    groups.push_back(group_);
+  }
+  std::vector<std::string> all, booleans, groups;
+};
+
+class AddFlags : public UniformVisitor<AddFlags> {
+ public:
+  explicit AddFlags(CLI::App& app) : app_(app) {}
+  template <class T>
+  void each(const char* name, T& value, const char* help) {
+    const std::string flag = flag_of(name);
+    if constexpr (kIsBool<T>) {
+      app_.add_flag_function(flag, [&value](std::int64_t n) { value = n > 0; }, help)->group(group_);
+    } else if constexpr (kIsList<T>) {
+      app_.add_option_function<std::vector<std::string>>(flag, [&value](const std::vector<std::string>& all) { value = all; }, help)
+          ->allow_extra_args(false)->type_name("TEXT")->group(group_);
+    } else {
+      CLI::Option* option = app_.add_option_function<std::string>(flag, [&value, flag](const std::string& text) { set_value(value, text, flag); }, help);
+      option->take_last()->group(group_)->type_name(kIsText<T> ? "TEXT" : "N");
+      if constexpr (requires { text_of(value); }) {
+        if (const std::string text = text_of(value); !text.empty()) option->default_str(text);
+      }
+    }
+  }
+
+ private:
+  CLI::App& app_;
+};
+
+// ---- TOML
+
+std::string toml_text(const toml::node& node, const std::string& what) {
+  if (const auto v = node.value_exact<std::string>()) return *v;
+  if (const auto v = node.value_exact<std::int64_t>()) return std::to_string(*v);
+  if (const auto v = node.value_exact<double>()) return fmt::format("{}", *v);
+  if (const auto v = node.value_exact<bool>()) return *v ? "true" : "false";
+  user_error("{} is neither a text, a number, nor true or false", what);
+}
+
+class SetFromToml : public UniformVisitor<SetFromToml> {
+ public:
+  SetFromToml(std::map<std::string, const toml::node*> values, std::string file) : values_(std::move(values)), file_(std::move(file)) {}
+  template <class T>
+  void each(const char* name, T& value, const char*) {
+    const auto at = values_.find(name);
+    if (at == values_.end()) return;
+    const std::string what = file_ + ": " + name;
+    const toml::node& node = *at->second;
+    if constexpr (kIsList<T>) {
+      value.clear();
+      if (const toml::array* list = node.as_array())
+        for (const toml::node& entry : *list) value.push_back(toml_text(entry, what));
+      else value.push_back(toml_text(node, what));
+    } else if constexpr (kIsText<T>) {
+      CHECK_USER(node.is_string(), "{} is {}; it must be a text in quotes", what, toml_text(node, what));
+      value = toml_text(node, what);
+    } else {
+      CHECK_USER(!node.is_string(), "{} is '{}', a text; it must be {}", what, toml_text(node, what), kIsBool<T> ? "true or false" : "a number");
+      set_value(value, toml_text(node, what), what);
+    }
+  }
+
+ private:
+  std::map<std::string, const toml::node*> values_;
+  std::string file_;
+};
+
+void read_toml(const std::string& file, const VisitFields& fields) {
+  const std::string text = read_text_file(file);
+  toml::table table;
+  try {
+    table = toml::parse(text);
+  } catch (const toml::parse_error& error) {
+    user_error("{}: line {}: {}", file, error.source().begin.line, error.description());
+  }
+  Names names;
+  fields(names);
+  std::map<std::string, const toml::node*> values;
+  const auto take = [&](const std::string& key, const toml::node& node) {
+    const bool known = std::find(names.all.begin(), names.all.end(), key) != names.all.end();
+    CHECK_USER(known, "{}: line {}: unknown key '{}'{}", file, node.source().begin.line, key, suggestion(key, names.all));
+    CHECK_USER(values.emplace(key, &node).second, "{}: line {}: key '{}' is given twice", file, node.source().begin.line, key);
+  };
+  for (const auto& [key, node] : table) {
+    const toml::table* group = node.as_table();
+    if (!group) {
+      take(std::string(key.str()), node);
+      continue;
+    }
+    for (const auto& [inner, value] : *group) take(std::string(inner.str()), value);
+  }
+  SetFromToml set(std::move(values), file);
+  fields(set);
+}
+
+class WriteToml : public UniformVisitor<WriteToml> {
+ public:
+  template <class T>
+  void each(const char* name, T& value, const char*) {
+    if (group_ != written_) out += fmt::format("{}[{}]\n", out.empty() ? "" : "\n", written_ = group_);
+    write(name, value);
+  }
+  std::string out;
+
+ private:
+  static std::string quoted(const std::string& text) { return Json(text).dump(); }  // JSON's escapes are TOML's
+  void write(const char* name, const std::string& v) { out += fmt::format("{} = {}\n", name, quoted(v)); }
+  void write(const char* name, std::int64_t v) { out += fmt::format("{} = {}\n", name, v); }
+  void write(const char* name, double v) {
+    std::string text = fmt::format("{}", v);
+    if (text.find_first_of(".e") == std::string::npos) text += ".0";
+    out += fmt::format("{} = {}\n", name, text);
+  }
+  void write(const char* name, bool v) { out += fmt::format("{} = {}\n", name, v); }
+  void write(const char* name, const std::vector<std::string>& v) {
+    std::string list;
+    for (const std::string& entry : v) list += (list.empty() ? "" : ", ") + quoted(entry);
+    out += fmt::format("{} = [{}]\n", name, list);
+  }
+  template <class T>
+  void write(const char* name, const std::optional<T>& v) {
+    if (v) write(name, *v);
+  }
+  std::string written_;
+};
+
+class SetFromJson : public UniformVisitor<SetFromJson> {
+ public:
+  SetFromJson(const Json& object, std::string origin) : object_(object), origin_(std::move(origin)) {}
+  template <class T>
+  void each(const char* name, T& value, const char*) {
+    if (!object_.contains(name) || object_[name].is_null()) return;
+    const Json& given = object_[name];
+    const std::string what = origin_ + ": " + name;
+    const auto text = [&](const Json& entry) { return entry.is_string() ? entry.get<std::string>() : entry.dump(); };
+    if constexpr (kIsList<T>) {
+      value.clear();
+      for (const Json& entry : given.is_array() ? given : Json::array({given})) value.push_back(text(entry));
+    } else {
+      CHECK_USER(kIsText<T> == given.is_string(), "{} is {}; it must be {}", what, given.dump().substr(0, 60), kIsText<T> ? "a text" : "a number, true or false");
+      set_value(value, text(given), what);
+    }
+  }
+
+ private:
+  const Json& object_;
+  std::string origin_;
+};
+
+std::size_t edit_distance(const std::string& a, const std::string& b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t above = row[j];
+      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
+      diagonal = above;
+    }
+  }
+  return row[b.size()];
+}
+
+}  // namespace
+
+std::string suggestion(const std::string& word, const std::vector<std::string>& candidates) {
+  const std::string* best = nullptr;
+  std::size_t least = std::max<std::size_t>(2, word.size() / 3) + 1;
+  for (const std::string& candidate : candidates) {
+    const std::size_t distance = edit_distance(word, candidate);
+    if (distance >= least) continue;
+    least = distance;
+    best = &candidate;
+  }
+  return best ? fmt::format(" (did you mean '{}'?)", *best) : "";
+}
+
+bool parse_options(const CommandLine& command, const std::vector<std::string>& given, const VisitFields& fields, bool prints) {
+  Names names;
+  fields(names);
+  // "--flag true" becomes "--flag=true"; --config comes first of all, since flags win over it.
+  std::vector<std::string> args;
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    const bool boolean = std::find(names.booleans.begin(), names.booleans.end(), given[i]) != names.booleans.end();
+    if (boolean && i + 1 < given.size() && (given[i + 1] == "true" || given[i + 1] == "false")) {
+      args.push_back(given[i] + "=" + given[i + 1]);
+      ++i;
+    } else {
+      args.push_back(given[i]);
+    }
+  }
+  for (std::size_t i = 0; i < args.size(); ++i) {
+    if (args[i] == "--config") {
+      CHECK_USER(i + 1 < args.size(), "--config needs a file");
+      read_toml(args[i + 1], fields);
+    } else if (args[i].starts_with("--config=")) {
+      read_toml(args[i].substr(9), fields);
+    }
+  }
+
+  CLI::App app(command.summary, "weft " + command.name);
+  app.get_formatter()->column_width(34);
+  std::string config;
+  app.add_option("--config", config, "TOML file with any of these options; flags win over it")->type_name("FILE");
+  AddFlags add(app);
+  fields(add);
+  if (command.positionals) app.add_option(command.positional_name, *command.positionals)->type_name("");
+  app.allow_extras();
+  std::reverse(args.begin(), args.end());
+  try {
+    app.parse(args);
+  } catch (const CLI::CallForHelp&) {
+    if (prints) std::cout << app.help();
+    return false;
+  } catch (const CLI::ParseError& error) {
+    user_error("{}", error.what());
+  }
+  std::vector<std::string> flags = {"--config", "--help"};
+  for (const std::string& name : names.all) flags.push_back(flag_of(name));
+  for (const std::string& extra : app.remaining()) {
+    const std::string word = extra.substr(0, extra.find('='));
+    if (word.starts_with("-")) user_error("weft {} has no option '{}'{}", command.name, word, suggestion(word, flags));
+    user_error("weft {}: '{}' was not expected", command.name, extra);
+  }
+  return true;
+}
+
+std::string to_toml(const VisitFields& fields) {
+  WriteToml writer;
+  fields(writer);
+  return writer.out;
+}
+
+void set_from_json(const Json& object, const VisitFields& fields, const std::string& origin) {
+  SetFromJson set(object, origin);
+  fields(set);
+}
+
+}  // namespace weft

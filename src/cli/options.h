@@ -1,0 +1,33 @@
+// The command line of one command: flags made from visited fields, a TOML file under them, --help, and errors with suggestions.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/fields.h"
+#include "io/json.h"
+
+namespace weft {
+
+using VisitFields = std::function<void(FieldVisitor&)>;
+
+struct CommandLine {
+  std::string name, summary;
+  std::vector<std::string>* positionals = nullptr;  // words that are no options; null: none are allowed
+  std::string positional_name;                      // "IN...", for --help
+};
+
+// Sets the fields from --config FILE, then from the flags. False when --help was asked for; it has been printed then (where `prints`).
+bool parse_options(const CommandLine& command, const std::vector<std::string>& args, const VisitFields& fields, bool prints);
+
+// All fields as TOML, grouped in tables; unset ones are left out.
+std::string to_toml(const VisitFields& fields);
+
+// Sets the fields that the object names; other keys are ignored. `origin` begins the errors.
+void set_from_json(const Json& object, const VisitFields& fields, const std::string& origin);
+
+// The nearest of the candidates, as " (did you mean 'x'?)", or nothing when none is near.
+std::string suggestion(const std::string& word, const std::vector<std::string>& candidates);
+
+}  // namespace weft

@@ -1,0 +1,65 @@
+#include "core/hardware.h"
+
+#include <hwloc.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+
+#include "core/check.h"
+#include "core/log.h"
+
+namespace weft {
+
+int host_cores() {
+  hwloc_topology_t topology;
+  if (hwloc_topology_init(&topology) != 0) return 1;
+  int cores = 0;
+  if (hwloc_topology_load(topology) == 0) cores = hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_CORE);
+  hwloc_topology_destroy(topology);
+  return std::max(1, cores);
+}
+
+int affinity_cpus() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : host_cores();
+}
+
+std::string cpu_model() {
+  std::ifstream in("/proc/cpuinfo");
+  std::string line;
+  while (std::getline(in, line))
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  return "unknown CPU";
+}
+
+std::string host_name() {
+  char name[256] = {};
+  return gethostname(name, sizeof name - 1) == 0 ? name : "unknown host";
+}
+
+long resident_bytes() {
+  long pages = 0, resident = 0;
+  std::FILE* file = std::fopen("/proc/self/statm", "r");
+  if (!file) return 0;
+  const int n = std::fscanf(file, "%ld %ld", &pages, &resident);
+  std::fclose(file);
+  return n == 2 ? resident * sysconf(_SC_PAGESIZE) : 0;
+}
+
+int resolve_threads(int asked, int ranks_on_host) {
+  CHECK_USER(asked >= 0 && asked <= 4096, "--threads is {}; allowed: 0 (the host's cores shared among its ranks) to 4096", asked);
+  const int share = std::max(1, host_cores() / std::max(1, ranks_on_host)), bound = affinity_cpus();
+  const int wanted = asked > 0 ? asked : share;
+  if (wanted > bound) {
+    log_warning("this rank is bound to {} CPU{}, but {} threads {}; give mpiexec --bind-to none (Open MPI) or --cpu-bind depth (PALS)", bound, bound == 1 ? "" : "s",
+                wanted, asked > 0 ? "are asked for" : "would fit the host");
+    return asked > 0 ? asked : bound;
+  }
+  return wanted;
+}
+
+}  // namespace weft

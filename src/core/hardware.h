@@ -1,0 +1,17 @@
+// What this process may use of the host, as measured here; nothing stated by a vendor.
+#pragma once
+
+#include <string>
+
+namespace weft {
+
+int host_cores();        // physical cores that this job may use on the host
+int affinity_cpus();     // CPUs that this process is bound to
+std::string cpu_model();
+std::string host_name();
+long resident_bytes();   // of this process
+
+// Threads of a rank: as asked, or the host's cores shared among the ranks on it. Warns, with the fix, where the rank is bound to fewer CPUs.
+int resolve_threads(int asked, int ranks_on_host);
+
+}  // namespace weft
