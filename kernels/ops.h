@@ -14,8 +14,9 @@
 namespace weft {
 
 // ---------------------------------------------------------------------------------------------------------------- linear
-// How a matmul multiplies: fp32, or inputs rounded to bf16 with fp32 accumulation (AMX/AVX-512 where the CPU has them).
-enum class Precision : std::uint8_t { fp32, bf16 };
+// How a matmul multiplies: fp32; fp32 in an order of summation that does not depend on how many rows there are (slower for many);
+// or inputs rounded to bf16 with fp32 accumulation (AMX/AVX-512 where the CPU has them).
+enum class Precision : std::uint8_t { fp32, fp32_fixed, bf16 };
 
 // y = x wᵀ + bias, as torch.nn.Linear. One to a few rows stream w at memory bandwidth; more go to the matmul library.
 void linear(View y,          // (N, O) fp32
@@ -99,6 +100,7 @@ struct AttentionArgs {
   int first_head = 0;  // global index of head 0, for the dropout counter
   int total_heads = 0; // H of the whole model, likewise
   Dropout drop;        // on the probabilities
+  bool fixed_order = false;  // attention_cached: a row's bits do not depend on how many rows its sequence brings (slower for one)
 };
 
 // out = softmax(scale · q kᵀ + mask) v, tile by tile with an online softmax: no (T, T) matrix in memory.

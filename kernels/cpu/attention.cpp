@@ -83,6 +83,7 @@ void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, std::
   const auto* in = qkv.as<float>();
   auto *k = k_cache.as<float>(), *v = v_cache.as<float>();
 
+  const auto decodes = [&](const CacheSlice& s) { return s.n_rows == 1 && !args.fixed_order; };
   struct Task {
     const CacheSlice* slice;
     std::int64_t head, first_query;
@@ -97,7 +98,7 @@ void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, std::
       std::memcpy(v + at, row + (H + Hkv) * D, static_cast<std::size_t>(kv_row) * sizeof(float));
     }
     most_keys = std::max(most_keys, s.n_cached + s.n_rows);
-    const std::int64_t step = s.n_rows == 1 ? 1 : kTile;
+    const std::int64_t step = decodes(s) ? 1 : kTile;
     for (std::int64_t h = 0; h < H; ++h)
       for (std::int64_t i = 0; i < s.n_rows; i += step) tasks.push_back({&s, h, i});
   }
@@ -111,7 +112,7 @@ void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, std::
                               .out_stride = H * D, .first_query = task.first_query, .n_q = std::min(kTile, s.n_rows - task.first_query),
                               .n_keys = s.n_cached + s.n_rows, .offset = s.n_cached, .D = D, .causal = args.causal, .scale = args.scale,
                               .drop = {}};
-    if (s.n_rows == 1) head_decode(head, scratch.mine());
+    if (decodes(s)) head_decode(head, scratch.mine());
     else head_forward(head, scratch.mine());
   });
 }

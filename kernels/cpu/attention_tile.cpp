@@ -24,9 +24,10 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
-// to (D, kTile) = factor · fromᵀ; columns past n are zero.
-void transpose_tile(float* HWY_RESTRICT to, const float* HWY_RESTRICT from, std::int64_t stride, std::int64_t n, std::int64_t D, float factor) {
-  for (std::int64_t i0 = 0; i0 < kTile; i0 += 8)
+// to (D, kTile) = factor · fromᵀ for the first `columns` columns; those past n are zero.
+void transpose_tile(float* HWY_RESTRICT to, const float* HWY_RESTRICT from, std::int64_t stride, std::int64_t n, std::int64_t columns, std::int64_t D,
+                    float factor) {
+  for (std::int64_t i0 = 0; i0 < columns; i0 += 8)
     for (std::int64_t d = 0; d < D; ++d)
       for (std::int64_t i = i0; i < i0 + 8; ++i) to[d * kTile + i] = i < n ? factor * from[i * stride + d] : 0.0f;
 }
@@ -59,7 +60,8 @@ void HeadForwardTile(const HeadForward& h, float* scratch) {
   float* max = o + kTile * D;        // (kTile)
   float* sum = max + kTile;          // (kTile)
   float* rescale = sum + kTile;      // (kTile)
-  transpose_tile(q_t, h.q + h.first_query * h.q_stride, h.q_stride, h.n_q, D, h.scale);
+  const std::int64_t whole = std::max<std::int64_t>(L, 8), columns = (h.n_q + whole - 1) / whole * whole;  // of the tile: those computed
+  transpose_tile(q_t, h.q + h.first_query * h.q_stride, h.q_stride, h.n_q, columns, D, h.scale);
   std::fill(max, max + kTile, kMinusInfinity);
   std::fill(sum, sum + kTile, 0.0f);
   std::memset(o, 0, static_cast<std::size_t>(kTile * D) * sizeof(float));
@@ -69,9 +71,9 @@ void HeadForwardTile(const HeadForward& h, float* scratch) {
   for (std::int64_t j0 = 0; j0 < last; j0 += kTile) {
     const std::int64_t n_k = std::min(kTile, last - j0);
     const float* k = h.k + j0 * h.kv_stride;
-    tile_gemm({k, h.kv_stride, 1}, q_t, kTile, s, kTile, n_k, kTile, D, false);
+    tile_gemm({k, h.kv_stride, 1}, q_t, kTile, s, kTile, n_k, columns, D, false);
     if (h.causal && j0 + n_k - 1 > h.first_query + h.offset) mask_tile(s, h.first_query, j0, n_k, h.offset, kMinusInfinity);
-    for (std::int64_t i = 0; i < kTile; i += L) {
+    for (std::int64_t i = 0; i < columns; i += L) {
       const auto before = hn::LoadU(d, max + i);
       auto now = before;
       for (std::int64_t j = 0; j < n_k; ++j) now = hn::Max(now, hn::LoadU(d, s + j * kTile + i));
@@ -153,8 +155,8 @@ void HeadBackwardAll(const HeadBackward& h, float* scratch) {
 
   for (std::int64_t tile = 0; tile < n_tiles; ++tile) {
     const std::int64_t i0 = tile * kTile, n = std::min(kTile, T - i0);
-    transpose_tile(q_t + tile * D * kTile, h.q + i0 * h.qkv_stride, h.qkv_stride, n, D, h.scale);
-    transpose_tile(dout_t + tile * D * kTile, h.dout + i0 * h.out_stride, h.out_stride, n, D, 1.0f);
+    transpose_tile(q_t + tile * D * kTile, h.q + i0 * h.qkv_stride, h.qkv_stride, n, kTile, D, h.scale);
+    transpose_tile(dout_t + tile * D * kTile, h.dout + i0 * h.out_stride, h.out_stride, n, kTile, D, 1.0f);
   }
   for (std::int64_t i = 0; i < n_tiles * kTile; ++i) {
     float dot = 0;

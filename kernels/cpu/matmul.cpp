@@ -60,7 +60,7 @@ void linear(View y, ConstView x, ConstView w, ConstView bias, Precision precisio
   const auto [N, I] = x.dims<2>();
   const std::int64_t O = w.dim(0);
   const float* b = bias.empty() ? nullptr : bias.as<float>();
-  if (N <= kStreamLinearRows) return stream_linear(y.as<float>(), x.as<float>(), w, b, N, precision, stream);
+  if (N <= kStreamLinearRows || precision == Precision::fp32_fixed) return stream_linear(y.as<float>(), x.as<float>(), w, b, N, precision, stream);
   multiply(y.as<float>(), x, w, b, {.M = N, .N = O, .K = I, .transpose_b = true}, precision, stream);
 }
 

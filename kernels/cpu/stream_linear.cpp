@@ -130,7 +130,8 @@ void stream_linear(float* y, const float* x, ConstView w, const float* bias, std
   }
   const std::int64_t grain = std::max<std::int64_t>(8, row_grain(I) * 4 / 8 * 8);
   parallel_for(stream, O, grain, [&](std::int64_t begin, std::int64_t end) {
-    HWY_DYNAMIC_DISPATCH(StreamRows)(y, O, x, w.data(), w.dtype(), bias, I, N, begin, end);
+    for (std::int64_t n = 0; n < N; n += kStreamLinearRows)  // a piece of w stays in the cache
+      HWY_DYNAMIC_DISPATCH(StreamRows)(y + n * O, O, x + n * I, w.data(), w.dtype(), bias, I, std::min(kStreamLinearRows, N - n), begin, end);
   });
 }
 

@@ -1,4 +1,4 @@
-// y = x wᵀ + bias for a few rows: each weight is read once, at memory bandwidth, and widened in registers. A row's result does not
+// y = x wᵀ + bias, for few rows at memory bandwidth: each weight is read once and widened in registers. A row's result does not
 // depend on how many rows there are. Also the small row and element loops that matmul.cpp needs.
 #pragma once
 

@@ -26,6 +26,7 @@ void ModelOptions::visit(FieldVisitor& v) {
   v.field("dp", dp, "data-parallel ranks; 0: ranks / (tp * pp)");
   v.field("device", device, "cpu or cuda; unset: cuda where built in and present, else cpu");
   v.field("threads", threads, "threads of a rank; 0: cores of the host / ranks on it");
+  v.field("deterministic", deterministic, "results do not depend on what else is in the batch, to the last bit (slower)");
 }
 
 void TextOptions::visit(FieldVisitor& v, bool with_prompt) {
@@ -92,7 +93,7 @@ void check_device(const std::string& device) {
 Session::Session(const Invocation& invocation, const ModelOptions& given)
     : options(given), config(open_config(given.model)), tokenizer(open_tokenizer(given)),
       grid(invocation.mpi.world(), checked_grid(given, config, invocation.mpi.world()->size())), stream({}, use_threads(invocation, given)),
-      ctx{.grid = grid, .stream = stream, .precision = Precision::fp32, .clock = nullptr, .observer = {}} {
+      ctx{.grid = grid, .stream = stream, .precision = given.deterministic ? Precision::fp32_fixed : Precision::fp32, .clock = nullptr, .observer = {}} {
   check_device(options.device);
   CHECK_USER(options.dtype.empty() || options.dtype == "fp32" || options.dtype == "bf16" || options.dtype == "fp16",
              "--dtype is '{}'; allowed: fp32, bf16, fp16", options.dtype);

@@ -16,6 +16,7 @@ namespace weft {
 struct ModelOptions {
   std::string model, tokenizer, device, dtype;
   std::int64_t tp = 1, pp = 1, dp = 0, threads = 0, seed = 0;
+  bool deterministic = false;
   void visit(FieldVisitor& v);
 };
 

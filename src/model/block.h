@@ -9,6 +9,7 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include "core/arena.h"
 #include "model/context.h"
@@ -60,18 +61,26 @@ struct BlockDropout {
   Dropout attn_out;   // of delta_a
 };
 
-// Keys and values of earlier tokens; absent (null) in training.
-struct BlockCache {
+// What inference adds: keys and values of earlier tokens, and room to gather what tensor-parallel ranks hold of a row.
+struct BlockInference {
   View k, v;  // (slots, S, Hkv_tp, D)
   std::span<const CacheSlice> slices;
+  const struct GatherRoom* gather = nullptr;  // null where tp is 1
 };
+struct GatherRoom {
+  std::vector<std::int64_t> head_widths, ffn_widths, out_widths;  // of each tp rank: H_tp·D, F_tp, C_tp
+  View whole;   // (N · max(H·D, F))
+  View packed;  // (N · max(H·D, F, C))
+  View part;    // (N · C_tp)
+};
+GatherRoom allocate_gather(Arena& arena, const ModelConfig& config, const Grid& grid, std::int64_t N);
 
 // How far a forward pass goes: all of it, or only what backward reads (recomputation needs no delta_m).
 enum class BlockPart : std::uint8_t { whole, activations };
 
 // x: (B, T, C); delta: (B, T, C) or empty. Writes delta_out (B, T, C), which may be delta; the new stream is acts.sum2.
 void block_forward(const Context& ctx, const ModelConfig& config, std::int64_t layer, const BlockShape& shape,
-                   const BlockParameters& p, const BlockActivations& acts, const BlockDropout& drop, const BlockCache* cache,
+                   const BlockParameters& p, const BlockActivations& acts, const BlockDropout& drop, const BlockInference* inference,
                    ConstView x, ConstView delta, View delta_out, BlockPart part = BlockPart::whole);
 
 // dx: (B, T, C): in: gradient of sum2 from behind; out: gradient of sum1 (and so of x).

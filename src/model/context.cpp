@@ -20,10 +20,4 @@ std::array<double, kShares> ShareClock::stop() {
   return seconds_;
 }
 
-void all_reduce_tp(const Context& ctx, View x) {
-  if (ctx.grid.shape().tp == 1) return;
-  const auto booked = book(ctx, Share::comm);
-  ctx.grid.tp().all_reduce(x, ReduceOp::sum, ctx.stream);
-}
-
 }  // namespace weft

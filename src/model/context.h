@@ -65,7 +65,4 @@ inline std::optional<BookAs> book(const Context& ctx, Share share) {
   return ctx.clock ? std::optional<BookAs>(std::in_place, *ctx.clock, share) : std::nullopt;
 }
 
-// Sum over the tensor-parallel ranks, booked as communication.
-void all_reduce_tp(const Context& ctx, View x);
-
 }  // namespace weft

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "model/tensor_parallel.h"
+
 namespace weft {
 
 // The views of one pass over n rows; laid out anew for each pass in memory planned for the largest.
@@ -10,6 +12,7 @@ struct Decoder::Buffers {
   View ids, positions, labels;  // (N) i32
   View x, delta;                // (1, N, C)
   BlockActivations block;
+  std::optional<GatherRoom> gather;      // where tp > 1
   View y, mean, rstd;           // (1, N, C), (1, N)
   View loss;                    // (N)
   HeadScratch head;             // of losses()
@@ -26,6 +29,7 @@ Decoder::Buffers Decoder::lay_out(Arena& arena, const ModelConfig& c, const Grid
   b.x = arena.alloc(DType::f32, {1, N, c.width});
   b.delta = arena.alloc(DType::f32, {1, N, c.width});
   b.block = allocate_block(arena, block_shape(c, grid, 1, N));
+  if (tp > 1) b.gather = allocate_gather(arena, c, grid, N);
   if (!grid.is_last_stage()) return b;
   b.y = arena.alloc(DType::f32, {1, N, c.width});
   b.mean = arena.alloc(DType::f32, {1, N});
@@ -99,8 +103,8 @@ ConstView Decoder::hidden(std::span<const std::int32_t> ids, std::span<const std
   const BlockShape shape = block_shape(config_, ctx_.grid, 1, N);
   ConstView x = b.x, delta;
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    const BlockCache cache = {cache_[i].first, cache_[i].second, slices};
-    block_forward(ctx_, config_, layers_.begin + static_cast<std::int64_t>(i), shape, blocks_[i], b.block, {}, &cache, x, delta, b.delta);
+    const BlockInference inference = {cache_[i].first, cache_[i].second, slices, b.gather ? &*b.gather : nullptr};
+    block_forward(ctx_, config_, layers_.begin + static_cast<std::int64_t>(i), shape, blocks_[i], b.block, {}, &inference, x, delta, b.delta);
     x = b.block.sum2;
     delta = b.delta;
   }

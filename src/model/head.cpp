@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "model/tensor_parallel.h"
+
 namespace weft {
 namespace {
 
@@ -62,22 +64,13 @@ void head_loss(const Context& ctx, View loss, View dy, ConstView y, ConstView la
 }
 
 void head_logits(const Context& ctx, View logits, View shard, View gathered, ConstView y, const LocalParameter& weight, std::int64_t V) {
-  const auto [N, C] = y.dims<2>();
   const int tp = ctx.grid.shape().tp;
   if (tp == 1) return linear(logits, y, matmul_weight(weight), ConstView(), ctx.precision, ctx.stream);
   const std::int64_t V_tp = shard.dim(1);
   if (V_tp > 0) linear(shard, y, matmul_weight(weight), ConstView(), ctx.precision, ctx.stream);
-  std::vector<std::int64_t> counts;
-  for (int r = 0; r < tp; ++r) counts.push_back(N * split_range(V, tp, r).size());
-  ctx.grid.tp().all_gather(gathered, shard, counts, ctx.stream);
-  // From (shard, row, column) to (row, vocabulary).
-  const float* from = gathered.as<float>();
-  float* to = logits.as<float>();
-  for (int r = 0; r < tp; ++r) {
-    const Range range = split_range(V, tp, r);
-    for (std::int64_t n = 0; n < N; ++n, from += range.size())
-      std::memcpy(to + n * V + range.begin, from, static_cast<std::size_t>(range.size()) * sizeof(float));
-  }
+  std::vector<std::int64_t> widths;
+  for (int r = 0; r < tp; ++r) widths.push_back(split_range(V, tp, r).size());
+  gather_columns_tp(ctx, logits, gathered, shard, widths);
 }
 
 }  // namespace weft

@@ -56,6 +56,7 @@ Slice slice_of(const Parameter& p, const ModelConfig& c, int tp, int tp_rank) {
     }
     case ShardAxis::heads_in: return {p.shape, 1, {rows_of(split_heads(c.heads, c.kv_heads, tp, tp_rank).q, 0)}};
     case ShardAxis::ffn_out: return {p.shape, 0, {split_range(c.ffn, tp, tp_rank)}};
+    case ShardAxis::width_out: return {p.shape, 0, {split_range(c.width, tp, tp_rank)}};
     case ShardAxis::ffn_in: return {p.shape, 1, {split_range(c.ffn, tp, tp_rank)}};
   }
   CHECK(false, "{}: unknown shard axis", p.name);
@@ -90,7 +91,7 @@ std::int64_t padded(std::int64_t elems) { return (elems + kAlignElems - 1) / kAl
 
 // Registry entries of one rank, in the order in which backward finishes their gradients, with their place in the flat arenas.
 // A tied head shares the embedding's storage on one stage, and has storage of its own where the stages differ.
-std::vector<LocalParameter> local_list(const ModelConfig& config, GridShape shape, int tp_rank, int pp_rank, std::int64_t* elems) {
+std::vector<LocalParameter> local_list(const ModelConfig& config, GridShape shape, int tp_rank, int pp_rank, Purpose purpose, std::int64_t* elems) {
   std::vector<Parameter> all = parameters_of(config);
   std::reverse(all.begin(), all.end());
   std::vector<LocalParameter> list;
@@ -98,6 +99,7 @@ std::vector<LocalParameter> local_list(const ModelConfig& config, GridShape shap
   for (Parameter& p : all) {
     if (!on_stage(p, config, shape.pp, pp_rank)) continue;
     if (!p.tied_to.empty() && shape.pp == 1) continue;
+    if (purpose == Purpose::inference && (p.axis == ShardAxis::heads_in || p.axis == ShardAxis::ffn_in)) p.axis = ShardAxis::width_out;
     LocalParameter local;
     local.slice = slice_of(p, config, shape.tp, tp_rank);
     local.info = std::move(p);
@@ -126,7 +128,7 @@ void lay_out_weights(std::vector<LocalParameter>& list, Arena& arena, DType dtyp
 
 Parameters::Parameters(const ModelConfig& config, const Grid& grid, DType dtype, Purpose purpose) : config_(config) {
   std::int64_t elems = 0;
-  list_ = local_list(config, grid.shape(), grid.tp().rank(), grid.pp().rank(), &elems);
+  list_ = local_list(config, grid.shape(), grid.tp().rank(), grid.pp().rank(), purpose, &elems);
   weights_ = Arena("weights", measure([&](Arena& a) { lay_out_weights(list_, a, dtype, purpose); }));
   lay_out_weights(list_, weights_, dtype, purpose);
   if (purpose == Purpose::inference) return;
@@ -154,7 +156,7 @@ Parameters::Parameters(const ModelConfig& config, const Grid& grid, DType dtype,
 
 std::size_t Parameters::plan_bytes(const ModelConfig& config, GridShape shape, int tp_rank, int pp_rank, DType dtype, Purpose purpose) {
   std::int64_t elems = 0;
-  std::vector<LocalParameter> list = local_list(config, shape, tp_rank, pp_rank, &elems);
+  std::vector<LocalParameter> list = local_list(config, shape, tp_rank, pp_rank, purpose, &elems);
   std::size_t bytes = measure([&](Arena& a) { lay_out_weights(list, a, dtype, purpose); });
   if (purpose == Purpose::training) bytes += 3 * static_cast<std::size_t>(elems) * sizeof(float);
   for (const LocalParameter& p : list)

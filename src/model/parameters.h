@@ -21,6 +21,7 @@ enum class ShardAxis : std::uint8_t {
   heads_in,    // columns: query heads (the attention output projection)
   ffn_out,     // rows of the feed-forward width
   ffn_in,      // columns of the feed-forward width
+  width_out,   // rows of the model width: what heads_in and ffn_in become in inference
 };
 
 enum class Init : std::uint8_t { zeros, ones, normal, normal_residual };  // normal_residual: std / sqrt(2 L), GPT-2 paper
@@ -68,6 +69,8 @@ enum class Purpose : std::uint8_t { inference, training };
 class Parameters {
  public:
   // dtype: how weights are held. training: fp32 masters always; bf16 adds a bf16 copy that the matmuls read.
+  // Inference cuts the layers that end a residual branch by rows instead of columns: their inputs are then gathered instead of their
+  // outputs summed, which moves about as many bytes and gives every grid the bits of one rank.
   Parameters(const ModelConfig& config, const Grid& grid, DType dtype, Purpose purpose);
 
   const std::vector<LocalParameter>& list() const { return list_; }

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "model/tensor_parallel.h"
+
 namespace weft {
 namespace {
 
