@@ -1,4 +1,4 @@
-# Sourced by the other scripts: weft_install_packages, weft_build FOLDER [CMake options].
+# Sourced by the other scripts: weft_install_packages, weft_build FOLDER [target].
 # shellcheck shell=bash
 
 WEFT_PACKAGES=(g++ cmake ninja-build pkg-config git ccache python3-minimal
@@ -45,11 +45,10 @@ TEXT
 }
 
 weft_build() {
-  local folder=$1
-  shift
+  local folder=$1 target=${2:-all}
   local generator=()
   command -v ninja >/dev/null && [ ! -e "$folder/CMakeCache.txt" ] && generator=(-G Ninja)
-  cmake -S . -B "$folder" "${generator[@]}" "$@" >"$folder.log" 2>&1 || { cat "$folder.log" >&2; return 1; }
+  cmake -S . -B "$folder" "${generator[@]}" >"$folder.log" 2>&1 || { cat "$folder.log" >&2; return 1; }
   rm -f "$folder.log"
-  cmake --build "$folder" --parallel "$(nproc)"
+  cmake --build "$folder" --target "$target" --parallel "$(nproc)"
 }

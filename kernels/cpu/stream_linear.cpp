@@ -5,6 +5,8 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include <algorithm>
+
 #include "kernels/backends.h"
 #include "kernels/cpu/parallel.h"
 
@@ -57,7 +59,9 @@ HWY_INLINE void dot_rows(float* HWY_RESTRICT y, std::int64_t ldy, const float* H
 
 template <int N, class W>
 void rows_of(float* y, std::int64_t ldy, const float* x, const W* w, const float* bias, std::int64_t I, std::int64_t begin, std::int64_t end) {
-  constexpr int R = N == 1 ? 8 : N == 2 ? 4 : N <= 4 ? 2 : 1;  // about eight sums at a time hide the latency of an FMA
+  // As many sums at a time as the registers hold beside their factors: eight hide the latency of an FMA, more share their loads.
+  constexpr int kSums = HWY_TARGET == HWY_AVX3 ? 24 : 12;
+  constexpr int R = N == 1 ? 8 : std::max(1, std::min(8, kSums / N));
   std::int64_t o = begin;
   for (; o + R <= end; o += R) dot_rows<R, N>(y + o, ldy, x, w + o * I, bias ? bias + o : nullptr, I);
   for (; o < end; ++o) dot_rows<1, N>(y + o, ldy, x, w + o * I, bias ? bias + o : nullptr, I);

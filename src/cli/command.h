@@ -20,5 +20,6 @@ void run_tokenize(const Invocation& invocation);
 void run_generate(const Invocation& invocation);
 void run_score(const Invocation& invocation);
 void run_info(const Invocation& invocation);
+void run_bench(const Invocation& invocation);
 
 }  // namespace weft

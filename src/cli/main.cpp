@@ -25,6 +25,7 @@ constexpr Command kCommands[] = {
     {"score", "use", "log-likelihood of texts", run_score},
     {"tokenize", "look inside", "the tokens of texts; ids back to text", run_tokenize},
     {"info", "look inside", "a model's module tree and sizes; without a model, this machine", run_info},
+    {"bench", "measure", "machine, kernels, comm, step or generate on this grid, beside measured peaks", run_bench},
 };
 
 void print_help() {

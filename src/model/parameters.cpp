@@ -76,6 +76,20 @@ std::vector<Range> owned_ranges(const Parameter& p, const ModelConfig& c, int tp
   return ranges;
 }
 
+Range stage_layers(const ModelConfig& c, int pp, int stage) {
+  CHECK(0 <= stage && stage < pp && pp <= c.layers, "stage {} of {} for {} layers", stage, pp, c.layers);
+  if (pp == 1) return {0, c.layers};
+  const std::int64_t layer_cost = (c.qkv_rows() + c.heads * c.head_dim + 2 * c.ffn) * c.width, head_cost = c.vocab * c.width;
+  std::int64_t last = 1, least = INT64_MAX;
+  for (std::int64_t n = 1; n <= c.layers - (pp - 1); ++n) {
+    const std::int64_t most = (c.layers - n + pp - 2) / (pp - 1);  // of the other stages
+    const std::int64_t slowest = std::max(most * layer_cost, n * layer_cost + head_cost);
+    if (slowest <= least) least = slowest, last = n;
+  }
+  if (stage == pp - 1) return {c.layers - last, c.layers};
+  return split_range(c.layers - last, pp - 1, stage);
+}
+
 bool on_stage(const Parameter& p, const ModelConfig& c, int pp, int stage) {
   if (p.layer == kEmbedding) return stage == 0;
   if (p.layer == kHead) return stage == pp - 1;

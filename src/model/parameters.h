@@ -46,8 +46,9 @@ Slice slice_of(const Parameter& parameter, const ModelConfig& config, int tp, in
 // global indices; empty ranges: this rank owns nothing of it.
 std::vector<Range> owned_ranges(const Parameter& parameter, const ModelConfig& config, int tp, int tp_rank);
 
-// Layers of a pipeline stage.
-inline Range stage_layers(const ModelConfig& config, int pp, int stage) { return split_range(config.layers, pp, stage); }
+// Layers of a pipeline stage. The head is work too, for a small model with a large vocabulary that of several layers: the last stage
+// has as many fewer layers as makes the slowest stage fastest. Every stage has one at least.
+Range stage_layers(const ModelConfig& config, int pp, int stage);
 // Whether a stage holds the parameter. A tied head lives on the last stage too when that is not the first.
 bool on_stage(const Parameter& parameter, const ModelConfig& config, int pp, int stage);
 

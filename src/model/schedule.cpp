@@ -29,7 +29,7 @@ struct Simulation {
   std::string stuck;
 };
 
-Simulation simulate(const std::vector<std::vector<Instruction>>& all, double backward_cost) {
+Simulation simulate(const std::vector<std::vector<Instruction>>& all, std::span<const StageCost> costs) {
   const int stages = static_cast<int>(all.size());
   Simulation result;
   result.end.assign(all.size(), 0);
@@ -51,7 +51,7 @@ Simulation simulate(const std::vector<std::vector<Instruction>>& all, double bac
           const bool forward = in.op == Op::send_forward;
           sent[{forward, s + (forward ? 1 : -1), in.micro_batch}] = result.end[i];
         } else {
-          const double cost = in.op == Op::forward ? 1.0 : backward_cost;
+          const double cost = in.op == Op::forward ? costs[i].forward : costs[i].backward;
           result.end[i] += cost;
           result.busy[i] += cost;
         }
@@ -99,10 +99,11 @@ int slots_needed(ScheduleKind kind, int stages, int stage, int n_micro) {
   return std::min(stages - stage, n_micro);
 }
 
-std::string check_schedule(const std::vector<std::vector<Instruction>>& all) { return simulate(all, 2).stuck; }
+std::string check_schedule(const std::vector<std::vector<Instruction>>& all) { return simulate(all, std::vector<StageCost>(all.size())).stuck; }
 
-double bubble_fraction(const std::vector<std::vector<Instruction>>& all, double backward_cost) {
-  const Simulation run = simulate(all, backward_cost);
+double bubble_fraction(const std::vector<std::vector<Instruction>>& all, std::span<const StageCost> costs) {
+  CHECK(costs.size() == all.size(), "{} costs for {} stages", costs.size(), all.size());
+  const Simulation run = simulate(all, costs);
   CHECK(run.stuck.empty(), "{}", run.stuck);
   const double end = *std::max_element(run.end.begin(), run.end.end());
   double busy = 0;

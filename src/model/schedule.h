@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -29,8 +30,12 @@ int slots_needed(ScheduleKind kind, int stages, int stage, int n_micro);
 // again; else what is wrong. `all` holds one list a stage.
 std::string check_schedule(const std::vector<std::vector<Instruction>>& all);
 
-// Share of a step in which a stage idles, for equal stages whose backward takes `backward_cost` forwards: simulated from the lists.
-double bubble_fraction(const std::vector<std::vector<Instruction>>& all, double backward_cost);
+// How long a stage takes for one micro-batch, in any unit.
+struct StageCost {
+  double forward = 1, backward = 2;
+};
+// Share of a step in which a stage idles, averaged over the stages: simulated from the lists. One cost a stage.
+double bubble_fraction(const std::vector<std::vector<Instruction>>& all, std::span<const StageCost> costs);
 
 std::string to_text(const std::vector<Instruction>& list);  // "rF0 F0 sF0 …"
 

@@ -3,6 +3,7 @@
 
 #include "model/config.h"
 #include "model/parameters.h"
+#include "model/schedule.h"
 
 namespace weft {
 
@@ -11,6 +12,9 @@ namespace weft {
 double training_flops_per_token(const ModelConfig& config, std::int64_t T);
 // A forward pass alone: a third.
 double forward_flops_per_token(const ModelConfig& config, std::int64_t T);
+
+// Relative cost of each pipeline stage, by FLOPs; the loss's gradient is made in the last stage's forward.
+std::vector<StageCost> stage_costs(const ModelConfig& config, int pp, std::int64_t T);
 
 // Bytes of weights that one decode step of one sequence reads: all but the token and position tables, whose one row is read.
 std::int64_t decode_weight_bytes(const ModelConfig& config, DType dtype);
