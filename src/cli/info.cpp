@@ -3,6 +3,7 @@
 #include "cli/session.h"
 #include "core/check.h"
 #include "core/hardware.h"
+#include "io/safetensors.h"
 #include "kernels/peak.h"
 #include "model/families.h"
 #include "model/module_tree.h"
@@ -25,6 +26,16 @@ struct InfoOptions {
 
 std::string megabytes(double bytes) { return bytes < 1e9 ? fmt::format("{:.1f} MB", bytes / 1e6) : fmt::format("{:.2f} GB", bytes / 1e9); }
 
+// How the file stores most of its weights.
+DType stored_dtype(const std::string& path) {
+  if (is_checkpoint(path)) return DType::f32;
+  std::map<DType, std::int64_t> elems;
+  const SafetensorsReader reader(path);
+  for (const auto& [name, tensor] : reader.tensors()) elems[tensor.dtype] += tensor.shape.elems();
+  const auto most = std::max_element(elems.begin(), elems.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  return most == elems.end() ? DType::f32 : most->first;
+}
+
 void info_of_model(const InfoOptions& o, const Communicator& world) {
   const std::string path = o.model.model;
   std::error_code error;
@@ -35,17 +46,19 @@ void info_of_model(const InfoOptions& o, const Communicator& world) {
   CHECK_USER(o.model.tp >= 1 && o.model.tp <= c.heads, "--tp is {}; allowed: 1 to {}, the model's heads", o.model.tp, c.heads);
   CHECK_USER(o.model.pp >= 1 && o.model.pp <= c.layers, "--pp is {}; allowed: 1 to {}, the model's layers", o.model.pp, c.layers);
   const GridShape shape = {static_cast<int>(o.model.tp), static_cast<int>(o.model.pp), dp};
+  const DType stored = stored_dtype(path);
+  const DType held = o.model.dtype == "bf16" ? DType::bf16 : o.model.dtype == "fp16" ? DType::f16 : DType::f32;
   std::size_t weights = 0, training = 0;
   for (int t = 0; t < shape.tp; ++t)
     for (int p = 0; p < shape.pp; ++p) {
-      weights = std::max(weights, Parameters::plan_bytes(c, shape, t, p, DType::f32, Purpose::inference));
+      weights = std::max(weights, Parameters::plan_bytes(c, shape, t, p, held, Purpose::inference));
       training = std::max(training, Parameters::plan_bytes(c, shape, t, p, DType::f32, Purpose::training));
     }
   if (world.rank() != 0) return;
   const std::int64_t n = count_parameters(c);
   if (o.json) {
     const OrderedJson line = {{"family", c.family}, {"parameters", n}, {"layers", c.layers}, {"heads", c.heads}, {"kv_heads", c.kv_heads}, {"width", c.width},
-                              {"vocab", c.vocab}, {"context", c.context}, {"dtype", "fp32"}, {"bytes", n * 4}, {"bytes_per_rank", weights}};
+                              {"vocab", c.vocab}, {"context", c.context}, {"dtype", dtype_name(stored)}, {"bytes", n * static_cast<std::int64_t>(dtype_bytes(stored))}, {"bytes_per_rank", weights}};
     fmt::print("{}\n", line.dump());
     return;
   }
@@ -55,8 +68,9 @@ void info_of_model(const InfoOptions& o, const Communicator& world) {
   fmt::print("  {:<40} {:>16} {:>13.2f}%\n\n", "total", n, 100.0);
   fmt::print("family {}, {} layers, width {}, {} heads ({} KV) of {}, feed-forward {}, vocabulary {}, context {}\n", c.family, c.layers, c.width, c.heads, c.kv_heads,
              c.head_dim, c.ffn, c.vocab, c.context);
-  fmt::print("fp32 on a grid of tp {} x pp {}: {} of weights a rank; {} with gradients and moments for training, activations not counted\n", shape.tp, shape.pp,
-             megabytes(static_cast<double>(weights)), megabytes(static_cast<double>(training)));
+  fmt::print("stored in {} ({}); on a grid of tp {} x pp {} a rank holds {} of weights in {}, or {} in fp32 with gradients and moments for training, activations not counted\n",
+             dtype_name(stored), megabytes(static_cast<double>(n) * static_cast<double>(dtype_bytes(stored))), shape.tp, shape.pp, megabytes(static_cast<double>(weights)),
+             dtype_name(held), megabytes(static_cast<double>(training)));
 }
 
 void info_of_machine(const InfoOptions& o, const Invocation& invocation) {
