@@ -10,4 +10,6 @@ n=$1
 shift
 weft=${WEFT:-$root/build/weft}
 [ -x "$weft" ] || { echo "$weft is not there: build it with launch/quickstart.sh or launch/test.sh" >&2; exit 2; }
-exec "$root/tests/mpiexec.sh" "${MPIEXEC:-mpiexec}" "$n" "$weft" "$@"
+# The mpiexec of the MPI that weft was built with; MPIEXEC chooses another.
+found=$(sed -n 's/^MPIEXEC_EXECUTABLE:[A-Z]*=//p' "$(dirname "$weft")/CMakeCache.txt" 2>/dev/null || true)
+exec "$root/tests/mpiexec.sh" "${MPIEXEC:-${found:-mpiexec}}" "$n" "$weft" "$@"
