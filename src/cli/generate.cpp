@@ -48,9 +48,7 @@ GenerationOptions own_options(const Document& d, const std::string& what) {
 
 void warn_of_unused(const GenerationOptions& given, const Generation& decided, const std::string& where) {
   const std::vector<std::string> flags = unused_options(given, decided);
-  if (flags.empty()) return;
-  log_warning("{}{} {} nothing without {}", where, fmt::join(flags, ", "), flags.size() == 1 ? "does" : "do",
-              flags[0] == "--length-penalty" || flags[0] == "--early-stopping" ? "--num-beams" : "--do-sample");
+  if (!flags.empty()) log_warning("{}without effect: {}", where, fmt::join(flags, ", "));
 }
 
 std::vector<Job> make_jobs(const GenerateOptions& o, const Session& session, const std::vector<Document>& documents) {
@@ -130,7 +128,7 @@ void run_generate(const Invocation& invocation) {
   const EngineLimits limits = {.memory_bytes = session.free_memory_bytes()};
   if (!requests.empty()) {
     const DecoderShape shape = plan_decoder(session.ctx, session.config, requests, limits);
-    if (session.first())
+    if (session.first() && requests.size() > static_cast<std::size_t>(shape.slots))
       log_info("{} continuation{} of up to {} tokens at once: {:.1f} MB of keys, values and activations a rank", shape.slots, shape.slots == 1 ? "" : "s", shape.S,
                1e-6 * static_cast<double>(Decoder::plan_bytes(session.config, session.grid, shape)));
   }

@@ -154,19 +154,19 @@ Generation resolve_generation(const GenerationOptions& request, const Generation
 
 std::vector<std::string> unused_options(const GenerationOptions& o, const Generation& g) {
   std::vector<std::string> flags;
-  const auto note = [&](bool given, const char* flag) {
-    if (given) flags.emplace_back(flag);
+  const auto note = [&](bool given, const char* flag, const char* needs) {
+    if (given) flags.push_back(fmt::format("{} (needs {})", flag, needs));
   };
   if (!g.do_sample) {
-    note(o.temperature && *o.temperature != 1, "--temperature");
-    note(o.top_k && *o.top_k != 50, "--top-k");
-    note(o.top_p && *o.top_p != 1, "--top-p");
-    note(o.min_p && *o.min_p != 0, "--min-p");
-    note(o.typical_p && *o.typical_p != 1, "--typical-p");
+    note(o.temperature && *o.temperature != 1, "--temperature", "--do-sample");
+    note(o.top_k && *o.top_k != 50, "--top-k", "--do-sample");
+    note(o.top_p && *o.top_p != 1, "--top-p", "--do-sample");
+    note(o.min_p && *o.min_p != 0, "--min-p", "--do-sample");
+    note(o.typical_p && *o.typical_p != 1, "--typical-p", "--do-sample");
   }
   if (g.num_beams == 1) {
-    note(o.length_penalty && *o.length_penalty != 1, "--length-penalty");
-    note(!o.early_stopping.empty() && o.early_stopping != "false", "--early-stopping");
+    note(o.length_penalty && *o.length_penalty != 1, "--length-penalty", "--num-beams");
+    note(!o.early_stopping.empty() && o.early_stopping != "false", "--early-stopping", "--num-beams");
   }
   return flags;
 }

@@ -61,7 +61,7 @@ struct PromptPlace {
 Generation resolve_generation(const GenerationOptions& request, const GenerationOptions& flags, const GenerationFile& file, const PromptPlace& prompt,
                               const Tokenizer* tokenizer);
 
-// Options that do nothing in the decided generation, by flag: sampling's without sampling, beams' without beams.
+// Options that do nothing in the decided generation, each as "--top-k (needs --do-sample)".
 std::vector<std::string> unused_options(const GenerationOptions& given, const Generation& decided);
 
 }  // namespace weft

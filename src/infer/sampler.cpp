@@ -160,7 +160,10 @@ std::span<const double> Sampler::probabilities() {
 Sampler::Choice Sampler::choose(std::span<const float> logits, const Generation& g, std::span<const std::int32_t> seen, std::int64_t n_prompt,
                                 std::uint64_t stream) {
   process(logits, g, seen, n_prompt);
-  std::int32_t id = index_of_max(scores_);  // of a draw too, where rounding leaves the sum below u
+  std::int32_t id = index_of_max(scores_);
+  CHECK_USER(scores_[static_cast<std::size_t>(id)] > kMinusInfinity,
+             "no token is left to continue with: --bad-words, --no-repeat-ngram-size and --min-new-tokens forbid them all");
+  // A draw keeps it where rounding leaves the sum below u.
   if (g.do_sample) {
     probabilities();
     const double u = draw(g.seed, stream, static_cast<std::int64_t>(seen.size()));
