@@ -1,3 +1,4 @@
+#include <chrono>
 #include <map>
 
 #include "cli/command.h"
@@ -29,6 +30,11 @@ struct Job {
   const Document* document;
   std::int64_t first_sample;
   std::size_t first_item;  // of the results
+
+  std::size_t end_item() const {
+    const Generation& g = request.options;
+    return first_item + static_cast<std::size_t>(g.num_beams > 1 ? g.num_return_sequences : 1);
+  }
 };
 
 std::string name_of(const Document& d, const GenerateOptions& o) {
@@ -72,9 +78,8 @@ std::vector<Job> make_jobs(const GenerateOptions& o, const Session& session, con
       CHECK_USER(begin >= 0, "{} is empty, and the model has no begin token to start from", what);
       ids = {begin};
     }
-    const Generation g = resolve_generation(own, flags, file,
-                                            {.what = what, .n_tokens = static_cast<std::int64_t>(ids.size()), .context = session.config.context, .vocab = session.config.vocab},
-                                            &tokenizer);
+    const PromptPlace place = {.what = what, .n_tokens = static_cast<std::int64_t>(ids.size()), .context = session.config.context, .vocab = session.config.vocab};
+    const Generation g = resolve_generation(own, flags, file, place, &tokenizer);
     if (session.first() && !warned) {
       if (&d == &documents[0]) warn_of_unused(o.generation, g, "");
       warn_of_unused(own, g, what + ": ");
@@ -89,6 +94,22 @@ std::vector<Job> make_jobs(const GenerateOptions& o, const Session& session, con
   }
   return jobs;
 }
+
+// A line every ten seconds, for jobs that take longer.
+class Progress {
+ public:
+  explicit Progress(std::size_t total) : total_(total) {}  // 0: says nothing
+  void step() {
+    const auto now = std::chrono::steady_clock::now();
+    if (++done_ >= total_ || now - said_ < std::chrono::seconds(10)) return;
+    said_ = now;
+    log_info("{} of {} requests of rank 0 are done", done_, total_);
+  }
+
+ private:
+  std::size_t total_, done_ = 0;
+  std::chrono::steady_clock::time_point said_ = std::chrono::steady_clock::now();
+};
 
 std::string json_line(const Job& job, std::int64_t sample, const Completion& c, const std::string& continuation) {
   const Generation& g = job.request.options;
@@ -124,7 +145,7 @@ void run_generate(const Invocation& invocation) {
     numbers.push_back(i);
   }
   const Tokenizer& tokenizer = session.need_tokenizer();
-  const std::size_t n_items = jobs.back().first_item + static_cast<std::size_t>(jobs.back().request.options.num_beams > 1 ? jobs.back().request.options.num_return_sequences : 1);
+  const std::size_t n_items = jobs.back().end_item();
   const EngineLimits limits = {.memory_bytes = session.free_memory_bytes()};
   if (!requests.empty()) {
     const DecoderShape shape = plan_decoder(session.ctx, session.config, requests, limits);
@@ -133,8 +154,10 @@ void run_generate(const Invocation& invocation) {
                1e-6 * static_cast<double>(Decoder::plan_bytes(session.config, session.grid, shape)));
   }
   ResultWriter results(session, o.texts.out, n_items);
+  Progress progress(session.first() ? requests.size() : 0);
   Engine engine(session.ctx, session.config, *session.parameters, &tokenizer, limits);
   engine.run(requests, [&](std::size_t r, std::int64_t sample, const Completion& c) {
+    if (sample == 0) progress.step();
     if (!results.mine()) return;
     const Job& job = jobs[numbers[r]];
     const std::size_t item = job.first_item + static_cast<std::size_t>(sample);

@@ -21,7 +21,7 @@ ResultWriter::ResultWriter(const Session& session, const std::string& out, std::
     CHECK_USER(file_, "--out {}: cannot be written ({})", out, std::strerror(errno));
   });
   const GridShape& grid = session.grid.shape();
-  for (int d = 1; session.first() && d < grid.dp; ++d) sources_.push_back({.rank = d * grid.tp * grid.pp, .ended = false, .has_header = false, .header = {}, .text = "", .transfer = nullptr});
+  for (int d = 1; session.first() && d < grid.dp; ++d) sources_.emplace_back().rank = d * grid.tp * grid.pp;
 }
 
 ResultWriter::~ResultWriter() {

@@ -23,7 +23,7 @@ BeamSearch::BeamSearch(Continuation prompt, const Generation& g, std::int64_t vo
 std::vector<BeamCandidate> BeamSearch::choose(Sampler& sampler, std::span<const std::span<const float>> logits, std::uint64_t stream) const {
   // A heap of the best so far, by score or by a key that makes the best of a draw without replacement (Gumbel's trick); its front is the worst.
   struct Entry {
-    double key;
+    double key = 0;
     BeamCandidate c;
   };
   const auto better = [](const Entry& a, const Entry& b) {
@@ -35,11 +35,15 @@ std::vector<BeamCandidate> BeamSearch::choose(Sampler& sampler, std::span<const 
     const Beam& beam = running_[b];
     const std::span<const float> scores = sampler.process(logits[std::min(b, logits.size() - 1)], *g_, beam.text.ids, n_prompt_);
     for (std::int64_t id = 0; id < vocab_; ++id) {
-      Entry e = {.key = 0, .c = {.score = beam.score + scores[static_cast<std::size_t>(id)], .beam = static_cast<std::int32_t>(b), .id = static_cast<std::int32_t>(id), .logprob = 0}};
+      Entry e;
+      e.c.score = beam.score + scores[static_cast<std::size_t>(id)];
+      e.c.beam = static_cast<std::int32_t>(b);
+      e.c.id = static_cast<std::int32_t>(id);
       if (!std::isfinite(e.c.score)) continue;
       e.key = e.c.score;
       if (g_->do_sample) {
-        const double u = draw(g_->seed, stream, static_cast<std::int64_t>(beam.text.ids.size()), static_cast<std::uint32_t>(static_cast<std::int64_t>(b) * vocab_ + id));
+        const auto which = static_cast<std::uint32_t>(static_cast<std::int64_t>(b) * vocab_ + id);
+        const double u = draw(g_->seed, stream, static_cast<std::int64_t>(beam.text.ids.size()), which);
         e.key -= std::log(-std::log(u + 0x1p-54));
       }
       const bool full = static_cast<std::int64_t>(heap.size()) == n_candidates_;

@@ -11,8 +11,8 @@
 namespace weft {
 
 struct BeamCandidate {
-  double score = 0;       // sum of processed log-probabilities
-  std::int32_t beam = 0;  // the running beam that it continues
+  double score = 0;        // sum of processed log-probabilities
+  std::int32_t beam = -1;  // the running beam that it continues; -1: none
   std::int32_t id = 0;
   float logprob = 0;      // of the model itself
 };

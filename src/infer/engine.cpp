@@ -223,7 +223,7 @@ void Engine::run(std::span<const GenerationRequest> requests, const Done& done) 
     const ConstView hidden = decoder.hidden(rows.ids, rows.positions, rows.slices);
     if (rows.ready.empty()) continue;
     Choices choices;
-    for (const Work* w : rows.ready) choices.candidates.resize(choices.candidates.size() + static_cast<std::size_t>(choices_of(*w)), {.score = 0, .beam = -1, .id = 0, .logprob = 0});
+    for (const Work* w : rows.ready) choices.candidates.resize(choices.candidates.size() + static_cast<std::size_t>(choices_of(*w)));
     if (grid.is_last_stage()) choose(rows, hidden, choices);
     share(choices);
     std::size_t at = 0;

@@ -11,7 +11,8 @@ void score_texts(const Context& ctx, const ModelConfig& config, const Parameters
   std::int64_t longest = 1;
   for (const auto& ids : texts) longest = std::max(longest, static_cast<std::int64_t>(ids.size()));
   CHECK(longest <= config.context, "a text of {} tokens for a context of {}", longest, config.context);
-  const DecoderShape shape = {.slots = std::clamp<std::int64_t>(static_cast<std::int64_t>(texts.size()), 1, 64), .S = longest, .max_rows = std::max(kRows, longest), .max_logit_rows = 1};
+  const std::int64_t slots = std::clamp<std::int64_t>(static_cast<std::int64_t>(texts.size()), 1, 64);
+  const DecoderShape shape = {.slots = slots, .S = longest, .max_rows = std::max(kRows, longest), .max_logit_rows = 1};
   Decoder decoder(ctx, config, parameters, shape);
   const Grid& grid = ctx.grid;
   const int last_stage = (grid.shape().pp - 1) * grid.shape().tp;
