@@ -139,7 +139,7 @@ class SetFromToml : public UniformVisitor<SetFromToml> {
         for (const toml::node& entry : *list) value.push_back(toml_text(entry, what));
       else value.push_back(toml_text(node, what));
     } else if constexpr (kIsText<T>) {
-      CHECK_USER(node.is_string(), "{} is {}; it must be a text in quotes", what, toml_text(node, what));
+      CHECK_USER(node.is_string() || node.is_boolean(), "{} is {}; it must be a text in quotes", what, toml_text(node, what));
       value = toml_text(node, what);
     } else {
       CHECK_USER(!node.is_string(), "{} is '{}', a text; it must be {}", what, toml_text(node, what), kIsBool<T> ? "true or false" : "a number");
@@ -224,7 +224,7 @@ class SetFromJson : public UniformVisitor<SetFromJson> {
       value.clear();
       for (const Json& entry : given.is_array() ? given : Json::array({given})) value.push_back(text(entry));
     } else {
-      CHECK_USER(kIsText<T> == given.is_string(), "{} is {}; it must be {}", what, given.dump().substr(0, 60), kIsText<T> ? "a text" : "a number, true or false");
+      CHECK_USER(kIsText<T> ? given.is_string() || given.is_boolean() : !given.is_string(), "{} is {}; it must be {}", what, given.dump().substr(0, 60), kIsText<T> ? "a text" : "a number, true or false");
       set_value(value, text(given), what);
     }
   }

@@ -39,17 +39,58 @@ void TextOptions::visit(FieldVisitor& v, bool with_prompt) {
   v.field("json", json, "JSON lines on stdout");
 }
 
-std::vector<Document> read_texts(const TextOptions& o) {
+namespace {
+
+std::vector<Document> texts_of(const TextOptions& o) {
   std::vector<Document> all;
   for (const std::vector<std::string>* list : {&o.text, &o.prompt})
     for (const std::string& text : *list) all.push_back({.text = text, .id = "", .options = nullptr, .line = 0});
   if (!o.in.empty())
     for (Document& d : read_documents(o.in, o.field)) all.push_back(std::move(d));
   CHECK_USER(!all.empty(), "there is no text: give --text or --in FILE{}", o.in.empty() ? "" : " that holds some");
-  CHECK_USER(o.out.empty() || std::filesystem::path(o.out).extension() == ".jsonl", "--out is '{}'; allowed: a .jsonl file", o.out);
   for (std::size_t i = 0; i < all.size(); ++i)
     if (all[i].id.empty()) all[i].id = std::to_string(i);
   return all;
+}
+
+// Texts of any bytes, so by sizes and bytes: text, id and options of each, its line as a size.
+std::string pack(const std::vector<Document>& documents) {
+  std::string out;
+  for (const Document& d : documents) {
+    const std::string options = d.options.dump();
+    const std::uint64_t sizes[4] = {d.text.size(), d.id.size(), options.size(), static_cast<std::uint64_t>(d.line)};
+    out.append(reinterpret_cast<const char*>(sizes), sizeof sizes).append(d.text).append(d.id).append(options);
+  }
+  return out;
+}
+
+std::vector<Document> unpack(const std::string& packed) {
+  std::vector<Document> documents;
+  for (std::size_t at = 0; at < packed.size();) {
+    std::uint64_t sizes[4];
+    std::memcpy(sizes, packed.data() + at, sizeof sizes);
+    at += sizeof sizes;
+    const auto take = [&](std::size_t n) { return packed.substr(std::exchange(at, at + n), n); };
+    Document d;
+    d.text = take(sizes[0]);
+    d.id = take(sizes[1]);
+    d.options = Json::parse(take(sizes[2]));
+    d.line = static_cast<std::int64_t>(sizes[3]);
+    documents.push_back(std::move(d));
+  }
+  return documents;
+}
+
+}  // namespace
+
+std::vector<Document> read_texts(const TextOptions& o, Communicator& world, Stream& stream) {
+  CHECK_USER(o.out.empty() || std::filesystem::path(o.out).extension() == ".jsonl", "--out is '{}'; allowed: a .jsonl file", o.out);
+  if (world.size() == 1) return texts_of(o);
+  std::string packed;
+  on_first_rank(world, stream, [&] { packed = pack(texts_of(o)); });
+  packed.resize(static_cast<std::size_t>(world.all_reduce_value(static_cast<std::int64_t>(packed.size()), ReduceOp::max, stream)));
+  world.broadcast(View(static_cast<void*>(packed.data()), DType::u8, {static_cast<std::int64_t>(packed.size())}), 0, stream);
+  return unpack(packed);
 }
 
 namespace {
@@ -91,12 +132,17 @@ void check_device(const std::string& device) {
 }
 
 Session::Session(const Invocation& invocation, const ModelOptions& given)
-    : options(given), config(open_config(given.model)), tokenizer(open_tokenizer(given)),
+    : ranks_on_host(invocation.mpi.ranks_on_host()), options(given), config(open_config(given.model)), tokenizer(open_tokenizer(given)),
       grid(invocation.mpi.world(), checked_grid(given, config, invocation.mpi.world()->size())), stream({}, use_threads(invocation, given)),
       ctx{.grid = grid, .stream = stream, .precision = given.deterministic ? Precision::fp32_fixed : Precision::fp32, .clock = nullptr, .observer = {}} {
   check_device(options.device);
   CHECK_USER(options.dtype.empty() || options.dtype == "fp32" || options.dtype == "bf16" || options.dtype == "fp16",
              "--dtype is '{}'; allowed: fp32, bf16, fp16", options.dtype);
+}
+
+std::int64_t Session::free_memory_bytes() const {
+  grid.world().barrier();  // so that everybody's weights are counted
+  return available_bytes() / std::max(1, ranks_on_host);
 }
 
 void Session::load_weights() {
@@ -111,62 +157,6 @@ const Tokenizer& Session::need_tokenizer() const {
   CHECK_USER(tokenizer->vocab_size() <= config.vocab, "the tokenizer has {} tokens, but the model {}: it belongs to another model", tokenizer->vocab_size(),
              config.vocab);
   return *tokenizer;
-}
-
-ResultWriter::ResultWriter(const Session& session, const std::string& out, std::size_t n_items) : session_(session), items_(n_items) {
-  Stream stream;
-  on_first_rank(session.grid.world(), stream, [&] {
-    file_ = out.empty() ? stdout : std::fopen(out.c_str(), "w");
-    CHECK_USER(file_, "--out {}: cannot be written ({})", out, std::strerror(errno));
-  });
-}
-
-ResultWriter::~ResultWriter() {
-  if (file_ && file_ != stdout) std::fclose(file_);
-}
-
-bool ResultWriter::mine() const { return session_.grid.replica().rank() == 0; }
-
-void ResultWriter::put(std::size_t item, std::string text) {
-  items_[item] = std::move(text);
-  if (session_.first()) flush();
-}
-
-void ResultWriter::flush() {
-  const std::size_t before = printed_;
-  while (printed_ < items_.size() && items_[printed_]) {
-    const std::string& text = *items_[printed_++];
-    CHECK_USER(std::fwrite(text.data(), 1, text.size(), file_) == text.size(), "the results cannot be written ({})", std::strerror(errno));
-  }
-  if (printed_ != before) CHECK_USER(std::fflush(file_) == 0, "the results cannot be written ({})", std::strerror(errno));
-}
-
-void ResultWriter::finish() {
-  Communicator& world = session_.grid.world();
-  if (session_.grid.shape().dp > 1) {
-    // Each replica's first rank brings its items: number, size, bytes.
-    std::string packed;
-    for (std::size_t i = 0; mine() && i < items_.size(); ++i) {
-      if (!items_[i]) continue;
-      const std::uint64_t head[2] = {i, items_[i]->size()};
-      packed.append(reinterpret_cast<const char*>(head), sizeof head).append(*items_[i]);
-    }
-    Stream stream;
-    std::vector<std::int64_t> counts(static_cast<std::size_t>(world.size()));
-    const auto size = static_cast<std::int64_t>(packed.size());
-    world.all_gather(View(counts.data(), Dims{world.size()}), ConstView(&size, Dims{1}), stream);
-    std::int64_t total = 0;
-    for (std::int64_t c : counts) total += c;
-    std::string all(static_cast<std::size_t>(total), '\0');
-    world.all_gather(View(static_cast<void*>(all.data()), DType::u8, {total}), ConstView(static_cast<const void*>(packed.data()), DType::u8, {size}), counts, stream);
-    for (std::size_t at = 0; session_.first() && at < all.size();) {
-      std::uint64_t head[2];
-      std::memcpy(head, all.data() + at, sizeof head);
-      items_[head[0]] = all.substr(at + sizeof head, head[1]);
-      at += sizeof head + head[1];
-    }
-  }
-  if (session_.first()) flush();
 }
 
 }  // namespace weft

@@ -29,13 +29,14 @@ struct TextOptions {
   bool json = false;
   void visit(FieldVisitor& v, bool with_prompt);
 };
-// UserError when there are none. Each has its id: its own, else its number.
-std::vector<Document> read_texts(const TextOptions& options);
+// UserError when there are none. Each has its id: its own, else its number. Collective: rank 0 reads, since it alone has stdin.
+std::vector<Document> read_texts(const TextOptions& options, Communicator& world, Stream& stream);
 
 struct Session {
   Session(const Invocation& invocation, const ModelOptions& options);  // reads config and tokenizer; checks the grid
   void load_weights();                                                  // may be called after the inputs were checked
 
+  int ranks_on_host = 1;
   ModelOptions options;
   ModelConfig config;
   std::optional<Tokenizer> tokenizer;
@@ -46,25 +47,7 @@ struct Session {
 
   bool first() const { return grid.world().rank() == 0; }
   const Tokenizer& need_tokenizer() const;
-};
-
-// Collects the results of a job in the order of its items, whichever replica made them, and prints them on rank 0: at once where
-// there is one replica, at the end otherwise.
-class ResultWriter {
- public:
-  ResultWriter(const Session& session, const std::string& out, std::size_t n_items);
-  ~ResultWriter();
-  bool mine() const;                              // whether this rank gives its replica's results
-  void put(std::size_t item, std::string text);   // on ranks where mine()
-  void finish();                                  // collective
-
- private:
-  void flush();
-
-  const Session& session_;
-  std::vector<std::optional<std::string>> items_;
-  std::size_t printed_ = 0;
-  std::FILE* file_ = nullptr;
+  std::int64_t free_memory_bytes() const;  // this rank's share of what its host has left. Collective
 };
 
 }  // namespace weft

@@ -68,7 +68,9 @@ void print_table(const std::string& text, const Encoding& e, const Tokenizer& t)
 }  // namespace
 
 void run_tokenize(const Invocation& invocation) {
-  const bool first = invocation.mpi.world()->rank() == 0;
+  const auto world = invocation.mpi.world();
+  const bool first = world->rank() == 0;
+  Stream stream;
   TokenizeOptions o;
   const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
   if (!parse_options({"tokenize", "Shows the tokens of texts, or turns ids back into text.", nullptr, ""}, invocation.args, fields, first)) return;
@@ -83,7 +85,7 @@ void run_tokenize(const Invocation& invocation) {
     else fmt::print("{}\n", text);
     return;
   }
-  const std::vector<Document> texts = read_texts(o.texts);
+  const std::vector<Document> texts = read_texts(o.texts, *world, stream);
   if (!first) return;
   if (!o.texts.json) fmt::print("{}, {} tokens in the vocabulary\n\n", t.kind(), t.vocab_size());
   for (const Document& d : texts) {

@@ -1,6 +1,7 @@
 // What this process may use of the host, as measured here; nothing stated by a vendor.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace weft {
@@ -10,6 +11,7 @@ int affinity_cpus();     // CPUs that this process is bound to
 std::string cpu_model();
 std::string host_name();
 long resident_bytes();   // of this process
+std::int64_t available_bytes();  // that the host and this job's memory limit still allow, without swapping
 
 // Threads of a rank: as asked, or the host's cores shared among the ranks on it. Warns, with the fix, where the rank is bound to fewer CPUs.
 int resolve_threads(int asked, int ranks_on_host);

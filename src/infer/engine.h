@@ -13,27 +13,36 @@ namespace weft {
 struct GenerationRequest {
   std::vector<std::int32_t> ids;  // the prompt, one token or more
   Generation options;
-  std::uint64_t stream = 0;       // number of this continuation in the whole run, for the draws
+  std::uint64_t stream = 0;       // of its draws: draw_stream()
 };
 
 struct Completion {
   std::vector<std::int32_t> ids;  // new ones, an end token included
   std::vector<float> logprobs;
   std::string finish;             // eos, length, stop, time
+  double score = 0;               // beam search: what ranks the results
 };
 
 struct EngineLimits {
   std::int64_t max_batch = 32;   // continuations at once
   std::int64_t max_rows = 512;   // rows of one pass: longer prompts are fed in pieces
+  std::int64_t memory_bytes = 0; // of this rank's cache and activations at most; 0: whatever it takes
 };
+
+// What a run of the requests will hold: as many slots as max_batch and memory allow. Collective over a replica; a UserError where
+// not even one continuation fits.
+DecoderShape plan_decoder(const Context& ctx, const ModelConfig& config, std::span<const GenerationRequest> requests, const EngineLimits& limits);
 
 class Engine {
  public:
   // tokenizer may be null when no request has stop strings.
   Engine(const Context& ctx, const ModelConfig& config, const Parameters& parameters, const Tokenizer* tokenizer, EngineLimits limits = {});
 
-  // Collective over a replica. `done` is called as each request finishes, in the order in which they do.
-  void run(std::span<const GenerationRequest> requests, const std::function<void(std::size_t request, const Completion&)>& done);
+  // Called on every rank of the replica as continuations finish, in the order in which they do. `sample`: 0; with beams 0 to
+  // num_return_sequences - 1, best first.
+  using Done = std::function<void(std::size_t request, std::int64_t sample, const Completion&)>;
+  // Collective over a replica.
+  void run(std::span<const GenerationRequest> requests, const Done& done);
 
  private:
   Context ctx_;

@@ -1,5 +1,6 @@
 #include "infer/options.h"
 
+#include <charconv>
 #include <cmath>
 
 #include "core/check.h"
@@ -12,57 +13,24 @@ void GenerationOptions::visit(FieldVisitor& v) {
   v.field("max_length", max_length, "prompt and new tokens together at most");
   v.field("min_new_tokens", min_new_tokens, "the end token is not allowed before as many");
   v.field("do_sample", do_sample, "draw the next token instead of taking the likeliest");
-  v.field("temperature", temperature, "divides the logits before drawing");
-  v.field("top_k", top_k, "draw among the k likeliest; 0: all");
+  v.field("temperature", temperature, "divides the logits before drawing; unset: 1");
+  v.field("top_k", top_k, "draw among the k likeliest; 0: all; unset: 50");
   v.field("top_p", top_p, "draw among the likeliest that hold this much probability");
   v.field("min_p", min_p, "drop tokens less likely than this share of the likeliest");
   v.field("typical_p", typical_p, "draw among the most typical that hold this much probability");
   v.field("repetition_penalty", repetition_penalty, "divides the scores of tokens already seen; 1: none");
   v.field("no_repeat_ngram_size", no_repeat_ngram_size, "no n-gram of this size appears twice; 0: allowed");
-  v.field("num_return_sequences", num_return_sequences, "continuations of each prompt (more than one needs sampling)");
-  v.field("num_beams", num_beams, "beams; only 1 for now");
+  v.field("bad_words", bad_words, "text that must not be written, alone or after a space (repeatable)");
+  v.field("num_return_sequences", num_return_sequences, "continuations of each prompt (more than one needs sampling or as many beams)");
+  v.field("num_beams", num_beams, "continuations searched side by side; 1: no beam search");
+  v.field("length_penalty", length_penalty, "beam search: above 0 favours long results, below 0 short ones; unset: 1");
+  v.field("early_stopping", early_stopping, "beam search ends when all beams have: true; when better is unlikely: false; impossible: never");
   v.field("stop", stop, "text that ends a continuation (repeatable)");
-  v.field("eos_token_id", eos_token_id, "the end token; unset: the model's");
+  v.field("eos_token_id", eos_token_id, "the end token (repeatable); unset: the model's");
   v.field("ignore_eos", ignore_eos, "go on past the end token");
   v.field("return_full_text", return_full_text, "generated_text begins with the prompt");
   v.field("logprobs", logprobs, "log-probability of each new token");
   v.field("max_time", max_time, "seconds after which all continuations end");
-}
-
-GenerationOptions read_generation_config(const std::filesystem::path& dir, std::vector<std::int32_t>* eos) {
-  GenerationOptions o;
-  const std::filesystem::path file = dir / "generation_config.json";
-  std::error_code error;
-  if (!std::filesystem::exists(file, error)) return o;
-  const Json json = read_json_object(file);
-  const JsonReader r(json, file.string());
-  const auto integer = [&](const char* key, std::int64_t max) {
-    return r.has(key) ? std::optional(r.integer(key, 0, max)) : std::nullopt;
-  };
-  const auto number = [&](const char* key, double max) { return r.has(key) ? std::optional(r.number(key, 0, max, 0)) : std::nullopt; };
-  o.max_new_tokens = integer("max_new_tokens", 1 << 30);
-  o.max_length = integer("max_length", 1 << 30);
-  o.min_new_tokens = integer("min_new_tokens", 1 << 30);
-  if (r.has("do_sample")) o.do_sample = r.boolean("do_sample", false);
-  o.temperature = number("temperature", 1e6);
-  o.top_k = integer("top_k", 1 << 30);
-  o.top_p = number("top_p", 1);
-  o.min_p = number("min_p", 1);
-  o.typical_p = number("typical_p", 1);
-  o.repetition_penalty = number("repetition_penalty", 1e6);
-  o.no_repeat_ngram_size = integer("no_repeat_ngram_size", 1 << 20);
-  if (o.temperature && *o.temperature == 0) {  // in a file it turns sampling off
-    o.temperature.reset();
-    o.do_sample = false;
-  }
-  if (!r.has("eos_token_id")) return o;
-  const Json& ids = json["eos_token_id"];
-  const Json list = ids.is_array() ? ids : Json::array({ids});
-  for (const Json& id : list) {
-    CHECK_USER(id.is_number_integer(), "{}: eos_token_id is {}; it must be a token id or a list of them", file.string(), ids.dump());
-    if (id.get<std::int64_t>() >= 0) eos->push_back(id.get<std::int32_t>());
-  }
-  return o;
 }
 
 namespace {
@@ -77,13 +45,64 @@ void between(const char* name, double value, double min, double max, bool above_
              above_min ? "above" : "from", min, max);
 }
 
+void at_least(const char* name, std::int64_t value, std::int64_t min) { CHECK_USER(value >= min, "--{} is {}; allowed: {} or more", name, value, min); }
+
+std::vector<std::int32_t> end_tokens(const std::vector<std::string>& list, std::int64_t vocab) {
+  std::vector<std::int32_t> ids;
+  for (const std::string& text : list) {
+    std::int32_t id = -1;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+    CHECK_USER(error == std::errc() && end == text.data() + text.size() && id >= 0 && id < vocab, "--eos-token-id is '{}'; allowed: 0 to {}", text, vocab - 1);
+    ids.push_back(id);
+  }
+  return ids;
+}
+
+// As it stands at the start of a text, and as it stands behind a space.
+std::vector<std::vector<std::int32_t>> banned_sequences(const std::vector<std::string>& words, const Tokenizer* tokenizer) {
+  std::vector<std::vector<std::int32_t>> list;
+  for (const std::string& word : words) {
+    CHECK_USER(!word.empty(), "--bad-words is empty; it must be a text");
+    CHECK(tokenizer, "bad words need a tokenizer");
+    list.push_back(tokenizer->encode(word, false).ids);
+    if (word[0] != ' ') list.push_back(tokenizer->encode(" " + word, false).ids);
+  }
+  return list;
+}
+
+EarlyStopping early_stopping_of(const std::string& text) {
+  if (text.empty() || text == "false") return EarlyStopping::no;
+  CHECK_USER(text == "true" || text == "never", "--early-stopping is '{}'; allowed: true, false, never", text);
+  return text == "true" ? EarlyStopping::yes : EarlyStopping::never;
+}
+
+// As transformers: max_new_tokens wins over max_length, both of the request and flags win over the file's; by default 20, cut at the context.
+std::int64_t new_tokens(const GenerationOptions& request, const GenerationOptions& flags, const GenerationOptions& file, const PromptPlace& p) {
+  CHECK_USER(p.n_tokens < p.context, "{} has {} tokens, but the model's context holds {}, the continuation included", p.what, p.n_tokens, p.context);
+  for (const GenerationOptions* o : {&request, &flags}) {
+    if (o->max_new_tokens) at_least("max-new-tokens", *o->max_new_tokens, 1);
+    else if (!o->max_length) continue;
+    else CHECK_USER(*o->max_length > p.n_tokens, "{} has {} tokens, but --max-length is {}, the prompt included", p.what, p.n_tokens, *o->max_length);
+    const std::int64_t asked = o->max_new_tokens ? *o->max_new_tokens : *o->max_length - p.n_tokens;
+    CHECK_USER(asked <= p.context - p.n_tokens, "{} has {} tokens and {} new ones are asked for, but the model's context holds {}", p.what, p.n_tokens, asked,
+               p.context);
+    return asked;
+  }
+  std::int64_t wanted = file.max_new_tokens.value_or(20);
+  if (!file.max_new_tokens && file.max_length && *file.max_length > p.n_tokens) wanted = *file.max_length - p.n_tokens;
+  return std::min(std::max<std::int64_t>(wanted, 1), p.context - p.n_tokens);
+}
+
 }  // namespace
 
-Generation resolve_generation(const GenerationOptions& request, const GenerationOptions& flags, const GenerationOptions& file,
-                              const std::vector<std::int32_t>& model_eos, std::int64_t n_prompt, std::int64_t context, const std::string& what) {
+Generation resolve_generation(const GenerationOptions& request, const GenerationOptions& flags, const GenerationFile& model, const PromptPlace& prompt,
+                              const Tokenizer* tokenizer) {
+  const GenerationOptions& file = model.options;
   const auto pick = [&](auto GenerationOptions::*field) { return first_of(request.*field, flags.*field, file.*field); };
+  const auto pick_list = [&](auto GenerationOptions::*field) -> const auto& {
+    return !(request.*field).empty() ? request.*field : !(flags.*field).empty() ? flags.*field : file.*field;
+  };
   Generation g;
-  g.min_new_tokens = pick(&GenerationOptions::min_new_tokens).value_or(0);
   g.do_sample = pick(&GenerationOptions::do_sample).value_or(false);
   g.temperature = pick(&GenerationOptions::temperature).value_or(1);
   g.top_k = pick(&GenerationOptions::top_k).value_or(50);
@@ -93,53 +112,63 @@ Generation resolve_generation(const GenerationOptions& request, const Generation
   g.repetition_penalty = pick(&GenerationOptions::repetition_penalty).value_or(1);
   g.no_repeat_ngram_size = pick(&GenerationOptions::no_repeat_ngram_size).value_or(0);
   g.num_return_sequences = pick(&GenerationOptions::num_return_sequences).value_or(1);
+  g.num_beams = pick(&GenerationOptions::num_beams).value_or(1);
+  g.length_penalty = pick(&GenerationOptions::length_penalty).value_or(1);
+  g.early_stopping = early_stopping_of(pick_list(&GenerationOptions::early_stopping));
   g.seed = pick(&GenerationOptions::seed).value_or(0);
   g.return_full_text = pick(&GenerationOptions::return_full_text).value_or(true);
   g.logprobs = pick(&GenerationOptions::logprobs).value_or(false);
-  g.max_time = pick(&GenerationOptions::max_time).value_or(0);
-  g.stop = !request.stop.empty() ? request.stop : flags.stop;
-  if (const auto eos = pick(&GenerationOptions::eos_token_id)) g.eos = {static_cast<std::int32_t>(*eos)};
-  else g.eos = model_eos;
+  g.max_time = pick(&GenerationOptions::max_time);
+  g.stop = pick_list(&GenerationOptions::stop);
+  g.eos = end_tokens(pick_list(&GenerationOptions::eos_token_id), prompt.vocab);
+  if (g.eos.empty()) g.eos = model.eos;
   if (pick(&GenerationOptions::ignore_eos).value_or(false)) g.eos.clear();
+  g.bad_words = banned_sequences(pick_list(&GenerationOptions::bad_words), tokenizer);
+  if (g.bad_words.empty()) g.bad_words = model.bad_words;
+  // As transformers: the end token alone cannot be forbidden by this.
+  std::erase_if(g.bad_words, [&](const auto& ids) { return ids.size() == 1 && std::find(g.eos.begin(), g.eos.end(), ids[0]) != g.eos.end(); });
 
   between("temperature", g.temperature, 0, 1e6, true);
-  between("top-p", g.top_p, 0, 1, true);
+  between("top-p", g.top_p, 0, 1, false);
   between("min-p", g.min_p, 0, 1, false);
   between("typical-p", g.typical_p, 0, 1, true);
   between("repetition-penalty", g.repetition_penalty, 0, 1e6, true);
-  between("max-time", g.max_time, 0, 1e9, false);
-  CHECK_USER(g.top_k >= 0, "--top-k is {}; allowed: 0 (all) or more", g.top_k);
-  CHECK_USER(g.min_new_tokens >= 0, "--min-new-tokens is {}; allowed: 0 or more", g.min_new_tokens);
-  CHECK_USER(g.no_repeat_ngram_size >= 0, "--no-repeat-ngram-size is {}; allowed: 0 or more", g.no_repeat_ngram_size);
+  between("length-penalty", g.length_penalty, -100, 100, false);
+  if (g.max_time) between("max-time", *g.max_time, 0, 1e9, false);
+  at_least("top-k", g.top_k, 0);
+  at_least("no-repeat-ngram-size", g.no_repeat_ngram_size, 0);
   CHECK_USER(g.num_return_sequences >= 1 && g.num_return_sequences <= 100'000, "--num-return-sequences is {}; allowed: 1 to 100000", g.num_return_sequences);
-  CHECK_USER(g.num_return_sequences == 1 || g.do_sample, "--num-return-sequences is {}, which needs --do-sample: greedy search has one result", g.num_return_sequences);
-  const std::int64_t beams = pick(&GenerationOptions::num_beams).value_or(1);
-  CHECK_USER(beams == 1, "--num-beams is {}; allowed: 1", beams);
+  CHECK_USER(g.num_beams >= 1 && g.num_beams <= 1'000, "--num-beams is {}; allowed: 1 to 1000", g.num_beams);
+  CHECK_USER(g.num_beams > 1 || g.num_return_sequences == 1 || g.do_sample, "--num-return-sequences is {}, which needs --do-sample: greedy search has one result",
+             g.num_return_sequences);
+  CHECK_USER(g.num_beams == 1 || g.num_return_sequences <= g.num_beams, "--num-return-sequences is {}; allowed: up to --num-beams, {}", g.num_return_sequences,
+             g.num_beams);
   for (const std::string& s : g.stop) CHECK_USER(!s.empty(), "--stop is empty; it must be a text");
 
-  CHECK_USER(n_prompt < context, "{} has {} tokens, but the model's context holds {}, the continuation included", what, n_prompt, context);
-  // As transformers: max_new_tokens wins over max_length, of the request and flags before the file's; by default 20, cut at the context.
-  const auto length_of = [&](const GenerationOptions& o) -> std::optional<std::int64_t> {
-    if (o.max_new_tokens) {
-      CHECK_USER(*o.max_new_tokens >= 1, "--max-new-tokens is {}; allowed: 1 or more", *o.max_new_tokens);
-      return o.max_new_tokens;
-    }
-    if (!o.max_length) return std::nullopt;
-    CHECK_USER(*o.max_length > n_prompt, "{} has {} tokens, but --max-length is {}, the prompt included", what, n_prompt, *o.max_length);
-    return *o.max_length - n_prompt;
-  };
-  std::optional<std::int64_t> asked = length_of(request);
-  if (!asked) asked = length_of(flags);
-  if (asked) {
-    CHECK_USER(n_prompt + *asked <= context, "{} has {} tokens and {} new ones are asked for, but the model's context holds {}", what, n_prompt, *asked, context);
-    g.max_new_tokens = *asked;
-  } else {
-    std::int64_t wanted = file.max_new_tokens.value_or(20);
-    if (!file.max_new_tokens && file.max_length && *file.max_length > n_prompt) wanted = *file.max_length - n_prompt;
-    g.max_new_tokens = std::min(std::max<std::int64_t>(wanted, 1), context - n_prompt);
-  }
-  CHECK_USER(g.min_new_tokens <= g.max_new_tokens, "--min-new-tokens is {}, more than the {} new tokens at most", g.min_new_tokens, g.max_new_tokens);
+  g.max_new_tokens = new_tokens(request, flags, file, prompt);
+  const std::int64_t least = pick(&GenerationOptions::min_new_tokens).value_or(std::max<std::int64_t>(0, model.min_length - prompt.n_tokens));
+  at_least("min-new-tokens", least, 0);
+  g.min_new_tokens = std::min(least, g.max_new_tokens);
   return g;
+}
+
+std::vector<std::string> unused_options(const GenerationOptions& o, const Generation& g) {
+  std::vector<std::string> flags;
+  const auto note = [&](bool given, const char* flag, const char* needs) {
+    if (given) flags.push_back(fmt::format("{} (needs {})", flag, needs));
+  };
+  if (!g.do_sample) {
+    note(o.temperature && *o.temperature != 1, "--temperature", "--do-sample");
+    note(o.top_k && *o.top_k != 50, "--top-k", "--do-sample");
+    note(o.top_p && *o.top_p != 1, "--top-p", "--do-sample");
+    note(o.min_p && *o.min_p != 0, "--min-p", "--do-sample");
+    note(o.typical_p && *o.typical_p != 1, "--typical-p", "--do-sample");
+  }
+  if (g.num_beams == 1) {
+    note(o.length_penalty && *o.length_penalty != 1, "--length-penalty", "--num-beams");
+    note(!o.early_stopping.empty() && o.early_stopping != "false", "--early-stopping", "--num-beams");
+  }
+  return flags;
 }
 
 }  // namespace weft

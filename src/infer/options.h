@@ -6,7 +6,7 @@
 
 #include "core/fields.h"
 #include "io/json.h"
-#include "model/config.h"
+#include "text/tokenizer.h"
 
 namespace weft {
 
@@ -14,28 +14,54 @@ struct GenerationOptions {
   std::optional<std::int64_t> max_new_tokens, max_length;
   std::optional<std::int64_t> min_new_tokens;
   std::optional<bool> do_sample;
-  std::optional<double> temperature, top_p, min_p, typical_p, repetition_penalty, max_time;
-  std::optional<std::int64_t> top_k, no_repeat_ngram_size, num_return_sequences, num_beams, eos_token_id, seed;
-  std::vector<std::string> stop;
+  std::optional<double> temperature, top_p, min_p, typical_p, repetition_penalty, length_penalty, max_time;
+  std::optional<std::int64_t> top_k, no_repeat_ngram_size, num_return_sequences, num_beams, seed;
+  std::vector<std::string> stop, bad_words;
+  std::vector<std::string> eos_token_id;  // ids; a list of none given: the next one's in precedence
+  std::string early_stopping;             // true, false, never; empty: unset
   std::optional<bool> return_full_text, logprobs, ignore_eos;
 
   void visit(FieldVisitor& v);
 };
 
+// Of beam search: whether it ends when all beams have ended, when no better one is likely, or when none is possible.
+enum class EarlyStopping : std::uint8_t { no, yes, never };
+
 // All decided.
 struct Generation {
-  std::int64_t max_new_tokens = 20, min_new_tokens = 0, top_k = 50, no_repeat_ngram_size = 0, num_return_sequences = 1, seed = 0;
+  std::int64_t max_new_tokens = 20, min_new_tokens = 0, top_k = 50, no_repeat_ngram_size = 0, num_return_sequences = 1, num_beams = 1, seed = 0;
   bool do_sample = false, return_full_text = true, logprobs = false;
-  double temperature = 1, top_p = 1, min_p = 0, typical_p = 1, repetition_penalty = 1, max_time = 0;
+  double temperature = 1, top_p = 1, min_p = 0, typical_p = 1, repetition_penalty = 1, length_penalty = 1;
+  std::optional<double> max_time;
+  EarlyStopping early_stopping = EarlyStopping::no;
   std::vector<std::int32_t> eos;  // none: only length stops
+  std::vector<std::vector<std::int32_t>> bad_words;
   std::vector<std::string> stop;
 };
 
-// What generation_config.json of the model sets; empty where there is none.
-GenerationOptions read_generation_config(const std::filesystem::path& dir, std::vector<std::int32_t>* eos);
+// What the model's generation_config.json sets; nothing where there is none.
+struct GenerationFile {
+  GenerationOptions options;
+  std::vector<std::int32_t> eos;
+  std::vector<std::vector<std::int32_t>> bad_words;
+  std::int64_t min_length = 0;              // prompt included
+  std::vector<std::string> unknown;         // settings that would change the text and that Weft does not have
+};
+GenerationFile read_generation_config(const std::filesystem::path& dir);
 
-// Request over flags over the model's file over transformers' defaults. UserErrors name the option; `prompt_tokens` and `context` bound the length.
-Generation resolve_generation(const GenerationOptions& request, const GenerationOptions& flags, const GenerationOptions& file,
-                              const std::vector<std::int32_t>& model_eos, std::int64_t prompt_tokens, std::int64_t context, const std::string& what);
+// A prompt's place in its model, for resolve_generation's errors and lengths.
+struct PromptPlace {
+  std::string what;           // "prompt 3", "prompts.jsonl: line 7"
+  std::int64_t n_tokens = 0;
+  std::int64_t context = 0, vocab = 0;
+};
+
+// Request over flags over the model's file over transformers' defaults. UserErrors name the option. The tokenizer turns bad words into
+// ids; it may be null where there are none.
+Generation resolve_generation(const GenerationOptions& request, const GenerationOptions& flags, const GenerationFile& file, const PromptPlace& prompt,
+                              const Tokenizer* tokenizer);
+
+// Options that do nothing in the decided generation, each as "--top-k (needs --do-sample)".
+std::vector<std::string> unused_options(const GenerationOptions& given, const Generation& decided);
 
 }  // namespace weft

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 #include "core/check.h"
 #include "core/rng.h"
@@ -15,33 +14,87 @@ constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
 std::int32_t index_of_max(std::span<const float> x) { return static_cast<std::int32_t>(std::max_element(x.begin(), x.end()) - x.begin()); }
 
-}  // namespace
-
-void Sampler::process(const Generation& g, std::span<const std::int32_t> seen, std::int64_t n_prompt) {
-  if (g.repetition_penalty != 1) {
-    const auto penalty = static_cast<float>(g.repetition_penalty);
-    std::vector<std::int32_t> distinct(seen.begin(), seen.end());
-    std::sort(distinct.begin(), distinct.end());
-    distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
-    for (std::int32_t id : distinct) {
-      float& s = scores_[static_cast<std::size_t>(id)];
-      s = s < 0 ? s * penalty : s / penalty;
-    }
-  }
-  if (const auto n = static_cast<std::size_t>(g.no_repeat_ngram_size); n > 0 && seen.size() + 1 >= n) {
-    const auto tail = seen.last(n - 1);  // what the next token would complete
-    for (std::size_t i = 0; i + n <= seen.size(); ++i)
-      if (std::equal(tail.begin(), tail.end(), seen.begin() + static_cast<std::ptrdiff_t>(i)))
-        scores_[static_cast<std::size_t>(seen[i + n - 1])] = kMinusInfinity;
-  }
-  if (static_cast<std::int64_t>(seen.size()) - n_prompt < g.min_new_tokens)
-    for (std::int32_t id : g.eos)
-      if (id >= 0 && static_cast<std::size_t>(id) < scores_.size()) scores_[static_cast<std::size_t>(id)] = kMinusInfinity;
+double log_sum_exp(std::span<const float> x) {
+  const double max = *std::max_element(x.begin(), x.end());
+  double sum = 0;
+  for (float v : x) sum += std::exp(v - max);
+  return max + std::log(sum);
 }
 
+}  // namespace
+
+std::uint64_t draw_stream(std::span<const std::int32_t> prompt, std::int64_t copy) {
+  std::uint64_t hash = mix64(static_cast<std::uint64_t>(copy));
+  for (std::int32_t id : prompt) hash = mix64(hash ^ static_cast<std::uint32_t>(id));
+  return hash;
+}
+
+double draw(std::int64_t seed, std::uint64_t stream, std::int64_t position, std::uint32_t which) {
+  const Philox words = philox(mix64(static_cast<std::uint64_t>(seed) ^ 0x5A3F1Eull),
+                              {static_cast<std::uint32_t>(stream), static_cast<std::uint32_t>(stream >> 32), static_cast<std::uint32_t>(position), which});
+  return (words[0] * 0x1p21 + (words[1] >> 11)) * 0x1p-53;
+}
+
+float log_probability(std::span<const float> logits, std::int32_t id) {
+  return static_cast<float>(logits[static_cast<std::size_t>(id)] - log_sum_exp(logits));
+}
+
+void Sampler::forbid(std::int32_t id) {
+  if (id >= 0 && static_cast<std::size_t>(id) < scores_.size()) scores_[static_cast<std::size_t>(id)] = kMinusInfinity;
+}
+
+// Once per distinct token.
+void Sampler::penalise_repetition(double penalty, std::span<const std::int32_t> seen) {
+  if (penalty == 1) return;
+  const auto p = static_cast<float>(penalty);
+  order_.assign(seen.begin(), seen.end());
+  std::sort(order_.begin(), order_.end());
+  order_.erase(std::unique(order_.begin(), order_.end()), order_.end());
+  for (std::int32_t id : order_) {
+    float& s = scores_[static_cast<std::size_t>(id)];
+    s = s < 0 ? s * p : s / p;
+  }
+}
+
+void Sampler::forbid_repeated_ngrams(std::int64_t size, std::span<const std::int32_t> seen) {
+  const auto n = static_cast<std::size_t>(size);
+  if (n == 0 || seen.size() + 1 < n) return;
+  const auto tail = seen.last(n - 1);  // what the next token would complete
+  for (std::size_t i = 0; i + n <= seen.size(); ++i)
+    if (std::equal(tail.begin(), tail.end(), seen.begin() + static_cast<std::ptrdiff_t>(i))) forbid(seen[i + n - 1]);
+}
+
+std::span<const float> Sampler::process(std::span<const float> logits, const Generation& g, std::span<const std::int32_t> seen, std::int64_t n_prompt) {
+  scores_.assign(logits.begin(), logits.end());
+  const float max = *std::max_element(logits.begin(), logits.end());
+  CHECK(std::isfinite(max), "the model's logits are not finite");
+  if (g.num_beams > 1) {
+    const double lse = log_sum_exp(logits);
+    for (float& s : scores_) s = static_cast<float>(s - lse);
+  }
+  penalise_repetition(g.repetition_penalty, seen);
+  forbid_repeated_ngrams(g.no_repeat_ngram_size, seen);
+  for (const auto& word : g.bad_words)
+    if (word.size() <= seen.size() + 1 && std::equal(word.begin(), word.end() - 1, seen.end() - static_cast<std::ptrdiff_t>(word.size() - 1))) forbid(word.back());
+  if (static_cast<std::int64_t>(seen.size()) - n_prompt < g.min_new_tokens)
+    for (std::int32_t id : g.eos) forbid(id);
+  // Beams need one candidate more than there are ways to end.
+  if (g.do_sample) warp(g, g.num_beams > 1 ? std::max<std::size_t>(g.eos.size() + 1, 2) : 1);
+  return scores_;
+}
+
+void Sampler::warp(const Generation& g, std::size_t keep) {
+  if (g.temperature != 1)
+    for (float& s : scores_) s /= static_cast<float>(g.temperature);
+  if (g.top_k > 0) keep_top_k(std::max(g.top_k, static_cast<std::int64_t>(keep)));
+  if (g.top_p < 1) keep_top_p(g.top_p, keep);
+  if (g.min_p > 0) keep_min_p(g.min_p, keep);
+  if (g.typical_p < 1) keep_typical(g.typical_p, keep);
+}
+
+// Ties with the k-th stay.
 void Sampler::keep_top_k(std::int64_t k) {
-  const auto V = static_cast<std::int64_t>(scores_.size());
-  if (k <= 0 || k >= V) return;
+  if (k >= static_cast<std::int64_t>(scores_.size())) return;
   std::vector<float> sorted = scores_;
   std::nth_element(sorted.begin(), sorted.begin() + (k - 1), sorted.end(), std::greater<>());
   const float least = sorted[static_cast<std::size_t>(k - 1)];
@@ -49,94 +102,82 @@ void Sampler::keep_top_k(std::int64_t k) {
     if (s < least) s = kMinusInfinity;
 }
 
-// Drops the least likely tokens while what is dropped stays within 1 - p; at least one stays.
-void Sampler::keep_top_p(double p) {
-  if (p >= 1) return;
-  softmax();
-  order_.resize(scores_.size());
-  std::iota(order_.begin(), order_.end(), 0);
-  std::stable_sort(order_.begin(), order_.end(), [&](std::int32_t a, std::int32_t b) { return scores_[static_cast<std::size_t>(a)] < scores_[static_cast<std::size_t>(b)]; });
+// The tokens not yet dropped in ascending order of the key. After top-k these are few, and sorting a whole vocabulary costs
+// milliseconds a token.
+void Sampler::sort_by(const std::vector<double>& key) {
+  order_.clear();
+  for (std::size_t i = 0; i < scores_.size(); ++i)
+    if (scores_[i] > kMinusInfinity) order_.push_back(static_cast<std::int32_t>(i));
+  std::stable_sort(order_.begin(), order_.end(),
+                   [&](std::int32_t a, std::int32_t b) { return key[static_cast<std::size_t>(a)] < key[static_cast<std::size_t>(b)]; });
+}
+
+// Drops the least likely tokens while what is dropped stays within 1 - p.
+void Sampler::keep_top_p(double p, std::size_t keep) {
+  probabilities();
+  sort_by(probabilities_);
   double dropped = 0;
-  for (std::size_t i = 0; i + 1 < order_.size(); ++i) {
-    const auto id = static_cast<std::size_t>(order_[i]);
-    dropped += probabilities_[id];
+  for (std::size_t i = 0; i + keep < order_.size(); ++i) {
+    dropped += probabilities_[static_cast<std::size_t>(order_[i])];
     if (dropped > 1 - p) break;
-    scores_[id] = kMinusInfinity;
+    forbid(order_[i]);
   }
 }
 
-// Keeps the tokens whose surprise is nearest the entropy, until they hold the mass (Meister et al. 2022).
-void Sampler::keep_typical(double mass) {
-  if (mass >= 1) return;
-  softmax();
+void Sampler::keep_min_p(double p, std::size_t keep) {
+  probabilities();
+  sort_by(probabilities_);
+  const double least = p * probabilities_[static_cast<std::size_t>(order_.back())];
+  for (std::size_t i = 0; i + keep < order_.size() && probabilities_[static_cast<std::size_t>(order_[i])] < least; ++i) forbid(order_[i]);
+}
+
+// Keeps the tokens whose surprise is nearest the entropy, until they hold the mass, and those as near as the last of them
+// (Meister et al. 2022; transformers' reading of it).
+void Sampler::keep_typical(double mass, std::size_t keep) {
+  probabilities();
   double entropy = 0;
   for (double p : probabilities_)
     if (p > 0) entropy -= p * std::log(p);
-  const auto distance = [&](std::int32_t id) {
-    const double p = probabilities_[static_cast<std::size_t>(id)];
-    return p > 0 ? std::abs(-std::log(p) - entropy) : std::numeric_limits<double>::infinity();
-  };
-  order_.resize(scores_.size());
-  std::iota(order_.begin(), order_.end(), 0);
-  std::stable_sort(order_.begin(), order_.end(), [&](std::int32_t a, std::int32_t b) { return distance(a) < distance(b); });
+  distance_.resize(probabilities_.size());
+  for (std::size_t i = 0; i < distance_.size(); ++i)
+    distance_[i] = probabilities_[i] > 0 ? std::abs(-std::log(probabilities_[i]) - entropy) : std::numeric_limits<double>::infinity();
+  sort_by(distance_);
   double held = 0;
-  std::size_t i = 0;
-  while (i < order_.size() && held < mass) held += probabilities_[static_cast<std::size_t>(order_[i++])];
-  for (; i < order_.size(); ++i) scores_[static_cast<std::size_t>(order_[i])] = kMinusInfinity;
+  std::size_t last = 0;
+  while (last + 1 < order_.size() && (held += probabilities_[static_cast<std::size_t>(order_[last])]) < mass) ++last;
+  const double farthest = distance_[static_cast<std::size_t>(order_[last])];
+  for (std::size_t i = std::max(last, keep); i < order_.size(); ++i)
+    if (distance_[static_cast<std::size_t>(order_[i])] > farthest) forbid(order_[i]);
 }
 
-void Sampler::softmax() {
+std::span<const double> Sampler::probabilities() {
   probabilities_.resize(scores_.size());
   const double max = *std::max_element(scores_.begin(), scores_.end());
   double sum = 0;
   for (std::size_t i = 0; i < scores_.size(); ++i) sum += probabilities_[i] = std::exp(static_cast<double>(scores_[i]) - max);
   for (double& p : probabilities_) p /= sum;
-}
-
-void Sampler::warp(const Generation& g) {
-  if (g.temperature != 1)
-    for (float& s : scores_) s /= static_cast<float>(g.temperature);
-  keep_top_k(g.top_k);
-  keep_top_p(g.top_p);
-  if (g.min_p > 0) {
-    softmax();
-    const double least = g.min_p * *std::max_element(probabilities_.begin(), probabilities_.end());
-    for (std::size_t i = 0; i < scores_.size(); ++i)
-      if (probabilities_[i] < least) scores_[i] = kMinusInfinity;
-  }
-  keep_typical(g.typical_p);
+  return probabilities_;
 }
 
 Sampler::Choice Sampler::choose(std::span<const float> logits, const Generation& g, std::span<const std::int32_t> seen, std::int64_t n_prompt,
                                 std::uint64_t stream) {
-  scores_.assign(logits.begin(), logits.end());
-  process(g, seen, n_prompt);
+  process(logits, g, seen, n_prompt);
   std::int32_t id = index_of_max(scores_);
+  CHECK_USER(scores_[static_cast<std::size_t>(id)] > kMinusInfinity,
+             "no token is left to continue with: --bad-words, --no-repeat-ngram-size and --min-new-tokens forbid them all");
+  // A draw keeps it where rounding leaves the sum below u.
   if (g.do_sample) {
-    warp(g);
-    softmax();
-    const Philox words = philox(mix64(static_cast<std::uint64_t>(g.seed) ^ 0x5A3F1Eull),
-                                {static_cast<std::uint32_t>(stream), static_cast<std::uint32_t>(stream >> 32), static_cast<std::uint32_t>(seen.size()), 0});
-    const double u = (words[0] + words[1] * 0x1p-32) * 0x1p-32;
+    probabilities();
+    const double u = draw(g.seed, stream, static_cast<std::int64_t>(seen.size()));
     double sum = 0;
-    id = index_of_max(scores_);  // where rounding leaves the sum below u
     for (std::size_t i = 0; i < probabilities_.size(); ++i) {
       sum += probabilities_[i];
-      if (u < sum) {
-        id = static_cast<std::int32_t>(i);
-        break;
-      }
+      if (u >= sum) continue;
+      id = static_cast<std::int32_t>(i);
+      break;
     }
   }
-  const float max = *std::max_element(logits.begin(), logits.end());
-  CHECK(std::isfinite(max), "the model's logits are not finite");
-  float logprob = 0;
-  if (g.logprobs) {
-    double sum = 0;
-    for (float l : logits) sum += std::exp(static_cast<double>(l) - max);
-    logprob = static_cast<float>(logits[static_cast<std::size_t>(id)] - max - std::log(sum));
-  }
-  return {id, logprob};
+  return {id, g.logprobs ? log_probability(logits, id) : 0};
 }
 
 }  // namespace weft

@@ -8,6 +8,12 @@
 
 namespace weft {
 
+// Names a continuation's random numbers: by its prompt and how many copies of it came before, so that a text does not depend on what
+// else a run holds.
+std::uint64_t draw_stream(std::span<const std::int32_t> prompt, std::int64_t copy);
+// A number in [0, 1), of 53 bits; it depends on its arguments alone.
+double draw(std::int64_t seed, std::uint64_t stream, std::int64_t position, std::uint32_t which = 0);
+
 // Reusable buffers of one vocabulary.
 class Sampler {
  public:
@@ -16,24 +22,33 @@ class Sampler {
     float logprob;  // of the model itself: log softmax of the raw logits
   };
 
-  // `seen`: prompt and new tokens so far, n_prompt of them the prompt. The draw depends on (seed, stream, position) alone; `stream`
-  // numbers the continuation among all of the run. Logits are (V); they are not changed.
+  // `seen`: prompt and new tokens so far, n_prompt of them the prompt. The draw depends on (seed, stream, position) alone. Logits are
+  // (V); they are not changed.
   Choice choose(std::span<const float> logits, const Generation& g, std::span<const std::int32_t> seen, std::int64_t n_prompt, std::uint64_t stream);
 
-  // The probabilities that a draw would use, after all processors; for tests.
-  const std::vector<double>& probabilities() const { return probabilities_; }
+  // The scores (V) after all processors, and the warpers where g samples: of the logits, or of their log softmax in beam search.
+  std::span<const float> process(std::span<const float> logits, const Generation& g, std::span<const std::int32_t> seen, std::int64_t n_prompt);
+
+  // Softmax of the scores (V).
+  std::span<const double> probabilities();
 
  private:
-  void process(const Generation& g, std::span<const std::int32_t> seen, std::int64_t n_prompt);
-  void warp(const Generation& g);
+  void forbid(std::int32_t id);
+  void penalise_repetition(double penalty, std::span<const std::int32_t> seen);
+  void forbid_repeated_ngrams(std::int64_t size, std::span<const std::int32_t> seen);
+  void warp(const Generation& g, std::size_t keep);
   void keep_top_k(std::int64_t k);
-  void keep_top_p(double p);
-  void keep_typical(double mass);
-  void softmax();
+  void keep_top_p(double p, std::size_t keep);
+  void keep_min_p(double p, std::size_t keep);
+  void keep_typical(double mass, std::size_t keep);
+  void sort_by(const std::vector<double>& key);
 
   std::vector<float> scores_;
-  std::vector<double> probabilities_;
+  std::vector<double> probabilities_, distance_;
   std::vector<std::int32_t> order_;
 };
+
+// log softmax of the logits at one token.
+float log_probability(std::span<const float> logits, std::int32_t id);
 
 }  // namespace weft

@@ -1,6 +1,7 @@
 #include "infer/score.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace weft {
 
@@ -10,7 +11,8 @@ void score_texts(const Context& ctx, const ModelConfig& config, const Parameters
   std::int64_t longest = 1;
   for (const auto& ids : texts) longest = std::max(longest, static_cast<std::int64_t>(ids.size()));
   CHECK(longest <= config.context, "a text of {} tokens for a context of {}", longest, config.context);
-  const DecoderShape shape = {.slots = 64, .S = longest, .max_rows = std::max(kRows, longest), .max_logit_rows = 1};
+  const std::int64_t slots = std::clamp<std::int64_t>(static_cast<std::int64_t>(texts.size()), 1, 64);
+  const DecoderShape shape = {.slots = slots, .S = longest, .max_rows = std::max(kRows, longest), .max_logit_rows = 1};
   Decoder decoder(ctx, config, parameters, shape);
   const Grid& grid = ctx.grid;
   const int last_stage = (grid.shape().pp - 1) * grid.shape().tp;
@@ -42,6 +44,7 @@ void score_texts(const Context& ctx, const ModelConfig& config, const Parameters
       if (grid.replica().size() > 1)
         grid.replica().broadcast(View(logprobs.data(), Dims{static_cast<std::int64_t>(logprobs.size())}), last_stage, ctx.stream);
     }
+    CHECK(std::all_of(logprobs.begin(), logprobs.end(), [](float l) { return std::isfinite(l); }), "the model's log-probabilities are not finite");
     std::size_t at = 0;
     for (std::size_t t = begin; t < end; at += texts[t++].size())
       done(t, std::span<const float>(logprobs).subspan(at, texts[t].empty() ? 0 : texts[t].size() - 1));

@@ -117,6 +117,15 @@ ConstView Decoder::hidden(std::span<const std::int32_t> ids, std::span<const std
   return b.y.reshape({N, config_.width});
 }
 
+void Decoder::copy_slot(std::int64_t from, std::int64_t to, std::int64_t n_tokens) {
+  CHECK(from != to && n_tokens <= shape_.S, "{} tokens of slot {} to slot {}; a slot holds {}", n_tokens, from, to, shape_.S);
+  for (const auto& [k, v] : cache_)
+    for (const View& x : {k, v}) {
+      const View source = x.rows(from, from + 1), target = x.rows(to, to + 1);
+      std::memcpy(target.data(), source.data(), target.bytes() / static_cast<std::size_t>(shape_.S) * static_cast<std::size_t>(n_tokens));
+    }
+}
+
 ConstView Decoder::logits(ConstView hidden, std::span<const std::int64_t> rows) {
   arena_.release(0);
   const Buffers b = lay_out(arena_, config_, ctx_.grid, shape_, hidden.dim(0));

@@ -27,6 +27,9 @@ class Decoder {
   // Collective over a replica (tp × pp). The result is (N, C), the final norm's output, on the last stage; empty elsewhere.
   ConstView hidden(std::span<const std::int32_t> ids, std::span<const std::int32_t> positions, std::span<const CacheSlice> slices);
 
+  // Copies the first n cached tokens of a slot to another, on this rank: a sequence that goes on in two ways (beam search).
+  void copy_slot(std::int64_t from, std::int64_t to, std::int64_t n_tokens);
+
   // Last stage only, after hidden(). Logits (rows, V) of chosen rows, whole on every tp rank.
   ConstView logits(ConstView hidden, std::span<const std::int64_t> rows);
   // Last stage only: -log p(label) of each row (N) fp32; kIgnoreLabel gives 0.

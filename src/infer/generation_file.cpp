@@ -1,0 +1,93 @@
+// generation_config.json: what a model's author chose for its continuations.
+#include <array>
+
+#include "core/check.h"
+#include "infer/options.h"
+
+namespace weft {
+namespace {
+
+// Keys that would change the text, with the values at which they do not.
+struct Foreign {
+  const char* key;
+  Json neutral;
+};
+const std::array<Foreign, 15>& foreign_keys() {
+  static const std::array<Foreign, 15> keys = {{{"num_beam_groups", 1},
+                                                {"diversity_penalty", 0.0},
+                                                {"encoder_repetition_penalty", 1.0},
+                                                {"epsilon_cutoff", 0.0},
+                                                {"eta_cutoff", 0.0},
+                                                {"top_h", nullptr},
+                                                {"penalty_alpha", nullptr},
+                                                {"sequence_bias", nullptr},
+                                                {"suppress_tokens", nullptr},
+                                                {"begin_suppress_tokens", nullptr},
+                                                {"forced_bos_token_id", nullptr},
+                                                {"forced_eos_token_id", nullptr},
+                                                {"exponential_decay_length_penalty", nullptr},
+                                                {"guidance_scale", nullptr},
+                                                {"watermarking_config", nullptr}}};
+  return keys;
+}
+
+std::vector<std::int32_t> token_ids(const Json& json, const char* key, const std::string& file) {
+  std::vector<std::int32_t> ids;
+  for (const Json& id : json.is_array() ? json : Json::array({json})) {
+    CHECK_USER(id.is_number_integer() && id.get<std::int64_t>() >= -1 && id.get<std::int64_t>() < (1 << 30),
+               "{}: {} is {}; it must be a token id or a list of them", file, key, json.dump().substr(0, 60));
+    if (id.get<std::int64_t>() >= 0) ids.push_back(id.get<std::int32_t>());
+  }
+  return ids;
+}
+
+}  // namespace
+
+GenerationFile read_generation_config(const std::filesystem::path& dir) {
+  GenerationFile result;
+  GenerationOptions& o = result.options;
+  const std::filesystem::path file = dir / "generation_config.json";
+  std::error_code error;
+  if (!std::filesystem::exists(file, error)) return result;
+  const Json json = read_json_object(file);
+  const JsonReader r(json, file.string());
+  const auto integer = [&](const char* key, std::int64_t max) { return r.has(key) ? std::optional(r.integer(key, 0, max)) : std::nullopt; };
+  const auto number = [&](const char* key, double min, double max) { return r.has(key) ? std::optional(r.number(key, min, max, 0)) : std::nullopt; };
+  o.max_new_tokens = integer("max_new_tokens", 1 << 30);
+  o.max_length = integer("max_length", 1 << 30);
+  o.min_new_tokens = integer("min_new_tokens", 1 << 30);
+  result.min_length = integer("min_length", 1 << 30).value_or(0);
+  if (r.has("do_sample")) o.do_sample = r.boolean("do_sample", false);
+  o.temperature = number("temperature", 0, 1e6);
+  o.top_k = integer("top_k", 1 << 30);
+  o.top_p = number("top_p", 0, 1);
+  o.min_p = number("min_p", 0, 1);
+  o.typical_p = number("typical_p", 0, 1);
+  o.repetition_penalty = number("repetition_penalty", 0, 1e6);
+  o.no_repeat_ngram_size = integer("no_repeat_ngram_size", 1 << 20);
+  o.num_beams = integer("num_beams", 1'000);
+  o.num_return_sequences = integer("num_return_sequences", 100'000);
+  o.length_penalty = number("length_penalty", -100, 100);
+  o.max_time = number("max_time", 0, 1e9);
+  if (r.has("early_stopping")) o.early_stopping = json["early_stopping"].is_string() ? json["early_stopping"].get<std::string>() : json["early_stopping"].dump();
+  if (o.temperature && *o.temperature == 0) {  // in a file it turns sampling off
+    o.temperature.reset();
+    o.do_sample = false;
+  }
+  if (r.has("stop_strings"))
+    for (const Json& text : json["stop_strings"].is_array() ? json["stop_strings"] : Json::array({json["stop_strings"]})) {
+      CHECK_USER(text.is_string(), "{}: stop_strings holds {}; it must be texts", file.string(), text.dump().substr(0, 60));
+      o.stop.push_back(text.get<std::string>());
+    }
+  if (r.has("eos_token_id")) result.eos = token_ids(json["eos_token_id"], "eos_token_id", file.string());
+  if (r.has("bad_words_ids")) {
+    CHECK_USER(json["bad_words_ids"].is_array(), "{}: bad_words_ids must be a list of lists of token ids", file.string());
+    for (const Json& ids : json["bad_words_ids"]) result.bad_words.push_back(token_ids(ids, "bad_words_ids", file.string()));
+    std::erase_if(result.bad_words, [](const auto& ids) { return ids.empty(); });
+  }
+  for (const Foreign& f : foreign_keys())
+    if (r.has(f.key) && json[f.key] != f.neutral) result.unknown.emplace_back(f.key);
+  return result;
+}
+
+}  // namespace weft

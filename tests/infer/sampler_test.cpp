@@ -1,0 +1,114 @@
+// Processors, warpers and draws against the reference.
+//
+// The reference rounds scores to fp32 (6e-8 of their size, at most 60 here): probabilities may differ by some 1e-6 at the very worst.
+#include "infer/continuation.h"
+#include "tests/infer/golden.h"
+
+namespace weft::test {
+namespace {
+
+TEST(Sampler, ProbabilitiesEqualTheReference) {
+  const Json& g = golden()["sampler"];
+  const Ids seen = g["seen"].get<Ids>();
+  Sampler sampler;
+  for (const Json& c : g["cases"]) {
+    const auto logits = g["logits"][c["logits"].get<std::string>()].get<std::vector<float>>();
+    auto expected = c["probabilities"].get<std::vector<double>>();
+    sampler.process(logits, options_of(c["options"]), seen, g["n_prompt"]);
+    std::vector<double> p(sampler.probabilities().begin(), sampler.probabilities().end());
+    if (c["logits"] == "ties" && (c["options"].contains("top_p") || c["options"].contains("min_p"))) {
+      // Which of equal tokens go first is left open by the reference's sort; how many stay is not.
+      std::sort(p.begin(), p.end());
+      std::sort(expected.begin(), expected.end());
+    }
+    for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(p[i], expected[i], 1e-6) << c["logits"] << " " << c["options"].dump() << " token " << i;
+  }
+}
+
+TEST(Sampler, ADrawFollowsTheProbabilities) {
+  const auto logits = golden()["sampler"]["logits"]["plain"].get<std::vector<float>>();
+  const Ids seen = {1, 2, 3};
+  Generation g;
+  g.do_sample = true;
+  g.temperature = 1.7;
+  g.top_k = 30;
+  Sampler sampler;
+  sampler.process(logits, g, seen, 3);
+  const std::vector<double> p(sampler.probabilities().begin(), sampler.probabilities().end());
+  constexpr int kDraws = 40'000;
+  // Over prompts, over copies of one, over positions and over seeds: all four must be as good as independent.
+  for (int kind = 0; kind < 4; ++kind) {
+    std::vector<int> counts(p.size(), 0);
+    for (int i = 0; i < kDraws; ++i) {
+      const Ids prompt = kind == 0 ? Ids{i} : Ids{5};
+      Ids so_far = seen;
+      if (kind == 2) so_far.resize(static_cast<std::size_t>(i % 200) + 1, 7);
+      g.seed = kind == 3 ? i : kind == 2 ? i / 200 : 0;
+      const std::uint64_t stream = draw_stream(prompt, kind == 1 ? i : 0);
+      ++counts[static_cast<std::size_t>(sampler.choose(logits, g, so_far, 3, stream).id)];
+    }
+    double chi = 0;
+    int bins = 0;
+    for (std::size_t i = 0; i < p.size(); ++i) {
+      if (p[i] == 0) {
+        EXPECT_EQ(counts[i], 0);
+        continue;
+      }
+      chi += std::pow(counts[i] - kDraws * p[i], 2) / (kDraws * p[i]);
+      ++bins;
+    }
+    EXPECT_EQ(bins, 30);
+    EXPECT_LT(chi, (bins - 1) + 5 * std::sqrt(2.0 * (bins - 1))) << "kind " << kind;
+    EXPECT_GT(chi, (bins - 1) - 5 * std::sqrt(2.0 * (bins - 1)) / 1.5) << "kind " << kind << ": too even to be random";
+  }
+}
+
+TEST(Sampler, GreedyIgnoresWarpersAndTakesTheFirstOfTies) {
+  Generation g;
+  g.temperature = 100;
+  g.top_p = 0.1;
+  Sampler sampler;
+  const std::vector<float> logits = {0, 3, 1, 3};
+  const Ids seen = {0};
+  EXPECT_EQ(sampler.choose(logits, g, seen, 1, 0).id, 1);
+}
+
+TEST(Sampler, SaysWhenEveryTokenIsForbidden) {
+  Generation g;
+  g.no_repeat_ngram_size = 1;
+  Sampler sampler;
+  const std::vector<float> logits = {1, 2};
+  const Ids seen = {0, 1};
+  EXPECT_THROW(sampler.choose(logits, g, seen, 1, 0), UserError);
+}
+
+TEST(Sampler, LogitsThatAreNoNumbersAreAnError) {
+  Sampler sampler;
+  const std::vector<float> logits = {std::nanf(""), std::nanf("")};
+  const Ids seen = {0};
+  EXPECT_THROW(sampler.choose(logits, {}, seen, 1, 0), Error);
+}
+
+TEST(StopStrings, EndWhereTheReferenceEnds) {
+  const Tokenizer tokenizer = Tokenizer::load(data_dir() / "tokenizer");
+  int stopped = 0, within_a_token = 0;
+  for (const Json& c : golden()["stop"]) {
+    Generation g;
+    g.stop = c["stop"].get<std::vector<std::string>>();
+    const Ids prompt = c["prompt"].get<Ids>(), ids = c["ids"].get<Ids>();
+    g.max_new_tokens = 1000;
+    Continuation text = begin_continuation(prompt, g, &tokenizer);
+    std::int64_t n_new = 0;
+    for (std::size_t i = 0; i < ids.size() && n_new == 0; ++i)
+      if (append_token(text, ids[i], 0, g, static_cast<std::int64_t>(prompt.size()), &tokenizer, 0) == "stop") n_new = static_cast<std::int64_t>(i) + 1;
+    EXPECT_EQ(n_new, c["n_new"].get<std::int64_t>()) << c["stop"].dump() << " in " << tokenizer.decode(prompt) << "|" << tokenizer.decode(ids);
+    stopped += n_new > 0;
+    const std::string written = tokenizer.decode(text.ids);
+    within_a_token += n_new > 0 && !std::any_of(g.stop.begin(), g.stop.end(), [&](const std::string& s) { return written.ends_with(s); });
+  }
+  EXPECT_GT(stopped, 15);
+  EXPECT_GT(within_a_token, 2);
+}
+
+}  // namespace
+}  // namespace weft::test
