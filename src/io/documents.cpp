@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cstring>
+#include <utility>
 
 #include "core/check.h"
 
@@ -43,7 +44,7 @@ class Lines {
   // The next line without its \n (and without a \r before it); false at the end.
   bool next(std::string& line) {
     line.clear();
-    cut_return_ = false;
+    cut_return_ = ended_ = false;
     bool any = false;
     for (;;) {
       if (at_ == size_ && !fill()) break;
@@ -52,16 +53,20 @@ class Lines {
       const auto* end = static_cast<const char*>(std::memchr(begin, '\n', size_ - at_));
       line.append(begin, end ? end : buffer_.data() + size_);
       at_ = end ? static_cast<std::size_t>(end - buffer_.data()) + 1 : size_;
-      if (end) break;
+      if (end) {
+        ended_ = true;
+        break;
+      }
     }
     if (!any) return false;
     ++number_;
-    cut_return_ = !line.empty() && line.back() == '\r';
+    cut_return_ = ended_ && !line.empty() && line.back() == '\r';
     if (cut_return_) line.pop_back();
     return true;
   }
   std::int64_t number() const { return number_; }  // of the last line given, from 1
   bool cut_return() const { return cut_return_; }  // whether the last line given ended in \r\n
+  bool ended() const { return ended_; }            // whether it ended in \n; only the file's last may not
   // First byte of the input, without taking it; 0 at the end.
   char peek() { return at_ < size_ || fill() ? buffer_[at_] : '\0'; }
 
@@ -70,6 +75,8 @@ class Lines {
   void begin() {
     fill();
     CHECK_USER(!path_.ends_with(".gz") || !gzdirect(file_), "{}: is not gzip data", path_);
+    const std::string_view mark(buffer_.data(), std::min<std::size_t>(size_, 2));
+    CHECK_USER(mark != "\xFF\xFE" && mark != "\xFE\xFF", "{}: is UTF-16; turn it into UTF-8 first (iconv -f UTF-16 -t UTF-8)", path_);
     if (size_ >= 3 && std::memcmp(buffer_.data(), "\xEF\xBB\xBF", 3) == 0) at_ = 3;
   }
   bool fill() {
@@ -88,15 +95,45 @@ class Lines {
   std::vector<char> buffer_;
   std::size_t at_ = 0, size_ = 0;
   std::int64_t number_ = 0;
-  bool cut_return_ = false;
+  bool cut_return_ = false, ended_ = false;
 };
 
 using Each = std::function<void(Document&&)>;
 
-void read_text(Lines& lines, const Each& each) {
+void read_lines(Lines& lines, const Each& each) {
   std::string line;
   while (lines.next(line))
     if (!line.empty()) each({.text = line, .id = "", .options = nullptr, .line = lines.number()});
+}
+
+bool is_blank(const std::string& text, const char* spaces = " \t") { return text.find_first_not_of(spaces) == std::string::npos; }
+
+void read_paragraphs(Lines& lines, const Each& each) {
+  std::string line;
+  Document paragraph;
+  const auto close = [&] {
+    if (!paragraph.text.empty()) each(std::exchange(paragraph, {}));
+  };
+  while (lines.next(line)) {
+    if (is_blank(line)) {
+      close();
+      continue;
+    }
+    if (paragraph.text.empty()) paragraph.line = lines.number();
+    else paragraph.text += '\n';
+    paragraph.text += line;
+  }
+  close();
+}
+
+void read_whole(Lines& lines, const Each& each) {
+  std::string line;
+  Document file = {.text = "", .id = "", .options = nullptr, .line = 1};
+  while (lines.next(line)) {
+    file.text += line;
+    if (lines.ended()) file.text += '\n';
+  }
+  if (!is_blank(file.text, " \t\n")) each(std::move(file));
 }
 
 std::string keys_of(const Json& object) {
@@ -108,7 +145,7 @@ std::string keys_of(const Json& object) {
 void read_jsonl(Lines& lines, const std::string& path, const std::string& field, const Each& each) {
   std::string line;
   while (lines.next(line)) {
-    if (line.find_first_not_of(" \t") == std::string::npos) continue;
+    if (is_blank(line)) continue;
     Json object = Json::parse(line, nullptr, false);
     CHECK_USER(object.is_object(), "{}: line {} is not a JSON object", path, lines.number());
     std::string key = field;
@@ -195,7 +232,12 @@ void read_fasta(Lines& lines, const std::string& path, const Each& each) {
 
 }  // namespace
 
-void read_documents(const std::string& path, const std::string& field, const Each& each) {
+TextUnit text_unit(const std::string& name) {
+  CHECK_USER(name == "line" || name == "paragraph" || name == "file", "--documents is '{}'; allowed: line, paragraph, file", name);
+  return name == "line" ? TextUnit::line : name == "paragraph" ? TextUnit::paragraph : TextUnit::file;
+}
+
+void read_documents(const std::string& path, const std::string& field, const Each& each, TextUnit unit) {
   std::filesystem::path name = path;
   std::string ending = name.extension();
   if (ending == ".gz") ending = name.stem().extension();
@@ -204,15 +246,15 @@ void read_documents(const std::string& path, const std::string& field, const Eac
              "{}: files end in .txt, .jsonl, .csv, .tsv, .fasta, .fa, .faa or .fna (each also with .gz)", path);
   Lines lines(path);
   if (path == "-") ending = lines.peek() == '{' ? ".jsonl" : lines.peek() == '>' ? ".fasta" : ".txt";
-  if (ending == ".txt") read_text(lines, each);
+  if (ending == ".txt") (unit == TextUnit::line ? read_lines : unit == TextUnit::paragraph ? read_paragraphs : read_whole)(lines, each);
   else if (ending == ".jsonl") read_jsonl(lines, path, field, each);
   else if (ending == ".csv" || ending == ".tsv") read_table(lines, path, ending == ".csv" ? ',' : '\t', field, each);
   else read_fasta(lines, path, each);
 }
 
-std::vector<Document> read_documents(const std::string& path, const std::string& field) {
+std::vector<Document> read_documents(const std::string& path, const std::string& field, TextUnit unit) {
   std::vector<Document> all;
-  read_documents(path, field, [&](Document&& document) { all.push_back(std::move(document)); });
+  read_documents(path, field, [&](Document&& document) { all.push_back(std::move(document)); }, unit);
   return all;
 }
 
