@@ -85,22 +85,25 @@ struct Sink {
   }
 };
 
-// `missing` bytes at the head are not in the text (a space put before it): offsets are counted without them.
-void encode_words(const Tokenizer::Impl& t, std::string_view text, std::size_t offset, std::size_t missing, const Sink& out) {
+// With `prefixed`, the text's first byte is a space that was put there; a token of it alone points to the character behind it, as in the reference.
+void encode_words(const Tokenizer::Impl& t, std::string_view text, std::size_t offset, bool prefixed, const Sink& out) {
   std::vector<Symbol> word;
-  const auto place = [&](std::size_t at) { return offset + (at < missing ? 0 : at - missing); };
+  const auto put = [&](std::int32_t id, std::size_t begin, std::size_t end) {
+    if (!prefixed) return out.put(id, offset + begin, offset + end);
+    out.put(id, offset + (begin == 0 ? 0 : begin - 1), offset + (end == 1 ? shown_character(text, 1) : end - 1));
+  };
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = gpt2_word_end(text, at);
     const std::string_view bytes = text.substr(at, end - at);
     if (const std::int32_t id = t.whole.find(bytes); id != WordTable::kAbsent) {
-      out.put(id, place(at), place(end));
+      put(id, at, end);
     } else {
       word.clear();
       for (char b : bytes) word.push_back({t.byte_ids[static_cast<std::uint8_t>(b)], 1});
       t.table.apply(word);
       std::size_t from = at;
       for (const Symbol& s : word) {
-        out.put(s.id, place(from), place(from + s.bytes));
+        put(s.id, from, from + s.bytes);
         from += s.bytes;
       }
     }
@@ -127,8 +130,8 @@ void encode_piece(const Tokenizer::Impl& t, std::string_view text, std::size_t b
   if (begin == end) return;
   const std::string_view part = text.substr(begin, end - begin);
   if (t.kind == TokenizerKind::characters) return encode_characters(t, part, begin, out);
-  if (t.add_prefix_space && class_of(character_at(part, 0).code) != CharClass::space) return encode_words(t, ' ' + std::string(part), begin, 1, out);
-  encode_words(t, part, begin, 0, out);
+  if (t.add_prefix_space && part[0] != ' ') return encode_words(t, ' ' + std::string(part), begin, true, out);
+  encode_words(t, part, begin, false, out);
 }
 
 // Cuts text[begin, end) at the added tokens, leftmost first and of those the longest; what lies between goes to `piece`. First those that
