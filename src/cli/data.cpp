@@ -34,23 +34,36 @@ struct DataOptions {
   }
 };
 
-// Every document that has text: an end token alone teaches nothing.
-void each_document(const DataOptions& o, const std::function<void(std::string&&)>& each) {
-  for (const std::string& input : o.inputs)
-    read_documents(input, o.field, [&](Document&& d) { if (!d.text.empty()) each(std::move(d.text)); }, text_unit(o.documents));
+// Every rank reads all files (splitting lines costs a tenth of tokenising them) and keeps the documents that begin in its share of their bytes:
+// consecutive ones, and whoever keeps them the token file is the same.
+std::vector<FilePart> shares(const std::vector<std::string>& inputs, const Communicator& world) {
+  std::vector<std::int64_t> sizes;
+  std::int64_t total = 0;
+  for (const std::string& input : inputs) {
+    std::error_code missing;  // told by the reader
+    const std::uintmax_t size = std::filesystem::file_size(input, missing);
+    sizes.push_back(missing ? 0 : static_cast<std::int64_t>(size));
+    total += sizes.back();
+  }
+  const Range range = split_range(total, world.size(), world.rank());
+  const std::int64_t end = world.rank() + 1 == world.size() ? INT64_MAX : range.end;
+  std::vector<FilePart> parts;
+  std::int64_t before = 0;
+  for (const std::int64_t size : sizes) {
+    parts.push_back({range.begin - before, end == INT64_MAX ? end : end - before});
+    before += size;
+  }
+  return parts;
 }
 
-// A document's share of the work, in bytes; its end token counts too.
-std::int64_t weight(const std::string& text) { return static_cast<std::int64_t>(text.size()) + 1; }
-
-// Tokenises the documents that begin in [range) of the inputs' bytes, some hundreds at a time on all threads.
-TokenFilePart tokenize_range(const DataOptions& o, const Tokenizer& tokenizer, std::int32_t end_token, Range range) {
+// Tokenises this rank's documents, some hundreds at a time on all threads.
+TokenFilePart tokenize_share(const DataOptions& o, const Tokenizer& tokenizer, std::int32_t end_token, const std::vector<FilePart>& parts) {
   constexpr std::size_t kBatch = 512;
-  constexpr std::int64_t kBatchBytes = 8 << 20;
+  constexpr std::size_t kBatchBytes = 8 << 20;
   TokenFilePart part;
   std::vector<std::string> batch;
   std::vector<std::vector<std::int32_t>> encoded;
-  std::int64_t at = 0, batch_bytes = 0;
+  std::size_t batch_bytes = 0;
   const auto flush = [&] {
     encoded.assign(batch.size(), {});
     const auto n = static_cast<std::int64_t>(batch.size());
@@ -64,14 +77,13 @@ TokenFilePart tokenize_range(const DataOptions& o, const Tokenizer& tokenizer, s
     batch.clear();
     batch_bytes = 0;
   };
-  each_document(o, [&](std::string&& text) {
-    const std::int64_t begin = at;
-    at += weight(text);
-    if (begin < range.begin || begin >= range.end) return;
-    batch_bytes += weight(text);
-    batch.push_back(std::move(text));
+  const auto keep = [&](Document&& d) {
+    if (d.text.empty()) return;  // an end token alone teaches nothing
+    batch_bytes += d.text.size();
+    batch.push_back(std::move(d.text));
     if (batch.size() == kBatch || batch_bytes >= kBatchBytes) flush();
-  });
+  };
+  for (std::size_t i = 0; i < o.inputs.size(); ++i) read_documents(o.inputs[i], o.field, keep, text_unit(o.documents), parts[i]);
   flush();
   return part;
 }
@@ -98,14 +110,8 @@ void run_data(const Invocation& invocation) {
   CHECK_USER(end_token, "--tokenizer {}: has no end token, which must close every document", o.tokenizer);
   omp_set_num_threads(resolve_threads(static_cast<int>(o.threads), invocation.mpi.ranks_on_host()));
 
-  // Consecutive documents of about as many bytes to each rank; one rank alone need not count them first.
-  Range range = {0, INT64_MAX};
-  if (world->size() > 1) {
-    std::int64_t bytes = 0;
-    each_document(o, [&](std::string&& text) { bytes += weight(text); });
-    range = split_range(bytes, world->size(), world->rank());
-  }
-  TokenFilePart part = tokenize_range(o, tokenizer, *end_token, range);
+  TokenFilePart part;
+  agree(*world, caught([&] { part = tokenize_share(o, tokenizer, *end_token, shares(o.inputs, *world)); }), stream);
   const std::int64_t mine[2] = {static_cast<std::int64_t>(part.tokens.size()), static_cast<std::int64_t>(part.document_lengths.size())};
   std::vector<std::int64_t> all(static_cast<std::size_t>(2 * world->size()));
   world->all_gather(View(all.data(), Dims{2 * world->size()}), ConstView(mine, Dims{2}), stream);

@@ -1,7 +1,10 @@
 #include "cli/session.h"
 
 #include <omp.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <cstdio>
 #include <cstring>
 
 #include "comm/agreement.h"
@@ -49,6 +52,35 @@ std::vector<Document> read_texts(const TextOptions& o) {
   for (std::size_t i = 0; i < all.size(); ++i)
     if (all[i].id.empty()) all[i].id = std::to_string(i);
   return all;
+}
+
+namespace {
+
+// Reads rank 0's stdin to its end and makes it every rank's.
+void share_stdin(Communicator& world, Stream& stream) {
+  std::string text;
+  on_first_rank(world, stream, [&] {
+    char buffer[1 << 16];
+    for (ssize_t n; (n = ::read(STDIN_FILENO, buffer, sizeof buffer)) != 0;) {
+      CHECK_USER(n > 0 || errno == EINTR, "--in -: stdin cannot be read ({})", std::strerror(errno));
+      if (n > 0) text.append(buffer, static_cast<std::size_t>(n));
+    }
+  });
+  auto size = static_cast<std::int64_t>(text.size());
+  world.broadcast(View(&size, Dims{1}), 0, stream);
+  text.resize(static_cast<std::size_t>(size));
+  world.broadcast(View(static_cast<void*>(text.data()), DType::u8, {size}), 0, stream);
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> copy(std::tmpfile(), std::fclose);
+  CHECK(copy && std::fwrite(text.data(), 1, text.size(), copy.get()) == text.size() && std::fflush(copy.get()) == 0 &&
+            ::lseek(::fileno(copy.get()), 0, SEEK_SET) == 0 && ::dup2(::fileno(copy.get()), STDIN_FILENO) >= 0,
+        "stdin cannot be kept in a temporary file ({})", std::strerror(errno));
+}
+
+}  // namespace
+
+std::vector<Document> read_texts(const TextOptions& o, Communicator& world, Stream& stream) {
+  if (o.in == "-" && world.size() > 1) share_stdin(world, stream);
+  return read_texts(o);
 }
 
 namespace {

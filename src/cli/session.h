@@ -30,6 +30,8 @@ struct TextOptions {
 };
 // UserError when there are none. Each has its id: its own, else its number.
 std::vector<Document> read_texts(const TextOptions& options);
+// The same on every rank: mpiexec gives stdin to rank 0 alone, so what it holds is handed on first. Collective.
+std::vector<Document> read_texts(const TextOptions& options, Communicator& world, Stream& stream);
 
 struct Session {
   Session(const Invocation& invocation, const ModelOptions& options);  // reads config and tokenizer; checks the grid

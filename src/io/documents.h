@@ -28,8 +28,15 @@ enum class TextUnit : std::uint8_t {
 };
 TextUnit text_unit(const std::string& name);  // of --documents: line, paragraph or file
 
+// Bytes of a file, as it lies on disk: ranks share one by where its documents begin. Those outside are passed over, unparsed where that is
+// possible. In a .gz the place is that of the block that a document begins in.
+struct FilePart {
+  std::int64_t begin = 0, end = INT64_MAX;
+};
+
 // Calls `each` in order. UserErrors name file and line: missing file, unknown ending (with the known ones), no such field (with those there).
-void read_documents(const std::string& path, const std::string& field, const std::function<void(Document&&)>& each, TextUnit unit = TextUnit::line);
+void read_documents(const std::string& path, const std::string& field, const std::function<void(Document&&)>& each, TextUnit unit = TextUnit::line,
+                    FilePart part = {});
 std::vector<Document> read_documents(const std::string& path, const std::string& field, TextUnit unit = TextUnit::line);
 
 }  // namespace weft

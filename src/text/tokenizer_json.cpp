@@ -214,7 +214,7 @@ Tokenizer Tokenizer::load(const std::filesystem::path& path) {
     CHECK_USER(std::filesystem::exists(dir / "vocab.json", error) && std::filesystem::exists(dir / "merges.txt", error),
                "{}: has no tokenizer (neither tokenizer.json nor vocab.json and merges.txt); name one with --tokenizer", path.string());
     t = load_vocab_and_merges(dir);
-    origin = (dir / "vocab.json").string();
+    origin = (dir / "vocab.json").string() + " and merges.txt";
   }
   for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"})
     if (t->eos.empty() && std::filesystem::exists(dir / name, error)) t->eos = special_content(read_json_object(dir / name), "eos_token");
