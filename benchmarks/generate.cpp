@@ -36,7 +36,7 @@ void bench_generate(const BenchRun& run) {
   const std::int64_t mine = split_range(o.sequences, run.grid.shape().dp, run.grid.dp().rank()).size();
   const auto time = [&](std::int64_t prompt_tokens, std::int64_t new_tokens) {
     const std::vector<GenerationRequest> list = requests(run, mine, prompt_tokens, new_tokens);
-    return median_seconds(run.grid, run.stream, o.repeats, [&] { engine.run(list, [](std::size_t, const Completion&) {}); });
+    return median_seconds(run.grid, run.stream, o.repeats, [&] { engine.run(list, [](std::size_t, std::int64_t, const Completion&) {}); });
   };
   const double prefill = time(o.prompt_tokens, 1), whole = time(o.prompt_tokens, 1 + o.new_tokens);
   const double step = (whole - prefill) / static_cast<double>(o.new_tokens);

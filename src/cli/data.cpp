@@ -16,7 +16,7 @@ namespace {
 
 struct DataOptions {
   std::vector<std::string> inputs;
-  std::string tokenizer, out, field, task = "clm";
+  std::string tokenizer, out, field, documents = "line", task = "clm";
   double val_fraction = 0.0;
   std::int64_t threads = 0;
   bool json = false;
@@ -26,6 +26,7 @@ struct DataOptions {
     v.field("tokenizer", tokenizer, "tokenizer directory, or a model's");
     v.field("out", out, "token file to write (.h5)");
     v.field("field", field, "JSONL field or CSV column that holds the text");
+    v.field("documents", documents, "what a document of a .txt file is: line, paragraph (blank lines between them), file");
     v.field("val_fraction", val_fraction, "share of the tokens, at the end, kept for validation");
     v.field("task", task, "training task the file is for: clm");
     v.field("threads", threads, "threads of a rank; 0: cores of the host / ranks on it");
@@ -33,30 +34,56 @@ struct DataOptions {
   }
 };
 
-// Tokenises documents [range) of the inputs, some hundreds at a time on all threads.
-TokenFilePart tokenize_range(const DataOptions& o, const Tokenizer& tokenizer, std::int32_t end_token, Range range) {
+// Every rank reads all files (splitting lines costs a tenth of tokenising them) and keeps the documents that begin in its share of their bytes:
+// consecutive ones, and whoever keeps them the token file is the same.
+std::vector<FilePart> shares(const std::vector<std::string>& inputs, const Communicator& world) {
+  std::vector<std::int64_t> sizes;
+  std::int64_t total = 0;
+  for (const std::string& input : inputs) {
+    std::error_code missing;  // told by the reader
+    const std::uintmax_t size = std::filesystem::file_size(input, missing);
+    sizes.push_back(missing ? 0 : static_cast<std::int64_t>(size));
+    total += sizes.back();
+  }
+  const Range range = split_range(total, world.size(), world.rank());
+  const std::int64_t end = world.rank() + 1 == world.size() ? INT64_MAX : range.end;
+  std::vector<FilePart> parts;
+  std::int64_t before = 0;
+  for (const std::int64_t size : sizes) {
+    parts.push_back({range.begin - before, end == INT64_MAX ? end : end - before});
+    before += size;
+  }
+  return parts;
+}
+
+// Tokenises this rank's documents, some hundreds at a time on all threads.
+TokenFilePart tokenize_share(const DataOptions& o, const Tokenizer& tokenizer, std::int32_t end_token, const std::vector<FilePart>& parts) {
+  constexpr std::size_t kBatch = 512;
+  constexpr std::size_t kBatchBytes = 8 << 20;
   TokenFilePart part;
   std::vector<std::string> batch;
   std::vector<std::vector<std::int32_t>> encoded;
+  std::size_t batch_bytes = 0;
   const auto flush = [&] {
     encoded.assign(batch.size(), {});
     const auto n = static_cast<std::int64_t>(batch.size());
-#pragma omp parallel for schedule(dynamic, 8)
-    for (std::int64_t i = 0; i < n; ++i) encoded[static_cast<std::size_t>(i)] = tokenizer.encode(batch[static_cast<std::size_t>(i)]).ids;
+#pragma omp parallel for schedule(dynamic, 1)
+    for (std::int64_t i = 0; i < n; ++i) encoded[static_cast<std::size_t>(i)] = tokenizer.ids(batch[static_cast<std::size_t>(i)]);
     for (const auto& ids : encoded) {
       part.tokens.insert(part.tokens.end(), ids.begin(), ids.end());
       part.tokens.push_back(end_token);
       part.document_lengths.push_back(static_cast<std::int64_t>(ids.size()) + 1);
     }
     batch.clear();
+    batch_bytes = 0;
   };
-  std::int64_t i = 0;
-  for (const std::string& input : o.inputs)
-    read_documents(input, o.field, [&](Document&& d) {
-      if (i >= range.begin && i < range.end) batch.push_back(std::move(d.text));
-      ++i;
-      if (batch.size() == 512) flush();
-    });
+  const auto keep = [&](Document&& d) {
+    if (d.text.empty()) return;  // an end token alone teaches nothing
+    batch_bytes += d.text.size();
+    batch.push_back(std::move(d.text));
+    if (batch.size() == kBatch || batch_bytes >= kBatchBytes) flush();
+  };
+  for (std::size_t i = 0; i < o.inputs.size(); ++i) read_documents(o.inputs[i], o.field, keep, text_unit(o.documents), parts[i]);
   flush();
   return part;
 }
@@ -76,20 +103,15 @@ void run_data(const Invocation& invocation) {
   CHECK_USER(!o.tokenizer.empty(), "--tokenizer is missing: name a tokenizer directory (make one with `weft tokenizer`)");
   CHECK_USER(o.task == "clm", "--task is '{}'; allowed: clm", o.task);
   CHECK_USER(o.val_fraction >= 0 && o.val_fraction < 1, "--val-fraction is {}; allowed: 0 up to, not including, 1", o.val_fraction);
+  text_unit(o.documents);
   for (const std::string& input : o.inputs) CHECK_USER(input != "-" || world->size() == 1, "stdin can be read by one rank only; write it to a file first");
   const Tokenizer tokenizer = Tokenizer::load(o.tokenizer);
   const auto end_token = tokenizer.eos_id();
   CHECK_USER(end_token, "--tokenizer {}: has no end token, which must close every document", o.tokenizer);
   omp_set_num_threads(resolve_threads(static_cast<int>(o.threads), invocation.mpi.ranks_on_host()));
 
-  // Consecutive documents to each rank; one rank alone need not count them first.
-  Range range = {0, INT64_MAX};
-  if (world->size() > 1) {
-    std::int64_t n = 0;
-    for (const std::string& input : o.inputs) read_documents(input, o.field, [&](Document&&) { ++n; });
-    range = split_range(n, world->size(), world->rank());
-  }
-  TokenFilePart part = tokenize_range(o, tokenizer, *end_token, range);
+  TokenFilePart part;
+  agree(*world, caught([&] { part = tokenize_share(o, tokenizer, *end_token, shares(o.inputs, *world)); }), stream);
   const std::int64_t mine[2] = {static_cast<std::int64_t>(part.tokens.size()), static_cast<std::int64_t>(part.document_lengths.size())};
   std::vector<std::int64_t> all(static_cast<std::size_t>(2 * world->size()));
   world->all_gather(View(all.data(), Dims{2 * world->size()}), ConstView(mine, Dims{2}), stream);

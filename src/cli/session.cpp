@@ -2,6 +2,8 @@
 
 #include <omp.h>
 
+#include <cerrno>
+#include <cstdio>
 #include <cstring>
 
 #include "comm/agreement.h"
@@ -39,9 +41,7 @@ void TextOptions::visit(FieldVisitor& v, bool with_prompt) {
   v.field("json", json, "JSON lines on stdout");
 }
 
-namespace {
-
-std::vector<Document> texts_of(const TextOptions& o) {
+std::vector<Document> read_texts(const TextOptions& o) {
   std::vector<Document> all;
   for (const std::vector<std::string>* list : {&o.text, &o.prompt})
     for (const std::string& text : *list) all.push_back({.text = text, .id = "", .options = nullptr, .line = 0});
@@ -52,6 +52,8 @@ std::vector<Document> texts_of(const TextOptions& o) {
     if (all[i].id.empty()) all[i].id = std::to_string(i);
   return all;
 }
+
+namespace {
 
 // Texts of any bytes, so by sizes and bytes: text, id and options of each, its line as a size.
 std::string pack(const std::vector<Document>& documents) {
@@ -85,9 +87,9 @@ std::vector<Document> unpack(const std::string& packed) {
 
 std::vector<Document> read_texts(const TextOptions& o, Communicator& world, Stream& stream) {
   CHECK_USER(o.out.empty() || std::filesystem::path(o.out).extension() == ".jsonl", "--out is '{}'; allowed: a .jsonl file", o.out);
-  if (world.size() == 1) return texts_of(o);
+  if (world.size() == 1) return read_texts(o);
   std::string packed;
-  on_first_rank(world, stream, [&] { packed = pack(texts_of(o)); });
+  on_first_rank(world, stream, [&] { packed = pack(read_texts(o)); });
   packed.resize(static_cast<std::size_t>(world.all_reduce_value(static_cast<std::int64_t>(packed.size()), ReduceOp::max, stream)));
   world.broadcast(View(static_cast<void*>(packed.data()), DType::u8, {static_cast<std::int64_t>(packed.size())}), 0, stream);
   return unpack(packed);

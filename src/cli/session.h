@@ -29,7 +29,9 @@ struct TextOptions {
   bool json = false;
   void visit(FieldVisitor& v, bool with_prompt);
 };
-// UserError when there are none. Each has its id: its own, else its number. Collective: rank 0 reads, since it alone has stdin.
+// UserError when there are none. Each has its id: its own, else its number.
+std::vector<Document> read_texts(const TextOptions& options);
+// The same on every rank. Collective: rank 0 reads, since mpiexec gives stdin to it alone.
 std::vector<Document> read_texts(const TextOptions& options, Communicator& world, Stream& stream);
 
 struct Session {

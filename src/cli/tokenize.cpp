@@ -1,16 +1,24 @@
+#include <algorithm>
+#include <cerrno>
 #include <charconv>
+#include <cstdio>
+#include <cstring>
 
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/session.h"
+#include "comm/agreement.h"
 #include "core/check.h"
 #include "text/tokenizer.h"
+#include "text/unicode.h"
 
 namespace weft {
 namespace {
 
 struct TokenizeOptions {
   std::string model, tokenizer, decode;
+  std::vector<std::string> text_pair;
+  bool no_special_tokens = false;
   TextOptions texts;
 
   void visit(FieldVisitor& v) {
@@ -18,9 +26,52 @@ struct TokenizeOptions {
     v.field("model", model, "HF directory whose tokenizer to use");
     v.field("tokenizer", tokenizer, "tokenizer directory or tokenizer.json");
     v.field("decode", decode, "ids to turn back into text: \"1 2 3\"");
+    v.field("text_pair", text_pair, "the second text of a pair, one for each text (repeatable)");
+    v.field("no_special_tokens", no_special_tokens, "add no special tokens around a text; leave them out of decoded text");
     texts.visit(v, false);
   }
 };
+
+// One text, or a pair, as tokens.
+struct Row {
+  std::string text;
+  std::optional<std::string> pair;
+  Encoding encoding;
+  std::vector<int> type_ids;  // 1: of the pair's second text
+  std::string decoded;
+};
+
+// Offsets as transformers gives them: in characters of the text that is shown, not in bytes. A character that several tokens share belongs to each.
+void offsets_in_characters(const std::string& text, Encoding& e) {
+  std::vector<std::int64_t> at(text.size() + 1);  // character that each byte belongs to
+  std::int64_t characters = 0;
+  for (std::size_t begin = 0, n; begin < text.size(); begin += n, ++characters) {
+    n = shown_character(text, begin);
+    std::fill_n(at.begin() + static_cast<std::ptrdiff_t>(begin), n, characters);
+  }
+  at.back() = characters;
+  for (auto& [begin, end] : e.offsets) {
+    const bool empty = begin == end;
+    begin = at[static_cast<std::size_t>(begin)];
+    end = empty ? begin : at[static_cast<std::size_t>(end - 1)] + 1;
+  }
+}
+
+Row make_row(const TokenizeOptions& o, const Tokenizer& t, const std::string& text, const std::string* pair) {
+  Row row = {.text = text, .pair = std::nullopt, .encoding = t.encode(text, !o.no_special_tokens), .type_ids = {}, .decoded = ""};
+  offsets_in_characters(text, row.encoding);
+  row.type_ids.assign(row.encoding.ids.size(), 0);
+  if (pair) {
+    row.pair = *pair;
+    Encoding second = t.encode(*pair, !o.no_special_tokens);
+    offsets_in_characters(*pair, second);
+    row.encoding.ids.insert(row.encoding.ids.end(), second.ids.begin(), second.ids.end());
+    row.encoding.offsets.insert(row.encoding.offsets.end(), second.offsets.begin(), second.offsets.end());
+    row.type_ids.resize(row.encoding.ids.size(), 1);
+  }
+  row.decoded = t.decode(row.encoding.ids, o.no_special_tokens);
+  return row;
+}
 
 std::vector<std::int32_t> parse_ids(const std::string& text, std::int64_t vocab) {
   std::vector<std::int32_t> ids;
@@ -43,56 +94,80 @@ std::vector<std::int32_t> parse_ids(const std::string& text, std::int64_t vocab)
 // Bytes that a terminal can show: control characters and broken UTF-8 escaped.
 std::string shown(const std::string& bytes) { return Json(valid_utf8(bytes)).dump(); }
 
-void print_json(const std::string& text, const Encoding& e, const Tokenizer& t) {
-  OrderedJson json = {{"text", valid_utf8(text)}};
-  std::vector<std::string> tokens;
-  for (std::int32_t id : e.ids) tokens.push_back(t.token(id));
-  json["tokens"] = tokens;
-  json["ids"] = e.ids;
-  json["type_ids"] = std::vector<int>(e.ids.size(), 0);
-  json["offsets"] = e.offsets;
-  json["decoded"] = valid_utf8(t.decode(e.ids));
-  fmt::print("{}\n", json.dump());
+// As the vocabulary spells it, unless that would move the terminal's cursor (the character tokenizer has "\n" itself).
+std::string shown_token(const std::string& token) {
+  const bool plain = std::none_of(token.begin(), token.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; });
+  return plain ? token : shown(token);
 }
 
-void print_table(const std::string& text, const Encoding& e, const Tokenizer& t) {
-  fmt::print("text     {}\ntokens   {}\n\n{:>5}  {:>7}  {:<24} {}\n", shown(text), e.ids.size(), "place", "id", "token", "bytes");
+std::string json_line(const Row& row, const Tokenizer& t) {
+  OrderedJson json = {{"text", valid_utf8(row.text)}};
+  if (row.pair) json["text_pair"] = valid_utf8(*row.pair);
+  std::vector<std::string> tokens;
+  for (std::int32_t id : row.encoding.ids) tokens.push_back(t.token(id));
+  json["tokens"] = tokens;
+  json["ids"] = row.encoding.ids;
+  json["type_ids"] = row.type_ids;
+  json["offsets"] = row.encoding.offsets;
+  json["decoded"] = valid_utf8(row.decoded);
+  return json.dump() + "\n";
+}
+
+std::string table(const Row& row, const Tokenizer& t) {
+  std::string out = fmt::format("text     {}\n", shown(row.text));
+  if (row.pair) out += fmt::format("pair     {}\n", shown(*row.pair));
+  const Encoding& e = row.encoding;
+  out += fmt::format("tokens   {}\n\n{:>5}  {:>7}  {}{:<24} {}\n", e.ids.size(), "place", "id", row.pair ? "type  " : "", "token", "bytes");
   for (std::size_t i = 0; i < e.ids.size(); ++i) {
     std::string hex;
-    for (char c : t.token_bytes(e.ids[i])) hex += fmt::format("{:02x} ", static_cast<unsigned char>(c));
-    fmt::print("{:>5}  {:>7}  {:<24} {}\n", i, e.ids[i], t.token(e.ids[i]), hex);
+    for (char c : t.token_bytes(e.ids[i])) hex += fmt::format("{}{:02x}", hex.empty() ? "" : " ", static_cast<unsigned char>(c));
+    const std::string type = row.pair ? fmt::format("{:>4}  ", row.type_ids[i]) : "";
+    out += fmt::format("{:>5}  {:>7}  {}{:<24} {}\n", i, e.ids[i], type, shown_token(t.token(e.ids[i])), hex);
   }
-  fmt::print("\ndecoded  {}\n\n", shown(t.decode(e.ids)));
+  return out + fmt::format("\ndecoded  {}\n\n", shown(row.decoded));
+}
+
+// Ids to text, on stdout.
+void decode_ids(const TokenizeOptions& o, const Tokenizer& t) {
+  const std::vector<std::int32_t> ids = parse_ids(o.decode, t.vocab_size());
+  const std::string text = t.decode(ids, o.no_special_tokens);
+  if (o.texts.json) fmt::print("{}\n", OrderedJson({{"ids", ids}, {"decoded", valid_utf8(text)}}).dump());
+  else fmt::print("{}\n", text);
+}
+
+void tokenize_texts(const TokenizeOptions& o, const Tokenizer& t) {
+  const std::vector<Document> texts = read_texts(o.texts);
+  CHECK_USER(o.text_pair.empty() || o.text_pair.size() == texts.size(), "--text-pair is given {} times, for {} texts; each text needs one", o.text_pair.size(),
+             texts.size());
+  std::FILE* file = o.texts.out.empty() ? stdout : std::fopen(o.texts.out.c_str(), "w");
+  CHECK_USER(file, "--out {}: cannot be written ({})", o.texts.out, std::strerror(errno));
+  const bool json = o.texts.json || file != stdout;
+  if (!json) fmt::print("{}, {} tokens in the vocabulary\n\n", t.kind(), t.vocab_size());
+  bool ok = true;
+  for (std::size_t i = 0; i < texts.size() && ok; ++i) {
+    const Row row = make_row(o, t, texts[i].text, o.text_pair.empty() ? nullptr : &o.text_pair[i]);
+    const std::string out = json ? json_line(row, t) : table(row, t);
+    ok = std::fwrite(out.data(), 1, out.size(), file) == out.size();
+  }
+  ok = (file == stdout ? std::fflush(file) : std::fclose(file)) == 0 && ok;
+  CHECK_USER(ok, "the results cannot be written ({})", std::strerror(errno));
 }
 
 }  // namespace
 
 void run_tokenize(const Invocation& invocation) {
-  const auto world = invocation.mpi.world();
-  const bool first = world->rank() == 0;
-  Stream stream;
+  auto world = invocation.mpi.world();
   TokenizeOptions o;
   const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
-  if (!parse_options({"tokenize", "Shows the tokens of texts, or turns ids back into text.", nullptr, ""}, invocation.args, fields, first)) return;
+  if (!parse_options({"tokenize", "Shows the tokens of texts, or turns ids back into text.", nullptr, ""}, invocation.args, fields, world->rank() == 0)) return;
   const std::string path = o.tokenizer.empty() ? o.model : o.tokenizer;
   CHECK_USER(!path.empty(), "--tokenizer is missing: name a tokenizer directory, or a model's with --model");
-  const Tokenizer t = Tokenizer::load(path);
-  if (!o.decode.empty()) {
-    const std::vector<std::int32_t> ids = parse_ids(o.decode, t.vocab_size());
-    const std::string text = t.decode(ids);
-    if (!first) return;
-    if (o.texts.json) fmt::print("{}\n", OrderedJson({{"ids", ids}, {"decoded", valid_utf8(text)}}).dump());
-    else fmt::print("{}\n", text);
-    return;
-  }
-  const std::vector<Document> texts = read_texts(o.texts, *world, stream);
-  if (!first) return;
-  if (!o.texts.json) fmt::print("{}, {} tokens in the vocabulary\n\n", t.kind(), t.vocab_size());
-  for (const Document& d : texts) {
-    const Encoding e = t.encode(d.text);
-    if (o.texts.json) print_json(d.text, e, t);
-    else print_table(d.text, e, t);
-  }
+  Stream stream;
+  on_first_rank(*world, stream, [&] {  // one rank's work, and stdin is one rank's
+    const Tokenizer t = Tokenizer::load(path);
+    if (o.decode.empty()) tokenize_texts(o, t);
+    else decode_ids(o, t);
+  });
 }
 
 }  // namespace weft

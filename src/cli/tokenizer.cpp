@@ -11,7 +11,7 @@ namespace {
 
 struct TokenizerOptions {
   std::vector<std::string> inputs, special_tokens = {"<|endoftext|>"};
-  std::string kind = "bpe", field, out;
+  std::string kind = "bpe", field, documents = "line", out;
   std::int64_t vocab_size = 8192;
   bool json = false;
 
@@ -21,6 +21,7 @@ struct TokenizerOptions {
     v.field("vocab_size", vocab_size, "tokens at most");
     v.field("special_tokens", special_tokens, "special tokens, the end token first (repeatable)");
     v.field("field", field, "JSONL field or CSV column that holds the text");
+    v.field("documents", documents, "what a document of a .txt file is: line, paragraph (blank lines between them), file");
     v.field("out", out, "folder to write");
     v.field("json", json, "a JSON line on stdout");
   }
@@ -37,6 +38,7 @@ void run_tokenizer(const Invocation& invocation) {
   if (!parse_options(line, invocation.args, fields, world->rank() == 0)) return;
   CHECK_USER(!o.inputs.empty(), "weft tokenizer: name one or more input files (.txt, .jsonl, .csv, .tsv, .fasta)");
   CHECK_USER(!o.out.empty(), "--out is missing: name the folder to write");
+  const TextUnit unit = text_unit(o.documents);
   on_first_rank(*world, stream, [&] {  // one rank's work: counting words is quick, and merges are learned one after another
     TokenizerTrainer trainer({.kind = o.kind, .vocab_size = o.vocab_size, .special_tokens = o.special_tokens});
     std::int64_t n = 0;
@@ -44,7 +46,7 @@ void run_tokenizer(const Invocation& invocation) {
       read_documents(input, o.field, [&](Document&& d) {
         trainer.add(d.text);
         ++n;
-      });
+      }, unit);
     CHECK_USER(n > 0, "{}: holds no documents", o.inputs.front());
     const Tokenizer tokenizer = trainer.finish();
     tokenizer.save(o.out);

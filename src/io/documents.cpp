@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cstring>
+#include <utility>
 
 #include "core/check.h"
 
@@ -15,7 +16,7 @@ namespace {
 // Lines of a file, plain or gzip, or of stdin; read as a stream. zlib passes plain files through.
 class Lines {
  public:
-  explicit Lines(const std::string& path) : path_(path) {
+  Lines(const std::string& path, FilePart part) : path_(path), part_(part) {
     if (path == "-") {
       const int input = ::dup(STDIN_FILENO);  // gzclose closes it, and stdin's number must not go to the next file
       file_ = input < 0 ? nullptr : gzdopen(input, "rb");
@@ -43,7 +44,8 @@ class Lines {
   // The next line without its \n (and without a \r before it); false at the end.
   bool next(std::string& line) {
     line.clear();
-    cut_return_ = false;
+    line_begin_ = gzdirect(file_) ? before_ + static_cast<std::int64_t>(at_) : packed_;
+    cut_return_ = ended_ = false;
     bool any = false;
     for (;;) {
       if (at_ == size_ && !fill()) break;
@@ -52,16 +54,21 @@ class Lines {
       const auto* end = static_cast<const char*>(std::memchr(begin, '\n', size_ - at_));
       line.append(begin, end ? end : buffer_.data() + size_);
       at_ = end ? static_cast<std::size_t>(end - buffer_.data()) + 1 : size_;
-      if (end) break;
+      if (end) {
+        ended_ = true;
+        break;
+      }
     }
     if (!any) return false;
     ++number_;
-    cut_return_ = !line.empty() && line.back() == '\r';
+    cut_return_ = ended_ && !line.empty() && line.back() == '\r';
     if (cut_return_) line.pop_back();
     return true;
   }
   std::int64_t number() const { return number_; }  // of the last line given, from 1
   bool cut_return() const { return cut_return_; }  // whether the last line given ended in \r\n
+  bool ours() const { return line_begin_ >= part_.begin && line_begin_ < part_.end; }  // whether the last line given begins in the part
+  bool ended() const { return ended_; }            // whether it ended in \n; only the file's last may not
   // First byte of the input, without taking it; 0 at the end.
   char peek() { return at_ < size_ || fill() ? buffer_[at_] : '\0'; }
 
@@ -70,9 +77,13 @@ class Lines {
   void begin() {
     fill();
     CHECK_USER(!path_.ends_with(".gz") || !gzdirect(file_), "{}: is not gzip data", path_);
+    const std::string_view mark(buffer_.data(), std::min<std::size_t>(size_, 2));
+    CHECK_USER(mark != "\xFF\xFE" && mark != "\xFE\xFF", "{}: is UTF-16; turn it into UTF-8 first (iconv -f UTF-16 -t UTF-8)", path_);
     if (size_ >= 3 && std::memcmp(buffer_.data(), "\xEF\xBB\xBF", 3) == 0) at_ = 3;
   }
   bool fill() {
+    before_ += static_cast<std::int64_t>(size_);
+    packed_ = gzoffset(file_);
     const int n = gzread(file_, buffer_.data(), static_cast<unsigned>(buffer_.size()));
     int status = Z_OK;
     const char* reason = gzerror(file_, &status);
@@ -84,19 +95,58 @@ class Lines {
   }
 
   std::string path_;
+  FilePart part_;
   gzFile file_ = nullptr;
   std::vector<char> buffer_;
   std::size_t at_ = 0, size_ = 0;
-  std::int64_t number_ = 0;
-  bool cut_return_ = false;
+  std::int64_t number_ = 0, before_ = 0, packed_ = 0, line_begin_ = 0;  // before_, packed_: where the buffer begins in the text and in the .gz
+  bool cut_return_ = false, ended_ = false;
 };
 
 using Each = std::function<void(Document&&)>;
 
-void read_text(Lines& lines, const Each& each) {
+void read_lines(Lines& lines, const Each& each) {
   std::string line;
   while (lines.next(line))
-    if (!line.empty()) each({.text = line, .id = "", .options = nullptr, .line = lines.number()});
+    if (!line.empty() && lines.ours()) each({.text = line, .id = "", .options = nullptr, .line = lines.number()});
+}
+
+bool is_blank(const std::string& text, const char* spaces = " \t") { return text.find_first_not_of(spaces) == std::string::npos; }
+
+void read_paragraphs(Lines& lines, const Each& each) {
+  std::string line;
+  Document paragraph;
+  bool ours = true;
+  const auto close = [&] {
+    if (!paragraph.text.empty() && ours) each(std::move(paragraph));
+    paragraph = {};
+  };
+  while (lines.next(line)) {
+    if (is_blank(line)) {
+      close();
+      continue;
+    }
+    if (paragraph.text.empty()) {
+      paragraph.line = lines.number();
+      ours = lines.ours();
+    } else {
+      paragraph.text += '\n';
+    }
+    paragraph.text += line;
+  }
+  close();
+}
+
+void read_whole(Lines& lines, const Each& each) {
+  std::string line;
+  Document file = {.text = "", .id = "", .options = nullptr, .line = 1};
+  bool ours = true;
+  while (ours && lines.next(line)) {
+    if (lines.number() == 1) ours = lines.ours();
+    file.text += line;
+    if (lines.ended()) file.text += '\n';
+  }
+  if (ours && !is_blank(file.text, " \t\n")) each(std::move(file));
 }
 
 std::string keys_of(const Json& object) {
@@ -108,7 +158,7 @@ std::string keys_of(const Json& object) {
 void read_jsonl(Lines& lines, const std::string& path, const std::string& field, const Each& each) {
   std::string line;
   while (lines.next(line)) {
-    if (line.find_first_not_of(" \t") == std::string::npos) continue;
+    if (!lines.ours() || is_blank(line)) continue;
     Json object = Json::parse(line, nullptr, false);
     CHECK_USER(object.is_object(), "{}: line {} is not a JSON object", path, lines.number());
     std::string key = field;
@@ -123,9 +173,10 @@ void read_jsonl(Lines& lines, const std::string& path, const std::string& field,
 }
 
 // One record of RFC 4180, which may span lines; false at the end of the file.
-bool next_record(Lines& lines, char separator, const std::string& path, std::vector<std::string>& cells) {
+bool next_record(Lines& lines, char separator, const std::string& path, std::vector<std::string>& cells, bool* ours = nullptr) {
   std::string line;
   if (!lines.next(line)) return false;
+  if (ours) *ours = lines.ours();
   const std::int64_t first_line = lines.number();
   cells.assign(1, "");
   bool quoted = false;
@@ -166,9 +217,10 @@ void read_table(Lines& lines, const std::string& path, char separator, const std
   CHECK_USER(column != header.end(), "{}: has no column '{}' (choose one with --field); its columns: {}", path, wanted, known);
   const auto at = static_cast<std::size_t>(column - header.begin());
   const auto id = static_cast<std::size_t>(std::find(header.begin(), header.end(), "id") - header.begin());
-  for (;;) {
+  for (bool ours = true;;) {
     const std::int64_t line = lines.number() + 1;
-    if (!next_record(lines, separator, path, cells)) return;
+    if (!next_record(lines, separator, path, cells, &ours)) return;
+    if (!ours) continue;
     if (cells.size() == 1 && cells[0].empty() && header.size() > 1) continue;
     CHECK_USER(at < cells.size(), "{}: line {} has {} columns, but '{}' is column {}", path, line, cells.size(), wanted, at + 1);
     if (!cells[at].empty()) each({.text = cells[at], .id = id < cells.size() ? cells[id] : "", .options = nullptr, .line = line});
@@ -178,10 +230,14 @@ void read_table(Lines& lines, const std::string& path, char separator, const std
 void read_fasta(Lines& lines, const std::string& path, const Each& each) {
   std::string line;
   Document record;
-  bool open = false;
+  bool open = false, ours = true;
+  const auto close = [&] {
+    if (open && ours) each(std::move(record));
+  };
   while (lines.next(line)) {
     if (line.starts_with('>')) {
-      if (open) each(std::move(record));
+      close();
+      ours = lines.ours();
       record = {.text = "", .id = line.substr(1, line.find_first_of(" \t") - 1), .options = nullptr, .line = lines.number()};
       open = true;
     } else if (!line.empty() && !line.starts_with(';')) {
@@ -190,29 +246,34 @@ void read_fasta(Lines& lines, const std::string& path, const Each& each) {
       record.text += line;
     }
   }
-  if (open) each(std::move(record));
+  close();
 }
 
 }  // namespace
 
-void read_documents(const std::string& path, const std::string& field, const Each& each) {
+TextUnit text_unit(const std::string& name) {
+  CHECK_USER(name == "line" || name == "paragraph" || name == "file", "--documents is '{}'; allowed: line, paragraph, file", name);
+  return name == "line" ? TextUnit::line : name == "paragraph" ? TextUnit::paragraph : TextUnit::file;
+}
+
+void read_documents(const std::string& path, const std::string& field, const Each& each, TextUnit unit, FilePart part) {
   std::filesystem::path name = path;
   std::string ending = name.extension();
   if (ending == ".gz") ending = name.stem().extension();
   static constexpr const char* kKnown[] = {".txt", ".jsonl", ".csv", ".tsv", ".fasta", ".fa", ".faa", ".fna"};
   CHECK_USER(path == "-" || std::find(std::begin(kKnown), std::end(kKnown), ending) != std::end(kKnown),
              "{}: files end in .txt, .jsonl, .csv, .tsv, .fasta, .fa, .faa or .fna (each also with .gz)", path);
-  Lines lines(path);
+  Lines lines(path, part);
   if (path == "-") ending = lines.peek() == '{' ? ".jsonl" : lines.peek() == '>' ? ".fasta" : ".txt";
-  if (ending == ".txt") read_text(lines, each);
+  if (ending == ".txt") (unit == TextUnit::line ? read_lines : unit == TextUnit::paragraph ? read_paragraphs : read_whole)(lines, each);
   else if (ending == ".jsonl") read_jsonl(lines, path, field, each);
   else if (ending == ".csv" || ending == ".tsv") read_table(lines, path, ending == ".csv" ? ',' : '\t', field, each);
   else read_fasta(lines, path, each);
 }
 
-std::vector<Document> read_documents(const std::string& path, const std::string& field) {
+std::vector<Document> read_documents(const std::string& path, const std::string& field, TextUnit unit) {
   std::vector<Document> all;
-  read_documents(path, field, [&](Document&& document) { all.push_back(std::move(document)); });
+  read_documents(path, field, [&](Document&& document) { all.push_back(std::move(document)); }, unit);
   return all;
 }
 

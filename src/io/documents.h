@@ -1,5 +1,6 @@
-// Texts from files, one after another: .txt (a line each, empty lines skipped), .jsonl (`field`, else `text` or `prompt`; optional `id`), .csv/.tsv (a named column, RFC 4180
-// quotes), .fasta/.fa/.faa/.fna (a record each), each also as .gz; `-` is stdin (.txt, unless the first byte says JSONL or FASTA).
+// Texts from files, one after another: .txt (a line, a paragraph or the whole file each), .jsonl (`field`, else `text` or `prompt`; optional
+// `id`), .csv/.tsv (a named column, RFC 4180 quotes), .fasta/.fa/.faa/.fna (a record each), each also as .gz; `-` is stdin (.txt, unless the
+// first byte says JSONL or FASTA).
 #pragma once
 
 #include <cstdint>
@@ -19,8 +20,23 @@ struct Document {
   std::int64_t line = 0;     // 1-based, where it began, for errors
 };
 
+// What one document of a .txt file is. Lines and paragraphs come without their last newline; \r\n becomes \n; empty ones are skipped.
+enum class TextUnit : std::uint8_t {
+  line,
+  paragraph,  // lines between blank ones (nothing but spaces and tabs), their newlines kept
+  file,
+};
+TextUnit text_unit(const std::string& name);  // of --documents: line, paragraph or file
+
+// Bytes of a file, as it lies on disk: ranks share one by where its documents begin. Those outside are passed over, unparsed where that is
+// possible. In a .gz the place is that of the block that a document begins in.
+struct FilePart {
+  std::int64_t begin = 0, end = INT64_MAX;
+};
+
 // Calls `each` in order. UserErrors name file and line: missing file, unknown ending (with the known ones), no such field (with those there).
-void read_documents(const std::string& path, const std::string& field, const std::function<void(Document&&)>& each);
-std::vector<Document> read_documents(const std::string& path, const std::string& field);
+void read_documents(const std::string& path, const std::string& field, const std::function<void(Document&&)>& each, TextUnit unit = TextUnit::line,
+                    FilePart part = {});
+std::vector<Document> read_documents(const std::string& path, const std::string& field, TextUnit unit = TextUnit::line);
 
 }  // namespace weft

@@ -11,6 +11,7 @@ namespace weft {
 namespace {
 
 constexpr std::int64_t kFormat = 1;
+constexpr std::int64_t kBlock = 1 << 22;  // tokens
 constexpr const char* kTokens = "/tokens";
 constexpr const char* kOffsets = "/document_offsets";
 constexpr const char* kTokenizer = "/tokenizer";
@@ -53,12 +54,17 @@ void write_token_file(const std::filesystem::path& file, const TokenFileInfo& in
     out.set_attribute("/", "task", info.task);
 
     const auto n = static_cast<std::int64_t>(part.tokens.size());
-    const FileRun tokens = {part.first_token, 0, n};
-    if (dtype == DType::u16) {
-      std::vector<std::uint16_t> narrow(part.tokens.begin(), part.tokens.end());
-      out.write(kTokens, ConstView(narrow.data(), Dims{n}), {&tokens, 1});
+    if (dtype == DType::u16) {  // a block at a time: the tokens are most of this rank's memory already
+      std::vector<std::uint16_t> narrow;
+      for (std::int64_t begin = 0; begin < n; begin += kBlock) {
+        const std::int64_t size = std::min(kBlock, n - begin);
+        narrow.assign(part.tokens.begin() + begin, part.tokens.begin() + begin + size);
+        const FileRun run = {part.first_token + begin, 0, size};
+        out.write(kTokens, ConstView(narrow.data(), Dims{size}), {&run, 1});
+      }
     } else {
-      out.write(kTokens, ConstView(part.tokens.data(), Dims{n}), {&tokens, 1});
+      const FileRun run = {part.first_token, 0, n};
+      out.write(kTokens, ConstView(part.tokens.data(), Dims{n}), {&run, 1});
     }
     // Every rank writes where its documents end; the first also the leading 0.
     std::vector<std::int64_t> offsets;

@@ -47,7 +47,13 @@ namespace {
 // End of the run of characters of one class.
 std::size_t run_end(std::string_view text, std::size_t at, CharClass kind) {
   while (at < text.size()) {
-    const Character c = character_at(text, at);
+    const auto byte = static_cast<std::uint8_t>(text[at]);
+    if (byte < 0x80) {
+      if (kAsciiClasses[byte] != kind) break;
+      ++at;
+      continue;
+    }
+    const Character c = long_character_at(text, at);
     if (class_of(c.code) != kind) break;
     at += c.bytes;
   }

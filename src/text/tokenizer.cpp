@@ -52,6 +52,9 @@ void Tokenizer::Impl::finish(const std::string& origin) {
     const auto a = ids.find(left), b = ids.find(right), result = ids.find(left + right);
     CHECK_USER(a != ids.end() && b != ids.end() && result != ids.end(), "{}: the merge '{} {}' joins tokens that are not in the vocabulary", origin, left,
                right);
+    const auto made = static_cast<std::size_t>(result->second);
+    CHECK_USER(!is_added[made] || kind != TokenizerKind::byte_level || bytes_of_characters(tokens[made]) == tokens[made],
+               "{}: the merge '{} {}' makes the added token '{}', which stands for another text", origin, left, right, tokens[made]);
     ranked.push_back({a->second, b->second, result->second});
   }
   table = MergeTable(ranked);
@@ -66,68 +69,102 @@ void Tokenizer::Impl::finish(const std::string& origin) {
       table.apply(word);
       if (word.size() != 1 || word[0].id != static_cast<std::int32_t>(i)) continue;
     }
-    whole.emplace(bytes[i], static_cast<std::int32_t>(i));
+    whole.insert(bytes[i], static_cast<std::int32_t>(i));
   }
 }
 
 namespace {
 
-// The next added token at or after `from`: leftmost, and of those the longest.
-const AddedToken* find_added(const std::vector<AddedToken>& added, std::string_view text, std::size_t from, std::size_t* where) {
-  const AddedToken* best = nullptr;
-  *where = text.size();
-  for (const AddedToken& token : added) {
-    const std::size_t at = text.find(token.content, from);
-    if (at == std::string_view::npos) continue;
-    if (at < *where || (at == *where && best && token.content.size() > best->content.size())) {
-      best = &token;
-      *where = at;
-    }
+// Where tokens go: with or without their places in the text.
+struct Sink {
+  std::vector<std::int32_t>& ids;
+  std::vector<std::pair<std::int64_t, std::int64_t>>* offsets;
+  void put(std::int32_t id, std::size_t begin, std::size_t end) const {
+    ids.push_back(id);
+    if (offsets) offsets->emplace_back(begin, end);
   }
-  return best;
-}
+};
 
-void encode_words(const Tokenizer::Impl& t, std::string_view text, std::int64_t offset, Encoding& out) {
+// With `prefixed`, the text's first byte is a space that was put there; a token of it alone points to the character behind it, as in the reference.
+void encode_words(const Tokenizer::Impl& t, std::string_view text, std::size_t offset, bool prefixed, const Sink& out) {
   std::vector<Symbol> word;
+  const auto put = [&](std::int32_t id, std::size_t begin, std::size_t end) {
+    if (!prefixed) return out.put(id, offset + begin, offset + end);
+    out.put(id, offset + (begin == 0 ? 0 : begin - 1), offset + (end == 1 ? shown_character(text, 1) : end - 1));
+  };
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = gpt2_word_end(text, at);
     const std::string_view bytes = text.substr(at, end - at);
-    const auto begin = offset + static_cast<std::int64_t>(at);
-    if (const auto found = t.whole.find(bytes); found != t.whole.end()) {
-      out.ids.push_back(found->second);
-      out.offsets.emplace_back(begin, begin + static_cast<std::int64_t>(bytes.size()));
+    if (const std::int32_t id = t.whole.find(bytes); id != WordTable::kAbsent) {
+      put(id, at, end);
     } else {
       word.clear();
       for (char b : bytes) word.push_back({t.byte_ids[static_cast<std::uint8_t>(b)], 1});
       t.table.apply(word);
-      std::int64_t place = begin;
+      std::size_t from = at;
       for (const Symbol& s : word) {
-        out.ids.push_back(s.id);
-        out.offsets.emplace_back(place, place + s.bytes);
-        place += s.bytes;
+        put(s.id, from, from + s.bytes);
+        from += s.bytes;
       }
     }
     at = end;
   }
 }
 
-void encode_characters(const Tokenizer::Impl& t, std::string_view text, std::int64_t offset, Encoding& out) {
+void encode_characters(const Tokenizer::Impl& t, std::string_view text, std::size_t offset, const Sink& out) {
   for (std::size_t at = 0; at < text.size();) {
     const Character c = character_at(text, at);
     const std::string_view bytes = text.substr(at, c.bytes);
     const auto found = t.ids.find(bytes);
-    const auto begin = offset + static_cast<std::int64_t>(at);
+    const std::size_t begin = offset + at;
     if (found != t.ids.end()) {
-      out.ids.push_back(found->second);
-      out.offsets.emplace_back(begin, begin + static_cast<std::int64_t>(c.bytes));
+      out.put(found->second, begin, begin + c.bytes);
     } else {
-      for (std::size_t k = 0; k < c.bytes; ++k) {
-        out.ids.push_back(t.byte_ids[static_cast<std::uint8_t>(bytes[k])]);
-        out.offsets.emplace_back(begin + static_cast<std::int64_t>(k), begin + static_cast<std::int64_t>(k) + 1);
-      }
+      for (std::size_t k = 0; k < c.bytes; ++k) out.put(t.byte_ids[static_cast<std::uint8_t>(bytes[k])], begin + k, begin + k + 1);
     }
     at += c.bytes;
   }
+}
+
+void encode_piece(const Tokenizer::Impl& t, std::string_view text, std::size_t begin, std::size_t end, const Sink& out) {
+  if (begin == end) return;
+  const std::string_view part = text.substr(begin, end - begin);
+  if (t.kind == TokenizerKind::characters) return encode_characters(t, part, begin, out);
+  if (t.add_prefix_space && part[0] != ' ') return encode_words(t, ' ' + std::string(part), begin, true, out);
+  encode_words(t, part, begin, false, out);
+}
+
+// Cuts text[begin, end) at the added tokens, leftmost first and of those the longest; what lies between goes to `piece`. First those that
+// are not normalized, then, in what is left, those that are.
+template <class Piece>
+void cut_at_added(const Tokenizer::Impl& t, std::string_view text, std::size_t begin, std::size_t end, bool normalized, const Sink& out, const Piece& piece) {
+  struct Wanted {
+    const AddedToken* token;
+    std::size_t next;  // its first place at or after `at`; kept, so that a rare token is not looked for again and again
+  };
+  const std::string_view within = text.substr(0, end);
+  std::vector<Wanted> wanted;
+  for (const AddedToken& token : t.added)
+    if (token.normalized == normalized)
+      if (const std::size_t next = within.find(token.content, begin); next != std::string_view::npos) wanted.push_back({&token, next});
+  for (std::size_t at = begin;;) {
+    const Wanted* best = nullptr;
+    for (Wanted& w : wanted) {
+      if (w.next < at) w.next = within.find(w.token->content, at);  // npos is never below `at`
+      if (w.next == std::string_view::npos) continue;
+      if (!best || w.next < best->next || (w.next == best->next && w.token->content.size() > best->token->content.size())) best = &w;
+    }
+    if (!best) return piece(at, end);
+    piece(at, best->next);
+    at = best->next + best->token->content.size();
+    out.put(best->token->id, best->next, at);
+  }
+}
+
+void encode_into(const Tokenizer::Impl& t, std::string_view text, const Sink& out) {
+  cut_at_added(t, text, 0, text.size(), false, out, [&](std::size_t begin, std::size_t end) {
+    cut_at_added(t, text, begin, end, true, out, [&](std::size_t b, std::size_t e) { encode_piece(t, text, b, e, out); });
+  });
 }
 
 }  // namespace
@@ -135,31 +172,13 @@ void encode_characters(const Tokenizer::Impl& t, std::string_view text, std::int
 // Neither GPT-2's files nor the character tokenizer add tokens around a text, whatever add_special_tokens says.
 Encoding Tokenizer::encode(std::string_view text, bool) const {
   Encoding out;
-  out.ids.reserve(text.size() / 3 + 1);
-  out.offsets.reserve(text.size() / 3 + 1);
-  const Impl& t = *impl_;
-  const auto piece = [&](std::size_t begin, std::size_t end) {
-    if (begin == end) return;
-    const std::string_view part = text.substr(begin, end - begin);
-    if (t.kind == TokenizerKind::characters) return encode_characters(t, part, static_cast<std::int64_t>(begin), out);
-    if (t.add_prefix_space && class_of(character_at(part, 0).code) != CharClass::space) {
-      const std::size_t first = out.ids.size();
-      encode_words(t, ' ' + std::string(part), static_cast<std::int64_t>(begin) - 1, out);
-      if (out.ids.size() > first) out.offsets[first].first = static_cast<std::int64_t>(begin);
-      return;
-    }
-    encode_words(t, part, static_cast<std::int64_t>(begin), out);
-  };
-  std::size_t at = 0;
-  while (at < text.size()) {
-    std::size_t where = 0;
-    const AddedToken* token = find_added(t.added, text, at, &where);
-    piece(at, where);
-    if (!token) break;
-    at = where + token->content.size();
-    out.ids.push_back(token->id);
-    out.offsets.emplace_back(static_cast<std::int64_t>(where), static_cast<std::int64_t>(at));
-  }
+  encode_into(*impl_, text, {out.ids, &out.offsets});
+  return out;
+}
+
+std::vector<std::int32_t> Tokenizer::ids(std::string_view text) const {
+  std::vector<std::int32_t> out;
+  encode_into(*impl_, text, {out, nullptr});
   return out;
 }
 
@@ -220,11 +239,10 @@ std::string StreamDecoder::finish() { return std::exchange(held_, ""); }
 std::string valid_utf8(std::string_view text) {
   std::string out;
   out.reserve(text.size());
-  for (std::size_t at = 0; at < text.size();) {
-    const Character c = character_at(text, at);
-    if (c.code < 0) out += "\xEF\xBF\xBD";
-    else out += text.substr(at, c.bytes);
-    at += c.bytes;
+  for (std::size_t at = 0, n; at < text.size(); at += n) {
+    n = shown_character(text, at);
+    if (character_at(text, at).code < 0) out += "\xEF\xBF\xBD";
+    else out += text.substr(at, n);
   }
   return out;
 }

@@ -8,6 +8,7 @@
 
 #include "text/bpe.h"
 #include "text/tokenizer.h"
+#include "text/word_table.h"
 
 namespace weft {
 
@@ -15,6 +16,7 @@ struct AddedToken {
   std::int32_t id = 0;
   std::string content;
   bool special = true;
+  bool normalized = false;  // looked for only after those that are not
 };
 
 struct StringHash {
@@ -40,7 +42,7 @@ struct Tokenizer::Impl {
   // Made by finish() from the above.
   std::vector<std::string> bytes;        // by id: what the token decodes to
   IdMap ids;                             // spelling -> id, added tokens included
-  IdMap whole;                           // bytes of words that merge into one token -> its id
+  WordTable whole;                       // bytes of words that merge into one token -> its id
   std::array<std::int32_t, 256> byte_ids{};
   MergeTable table;
   std::vector<std::uint8_t> special;     // by id

@@ -1,5 +1,6 @@
 // Tokenizers from and to files: tokenizer.json, or GPT-2's vocab.json + merges.txt.
 #include <algorithm>
+#include <charconv>
 #include <sstream>
 
 #include "core/check.h"
@@ -39,10 +40,10 @@ void read_model(Tokenizer::Impl& t, const Json& model, const std::string& origin
   CHECK_USER(model.is_object(), "{}: has no model", origin);
   const std::string type = model.value("type", "BPE");
   CHECK_USER(type == "BPE", "{}: model type {} is not supported; allowed: BPE", origin, type);
-  for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix", "unk_token"}) {
+  // unk_token may be any: no text needs it, since every byte has a token.
+  for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     const Json value = model.value(key, Json());
-    CHECK_USER(value.is_null() || value == "" || (t.kind == TokenizerKind::characters && std::string(key) == "unk_token"),
-               "{}: model.{} is {}; not supported, only null is", origin, key, value.dump());
+    CHECK_USER(value.is_null() || value == "", "{}: model.{} is {}; not supported, only null is", origin, key, value.dump());
   }
   const Json dropout = model.value("dropout", Json());
   CHECK_USER(dropout.is_null() || dropout == 0.0, "{}: model.dropout is {}; not supported, only null is", origin, dropout.dump());
@@ -62,22 +63,47 @@ void read_model(Tokenizer::Impl& t, const Json& model, const std::string& origin
   t.ignore_merges = model.value("ignore_merges", false);
 }
 
+void add_token(Tokenizer::Impl& t, AddedToken token, const std::string& origin) {
+  CHECK_USER(!token.content.empty(), "{}: an added token has no content", origin);
+  if (static_cast<std::size_t>(token.id) < t.tokens.size()) {
+    const std::string& there = t.tokens[static_cast<std::size_t>(token.id)];
+    CHECK_USER(there.empty() || there == token.content, "{}: added token '{}' has id {}, which is '{}' in the vocabulary", origin, token.content, token.id, there);
+  }
+  for (const AddedToken& other : t.added) {
+    if (other.id == token.id && other.content == token.content) return;  // told twice, by two files
+    CHECK_USER(other.id != token.id && other.content != token.content, "{}: added tokens '{}' (id {}) and '{}' (id {}) are in each other's way", origin,
+               other.content, other.id, token.content, token.id);
+  }
+  t.added.push_back(std::move(token));
+}
+
+AddedToken read_added_token(const Json& entry, std::int64_t id, const std::string& origin) {
+  const JsonReader reader(entry, origin + ": added_tokens");
+  CHECK_USER(entry.is_object() && entry.contains("content") && entry["content"].is_string(), "{}: an added token has no content", origin);
+  const auto content = entry["content"].get<std::string>();
+  for (const char* flag : {"lstrip", "rstrip", "single_word"})
+    CHECK_USER(!reader.boolean(flag, false), "{}: added token '{}' has {}: true; not supported yet", origin, content, flag);
+  if (id < 0) id = reader.integer("id", 0, kMaxId - 1);
+  return {static_cast<std::int32_t>(id), content, reader.boolean("special", false), reader.boolean("normalized", false)};
+}
+
 void read_added(Tokenizer::Impl& t, const Json& added, const std::string& origin) {
   CHECK_USER(added.is_null() || added.is_array(), "{}: added_tokens is not a list", origin);
-  for (const Json& entry : added) {
-    const JsonReader reader(entry, origin + ": added_tokens");
-    CHECK_USER(entry.is_object() && entry.contains("content") && entry["content"].is_string() && !entry["content"].get<std::string>().empty(),
-               "{}: an added token has no content", origin);
-    const auto content = entry["content"].get<std::string>();
-    for (const char* flag : {"lstrip", "rstrip", "single_word"})
-      CHECK_USER(!reader.boolean(flag, false), "{}: added token '{}' has {}: true; not supported yet", origin, content, flag);
-    const auto id = static_cast<std::int32_t>(reader.integer("id", 0, kMaxId - 1));
-    if (static_cast<std::size_t>(id) < t.tokens.size()) {
-      const std::string& there = t.tokens[static_cast<std::size_t>(id)];
-      CHECK_USER(there.empty() || there == content, "{}: added token '{}' has id {}, which is '{}' in the vocabulary", origin, content, id, there);
-    }
-    t.added.push_back({id, content, reader.boolean("special", false)});
+  for (const Json& entry : added) add_token(t, read_added_token(entry, -1, origin), origin);
+}
+
+// "allowed" is told with what was found, so that a reader of the error knows which tokenizers this weft runs.
+void check_decoder(const Json& decoder, TokenizerKind kind, const std::string& origin) {
+  if (kind == TokenizerKind::byte_level) {
+    CHECK_USER(decoder.is_object() && type_of(decoder) == "ByteLevel", "{}: decoder {} is not supported; allowed: ByteLevel", origin, type_of(decoder));
+    return;
   }
+  const bool is_sequence = decoder.is_object() && type_of(decoder) == "Sequence" && decoder.contains("decoders");
+  CHECK_USER(is_sequence, "{}: decoder {} is not supported; allowed for characters: Sequence of ByteFallback and Fuse", origin, type_of(decoder));
+  std::string found;
+  for (const Json& part : decoder["decoders"]) found += (found.empty() ? "" : ", ") + type_of(part);
+  CHECK_USER(found == "ByteFallback, Fuse", "{}: decoder Sequence of {} is not supported; allowed for characters: Sequence of ByteFallback and Fuse", origin,
+             found);
 }
 
 // The pre-tokenizer, normalizer and decoder say which of the two kinds this is.
@@ -95,6 +121,7 @@ void read_kind(Tokenizer::Impl& t, const Json& json, const std::string& origin) 
     CHECK_USER(!model.is_object() || !model.value("byte_fallback", false), "{}: model.byte_fallback is true beside ByteLevel; allowed: false", origin);
     t.add_prefix_space = pre.value("add_prefix_space", true);
   }
+  check_decoder(json.value("decoder", Json()), t.kind, origin);
   CHECK_USER(post.is_null() || type_of(post) == "ByteLevel", "{}: post_processor {} is not supported; allowed: ByteLevel, null", origin, type_of(post));
 }
 
@@ -120,6 +147,34 @@ std::string special_content(const Json& object, const char* key) {
   return value.is_object() && value.contains("content") && value["content"].is_string() ? value["content"].get<std::string>() : "";
 }
 
+// What the class that Hugging Face builds from vocab.json and merges.txt takes from tokenizer_config.json and added_tokens.json.
+void read_config(Tokenizer::Impl& t, const std::filesystem::path& dir) {
+  std::error_code error;
+  if (const auto file = dir / "added_tokens.json"; std::filesystem::exists(file, error)) {
+    const Json list = read_json_object(file);
+    for (const auto& [content, id] : list.items()) {
+      CHECK_USER(id.is_number_unsigned() && id.get<std::uint64_t>() < kMaxId, "{}: token '{}' has id {}; allowed: 0 to {}", file.string(), content, id.dump(),
+                 kMaxId - 1);
+      add_token(t, {id.get<std::int32_t>(), content, false, false}, file.string());
+    }
+  }
+  const auto file = dir / "tokenizer_config.json";
+  if (!std::filesystem::exists(file, error)) return;
+  const Json config = read_json_object(file);
+  t.add_prefix_space = JsonReader(config, file.string()).boolean("add_prefix_space", false);
+  const Json added = config.value("added_tokens_decoder", Json::object());
+  CHECK_USER(added.is_object(), "{}: added_tokens_decoder is not an object of ids and tokens", file.string());
+  for (const auto& [id, entry] : added.items()) {
+    std::int64_t number = -1;
+    const auto [end, bad] = std::from_chars(id.data(), id.data() + id.size(), number);
+    CHECK_USER(bad == std::errc() && end == id.data() + id.size() && number >= 0 && number < kMaxId, "{}: added_tokens_decoder has id '{}'; allowed: 0 to {}",
+               file.string(), id, kMaxId - 1);
+    AddedToken token = read_added_token(entry, number, file.string());
+    std::erase_if(t.added, [&](const AddedToken& other) { return other.id == token.id && other.content == token.content; });  // this file knows more
+    add_token(t, std::move(token), file.string());
+  }
+}
+
 // GPT-2's own files: no list of added tokens, so <|endoftext|> is known by name.
 std::shared_ptr<Tokenizer::Impl> load_vocab_and_merges(const std::filesystem::path& dir) {
   auto t = std::make_shared<Tokenizer::Impl>();
@@ -133,7 +188,9 @@ std::shared_ptr<Tokenizer::Impl> load_vocab_and_merges(const std::filesystem::pa
     add_merge(*t, line, merges_file);
   }
   for (std::size_t i = 0; i < t->tokens.size(); ++i)
-    if (t->tokens[i] == "<|endoftext|>") t->added.push_back({static_cast<std::int32_t>(i), t->tokens[i], true});
+    if (t->tokens[i] == "<|endoftext|>") t->added.push_back({static_cast<std::int32_t>(i), t->tokens[i], true, false});
+  read_config(*t, dir);
+  std::sort(t->added.begin(), t->added.end(), [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
   return t;
 }
 
@@ -157,7 +214,7 @@ Tokenizer Tokenizer::load(const std::filesystem::path& path) {
     CHECK_USER(std::filesystem::exists(dir / "vocab.json", error) && std::filesystem::exists(dir / "merges.txt", error),
                "{}: has no tokenizer (neither tokenizer.json nor vocab.json and merges.txt); name one with --tokenizer", path.string());
     t = load_vocab_and_merges(dir);
-    origin = (dir / "vocab.json").string();
+    origin = (dir / "vocab.json").string() + " and merges.txt";
   }
   for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"})
     if (t->eos.empty() && std::filesystem::exists(dir / name, error)) t->eos = special_content(read_json_object(dir / name), "eos_token");
@@ -181,9 +238,12 @@ std::string Tokenizer::to_json() const {
   json["truncation"] = nullptr;
   json["padding"] = nullptr;
   json["added_tokens"] = OrderedJson::array();
+  // Without a normalizer the flag matters only where some tokens have it and some do not.
+  const auto is_normalized = [](const AddedToken& a) { return a.normalized; };
+  const bool mixed = std::any_of(t.added.begin(), t.added.end(), is_normalized) && !std::all_of(t.added.begin(), t.added.end(), is_normalized);
   for (const AddedToken& a : t.added)
     json["added_tokens"].push_back({{"id", a.id}, {"content", a.content}, {"single_word", false}, {"lstrip", false}, {"rstrip", false},
-                                    {"normalized", false}, {"special", a.special}});
+                                    {"normalized", mixed && a.normalized}, {"special", a.special}});
   json["normalizer"] = nullptr;
   if (bytes) {
     const OrderedJson level = {{"type", "ByteLevel"}, {"add_prefix_space", t.add_prefix_space}, {"trim_offsets", true}, {"use_regex", true}};
@@ -216,6 +276,12 @@ void Tokenizer::save(const std::filesystem::path& dir) const {
   OrderedJson config = {{"tokenizer_class", "PreTrainedTokenizerFast"}, {"clean_up_tokenization_spaces", false}}, map = OrderedJson::object();
   if (eos)
     for (const char* key : {"bos_token", "eos_token", "unk_token"}) config[key] = map[key] = token(*eos);
+  config["add_prefix_space"] = impl_->add_prefix_space;
+  for (OrderedJson added : json["added_tokens"]) {
+    const std::string id = added["id"].dump();
+    added.erase("id");
+    config["added_tokens_decoder"][id] = std::move(added);
+  }
   write_file_atomically(dir / "tokenizer_config.json", config.dump(2) + "\n");
   write_file_atomically(dir / "special_tokens_map.json", map.dump(2) + "\n");
   if (impl_->kind != TokenizerKind::byte_level) return;

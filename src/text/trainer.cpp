@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <queue>
 #include <unordered_map>
-#include <unordered_set>
+#include <utility>
 
 #include "core/check.h"
 #include "core/rng.h"
@@ -13,15 +14,34 @@
 #include "text/unicode.h"
 
 namespace weft {
+namespace {
+
+// <0x00> ... <0xFF>: how the character tokenizer spells bytes.
+bool is_byte_token(const std::string& token) {
+  unsigned byte = 0;
+  return token.size() == 6 && std::sscanf(token.c_str(), "<0x%2X>", &byte) == 1;
+}
+
+}  // namespace
 
 struct TokenizerTrainer::Impl {
   TokenizerTraining options;
-  std::unordered_map<std::string, std::int64_t, StringHash, std::equal_to<>> counts;  // of words, or of characters
+  WordTable numbers;                 // of the words, or of the characters, as they came
+  std::vector<std::string> words;    // by number
+  std::vector<std::int64_t> counts;  // by number
 };
 
 TokenizerTrainer::TokenizerTrainer(TokenizerTraining options) : impl_(std::make_unique<Impl>()) {
   CHECK_USER(options.kind == "bpe" || options.kind == "char", "--kind is '{}'; allowed: bpe, char", options.kind);
   CHECK_USER(!options.special_tokens.empty(), "--special-tokens is empty; at least the end token is needed");
+  for (std::size_t i = 0; i < options.special_tokens.size(); ++i) {
+    const std::string& token = options.special_tokens[i];
+    CHECK_USER(!token.empty() && valid_utf8(token) == token, "--special-tokens has '{}'; allowed: texts in UTF-8 that are not empty", valid_utf8(token));
+    CHECK_USER(std::find(options.special_tokens.begin(), options.special_tokens.begin() + static_cast<std::ptrdiff_t>(i), token) ==
+                   options.special_tokens.begin() + static_cast<std::ptrdiff_t>(i), "--special-tokens has '{}' twice", token);
+    const bool of_alphabet = character_at(token, 0).bytes == token.size() && (options.kind == "char" || bytes_of_characters(token));
+    CHECK_USER(!of_alphabet && !is_byte_token(token), "--special-tokens has '{}', which the tokenizer needs for itself; choose a longer one", token);
+  }
   const auto least = static_cast<std::int64_t>(256 + options.special_tokens.size());
   CHECK_USER(options.vocab_size >= least && options.vocab_size < (1 << 24), "--vocab-size is {}; allowed: {} (256 bytes and the special tokens) to {}",
              options.vocab_size, least, (1 << 24) - 1);
@@ -34,9 +54,13 @@ void TokenizerTrainer::add(std::string_view text) {
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = words ? gpt2_word_end(text, at) : at + character_at(text, at).bytes;
     const std::string_view piece = text.substr(at, end - at);
-    const auto found = impl_->counts.find(piece);
-    if (found != impl_->counts.end()) ++found->second;
-    else impl_->counts.emplace(piece, 1);
+    const auto next = static_cast<std::int32_t>(impl_->words.size());
+    const std::int32_t number = impl_->numbers.insert(piece, next);
+    if (number == next) {
+      impl_->words.emplace_back(piece);
+      impl_->counts.push_back(0);
+    }
+    ++impl_->counts[static_cast<std::size_t>(number)];
     at = end;
   }
 }
@@ -86,16 +110,19 @@ void learn_merges(Tokenizer::Impl& t, std::vector<Word>& words, std::int64_t voc
     Pair pair;
     bool operator<(const Candidate& other) const { return count != other.count ? count < other.count : pair > other.pair; }
   };
-  std::unordered_map<Pair, std::int64_t, PairHash> counts;
-  std::unordered_map<Pair, std::unordered_set<std::size_t>, PairHash> where;
-  for (std::size_t w = 0; w < words.size(); ++w)
+  struct Occurrences {
+    std::int64_t count = 0;
+    std::vector<std::uint32_t> words;  // in which it is or was
+  };
+  std::unordered_map<Pair, Occurrences, PairHash> pairs;
+  for (std::uint32_t w = 0; w < words.size(); ++w)
     for (std::size_t i = 0; i + 1 < words[w].symbols.size(); ++i) {
-      const Pair pair = {words[w].symbols[i], words[w].symbols[i + 1]};
-      counts[pair] += words[w].count;
-      where[pair].insert(w);
+      Occurrences& pair = pairs[{words[w].symbols[i], words[w].symbols[i + 1]}];
+      pair.count += words[w].count;
+      if (pair.words.empty() || pair.words.back() != w) pair.words.push_back(w);
     }
   std::priority_queue<Candidate> queue;
-  for (const auto& [pair, count] : counts) queue.push({count, pair});
+  for (const auto& [pair, found] : pairs) queue.push({found.count, pair});
   std::unordered_map<std::string, std::int32_t> ids;
   for (std::size_t i = 0; i < t.tokens.size(); ++i) ids[t.tokens[i]] = static_cast<std::int32_t>(i);
 
@@ -103,7 +130,7 @@ void learn_merges(Tokenizer::Impl& t, std::vector<Word>& words, std::int64_t voc
   while (static_cast<std::int64_t>(t.tokens.size()) < vocab_size && !queue.empty()) {
     Candidate top = queue.top();
     queue.pop();
-    if (const std::int64_t now = counts[top.pair]; now != top.count) {
+    if (const std::int64_t now = pairs[top.pair].count; now != top.count) {
       if (now > 0) queue.push({now, top.pair});
       continue;
     }
@@ -114,20 +141,20 @@ void learn_merges(Tokenizer::Impl& t, std::vector<Word>& words, std::int64_t voc
     auto [entry, is_new] = ids.try_emplace(joined, static_cast<std::int32_t>(t.tokens.size()));
     if (is_new) t.tokens.push_back(joined);
     const std::int32_t result = entry->second;
-    std::unordered_map<Pair, std::unordered_set<std::size_t>, PairHash> fresh;
-    for (std::size_t w : where[top.pair]) {
-      Word& word = words[w];
-      merge_in(word.symbols, top.pair, result, [&](Pair pair, int delta) {
-        counts[pair] += delta * word.count;
-        if (delta > 0) fresh[pair].insert(w);
+    const std::vector<std::uint32_t> places = std::exchange(pairs[top.pair].words, {});
+    std::vector<Pair> fresh;
+    for (const std::uint32_t w : places)
+      merge_in(words[w].symbols, top.pair, result, [&](Pair pair, int delta) {
+        Occurrences& changed = pairs[pair];
+        changed.count += delta * words[w].count;
+        if (delta < 0) return;
+        if (changed.words.empty() || changed.words.back() != w) changed.words.push_back(w);
+        if (fresh.empty() || fresh.back() != pair) fresh.push_back(pair);
       });
-    }
-    where.erase(top.pair);
-    for (auto& [pair, places] : fresh) {
-      const std::int64_t count = counts[pair];
-      where[pair].merge(places);
-      if (count > 0) queue.push({count, pair});
-    }
+    std::sort(fresh.begin(), fresh.end());
+    fresh.erase(std::unique(fresh.begin(), fresh.end()), fresh.end());
+    for (const Pair& pair : fresh)
+      if (const std::int64_t count = pairs[pair].count; count > 0) queue.push({count, pair});
     if (progress && t.tokens.size() % 64 == 0) progress((static_cast<double>(t.tokens.size()) - first) / (static_cast<double>(vocab_size) - first));
   }
 }
@@ -147,8 +174,8 @@ Tokenizer TokenizerTrainer::finish(const std::function<void(double)>& progress) 
     for (std::size_t b = 0; b < 256; ++b) t->tokens.push_back(fmt::format("<0x{:02X}>", b));
     // The most frequent characters first; ties by code point. Whatever has no place is spelled in bytes.
     std::vector<std::pair<std::int64_t, std::string>> characters;
-    for (const auto& [text, count] : impl_->counts)
-      if (character_at(text, 0).code >= 0) characters.emplace_back(-count, text);
+    for (std::size_t i = 0; i < impl_->words.size(); ++i)
+      if (character_at(impl_->words[i], 0).code >= 0) characters.emplace_back(-impl_->counts[i], impl_->words[i]);
     std::sort(characters.begin(), characters.end());
     for (const auto& [count, text] : characters)
       if (static_cast<std::int64_t>(t->tokens.size()) < options.vocab_size) t->tokens.push_back(text);
@@ -163,9 +190,9 @@ Tokenizer TokenizerTrainer::finish(const std::function<void(double)>& progress) 
       t->tokens.push_back(alphabet[b]);
     }
     std::vector<Word> words;
-    for (const auto& [text, count] : impl_->counts) {
-      Word word{{}, count};
-      for (char b : text) word.symbols.push_back(id[static_cast<std::uint8_t>(b)]);
+    for (std::size_t i = 0; i < impl_->words.size(); ++i) {
+      Word word{{}, impl_->counts[i]};
+      for (char b : impl_->words[i]) word.symbols.push_back(id[static_cast<std::uint8_t>(b)]);
       words.push_back(std::move(word));
     }
     learn_merges(*t, words, options.vocab_size, progress);

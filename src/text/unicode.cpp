@@ -30,7 +30,7 @@ CharClass look_up(std::int32_t code) {
 
 }  // namespace
 
-CharClass class_of(std::int32_t code) {
+CharClass class_of_wide(std::int32_t code) {
   static const std::vector<CharClass> table = [] {
     std::vector<CharClass> all(kCodes);
     for (std::int32_t c = 0; c < kCodes; ++c) all[static_cast<std::size_t>(c)] = look_up(c);
@@ -39,10 +39,9 @@ CharClass class_of(std::int32_t code) {
   return code < 0 || code >= kCodes ? CharClass::other : table[static_cast<std::size_t>(code)];
 }
 
-Character character_at(std::string_view text, std::size_t at) {
+Character long_character_at(std::string_view text, std::size_t at) {
   const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<std::uint8_t>(text[i]) : 0u; };
   const std::uint32_t first = byte(at);
-  if (first < 0x80) return {static_cast<std::int32_t>(first), 1};
   const std::size_t n = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
   if (first < 0xC2 || first > 0xF4) return {-1, 1};
   std::uint32_t code = first & (0xFFu >> (n + 1));
@@ -73,6 +72,18 @@ void append_utf8(std::string& out, std::uint32_t code) {
     put(0x80 | (code >> 6 & 0x3F));
     put(0x80 | (code & 0x3F));
   }
+}
+
+std::size_t shown_character(std::string_view text, std::size_t at) {
+  const Character c = character_at(text, at);
+  if (c.code >= 0) return c.bytes;
+  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<std::uint8_t>(text[i]) : 0u; };
+  const std::uint32_t first = byte(at), second = byte(at + 1);
+  if (first < 0xE0 || first > 0xF4) return 1;
+  // What the second byte may be keeps out overlong forms, surrogates and what lies past U+10FFFF.
+  const std::uint32_t least = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80, most = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
+  if (second < least || second > most) return 1;
+  return first >= 0xF0 && (byte(at + 2) & 0xC0u) == 0x80u ? 3 : 2;
 }
 
 std::size_t incomplete_tail(std::string_view text) {

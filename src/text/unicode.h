@@ -1,6 +1,7 @@
 // Characters as the tokenizers see them: UTF-8 read leniently, and the classes that the pre-tokenizers' patterns name.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -14,10 +15,32 @@ struct Character {
   std::int32_t code;
   std::size_t bytes;
 };
-Character character_at(std::string_view text, std::size_t at);
-CharClass class_of(std::int32_t code);
+Character long_character_at(std::string_view text, std::size_t at);
+CharClass class_of_wide(std::int32_t code);
+
+inline constexpr std::array<CharClass, 128> kAsciiClasses = [] {
+  std::array<CharClass, 128> all{};
+  for (std::size_t c = 0; c < 128; ++c) {
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'), number = c >= '0' && c <= '9', space = c == ' ' || (c >= 9 && c <= 13);
+    all[c] = letter ? CharClass::letter : number ? CharClass::number : space ? CharClass::space : CharClass::other;
+  }
+  return all;
+}();
+
+// Most text is ASCII: it is answered in place.
+inline Character character_at(std::string_view text, std::size_t at) {
+  const auto first = at < text.size() ? static_cast<std::uint8_t>(text[at]) : std::uint8_t{0};
+  return first < 0x80 ? Character{first, 1} : long_character_at(text, at);
+}
+inline CharClass class_of(std::int32_t code) {
+  return code >= 0 && code < 128 ? kAsciiClasses[static_cast<std::size_t>(code)] : class_of_wide(code);
+}
 
 void append_utf8(std::string& out, std::uint32_t code);
+
+// Length of what lossy decoding shows as one character: a character, or the longest beginning of one that is broken off (shown as U+FFFD,
+// as the Unicode standard recommends and as Rust and Python do it).
+std::size_t shown_character(std::string_view text, std::size_t at);
 
 // Bytes at the end of `text` that begin a character which is not complete yet.
 std::size_t incomplete_tail(std::string_view text);

@@ -59,6 +59,89 @@ TEST_F(Documents, TextIsALineEach) {
   EXPECT_EQ(texts(read(".txt", "\xEF\xBB")), Texts{"\xEF\xBB"});
 }
 
+TEST_F(Documents, TextByParagraphAndByFile) {
+  const fs::path file = folder_.mine() / "in.txt";
+  const auto by = [&](const std::string& content, TextUnit unit) {
+    put(file, content);
+    return read_documents(file, "", unit);
+  };
+  const std::string content = "\xEF\xBB\xBFone\n two\r\n\n\n \t\r\nthree\n\nfour";
+  const auto paragraphs = by(content, TextUnit::paragraph);
+  EXPECT_EQ(texts(paragraphs), (Texts{"one\n two", "three", "four"}));
+  EXPECT_EQ(paragraphs[0].line, 1);
+  EXPECT_EQ(paragraphs[1].line, 6);
+  EXPECT_EQ(paragraphs[2].line, 8);
+  EXPECT_EQ(texts(by("\n\n a \n\n", TextUnit::paragraph)), Texts{" a "});
+  EXPECT_EQ(texts(by(content, TextUnit::file)), Texts{"one\n two\n\n\n \t\nthree\n\nfour"});
+  EXPECT_EQ(texts(by("a\n\nb\n", TextUnit::file)), Texts{"a\n\nb\n"});  // its last newline is its own
+  EXPECT_EQ(texts(by("a\rb\r", TextUnit::file)), Texts{"a\rb\r"});       // no line ends there
+  for (const TextUnit unit : {TextUnit::line, TextUnit::paragraph, TextUnit::file})
+    for (const char* nothing : {"", "\n", "\r\n\n"}) EXPECT_TRUE(by(nothing, unit).empty());
+  EXPECT_EQ(text_unit("line"), TextUnit::line);
+  EXPECT_EQ(text_unit("paragraph"), TextUnit::paragraph);
+  EXPECT_EQ(text_unit("file"), TextUnit::file);
+  expect_user_error([] { text_unit("page"); }, {"--documents", "'page'", "line, paragraph, file"});
+}
+
+TEST_F(Documents, Utf16IsRefused) {
+  for (const char* mark : {"\xFF\xFE", "\xFE\xFF"}) expect_user_error([&] { read(".txt", std::string(mark) + "a"); }, {"in.txt", "UTF-16", "iconv"});
+}
+
+// Whatever the cuts, the parts together are the whole, in order; and the shares are even where documents are small.
+TEST_F(Documents, PartsJoinToTheWhole) {
+  std::string lines, jsonl, csv = "id,text\n", fasta;
+  for (int i = 0; i < 3000; ++i) {
+    const std::string body(static_cast<std::size_t>(i * i % 97), static_cast<char>('a' + i % 26));
+    lines += body + (i % 5 ? "\n" : "\r\n\n");
+    jsonl += "{\"text\": \"" + body + "\"}\n" + (i % 7 ? "" : "\n");
+    csv += fmt::format("{},\"{}\n,\"\"{}\"\n", i, body, i);
+    fasta += fmt::format(">r{}\n{}\nACGT\n", i, body);
+  }
+  const std::tuple<const char*, std::string, TextUnit> inputs[] = {{"p.txt", lines, TextUnit::line}, {"p.txt", lines, TextUnit::paragraph}, {"p.txt", lines, TextUnit::file},
+                                                                   {"p.jsonl", jsonl, TextUnit::line}, {"p.csv", csv, TextUnit::line}, {"p.fa", fasta, TextUnit::line}};
+  for (const auto& [name, content, unit] : inputs)
+    for (const bool packed : {false, true}) {
+      SCOPED_TRACE(fmt::format("{} {} {}", name, static_cast<int>(unit), packed));
+      const fs::path file = folder_.mine() / (std::string(name) + (packed ? ".gz" : ""));
+      if (packed) put_gzip(file, content);
+      else put(file, content);
+      const Texts whole = texts(read_documents(file, "", unit));
+      const auto size = static_cast<std::int64_t>(fs::file_size(file));
+      for (const std::int64_t n : {1, 2, 3, 7, 5000}) {
+        Texts joined;
+        std::size_t least = whole.size(), most = 0;
+        for (std::int64_t k = 0; k < n; ++k) {
+          const FilePart part = {size * k / n, k + 1 == n ? INT64_MAX : size * (k + 1) / n};
+          if (n == 5000 && part.begin == part.end) continue;
+          const std::size_t before = joined.size();
+          read_documents(file, "", [&](Document&& d) { joined.push_back(std::move(d.text)); }, unit, part);
+          least = std::min(least, joined.size() - before);
+          most = std::max(most, joined.size() - before);
+          if (n == 5000 && k > 40) break;  // enough of the many small ones
+        }
+        if (n == 5000) {
+          joined.resize(std::min(joined.size(), whole.size()));
+          EXPECT_TRUE(std::equal(joined.begin(), joined.end(), whole.begin()));
+          continue;
+        }
+        EXPECT_EQ(joined, whole);
+        if (!packed && unit != TextUnit::file) {
+          EXPECT_LT(most - least, whole.size() / 10);
+        }
+      }
+    }
+}
+
+TEST_F(Documents, ErrorsAreOfThePartThatHoldsThem) {
+  const fs::path file = folder_.mine() / "in.jsonl";
+  put(file, "{\"text\": \"a\"}\n{broken\n");
+  int seen = 0;
+  read_documents(file, "", [&](Document&&) { ++seen; }, TextUnit::line, {0, 5});
+  EXPECT_EQ(seen, 1);
+  expect_user_error([&] { read_documents(file, "", [&](Document&&) { ++seen; }, TextUnit::line, {5, INT64_MAX}); }, {"in.jsonl", "line 2"});
+  EXPECT_EQ(seen, 1);
+}
+
 TEST_F(Documents, LinesLongerThanTheBufferAndAcrossIt) {
   std::string content;
   Texts expected;

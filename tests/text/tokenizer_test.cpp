@@ -118,31 +118,57 @@ TEST(StreamDecoder, NeverEmitsHalfACharacter) {
   EXPECT_EQ(all + decoder.finish(), text);
 }
 
-// What a damaged or foreign file gets: one sentence that names it.
-TEST(Tokenizer, RefusesWhatItDoesNotKnow) {
+// What a damaged or foreign file gets: one sentence that names the file and what it does not know.
+void refused(const std::string& good, const std::function<void(Json&)>& change, const std::string& word) {
+  Json json = Json::parse(good);
+  change(json);
+  try {
+    Tokenizer::from_json(json.dump(), "t.json");
+    ADD_FAILURE() << word;
+  } catch (const UserError& error) {
+    EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
+    EXPECT_EQ(std::string(error.what()).find("t.json: "), 0u) << error.what();
+  }
+}
+
+TEST(Tokenizer, RefusesConstructsItDoesNotKnow) {
   const std::string good = Tokenizer::load(kData).to_json();
-  const auto refused = [&](const std::function<void(Json&)>& change, const std::string& word) {
-    Json json = Json::parse(good);
-    change(json);
-    try {
-      Tokenizer::from_json(json.dump(), "t.json");
-      FAIL() << word;
-    } catch (const UserError& error) {
-      EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
-      EXPECT_EQ(std::string(error.what()).find("t.json: "), 0u) << error.what();
-    }
-  };
-  refused([](Json& j) { j["model"]["type"] = "Unigram"; }, "Unigram");
-  refused([](Json& j) { j["normalizer"] = {{"type", "NFC"}}; }, "NFC");
-  refused([](Json& j) { j["pre_tokenizer"] = {{"type", "Metaspace"}}; }, "Metaspace");
-  refused([](Json& j) { j["model"]["vocab"]["zzz"] = -3; }, "zzz");
-  refused([](Json& j) { j["model"]["vocab"]["zzz"] = 1e12; }, "zzz");
-  refused([](Json& j) { j["model"]["vocab"]["zzz"] = 5; }, "both have id 5");
-  refused([](Json& j) { j["model"]["vocab"].erase("a"); }, "byte 0x61");
-  refused([](Json& j) { j["model"]["merges"].push_back("qq zz"); }, "qq zz");
-  refused([](Json& j) { j["model"]["merges"].push_back("qq"); }, "not two tokens");
-  refused([](Json& j) { j.erase("model"); }, "model");
-  refused([](Json& j) { j["added_tokens"][0]["id"] = 3; }, "id 3");
+  TokenizerTrainer trainer({.kind = "char", .vocab_size = 300});
+  trainer.add("hello");
+  const std::string chars = trainer.finish().to_json();
+  for (const char* type : {"Unigram", "WordPiece", "WordLevel"}) refused(good, [&](Json& j) { j["model"]["type"] = type; }, type);
+  for (const char* type : {"Sequence", "Prepend", "Replace", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Strip", "StripAccents", "BertNormalizer", "Precompiled", "Nmt"})
+    for (const std::string& file : {good, chars}) refused(file, [&](Json& j) { j["normalizer"] = {{"type", type}}; }, type);
+  for (const char* type : {"Sequence", "Split", "Metaspace", "BertPreTokenizer", "Whitespace", "WhitespaceSplit", "Digits", "Punctuation", "CharDelimiterSplit"})
+    for (const std::string& file : {good, chars}) refused(file, [&](Json& j) { j["pre_tokenizer"] = {{"type", type}}; }, type);
+  for (const char* type : {"Sequence", "TemplateProcessing", "BertProcessing", "RobertaProcessing"})
+    for (const std::string& file : {good, chars}) refused(file, [&](Json& j) { j["post_processor"] = {{"type", type}}; }, type);
+  for (const char* type : {"Sequence", "WordPiece", "Metaspace", "Replace", "ByteFallback", "Fuse", "Strip", "BPEDecoder", "CTC"})
+    refused(good, [&](Json& j) { j["decoder"] = {{"type", type}}; }, type);
+  for (const char* type : {"ByteLevel", "WordPiece", "Metaspace", "Fuse"}) refused(chars, [&](Json& j) { j["decoder"] = {{"type", type}}; }, type);
+  refused(chars, [](Json& j) { j["decoder"]["decoders"].push_back({{"type", "Strip"}}); }, "Strip");
+  refused(good, [](Json& j) { j["decoder"] = nullptr; }, "decoder");
+  refused(good, [](Json& j) { j["pre_tokenizer"] = nullptr; }, "pre-tokenizer");
+  refused(good, [](Json& j) { j["pre_tokenizer"]["use_regex"] = false; }, "use_regex");
+  refused(good, [](Json& j) { j["model"]["continuing_subword_prefix"] = "##"; }, "continuing_subword_prefix");
+  refused(good, [](Json& j) { j["model"]["end_of_word_suffix"] = "</w>"; }, "end_of_word_suffix");
+  refused(good, [](Json& j) { j["model"]["dropout"] = 0.1; }, "dropout");
+  for (const char* flag : {"single_word", "lstrip", "rstrip"}) refused(good, [&](Json& j) { j["added_tokens"][0][flag] = true; }, flag);
+}
+
+TEST(Tokenizer, RefusesFilesThatContradictThemselves) {
+  const std::string good = Tokenizer::load(kData).to_json();
+  refused(good, [](Json& j) { j["model"]["vocab"]["zzz"] = -3; }, "zzz");
+  refused(good, [](Json& j) { j["model"]["vocab"]["zzz"] = 1e12; }, "zzz");
+  refused(good, [](Json& j) { j["model"]["vocab"]["zzz"] = 5; }, "both have id 5");
+  refused(good, [](Json& j) { j["model"]["vocab"].erase("a"); }, "byte 0x61");
+  refused(good, [](Json& j) { j["model"]["merges"].push_back("qq zz"); }, "qq zz");
+  refused(good, [](Json& j) { j["model"]["merges"].push_back("qq"); }, "not two tokens");
+  refused(good, [](Json& j) { j.erase("model"); }, "model");
+  refused(good, [](Json& j) { j["model"]["type"] = 3; }, "tokenizer.json");
+  refused(good, [](Json& j) { j["added_tokens"][0]["id"] = 3; }, "id 3");
+  refused(good, [](Json& j) { j["added_tokens"].push_back({{"id", 700}, {"content", "<|endoftext|>"}}); }, "<|endoftext|>");
+  refused(good, [](Json& j) { j["added_tokens"].push_back({{"id", j["model"]["vocab"]["Ġt"]}, {"content", "Ġt"}}); }, "another text");
 }
 
 TEST(Tokenizer, DamagedFilesNeverCrash) {
