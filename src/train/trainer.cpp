@@ -112,7 +112,7 @@ class Trainer {
         throw UserError(error.what());
       } catch (const UserError& error) {
         if (options_.resume != "auto") throw;
-        if (first_) log_warning("skipped {}: {}", file.string(), error.what());
+        if (first_) log_warning("skipped a checkpoint: {}", error.what());
         continue;
       }
       state_ = header.state;
