@@ -5,7 +5,7 @@ load helper
 
 setup_file() { make_data; }
 
-steps=1500
+steps=600
 n=2
 grid=(--tp 2)
 
@@ -23,7 +23,7 @@ grid=(--tp 2)
     before=$(count run start)
     launch $n run "${grid[@]}" --steps $steps --save-every 1
     until_ran 60 has_more run start "${before:-0}"
-    sleep "0.$(printf '%03d' $((RANDOM % 400)))"
+    sleep "0.$(printf '%03d' $((RANDOM % 300)))"
     # shellcheck disable=SC2207
     local all=($(ranks "$launched"))
     if [ ${#all[@]} -lt $n ]; then  # a machine so quick that the run has ended: again

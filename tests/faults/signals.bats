@@ -6,7 +6,7 @@ load helper
 setup_file() {
   make_data
   cd "$BATS_FILE_TMPDIR"
-  launch 0 calm --steps 3000
+  launch 0 calm --steps 600
   ends "$launched"
   [ "$code" = 0 ]
   curve calm >calm.curve
@@ -20,7 +20,7 @@ stops() {
   shift
   cd "$BATS_TEST_TMPDIR"
   rm -rf run
-  launch "$n" run "${options[@]}" --steps 3000
+  launch "$n" run "${options[@]}" --steps 600
   until_ran 60 has_more run step 2
   # shellcheck disable=SC2207
   pids=($(ranks "$launched"))
@@ -35,11 +35,11 @@ stops() {
   [ -f "run/checkpoints/$(printf 'step-%08d.h5' "$step")" ]
   [ ! -e run/model ]
   checkpoints_are_whole run
-  launch "$n" run "${options[@]}" --steps 3000
+  launch "$n" run "${options[@]}" --steps 600
   ends "$launched"
   [ "$code" = 0 ]
   grep "resuming from .* at step $step" run.log
-  [ "$(curve run | wc -l)" = 3000 ]
+  [ "$(curve run | wc -l)" = 600 ]
 }
 
 signal_all() { kill -"$1" "${pids[@]}"; }
