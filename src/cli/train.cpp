@@ -20,7 +20,9 @@ void run_train(const Invocation& invocation) {
   TrainingEnvironment environment;
   environment.n_threads = resolve_threads(static_cast<int>(options.threads), invocation.mpi.ranks_on_host());
   omp_set_num_threads(environment.n_threads);
-  environment.recipe = "# All options of this run; weft train --config recipe.toml repeats it.\n" + to_toml(fields);
+  environment.recipe = [](TrainOptions resolved) {
+    return "# All options of this run; weft train --config recipe.toml repeats it.\n" + to_toml([&](FieldVisitor& v) { resolved.visit(v); });
+  };
   environment.build = build_info();
   environment.hosts = {host_name()};
   train(std::move(world), options, environment);

@@ -70,7 +70,8 @@ struct Hdf5File::Impl {
   hid_t file = -1;
   bool parallel = false;
   bool writes = false;
-  std::string failure;  // the first write that failed in a parallel file
+  MPI_Comm comm = MPI_COMM_NULL;  // of a parallel file
+  std::string failure;            // the first write that failed in a parallel file
 
   ~Impl() {
     // Closing a parallel file is collective. While an exception passes, other ranks may never come: the process ends, the file is lost anyway.
@@ -118,6 +119,7 @@ Hdf5File Hdf5File::create(const std::filesystem::path& file, const void* mpi_com
   auto impl = std::make_unique<Impl>();
   impl->path = file;
   impl->parallel = mpi_comm != nullptr;
+  if (mpi_comm) impl->comm = *static_cast<const MPI_Comm*>(mpi_comm);
   impl->writes = true;
   impl->file = H5Fcreate(file.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, impl->access(mpi_comm));
   CHECK_USER(impl->file >= 0, "{}: cannot be created ({})", file.string(), last_error());
@@ -132,6 +134,7 @@ Hdf5File Hdf5File::open(const std::filesystem::path& file, const void* mpi_comm)
   auto impl = std::make_unique<Impl>();
   impl->path = file;
   impl->parallel = mpi_comm != nullptr;
+  if (mpi_comm) impl->comm = *static_cast<const MPI_Comm*>(mpi_comm);
   impl->file = H5Fopen(file.c_str(), H5F_ACC_RDONLY, impl->access(mpi_comm));
   CHECK_USER(impl->file >= 0, "{}: is not an HDF5 file, or it is truncated or damaged ({})", file.string(), last_error());
   return Hdf5File(std::move(impl));
@@ -142,6 +145,7 @@ Hdf5File Hdf5File::open_for_update(const std::filesystem::path& file, const void
   auto impl = std::make_unique<Impl>();
   impl->path = file;
   impl->parallel = mpi_comm != nullptr;
+  if (mpi_comm) impl->comm = *static_cast<const MPI_Comm*>(mpi_comm);
   impl->writes = true;
   impl->file = H5Fopen(file.c_str(), H5F_ACC_RDWR, impl->access(mpi_comm));
   CHECK_USER(impl->file >= 0, "{}: cannot be opened for writing ({})", file.string(), last_error());
@@ -151,10 +155,14 @@ Hdf5File Hdf5File::open_for_update(const std::filesystem::path& file, const void
 void Hdf5File::close() {
   if (impl_->file < 0) return;
   const hid_t file = impl_->file;
-  // Both calls are collective: each is made, whatever came before.
+  // Flushing and closing are collective: each is done by all ranks or by none, whatever came before.
   if (impl_->writes && H5Fflush(file, H5F_SCOPE_LOCAL) < 0 && impl_->failure.empty()) impl_->failure = last_error();
   impl_->file = -1;
-  if (H5Fclose(file) < 0 && impl_->failure.empty()) impl_->failure = last_error();
+  int failed = !impl_->failure.empty();
+  if (impl_->comm != MPI_COMM_NULL) MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MAX, impl_->comm);
+  // A file that HDF5 could not write stays open: a close that fails leaves a dangling handle, and the library crashes when it ends.
+  if (!failed && H5Fclose(file) < 0) impl_->failure = last_error();
+  if (failed && impl_->failure.empty()) impl_->failure = "on another rank";
   CHECK(impl_->failure.empty(), "{}: writing failed ({})", impl_->path.string(), impl_->failure);
 }
 

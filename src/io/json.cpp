@@ -95,6 +95,16 @@ void put_in_place(const std::filesystem::path& beside, const std::filesystem::pa
   move_into_place(beside, file);
 }
 
+void reserve_room(const std::filesystem::path& file, std::int64_t bytes) {
+  const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  CHECK_USER(fd >= 0, "{}: cannot be written ({})", file.string(), std::strerror(errno));
+  const int reason = ::fallocate(fd, 0, 0, bytes) == 0 ? 0 : errno;
+  ::close(fd);
+  if (reason != ENOSPC && reason != EDQUOT && reason != EFBIG) return;
+  ::unlink(file.c_str());
+  user_error("{}: the disk is full: there is no room for its {} bytes ({})", file.string(), bytes, std::strerror(reason));
+}
+
 void write_file_atomically(const std::filesystem::path& file, std::string_view content) {
   const std::filesystem::path beside = file.string() + ".tmp";
   const int fd = ::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);

@@ -20,6 +20,9 @@ std::string read_text_file(const std::filesystem::path& file);
 void write_file_atomically(const std::filesystem::path& file, std::string_view content);
 // A file that is whole under another name: synced, renamed to its own, its folder synced.
 void put_in_place(const std::filesystem::path& beside, const std::filesystem::path& file);
+// Makes the file with room for so many bytes. UserError where there is none: a full disk, a quota, a limit on file sizes. Where the file
+// system cannot reserve, nothing is known.
+void reserve_room(const std::filesystem::path& file, std::int64_t bytes);
 void sync_folder(const std::filesystem::path& folder);  // makes renames in it last
 
 // One object of a JSON file and the place it came from, for typed reading: `config.integer("n_head", 1, 1 << 16)`.

@@ -43,7 +43,7 @@ void RunLog::write(const OrderedJson& line) {
   if (!out_.is_open()) return;
   // Generated text and file names need not be UTF-8; a log line must not end a run.
   out_ << line.dump(-1, ' ', false, OrderedJson::error_handler_t::replace) << '\n' << std::flush;
-  CHECK(out_.good(), "{}: writing the run log failed (is the disk full?)", path_.string());
+  CHECK_USER(out_.good(), "{}: writing the run log failed (is the disk full?)", path_.string());
 }
 
 }  // namespace weft

@@ -131,14 +131,9 @@ void save_checkpoint(const Context& ctx, const fs::path& file, const Parameters&
   const Grid& grid = ctx.grid;
   const fs::path beside = file.string() + ".tmp";
   const bool first = grid.world().rank() == 0;
+  // Asked for first: HDF5 and MPI-IO fail loudly when a write does.
   std::string error;
-  if (first) {
-    std::error_code unknown;
-    const fs::space_info space = fs::space(file.parent_path(), unknown);
-    const auto needed = static_cast<std::uintmax_t>(file_bytes(config, state));
-    if (!unknown && space.available < needed)
-      error = fmt::format("{}: the disk is full: the checkpoint takes {} bytes, {} are free", file.string(), needed, space.available);
-  }
+  if (first) error = caught([&] { reserve_room(beside, file_bytes(config, state)); });
   agree(ctx.grid.world(), error, ctx.stream);
   if (grid.dp().rank() == 0) {
     const std::string header = header_text(config, state, checksums(ctx, parameters, config));

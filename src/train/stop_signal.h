@@ -6,7 +6,7 @@ namespace weft {
 class StopSignal {
  public:
   StopSignal();   // installs the handlers
-  ~StopSignal();  // puts the old ones back
+  ~StopSignal();  // puts the old ones back, unless a signal came: then the program is about to end
   StopSignal(const StopSignal&) = delete;
   StopSignal& operator=(const StopSignal&) = delete;
   bool received() const;

@@ -47,6 +47,7 @@ class Trainer {
                                       checkpoint_name(folder(), state_.step).string()));
       }
     }
+    save();  // what was resumed from another folder, when no step was left to do
     export_model();
     log_.write({{"event", "end"}, {"step", state_.step}, {"reason", "done"}});
   }
@@ -62,24 +63,31 @@ class Trainer {
       CHECK_USER(!error, "--out {}: cannot be made ({})", start_.out.string(), error.message());
       for (const auto& entry : fs::directory_iterator(folder(), error))  // left by a run that was killed while saving
         if (entry.path().extension() == ".tmp") fs::remove(entry.path(), error);
-      write_file_atomically(start_.out / "recipe.toml", environment_.recipe);
+      write_file_atomically(start_.out / "recipe.toml", environment_.recipe(resolved_options()));
       log_ = RunLog(start_.out / "run.jsonl");
     });
   }
 
+  // What was left to the program to choose, as far as it does not depend on the ranks at hand: a recipe serves any grid.
+  TrainOptions resolved_options() const {
+    TrainOptions o = options_;
+    const ModelConfig& c = start_.config;
+    o.min_lr = schedule_.min_lr;
+    o.context = start_.step.T;
+    if (c.dropout_embedding == c.dropout_attention && c.dropout_attention == c.dropout_residual)
+      o.dropout = std::stod(fmt::format("{}", c.dropout_residual));  // the decimal that was meant: 0.1, not 0.10000000149
+    if (o.device.empty()) o.device = "cpu";
+    return o;
+  }
+
   void load_start() {
-    state_.seed = options_.seed;
-    if (start_.tokenizer) state_.tokenizer = start_.tokenizer->to_json();
-    for (const fs::path& file : resume_candidates(options_)) {
-      try {
-        resume(file);
-        if (first_) log_info("resuming from {} at step {}", file.string(), state_.step);
-        return;
-      } catch (const UserError& error) {
-        if (options_.resume != "auto" || is_of_another_model(file)) throw;
-        if (first_) log_warning("skipped {}: {}", file.string(), error.what());
-      }
-    }
+    if (!resume()) load_first_weights();
+    set_later_checkpoints_aside();
+  }
+
+  void load_first_weights() {
+    state_ = {.step = 0, .cursor = 0, .seed = options_.seed, .tokenizer = start_.tokenizer ? start_.tokenizer->to_json() : ""};
+    parameters_.zero_moments();  // a damaged checkpoint may have been read half
     if (options_.model.empty()) {
       parameters_.init_weights(static_cast<std::uint64_t>(options_.seed));
       parameters_.refresh_bf16(stream_);
@@ -91,28 +99,54 @@ class Trainer {
     }
   }
 
-  // A checkpoint that is whole but of another model is the user's mistake, not damage to be skipped.
-  bool is_of_another_model(const fs::path& file) const {
-    try {
-      return !first_difference(read_checkpoint_header(file).config, start_.config).empty();
-    } catch (const UserError&) {
-      return false;
+  // From the newest checkpoint that is whole; with --resume auto, damaged ones are skipped and named. One that is whole but of another
+  // run is the user's mistake, not damage. False where there is none.
+  bool resume() {
+    for (const fs::path& file : resume_candidates(options_)) {
+      CheckpointHeader header;
+      try {
+        agree(grid_.world(), caught([&] { header = read_checkpoint_header(file); }), stream_);
+        check_same_run(file, header);
+        load_checkpoint(ctx_, file, parameters_, start_.config);
+      } catch (const OtherRun& error) {
+        throw UserError(error.what());
+      } catch (const UserError& error) {
+        if (options_.resume != "auto") throw;
+        if (first_) log_warning("skipped a checkpoint: {}", error.what());
+        continue;
+      }
+      state_ = header.state;
+      std::error_code none;
+      if (fs::equivalent(file, checkpoint_name(folder(), state_.step), none)) saved_ = state_.step;
+      if (first_) log_info("resuming from {} at step {}", file.string(), state_.step);
+      if (first_ && state_.step >= options_.steps) log_info("{} has done {} steps already; --steps is {}", file.string(), state_.step, options_.steps);
+      return true;
     }
+    return false;
   }
 
-  void resume(const fs::path& file) {
-    CheckpointHeader header;
-    agree(grid_.world(), caught([&] {
-      header = read_checkpoint_header(file);
-      const std::string difference = first_difference(header.config, start_.config);
-      CHECK_USER(difference.empty(), "{}: is a checkpoint of another model: {}; choose another --out, or --resume none", file.string(), difference);
-      CHECK_USER(header.state.seed == options_.seed, "{}: was started with --seed {}, not {}; choose another --out, or --resume none", file.string(),
-                 header.state.seed, options_.seed);
-    }), stream_);
-    load_checkpoint(ctx_, file, parameters_, start_.config);
-    state_ = header.state;
-    if (state_.step >= options_.steps && first_)
-      log_info("{} has done {} steps already; --steps is {}", file.string(), state_.step, options_.steps);
+  struct OtherRun : UserError {
+    using UserError::UserError;
+  };
+  void check_same_run(const fs::path& file, const CheckpointHeader& header) const {
+    const std::string difference = first_difference(header.config, start_.config);
+    if (!difference.empty())
+      throw OtherRun(fmt::format("{}: is a checkpoint of another model: {}; choose another --out, or --resume none", file.string(), difference));
+    if (header.state.seed != options_.seed)
+      throw OtherRun(fmt::format("{}: was started with --seed {}, not {}; choose another --out, or --resume none", file.string(), header.state.seed, options_.seed));
+  }
+
+  // Checkpoints of a later step than this run starts at are damaged or of another course of it. Under their names they would be
+  // resumed next time, and count among the newest that --keep keeps; they are renamed, not lost.
+  void set_later_checkpoints_aside() {
+    on_first_rank(grid_.world(), stream_, [&] {
+      for (const fs::path& file : list_checkpoints(folder())) {
+        if (file <= checkpoint_name(folder(), state_.step)) break;
+        const fs::path aside = file.string() + ".aside";
+        fs::rename(file, aside);
+        log_warning("{} is of a later step than this run starts at; it is now {}", file.string(), aside.filename().string());
+      }
+    });
   }
 
   void measure_peak() {
@@ -211,6 +245,7 @@ class Trainer {
 
   const TrainOptions& options_;
   const TrainingEnvironment& environment_;
+  StopSignal stop_;  // first: a signal while reading the model counts too
   TrainingStart start_;
   Grid grid_;
   Stream stream_;
@@ -222,7 +257,6 @@ class Trainer {
   LrSchedule schedule_;
   RunLog log_;
   ProgressLine progress_{first_};
-  StopSignal stop_;
   RunState state_;
   double peak_flops_ = 0;
   std::int64_t saved_ = -1;

@@ -1,6 +1,7 @@
 // A whole training run: start or resume, steps, evaluation, checkpoints, the log, and the exported model at the end.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "comm/communicator.h"
@@ -11,7 +12,7 @@ namespace weft {
 
 struct TrainingEnvironment {
   int n_threads = 1;
-  std::string recipe;       // recipe.toml: all options as resolved
+  std::function<std::string(const TrainOptions&)> recipe;  // recipe.toml of the options as resolved
   OrderedJson build;        // version, commit, libraries, for the log's start line
   std::vector<std::string> hosts;
 };

@@ -1,0 +1,77 @@
+#!/usr/bin/env bats
+# SIGTERM (the queue's warning) and SIGUSR1: the step is finished and saved, exit code 3, and the same command goes on. More signals change nothing.
+
+load helper
+
+setup_file() {
+  make_data
+  cd "$BATS_FILE_TMPDIR"
+  launch 0 calm --steps 600
+  ends "$launched"
+  [ "$code" = 0 ]
+  curve calm >calm.curve
+}
+
+# stops N OPTIONS… -- SIGNALLING: the run stops by what SIGNALLING does to it ($pids: its ranks), then goes on to the calm run's end.
+stops() {
+  local n=$1 options=() step
+  shift
+  while [ "$1" != -- ]; do options+=("$1"); shift; done
+  shift
+  cd "$BATS_TEST_TMPDIR"
+  rm -rf run
+  launch "$n" run "${options[@]}" --steps 600
+  until_ran 60 has_more run step 2
+  # shellcheck disable=SC2207
+  pids=($(ranks "$launched"))
+  [ ${#pids[@]} -ge 1 ]
+  "$@"
+  ends "$launched"
+  [ "$code" = 3 ]
+  [ "$(grep -c "weft: stopped by a signal" run.log)" = 1 ]
+  ! grep -i "rank .*:.*error" run.log
+  tail -n 1 run/run.jsonl | grep '"event":"end".*"reason":"signal"'
+  step=$(tail -n 1 run/run.jsonl | sed -E 's/.*"step":([0-9]+).*/\1/')
+  [ -f "run/checkpoints/$(printf 'step-%08d.h5' "$step")" ]
+  [ ! -e run/model ]
+  checkpoints_are_whole run
+  launch "$n" run "${options[@]}" --steps 600
+  ends "$launched"
+  [ "$code" = 0 ]
+  grep "resuming from .* at step $step" run.log
+  [ "$(curve run | wc -l)" = 600 ]
+}
+
+signal_all() { kill -"$1" "${pids[@]}"; }
+signal_one() { kill -"$1" "${pids[-1]}"; }
+signal_mpiexec() { kill -"$1" "$launched"; }
+# A first one, and more at once, during the save, and on the way out.
+storm() {
+  local i
+  for i in $(seq 400); do
+    kill -TERM "${pids[@]}" 2>/dev/null || return 0
+    ((i % 3)) || sleep 0.002
+  done
+}
+
+@test "SIGTERM and SIGUSR1 to a single process" {
+  stops 0 -- signal_all TERM
+  diff <(curve run) "$BATS_FILE_TMPDIR/calm.curve"
+  stops 0 -- signal_all USR1
+  diff <(curve run) "$BATS_FILE_TMPDIR/calm.curve"
+}
+
+@test "SIGTERM to every rank" { stops 2 --tp 2 -- signal_all TERM; }
+@test "SIGUSR1 to every rank" { stops 2 --pp 2 -- signal_all USR1; }
+@test "SIGTERM to one rank" { stops 2 --dp 2 -- signal_one TERM; }
+@test "SIGUSR1 to one rank of three" { stops 3 --dp 3 -- signal_one USR1; }
+@test "SIGUSR1 to mpiexec, which passes it on" {
+  [[ "$($WEFT_MPIEXEC 1 "$WEFT" --version)" == *"Open MPI"* ]] || skip "another MPI's mpiexec"
+  stops 2 --tp 2 -- signal_mpiexec USR1
+}
+
+@test "more SIGTERMs at once, during the save and after it change nothing" {
+  for _ in 1 2 3; do stops 0 -- storm; done
+  diff <(curve run) "$BATS_FILE_TMPDIR/calm.curve"
+  for _ in 1 2 3; do stops 2 --tp 2 -- storm; done
+}

@@ -1,0 +1,37 @@
+// A write that fails halfway: an error on every rank at close(), and a program that still ends in order (this test program's own exit shows it).
+#include <csignal>
+#include <sys/resource.h>
+
+#include "io/hdf5.h"
+#include "tests/io/files.h"
+
+namespace weft::test {
+namespace {
+
+TEST(FullDisk, AFailedWriteIsAnErrorOnEveryRankAndNoCrashLater) {
+  const SharedFolder folder;
+  const auto old_action = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit old_limit{};
+  getrlimit(RLIMIT_FSIZE, &old_limit);
+  const std::int64_t each = 1 << 19;
+  const std::vector<float> data(static_cast<std::size_t>(each), 1.0f);
+  const auto write = [&](const std::filesystem::path& file) {
+    Hdf5File out = Hdf5File::create(file, folder.comm());
+    out.create_dataset("/a", DType::f32, {each * folder.size()});
+    const FileRun run = {each * folder.rank(), 0, each};
+    out.write("/a", ConstView(data.data(), Dims{each}), {&run, 1});
+    out.close();
+  };
+  rlimit limit = old_limit;
+  limit.rlim_cur = 1 << 20;  // half of the first rank's part
+  setrlimit(RLIMIT_FSIZE, &limit);
+  EXPECT_THROW(write(folder / "small.h5"), Error);
+  setrlimit(RLIMIT_FSIZE, &old_limit);
+  std::signal(SIGXFSZ, old_action);
+  write(folder / "whole.h5");
+  folder.barrier();
+  EXPECT_EQ(Hdf5File::open(folder / "whole.h5", nullptr).shape("/a").elems(), each * folder.size());
+}
+
+}  // namespace
+}  // namespace weft::test
