@@ -106,6 +106,13 @@ void check_decoder(const Json& decoder, TokenizerKind kind, const std::string& o
              found);
 }
 
+// A template of the bare texts, as transformers 5 writes it into GPT-2's tokenizer.json.
+bool adds_nothing(const Json& post) {
+  const auto text = [](const char* id, int type) { return Json{{"Sequence", {{"id", id}, {"type_id", type}}}}; };
+  return type_of(post) == "TemplateProcessing" && post.value("single", Json()) == Json::array({text("A", 0)}) &&
+         post.value("pair", Json()) == Json::array({text("A", 0), text("B", 1)});
+}
+
 // The pre-tokenizer, normalizer and decoder say which of the two kinds this is.
 void read_kind(Tokenizer::Impl& t, const Json& json, const std::string& origin) {
   const Json normalizer = json.value("normalizer", Json()), pre = json.value("pre_tokenizer", Json()), post = json.value("post_processor", Json());
@@ -122,7 +129,8 @@ void read_kind(Tokenizer::Impl& t, const Json& json, const std::string& origin) 
     t.add_prefix_space = pre.value("add_prefix_space", true);
   }
   check_decoder(json.value("decoder", Json()), t.kind, origin);
-  CHECK_USER(post.is_null() || type_of(post) == "ByteLevel", "{}: post_processor {} is not supported; allowed: ByteLevel, null", origin, type_of(post));
+  CHECK_USER(post.is_null() || type_of(post) == "ByteLevel" || adds_nothing(post),
+             "{}: post_processor {} is not supported; allowed: ByteLevel, TemplateProcessing without special tokens, null", origin, type_of(post));
 }
 
 std::shared_ptr<Tokenizer::Impl> parse(const Json& json, const std::string& origin) {

@@ -146,6 +146,16 @@ TEST(Tokenizer, RefusesConstructsItDoesNotKnow) {
   for (const char* type : {"Sequence", "WordPiece", "Metaspace", "Replace", "ByteFallback", "Fuse", "Strip", "BPEDecoder", "CTC"})
     refused(good, [&](Json& j) { j["decoder"] = {{"type", type}}; }, type);
   for (const char* type : {"ByteLevel", "WordPiece", "Metaspace", "Fuse"}) refused(chars, [&](Json& j) { j["decoder"] = {{"type", type}}; }, type);
+  const Json a = Json::parse(R"({"Sequence": {"id": "A", "type_id": 0}})"), b = Json::parse(R"({"Sequence": {"id": "B", "type_id": 1}})");
+  const auto with_template = [&](const Json& single, const Json& pair) {
+    Json json = Json::parse(good);
+    json["post_processor"] = {{"type", "TemplateProcessing"}, {"single", single}, {"pair", pair}, {"special_tokens", Json::object()}};
+    return json.dump();
+  };
+  EXPECT_EQ(Tokenizer::from_json(with_template(Json::array({a}), Json::array({a, b})), "t.json").hash(), Tokenizer::load(kData).hash());  // transformers' own GPT-2
+  const Json end = Json::parse(R"({"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}})");
+  EXPECT_THROW(Tokenizer::from_json(with_template(Json::array({a, end}), Json::array({a, b})), "t.json"), UserError);
+  EXPECT_THROW(Tokenizer::from_json(with_template(Json::array({a}), Json::array({a, end, b})), "t.json"), UserError);
   refused(chars, [](Json& j) { j["decoder"]["decoders"].push_back({{"type", "Strip"}}); }, "Strip");
   refused(good, [](Json& j) { j["decoder"] = nullptr; }, "decoder");
   refused(good, [](Json& j) { j["pre_tokenizer"] = nullptr; }, "pre-tokenizer");
