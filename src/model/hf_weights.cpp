@@ -129,6 +129,12 @@ std::vector<float> gather_parameter(const Parameter& parameter, const Parameters
       const std::int64_t elems = part.local().elems();
       const int owner = tp + shape.tp * pp;
       if (elems == 0 || (replica.rank() != owner && !root)) continue;
+      if (root && owner == 0) {  // straight from its place: a copy more would be felt in the rank's peak memory
+        const float* from = (parameters.at(parameter.name).*of).as<float>();
+        for (const Run& run : runs_within(part, held))
+          std::memcpy(whole.data() + run.global_begin, from + run.local_begin, static_cast<std::size_t>(run.size) * sizeof(float));
+        continue;
+      }
       packed.resize(static_cast<std::size_t>(elems));
       if (replica.rank() == owner) {
         const LocalParameter& local = parameters.at(parameter.name);
@@ -140,10 +146,8 @@ std::vector<float> gather_parameter(const Parameter& parameter, const Parameters
         }
       }
       const View view(packed.data(), Dims{elems});
-      if (owner != 0) {
-        if (root) replica.recv(view, owner, kTag, stream);
-        else replica.send(view, 0, kTag, stream);
-      }
+      if (root) replica.recv(view, owner, kTag, stream);
+      else replica.send(view, 0, kTag, stream);
       if (root)
         for (const Run& run : runs(part))
           std::memcpy(whole.data() + run.global_begin, packed.data() + run.local_begin, static_cast<std::size_t>(run.size) * sizeof(float));
@@ -166,9 +170,11 @@ void save_hf_weights(const Parameters& parameters, const ModelConfig& config, co
       if (!writes) return;
       if (stored.transposed) {
         const std::int64_t O = p.shape[0], I = p.shape[1];
-        std::vector<float> turned(whole.size());
+        std::vector<float> turned(dtype == DType::f32 ? 0 : whole.size());
+        float* to = dtype == DType::f32 ? reinterpret_cast<float*>(out.data()) : turned.data();
         for (std::int64_t o = 0; o < O; ++o)
-          for (std::int64_t i = 0; i < I; ++i) turned[static_cast<std::size_t>(i * O + o)] = whole[static_cast<std::size_t>(o * I + i)];
+          for (std::int64_t i = 0; i < I; ++i) to[i * O + o] = whole[static_cast<std::size_t>(o * I + i)];
+        if (dtype == DType::f32) return;
         whole = std::move(turned);
       }
       const Dims flat = {p.shape.elems()};
