@@ -1,4 +1,5 @@
 // The program: finds the command, starts MPI, turns whatever is thrown into one message and an exit code.
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 
@@ -74,6 +75,7 @@ int report(const std::exception& error, int code, int rank, int size) {
 
 int main(int argc, char** argv) {
   int rank = 0, size = 1;
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error with a sentence, not a death
   try {
     Mpi mpi(&argc, &argv);
     rank = mpi.world()->rank();

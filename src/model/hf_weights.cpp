@@ -111,14 +111,18 @@ void load_hf_weights(Parameters& parameters, const ModelConfig& config, const st
   parameters.refresh_bf16(stream);
 }
 
-std::vector<float> gather_parameter(const Parameter& parameter, const Parameters& parameters, const ModelConfig& config, const Grid& grid,
-                                    View LocalParameter::*of, Stream& stream) {
-  if (grid.dp().rank() != 0) return {};
+namespace {
+
+// Every run of a parameter, on world rank 0: piece(first global element, values, count), from the ranks that own them.
+template <class Piece>
+void gather_runs(const Parameter& parameter, const Parameters& parameters, const ModelConfig& config, const Grid& grid, View LocalParameter::*of,
+                 Stream& stream, const Piece& piece) {
+  if (grid.dp().rank() != 0) return;
   constexpr int kTag = 7;
   const GridShape shape = grid.shape();
   Communicator& replica = grid.replica();
   const bool root = replica.rank() == 0;
-  std::vector<float> whole(root ? static_cast<std::size_t>(parameter.shape.elems()) : 0), packed;
+  std::vector<float> packed;
   for (int pp = 0; pp < shape.pp; ++pp) {
     if (!on_stage(parameter, config, shape.pp, pp)) continue;
     for (int tp = 0; tp < shape.tp; ++tp) {
@@ -129,26 +133,46 @@ std::vector<float> gather_parameter(const Parameter& parameter, const Parameters
       const std::int64_t elems = part.local().elems();
       const int owner = tp + shape.tp * pp;
       if (elems == 0 || (replica.rank() != owner && !root)) continue;
+      if (root && owner == 0) {  // straight from its place: a copy would be felt in the rank's peak memory
+        const float* from = (parameters.at(parameter.name).*of).template as<float>();
+        for (const Run& run : runs_within(part, held)) piece(run.global_begin, from + run.local_begin, run.size);
+        continue;
+      }
       packed.resize(static_cast<std::size_t>(elems));
-      if (replica.rank() == owner) {
-        const LocalParameter& local = parameters.at(parameter.name);
-        const float* from = (local.*of).as<float>();
-        std::int64_t at = 0;
-        for (const Run& run : runs_within(part, held)) {
-          std::memcpy(packed.data() + at, from + run.local_begin, static_cast<std::size_t>(run.size) * sizeof(float));
-          at += run.size;
-        }
-      }
       const View view(packed.data(), Dims{elems});
-      if (owner != 0) {
-        if (root) replica.recv(view, owner, kTag, stream);
-        else replica.send(view, 0, kTag, stream);
+      if (root) {
+        replica.recv(view, owner, kTag, stream);
+        for (const Run& run : runs(part)) piece(run.global_begin, packed.data() + run.local_begin, run.size);
+        continue;
       }
-      if (root)
-        for (const Run& run : runs(part))
-          std::memcpy(whole.data() + run.global_begin, packed.data() + run.local_begin, static_cast<std::size_t>(run.size) * sizeof(float));
+      const float* from = (parameters.at(parameter.name).*of).template as<float>();
+      std::int64_t at = 0;
+      for (const Run& run : runs_within(part, held)) {
+        std::memcpy(packed.data() + at, from + run.local_begin, static_cast<std::size_t>(run.size) * sizeof(float));
+        at += run.size;
+      }
+      replica.send(view, 0, kTag, stream);
     }
   }
+}
+
+// to[…] = the run, in the stored layout: as it is, or of the (O, I) tensor's transpose.
+void place_run(float* to, const Dims& shape, bool transposed, std::int64_t begin, const float* from, std::int64_t n) {
+  if (!transposed) {
+    std::memcpy(to + begin, from, static_cast<std::size_t>(n) * sizeof(float));
+    return;
+  }
+  const std::int64_t O = shape[0], I = shape[1];
+  for (std::int64_t k = 0; k < n; ++k) to[(begin + k) % I * O + (begin + k) / I] = from[k];
+}
+
+}  // namespace
+
+std::vector<float> gather_parameter(const Parameter& parameter, const Parameters& parameters, const ModelConfig& config, const Grid& grid,
+                                    View LocalParameter::*of, Stream& stream) {
+  std::vector<float> whole(grid.world().rank() == 0 ? static_cast<std::size_t>(parameter.shape.elems()) : 0);
+  gather_runs(parameter, parameters, config, grid, of, stream,
+              [&](std::int64_t begin, const float* from, std::int64_t n) { place_run(whole.data(), parameter.shape, false, begin, from, n); });
   return whole;
 }
 
@@ -162,17 +186,13 @@ void save_hf_weights(const Parameters& parameters, const ModelConfig& config, co
     if (!p.tied_to.empty()) continue;
     const StoredName stored = stored_name(row, p);
     const auto fill = [&, stored, writes](std::span<std::byte> out) {
-      std::vector<float> whole = gather_parameter(p, parameters, config, grid, &LocalParameter::weight, stream);
-      if (!writes) return;
-      if (stored.transposed) {
-        const std::int64_t O = p.shape[0], I = p.shape[1];
-        std::vector<float> turned(whole.size());
-        for (std::int64_t o = 0; o < O; ++o)
-          for (std::int64_t i = 0; i < I; ++i) turned[static_cast<std::size_t>(i * O + o)] = whole[static_cast<std::size_t>(o * I + i)];
-        whole = std::move(turned);
-      }
+      std::vector<float> wide(writes && dtype != DType::f32 ? static_cast<std::size_t>(p.shape.elems()) : 0);
+      float* to = dtype == DType::f32 ? reinterpret_cast<float*>(out.data()) : wide.data();
+      gather_runs(p, parameters, config, grid, &LocalParameter::weight, stream,
+                  [&](std::int64_t begin, const float* from, std::int64_t n) { place_run(to, p.shape, stored.transposed, begin, from, n); });
+      if (!writes || dtype == DType::f32) return;
       const Dims flat = {p.shape.elems()};
-      convert(View(out.data(), dtype, flat), ConstView(whole.data(), flat), stream);
+      convert(View(out.data(), dtype, flat), ConstView(wide.data(), flat), stream);
     };
     const std::string name = p.name == "head.weight" ? stored.name : row.prefix + stored.name;
     tensors.push_back({name, dtype, stored_shape(p.shape, stored.transposed), fill});

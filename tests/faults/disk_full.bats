@@ -51,7 +51,6 @@ refused() {
     cat run.log
     [ "$code" = 0 ]
     (
-      trap '' XFSZ
       ulimit -f 20480
       launch $n run --width 512 --steps 4 --save-every 2
       ends "$launched"
