@@ -79,7 +79,7 @@ void run_generate(const Invocation& invocation) {
   const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
   if (!parse_options({"generate", "Continues prompts.", nullptr, ""}, invocation.args, fields, invocation.mpi.world()->rank() == 0)) return;
   Session session(invocation, o.model);
-  const std::vector<Document> documents = read_texts(o.texts);
+  const std::vector<Document> documents = read_texts(o.texts, session.grid.world());
   const std::vector<Job> jobs = make_jobs(o, session, documents);
   warn_of_unused(o, jobs);
   const bool json = o.texts.json || !o.texts.out.empty();

@@ -48,7 +48,7 @@ void run_score(const Invocation& invocation) {
   const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
   if (!parse_options({"score", "Log-likelihood of each text under the model.", nullptr, ""}, invocation.args, fields, invocation.mpi.world()->rank() == 0)) return;
   Session session(invocation, o.model);
-  const std::vector<Document> documents = read_texts(o.texts);
+  const std::vector<Document> documents = read_texts(o.texts, session.grid.world());
   std::vector<std::vector<std::int32_t>> mine;
   std::vector<std::size_t> numbers;
   for (std::size_t i = 0; i < documents.size(); ++i) {

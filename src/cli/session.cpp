@@ -1,8 +1,10 @@
 #include "cli/session.h"
 
 #include <omp.h>
+#include <unistd.h>
 
 #include <cstring>
+#include <utility>
 
 #include "comm/agreement.h"
 #include "core/check.h"
@@ -38,7 +40,36 @@ void TextOptions::visit(FieldVisitor& v, bool with_prompt) {
   v.field("json", json, "JSON lines on stdout");
 }
 
-std::vector<Document> read_texts(const TextOptions& o) {
+namespace {
+
+// Every rank's stdin becomes what rank 0's holds.
+void share_stdin(Communicator& world) {
+  Stream stream;
+  std::string text;
+  on_first_rank(world, stream, [&] {
+    std::vector<char> block(1 << 16);
+    while (const std::size_t n = std::fread(block.data(), 1, block.size(), stdin)) text.append(block.data(), n);
+    CHECK_USER(!std::ferror(stdin), "stdin cannot be read ({})", std::strerror(errno));
+  });
+  auto size = static_cast<std::int64_t>(text.size());
+  world.broadcast(View(&size, Dims{1}), 0, stream);
+  text.resize(static_cast<std::size_t>(size));
+  world.broadcast(View(static_cast<void*>(text.data()), DType::u8, {size}), 0, stream);
+  agree(world, caught([&] {
+    std::FILE* copy = std::tmpfile();
+    CHECK_USER(copy, "stdin cannot be kept for all ranks: no temporary file ({})", std::strerror(errno));
+    const bool kept = std::fwrite(text.data(), 1, text.size(), copy) == text.size() && std::fflush(copy) == 0 && ::lseek(fileno(copy), 0, SEEK_SET) == 0 &&
+                      ::dup2(fileno(copy), STDIN_FILENO) >= 0;
+    const int reason = errno;
+    std::fclose(copy);
+    CHECK_USER(kept, "stdin cannot be kept for all ranks ({})", std::strerror(reason));
+  }), stream);
+}
+
+}  // namespace
+
+std::vector<Document> read_texts(const TextOptions& o, Communicator& world) {
+  if (o.in == "-" && world.size() > 1) share_stdin(world);
   std::vector<Document> all;
   for (const std::vector<std::string>* list : {&o.text, &o.prompt})
     for (const std::string& text : *list) all.push_back({.text = text, .id = "", .options = nullptr, .line = 0});
@@ -70,13 +101,13 @@ std::optional<Tokenizer> open_tokenizer(const ModelOptions& o) {
 }
 
 int use_threads(const Invocation& invocation, const ModelOptions& o) {
-  const int threads = resolve_threads(static_cast<int>(o.threads), invocation.mpi.ranks_on_host());
+  const int threads = resolve_threads(o.threads, invocation.mpi.ranks_on_host());
   omp_set_num_threads(threads);
   return threads;
 }
 
 GridShape checked_grid(const ModelOptions& o, const ModelConfig& c, int ranks) {
-  const GridShape shape = resolve_grid(static_cast<int>(o.tp), static_cast<int>(o.pp), static_cast<int>(o.dp), ranks);
+  const GridShape shape = resolve_grid(o.tp, o.pp, o.dp, ranks);
   CHECK_USER(shape.tp <= c.heads, "--tp is {}, but the model has {} heads; allowed: 1 to {}", shape.tp, c.heads, c.heads);
   CHECK_USER(shape.pp <= c.layers, "--pp is {}, but the model has {} layers; allowed: 1 to {}", shape.pp, c.layers, c.layers);
   return shape;
@@ -92,6 +123,7 @@ void check_device(const std::string& device) {
 Session::Session(const Invocation& invocation, const ModelOptions& given)
     : options(given), config(open_config(given.model)), tokenizer(open_tokenizer(given)),
       grid(invocation.mpi.world(), checked_grid(given, config, invocation.mpi.world()->size())), stream({}, use_threads(invocation, given)),
+      memory_bytes(host_memory_bytes() / invocation.mpi.ranks_on_host()),
       ctx{.grid = grid, .stream = stream, .precision = Precision::fp32, .clock = nullptr, .observer = {}} {
   check_device(options.device);
   CHECK_USER(options.dtype.empty() || options.dtype == "fp32" || options.dtype == "bf16" || options.dtype == "fp16",
@@ -100,9 +132,14 @@ Session::Session(const Invocation& invocation, const ModelOptions& given)
 
 void Session::load_weights() {
   const DType dtype = options.dtype == "bf16" ? DType::bf16 : options.dtype == "fp16" ? DType::f16 : DType::f32;
-  parameters.emplace(config, grid, dtype, Purpose::inference);
+  agree(grid.world(), caught([&] {
+    const auto planned = static_cast<double>(Parameters::plan_bytes(config, grid.shape(), grid.tp().rank(), grid.pp().rank(), dtype, Purpose::inference));
+    CHECK_USER(planned <= static_cast<double>(memory_bytes), "--model {}: its weights take {:.1f} GB on a rank, whose share of the host's memory is {:.1f} GB",
+               options.model, planned / 1e9, static_cast<double>(memory_bytes) / 1e9);
+    parameters.emplace(config, grid, dtype, Purpose::inference);
+    if (!is_checkpoint(options.model)) load_hf_weights(*parameters, config, options.model, stream);
+  }), stream);
   if (is_checkpoint(options.model)) load_checkpoint(ctx, options.model, *parameters, config);
-  else load_hf_weights(*parameters, config, options.model, stream);
 }
 
 const Tokenizer& Session::need_tokenizer() const {
@@ -112,16 +149,20 @@ const Tokenizer& Session::need_tokenizer() const {
   return *tokenizer;
 }
 
-ResultWriter::ResultWriter(const Session& session, const std::string& out, std::size_t n_items) : session_(session), items_(n_items) {
+ResultWriter::ResultWriter(const Session& session, const std::string& out, std::size_t n_items) : session_(session), items_(n_items), out_(out) {
   Stream stream;
   on_first_rank(session.grid.world(), stream, [&] {
-    file_ = out.empty() ? stdout : std::fopen(out.c_str(), "w");
+    std::error_code error;
+    CHECK_USER(!std::filesystem::is_directory(out, error), "--out {}: is a folder, not a file", out);
+    file_ = out.empty() ? stdout : std::fopen((out + ".tmp").c_str(), "w");
     CHECK_USER(file_, "--out {}: cannot be written ({})", out, std::strerror(errno));
   });
 }
 
 ResultWriter::~ResultWriter() {
-  if (file_ && file_ != stdout) std::fclose(file_);
+  if (!file_ || file_ == stdout) return;
+  std::fclose(file_);
+  std::remove((out_ + ".tmp").c_str());
 }
 
 bool ResultWriter::mine() const { return session_.grid.replica().rank() == 0; }
@@ -135,9 +176,10 @@ void ResultWriter::flush() {
   const std::size_t before = printed_;
   while (printed_ < items_.size() && items_[printed_]) {
     const std::string& text = *items_[printed_++];
-    CHECK_USER(std::fwrite(text.data(), 1, text.size(), file_) == text.size(), "the results cannot be written ({})", std::strerror(errno));
+    if (failure_.empty() && std::fwrite(text.data(), 1, text.size(), file_) != text.size()) failure_ = std::strerror(errno);
   }
-  if (printed_ != before) CHECK_USER(std::fflush(file_) == 0, "the results cannot be written ({})", std::strerror(errno));
+  // The other ranks are at work, so that a full disk is said when all come together again.
+  if (printed_ != before && failure_.empty() && std::fflush(file_) != 0) failure_ = std::strerror(errno);
 }
 
 void ResultWriter::finish() {
@@ -165,7 +207,15 @@ void ResultWriter::finish() {
       at += sizeof head + head[1];
     }
   }
-  if (session_.first()) flush();
+  Stream stream;
+  on_first_rank(world, stream, [&] {
+    flush();
+    CHECK_USER(failure_.empty(), "{}: the results cannot be written ({})", out_.empty() ? "stdout" : out_, failure_);
+    if (out_.empty()) return;
+    const bool closed = std::fclose(std::exchange(file_, nullptr)) == 0;
+    CHECK_USER(closed, "{}: the results cannot be written ({})", out_, std::strerror(errno));
+    put_in_place(out_ + ".tmp", out_);
+  });
 }
 
 }  // namespace weft

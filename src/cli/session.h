@@ -28,18 +28,19 @@ struct TextOptions {
   bool json = false;
   void visit(FieldVisitor& v, bool with_prompt);
 };
-// UserError when there are none. Each has its id: its own, else its number.
-std::vector<Document> read_texts(const TextOptions& options);
+// UserError when there are none. Each has its id: its own, else its number. Collective: stdin, which mpiexec gives to rank 0 alone, is shared.
+std::vector<Document> read_texts(const TextOptions& options, Communicator& world);
 
 struct Session {
   Session(const Invocation& invocation, const ModelOptions& options);  // reads config and tokenizer; checks the grid
-  void load_weights();                                                  // may be called after the inputs were checked
+  void load_weights();                                                  // collective; may be called after the inputs were checked
 
   ModelOptions options;
   ModelConfig config;
   std::optional<Tokenizer> tokenizer;
   Grid grid;
   Stream stream;
+  std::int64_t memory_bytes;  // this rank's share of the host's
   Context ctx;
   std::optional<Parameters> parameters;
 
@@ -48,7 +49,7 @@ struct Session {
 };
 
 // Collects the results of a job in the order of its items, whichever replica made them, and prints them on rank 0: at once where
-// there is one replica, at the end otherwise.
+// there is one replica, at the end otherwise. A file appears under its name only when whole.
 class ResultWriter {
  public:
   ResultWriter(const Session& session, const std::string& out, std::size_t n_items);
@@ -63,7 +64,9 @@ class ResultWriter {
   const Session& session_;
   std::vector<std::optional<std::string>> items_;
   std::size_t printed_ = 0;
+  std::string out_;           // empty: stdout
   std::FILE* file_ = nullptr;
+  std::string failure_;       // of the first write that failed; told to all ranks at the end
 };
 
 }  // namespace weft

@@ -3,6 +3,7 @@
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/session.h"
+#include "comm/agreement.h"
 #include "core/check.h"
 #include "text/tokenizer.h"
 
@@ -43,7 +44,7 @@ std::vector<std::int32_t> parse_ids(const std::string& text, std::int64_t vocab)
 // Bytes that a terminal can show: control characters and broken UTF-8 escaped.
 std::string shown(const std::string& bytes) { return Json(valid_utf8(bytes)).dump(); }
 
-void print_json(const std::string& text, const Encoding& e, const Tokenizer& t) {
+std::string json_line(const std::string& text, const Encoding& e, const Tokenizer& t) {
   OrderedJson json = {{"text", valid_utf8(text)}};
   std::vector<std::string> tokens;
   for (std::int32_t id : e.ids) tokens.push_back(t.token(id));
@@ -52,7 +53,7 @@ void print_json(const std::string& text, const Encoding& e, const Tokenizer& t) 
   json["type_ids"] = std::vector<int>(e.ids.size(), 0);
   json["offsets"] = e.offsets;
   json["decoded"] = valid_utf8(t.decode(e.ids));
-  fmt::print("{}\n", json.dump());
+  return json.dump() + "\n";
 }
 
 void print_table(const std::string& text, const Encoding& e, const Tokenizer& t) {
@@ -68,7 +69,8 @@ void print_table(const std::string& text, const Encoding& e, const Tokenizer& t)
 }  // namespace
 
 void run_tokenize(const Invocation& invocation) {
-  const bool first = invocation.mpi.world()->rank() == 0;
+  auto world = invocation.mpi.world();
+  const bool first = world->rank() == 0;
   TokenizeOptions o;
   const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
   if (!parse_options({"tokenize", "Shows the tokens of texts, or turns ids back into text.", nullptr, ""}, invocation.args, fields, first)) return;
@@ -83,12 +85,19 @@ void run_tokenize(const Invocation& invocation) {
     else fmt::print("{}\n", text);
     return;
   }
-  const std::vector<Document> texts = read_texts(o.texts);
+  const std::vector<Document> texts = read_texts(o.texts, *world);
+  if (!o.texts.out.empty()) {
+    std::string lines;
+    for (const Document& d : texts) lines += json_line(d.text, t.encode(d.text), t);
+    Stream stream;
+    on_first_rank(*world, stream, [&] { write_file_atomically(o.texts.out, lines); });
+    return;
+  }
   if (!first) return;
   if (!o.texts.json) fmt::print("{}, {} tokens in the vocabulary\n\n", t.kind(), t.vocab_size());
   for (const Document& d : texts) {
     const Encoding e = t.encode(d.text);
-    if (o.texts.json) print_json(d.text, e, t);
+    if (o.texts.json) fmt::print("{}", json_line(d.text, e, t));
     else print_table(d.text, e, t);
   }
 }

@@ -1,6 +1,7 @@
 // What this process may use of the host, as measured here; nothing stated by a vendor.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace weft {
@@ -10,8 +11,9 @@ int affinity_cpus();     // CPUs that this process is bound to
 std::string cpu_model();
 std::string host_name();
 long resident_bytes();   // of this process
+std::int64_t host_memory_bytes();  // physical memory
 
 // Threads of a rank: as asked, or the host's cores shared among the ranks on it. Warns, with the fix, where the rank is bound to fewer CPUs.
-int resolve_threads(int asked, int ranks_on_host);
+int resolve_threads(std::int64_t asked, int ranks_on_host);
 
 }  // namespace weft

@@ -59,7 +59,8 @@ GenerationOptions read_generation_config(const std::filesystem::path& dir, std::
   const Json& ids = json["eos_token_id"];
   const Json list = ids.is_array() ? ids : Json::array({ids});
   for (const Json& id : list) {
-    CHECK_USER(id.is_number_integer(), "{}: eos_token_id is {}; it must be a token id or a list of them", file.string(), ids.dump());
+    CHECK_USER(id.is_number_integer() && id.get<std::int64_t>() <= INT32_MAX, "{}: eos_token_id is {}; it must be a token id or a list of them", file.string(),
+               ids.dump().substr(0, 60));
     if (id.get<std::int64_t>() >= 0) eos->push_back(id.get<std::int32_t>());
   }
   return o;
@@ -98,8 +99,12 @@ Generation resolve_generation(const GenerationOptions& request, const Generation
   g.logprobs = pick(&GenerationOptions::logprobs).value_or(false);
   g.max_time = pick(&GenerationOptions::max_time).value_or(0);
   g.stop = !request.stop.empty() ? request.stop : flags.stop;
-  if (const auto eos = pick(&GenerationOptions::eos_token_id)) g.eos = {static_cast<std::int32_t>(*eos)};
-  else g.eos = model_eos;
+  if (const auto eos = pick(&GenerationOptions::eos_token_id)) {
+    CHECK_USER(*eos >= 0 && *eos <= INT32_MAX, "--eos-token-id is {}; allowed: a token id, 0 or more", *eos);
+    g.eos = {static_cast<std::int32_t>(*eos)};
+  } else {
+    g.eos = model_eos;
+  }
   if (pick(&GenerationOptions::ignore_eos).value_or(false)) g.eos.clear();
 
   between("temperature", g.temperature, 0, 1e6, true);

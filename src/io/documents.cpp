@@ -109,7 +109,11 @@ void read_jsonl(Lines& lines, const std::string& path, const std::string& field,
   std::string line;
   while (lines.next(line)) {
     if (line.find_first_not_of(" \t") == std::string::npos) continue;
-    Json object = Json::parse(line, nullptr, false);
+    Json object;
+    try {
+      object = parse_json(line);
+    } catch (const Json::exception&) {  // said below
+    }
     CHECK_USER(object.is_object(), "{}: line {} is not a JSON object", path, lines.number());
     std::string key = field;
     if (key.empty()) key = object.contains("text") ? "text" : "prompt";

@@ -32,11 +32,30 @@ std::string read_text_file(const std::filesystem::path& file) {
   return text;
 }
 
+Json parse_json(std::string_view text, const Json::parser_callback_t& watch) {
+  int depth = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      else if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > kMaxJsonDepth) return Json::parse(text.substr(0, i));  // throws: the text ends there
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+  return Json::parse(text, watch);
+}
+
 Json read_json_object(const std::filesystem::path& file) {
   const std::string text = read_text_file(file);
   Json json;
   try {
-    json = Json::parse(text);
+    json = parse_json(text);
   } catch (const Json::parse_error& error) {
     const auto end = text.begin() + static_cast<std::ptrdiff_t>(std::min(error.byte, text.size()));
     user_error("{}: not valid JSON near line {}", file.string(), 1 + std::count(text.begin(), end, '\n'));
@@ -61,6 +80,13 @@ void write_all(int fd, std::string_view content, const std::string& file) {
 }
 
 }  // namespace
+
+void make_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  if (!folder.empty()) std::filesystem::create_directories(folder, error);
+  CHECK_USER(!error && (folder.empty() || std::filesystem::is_directory(folder, error)), "{}: the folder cannot be made ({})", folder.string(),
+             error ? error.message() : "a file is in its place");
+}
 
 void sync_folder(const std::filesystem::path& folder) {
   const int fd = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);

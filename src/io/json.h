@@ -12,6 +12,11 @@ namespace weft {
 using Json = nlohmann::json;
 using OrderedJson = nlohmann::ordered_json;
 
+// Text nested deeper is not taken for JSON: copying and printing values recurses, and the stack is small.
+constexpr int kMaxJsonDepth = 100;
+// As Json::parse; a parse_error where the text is too deep.
+Json parse_json(std::string_view text, const Json::parser_callback_t& watch = nullptr);
+
 // Whole file; UserErrors name the file: missing, a folder, not JSON (with the line), not an object.
 Json read_json_object(const std::filesystem::path& file);
 std::string read_text_file(const std::filesystem::path& file);
@@ -20,6 +25,7 @@ std::string read_text_file(const std::filesystem::path& file);
 void write_file_atomically(const std::filesystem::path& file, std::string_view content);
 // A file that is whole under another name: synced, renamed to its own, its folder synced.
 void put_in_place(const std::filesystem::path& beside, const std::filesystem::path& file);
+void make_folder(const std::filesystem::path& folder);  // with its parents; UserError where that cannot be
 void sync_folder(const std::filesystem::path& folder);  // makes renames in it last
 
 // One object of a JSON file and the place it came from, for typed reading: `config.integer("n_head", 1, 1 << 16)`.

@@ -85,7 +85,7 @@ Json parse_header(const std::string& file, std::string_view text) {
   };
   Json header;
   try {
-    header = Json::parse(text, watch);
+    header = parse_json(text, watch);
   } catch (const Json::exception&) {
     user_error("{}: the header is not valid JSON; this is not a safetensors file, or it is damaged", file);
   }

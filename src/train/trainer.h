@@ -14,6 +14,7 @@ struct TrainingEnvironment {
   std::string recipe;       // recipe.toml: all options as resolved
   OrderedJson build;        // version, commit, libraries, for the log's start line
   std::vector<std::string> hosts;
+  std::int64_t memory_bytes = 0;  // a rank's share of its host; 0: unknown
 };
 
 // Throws Interrupted after a signal, its checkpoint saved.
