@@ -2,6 +2,7 @@
 
 #include <hdf5.h>
 #include <mpi.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <exception>
@@ -70,11 +71,17 @@ struct Hdf5File::Impl {
   hid_t file = -1;
   bool parallel = false;
   bool writes = false;
-  std::string failure;  // the first write that failed in a parallel file
+  MPI_Comm comm = MPI_COMM_NULL;  // of a parallel file
+  std::string failure;            // the first write that failed in a parallel file
 
   ~Impl() {
     // Closing a parallel file is collective. While an exception passes, other ranks may never come: the process ends, the file is lost anyway.
     if (file >= 0 && !(parallel && writes && std::uncaught_exceptions() > 0)) H5Fclose(file);
+  }
+  bool all_ranks(bool here) const {
+    int all = here;
+    if (parallel) MPI_Allreduce(MPI_IN_PLACE, &all, 1, MPI_INT, MPI_LAND, comm);
+    return all != 0;
   }
   Handle access(const void* mpi_comm) const {
     Handle list(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
@@ -118,6 +125,7 @@ Hdf5File Hdf5File::create(const std::filesystem::path& file, const void* mpi_com
   auto impl = std::make_unique<Impl>();
   impl->path = file;
   impl->parallel = mpi_comm != nullptr;
+  if (mpi_comm) impl->comm = *static_cast<const MPI_Comm*>(mpi_comm);
   impl->writes = true;
   impl->file = H5Fcreate(file.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, impl->access(mpi_comm));
   CHECK_USER(impl->file >= 0, "{}: cannot be created ({})", file.string(), last_error());
@@ -132,6 +140,7 @@ Hdf5File Hdf5File::open(const std::filesystem::path& file, const void* mpi_comm)
   auto impl = std::make_unique<Impl>();
   impl->path = file;
   impl->parallel = mpi_comm != nullptr;
+  if (mpi_comm) impl->comm = *static_cast<const MPI_Comm*>(mpi_comm);
   impl->file = H5Fopen(file.c_str(), H5F_ACC_RDONLY, impl->access(mpi_comm));
   CHECK_USER(impl->file >= 0, "{}: is not an HDF5 file, or it is truncated or damaged ({})", file.string(), last_error());
   return Hdf5File(std::move(impl));
@@ -142,6 +151,7 @@ Hdf5File Hdf5File::open_for_update(const std::filesystem::path& file, const void
   auto impl = std::make_unique<Impl>();
   impl->path = file;
   impl->parallel = mpi_comm != nullptr;
+  if (mpi_comm) impl->comm = *static_cast<const MPI_Comm*>(mpi_comm);
   impl->writes = true;
   impl->file = H5Fopen(file.c_str(), H5F_ACC_RDWR, impl->access(mpi_comm));
   CHECK_USER(impl->file >= 0, "{}: cannot be opened for writing ({})", file.string(), last_error());
@@ -151,11 +161,14 @@ Hdf5File Hdf5File::open_for_update(const std::filesystem::path& file, const void
 void Hdf5File::close() {
   if (impl_->file < 0) return;
   const hid_t file = impl_->file;
-  // Both calls are collective: each is made, whatever came before.
-  if (impl_->writes && H5Fflush(file, H5F_SCOPE_LOCAL) < 0 && impl_->failure.empty()) impl_->failure = last_error();
+  // Flushing and closing are collective: each is called by all ranks, or by none.
+  const bool flushed = !impl_->writes || H5Fflush(file, H5F_SCOPE_LOCAL) >= 0;
+  if (!flushed && impl_->failure.empty()) impl_->failure = last_error();
   impl_->file = -1;
+  // HDF5 1.10 crashes when MPI ends over a file that it could not flush. The file is lost anyway: given back to the disk, it can be closed.
+  if (!impl_->all_ranks(flushed) && ::truncate(impl_->path.c_str(), 0) == 0) H5Fflush(file, H5F_SCOPE_LOCAL);
   if (H5Fclose(file) < 0 && impl_->failure.empty()) impl_->failure = last_error();
-  CHECK(impl_->failure.empty(), "{}: writing failed ({})", impl_->path.string(), impl_->failure);
+  CHECK_USER(impl_->failure.empty(), "{}: writing failed; is the disk full? ({})", impl_->path.string(), impl_->failure);
 }
 
 const std::filesystem::path& Hdf5File::path() const { return impl_->path; }

@@ -73,10 +73,10 @@ void write_all(int fd, std::string_view content, const std::string& file) {
   while (!content.empty()) {
     const ssize_t n = ::write(fd, content.data(), content.size());
     if (n < 0 && errno == EINTR) continue;
-    CHECK(n > 0, "{}: writing failed ({})", file, std::strerror(errno));
+    CHECK_USER(n > 0, "{}: writing failed ({})", file, std::strerror(errno));
     content.remove_prefix(static_cast<std::size_t>(n));
   }
-  CHECK(::fsync(fd) == 0, "{}: writing failed ({})", file, std::strerror(errno));
+  CHECK_USER(::fsync(fd) == 0, "{}: writing failed ({})", file, std::strerror(errno));
 }
 
 }  // namespace
@@ -88,13 +88,21 @@ void make_folder(const std::filesystem::path& folder) {
              error ? error.message() : "a file is in its place");
 }
 
+void check_space(const std::filesystem::path& file, std::int64_t bytes) {
+  std::error_code unknown;
+  const std::filesystem::path folder = file.parent_path();
+  const std::filesystem::space_info space = std::filesystem::space(folder.empty() ? "." : folder, unknown);
+  CHECK_USER(unknown || space.available >= static_cast<std::uintmax_t>(bytes), "{}: the disk is full: the file takes {} bytes, {} are free", file.string(), bytes,
+             space.available);
+}
+
 void sync_folder(const std::filesystem::path& folder) {
   const int fd = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return;  // some file systems do not open folders; the rename itself has happened
   const int reason = ::fsync(fd) == 0 ? 0 : errno;
   ::close(fd);
   // Others (EINVAL, ENOTSUP, EROFS) say that this file system cannot sync folders.
-  CHECK(reason != EIO && reason != ENOSPC && reason != EDQUOT, "{}: the folder cannot be synced ({})", folder.string(), std::strerror(reason));
+  CHECK_USER(reason != EIO && reason != ENOSPC && reason != EDQUOT, "{}: the folder cannot be synced ({})", folder.string(), std::strerror(reason));
 }
 
 namespace {
@@ -104,7 +112,7 @@ void move_into_place(const std::filesystem::path& beside, const std::filesystem:
   if (::rename(beside.c_str(), file.c_str()) != 0) {
     const int reason = errno;
     ::unlink(beside.c_str());
-    CHECK(false, "{}: cannot be put in place ({})", file.string(), std::strerror(reason));
+    CHECK_USER(false, "{}: cannot be put in place ({})", file.string(), std::strerror(reason));
   }
   sync_folder(file.parent_path());
 }
@@ -117,7 +125,7 @@ void put_in_place(const std::filesystem::path& beside, const std::filesystem::pa
   const int reason = errno;
   if (fd >= 0) ::close(fd);
   if (!synced) ::unlink(beside.c_str());
-  CHECK(synced, "{}: writing failed ({})", file.string(), std::strerror(reason));
+  CHECK_USER(synced, "{}: writing failed ({})", file.string(), std::strerror(reason));
   move_into_place(beside, file);
 }
 

@@ -26,6 +26,8 @@ void write_file_atomically(const std::filesystem::path& file, std::string_view c
 // A file that is whole under another name: synced, renamed to its own, its folder synced.
 void put_in_place(const std::filesystem::path& beside, const std::filesystem::path& file);
 void make_folder(const std::filesystem::path& folder);  // with its parents; UserError where that cannot be
+// UserError where the file system of `file` has fewer bytes free. Quotas it does not see.
+void check_space(const std::filesystem::path& file, std::int64_t bytes);
 void sync_folder(const std::filesystem::path& folder);  // makes renames in it last
 
 // One object of a JSON file and the place it came from, for typed reading: `config.integer("n_head", 1, 1 << 16)`.

@@ -42,6 +42,8 @@ void write_token_file(const std::filesystem::path& file, const TokenFileInfo& in
     check_part(info, part);
     std::error_code error;
     CHECK_USER(!std::filesystem::is_directory(file, error), "{}: is a folder, not a file", file.string());
+    const std::int64_t width = info.vocab_size <= 65536 ? 2 : 4;
+    check_space(file, width * info.n_tokens + 8 * (info.n_documents + 1) + static_cast<std::int64_t>(info.tokenizer.size()) + (1 << 15));
   }));
   agree(caught([&] {
     Hdf5File out = Hdf5File::create(beside, mpi_comm);

@@ -136,13 +136,7 @@ void save_checkpoint(const Context& ctx, const fs::path& file, const Parameters&
   const fs::path beside = file.string() + ".tmp";
   const bool first = grid.world().rank() == 0;
   std::string error;
-  if (first) {
-    std::error_code unknown;
-    const fs::space_info space = fs::space(file.parent_path(), unknown);
-    const auto needed = static_cast<std::uintmax_t>(file_bytes(config, state));
-    if (!unknown && space.available < needed)
-      error = fmt::format("{}: the disk is full: the checkpoint takes {} bytes, {} are free", file.string(), needed, space.available);
-  }
+  if (first) error = caught([&] { check_space(file, file_bytes(config, state)); });
   agree(ctx.grid.world(), error, ctx.stream);
   if (grid.dp().rank() == 0) {
     const std::string header = header_text(config, state, checksums(ctx, parameters, config));
