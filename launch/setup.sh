@@ -1,7 +1,7 @@
 # Sourced by the other scripts: weft_install_packages, weft_build FOLDER [target].
 # shellcheck shell=bash
 
-WEFT_PACKAGES=(g++ cmake ninja-build pkg-config git ccache python3-minimal
+WEFT_PACKAGES=(g++ cmake ninja-build pkg-config git ccache python3
   libopenmpi-dev openmpi-bin libhdf5-openmpi-dev hdf5-tools libdnnl-dev libhwy-dev nlohmann-json3-dev libtomlplusplus-dev
   libcli11-dev libfmt-dev libspdlog-dev libpcre2-dev libutf8proc-dev libhwloc-dev zlib1g-dev libgtest-dev libbenchmark-dev bats dict-gcide)
 

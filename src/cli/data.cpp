@@ -108,7 +108,7 @@ void run_data(const Invocation& invocation) {
   const Tokenizer tokenizer = Tokenizer::load(o.tokenizer);
   const auto end_token = tokenizer.eos_id();
   CHECK_USER(end_token, "--tokenizer {}: has no end token, which must close every document", o.tokenizer);
-  omp_set_num_threads(resolve_threads(static_cast<int>(o.threads), invocation.mpi.ranks_on_host()));
+  omp_set_num_threads(resolve_threads(o.threads, invocation.mpi.ranks_on_host()));
 
   TokenFilePart part;
   agree(*world, caught([&] { part = tokenize_share(o, tokenizer, *end_token, shares(o.inputs, *world)); }), stream);
@@ -123,11 +123,8 @@ void run_data(const Invocation& invocation) {
     info.n_documents += all[static_cast<std::size_t>(2 * r + 1)];
   }
   CHECK_USER(info.n_documents > 0, "{}: holds no documents", o.inputs.front());
-  const std::filesystem::path folder = std::filesystem::path(o.out).parent_path();
-  on_first_rank(*world, stream, [&] {
-    if (!folder.empty()) std::filesystem::create_directories(folder);
-  });
-  write_token_file(o.out, info, part, native_mpi_comm(*world), world->rank() == 0, [&] { world->barrier(); });
+  on_first_rank(*world, stream, [&] { make_folder(std::filesystem::path(o.out).parent_path()); });
+  write_token_file(o.out, info, part, native_mpi_comm(*world), world->rank() == 0, [&](const std::string& error) { agree(*world, error, stream); });
   if (world->rank() != 0) return;
   if (o.json) fmt::print("{}\n", OrderedJson({{"documents", info.n_documents}, {"tokens", info.n_tokens}}).dump());
   else log_info("{}: {} documents, {} tokens", o.out, info.n_documents, info.n_tokens);

@@ -75,7 +75,7 @@ void info_of_model(const InfoOptions& o, const Communicator& world) {
 
 void info_of_machine(const InfoOptions& o, const Invocation& invocation) {
   auto world = invocation.mpi.world();
-  const int ranks = invocation.mpi.ranks_on_host(), threads = resolve_threads(static_cast<int>(o.model.threads), ranks);
+  const int ranks = invocation.mpi.ranks_on_host(), threads = resolve_threads(o.model.threads, ranks);
   Stream stream({}, threads);
   world->barrier();
   const double flops = world->all_reduce_value(measured_matmul_flops(Precision::fp32, stream), ReduceOp::sum, stream);

@@ -1,4 +1,5 @@
 // The program: finds the command, starts MPI, turns whatever is thrown into one message and an exit code.
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
@@ -83,7 +84,11 @@ int main(int argc, char** argv) {
     set_log_rank(rank);
     try {
       run(mpi, {argv + 1, argv + argc}, rank);
-      return 0;
+      // All ranks are done: what is left is the one that prints.
+      errno = 0;
+      const bool printed = std::fflush(stdout) == 0 && !std::ferror(stdout);
+      if (!printed) log_line(LogLevel::error, fmt::format("weft: stdout cannot be written ({})", std::strerror(errno)));
+      return printed ? 0 : 2;
     } catch (const UserError& error) {
       return report(error, 2, rank, size);
     } catch (const Interrupted& error) {

@@ -269,8 +269,14 @@ bool parse_options(const CommandLine& command, const std::vector<std::string>& g
   // "--flag true" becomes "--flag=true"; --config comes first of all, since flags win over it.
   std::vector<std::string> args;
   for (std::size_t i = 0; i < given.size(); ++i) {
-    const bool boolean = std::find(names.booleans.begin(), names.booleans.end(), given[i]) != names.booleans.end();
-    if (boolean && i + 1 < given.size() && (given[i + 1] == "true" || given[i + 1] == "false")) {
+    const std::size_t equals = given[i].find('=');
+    const std::string flag = given[i].substr(0, equals);
+    const bool boolean = std::find(names.booleans.begin(), names.booleans.end(), flag) != names.booleans.end();
+    if (boolean && equals != std::string::npos) {
+      bool ignored = false;
+      set_value(ignored, given[i].substr(equals + 1), flag);
+      args.push_back(given[i]);
+    } else if (boolean && i + 1 < given.size() && (given[i + 1] == "true" || given[i + 1] == "false")) {
       args.push_back(given[i] + "=" + given[i + 1]);
       ++i;
     } else {
@@ -300,6 +306,9 @@ bool parse_options(const CommandLine& command, const std::vector<std::string>& g
   } catch (const CLI::CallForHelp&) {
     if (prints) std::cout << app.help();
     return false;
+  } catch (const CLI::ArgumentMismatch& error) {  // "--layers: 1 required N missing"
+    const std::string text = error.what();
+    user_error("{} needs a value; see weft {} --help", text.substr(0, text.find(':')), command.name);
   } catch (const CLI::ParseError& error) {
     user_error("{}", error.what());
   }

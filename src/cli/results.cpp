@@ -1,9 +1,12 @@
 #include "cli/results.h"
 
+#include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "comm/agreement.h"
 #include "core/check.h"
+#include "io/json.h"
 
 namespace weft {
 namespace {
@@ -15,9 +18,11 @@ View bytes_of(void* data, std::size_t n) { return View(data, DType::u8, {static_
 
 }  // namespace
 
-ResultWriter::ResultWriter(const Session& session, const std::string& out, std::size_t n_items) : session_(session), items_(n_items) {
+ResultWriter::ResultWriter(const Session& session, const std::string& out, std::size_t n_items) : session_(session), items_(n_items), out_(out) {
   on_first_rank(session.grid.world(), stream_, [&] {
-    file_ = out.empty() ? stdout : std::fopen(out.c_str(), "w");
+    std::error_code error;
+    CHECK_USER(!std::filesystem::is_directory(out, error), "--out {}: is a folder, not a file", out);
+    file_ = out.empty() ? stdout : std::fopen((out + ".tmp").c_str(), "w");
     CHECK_USER(file_, "--out {}: cannot be written ({})", out, std::strerror(errno));
   });
   const GridShape& grid = session.grid.shape();
@@ -25,7 +30,9 @@ ResultWriter::ResultWriter(const Session& session, const std::string& out, std::
 }
 
 ResultWriter::~ResultWriter() {
-  if (file_ && file_ != stdout) std::fclose(file_);
+  if (!file_ || file_ == stdout) return;
+  std::fclose(file_);
+  std::remove((out_ + ".tmp").c_str());
 }
 
 bool ResultWriter::mine() const { return session_.grid.replica().rank() == 0; }
@@ -71,10 +78,11 @@ void ResultWriter::flush() {
   const std::size_t before = printed_;
   while (printed_ < items_.size() && items_[printed_]) {
     std::string& text = *items_[printed_++];
-    CHECK_USER(std::fwrite(text.data(), 1, text.size(), file_) == text.size(), "the results cannot be written ({})", std::strerror(errno));
+    if (failure_.empty() && std::fwrite(text.data(), 1, text.size(), file_) != text.size()) failure_ = std::strerror(errno);
     std::string().swap(text);
   }
-  if (printed_ != before) CHECK_USER(std::fflush(file_) == 0, "the results cannot be written ({})", std::strerror(errno));
+  // The other ranks are at work: a full disk is said when all come together again.
+  if (printed_ != before && failure_.empty() && std::fflush(file_) != 0) failure_ = std::strerror(errno);
 }
 
 void ResultWriter::finish() {
@@ -84,7 +92,14 @@ void ResultWriter::finish() {
       for (auto& transfer : o.sends) transfer->wait();
   }
   for (Source& s : sources_) receive(s, true);
-  if (session_.first()) flush();
+  on_first_rank(session_.grid.world(), stream_, [&] {
+    flush();
+    CHECK_USER(failure_.empty(), "{}: the results cannot be written ({})", out_.empty() ? "stdout" : out_, failure_);
+    if (out_.empty()) return;
+    const bool closed = std::fclose(std::exchange(file_, nullptr)) == 0;
+    CHECK_USER(closed, "{}: the results cannot be written ({})", out_, std::strerror(errno));
+    put_in_place(out_ + ".tmp", out_);
+  });
 }
 
 }  // namespace weft

@@ -46,7 +46,9 @@ class ResultWriter {
   Stream stream_;
   std::vector<std::optional<std::string>> items_;
   std::size_t printed_ = 0;
-  std::FILE* file_ = nullptr;
+  std::string out_;            // empty: stdout
+  std::FILE* file_ = nullptr;  // rank 0's; a file appears under its name only when whole
+  std::string failure_;        // of the first write that failed
   std::deque<Outgoing> outgoing_;
   std::vector<Source> sources_;
 };

@@ -2,9 +2,8 @@
 
 #include <omp.h>
 
-#include <cerrno>
-#include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "comm/agreement.h"
 #include "core/check.h"
@@ -114,13 +113,13 @@ std::optional<Tokenizer> open_tokenizer(const ModelOptions& o) {
 }
 
 int use_threads(const Invocation& invocation, const ModelOptions& o) {
-  const int threads = resolve_threads(static_cast<int>(o.threads), invocation.mpi.ranks_on_host());
+  const int threads = resolve_threads(o.threads, invocation.mpi.ranks_on_host());
   omp_set_num_threads(threads);
   return threads;
 }
 
 GridShape checked_grid(const ModelOptions& o, const ModelConfig& c, int ranks) {
-  const GridShape shape = resolve_grid(static_cast<int>(o.tp), static_cast<int>(o.pp), static_cast<int>(o.dp), ranks);
+  const GridShape shape = resolve_grid(o.tp, o.pp, o.dp, ranks);
   CHECK_USER(shape.tp <= c.heads, "--tp is {}, but the model has {} heads; allowed: 1 to {}", shape.tp, c.heads, c.heads);
   CHECK_USER(shape.pp <= c.layers, "--pp is {}, but the model has {} layers; allowed: 1 to {}", shape.pp, c.layers, c.layers);
   return shape;
@@ -136,6 +135,7 @@ void check_device(const std::string& device) {
 Session::Session(const Invocation& invocation, const ModelOptions& given)
     : ranks_on_host(invocation.mpi.ranks_on_host()), options(given), config(open_config(given.model)), tokenizer(open_tokenizer(given)),
       grid(invocation.mpi.world(), checked_grid(given, config, invocation.mpi.world()->size())), stream({}, use_threads(invocation, given)),
+      memory_bytes(host_memory_bytes() / invocation.mpi.ranks_on_host()),
       ctx{.grid = grid, .stream = stream, .precision = given.deterministic ? Precision::fp32_fixed : Precision::fp32, .clock = nullptr, .observer = {}} {
   check_device(options.device);
   CHECK_USER(options.dtype.empty() || options.dtype == "fp32" || options.dtype == "bf16" || options.dtype == "fp16",
@@ -149,9 +149,14 @@ std::int64_t Session::free_memory_bytes() const {
 
 void Session::load_weights() {
   const DType dtype = options.dtype == "bf16" ? DType::bf16 : options.dtype == "fp16" ? DType::f16 : DType::f32;
-  parameters.emplace(config, grid, dtype, Purpose::inference);
+  agree(grid.world(), caught([&] {
+    const auto planned = static_cast<double>(Parameters::plan_bytes(config, grid.shape(), grid.tp().rank(), grid.pp().rank(), dtype, Purpose::inference));
+    CHECK_USER(planned <= static_cast<double>(memory_bytes), "--model {}: its weights take {:.1f} GB on a rank, whose share of the host's memory is {:.1f} GB",
+               options.model, planned / 1e9, static_cast<double>(memory_bytes) / 1e9);
+    parameters.emplace(config, grid, dtype, Purpose::inference);
+    if (!is_checkpoint(options.model)) load_hf_weights(*parameters, config, options.model, stream);
+  }), stream);
   if (is_checkpoint(options.model)) load_checkpoint(ctx, options.model, *parameters, config);
-  else load_hf_weights(*parameters, config, options.model, stream);
 }
 
 const Tokenizer& Session::need_tokenizer() const {

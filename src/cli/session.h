@@ -36,7 +36,7 @@ std::vector<Document> read_texts(const TextOptions& options, Communicator& world
 
 struct Session {
   Session(const Invocation& invocation, const ModelOptions& options);  // reads config and tokenizer; checks the grid
-  void load_weights();                                                  // may be called after the inputs were checked
+  void load_weights();                                                  // collective; may be called after the inputs were checked
 
   int ranks_on_host = 1;
   ModelOptions options;
@@ -44,6 +44,7 @@ struct Session {
   std::optional<Tokenizer> tokenizer;
   Grid grid;
   Stream stream;
+  std::int64_t memory_bytes;  // this rank's share of the host's
   Context ctx;
   std::optional<Parameters> parameters;
 

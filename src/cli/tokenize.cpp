@@ -139,18 +139,15 @@ void tokenize_texts(const TokenizeOptions& o, const Tokenizer& t) {
   const std::vector<Document> texts = read_texts(o.texts);
   CHECK_USER(o.text_pair.empty() || o.text_pair.size() == texts.size(), "--text-pair is given {} times, for {} texts; each text needs one", o.text_pair.size(),
              texts.size());
-  std::FILE* file = o.texts.out.empty() ? stdout : std::fopen(o.texts.out.c_str(), "w");
-  CHECK_USER(file, "--out {}: cannot be written ({})", o.texts.out, std::strerror(errno));
-  const bool json = o.texts.json || file != stdout;
-  if (!json) fmt::print("{}, {} tokens in the vocabulary\n\n", t.kind(), t.vocab_size());
-  bool ok = true;
-  for (std::size_t i = 0; i < texts.size() && ok; ++i) {
+  const bool json = o.texts.json || !o.texts.out.empty();
+  std::string out;
+  if (!json) out = fmt::format("{}, {} tokens in the vocabulary\n\n", t.kind(), t.vocab_size());
+  for (std::size_t i = 0; i < texts.size(); ++i) {
     const Row row = make_row(o, t, texts[i].text, o.text_pair.empty() ? nullptr : &o.text_pair[i]);
-    const std::string out = json ? json_line(row, t) : table(row, t);
-    ok = std::fwrite(out.data(), 1, out.size(), file) == out.size();
+    out += json ? json_line(row, t) : table(row, t);
   }
-  ok = (file == stdout ? std::fflush(file) : std::fclose(file)) == 0 && ok;
-  CHECK_USER(ok, "the results cannot be written ({})", std::strerror(errno));
+  if (!o.texts.out.empty()) return write_file_atomically(o.texts.out, out);
+  CHECK_USER(std::fwrite(out.data(), 1, out.size(), stdout) == out.size() && std::fflush(stdout) == 0, "stdout: the results cannot be written ({})", std::strerror(errno));
 }
 
 }  // namespace

@@ -18,13 +18,14 @@ void run_train(const Invocation& invocation) {
   validate(options);
   check_device(options.device);
   TrainingEnvironment environment;
-  environment.n_threads = resolve_threads(static_cast<int>(options.threads), invocation.mpi.ranks_on_host());
+  environment.n_threads = resolve_threads(options.threads, invocation.mpi.ranks_on_host());
   omp_set_num_threads(environment.n_threads);
   environment.recipe = [](TrainOptions resolved) {
     return "# All options of this run; weft train --config recipe.toml repeats it.\n" + to_toml([&](FieldVisitor& v) { resolved.visit(v); });
   };
   environment.build = build_info();
   environment.hosts = {host_name()};
+  environment.memory_bytes = host_memory_bytes() / invocation.mpi.ranks_on_host();
   train(std::move(world), options, environment);
 }
 

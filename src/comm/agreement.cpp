@@ -4,15 +4,6 @@
 
 namespace weft {
 
-std::string caught(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const std::exception& error) {
-    return error.what();
-  }
-  return "";
-}
-
 void agree(Communicator& world, const std::string& error, Stream& stream) {
   const int first = world.all_reduce_value<std::int32_t>(error.empty() ? world.size() : world.rank(), ReduceOp::min, stream);
   if (first == world.size()) return;

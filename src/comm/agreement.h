@@ -5,11 +5,9 @@
 #include <string>
 
 #include "comm/communicator.h"
+#include "core/check.h"
 
 namespace weft {
-
-// What `body` threw, or nothing.
-std::string caught(const std::function<void()>& body);
 
 // Collective. Where a rank brings an error (not empty), every rank throws UserError with the first such rank's text.
 void agree(Communicator& world, const std::string& error, Stream& stream);

@@ -4,19 +4,25 @@
 
 namespace weft {
 
-GridShape resolve_grid(int tp, int pp, int dp, int n_ranks) {
-  CHECK_USER(tp >= 1, "--tp is {}; allowed: 1 or more", tp);
-  CHECK_USER(pp >= 1, "--pp is {}; allowed: 1 or more", pp);
-  CHECK_USER(dp >= 0, "--dp is {}; allowed: 1 or more", dp);
-  const std::int64_t replica = static_cast<std::int64_t>(tp) * pp;
+namespace {
+
+constexpr std::int64_t kMaxAxis = 1 << 20;  // three of them multiply without overflow
+
+}  // namespace
+
+GridShape resolve_grid(std::int64_t tp, std::int64_t pp, std::int64_t dp, int n_ranks) {
+  CHECK_USER(tp >= 1 && tp <= kMaxAxis, "--tp is {}; allowed: 1 to {}", tp, kMaxAxis);
+  CHECK_USER(pp >= 1 && pp <= kMaxAxis, "--pp is {}; allowed: 1 to {}", pp, kMaxAxis);
+  CHECK_USER(dp >= 0 && dp <= kMaxAxis, "--dp is {}; allowed: 1 to {}, or 0 for what --tp and --pp leave", dp, kMaxAxis);
+  const std::int64_t replica = tp * pp;
   if (dp == 0) {
     CHECK_USER(n_ranks % replica == 0, "--tp {} --pp {} needs a multiple of {} ranks, but {} {} started", tp, pp, replica, n_ranks,
                n_ranks == 1 ? "was" : "were");
-    dp = static_cast<int>(n_ranks / replica);
+    dp = n_ranks / replica;
   }
   CHECK_USER(replica * dp == n_ranks, "--tp {} --pp {} --dp {} needs {} ranks, but {} {} started", tp, pp, dp, replica * dp, n_ranks,
              n_ranks == 1 ? "was" : "were");
-  return {tp, pp, dp};
+  return {static_cast<int>(tp), static_cast<int>(pp), static_cast<int>(dp)};
 }
 
 Grid::Grid(std::unique_ptr<Communicator> world, GridShape shape) : shape_(shape), world_(std::move(world)) {

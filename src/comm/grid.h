@@ -14,7 +14,7 @@ struct GridShape {
 };
 
 // Fills in dp where it is 0 (ranks / (tp·pp)); a UserError names tp, pp, dp and the number of ranks where they do not fit.
-GridShape resolve_grid(int tp, int pp, int dp, int n_ranks);
+GridShape resolve_grid(std::int64_t tp, std::int64_t pp, std::int64_t dp, int n_ranks);
 
 class Grid {
  public:

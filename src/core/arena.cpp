@@ -9,7 +9,7 @@ namespace weft {
 Arena::Arena(std::string name, std::size_t bytes) : name_(std::move(name)), capacity_(bytes) {
   const std::size_t mapped = std::max<std::size_t>(bytes, 64);
   void* memory = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  CHECK(memory != MAP_FAILED, "out of memory: {} bytes for the {} arena", bytes, name_);
+  CHECK_USER(memory != MAP_FAILED, "the {} take {} bytes, more than this machine can give", name_, bytes);
   madvise(memory, mapped, MADV_HUGEPAGE);
   base_ = std::shared_ptr<std::byte>(static_cast<std::byte*>(memory), [mapped](std::byte* p) { munmap(p, mapped); });
 }

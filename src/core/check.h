@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <functional>
 #include <stdexcept>
 #include <string>
 
@@ -25,6 +26,9 @@ class Interrupted : public Error {
  public:
   using Error::Error;
 };
+
+// What `body` threw, or nothing: for ranks that must tell each other before they throw (comm/agreement.h).
+std::string caught(const std::function<void()>& body);
 
 [[noreturn]] void throw_error(const char* file, int line, const char* condition, const std::string& message);
 

@@ -50,6 +50,8 @@ long resident_bytes() {
   return n == 2 ? resident * sysconf(_SC_PAGESIZE) : 0;
 }
 
+std::int64_t host_memory_bytes() { return static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE); }
+
 std::int64_t available_bytes() {
   std::int64_t bytes = INT64_MAX;
   std::ifstream memory("/proc/meminfo");
@@ -65,14 +67,14 @@ std::int64_t available_bytes() {
   return std::min(bytes, std::max<std::int64_t>(0, limit - used + cache));
 }
 
-int resolve_threads(int asked, int ranks_on_host) {
+int resolve_threads(std::int64_t asked, int ranks_on_host) {
   CHECK_USER(asked >= 0 && asked <= 4096, "--threads is {}; allowed: 0 (the host's cores shared among its ranks) to 4096", asked);
   const int share = std::max(1, host_cores() / std::max(1, ranks_on_host)), bound = affinity_cpus();
-  const int wanted = asked > 0 ? asked : share;
+  const int wanted = asked > 0 ? static_cast<int>(asked) : share;
   if (wanted > bound) {
     log_warning("this rank is bound to {} CPU{}, but {} threads {}; give mpiexec --bind-to none (Open MPI) or --cpu-bind depth (PALS)", bound, bound == 1 ? "" : "s",
                 wanted, asked > 0 ? "are asked for" : "would fit the host");
-    return asked > 0 ? asked : bound;
+    return asked > 0 ? wanted : bound;
   }
   return wanted;
 }

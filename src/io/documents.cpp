@@ -159,7 +159,11 @@ void read_jsonl(Lines& lines, const std::string& path, const std::string& field,
   std::string line;
   while (lines.next(line)) {
     if (!lines.ours() || is_blank(line)) continue;
-    Json object = Json::parse(line, nullptr, false);
+    Json object;
+    try {
+      object = parse_json(line);
+    } catch (const Json::exception&) {  // said below
+    }
     CHECK_USER(object.is_object(), "{}: line {} is not a JSON object", path, lines.number());
     std::string key = field;
     if (key.empty()) key = object.contains("text") ? "text" : "prompt";

@@ -2,6 +2,7 @@
 
 #include <hdf5.h>
 #include <mpi.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <exception>

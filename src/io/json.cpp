@@ -32,11 +32,30 @@ std::string read_text_file(const std::filesystem::path& file) {
   return text;
 }
 
+Json parse_json(std::string_view text, const Json::parser_callback_t& watch) {
+  int depth = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      else if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > kMaxJsonDepth) return Json::parse(text.substr(0, i));  // throws: the text ends there
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+  return Json::parse(text, watch);
+}
+
 Json read_json_object(const std::filesystem::path& file) {
   const std::string text = read_text_file(file);
   Json json;
   try {
-    json = Json::parse(text);
+    json = parse_json(text);
   } catch (const Json::parse_error& error) {
     const auto end = text.begin() + static_cast<std::ptrdiff_t>(std::min(error.byte, text.size()));
     user_error("{}: not valid JSON near line {}", file.string(), 1 + std::count(text.begin(), end, '\n'));
@@ -54,13 +73,20 @@ void write_all(int fd, std::string_view content, const std::string& file) {
   while (!content.empty()) {
     const ssize_t n = ::write(fd, content.data(), content.size());
     if (n < 0 && errno == EINTR) continue;
-    CHECK(n > 0, "{}: writing failed ({})", file, std::strerror(errno));
+    CHECK_USER(n > 0, "{}: writing failed ({})", file, std::strerror(errno));
     content.remove_prefix(static_cast<std::size_t>(n));
   }
-  CHECK(::fsync(fd) == 0, "{}: writing failed ({})", file, std::strerror(errno));
+  CHECK_USER(::fsync(fd) == 0, "{}: writing failed ({})", file, std::strerror(errno));
 }
 
 }  // namespace
+
+void make_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  if (!folder.empty()) std::filesystem::create_directories(folder, error);
+  CHECK_USER(!error && (folder.empty() || std::filesystem::is_directory(folder, error)), "{}: the folder cannot be made ({})", folder.string(),
+             error ? error.message() : "a file is in its place");
+}
 
 void sync_folder(const std::filesystem::path& folder) {
   const int fd = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -68,7 +94,7 @@ void sync_folder(const std::filesystem::path& folder) {
   const int reason = ::fsync(fd) == 0 ? 0 : errno;
   ::close(fd);
   // Others (EINVAL, ENOTSUP, EROFS) say that this file system cannot sync folders.
-  CHECK(reason != EIO && reason != ENOSPC && reason != EDQUOT, "{}: the folder cannot be synced ({})", folder.string(), std::strerror(reason));
+  CHECK_USER(reason != EIO && reason != ENOSPC && reason != EDQUOT, "{}: the folder cannot be synced ({})", folder.string(), std::strerror(reason));
 }
 
 namespace {
@@ -78,7 +104,7 @@ void move_into_place(const std::filesystem::path& beside, const std::filesystem:
   if (::rename(beside.c_str(), file.c_str()) != 0) {
     const int reason = errno;
     ::unlink(beside.c_str());
-    CHECK(false, "{}: cannot be put in place ({})", file.string(), std::strerror(reason));
+    CHECK_USER(false, "{}: cannot be put in place ({})", file.string(), std::strerror(reason));
   }
   sync_folder(file.parent_path());
 }
@@ -91,7 +117,7 @@ void put_in_place(const std::filesystem::path& beside, const std::filesystem::pa
   const int reason = errno;
   if (fd >= 0) ::close(fd);
   if (!synced) ::unlink(beside.c_str());
-  CHECK(synced, "{}: writing failed ({})", file.string(), std::strerror(reason));
+  CHECK_USER(synced, "{}: writing failed ({})", file.string(), std::strerror(reason));
   move_into_place(beside, file);
 }
 

@@ -12,6 +12,11 @@ namespace weft {
 using Json = nlohmann::json;
 using OrderedJson = nlohmann::ordered_json;
 
+// Text nested deeper is not taken for JSON: copying and printing values recurses, and the stack is small.
+constexpr int kMaxJsonDepth = 100;
+// As Json::parse; a parse_error where the text is too deep.
+Json parse_json(std::string_view text, const Json::parser_callback_t& watch = nullptr);
+
 // Whole file; UserErrors name the file: missing, a folder, not JSON (with the line), not an object.
 Json read_json_object(const std::filesystem::path& file);
 std::string read_text_file(const std::filesystem::path& file);
@@ -23,6 +28,7 @@ void put_in_place(const std::filesystem::path& beside, const std::filesystem::pa
 // Makes the file with room for so many bytes. UserError where there is none: a full disk, a quota, a limit on file sizes. Where the file
 // system cannot reserve, nothing is known.
 void reserve_room(const std::filesystem::path& file, std::int64_t bytes);
+void make_folder(const std::filesystem::path& folder);  // with its parents; UserError where that cannot be
 void sync_folder(const std::filesystem::path& folder);  // makes renames in it last
 
 // One object of a JSON file and the place it came from, for typed reading: `config.integer("n_head", 1, 1 << 16)`.

@@ -85,7 +85,7 @@ Json parse_header(const std::string& file, std::string_view text) {
   };
   Json header;
   try {
-    header = Json::parse(text, watch);
+    header = parse_json(text, watch);
   } catch (const Json::exception&) {
     user_error("{}: the header is not valid JSON; this is not a safetensors file, or it is damaged", file);
   }
@@ -256,13 +256,13 @@ class FileBeside {
     while (bytes > 0) {
       const ssize_t n = ::write(fd_, from, bytes);
       if (n < 0 && errno == EINTR) continue;
-      CHECK(n > 0, "{}: writing failed ({})", file_.string(), std::strerror(errno));
+      CHECK_USER(n > 0, "{}: writing failed ({})", file_.string(), std::strerror(errno));
       from += n;
       bytes -= static_cast<std::size_t>(n);
     }
   }
   void put_in_place() {
-    CHECK(::fsync(fd_) == 0, "{}: writing failed ({})", file_.string(), std::strerror(errno));
+    CHECK_USER(::fsync(fd_) == 0, "{}: writing failed ({})", file_.string(), std::strerror(errno));
     ::close(std::exchange(fd_, -1));
     weft::put_in_place(beside_, file_);
   }

@@ -36,11 +36,17 @@ void check_part(const TokenFileInfo& info, const TokenFilePart& part) {
 }  // namespace
 
 void write_token_file(const std::filesystem::path& file, const TokenFileInfo& info, const TokenFilePart& part, const void* mpi_comm,
-                      bool is_first_rank, const std::function<void()>& barrier) {
+                      bool is_first_rank, const std::function<void(const std::string&)>& agree) {
   const std::filesystem::path beside = file.string() + ".tmp";
-  check_part(info, part);
   const Leftover leftover = {beside, is_first_rank};
-  {
+  agree(caught([&] {
+    check_part(info, part);
+    std::error_code error;
+    CHECK_USER(!std::filesystem::is_directory(file, error), "{}: is a folder, not a file", file.string());
+    const std::int64_t width = info.vocab_size <= 65536 ? 2 : 4;
+    if (is_first_rank) reserve_room(beside, width * info.n_tokens + 8 * (info.n_documents + 1) + static_cast<std::int64_t>(info.tokenizer.size()) + (1 << 15));
+  }));
+  agree(caught([&] {
     Hdf5File out = Hdf5File::create(beside, mpi_comm);
     const DType dtype = info.vocab_size <= 65536 ? DType::u16 : DType::i32;
     out.write_text(kTokenizer, info.tokenizer, is_first_rank);
@@ -75,10 +81,8 @@ void write_token_file(const std::filesystem::path& file, const TokenFileInfo& in
     const FileRun run = {is_first_rank ? 0 : part.first_document + 1, 0, n_offsets};
     out.write(kOffsets, ConstView(offsets.data(), Dims{n_offsets}), {&run, 1});
     out.close();
-  }
-  barrier();
-  if (is_first_rank) put_in_place(beside, file);
-  barrier();
+  }));
+  agree(is_first_rank ? caught([&] { put_in_place(beside, file); }) : "");
 }
 
 TokenFile::TokenFile(const std::filesystem::path& file) : file_(std::make_shared<Hdf5File>(Hdf5File::open(file, nullptr))) {

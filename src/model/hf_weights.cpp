@@ -198,7 +198,7 @@ void save_hf_weights(const Parameters& parameters, const ModelConfig& config, co
     tensors.push_back({name, dtype, stored_shape(p.shape, stored.transposed), fill});
   }
   if (writes) {
-    std::filesystem::create_directories(dir);
+    make_folder(dir);
     OrderedJson json = write_hf_config(config);
     json["dtype"] = dtype == DType::f32 ? "float32" : dtype == DType::bf16 ? "bfloat16" : "float16";
     json.erase("torch_dtype");

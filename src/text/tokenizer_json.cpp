@@ -231,7 +231,11 @@ Tokenizer Tokenizer::load(const std::filesystem::path& path) {
 }
 
 Tokenizer Tokenizer::from_json(std::string_view text, const std::string& origin) {
-  const Json json = Json::parse(text, nullptr, false);
+  Json json;
+  try {
+    json = parse_json(text);
+  } catch (const Json::exception&) {  // said below
+  }
   CHECK_USER(json.is_object(), "{}: the tokenizer is not valid JSON", origin);
   auto t = parse(json, origin);
   t->finish(origin);
@@ -276,7 +280,7 @@ std::string Tokenizer::to_json() const {
 }
 
 void Tokenizer::save(const std::filesystem::path& dir) const {
-  std::filesystem::create_directories(dir);
+  make_folder(dir);
   OrderedJson json = OrderedJson::parse(to_json());
   json.erase("weft");  // Hugging Face keeps the end token in tokenizer_config.json
   write_file_atomically(dir / "tokenizer.json", json.dump(1) + "\n");

@@ -97,7 +97,11 @@ Json read_header(const Hdf5File& in) {
   const std::string text = in.read_text("/header");
   CHECK_USER(in.has_attribute("/header", "checksum") && static_cast<std::uint64_t>(in.integer_attribute("/header", "checksum")) == text_checksum(text),
              "{}: the checkpoint's header is damaged (its checksum differs)", name);
-  Json json = Json::parse(text, nullptr, false);
+  Json json;
+  try {
+    json = parse_json(text);
+  } catch (const Json::exception&) {  // said below
+  }
   CHECK_USER(json.is_object() && json.value("kind", "") == "weft checkpoint", "{}: is not a Weft checkpoint", name);
   CHECK_USER(json.value("format_version", std::int64_t{0}) == kFormat, "{}: is a checkpoint of format {}; this weft reads {}", name,
              json.value("format_version", std::int64_t{0}), kFormat);

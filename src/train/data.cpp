@@ -32,6 +32,15 @@ TrainingData::TrainingData(const std::string& file, std::int64_t T, std::uint64_
   CHECK_USER(n_train_ > 0, "{}: has {} training tokens, too few for one sample of --context {} (it takes {})", file, train, T, T + 1);
 }
 
+void TrainingData::check_tokens(Range range) const {
+  constexpr std::int64_t kPiece = 1 << 20;
+  std::vector<std::int32_t> piece;
+  for (std::int64_t at = range.begin; at < range.end; at += kPiece) {
+    piece.resize(static_cast<std::size_t>(std::min(kPiece, range.end - at)));
+    file_.read(at, static_cast<std::int64_t>(piece.size()), piece.data());
+  }
+}
+
 void TrainingData::window(std::int64_t begin, std::int32_t* ids, std::int32_t* labels) {
   file_.read(begin, T_ + 1, tokens_.data());
   if (ids) std::copy(tokens_.begin(), tokens_.end() - 1, ids);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "comm/shard.h"
 #include "io/token_file.h"
 
 namespace weft {
@@ -22,6 +23,8 @@ class TrainingData {
   const TokenFile& file() const { return file_; }
   std::int64_t n_train() const { return n_train_; }  // samples of an epoch
   std::int64_t n_val() const { return n_val_; }
+  std::int64_t n_tokens() const { return file_.info().n_tokens; }
+  void check_tokens(Range range) const;  // reads them; UserError where one lies outside the vocabulary
 
   // The sample at place `cursor` of the run: ids (T), labels (T); either may be null.
   void train_sample(std::int64_t cursor, std::int32_t* ids, std::int32_t* labels);

@@ -58,9 +58,10 @@ void TrainOptions::visit(FieldVisitor& v) {
 
 namespace {
 
-void at_least(const char* name, std::int64_t value, std::int64_t min) {
-  CHECK_USER(value >= min && value <= (std::int64_t{1} << 40), "--{} is {}; allowed: {} or more", name, value, min);
+void between(const char* name, std::int64_t value, std::int64_t min, std::int64_t max) {
+  CHECK_USER(value >= min && value <= max, "--{} is {}; allowed: {} to {}", name, value, min, max);
 }
+constexpr std::int64_t kMaxSteps = std::int64_t{1} << 40, kMaxSequences = 1 << 24, kMaxWidth = 1 << 24;
 void between(const char* name, double value, double min, double max) {
   CHECK_USER(std::isfinite(value) && value >= min && value <= max, "--{} is {}; allowed: {} to {}", name, value, min, max);
 }
@@ -70,17 +71,18 @@ void between(const char* name, double value, double min, double max) {
 void validate(const TrainOptions& o) {
   CHECK_USER(!o.data.empty(), "--data is missing: name a token file made by `weft data`");
   CHECK_USER(!o.out.empty(), "--out is missing: name the folder for checkpoints, log and model");
-  CHECK_USER(o.steps >= 1, "--steps is {}; allowed: 1 or more", o.steps);
+  between("steps", o.steps, 1, kMaxSteps);
   CHECK_USER(o.task == "clm", "--task is '{}'; allowed: clm", o.task);
-  at_least("batch-size", o.batch_size, 1);
-  at_least("micro-batch-size", o.micro_batch_size, 0);
-  at_least("context", o.context, 0);
-  at_least("warmup-steps", o.warmup_steps, 0);
-  at_least("eval-every", o.eval_every, 0);
-  at_least("eval-samples", o.eval_samples, 0);
-  at_least("save-every", o.save_every, 0);
-  at_least("keep", o.keep, 0);
-  at_least("log-every", o.log_every, 1);
+  between("ffn", o.ffn, 0, kMaxWidth);
+  between("batch-size", o.batch_size, 1, kMaxSequences);
+  between("micro-batch-size", o.micro_batch_size, 0, kMaxSequences);
+  between("context", o.context, 0, 1 << 26);
+  between("warmup-steps", o.warmup_steps, 0, kMaxSteps);
+  between("eval-every", o.eval_every, 0, kMaxSteps);
+  between("eval-samples", o.eval_samples, 0, kMaxSteps);
+  between("save-every", o.save_every, 0, kMaxSteps);
+  between("keep", o.keep, 0, kMaxSteps);
+  between("log-every", o.log_every, 1, kMaxSteps);
   between("lr", o.lr, 0, 1e3);
   if (o.min_lr) between("min-lr", *o.min_lr, 0, o.lr);
   between("weight-decay", o.weight_decay, 0, 1e3);

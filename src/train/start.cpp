@@ -46,7 +46,7 @@ std::optional<Tokenizer> find_tokenizer(const TrainOptions& o, const TokenFileIn
 TrainingStart resolve_start(const TrainOptions& o, int n_ranks) {
   validate(o);
   TrainingStart start;
-  start.shape = resolve_grid(static_cast<int>(o.tp), static_cast<int>(o.pp), static_cast<int>(o.dp), n_ranks);
+  start.shape = resolve_grid(o.tp, o.pp, o.dp, n_ranks);
   start.out = o.out;
   const TokenFile file(o.data);
   start.tokenizer = find_tokenizer(o, file.info());
@@ -65,6 +65,11 @@ TrainingStart resolve_start(const TrainOptions& o, int n_ranks) {
   CHECK_USER(start.shape.dp <= o.batch_size, "--dp is {}, but --batch-size {}; every data-parallel rank needs a sequence", start.shape.dp, o.batch_size);
   if (o.dropout) c.dropout_embedding = c.dropout_attention = c.dropout_residual = static_cast<float>(*o.dropout);
   else if (o.model.empty()) c.dropout_embedding = c.dropout_attention = c.dropout_residual = 0;
+
+  const double T = static_cast<double>(o.context > 0 ? o.context : c.context);
+  const double activations = static_cast<double>(o.batch_size) * T * static_cast<double>((c.width + c.ffn) * c.layers);
+  CHECK_USER(activations < 1e16, "--batch-size is {} and the model has a context of {} and a width of {}: no machine holds the activations; choose smaller ones", o.batch_size,
+             T, c.width);
 
   StepSettings& s = start.step;
   s.batch_size = o.batch_size;

@@ -30,8 +30,10 @@ class Trainer {
         schedule_{options.lr, options.min_lr.value_or(options.lr / 10), options.warmup_steps, options.steps, lr_decay(options.lr_schedule)} {}
 
   void run() {
-    open_output();
+    check_memory();
+    check_tokens();
     load_start();
+    open_output();  // after everything that may refuse: a run that exists keeps its recipe
     measure_peak();
     log_start();
     const SampleSource source = [this](std::int64_t place, std::int32_t* ids, std::int32_t* labels) { start_.data->train_sample(place, ids, labels); };
@@ -53,6 +55,22 @@ class Trainer {
   }
 
  private:
+  std::size_t planned_bytes() const { return parameters_.bytes() + step_.activation_bytes(); }
+
+  void check_memory() {
+    std::string error;
+    if (const auto planned = static_cast<std::int64_t>(planned_bytes()); environment_.memory_bytes > 0 && planned > environment_.memory_bytes)
+      error = fmt::format("weights, gradients, moments and activations take {:.1f} GB on a rank, but its share of the host's memory is {:.1f} GB; choose a smaller "
+                          "--micro-batch-size or model, or more ranks", static_cast<double>(planned) / 1e9, static_cast<double>(environment_.memory_bytes) / 1e9);
+    agree(grid_.world(), error, stream_);
+  }
+
+  // Files of other tools may hold ids that the vocabulary lacks; said before the first step. Each rank reads its share.
+  void check_tokens() {
+    const Communicator& world = grid_.world();
+    agree(grid_.world(), caught([&] { start_.data->check_tokens(split_range(start_.data->n_tokens(), world.size(), world.rank())); }), stream_);
+  }
+
   fs::path folder() const { return start_.out / "checkpoints"; }
   bool due(std::int64_t every) const { return every > 0 && state_.step % every == 0; }
 
@@ -95,7 +113,7 @@ class Trainer {
       load_checkpoint(ctx_, options_.model, parameters_, start_.config);
       parameters_.zero_moments();
     } else {
-      load_hf_weights(parameters_, start_.config, options_.model, stream_);
+      agree(grid_.world(), caught([&] { load_hf_weights(parameters_, start_.config, options_.model, stream_); }), stream_);
     }
   }
 
@@ -157,8 +175,7 @@ class Trainer {
 
   void log_start() {
     const ModelConfig& c = start_.config;
-    const std::size_t planned = parameters_.bytes() + step_.activation_bytes();
-    const auto most = grid_.world().all_reduce_value<std::int64_t>(static_cast<std::int64_t>(planned), ReduceOp::max, stream_);
+    const auto most = grid_.world().all_reduce_value<std::int64_t>(static_cast<std::int64_t>(planned_bytes()), ReduceOp::max, stream_);
     if (!first_) return;
     OrderedJson line = {{"event", "start"}};
     line.update(environment_.build);

@@ -15,6 +15,7 @@ struct TrainingEnvironment {
   std::function<std::string(const TrainOptions&)> recipe;  // recipe.toml of the options as resolved
   OrderedJson build;        // version, commit, libraries, for the log's start line
   std::vector<std::string> hosts;
+  std::int64_t memory_bytes = 0;  // a rank's share of its host; 0: unknown
 };
 
 // Throws Interrupted after a signal, its checkpoint saved.

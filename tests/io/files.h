@@ -11,6 +11,7 @@
 #include <iterator>
 #include <string>
 
+#include "comm/agreement.h"
 #include "core/check.h"
 #include "tests/mpi_main.h"
 
@@ -49,6 +50,10 @@ class SharedFolder {
   int size() const { return world_->size(); }
   void barrier() const { world_->barrier(); }
   const void* comm() const { return native_mpi_comm(*world_); }
+  void agree(const std::string& error) const {
+    Stream stream;
+    weft::agree(*world_, error, stream);
+  }
   std::int64_t sum(std::int64_t x) { return world_->all_reduce_value(x, ReduceOp::sum, stream_); }
 
  private:

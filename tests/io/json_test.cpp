@@ -46,7 +46,9 @@ TEST(Json, ErrorsNameTheFileAndTheLine) {
   std::string deep = "{\"a\":";
   deep += std::string(200'000, '[') + std::string(200'000, ']') + "}";
   put(file, deep);
-  EXPECT_TRUE(read_json_object(file)["a"].is_array());
+  expect_user_error([&] { read_json_object(file); }, {"config.json", "line 1"});
+  put(file, R"({"a": ")" + std::string(200'000, '[') + R"(", "b": [[[["\\"]]]]})");  // brackets in a string are text
+  EXPECT_EQ(read_json_object(file)["a"].get<std::string>().size(), 200'000u);
 }
 
 TEST(Json, AnUnreadableFileIsAnError) {

@@ -45,7 +45,7 @@ struct Corpus {
 };
 
 void write(const SharedFolder& folder, const fs::path& file, const Corpus& corpus, const TokenFileInfo& info) {
-  write_token_file(file, info, corpus.part(folder.rank(), folder.size()), folder.comm(), folder.rank() == 0, [&] { folder.barrier(); });
+  write_token_file(file, info, corpus.part(folder.rank(), folder.size()), folder.comm(), folder.rank() == 0, [&](const std::string& error) { folder.agree(error); });
 }
 
 TEST(TokenFile, RoundTrip) {
@@ -97,7 +97,7 @@ TEST(TokenFile, TheOldFileStaysUntilTheNewOneIsWhole) {
   const auto write_wrong = [&](const auto& spoil) {
     TokenFilePart part = corpus.part(folder.rank(), folder.size());
     spoil(part);
-    EXPECT_THROW(write_token_file(file, corpus.info(50, 0), part, folder.comm(), folder.rank() == 0, [&] { folder.barrier(); }), Error);
+    EXPECT_THROW(write_token_file(file, corpus.info(50, 0), part, folder.comm(), folder.rank() == 0, [&](const std::string& error) { folder.agree(error); }), Error);
     folder.barrier();
   };
   // On all ranks, as some have no documents.
@@ -115,7 +115,7 @@ TEST(TokenFile, EveryFaultIsNamed) {
   const SharedFolder folder;
   const Corpus corpus(10, 50);
   const fs::path dir = folder.mine(), file = dir / "tokens.h5";
-  const auto fresh = [&] { write_token_file(file, corpus.info(50, 0), corpus.part(0, 1), nullptr, true, [] {}); };
+  const auto fresh = [&] { write_token_file(file, corpus.info(50, 0), corpus.part(0, 1), nullptr, true, [](const std::string& error) { CHECK_USER(error.empty(), "{}", error); }); };
   const auto broken = [&](auto change, std::initializer_list<std::string> words) {
     fresh();
     {
@@ -159,7 +159,7 @@ TEST(TokenFile, DamagedFilesNeverCrash) {
   const SharedFolder folder;
   const Corpus corpus(10, 50);
   const fs::path dir = folder.mine(), file = dir / "tokens.h5";
-  write_token_file(file, corpus.info(50, 0.2), corpus.part(0, 1), nullptr, true, [] {});
+  write_token_file(file, corpus.info(50, 0.2), corpus.part(0, 1), nullptr, true, [](const std::string& error) { CHECK_USER(error.empty(), "{}", error); });
   const std::string whole = get(file);
   const int refused = open_damaged(file, whole, 900, static_cast<std::uint64_t>(folder.rank()) + 50, [&] {
     const TokenFile in(file);

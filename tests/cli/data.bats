@@ -1,0 +1,123 @@
+# weft tokenizer, tokenize and data: text in all its forms, into ids and token files and back.
+load weft
+
+setup_file() { make_model; }
+setup() { in_folder; }
+
+@test "tokenizer: a folder that data, tokenize and transformers read" {
+  ok 1 tokenizer "$CORPUS" --vocab-size 280 --out tk --json
+  json out 'lines == [{"vocab_size": 280}]'
+  [ -s tk/tokenizer.json ] && [ -s tk/tokenizer_config.json ] && [ -s tk/vocab.json ] && [ -s tk/merges.txt ]
+  ok 1 tokenizer "$CORPUS" --kind char --special-tokens '<end>' --special-tokens '<pad>' --out chars
+  [ ! -s out ]
+  grep -q 'chars: ' err
+  ok 1 tokenize --tokenizer chars --text 'a<pad>' --json
+  json out 'lines[0]["ids"][-1] == 1'
+  ok 3 tokenizer "$CORPUS" --vocab-size 280 --out tk3 --json
+  [ "$(wc -l <out)" = 1 ]
+  cmp tk/tokenizer.json tk3/tokenizer.json
+}
+
+@test "tokenizer: what it refuses" {
+  refused 1 'name one or more input files' tokenizer --out tk
+  refused 1 '--out is missing' tokenizer "$CORPUS"
+  refused 2 "--kind is 'bep'; allowed: bpe, char" tokenizer "$CORPUS" --kind bep --out tk
+  refused 1 '--vocab-size is 10; allowed: 257 ' tokenizer "$CORPUS" --vocab-size 10 --out tk
+  refused 1 '--vocab-size is 99999999999999' tokenizer "$CORPUS" --vocab-size 99999999999999 --out tk
+  refused 2 'nowhere.txt: no such file' tokenizer nowhere.txt --out tk
+  : >empty.txt
+  refused 2 'empty.txt: holds no documents' tokenizer empty.txt --out tk
+  refused 2 'empty.txt: the folder cannot be made' tokenizer "$CORPUS" --out empty.txt
+  refused 1 'empty.txt/tk: the folder cannot be made' tokenizer "$CORPUS" --out empty.txt/tk
+  only empty.txt
+}
+
+@test "tokenize: the JSON fields, the table, and ids back to text" {
+  ok 1 tokenize --tokenizer "$S/tok" --text 'The cat' --json
+  json out 'list(lines[0]) == ["text", "tokens", "ids", "type_ids", "offsets", "decoded"]' 'lines[0]["decoded"] == lines[0]["text"] == "The cat"' \
+    'len(lines[0]["tokens"]) == len(lines[0]["ids"]) == len(lines[0]["type_ids"]) == len(lines[0]["offsets"])' 'set(lines[0]["type_ids"]) == {0}' \
+    '"".join(lines[0]["text"][a:b] for a, b in lines[0]["offsets"]) == "The cat"'
+  ids=$(python3 -c 'import json; print(*json.loads(open("out").readline())["ids"])')
+  ok 1 tokenize --tokenizer "$S/tok" --decode "$ids"
+  [ "$(cat out)" = 'The cat' ]
+  ok 1 tokenize --tokenizer "$S/tok" --decode "$ids" --json
+  json out 'lines[0]["decoded"] == "The cat"' 'list(lines[0]) == ["ids", "decoded"]'
+  ok 1 tokenize --model "$S/run/model" --text 'The cat'
+  grep -q 'place' out
+  grep -q 'decoded  "The cat"' out
+  refused 1 "'999' is no token id; allowed: whole numbers from 0 to 299" tokenize --tokenizer "$S/tok" --decode '1 999'
+  refused 1 "is no token id" tokenize --tokenizer "$S/tok" --decode '1 x'
+  refused 1 '--tokenizer is missing' tokenize --text a
+  refused 2 'nowhere: no such file' tokenize --tokenizer nowhere --text a
+}
+
+@test "tokenize: any bytes survive, from every kind of file" {
+  printf 'caf\xc3\xa9 \xf0\x9f\x90\x88\nplain\n' >a.txt
+  printf '{"id":"x","text":"caf\\u00e9"}\n{"prompt":"b"}\n' >a.jsonl
+  printf 'id,text\n1,"two\nlines, quoted ""here"""\n' >a.csv
+  printf 'body\tid\nline\t7\n' >a.tsv
+  printf '>s1 first\nACGT\nAC\n>s2\nTT\n' >a.fasta
+  ok 1 tokenize --tokenizer "$S/tok" --in a.txt --json
+  json out '[line["decoded"] for line in lines] == ["café 🐈", "plain"]'
+  ok 1 tokenize --tokenizer "$S/tok" --in a.jsonl --json
+  json out '[line["text"] for line in lines] == ["café", "b"]'
+  ok 1 tokenize --tokenizer "$S/tok" --in a.csv --json
+  json out 'lines[0]["decoded"] == "two\nlines, quoted \"here\""'
+  ok 1 tokenize --tokenizer "$S/tok" --in a.tsv --field body --json
+  json out 'lines[0]["text"] == "line"'
+  ok 1 tokenize --tokenizer "$S/tok" --in a.fasta --json
+  json out '[line["text"] for line in lines] == ["ACGTAC", "TT"]'
+  for n in 1 3; do
+    ok $n tokenize --tokenizer "$S/tok" --in - --json <a.jsonl
+    json out '[line["text"] for line in lines] == ["café", "b"]'
+  done
+  refused 1 "a.tsv: has no column 'text' .*its columns: body, id" tokenize --tokenizer "$S/tok" --in a.tsv
+  refused 1 'x.docx: files end in .txt' tokenize --tokenizer "$S/tok" --in x.docx
+}
+
+@test "tokenize --out writes JSON lines into a file" {
+  ok 1 tokenize --tokenizer "$S/tok" --text a --text b --out t.jsonl
+  [ ! -s out ]
+  json t.jsonl '[line["decoded"] for line in lines] == ["a", "b"]'
+  refused 1 "--out is 't.txt'; allowed: a .jsonl file" tokenize --tokenizer "$S/tok" --text a --out t.txt
+  refused 3 'nowhere/t.jsonl: cannot be written' tokenize --tokenizer "$S/tok" --text a --out nowhere/t.jsonl
+  only t.jsonl
+}
+
+@test "data: the same file on 1 and 3 ranks" {
+  ok 1 data "$CORPUS" --tokenizer "$S/tok" --val-fraction 0.1 --out a/one.h5 --json
+  json out 'list(lines[0]) == ["documents", "tokens"]' 'lines[0]["documents"] == 600' 'lines[0]["tokens"] > 10000' 'len(lines) == 1'
+  cp out one.json
+  ok 3 data "$CORPUS" --tokenizer "$S/tok" --val-fraction 0.1 --out three.h5 --json
+  cmp out one.json
+  for name in one three; do
+    h5dump -d /tokens -d /document_offsets -y "$([ $name = one ] && echo a/one.h5 || echo three.h5)" | tail -n +2 >$name.dump
+  done
+  cmp one.dump three.dump
+  ok 1 data "$CORPUS" --tokenizer "$S/tok" --out plain.h5
+  [ ! -s out ]
+  grep -q 'plain.h5: 600 documents' err
+}
+
+@test "data: what it refuses, leaving nothing" {
+  : >empty.txt
+  mkdir folder.h5
+  for n in 1 2; do
+    refused $n 'empty.txt: holds no documents' data empty.txt --tokenizer "$S/tok" --out t.h5
+    refused $n 'nowhere.txt: no such file' data nowhere.txt --tokenizer "$S/tok" --out t.h5
+    refused $n 'folder.h5: is a folder' data "$CORPUS" --tokenizer "$S/tok" --out folder.h5
+    refused $n 'empty.txt: the folder cannot be made' data "$CORPUS" --tokenizer "$S/tok" --out empty.txt/t.h5
+    refused $n '--tokenizer is missing' data "$CORPUS" --out t.h5
+  done
+  printf '{"text": "a"}\n{"text": 3}\n' >bad.jsonl
+  refused 2 "bad.jsonl: line 2: field 'text' is number, not text" data bad.jsonl --tokenizer "$S/tok" --out t.h5
+  printf '{"text": "a"}\nnot json\n' >bad.jsonl
+  refused 1 'bad.jsonl: line 2 is not a JSON object' data bad.jsonl --tokenizer "$S/tok" --out t.h5
+  printf '{"body": "a"}\n' >bad.jsonl
+  refused 1 "bad.jsonl: line 1 has no field 'text'; it has: body" data bad.jsonl --tokenizer "$S/tok" --out t.h5
+  refused 1 "allowed: a file that ends in .h5" data "$CORPUS" --tokenizer "$S/tok" --out t.txt
+  refused 1 "--task is 'mlm'; allowed: clm" data "$CORPUS" --tokenizer "$S/tok" --out t.h5 --task mlm
+  refused 1 '--val-fraction is 1' data "$CORPUS" --tokenizer "$S/tok" --out t.h5 --val-fraction 1
+  refused 2 'stdin can be read by one rank only' data - --tokenizer "$S/tok" --out t.h5
+  only bad.jsonl empty.txt folder.h5
+}

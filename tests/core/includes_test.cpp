@@ -1,0 +1,113 @@
+// The rules of the house that a reader of the sources can check: includes point down only, no back end's header in a public header, no
+// file too long to read.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <regex>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::map<std::string, int> kLayers = {{"core", 0},  {"kernels", 1}, {"comm", 1},  {"io", 1},      {"model", 2}, {"text", 2},
+                                            {"plan", 3},  {"train", 3},   {"infer", 3}, {"inspect", 3}, {"report", 3}, {"cli", 4}};
+
+struct Source {
+  fs::path path;     // from the repository's root
+  std::string room;  // "kernels", "core", …
+  std::vector<std::string> lines;
+  bool is_header() const { return path.extension() == ".h"; }
+};
+
+std::vector<Source> sources() {
+  const fs::path root = WEFT_SOURCE_DIR;
+  static const std::set<std::string> kEndings = {".h", ".cpp", ".cu", ".cuh"};
+  std::vector<Source> list;
+  for (const char* folder : {"src", "kernels", "tests", "benchmarks"}) {
+    if (!fs::exists(root / folder)) continue;
+    for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
+      if (!entry.is_regular_file() || !kEndings.contains(entry.path().extension())) continue;
+      Source source;
+      source.path = entry.path().lexically_relative(root);
+      const auto first = source.path.begin();
+      source.room = *first == "src" ? std::next(first)->string() : first->string();
+      std::ifstream in(entry.path());
+      for (std::string line; std::getline(in, line);) source.lines.push_back(line);
+      list.push_back(std::move(source));
+    }
+  }
+  std::sort(list.begin(), list.end(), [](const Source& a, const Source& b) { return a.path < b.path; });
+  return list;
+}
+
+bool in_house(const Source& source) { return *source.path.begin() == "src" || *source.path.begin() == "kernels"; }
+
+// The named file of an #include line, or nothing.
+std::string included(const std::string& line) {
+  static const std::regex pattern(R"(^\s*#\s*include\s*[<"]([^>"]+)[>"].*)");
+  std::smatch match;
+  return std::regex_match(line, match, pattern) ? match[1].str() : "";
+}
+
+// Empty where a file of room `from` may include `file`, else why not.
+std::string objection(const std::string& from, const std::string& file) {
+  const std::string to = file.substr(0, file.find('/'));
+  if (file.find('/') == std::string::npos || to == from || !kLayers.contains(to)) return to == "tests" || to == "benchmarks" ? "is no part of the program" : "";
+  if (kLayers.at(to) < kLayers.at(from)) return "";
+  return kLayers.at(to) == kLayers.at(from) ? "points sideways" : "points up";
+}
+
+TEST(Includes, TheRuleItself) {
+  EXPECT_EQ(objection("train", "model/config.h"), "");
+  EXPECT_EQ(objection("train", "train/data.h"), "");
+  EXPECT_EQ(objection("core", "vector"), "");
+  EXPECT_EQ(objection("io", "sys/mman.h"), "");
+  EXPECT_EQ(objection("io", "comm/communicator.h"), "points sideways");
+  EXPECT_EQ(objection("kernels", "io/json.h"), "points sideways");
+  EXPECT_EQ(objection("train", "infer/engine.h"), "points sideways");
+  EXPECT_EQ(objection("core", "io/json.h"), "points up");
+  EXPECT_EQ(objection("model", "cli/session.h"), "points up");
+  EXPECT_EQ(included("#include \"core/check.h\""), "core/check.h");
+  EXPECT_EQ(included("  # include <mpi.h>  // why"), "mpi.h");
+  EXPECT_EQ(included("// #include <mpi.h>"), "");
+}
+
+TEST(Includes, PointDownOnly) {
+  std::set<std::string> rooms;
+  for (const Source& source : sources()) {
+    if (!in_house(source)) continue;
+    ASSERT_TRUE(kLayers.contains(source.room)) << source.path << ": room " << source.room << " has no layer in architecture.md";
+    rooms.insert(source.room);
+    for (std::size_t i = 0; i < source.lines.size(); ++i) {
+      const std::string file = included(source.lines[i]);
+      if (file.empty()) continue;
+      EXPECT_EQ(objection(source.room, file), "") << source.path << ":" << i + 1 << " includes " << file;
+      EXPECT_FALSE(file.starts_with("src/") || file.starts_with("..")) << source.path << ":" << i + 1 << ": " << file << " should be named from its room";
+    }
+  }
+  EXPECT_GE(rooms.size(), 9u) << "the sources were not found";
+}
+
+TEST(Includes, NoBackEndInAPublicHeader) {
+  static const std::regex back_end(R"((mpi|hdf5|H5\w*|nccl\w*|cuda\w*|cublas\w*|oneapi/.*|dnnl\w*|omp)\.(h|hpp))");
+  for (const Source& source : sources()) {
+    if (!in_house(source) || !source.is_header() || source.path.filename().string().ends_with("-inl.h")) continue;
+    EXPECT_TRUE(std::find(source.lines.begin(), source.lines.end(), "#pragma once") != source.lines.end()) << source.path << " lacks #pragma once";
+    for (std::size_t i = 0; i < source.lines.size(); ++i) {
+      const std::string file = included(source.lines[i]);
+      EXPECT_FALSE(std::regex_match(file, back_end)) << source.path << ":" << i + 1 << " includes " << file << "; a back end's header belongs in a .cpp";
+    }
+  }
+}
+
+TEST(Sources, NoFileIsLongerThan500Lines) {
+  for (const Source& source : sources()) EXPECT_LE(source.lines.size(), 500u) << source.path << ": split it by idea";
+}
+
+}  // namespace

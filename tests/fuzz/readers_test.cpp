@@ -1,0 +1,249 @@
+// Every reader of files, given hundreds of damaged versions of each valid file: it reads them or throws UserError. Never another
+// exception, a crash, a hang, or memory beyond reason. A process of its own reads them, with a limit on memory and time, so that one
+// crash neither hides the others nor its number.
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
+
+#include "cli/options.h"
+#include "infer/options.h"
+#include "io/documents.h"
+#include "io/safetensors.h"
+#include "model/families.h"
+#include "model/hf_weights.h"
+#include "text/tokenizer.h"
+#include "tests/fuzz/mutants.h"
+#include "train/checkpoint.h"
+#include "train/data.h"
+#include "train/options.h"
+
+namespace weft {
+namespace {
+
+namespace fs = std::filesystem;
+using test::Mutator;
+
+constexpr std::uint64_t kMutants = 400;           // WEFT_FUZZ_MUTANTS in the environment asks for another number
+constexpr rlim_t kMemoryBytes = rlim_t{1} << 31;  // address space; a reader of these small files takes some MB
+constexpr unsigned kSeconds = 20;                 // for one file
+
+// What the reading process tells, also when it dies.
+struct Report {
+  std::atomic<std::uint64_t> number;
+  std::atomic<int> read, refused, wrong;
+  char message[512];
+};
+
+std::string get(const fs::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+std::uint64_t n_mutants() {
+  const char* asked = std::getenv("WEFT_FUZZ_MUTANTS");
+  return asked ? std::strtoull(asked, nullptr, 10) : kMutants;
+}
+
+void put(const fs::path& file, const std::string& content) {
+  std::ofstream out(file, std::ios::binary | std::ios::trunc);
+  out.write(content.data(), static_cast<std::streamsize>(content.size()));
+}
+
+// A folder that goes with the test.
+class Folder {
+ public:
+  Folder() {
+    std::string pattern = (fs::temp_directory_path() / "weft_fuzz_XXXXXX").string();
+    path_ = ::mkdtemp(pattern.data());
+  }
+  ~Folder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  fs::path operator/(const std::string& name) const { return path_ / name; }
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+void read_all(Report& report, Mutator& mutator, std::uint64_t n, const fs::path& file, const std::function<void()>& read) {
+  const rlimit limit = {kMemoryBytes, kMemoryBytes}, no_core = {0, 0};
+  setrlimit(RLIMIT_AS, &limit);
+  setrlimit(RLIMIT_CORE, &no_core);
+  for (; report.number < n; ++report.number) {
+    put(file, mutator.mutant(report.number));
+    alarm(kSeconds);
+    try {
+      read();
+      ++report.read;
+    } catch (const UserError& error) {
+      ++report.refused;
+    } catch (const std::exception& error) {
+      if (report.wrong++ == 0) std::snprintf(report.message, sizeof report.message, "file %d: %s", static_cast<int>(report.number), error.what());
+    }
+  }
+}
+
+// Reads every mutant of `file`; each number that kills the process is a failure, and reading goes on behind it.
+void fuzz(const fs::path& file, bool is_text, const std::function<void()>& read) {
+  ASSERT_NO_THROW(read()) << "the valid file is refused";
+  Mutator mutator(get(file), is_text);
+  const std::uint64_t n = n_mutants();
+  void* memory = mmap(nullptr, sizeof(Report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  auto& report = *new (memory) Report{};
+  for (int deaths = 0; report.number < n && deaths < 10;) {
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      read_all(report, mutator, n, file, read);
+      _exit(0);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) break;
+    ADD_FAILURE() << "file " << report.number << (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? " hangs its reader" : " kills its reader") << ", signal "
+                  << (WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+    ++deaths;
+    ++report.number;
+  }
+  std::printf("%d files read, %d refused\n", report.read.load(), report.refused.load());
+  EXPECT_EQ(report.wrong, 0) << "not a UserError: " << report.message;
+  EXPECT_GT(report.refused, static_cast<int>(n / 20)) << "the damage is not noticed";
+  munmap(memory, sizeof(Report));
+}
+
+const fs::path kData = WEFT_TEST_DATA;
+
+TEST(Fuzz, Config) {
+  const Folder folder;
+  fs::copy(kData / "gpt2_h3/config.json", folder / "config.json");
+  fuzz(folder / "config.json", true, [&] { parameters_of(read_hf_config(folder.path())); });
+}
+
+TEST(Fuzz, GenerationConfig) {
+  const Folder folder;
+  put(folder / "generation_config.json", R"({"eos_token_id": [210, 3], "do_sample": true, "temperature": 0.7, "top_k": 40, "top_p": 0.9, "max_length": 64,
+      "repetition_penalty": 1.1, "min_new_tokens": 2, "no_repeat_ngram_size": 3})");
+  fuzz(folder / "generation_config.json", true, [&] {
+    std::vector<std::int32_t> eos;
+    const GenerationOptions file = read_generation_config(folder.path(), &eos);
+    resolve_generation({}, {}, file, eos, 5, 96, "the prompt");
+  });
+}
+
+TEST(Fuzz, Safetensors) {
+  const Folder folder;
+  fs::copy(kData / "gpt2_h3/model.safetensors", folder / "model.safetensors");
+  const ModelConfig config = read_hf_config(kData / "gpt2_h3");
+  const Grid grid(make_self_communicator(), {1, 1, 1});
+  Stream stream({}, 1);
+  Parameters parameters(config, grid, DType::f32, Purpose::inference);
+  fuzz(folder / "model.safetensors", false, [&] { load_hf_weights(parameters, config, folder.path(), stream); });
+}
+
+TEST(Fuzz, SafetensorsIndex) {
+  const Folder folder;
+  fs::copy(kData / "gpt2_h3/model.safetensors", folder / "part.safetensors");
+  OrderedJson index = {{"metadata", {{"total_size", 1}}}, {"weight_map", OrderedJson::object()}};
+  const SafetensorsReader whole(folder / "part.safetensors");
+  for (const auto& [name, tensor] : whole.tensors()) index["weight_map"][name] = "part.safetensors";
+  put(folder / "model.safetensors.index.json", index.dump(1));
+  fuzz(folder / "model.safetensors.index.json", true, [&] { SafetensorsReader reader(folder.path()); });
+}
+
+TEST(Fuzz, Tokenizer) {
+  const Folder folder;
+  fs::copy(kData / "tokenizer/tokenizer.json", folder / "tokenizer.json");
+  fuzz(folder / "tokenizer.json", true, [&] {
+    const Tokenizer tokenizer = Tokenizer::load(folder.path());
+    tokenizer.decode(tokenizer.encode("The cat\xFF <|endoftext|> 12 \xF0\x9F\x90\x88").ids);
+    tokenizer.hash();
+  });
+}
+
+TEST(Fuzz, TokenFile) {
+  const Folder folder;
+  const fs::path file = folder / "tokens.h5";
+  TokenFilePart part;
+  for (std::int32_t i = 0; i < 2000; ++i) part.tokens.push_back(i % 211);
+  part.document_lengths.assign(20, 100);
+  const TokenFileInfo info = {.tokenizer_hash = "0123456789abcdef", .task = "clm", .tokenizer = "", .vocab_size = 211, .val_fraction = 0.1, .n_tokens = 2000, .n_documents = 20};
+  write_token_file(file, info, part, nullptr, true, [](const std::string& error) { CHECK(error.empty(), "{}", error); });
+  fuzz(file, false, [&] {
+    const TrainingData data(file, 32, 0);
+    data.check_tokens({0, data.n_tokens()});
+  });
+}
+
+TEST(Fuzz, Checkpoint) {
+  const Folder folder;
+  const fs::path file = folder / "step-00000001.h5";
+  ModelConfig config = read_hf_config(kData / "gpt2_h3");
+  config.layers = 1;
+  config.source = nullptr;
+  const Grid grid(make_self_communicator(), {1, 1, 1});
+  Stream stream({}, 1);
+  const Context ctx{.grid = grid, .stream = stream, .precision = Precision::fp32, .clock = nullptr, .observer = {}};
+  Parameters parameters(config, grid, DType::f32, Purpose::training);
+  save_checkpoint(ctx, file, parameters, config, {.step = 1, .cursor = 4, .seed = 0, .tokenizer = ""});
+  fuzz(file, false, [&] {
+    read_checkpoint_header(file);
+    load_checkpoint(ctx, file, parameters, config);
+  });
+}
+
+TEST(Fuzz, Recipe) {
+  const Folder folder;
+  const fs::path file = folder / "recipe.toml";
+  TrainOptions valid;
+  valid.data = "tokens.h5";
+  valid.out = "run";
+  valid.steps = 10;
+  valid.min_lr = 1e-5;
+  put(file, to_toml([&](FieldVisitor& v) { valid.visit(v); }));
+  fuzz(file, true, [&] {
+    TrainOptions options;
+    parse_options({"train", "", nullptr, ""}, {"--config", file.string()}, [&](FieldVisitor& v) { options.visit(v); }, false);
+    validate(options);
+  });
+}
+
+TEST(Fuzz, Jsonl) {
+  const Folder folder;
+  std::string lines;
+  for (int i = 0; i < 20; ++i) lines += fmt::format(R"({{"id": {}, "prompt": "some \u00e9 text", "temperature": 0.5, "max_new_tokens": 3, "stop": ["a", "b"]}})" "\n", i);
+  put(folder / "in.jsonl", lines);
+  fuzz(folder / "in.jsonl", true, [&] {
+    for (const Document& d : read_documents((folder / "in.jsonl").string(), "")) {
+      GenerationOptions own;
+      set_from_json(d.options, [&](FieldVisitor& v) { own.visit(v); }, "in.jsonl");
+      resolve_generation(own, {}, {}, {}, 5, 96, "the prompt");
+    }
+  });
+}
+
+// Much damage of a table is still a table, and all text is text.
+TEST(Fuzz, Table) {
+  const Folder folder;
+  std::string lines = "id,text\n";
+  for (int i = 0; i < 20; ++i) lines += fmt::format("{},\"a \"\"quoted\"\"\ntext {}\"\n", i, i);
+  put(folder / "in.csv", lines);
+  fuzz(folder / "in.csv", false, [&] { read_documents((folder / "in.csv").string(), ""); });
+}
+
+}  // namespace
+}  // namespace weft
