@@ -163,7 +163,6 @@ void Hdf5File::close() {
   if (impl_->comm != MPI_COMM_NULL) MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MAX, impl_->comm);
   // A file that HDF5 could not write stays open: a close that fails leaves a dangling handle, and the library crashes when it ends.
   if (!failed && H5Fclose(file) < 0) impl_->failure = last_error();
-  if (failed && impl_->failure.empty()) impl_->failure = "on another rank";
   CHECK(impl_->failure.empty(), "{}: writing failed ({})", impl_->path.string(), impl_->failure);
 }
 

@@ -1,4 +1,4 @@
-// A write that fails halfway: an error on every rank at close(), and a program that still ends in order (this test program's own exit shows it).
+// Writes that fail halfway: an error at close() on each rank whose write failed, and a program that still ends in order (this test program's own exit shows it).
 #include <csignal>
 #include <sys/resource.h>
 
@@ -8,7 +8,7 @@
 namespace weft::test {
 namespace {
 
-TEST(FullDisk, AFailedWriteIsAnErrorOnEveryRankAndNoCrashLater) {
+TEST(FullDisk, AFailedWriteIsAnErrorAtCloseAndNoCrashLater) {
   const SharedFolder folder;
   const auto old_action = std::signal(SIGXFSZ, SIG_IGN);
   rlimit old_limit{};
