@@ -94,10 +94,10 @@ void ResultWriter::finish() {
   for (Source& s : sources_) receive(s, true);
   on_first_rank(session_.grid.world(), stream_, [&] {
     flush();
-    CHECK_USER(failure_.empty(), "{}: the results cannot be written ({})", out_.empty() ? "stdout" : out_, failure_);
+    CHECK_USER(failure_.empty(), "{} cannot be written ({})", out_.empty() ? "stdout" : "--out " + out_, failure_);
     if (out_.empty()) return;
     const bool closed = std::fclose(std::exchange(file_, nullptr)) == 0;
-    CHECK_USER(closed, "{}: the results cannot be written ({})", out_, std::strerror(errno));
+    CHECK_USER(closed, "--out {} cannot be written ({})", out_, std::strerror(errno));
     put_in_place(out_ + ".tmp", out_);
   });
 }

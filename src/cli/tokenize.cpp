@@ -139,6 +139,7 @@ void tokenize_texts(const TokenizeOptions& o, const Tokenizer& t) {
   const std::vector<Document> texts = read_texts(o.texts);
   CHECK_USER(o.text_pair.empty() || o.text_pair.size() == texts.size(), "--text-pair is given {} times, for {} texts; each text needs one", o.text_pair.size(),
              texts.size());
+  CHECK_USER(o.texts.out.empty() || std::filesystem::path(o.texts.out).extension() == ".jsonl", "--out is '{}'; allowed: a .jsonl file", o.texts.out);
   const bool json = o.texts.json || !o.texts.out.empty();
   std::string out;
   if (!json) out = fmt::format("{}, {} tokens in the vocabulary\n\n", t.kind(), t.vocab_size());
@@ -147,7 +148,7 @@ void tokenize_texts(const TokenizeOptions& o, const Tokenizer& t) {
     out += json ? json_line(row, t) : table(row, t);
   }
   if (!o.texts.out.empty()) return write_file_atomically(o.texts.out, out);
-  CHECK_USER(std::fwrite(out.data(), 1, out.size(), stdout) == out.size() && std::fflush(stdout) == 0, "stdout: the results cannot be written ({})", std::strerror(errno));
+  CHECK_USER(std::fwrite(out.data(), 1, out.size(), stdout) == out.size() && std::fflush(stdout) == 0, "stdout cannot be written ({})", std::strerror(errno));
 }
 
 }  // namespace

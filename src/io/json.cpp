@@ -128,7 +128,9 @@ void reserve_room(const std::filesystem::path& file, std::int64_t bytes) {
   ::close(fd);
   if (reason != ENOSPC && reason != EDQUOT && reason != EFBIG) return;
   ::unlink(file.c_str());
-  user_error("{}: the disk is full: there is no room for its {} bytes ({})", file.string(), bytes, std::strerror(reason));
+  std::filesystem::path name = file;  // as the user knows it
+  if (name.extension() == ".tmp") name.replace_extension();
+  user_error("{}: the disk is full: there is no room for its {} bytes ({})", name.string(), bytes, std::strerror(reason));
 }
 
 void write_file_atomically(const std::filesystem::path& file, std::string_view content) {

@@ -96,7 +96,7 @@ END
   [ "$(field n_prompt < empty.jsonl)" = 1 ]
   weft generate $model --prompt $'\xff\xfe\x01 a' --max-new-tokens 1 > written
   [ "$(head -c 5 written | od -An -tx1 | tr -d ' \n')" = fffe012061 ]
-  printf '\xff\xfe\n\x80 over\n' > bytes.txt
+  printf '\xfd\xfe\n\x80 over\n' > bytes.txt
   weft generate $model --in bytes.txt --json > one.jsonl
   ranks 2 generate $model --tp 2 --in bytes.txt --json > two.jsonl
   cmp one.jsonl two.jsonl

@@ -105,7 +105,7 @@ PY
   printf '{"prompt":"The","temperature":"hot"}\n' >p.jsonl
   refused 3 'p.jsonl: line 1: temperature is "hot"; it must be a number' generate --model "$S/run/model" --in p.jsonl
   printf '{"prompt":"The"}\n{"prompt":"The","top_p":7}\n' >p.jsonl
-  refused 1 'top-p is 7; allowed: above 0 up to 1' generate --model "$S/run/model" --in p.jsonl
+  refused 1 'top-p is 7; allowed: from 0 up to 1' generate --model "$S/run/model" --in p.jsonl
 }
 
 @test "generate and score --out: a file that appears when whole" {
@@ -129,8 +129,8 @@ PY
   refused 3 'context holds 48' "${g[@]}" --max-new-tokens 9999999999999 --tp 3
   refused 1 '--max-length is 3, the prompt included' "${g[@]}" --max-length 3
   refused 1 '--temperature is 0; allowed: above 0' "${g[@]}" --do-sample --temperature 0
-  refused 1 '--top-k is -1; allowed: 0 .all. or more' "${g[@]}" --do-sample --top-k -1
-  refused 1 '--eos-token-id is 99999999999; allowed' "${g[@]}" --eos-token-id 99999999999
+  refused 1 '--top-k is -1; allowed: 0 or more' "${g[@]}" --do-sample --top-k -1
+  refused 1 '--eos-token-id is .99999999999.; allowed' "${g[@]}" --eos-token-id 99999999999
   refused 1 '--eos-token-id is -5; allowed' "${g[@]}" --eos-token-id -5
   refused 1 'needs --do-sample' "${g[@]}" --num-return-sequences 2
   refused 1 "--dtype is 'int9'; allowed" "${g[@]}" --dtype int9

@@ -139,9 +139,8 @@ TEST(Fuzz, GenerationConfig) {
   put(folder / "generation_config.json", R"({"eos_token_id": [210, 3], "do_sample": true, "temperature": 0.7, "top_k": 40, "top_p": 0.9, "max_length": 64,
       "repetition_penalty": 1.1, "min_new_tokens": 2, "no_repeat_ngram_size": 3})");
   fuzz(folder / "generation_config.json", true, [&] {
-    std::vector<std::int32_t> eos;
-    const GenerationOptions file = read_generation_config(folder.path(), &eos);
-    resolve_generation({}, {}, file, eos, 5, 96, "the prompt");
+    const GenerationFile file = read_generation_config(folder.path());
+    resolve_generation({}, {}, file, {.what = "the prompt", .n_tokens = 5, .context = 96, .vocab = 211}, nullptr);
   });
 }
 
@@ -231,7 +230,7 @@ TEST(Fuzz, Jsonl) {
     for (const Document& d : read_documents((folder / "in.jsonl").string(), "")) {
       GenerationOptions own;
       set_from_json(d.options, [&](FieldVisitor& v) { own.visit(v); }, "in.jsonl");
-      resolve_generation(own, {}, {}, {}, 5, 96, "the prompt");
+      resolve_generation(own, {}, {}, {.what = "the prompt", .n_tokens = 5, .context = 96, .vocab = 211}, nullptr);
     }
   });
 }
