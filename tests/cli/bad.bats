@@ -208,7 +208,7 @@ full_disk() {
     [ -z "$(find disk -name '*.tmp' -o -name '*.h5' -o -name model)" ] || { find disk; return 1; }
     head -c 1040000 /dev/zero >disk/filler
     refused $n 'disk/t.h5.*(full|No space|failed)' data "$CORPUS" --tokenizer "$S/tok" --out disk/t.h5 || return 1
-    refused $n 'disk/g.jsonl: .*No space left' generate --model "$S/run/model" --out disk/g.jsonl --do-sample --num-return-sequences 100 --prompt "$(head -c 40 "$CORPUS")" || return 1
+    refused $n 'disk/g.jsonl.*No space left' generate --model "$S/run/model" --out disk/g.jsonl --do-sample --num-return-sequences 100 --prompt "$(head -c 40 "$CORPUS")" || return 1
     refused $n 'disk/tk.*(No space|cannot)' tokenizer "$CORPUS" --vocab-size 300 --out disk/tk || return 1
     [ -z "$(find disk -name '*.tmp' -o -name '*.h5' -o -name 'g.jsonl')" ] || { find disk; return 1; }
   done

@@ -131,7 +131,7 @@ PY
   refused 1 '--temperature is 0; allowed: above 0' "${g[@]}" --do-sample --temperature 0
   refused 1 '--top-k is -1; allowed: 0 or more' "${g[@]}" --do-sample --top-k -1
   refused 1 '--eos-token-id is .99999999999.; allowed' "${g[@]}" --eos-token-id 99999999999
-  refused 1 '--eos-token-id is -5; allowed' "${g[@]}" --eos-token-id -5
+  refused 1 '--eos-token-id is .-5.; allowed' "${g[@]}" --eos-token-id -5
   refused 1 'needs --do-sample' "${g[@]}" --num-return-sequences 2
   refused 1 "--dtype is 'int9'; allowed" "${g[@]}" --dtype int9
   refused 1 'there is no text: give --text or --in' generate --model "$S/run/model"
