@@ -36,18 +36,26 @@ void BenchOptions::visit(FieldVisitor& v) {
   v.field("json", json, "JSON lines on stdout");
 }
 
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+double seconds_of(const Grid& grid, Stream& stream, const std::function<void()>& body) {
+  grid.world().barrier();
+  const auto start = std::chrono::steady_clock::now();
+  body();
+  const double mine = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return grid.world().all_reduce_value(mine, ReduceOp::max, stream);
+}
+
 double median_seconds(const Grid& grid, Stream& stream, std::int64_t repeats, const std::function<void()>& body) {
   std::vector<double> times;
   for (std::int64_t i = 0; i <= repeats; ++i) {
-    grid.world().barrier();
-    const auto start = std::chrono::steady_clock::now();
-    body();
-    const double mine = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    const double slowest = grid.world().all_reduce_value(mine, ReduceOp::max, stream);
-    if (i > 0) times.push_back(slowest);
+    const double seconds = seconds_of(grid, stream, body);
+    if (i > 0) times.push_back(seconds);
   }
-  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
-  return times[times.size() / 2];
+  return median(std::move(times));
 }
 
 Peaks measure_peaks(const Grid& grid, Stream& stream) {

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "core/fields.h"
 #include "io/json.h"
@@ -55,7 +56,12 @@ void bench_comm(const BenchRun& run);
 void bench_step(const BenchRun& run);
 void bench_generate(const BenchRun& run);
 
-// Median seconds of `repeats` calls after one that is not counted; ranks start each together, the slowest counts.
+double median(std::vector<double> values);
+
+// Seconds of one call: ranks start it together, the slowest counts.
+double seconds_of(const Grid& grid, Stream& stream, const std::function<void()>& body);
+
+// Median seconds of `repeats` calls after one that is not counted.
 double median_seconds(const Grid& grid, Stream& stream, std::int64_t repeats, const std::function<void()>& body);
 
 }  // namespace weft

@@ -139,6 +139,9 @@ void bench_kernels(const BenchRun& run) {
     linear_cases(cases, run.stream, "head", std::min<std::int64_t>(N, 320), c.vocab, c.width, precision);
   }
   for (std::int64_t rows : {1, 4, 8, 16, 32}) linear_cases(cases, run.stream, rows == 1 ? "decode MLP up" : "few rows MLP up", rows, c.ffn, c.width, Precision::fp32);
+  linear_cases(cases, run.stream, "decode qkv", 1, c.qkv_rows(), c.width, Precision::fp32);
+  linear_cases(cases, run.stream, "decode attention out", 1, c.width, c.heads * c.head_dim, Precision::fp32);
+  linear_cases(cases, run.stream, "decode MLP down", 1, c.width, c.ffn, Precision::fp32);
   linear_cases(cases, run.stream, "decode head", 1, c.vocab, c.width, Precision::fp32);
   attention_cases(cases, run.stream, B, T, c.heads, c.head_dim);
   row_cases(cases, run.stream, B, T, c.width, c.ffn);

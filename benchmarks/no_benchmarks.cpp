@@ -14,6 +14,8 @@ void bench_kernels(const BenchRun&) { not_built(); }
 void bench_comm(const BenchRun&) { not_built(); }
 void bench_step(const BenchRun&) { not_built(); }
 void bench_generate(const BenchRun&) { not_built(); }
+double median(std::vector<double>) { not_built(); }
+double seconds_of(const Grid&, Stream&, const std::function<void()>&) { not_built(); }
 double median_seconds(const Grid&, Stream&, std::int64_t, const std::function<void()>&) { not_built(); }
 
 }  // namespace weft

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <vector>
 
+#include "core/arena.h"
+
 namespace weft {
 namespace {
 
@@ -28,14 +30,24 @@ double measured_matmul_flops(Precision precision, Stream& stream) {
 }
 
 double measured_read_bytes_per_s(Stream& stream) {
-  constexpr std::int64_t n = 32 << 20;  // 128 MiB
-  const std::vector<float> x(n, 1.0f);
+  constexpr std::int64_t n = 64 << 20;  // 256 MiB, on the pages that weights lie on
+  Arena arena("read benchmark", n * sizeof(float));
+  const View x = arena.alloc(DType::f32, {n});
+  scale(x, 1.0f, stream);  // touches every page, by the thread that will read it
   double best = 1e30;
   volatile double sink = 0;
   for (int i = 0; i < 4; ++i)
-    best = std::min(best, seconds_of([&] { sink = sum_of_squares(ConstView(x.data(), Dims{n}), stream); }));
+    best = std::min(best, seconds_of([&] { sink = sum_of_squares(x, stream); }));
   (void)sink;
-  return 4.0 * n / best;
+  return static_cast<double>(x.bytes()) / best;
+}
+
+double sustained_read_bytes_per_s(ConstView memory, double seconds, Stream& stream) {
+  volatile double sink = 0;
+  double spent = 0, bytes = 0;
+  for (; spent < seconds; bytes += static_cast<double>(memory.bytes())) spent += seconds_of([&] { sink = sum_of_squares(memory, stream); });
+  (void)sink;
+  return bytes / spent;
 }
 
 }  // namespace weft

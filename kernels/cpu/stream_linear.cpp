@@ -38,18 +38,25 @@ HWY_INLINE void dot_rows(float* HWY_RESTRICT y, std::int64_t ldy, const float* H
   const F d;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   hn::Vec<F> sums[R][N];
+#pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
     for (int n = 0; n < N; ++n) sums[r][n] = hn::Zero(d);
   std::int64_t i = 0;
   for (; i + lanes <= I; i += lanes) {
     hn::Vec<F> weights[R];
+#pragma GCC unroll 8
     for (int r = 0; r < R; ++r) weights[r] = load(d, w + r * I + i);
+#pragma GCC unroll 8
     for (int n = 0; n < N; ++n) {
       const hn::Vec<F> inputs = hn::LoadU(d, x + n * I + i);
+#pragma GCC unroll 8
       for (int r = 0; r < R; ++r) sums[r][n] = hn::MulAdd(weights[r], inputs, sums[r][n]);
     }
   }
+#pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
     for (int n = 0; n < N; ++n) {
       float sum = hn::GetLane(hn::SumOfLanes(d, sums[r][n]));
       for (std::int64_t j = i; j < I; ++j) sum += widen(w[r * I + j]) * x[n * I + j];
@@ -133,7 +140,8 @@ void stream_linear(float* y, const float* x, ConstView w, const float* bias, std
     }
   }
   const std::int64_t grain = std::max<std::int64_t>(8, row_grain(I) * 4 / 8 * 8);
-  parallel_for(stream, O, grain, [&](std::int64_t begin, std::int64_t end) {
+  parallel_tasks(stream, (O + grain - 1) / grain, [&](std::int64_t piece) {
+    const std::int64_t begin = piece * grain, end = std::min(O, begin + grain);
     for (std::int64_t n = 0; n < N; n += kStreamLinearRows)  // a piece of w stays in the cache
       HWY_DYNAMIC_DISPATCH(StreamRows)(y + n * O, O, x + n * I, w.data(), w.dtype(), bias, I, std::min(kStreamLinearRows, N - n), begin, end);
   });
