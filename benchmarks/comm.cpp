@@ -22,6 +22,7 @@ void bench_comm(const BenchRun& run) {
              }) / kInner;
     };
     report("all_reduce", 2 * bytes * (ranks - 1) / ranks, time([&] { world.all_reduce(View(y.data(), Dims{elems}), ReduceOp::max, run.stream); }));
+    report("start_all_reduce and wait", 2 * bytes * (ranks - 1) / ranks, time([&] { world.start_all_reduce(View(y.data(), Dims{elems}), ReduceOp::max, run.stream)->wait(); }));
     report("all_gather", bytes * (ranks - 1), time([&] { world.all_gather(View(x.data(), Dims{elems * world.size()}), ConstView(y.data(), Dims{elems}), run.stream); }));
     report("broadcast", bytes, time([&] { world.broadcast(View(y.data(), Dims{elems}), 0, run.stream); }));
   }

@@ -60,7 +60,8 @@ void bench_generate(const BenchRun& run) {
   const double prefill = median(prefills), step = median(steps), readable = median(reads);
   const auto sequences = static_cast<double>(o.sequences);
   const double prompt = static_cast<double>(o.prompt_tokens) * sequences;
-  const double flops = prompt * forward_flops_per_token(run.config, o.prompt_tokens);
+  const double head = head_flops_per_token(run.config);
+  const double flops = prompt * (forward_flops_per_token(run.config, o.prompt_tokens) - head) + sequences * head;
   run.report({fmt::format("prefill, {} x {} tokens, {}", o.sequences, o.prompt_tokens, o.dtype), prompt / prefill, "tok/s", flops / prefill / run.peaks.matmul_fp32, "fp32 matmul",
               {{"seconds", prefill}}});
   const GridShape one = {};

@@ -88,7 +88,7 @@ void run_bench(const Invocation& invocation) {
     }
     OrderedJson json = {{"bench", bench.name}, {"name", m.name}, {"value", m.value}, {"unit", m.unit}, {"share", m.share}, {"of", m.peak}, {"cpu", cpu_model()},
                         {"tp", shape.tp}, {"pp", shape.pp}, {"dp", shape.dp}, {"threads", threads}};
-    json.update(m.more);
+    if (m.more.is_object()) json.update(m.more);
     fmt::print("{}\n", json.dump());
     std::fflush(stdout);
   };

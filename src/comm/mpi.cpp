@@ -88,6 +88,14 @@ class MpiCommunicator : public Communicator {
     MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
     MPI_CHECK(MPI_Comm_rank(comm_, &rank_));
     MPI_CHECK(MPI_Comm_size(comm_, &size_));
+    MPI_Comm host;
+    MPI_CHECK(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host));
+    int on_host = 0;
+    MPI_CHECK(MPI_Comm_size(host, &on_host));
+    MPI_CHECK(MPI_Comm_free(&host));
+    int least = on_host;
+    MPI_CHECK(MPI_Allreduce(&on_host, &least, 1, MPI_INT, MPI_MIN, comm_));
+    one_host_ = least == size_;
   }
   ~MpiCommunicator() override {
     int finalized = 0;
@@ -173,7 +181,13 @@ class MpiCommunicator : public Communicator {
   void send(ConstView x, int to, int tag, Stream& stream) override { start_send(x, to, tag, stream)->wait(); }
   void recv(View x, int from, int tag, Stream& stream) override { start_recv(x, from, tag, stream)->wait(); }
 
-  std::unique_ptr<Transfer> start_all_reduce(View x, ReduceOp op, Stream&) override {
+  // Between ranks of one host a reduction is their own copying and adding: there is nothing to overlap with, and the blocking algorithm is
+  // faster (Open MPI 4.1, 16 MiB on two ranks: 5.1 against 1.6 GB/s; weft bench comm).
+  std::unique_ptr<Transfer> start_all_reduce(View x, ReduceOp op, Stream& stream) override {
+    if (one_host_) {
+      all_reduce(x, op, stream);
+      return std::make_unique<MpiTransfer>(seconds_);
+    }
     const Timed timed(seconds_);
     count(x.bytes());
     auto transfer = std::make_unique<MpiTransfer>(seconds_);
@@ -220,6 +234,7 @@ class MpiCommunicator : public Communicator {
 
   MPI_Comm comm_;
   int rank_ = 0, size_ = 1;
+  bool one_host_ = false;
 };
 
 bool mpi_running() {

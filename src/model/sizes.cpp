@@ -8,6 +8,8 @@ double training_flops_per_token(const ModelConfig& c, std::int64_t T) {
 
 double forward_flops_per_token(const ModelConfig& config, std::int64_t T) { return training_flops_per_token(config, T) / 3; }
 
+double head_flops_per_token(const ModelConfig& config) { return 2.0 * static_cast<double>(config.vocab * config.width); }
+
 std::vector<StageCost> stage_costs(const ModelConfig& c, int pp, std::int64_t T) {
   std::vector<StageCost> costs;
   const auto head = static_cast<double>(c.vocab * c.width);

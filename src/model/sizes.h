@@ -12,6 +12,8 @@ namespace weft {
 double training_flops_per_token(const ModelConfig& config, std::int64_t T);
 // A forward pass alone: a third.
 double forward_flops_per_token(const ModelConfig& config, std::int64_t T);
+// Of it, the head's: a prompt needs it for its last token only.
+double head_flops_per_token(const ModelConfig& config);
 
 // Relative cost of each pipeline stage, by FLOPs; the loss's gradient is made in the last stage's forward.
 std::vector<StageCost> stage_costs(const ModelConfig& config, int pp, std::int64_t T);
