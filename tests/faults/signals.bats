@@ -70,6 +70,19 @@ storm() {
   stops 2 --tp 2 -- signal_mpiexec USR1
 }
 
+@test "SIGTERM to launch/local.sh, as a queue sends it" {
+  [[ "$($WEFT_MPIEXEC 1 "$WEFT" --version)" == *"Open MPI"* ]] || skip "another MPI's mpiexec"
+  cd "$BATS_TEST_TMPDIR"
+  WEFT=$WEFT MPIEXEC=${WEFT_MPIEXEC##* } "$WEFT_SOURCE_DIR/launch/local.sh" 2 train --data "$BATS_FILE_TMPDIR/data.h5" --out run "${model[@]}" --tp 2 --steps 600 >run.log 2>&1 3>&- &
+  launched=$!
+  until_ran 60 has_more run step 2
+  kill -TERM "$launched"
+  ends "$launched"
+  [ "$code" = 3 ]
+  tail -n 1 run/run.jsonl | grep '"event":"end".*"reason":"signal"'
+  checkpoints_are_whole run
+}
+
 @test "more SIGTERMs at once, during the save and after it change nothing" {
   for _ in 1 2; do stops 0 -- storm; done
   diff <(curve run) "$BATS_FILE_TMPDIR/calm.curve"
