@@ -28,6 +28,7 @@ class Communicator {
   virtual int rank() const = 0;
   virtual int size() const = 0;
   virtual std::string_view backend() const = 0;  // "self", "mpi", "nccl"
+  virtual bool on_one_host() const = 0;          // all its ranks share a host's memory
 
   // Ranks of one `color` form a new group, ordered by `key`.
   virtual std::unique_ptr<Communicator> split(int color, int key) const = 0;

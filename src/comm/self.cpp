@@ -20,6 +20,7 @@ class SelfCommunicator : public Communicator {
   int rank() const override { return 0; }
   int size() const override { return 1; }
   std::string_view backend() const override { return "self"; }
+  bool on_one_host() const override { return true; }
   std::unique_ptr<Communicator> split(int, int) const override { return make_self_communicator(); }
 
   void barrier() override {}

@@ -11,7 +11,12 @@ constexpr std::int64_t kBucketElems = 4 << 20;  // 16 MiB: long enough for full 
 
 void GradientReducer::start(std::int64_t end) {
   if (end <= started_) return;
-  pending_.push_back(ctx_.grid.dp().start_all_reduce(parameters_.grads_flat().rows(started_, end), ReduceOp::sum, ctx_.stream));
+  Communicator& dp = ctx_.grid.dp();
+  const View bucket = parameters_.grads_flat().rows(started_, end);
+  // Between CPU ranks of one host a sum is their own copying and adding: there is nothing to overlap with, and the blocking algorithm is
+  // faster (Open MPI 4.1, 16 MiB on two ranks: 5.1 against 1.6 GB/s; weft bench comm).
+  if (dp.on_one_host() && dp.backend() != "nccl") dp.all_reduce(bucket, ReduceOp::sum, ctx_.stream);
+  else pending_.push_back(dp.start_all_reduce(bucket, ReduceOp::sum, ctx_.stream));
   started_ = end;
 }
 
