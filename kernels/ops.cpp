@@ -15,6 +15,14 @@ void expect(const char* op, const char* name, ConstView x, const Dims& shape, DT
         x.shape().str(), dtype_name(dtype), shape.str());
 }
 
+// The dtype of a call's activations: fp32, or bf16 on a GPU.
+DType act_dtype(const char* op, ConstView x, const Stream& stream) {
+  const DType dtype = x.dtype();
+  CHECK(dtype == DType::f32 || (dtype == DType::bf16 && stream.device().type == DeviceType::cuda), "{}: activations are {}; supported: {}", op,
+        dtype_name(dtype), stream.device().type == DeviceType::cuda ? "fp32, bf16" : "fp32 on the CPU");
+  return dtype;
+}
+
 void expect_weight(const char* op, ConstView w, const Dims& shape) {
   const DType dtype = w.dtype();
   CHECK(dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16, "{}: weights are {}; supported: fp32, bf16, fp16", op,
@@ -31,9 +39,10 @@ void expect_optional(const char* op, const char* name, ConstView x, const Dims& 
 void linear(View y, ConstView x, ConstView w, ConstView bias, Precision precision, Stream& stream) {
   const auto [N, I] = x.dims<2>();
   const auto [O, I_w] = w.dims<2>();
-  expect("linear", "x", x, {N, I_w});
+  const DType act = act_dtype("linear", x, stream);
+  expect("linear", "x", x, {N, I_w}, act);
   expect_weight("linear", w, {O, I});
-  expect("linear", "y", y, {N, O});
+  expect("linear", "y", y, {N, O}, act);
   expect_optional("linear", "bias", bias, {O});
   backend(stream).linear(y, x, w, bias, precision, stream);
 }
@@ -41,17 +50,19 @@ void linear(View y, ConstView x, ConstView w, ConstView bias, Precision precisio
 void linear_backward_input(View dx, ConstView dy, ConstView w, Precision precision, Stream& stream) {
   const auto [N, O] = dy.dims<2>();
   const auto [O_w, I] = w.dims<2>();
-  expect("linear_backward_input", "dy", dy, {N, O_w});
+  const DType act = act_dtype("linear_backward_input", dy, stream);
+  expect("linear_backward_input", "dy", dy, {N, O_w}, act);
   expect_weight("linear_backward_input", w, {O, I});
-  expect("linear_backward_input", "dx", dx, {N, I});
+  expect("linear_backward_input", "dx", dx, {N, I}, act);
   backend(stream).linear_backward_input(dx, dy, w, precision, stream);
 }
 
 void linear_backward_weight(View dw, View dbias, ConstView dy, ConstView x, Precision precision, Stream& stream) {
   const auto [N, O] = dy.dims<2>();
   const auto [N_x, I] = x.dims<2>();
-  expect("linear_backward_weight", "dy", dy, {N_x, O});
-  expect("linear_backward_weight", "x", x, {N, I});
+  const DType act = act_dtype("linear_backward_weight", dy, stream);
+  expect("linear_backward_weight", "dy", dy, {N_x, O}, act);
+  expect("linear_backward_weight", "x", x, {N, I}, act);
   expect("linear_backward_weight", "dw", dw, {O, I});
   expect_optional("linear_backward_weight", "dbias", dbias, {O});
   backend(stream).linear_backward_weight(dw, dbias, dy, x, precision, stream);
@@ -59,20 +70,22 @@ void linear_backward_weight(View dw, View dbias, ConstView dy, ConstView x, Prec
 
 void dropout(View y, ConstView x, const Dropout& drop, Stream& stream) {
   const auto [B, T, C] = x.dims<3>();
-  expect("dropout", "x", x, {B, T, C});
-  expect("dropout", "y", y, {B, T, C});
+  const DType act = act_dtype("dropout", x, stream);
+  expect("dropout", "x", x, {B, T, C}, act);
+  expect("dropout", "y", y, {B, T, C}, act);
   backend(stream).dropout(y, x, drop, stream);
 }
 
 void add_layer_norm(View y, View sum, View mean, View rstd, ConstView x, ConstView delta, ConstView weight, ConstView bias, float eps,
                     const Dropout& drop, Stream& stream) {
   const auto [B, T, C] = x.dims<3>();
-  expect("add_layer_norm", "x", x, {B, T, C});
-  expect_optional("add_layer_norm", "delta", delta, {B, T, C});
-  expect_optional("add_layer_norm", "sum", sum, {B, T, C});
+  const DType act = act_dtype("add_layer_norm", x, stream);
+  expect("add_layer_norm", "x", x, {B, T, C}, act);
+  expect_optional("add_layer_norm", "delta", delta, {B, T, C}, act);
+  expect_optional("add_layer_norm", "sum", sum, {B, T, C}, act);
   CHECK(delta.empty() || !sum.empty(), "add_layer_norm: delta is given, but nowhere to put the sum");
   if (!y.empty()) {
-    expect("add_layer_norm", "y", y, {B, T, C});
+    expect("add_layer_norm", "y", y, {B, T, C}, act);
     expect("add_layer_norm", "mean", mean, {B, T});
     expect("add_layer_norm", "rstd", rstd, {B, T});
     expect("add_layer_norm", "weight", weight, {C});
@@ -84,11 +97,12 @@ void add_layer_norm(View y, View sum, View mean, View rstd, ConstView x, ConstVi
 void add_layer_norm_backward(View dsum, View ddelta, View dweight, View dbias, ConstView dy, ConstView sum, ConstView mean, ConstView rstd,
                              ConstView weight, const Dropout& drop, Stream& stream) {
   const auto [B, T, C] = dsum.dims<3>();
-  expect("add_layer_norm_backward", "dsum", dsum, {B, T, C});
-  expect_optional("add_layer_norm_backward", "ddelta", ddelta, {B, T, C});
+  const DType act = act_dtype("add_layer_norm_backward", dsum, stream);
+  expect("add_layer_norm_backward", "dsum", dsum, {B, T, C}, act);
+  expect_optional("add_layer_norm_backward", "ddelta", ddelta, {B, T, C}, act);
   if (!dy.empty()) {
-    expect("add_layer_norm_backward", "dy", dy, {B, T, C});
-    expect("add_layer_norm_backward", "sum", sum, {B, T, C});
+    expect("add_layer_norm_backward", "dy", dy, {B, T, C}, act);
+    expect("add_layer_norm_backward", "sum", sum, {B, T, C}, act);
     expect("add_layer_norm_backward", "mean", mean, {B, T});
     expect("add_layer_norm_backward", "rstd", rstd, {B, T});
     expect("add_layer_norm_backward", "weight", weight, {C});
@@ -98,76 +112,178 @@ void add_layer_norm_backward(View dsum, View ddelta, View dweight, View dbias, C
   backend(stream).add_layer_norm_backward(dsum, ddelta, dweight, dbias, dy, sum, mean, rstd, weight, drop, stream);
 }
 
-void activation(View y, ConstView x, Activation kind, Stream& stream) {
-  const auto [N, F] = x.dims<2>();
-  expect("activation", "x", x, {N, F});
-  expect("activation", "y", y, {N, F});
-  backend(stream).activation(y, x, kind, stream);
+void add_rms_norm(View y, View sum, View rstd, ConstView x, ConstView delta, ConstView weight, float offset, float eps, const Dropout& drop,
+                  Stream& stream) {
+  const auto [B, T, C] = x.dims<3>();
+  const DType act = act_dtype("add_rms_norm", x, stream);
+  expect_optional("add_rms_norm", "delta", delta, {B, T, C}, act);
+  expect_optional("add_rms_norm", "sum", sum, {B, T, C}, act);
+  CHECK(delta.empty() || !sum.empty(), "add_rms_norm: delta is given, but nowhere to put the sum");
+  if (!y.empty()) {
+    expect("add_rms_norm", "y", y, {B, T, C}, act);
+    expect("add_rms_norm", "rstd", rstd, {B, T});
+    expect("add_rms_norm", "weight", weight, {C});
+  }
+  backend(stream).add_rms_norm(y, sum, rstd, x, delta, weight, offset, eps, drop, stream);
 }
 
-void activation_backward(View dx, ConstView dy, ConstView x, Activation kind, Stream& stream) {
+void add_rms_norm_backward(View dsum, View ddelta, View dweight, ConstView dy, ConstView sum, ConstView rstd, ConstView weight, float offset,
+                           const Dropout& drop, Stream& stream) {
+  const auto [B, T, C] = dsum.dims<3>();
+  const DType act = act_dtype("add_rms_norm_backward", dsum, stream);
+  expect_optional("add_rms_norm_backward", "ddelta", ddelta, {B, T, C}, act);
+  if (!dy.empty()) {
+    expect("add_rms_norm_backward", "dy", dy, {B, T, C}, act);
+    expect("add_rms_norm_backward", "sum", sum, {B, T, C}, act);
+    expect("add_rms_norm_backward", "rstd", rstd, {B, T});
+    expect("add_rms_norm_backward", "weight", weight, {C});
+    expect("add_rms_norm_backward", "dweight", dweight, {C});
+  }
+  backend(stream).add_rms_norm_backward(dsum, ddelta, dweight, dy, sum, rstd, weight, offset, drop, stream);
+}
+
+void activation(View y, ConstView x, ConstView bias, Activation kind, Stream& stream) {
   const auto [N, F] = x.dims<2>();
-  expect("activation_backward", "x", x, {N, F});
-  expect("activation_backward", "dy", dy, {N, F});
-  expect("activation_backward", "dx", dx, {N, F});
-  backend(stream).activation_backward(dx, dy, x, kind, stream);
+  const DType act = act_dtype("activation", x, stream);
+  expect("activation", "y", y, {N, F}, act);
+  expect_optional("activation", "bias", bias, {F});
+  backend(stream).activation(y, x, bias, kind, stream);
+}
+
+void activation_backward(View dx, View dbias, ConstView dy, ConstView x, ConstView bias, Activation kind, Stream& stream) {
+  const auto [N, F] = x.dims<2>();
+  const DType act = act_dtype("activation_backward", x, stream);
+  expect("activation_backward", "dy", dy, {N, F}, act);
+  expect("activation_backward", "dx", dx, {N, F}, act);
+  expect_optional("activation_backward", "dbias", dbias, {F});
+  expect_optional("activation_backward", "bias", bias, {F});
+  backend(stream).activation_backward(dx, dbias, dy, x, bias, kind, stream);
+}
+
+void gated_activation(View y, ConstView x, ConstView bias, Activation kind, Stream& stream) {
+  const auto [N, F] = y.dims<2>();
+  const DType act = act_dtype("gated_activation", x, stream);
+  expect("gated_activation", "x", x, {N, 2 * F}, act);
+  expect("gated_activation", "y", y, {N, F}, act);
+  expect_optional("gated_activation", "bias", bias, {2 * F});
+  backend(stream).gated_activation(y, x, bias, kind, stream);
+}
+
+void gated_activation_backward(View dx, View dbias, ConstView dy, ConstView x, ConstView bias, Activation kind, Stream& stream) {
+  const auto [N, F] = dy.dims<2>();
+  const DType act = act_dtype("gated_activation_backward", x, stream);
+  expect("gated_activation_backward", "x", x, {N, 2 * F}, act);
+  expect("gated_activation_backward", "dy", dy, {N, F}, act);
+  expect("gated_activation_backward", "dx", dx, {N, 2 * F}, act);
+  expect_optional("gated_activation_backward", "dbias", dbias, {2 * F});
+  expect_optional("gated_activation_backward", "bias", bias, {2 * F});
+  backend(stream).gated_activation_backward(dx, dbias, dy, x, bias, kind, stream);
 }
 
 namespace {
 
-void check_heads(const char* op, const AttentionArgs& args) {
+void check_rope(const char* op, ConstView heads, ConstView positions, ConstView table, const RopeArgs& args, const Stream& stream) {
+  const auto [N, R, D] = heads.dims<3>();
+  const auto [S, two, half] = table.dims<3>();
+  act_dtype(op, heads, stream);
+  expect(op, "positions", positions, {N}, DType::i32);
+  expect(op, "table", table, {S, 2, half});
+  CHECK(half >= 1 && 2 * half <= D && args.n_heads >= 0 && args.n_heads <= R, "{}: {} of {} heads turned, {} of {} dims", op, args.n_heads, R,
+        2 * half, D);
+}
+
+}  // namespace
+
+void rope(View heads, ConstView positions, ConstView table, const RopeArgs& args, Stream& stream) {
+  check_rope("rope", heads, positions, table, args, stream);
+  backend(stream).rope(heads, positions, table, args, stream);
+}
+
+void rope_backward(View heads, ConstView positions, ConstView table, const RopeArgs& args, Stream& stream) {
+  check_rope("rope_backward", heads, positions, table, args, stream);
+  backend(stream).rope_backward(heads, positions, table, args, stream);
+}
+
+namespace {
+
+void check_heads(const char* op, const AttentionArgs& args, const Stream& stream) {
   CHECK(args.n_heads >= 1 && args.n_kv_heads >= 1 && args.n_heads % args.n_kv_heads == 0 && args.head_dim >= 1,
         "{}: {} heads, {} KV heads of dim {}", op, args.n_heads, args.n_kv_heads, args.head_dim);
+  CHECK(args.softcap >= 0, "{}: softcap is {}; 0 is none", op, args.softcap);
+  if (stream.device().type == DeviceType::cuda)
+    CHECK(args.head_dim % 8 == 0 && args.head_dim >= 16 && args.head_dim <= 256, "{}: head dim {} on a GPU; supported: multiples of 8 from 16 to 256",
+          op, args.head_dim);
+}
+
+void check_lengths(const char* op, ConstView lengths, std::int64_t B, const AttentionArgs& args) {
+  if (!args.packed) return expect_optional(op, "lengths", lengths, {B}, DType::i32);
+  CHECK(B == 1 && lengths.rank() == 1 && lengths.elems() >= 2 && lengths.dtype() == DType::i32,
+        "{}: packed sequences need one batch row and where each begins, (n + 1) i32; got {} batch rows and lengths {}", op, B, lengths.shape().str());
 }
 
 }  // namespace
 
 void attention(View out, View lse, ConstView qkv, ConstView lengths, const AttentionArgs& args, Stream& stream) {
-  check_heads("attention", args);
+  check_heads("attention", args, stream);
   const std::int64_t H = args.n_heads, Hkv = args.n_kv_heads, D = args.head_dim;
   const auto [B, T, rows, dim] = qkv.dims<4>();
-  expect("attention", "qkv", qkv, {B, T, H + 2 * Hkv, D});
-  expect("attention", "out", out, {B, T, H, D});
+  const DType act = act_dtype("attention", qkv, stream);
+  expect("attention", "qkv", qkv, {B, T, H + 2 * Hkv, D}, act);
+  expect("attention", "out", out, {B, T, H, D}, act);
   expect("attention", "lse", lse, {B, H, T});
-  expect_optional("attention", "lengths", lengths, {B}, DType::i32);
+  check_lengths("attention", lengths, B, args);
   backend(stream).attention(out, lse, qkv, lengths, args, stream);
 }
 
 void attention_backward(View dqkv, ConstView dout, ConstView out, ConstView lse, ConstView qkv, ConstView lengths,
                         const AttentionArgs& args, Stream& stream) {
-  check_heads("attention_backward", args);
+  check_heads("attention_backward", args, stream);
   const std::int64_t H = args.n_heads, Hkv = args.n_kv_heads, D = args.head_dim;
   const auto [B, T, rows, dim] = qkv.dims<4>();
-  expect("attention_backward", "qkv", qkv, {B, T, H + 2 * Hkv, D});
-  expect("attention_backward", "dqkv", dqkv, qkv.shape());
-  expect("attention_backward", "out", out, {B, T, H, D});
-  expect("attention_backward", "dout", dout, {B, T, H, D});
+  const DType act = act_dtype("attention_backward", qkv, stream);
+  expect("attention_backward", "qkv", qkv, {B, T, H + 2 * Hkv, D}, act);
+  expect("attention_backward", "dqkv", dqkv, qkv.shape(), act);
+  expect("attention_backward", "out", out, {B, T, H, D}, act);
+  expect("attention_backward", "dout", dout, {B, T, H, D}, act);
   expect("attention_backward", "lse", lse, {B, H, T});
-  expect_optional("attention_backward", "lengths", lengths, {B}, DType::i32);
+  check_lengths("attention_backward", lengths, B, args);
   backend(stream).attention_backward(dqkv, dout, out, lse, qkv, lengths, args, stream);
 }
 
-void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, std::span<const CacheSlice> slices, const AttentionArgs& args,
-                      Stream& stream) {
-  check_heads("attention_cached", args);
+void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, ConstView pages, std::span<const CacheSlice> slices,
+                      const AttentionArgs& args, Stream& stream) {
+  check_heads("attention_cached", args, stream);
   const std::int64_t H = args.n_heads, Hkv = args.n_kv_heads, D = args.head_dim;
   const auto [N, rows, dim] = qkv.dims<3>();
-  const auto [slots, S, kv, d] = k_cache.dims<4>();
-  expect("attention_cached", "qkv", qkv, {N, H + 2 * Hkv, D});
-  expect("attention_cached", "out", out, {N, H, D});
-  expect("attention_cached", "k_cache", k_cache, {slots, S, Hkv, D});
-  expect("attention_cached", "v_cache", v_cache, {slots, S, Hkv, D});
-  for (const CacheSlice& s : slices)
-    CHECK(s.first_row >= 0 && s.n_rows >= 1 && s.first_row + s.n_rows <= N && s.n_cached >= 0 && s.n_cached + s.n_rows <= S &&
+  const auto [n_pages, S, kv, d] = k_cache.dims<4>();
+  const DType act = act_dtype("attention_cached", qkv, stream);
+  expect("attention_cached", "qkv", qkv, {N, H + 2 * Hkv, D}, act);
+  expect("attention_cached", "out", out, {N, H, D}, act);
+  expect("attention_cached", "k_cache", k_cache, {n_pages, S, Hkv, D}, act);
+  expect("attention_cached", "v_cache", v_cache, {n_pages, S, Hkv, D}, act);
+  std::int64_t slots = n_pages, M = 1;
+  if (!pages.empty()) {
+    const auto [table_slots, table_pages] = pages.dims<2>();
+    expect("attention_cached", "pages", pages, {table_slots, table_pages}, DType::i32);
+    CHECK(S % 64 == 0, "attention_cached: pages hold {} tokens; supported: multiples of 64", S);
+    slots = table_slots, M = table_pages;
+  }
+  for (const CacheSlice& s : slices) {
+    CHECK(s.first_row >= 0 && s.n_rows >= 1 && s.first_row + s.n_rows <= N && s.n_cached >= 0 && s.n_cached + s.n_rows <= S * M &&
               s.slot >= 0 && s.slot < slots,
-          "attention_cached: rows {}+{} of {}, slot {} of {}, {} cached of {}", s.first_row, s.n_rows, N, s.slot, slots, s.n_cached, S);
-  backend(stream).attention_cached(out, k_cache, v_cache, qkv, slices, args, stream);
+          "attention_cached: rows {}+{} of {}, slot {} of {}, {} cached of {}", s.first_row, s.n_rows, N, s.slot, slots, s.n_cached, S * M);
+    for (std::int64_t m = 0; !pages.empty() && m * S < s.n_cached + s.n_rows; ++m) {
+      const std::int32_t page = pages.as<std::int32_t>()[s.slot * M + m];
+      CHECK(page >= 0 && page < n_pages, "attention_cached: page {} of slot {} is {}, of {} pages", m, s.slot, page, n_pages);
+    }
+  }
+  backend(stream).attention_cached(out, k_cache, v_cache, qkv, pages, slices, args, stream);
 }
 
 void embedding(View y, ConstView ids, ConstView table, std::int64_t first_row, bool accumulate, Stream& stream) {
   const auto [N, C] = y.dims<2>();
   const auto [V, C_t] = table.dims<2>();
-  expect("embedding", "y", y, {N, C_t});
+  expect("embedding", "y", y, {N, C_t}, act_dtype("embedding", y, stream));
   expect("embedding", "ids", ids, {N}, DType::i32);
   expect_weight("embedding", table, {V, C});
   backend(stream).embedding(y, ids, table, first_row, accumulate, stream);
@@ -176,18 +292,18 @@ void embedding(View y, ConstView ids, ConstView table, std::int64_t first_row, b
 void embedding_backward(View dtable, ConstView dy, ConstView ids, std::int64_t first_row, Stream& stream) {
   const auto [N, C] = dy.dims<2>();
   const auto [V, C_t] = dtable.dims<2>();
-  expect("embedding_backward", "dy", dy, {N, C_t});
+  expect("embedding_backward", "dy", dy, {N, C_t}, act_dtype("embedding_backward", dy, stream));
   expect("embedding_backward", "dtable", dtable, {V, C});
   expect("embedding_backward", "ids", ids, {N}, DType::i32);
   backend(stream).embedding_backward(dtable, dy, ids, first_row, stream);
 }
 
-void cross_entropy_stats(View stats, ConstView logits, ConstView labels, std::int64_t first_vocab, Stream& stream) {
+void cross_entropy_stats(View stats, ConstView logits, ConstView labels, std::int64_t first_vocab, float softcap, Stream& stream) {
   const auto [N, V] = logits.dims<2>();
-  expect("cross_entropy_stats", "logits", logits, {N, V});
+  act_dtype("cross_entropy_stats", logits, stream);
   expect("cross_entropy_stats", "stats", stats, {N, 3});
   expect("cross_entropy_stats", "labels", labels, {N}, DType::i32);
-  backend(stream).cross_entropy_stats(stats, logits, labels, first_vocab, stream);
+  backend(stream).cross_entropy_stats(stats, logits, labels, first_vocab, softcap, stream);
 }
 
 void cross_entropy_combine(View loss, View lse, ConstView stats, ConstView labels, Stream& stream) {
@@ -199,12 +315,13 @@ void cross_entropy_combine(View loss, View lse, ConstView stats, ConstView label
   backend(stream).cross_entropy_combine(loss, lse, stats, labels, stream);
 }
 
-void cross_entropy_backward(View logits, ConstView lse, ConstView labels, std::int64_t first_vocab, float scale, Stream& stream) {
+void cross_entropy_backward(View logits, ConstView lse, ConstView labels, std::int64_t first_vocab, float scale, float softcap,
+                            Stream& stream) {
   const auto [N, V] = logits.dims<2>();
-  expect("cross_entropy_backward", "logits", logits, {N, V});
+  act_dtype("cross_entropy_backward", logits, stream);
   expect("cross_entropy_backward", "lse", lse, {N});
   expect("cross_entropy_backward", "labels", labels, {N}, DType::i32);
-  backend(stream).cross_entropy_backward(logits, lse, labels, first_vocab, scale, stream);
+  backend(stream).cross_entropy_backward(logits, lse, labels, first_vocab, scale, softcap, stream);
 }
 
 void adamw(std::span<const AdamWTensor> tensors, const AdamWArgs& args, Stream& stream) {
@@ -219,20 +336,27 @@ void adamw(std::span<const AdamWTensor> tensors, const AdamWArgs& args, Stream& 
   backend(stream).adamw(tensors, args, stream);
 }
 
-double sum_of_squares(ConstView x, Stream& stream) {
-  expect("sum_of_squares", "x", x, x.shape());
-  return backend(stream).sum_of_squares(x, stream);
+double sum_of_squares(std::span<const ConstView> tensors, Stream& stream) {
+  for (ConstView x : tensors) expect("sum_of_squares", "x", x, x.shape());
+  return backend(stream).sum_of_squares(tensors, stream);
 }
 
 void add(View y, ConstView x, Stream& stream) {
-  expect("add", "x", x, x.shape());
-  expect("add", "y", y, x.shape());
+  CHECK(x.shape() == y.shape(), "add: {} to {}", x.shape().str(), y.shape().str());
+  act_dtype("add", x, stream);
+  act_dtype("add", y, stream);
   backend(stream).add(y, x, stream);
 }
 
 void scale(View y, float s, Stream& stream) {
-  expect("scale", "y", y, y.shape());
+  act_dtype("scale", y, stream);
   backend(stream).scale(y, s, stream);
+}
+
+void soft_cap(View y, ConstView x, float cap, Stream& stream) {
+  CHECK(cap > 0, "soft_cap: the cap is {}; it is positive", cap);
+  expect("soft_cap", "y", y, x.shape(), act_dtype("soft_cap", x, stream));
+  backend(stream).soft_cap(y, x, cap, stream);
 }
 
 void convert(View y, ConstView x, Stream& stream) {
@@ -241,6 +365,18 @@ void convert(View y, ConstView x, Stream& stream) {
     CHECK(v.dtype() == DType::f32 || v.dtype() == DType::bf16 || v.dtype() == DType::f16, "convert: {} is not supported",
           dtype_name(v.dtype()));
   backend(stream).convert(y, x, stream);
+}
+
+void sample(View ids, View logprobs, ConstView logits, std::span<const SampleRow> rows, Stream& stream) {
+  const auto [N, V] = logits.dims<2>();
+  act_dtype("sample", logits, stream);
+  expect("sample", "ids", ids, {N}, DType::i32);
+  expect_optional("sample", "logprobs", logprobs, {N});
+  CHECK(static_cast<std::int64_t>(rows.size()) == N && V >= 1, "sample: {} rows of {} logits, {} rows' settings", N, V, rows.size());
+  for (const SampleRow& r : rows)
+    CHECK(r.greedy || (r.temperature > 0 && r.top_k >= 0 && r.top_p > 0 && r.min_p >= 0 && r.min_p <= 1 && r.uniform >= 0 && r.uniform < 1),
+          "sample: temperature {}, top_k {}, top_p {}, min_p {}, draw {}", r.temperature, r.top_k, r.top_p, r.min_p, r.uniform);
+  backend(stream).sample(ids, logprobs, logits, rows, stream);
 }
 
 }  // namespace weft

@@ -1,5 +1,7 @@
 // All maths on tensors, the whole interface on one page. Outputs come first, then inputs, then scalars, the stream last.
 // Accumulation is fp32 everywhere. A shape or dtype that an op does not support is an Error naming the op and the shapes.
+// "act" is the dtype of activations and of their gradients, one for all of a call: fp32; on a GPU also bf16. Norm weights, biases,
+// statistics and the gradients of parameters are fp32 always.
 // Dims: N rows (tokens), B sequences, T queries, S cache length, C width, I/O in and out features, H heads, Hkv KV heads,
 // D head dim, V vocabulary (V_tp: a rank's rows of it).
 #pragma once
@@ -19,23 +21,23 @@ namespace weft {
 enum class Precision : std::uint8_t { fp32, fp32_fixed, bf16 };
 
 // y = x wᵀ + bias, as torch.nn.Linear. One to a few rows stream w at memory bandwidth; more go to the matmul library.
-void linear(View y,          // (N, O) fp32
-            ConstView x,     // (N, I) fp32
+void linear(View y,          // (N, O) act
+            ConstView x,     // (N, I) act
             ConstView w,     // (O, I) fp32, bf16 or fp16
             ConstView bias,  // (O) fp32, or empty
             Precision precision, Stream& stream);
 
 // dx = dy w
-void linear_backward_input(View dx,       // (N, I) fp32
-                           ConstView dy,  // (N, O) fp32
+void linear_backward_input(View dx,       // (N, I) act
+                           ConstView dy,  // (N, O) act
                            ConstView w,   // (O, I) fp32, bf16
                            Precision precision, Stream& stream);
 
 // dw += dyᵀ x,  dbias += Σ_rows dy
 void linear_backward_weight(View dw,       // (O, I) fp32, accumulated into
                             View dbias,    // (O) fp32, accumulated into, or empty
-                            ConstView dy,  // (N, O) fp32
-                            ConstView x,   // (N, I) fp32
+                            ConstView dy,  // (N, O) act
+                            ConstView x,   // (N, I) act
                             Precision precision, Stream& stream);
 
 // The matmul library in use, for reports: "oneDNN 2.6.3", "OpenBLAS …".
@@ -53,70 +55,130 @@ struct Dropout {
 };
 
 // y = keep(x)/(1-p);  x and y may be the same. The derivative is the same op on dy.
-void dropout(View y,       // (B, T, C) fp32
-             ConstView x,  // (B, T, C) fp32
+void dropout(View y,       // (B, T, C) act
+             ConstView x,  // (B, T, C) act
              const Dropout& drop, Stream& stream);
 
 // ------------------------------------------------------------------------------------------------------------------ norm
 // sum = x + dropout(delta);  y = (sum - mean)·rstd·weight + bias, over the last dim. mean and rstd are saved for backward.
 // Without delta (empty) sum may be empty and y = norm(x).  Without y (empty) only the sum is formed.
-void add_layer_norm(View y,            // (B, T, C) fp32, or empty
-                    View sum,          // (B, T, C) fp32, may alias x; empty when delta is
+void add_layer_norm(View y,            // (B, T, C) act, or empty
+                    View sum,          // (B, T, C) act, may alias x; empty when delta is
                     View mean,         // (B, T) fp32
                     View rstd,         // (B, T) fp32
-                    ConstView x,       // (B, T, C) fp32
-                    ConstView delta,   // (B, T, C) fp32, or empty
+                    ConstView x,       // (B, T, C) act
+                    ConstView delta,   // (B, T, C) act, or empty
                     ConstView weight,  // (C) fp32
                     ConstView bias,    // (C) fp32, or empty
                     float eps, const Dropout& drop, Stream& stream);
 
 // dsum += d(norm)/d(sum)·dy;  ddelta = dropout'(dsum);  dweight, dbias accumulate.
-void add_layer_norm_backward(View dsum,         // (B, T, C) fp32: in: gradient from the residual path; out: of x
-                             View ddelta,       // (B, T, C) fp32, or empty (then dsum is delta's gradient too when p = 0)
+void add_layer_norm_backward(View dsum,         // (B, T, C) act: in: gradient from the residual path; out: of x
+                             View ddelta,       // (B, T, C) act, or empty (then dsum is delta's gradient too when p = 0)
                              View dweight,      // (C) fp32, accumulated into
                              View dbias,        // (C) fp32, accumulated into, or empty
-                             ConstView dy,      // (B, T, C) fp32, or empty
-                             ConstView sum,     // (B, T, C) fp32
+                             ConstView dy,      // (B, T, C) act, or empty
+                             ConstView sum,     // (B, T, C) act
                              ConstView mean,    // (B, T) fp32
                              ConstView rstd,    // (B, T) fp32
                              ConstView weight,  // (C) fp32
                              const Dropout& drop, Stream& stream);
 
-// ------------------------------------------------------------------------------------------------------------ activation
-enum class Activation : std::uint8_t { gelu_tanh, gelu_erf };
+// As add_layer_norm, without mean and bias:  y = sum·rstd·(offset + weight), rstd = 1/sqrt(mean(sum²) + eps); offset is 1 for Gemma, else 0.
+void add_rms_norm(View y,            // (B, T, C) act, or empty
+                  View sum,          // (B, T, C) act, may alias x; empty when delta is
+                  View rstd,         // (B, T) fp32
+                  ConstView x,       // (B, T, C) act
+                  ConstView delta,   // (B, T, C) act, or empty
+                  ConstView weight,  // (C) fp32
+                  float offset, float eps, const Dropout& drop, Stream& stream);
 
-// y = act(x);  x and y may be the same.
-void activation(View y, ConstView x, Activation kind, Stream& stream);  // (N, F) fp32
-// dx = act'(x)·dy;  dx and dy may be the same.
-void activation_backward(View dx, ConstView dy, ConstView x, Activation kind, Stream& stream);  // (N, F) fp32
+void add_rms_norm_backward(View dsum,         // (B, T, C) act: in: gradient from the residual path; out: of x
+                           View ddelta,       // (B, T, C) act, or empty (then dsum is delta's gradient too when p = 0)
+                           View dweight,      // (C) fp32, accumulated into
+                           ConstView dy,      // (B, T, C) act, or empty
+                           ConstView sum,     // (B, T, C) act
+                           ConstView rstd,    // (B, T) fp32
+                           ConstView weight,  // (C) fp32
+                           float offset, const Dropout& drop, Stream& stream);
+
+// ------------------------------------------------------------------------------------------------------------ activation
+enum class Activation : std::uint8_t { gelu_tanh, gelu_erf, silu, relu };
+
+// y = act(x + bias);  x and y may be the same.
+void activation(View y,          // (N, F) act
+                ConstView x,     // (N, F) act
+                ConstView bias,  // (F) fp32, or empty
+                Activation kind, Stream& stream);
+// dx = act'(x + bias)·dy;  dbias += Σ_rows dx;  dx and dy may be the same.
+void activation_backward(View dx,         // (N, F) act
+                         View dbias,      // (F) fp32, accumulated into, or empty
+                         ConstView dy,    // (N, F) act
+                         ConstView x,     // (N, F) act
+                         ConstView bias,  // (F) fp32, or empty
+                         Activation kind, Stream& stream);
+
+// y = act(g)·u, where [g u] = x + bias: the gate's F columns, then the F columns of what it gates (SwiGLU: silu, GeGLU: gelu).
+void gated_activation(View y,          // (N, F) act
+                      ConstView x,     // (N, 2F) act
+                      ConstView bias,  // (2F) fp32, or empty
+                      Activation kind, Stream& stream);
+// dg = act'(g)·u·dy;  du = act(g)·dy;  dbias += Σ_rows dx;  dx and x may be the same.
+void gated_activation_backward(View dx,         // (N, 2F) act
+                               View dbias,      // (2F) fp32, accumulated into, or empty
+                               ConstView dy,    // (N, F) act
+                               ConstView x,     // (N, 2F) act
+                               ConstView bias,  // (2F) fp32, or empty
+                               Activation kind, Stream& stream);
+
+// ------------------------------------------------------------------------------------------------------------------ rope
+struct RopeArgs {
+  int n_heads = 0;           // of the R rows of a token, the first n_heads are turned: query and key heads
+  bool interleaved = false;  // pairs (2i, 2i+1) as GPT-J; else (i, i + P/2) as transformers' rotate_half
+};
+
+// Turns pair i of the first P of D dims by its angle at the token's position, in place:  (a, b) <- (a cos - b sin, b cos + a sin).
+// The table holds cos and sin already scaled (llama3, yarn, longrope: the model's concern).
+void rope(View heads,          // (N, R, D) act, in place
+          ConstView positions, // (N) i32, rows of the table
+          ConstView table,     // (S, 2, P/2) fp32: the cosines, then the sines; P even, at most D
+          const RopeArgs& args, Stream& stream);
+// Turns gradients back by the same angles (the transpose).
+void rope_backward(View heads, ConstView positions, ConstView table, const RopeArgs& args, Stream& stream);  // as rope
 
 // ------------------------------------------------------------------------------------------------------------- attention
 struct AttentionArgs {
-  int n_heads = 0;     // H of this rank
-  int n_kv_heads = 0;  // Hkv of this rank; divides n_heads
-  int head_dim = 0;    // D
-  float scale = 1;     // of q·k
-  bool causal = true;
-  int first_head = 0;  // global index of head 0, for the dropout counter
-  int total_heads = 0; // H of the whole model, likewise
-  Dropout drop;        // on the probabilities
-  bool fixed_order = false;  // attention_cached: a row's bits do not depend on how many rows its sequence brings (slower for one)
+  int n_heads = 0;          // H of this rank
+  int n_kv_heads = 0;       // Hkv of this rank; divides n_heads
+  int head_dim = 0;         // D; on a GPU a multiple of 8, 16 to 256
+  float scale = 1;          // of q·k
+  float softcap = 0;        // 0: none; else scores become cap·tanh(score/cap), before the mask
+  bool causal = true;       // key j is seen by query i iff j <= i …
+  int window_left = -1;     // … and j >= i - window_left, where that is not negative
+  int window_right = -1;    // … and j <= i + window_right, likewise
+  bool packed = false;      // `lengths` holds where sequences begin in the T rows of the one batch row, not their lengths
+  int first_head = 0;       // global index of head 0, for the dropout counter
+  int total_heads = 0;      // H of the whole model, likewise
+  Dropout drop;             // on the probabilities
+  bool fixed_order = false; // attention_cached: a row's bits do not depend on how many rows its sequence brings (slower for one)
 };
 
-// out = softmax(scale · q kᵀ + mask) v, tile by tile with an online softmax: no (T, T) matrix in memory.
-void attention(View out,           // (B, T, H, D) fp32
+// out = softmax(softcap(scale · q kᵀ) + mask) v, tile by tile with an online softmax: no (T, T) matrix in memory. A query that sees no
+// key gives 0 and lse -inf. Several lengths in one batch: padded rows (lengths), or one after the other without padding (packed:
+// tokens see their own sequence only; rows past the last begin are padding).
+void attention(View out,           // (B, T, H, D) act
                View lse,           // (B, H, T) fp32: log of the softmax denominator, for backward
-               ConstView qkv,      // (B, T, H + 2 Hkv, D) fp32: query heads, then key heads, then value heads
-               ConstView lengths,  // (B) i32: keys at and past it are padding; empty: all T
+               ConstView qkv,      // (B, T, H + 2 Hkv, D) act: query heads, then key heads, then value heads
+               ConstView lengths,  // (B) i32: keys at and past it are padding; packed: (n + 1) i32, ascending from 0; empty: all T
                const AttentionArgs& args, Stream& stream);
 
 // Recomputes the probabilities from lse; deterministic.
-void attention_backward(View dqkv,          // (B, T, H + 2 Hkv, D) fp32, written
-                        ConstView dout,     // (B, T, H, D) fp32
-                        ConstView out,      // (B, T, H, D) fp32
+void attention_backward(View dqkv,          // (B, T, H + 2 Hkv, D) act, written
+                        ConstView dout,     // (B, T, H, D) act
+                        ConstView out,      // (B, T, H, D) act
                         ConstView lse,      // (B, H, T) fp32
-                        ConstView qkv,      // (B, T, H + 2 Hkv, D) fp32
-                        ConstView lengths,  // (B) i32, or empty
+                        ConstView qkv,      // (B, T, H + 2 Hkv, D) act
+                        ConstView lengths,  // as attention's
                         const AttentionArgs& args, Stream& stream);
 
 // New tokens of one sequence among the N rows of a batch, and where its keys and values are cached.
@@ -124,35 +186,38 @@ struct CacheSlice {
   std::int64_t first_row = 0;  // of its new tokens among the N
   std::int64_t n_rows = 0;     // new tokens: the prompt at first, then 1
   std::int64_t n_cached = 0;   // tokens already in the cache
-  std::int64_t slot = 0;       // first dim of the caches
+  std::int64_t slot = 0;       // row of the page table
 };
 
-// Appends the new keys and values to the cache, then attends causally to everything cached.
-void attention_cached(View out,       // (N, H, D) fp32
-                      View k_cache,   // (slots, S, Hkv, D) fp32
-                      View v_cache,   // (slots, S, Hkv, D) fp32
-                      ConstView qkv,  // (N, H + 2 Hkv, D) fp32
+// Appends the new keys and values to the cache, then attends causally to everything cached. Token t of slot s lies in page
+// pages[s][t / S], row t % S. One token of a sequence is split over its keys, in chunks that depend on nothing else.
+void attention_cached(View out,         // (N, H, D) act
+                      View k_cache,     // (n_pages, S, Hkv, D) act
+                      View v_cache,     // (n_pages, S, Hkv, D) act
+                      ConstView qkv,    // (N, H + 2 Hkv, D) act
+                      ConstView pages,  // (slots, M) i32 in host memory, S a multiple of 64; empty: slot s has page s alone
                       std::span<const CacheSlice> slices, const AttentionArgs& args, Stream& stream);
 
 // ------------------------------------------------------------------------------------------------------------- embedding
 // y[n] = table[ids[n] - first_row] where this rank holds the row, else 0;  += when accumulate.
-void embedding(View y,           // (N, C) fp32
+void embedding(View y,           // (N, C) act
                ConstView ids,    // (N) i32
                ConstView table,  // (V_tp, C) fp32 or bf16
                std::int64_t first_row, bool accumulate, Stream& stream);
 
 // dtable[ids[n] - first_row] += dy[n], in the order of n (deterministic).
 void embedding_backward(View dtable,   // (V_tp, C) fp32, accumulated into
-                        ConstView dy,  // (N, C) fp32
+                        ConstView dy,  // (N, C) act
                         ConstView ids, // (N) i32
                         std::int64_t first_row, Stream& stream);
 
 // ------------------------------------------------------------------------------------------------------------------ loss
-// What a vocabulary shard knows of each row's softmax: stats[n] = {max_v logit, Σ_v exp(logit - max), label's logit or 0}.
+// What a vocabulary shard knows of each row's softmax: stats[n] = {max_v z, Σ_v exp(z - max), label's z or 0}, where z is the logit,
+// or softcap·tanh(logit/softcap) where softcap is not 0.
 void cross_entropy_stats(View stats,        // (N, 3) fp32
-                         ConstView logits,  // (N, V_tp) fp32
+                         ConstView logits,  // (N, V_tp) act
                          ConstView labels,  // (N) i32, global ids; kIgnoreLabel: no label
-                         std::int64_t first_vocab, Stream& stream);
+                         std::int64_t first_vocab, float softcap, Stream& stream);
 
 constexpr std::int32_t kIgnoreLabel = -100;  // as torch.nn.functional.cross_entropy
 
@@ -163,11 +228,11 @@ void cross_entropy_combine(View loss,        // (N) fp32
                            ConstView labels, // (N) i32
                            Stream& stream);
 
-// logits <- scale · (softmax(logits) - onehot(label)) in place; 0 rows where the label is ignored.
-void cross_entropy_backward(View logits,       // (N, V_tp) fp32
+// logits <- scale · (softmax(z) - onehot(label)) · dz/dlogit in place; 0 rows where the label is ignored.
+void cross_entropy_backward(View logits,       // (N, V_tp) act
                             ConstView lse,     // (N) fp32
                             ConstView labels,  // (N) i32
-                            std::int64_t first_vocab, float scale, Stream& stream);
+                            std::int64_t first_vocab, float scale, float softcap, Stream& stream);
 
 // ------------------------------------------------------------------------------------------------------------- optimizer
 struct AdamWTensor {
@@ -187,13 +252,34 @@ struct AdamWArgs {
 // As torch.optim.AdamW:  w -= lr·wd·w;  m, v <- moments;  w -= lr·m̂/(sqrt(v̂) + eps). One pass over all tensors.
 void adamw(std::span<const AdamWTensor> tensors, const AdamWArgs& args, Stream& stream);
 
-// Σ x², in fp64 over fixed chunks: the result does not depend on the number of threads.
-double sum_of_squares(ConstView x, Stream& stream);  // fp32
+// Σ x² over all elements of all tensors (fp32), in fp64 over fixed chunks: the result does not depend on the number of threads.
+// Waits for the stream.
+double sum_of_squares(std::span<const ConstView> tensors, Stream& stream);
 
-// y += x;   y *= s
+// ----------------------------------------------------------------------------------------------------------- elementwise
+// y += x;   y *= s;   y and x fp32, or bf16 on a GPU (not necessarily both)
 void add(View y, ConstView x, Stream& stream);
 void scale(View y, float s, Stream& stream);
+// y = cap·tanh(x/cap);  x and y may be the same (act)
+void soft_cap(View y, ConstView x, float cap, Stream& stream);
 // y = x in y's dtype (fp32, bf16, fp16)
 void convert(View y, ConstView x, Stream& stream);
+
+// -------------------------------------------------------------------------------------------------------------- sampling
+// How one row's next token is chosen, as transformers' warpers in their order: temperature, top-k, top-p, min-p.
+struct SampleRow {
+  bool greedy = true;      // the likeliest token (the first of equals); what follows is not read
+  double temperature = 1;  // > 0
+  std::int64_t top_k = 0;  // 0: all; those equal to the k-th stay
+  double top_p = 1;        // the least likely tokens go while what goes holds at most 1 - top_p (of equals the first ids go first)
+  double min_p = 0;        // tokens less likely than min_p times the likeliest go
+  double uniform = 0;      // the draw, in [0, 1): the first id at which the sum of probabilities in id order exceeds it
+};
+
+// ids[n] = the chosen token;  logprobs[n] = its log softmax in the raw logits.
+void sample(View ids,          // (N) i32
+            View logprobs,     // (N) fp32, or empty
+            ConstView logits,  // (N, V) act
+            std::span<const SampleRow> rows, Stream& stream);
 
 }  // namespace weft
