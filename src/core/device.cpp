@@ -1,20 +1,45 @@
 #include "core/device.h"
 
 #include <cstdlib>
+#include <cstring>
 
 #include "core/check.h"
+#include "core/gpu.h"
 
 namespace weft {
+
+Stream::Stream(Device device, int n_threads) : device_(device), n_threads_(n_threads) {
+  if (device.type == DeviceType::cuda) native_ = gpu::make_stream(device.index);
+}
+
+void Stream::synchronize() {
+  if (native_) gpu::synchronize(native_.get());
+}
 
 void* Stream::scratch(std::size_t bytes) {
   if (bytes > scratch_bytes_) {
     const std::size_t rounded = (bytes + 4095) / 4096 * 4096;
-    void* memory = std::aligned_alloc(64, rounded);
-    CHECK(memory, "out of memory: {} bytes of kernel scratch", rounded);
-    scratch_ = std::shared_ptr<void>(memory, std::free);
+    scratch_.reset();
+    scratch_bytes_ = 0;
+    scratch_ = allocate(device_, rounded);
     scratch_bytes_ = rounded;
   }
   return scratch_.get();
+}
+
+int gpu_count() { return gpu::count(); }
+
+std::shared_ptr<void> allocate(Device device, std::size_t bytes) {
+  if (device.type == DeviceType::cuda) return gpu::allocate(device.index, bytes);
+  void* memory = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+  CHECK_USER(memory || bytes == 0, "{} bytes are more than this machine can give", bytes);
+  return std::shared_ptr<void>(memory, std::free);
+}
+
+void copy_bytes(void* to, const void* from, std::size_t bytes, Stream& stream) {
+  if (bytes == 0) return;
+  if (stream.native()) gpu::copy(to, from, bytes, stream.native());
+  else std::memcpy(to, from, bytes);
 }
 
 }  // namespace weft

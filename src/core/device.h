@@ -18,15 +18,17 @@ struct Device {
 };
 
 // An in-order queue of work on one device, with what its kernels keep between calls (primitive caches, scratch).
-// On the CPU every call has finished when it returns.
+// On the CPU every call has finished when it returns; on a GPU it has been enqueued.
 class Stream {
  public:
-  explicit Stream(Device device = {}, int n_threads = 1) : device_(device), n_threads_(n_threads) {}
+  explicit Stream(Device device = {}, int n_threads = 1);
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
   Device device() const { return device_; }
   int n_threads() const { return n_threads_; }  // size of the OpenMP team that kernels on this stream use
+  void* native() const { return native_.get(); }  // the cudaStream_t; null on the CPU
+  void synchronize();                             // returns when all that was enqueued has run; throws what failed meanwhile
 
   // The one T of this stream, made on first use; T is a kernel's private cache.
   template <class T>
@@ -36,16 +38,27 @@ class Stream {
     return *static_cast<T*>(slot.get());
   }
 
-  // Scratch of at least `bytes`, 64-byte aligned, valid until the next scratch() on this stream. Grows, never shrinks.
+  // Scratch in the device's memory, of at least `bytes`, 64-byte aligned, valid until the next scratch() on this stream. Grows, never shrinks.
   void* scratch(std::size_t bytes);
   std::size_t scratch_bytes() const { return scratch_bytes_; }
 
  private:
   Device device_;
   int n_threads_;
+  std::shared_ptr<void> native_;
   std::unordered_map<std::type_index, std::shared_ptr<void>> attached_;
   std::shared_ptr<void> scratch_;
   std::size_t scratch_bytes_ = 0;
 };
+
+// GPUs that this process can use: 0 in a build without CUDA.
+int gpu_count();
+
+// Uninitialised memory of the device, 64-byte aligned. Throws a UserError naming the size where there is not enough.
+std::shared_ptr<void> allocate(Device device, std::size_t bytes);
+
+// Enqueued on the stream, whose device is one of the two. `from` in host memory may be reused on return; `to` in host memory is
+// complete on return.
+void copy_bytes(void* to, const void* from, std::size_t bytes, Stream& stream);
 
 }  // namespace weft

@@ -1,0 +1,53 @@
+#include <cuda_runtime_api.h>
+
+#include "core/check.h"
+#include "core/gpu.h"
+
+#define CUDA_CHECK(call)                                                                              \
+  do {                                                                                                \
+    const cudaError_t error = (call);                                                                 \
+    CHECK(error == cudaSuccess, "{}: {} ({})", #call, cudaGetErrorString(error), static_cast<int>(error)); \
+  } while (false)
+
+namespace weft::gpu {
+
+int count() {
+  int n = 0;
+  if (cudaGetDeviceCount(&n) == cudaSuccess) return n;
+  cudaGetLastError();  // no driver or no GPU: not an error of the next call
+  return 0;
+}
+
+std::shared_ptr<void> make_stream(int device) {
+  CHECK_USER(device >= 0 && device < count(), "--device cuda: GPU {} of {} on this host", device, count());
+  CUDA_CHECK(cudaSetDevice(device));
+  cudaStream_t stream = nullptr;
+  CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  return std::shared_ptr<void>(stream, [](void* s) { cudaStreamDestroy(static_cast<cudaStream_t>(s)); });
+}
+
+void synchronize(void* stream) { CUDA_CHECK(cudaStreamSynchronize(static_cast<cudaStream_t>(stream))); }
+
+std::shared_ptr<void> allocate(int device, std::size_t bytes) {
+  CUDA_CHECK(cudaSetDevice(device));
+  void* memory = nullptr;
+  const cudaError_t error = cudaMalloc(&memory, bytes);
+  if (error == cudaErrorMemoryAllocation) {
+    std::size_t free_bytes = 0, total_bytes = 0;
+    cudaGetLastError();
+    CUDA_CHECK(cudaMemGetInfo(&free_bytes, &total_bytes));
+    user_error("{} bytes are more than GPU {} can give: {} of its {} are free", bytes, device, free_bytes, total_bytes);
+  }
+  CHECK(error == cudaSuccess, "cudaMalloc of {} bytes: {}", bytes, cudaGetErrorString(error));
+  return std::shared_ptr<void>(memory, [](void* p) { cudaFree(p); });
+}
+
+void copy(void* to, const void* from, std::size_t bytes, void* stream) {
+  const auto s = static_cast<cudaStream_t>(stream);
+  CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, s));
+  cudaPointerAttributes attributes{};
+  CUDA_CHECK(cudaPointerGetAttributes(&attributes, to));
+  if (attributes.type != cudaMemoryTypeDevice) CUDA_CHECK(cudaStreamSynchronize(s));
+}
+
+}  // namespace weft::gpu
