@@ -1,0 +1,64 @@
+// How kernels are started: launch(kernel, shape, work, stream, arguments…), because <<< >>> is not C++ and because every launch states
+// the bytes and FLOPs it cannot do without. For sources of kernels/cuda only.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "core/check.h"
+#include "core/device.h"
+
+#define CUDA_CHECK(call)                                                                                   \
+  do {                                                                                                     \
+    const cudaError_t error = (call);                                                                      \
+    CHECK(error == cudaSuccess, "{}: {} ({})", #call, cudaGetErrorString(error), static_cast<int>(error)); \
+  } while (false)
+
+namespace weft::cuda {
+
+struct LaunchShape {
+  dim3 grid, block;
+  std::size_t shared_bytes = 0;
+};
+
+// What a launch must do at least: device memory read and written once each, and floating-point operations (an fma is two).
+struct Work {
+  double bytes = 0, flops = 0;
+};
+
+// The launches of a stream since it was switched on: for benchmarks and for the table in kernels/README.md. stream.attached<LaunchLog>().
+struct LaunchLog {
+  struct Entry {
+    const void* kernel;
+    LaunchShape shape;
+    Work work;
+  };
+  bool on = false;
+  bool dry = false;  // only log, do not run
+  std::vector<Entry> entries;
+};
+
+inline cudaStream_t native(Stream& stream) { return static_cast<cudaStream_t>(stream.native()); }
+
+}  // namespace weft::cuda
+
+#include "launch_body.h"  // start_kernel(kernel, shape, cudaStream_t, arguments…): on the device, or in the emulation
+
+namespace weft::cuda {
+
+template <class... Params, class... Args>
+void launch(void (*kernel)(Params...), const LaunchShape& shape, const Work& work, Stream& stream, Args... args) {
+  if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;  // nothing to do
+  auto& log = stream.attached<LaunchLog>();
+  if (log.on) log.entries.push_back({reinterpret_cast<const void*>(kernel), shape, work});
+  if (!log.dry) start_kernel(kernel, shape, native(stream), static_cast<Params>(args)...);
+}
+
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace weft::cuda
