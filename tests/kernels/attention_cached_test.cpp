@@ -93,8 +93,7 @@ class AttentionCached : public OnEachTarget {
       for (std::size_t s = 0; s < plan.size(); ++s) {
         const std::string name = fmt::format("sequence {} of chunks {}, pages of {}, table {}, fixed order {}: {}", s, fmt::join(plan[s], " "),
                                              layout.page_size, layout.table, fixed_order, c.name());
-        // As attention's: the probabilities and the result are rounded to bf16.
-        expect_close(actual[s].data, expected[s].out, expected[s].tolerance(tolerance(4e-6, 2)), name.c_str());
+        expect_rounded(actual[s].data, expected[s].out, 4e-6 + expected[s].score_error(), bf16(), name);  // as attention's
       }
     }
   }

@@ -73,23 +73,58 @@ inline double keep_factor(const Dropout& drop, std::int64_t sample, std::int64_t
   return uniform(words[static_cast<std::size_t>(element % 4)]) >= drop.p ? 1.0 / (1.0 - static_cast<double>(drop.p)) : 0.0;
 }
 
+// A result, and for each element the sum of squares of what bf16 rounds on the way to it: probabilities, gradients of scores, the saved
+// out in backward, the result itself.
+struct Expected {
+  std::vector<double> value, rounded;
+  explicit Expected(std::size_t elems = 0) : value(elems, 0), rounded(elems, 0) {}
+};
+
 struct AttentionReference {
-  std::vector<double> out;    // (B, T, H, D)
-  std::vector<double> lse;    // (B, H, T), -inf where nothing is seen
-  std::vector<double> dqkv;   // (B, T, H + 2 Hkv, D); 0 without dout
-  double score_size = 0;      // the largest scale·Σ_d |q_d k_d|: times epsilon, what a score in fp32 is off by
+  Expected out;            // (B, T, H, D)
+  Expected dqkv;           // (B, T, H + 2 Hkv, D); 0 without dout
+  std::vector<double> lse; // (B, H, T), -inf where nothing is seen
+  double score_size = 0;   // the largest scale·Σ_d |q_d k_d|: times epsilon, what a score in fp32 is off by
 
   // e^s turns the absolute error of a score into a relative one of its probability: two epsilon (2^-23) a score.
-  double tolerance(double of_the_sums) const { return of_the_sums + 0x1p-23 * score_size; }
+  double score_error() const { return 0x1p-23 * score_size; }
 };
+
+// |actual - value| <= tolerance · (max(rms(value), floor) + |value|), everywhere; in bf16 also 3·2^-8·sqrt(rounded) is allowed: a rounding
+// is off by at most 2^-8 of what it rounds and by 2^-9.3 in the root mean square, so that is seven standard deviations of their sum.
+inline void expect_rounded(const std::vector<float>& actual, const Expected& expected, double tolerance, bool bf16, const std::string& what,
+                           double floor = 1e-30) {
+  ASSERT_EQ(actual.size(), expected.value.size()) << what;
+  double square = 0;
+  for (double e : expected.value) square += e * e;
+  const double size = std::max(std::sqrt(square / static_cast<double>(std::max<std::size_t>(actual.size(), 1))), floor);
+  double worst = 0;
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    ASSERT_TRUE(std::isfinite(actual[i])) << what << "[" << i << "] is " << actual[i];
+    const double allowed = tolerance * (size + std::abs(expected.value[i])) + (bf16 ? 3 * 0x1p-8 * std::sqrt(expected.rounded[i]) : 0);
+    const double share = std::abs(static_cast<double>(actual[i]) - expected.value[i]) / allowed;
+    if (share > worst) {
+      worst = share;
+      at = i;
+    }
+  }
+  if (actual.empty()) return;
+  EXPECT_LE(worst, 1) << what << "[" << at << "] is " << actual[at] << ", expected " << expected.value[at] << " (rms " << size << "), off by "
+                      << worst << " times what is allowed";
+}
 
 inline AttentionReference attention_reference(const AttentionCase& c, const Tensor& qkv, const Tensor& dout = {}) {
   const AttentionArgs args = arguments(c);
   const std::int64_t group = c.H / c.Hkv, D = c.D;
   AttentionReference r;
-  r.out.assign(static_cast<std::size_t>(c.B * c.T * c.H * D), 0);
+  r.out = Expected(static_cast<std::size_t>(c.B * c.T * c.H * D));
   r.lse.assign(static_cast<std::size_t>(c.B * c.H * c.T), 0);
-  r.dqkv.assign(qkv.data.size(), 0);
+  r.dqkv = Expected(qkv.data.size());
+  const auto add = [](Expected& to, std::size_t e, double term) {  // a term that bf16 rounds
+    to.value[e] += term;
+    to.rounded[e] += term * term;
+  };
   const double scale = args.scale, cap = args.softcap;
   for (std::int64_t b = 0; b < c.B; ++b)
     for (std::int64_t h = 0; h < c.H; ++h)
@@ -123,21 +158,32 @@ inline AttentionReference attention_reference(const AttentionCase& c, const Tens
           key.p /= sum;
           for (std::size_t d = 0; d < d_end; ++d) {
             const double v = qkv.data[at(key.j, v_row) + d];
-            r.out[out_at + d] += key.p * key.factor * v;
+            add(r.out, out_at + d, key.p * key.factor * v);
             if (dout.data.empty()) continue;
             key.dp += key.factor * v * dout.data[out_at + d];
-            r.dqkv[at(key.j, v_row) + d] += key.p * key.factor * dout.data[out_at + d];
+            add(r.dqkv, at(key.j, v_row) + d, key.p * key.factor * dout.data[out_at + d]);
           }
           dot += key.p * key.dp;
         }
+        double dot_rounded = 0;  // of Σ_d dout·out, from the roundings of out
+        for (std::size_t d = 0; d < d_end; ++d) {
+          r.out.rounded[out_at + d] += r.out.value[out_at + d] * r.out.value[out_at + d];
+          if (!dout.data.empty()) dot_rounded += std::pow(dout.data[out_at + d], 2) * r.out.rounded[out_at + d];
+        }
+        std::vector<double> dq_of_dot(d_end, 0);  // the same error reaches all keys of this query
         for (const Key& key : keys) {
-          const double ds = key.p * (key.dp - dot) * key.slope * scale;
+          const double factor = key.p * key.slope * scale, ds = factor * (key.dp - dot);
           for (std::size_t d = 0; d < d_end && !dout.data.empty(); ++d) {
-            r.dqkv[at(i, h) + d] += ds * qkv.data[at(key.j, k_row) + d];
-            r.dqkv[at(key.j, k_row) + d] += ds * qkv.data[at(i, h) + d];
+            const double q = qkv.data[at(i, h) + d], k = qkv.data[at(key.j, k_row) + d];
+            add(r.dqkv, at(i, h) + d, ds * k);
+            add(r.dqkv, at(key.j, k_row) + d, ds * q);
+            dq_of_dot[d] += factor * k;
+            r.dqkv.rounded[at(key.j, k_row) + d] += factor * factor * q * q * dot_rounded;
           }
         }
+        for (std::size_t d = 0; d < d_end && !dout.data.empty(); ++d) r.dqkv.rounded[at(i, h) + d] += dq_of_dot[d] * dq_of_dot[d] * dot_rounded;
       }
+  for (std::size_t e = 0; e < r.dqkv.value.size(); ++e) r.dqkv.rounded[e] += r.dqkv.value[e] * r.dqkv.value[e];
   return r;
 }
 
