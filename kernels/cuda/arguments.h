@@ -32,16 +32,19 @@ void for_float(DType dtype, const F& f) {
   else for_act(dtype, f);
 }
 
-// f(std::integral_constant<int, kN>()): how many elements threads move at once.  8 where rows of `pitch` elements allow it, else 1.
+// How many elements threads move at once: runs of 16 bytes or a multiple where `packs`, else 1.  Rows of `pitch` elements of any dtype.
 constexpr int kPackElems = 8;
+template <class T>
+constexpr int kRun = 16 / sizeof(T);
 
 template <class... Pointers>
 bool packs(std::int64_t pitch, Pointers... pointers) {
   return pitch % kPackElems == 0 && ((reinterpret_cast<std::uintptr_t>(pointers) % 16 == 0) && ...);  // null is aligned
 }
-template <class F>
+// f(std::integral_constant<int, kPacked or 1>())
+template <int kPacked, class F>
 void for_pack(bool packed, const F& f) {
-  if (packed) f(std::integral_constant<int, kPackElems>());
+  if (packed) f(std::integral_constant<int, kPacked>());
   else f(std::integral_constant<int, 1>());
 }
 

@@ -38,7 +38,7 @@ void add_dropout(View out, ConstView x, ConstView delta, const Dropout& drop, St
   const Work work = {static_cast<double>(out.bytes()) * (x.empty() ? 2 : 3), static_cast<double>(out.elems()) * (x.empty() ? 1 : 2)};
   for_act(out.dtype(), [&, sequences = B](auto zero) {
     using Act = decltype(zero);
-    for_pack(packs(elems, out.data(), x.data(), delta.data()), [&](auto n) {
+    for_pack<kRun<Act>>(packs(elems, out.data(), x.data(), delta.data()), [&](auto n) {
       const LaunchShape shape = {{static_cast<unsigned>(ceil_div(elems, 256 * n)), static_cast<unsigned>(std::min<std::int64_t>(sequences, 65535))}, {256}};
       launch(add_dropout_kernel<Act, n()>, shape, work, stream, pointer<Act>(out), pointer<Act>(x), pointer<Act>(delta), sequences, elems,
              dropout_mask(drop));

@@ -73,7 +73,7 @@ void turn(View heads, ConstView positions, ConstView table, const RopeArgs& args
   const bool packed = packs(D, heads.data(), table.data()) && half % (args.interleaved ? kPackElems / 2 : kPackElems) == 0;
   for_act(heads.dtype(), [&](auto zero) {
     using Act = decltype(zero);
-    for_pack(packed, [&](auto n) {
+    for_pack<kPackElems>(packed, [&](auto n) {
       const int pairs_per_thread = args.interleaved && n > 1 ? n / 2 : n;
       const int items = half / pairs_per_thread * s.slices;
       s.tokens_per_block = std::max(1, 256 / items);
