@@ -59,27 +59,30 @@ __device__ __forceinline__ void adamw_update(float& w, float& m, float& v, float
 
 __global__ void __launch_bounds__(kOptimizerThreads) adamw_kernel(const AdamWEntry* __restrict__ table,  // (n)
                                                                   int n, AdamWStep f) {
-  const AdamWEntry t = entry_of(table, n, blockIdx.x);
-  const long long begin = (blockIdx.x - t.first_chunk) * kChunk, end = min(t.elems, begin + kChunk);
-  for (long long i = begin + threadIdx.x * kOptimizerPack; i < end; i += kOptimizerThreads * kOptimizerPack) {
-    if (t.aligned && i + kOptimizerPack <= end) {
-      float w[kOptimizerPack], m[kOptimizerPack], v[kOptimizerPack], g[kOptimizerPack];
-      load(w, t.weight + i);
-      load(m, t.m + i);
-      load(v, t.v + i);
-      load(g, t.grad + i);
+  const AdamWEntry& t = entry_of(table, n, blockIdx.x);
+  const long long begin = (blockIdx.x - t.first_chunk) * kChunk;
+  const int size = static_cast<int>(min(t.elems - begin, static_cast<long long>(kChunk)));
+  float *weight = t.weight + begin, *m_at = t.m + begin, *v_at = t.v + begin;
+  const float* grad = t.grad + begin;
+  __nv_bfloat16* copy = t.copy ? t.copy + begin : nullptr;
+  const float keep = t.keep;
+  const int whole = t.aligned ? size / kOptimizerPack * kOptimizerPack : 0;
+  for (int i = static_cast<int>(threadIdx.x) * kOptimizerPack; i < whole; i += kOptimizerThreads * kOptimizerPack) {
+    float w[kOptimizerPack], m[kOptimizerPack], v[kOptimizerPack], g[kOptimizerPack];
+    load(w, weight + i);
+    load(m, m_at + i);
+    load(v, v_at + i);
+    load(g, grad + i);
 #pragma unroll
-      for (int k = 0; k < kOptimizerPack; ++k) adamw_update(w[k], m[k], v[k], g[k], t.keep, f);
-      store(t.weight + i, w);
-      store(t.m + i, m);
-      store(t.v + i, v);
-      if (t.copy) store(t.copy + i, w);
-      continue;
-    }
-    for (long long k = i; k < min(end, i + kOptimizerPack); ++k) {
-      adamw_update(t.weight[k], t.m[k], t.v[k], t.grad[k], t.keep, f);
-      if (t.copy) t.copy[k] = narrow<__nv_bfloat16>(t.weight[k]);
-    }
+    for (int k = 0; k < kOptimizerPack; ++k) adamw_update(w[k], m[k], v[k], g[k], keep, f);
+    store(weight + i, w);
+    store(m_at + i, m);
+    store(v_at + i, v);
+    if (copy) store(copy + i, w);
+  }
+  for (int i = whole + static_cast<int>(threadIdx.x); i < size; i += kOptimizerThreads) {
+    adamw_update(weight[i], m_at[i], v_at[i], grad[i], keep, f);
+    if (copy) copy[i] = narrow<__nv_bfloat16>(weight[i]);
   }
 }
 
