@@ -1,7 +1,7 @@
 # The GPU back end: WEFT_CUDA=OFF (stubs), ON (nvcc for A100 and H100) or EMULATED (the same sources on the host, for tests).
 # weft_cuda_runtime and weft_cuda_blas stand for the CUDA libraries, weft_cuda_sources(files…) says how .cu files are compiled.
 if(WEFT_CUDA STREQUAL OFF)
-  list(APPEND WEFT_LEFT_OUT "/gpu_cuda\\.cpp$" "/kernels/cuda/(backend|matmul)\\.cpp$")
+  list(APPEND WEFT_LEFT_OUT "/gpu_cuda\\.cpp$" "/kernels/cuda/backend\\.cpp$")
   return()
 endif()
 list(APPEND WEFT_LEFT_OUT "/gpu_none\\.cpp$" "/no_cuda\\.cpp$")
