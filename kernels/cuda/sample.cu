@@ -8,7 +8,7 @@
 
 // One block draws one row's token. What it adds up are integers, tokens' probabilities relative to the likeliest in steps of 2^-42: such
 // sums are exact, so the choice depends neither on the order of threads nor on where in a batch the row lies. (A token less likely than
-// 2^-43 of the likeliest is never drawn.) Thresholds are found by radix selection over the bits of the logits, not by sorting: a histogram
+// 2^-43 of the likeliest is never drawn.) Thresholds are found by radix selection over the bits of the scores, not by sorting: a histogram
 // over the upper 11 bits, one over the next 11 of those in the bin that matters, one over the last 10.
 namespace weft::cuda {
 namespace {
@@ -58,32 +58,40 @@ struct CountAll {
 };
 struct CountEqual {
   unsigned key;
-  __device__ __forceinline__ Mass operator()(float logit, int) const { return order_key(logit) == key ? 1 : 0; }
+  __device__ __forceinline__ Mass operator()(float score, int) const { return order_key(score) == key ? 1 : 0; }
 };
 struct TokenMass {
-  float max;
-  double inverse_temperature;
-  unsigned floor_key;  // smaller logits are out …
+  float max;           // score
+  unsigned floor_key;  // smaller scores are out …
   int floor_cut;       // … and of those equal to it, ids up to this one
   double min_p;
-  __device__ __forceinline__ Mass operator()(float logit, int id) const {
-    const unsigned key = order_key(logit);
-    if (key < floor_key || (key == floor_key && id <= floor_cut) || logit == kMinusInfinity) return 0;
-    const double x = logit == max ? 0 : (static_cast<double>(logit) - static_cast<double>(max)) * inverse_temperature;
+  __device__ __forceinline__ Mass operator()(float score, int id) const {
+    const unsigned key = order_key(score);
+    if (key < floor_key || (key == floor_key && id <= floor_cut)) return 0;
+    const double x = static_cast<double>(score) - static_cast<double>(max);
     if (!(x > -30)) return 0;  // exp(-30) is below half a step
     const double p = exp(x);
     return p < min_p ? 0 : static_cast<Mass>(p * static_cast<double>(Mass{1} << kMassBits) + 0.5);
   }
 };
 
-// A pack of logits; NaN is never chosen.
+// A row's scores, logit/temperature in fp32 as on the CPU: rounding may make equals of neighbours. NaN is never chosen.
 template <class T>
-__device__ __forceinline__ void load_logits(float (&x)[LogitsRow<const T>::kPack], const LogitsRow<const T>& row, int pack) {
-  row.load(x, pack);
+struct Scores {
+  static constexpr int kPack = LogitsRow<const T>::kPack;
+  LogitsRow<const T> row;
+  float temperature;
+  __device__ __forceinline__ void load(float (&x)[kPack], int pack) const {
+    row.load(x, pack);
 #pragma unroll
-  for (int i = 0; i < LogitsRow<const T>::kPack; ++i)
-    if (!(x[i] == x[i])) x[i] = kMinusInfinity;
-}
+    for (int i = 0; i < kPack; ++i) {
+      if (temperature != 1) x[i] /= temperature;
+      if (!(x[i] == x[i])) x[i] = kMinusInfinity;
+    }
+  }
+  __device__ __forceinline__ int column(int pack) const { return row.column(pack); }
+  __device__ __forceinline__ int packs() const { return row.packs; }
+};
 
 __device__ __forceinline__ Mass warp_total(Mass x) {
 #pragma unroll
@@ -129,15 +137,15 @@ __device__ Found search(const Entries& entries, int n, double share, Mass target
   return found;
 }
 
-// entries[bin] = Σ weight over the logits whose key has `prefix` in its upper bits (those above shift + bits), bin = the next `bits`.
+// entries[bin] = Σ weight over the scores whose key has `prefix` in its upper bits (those above shift + bits), bin = the next `bits`.
 template <class T, class Weight>
-__device__ void histogram(const Entries& entries, const LogitsRow<const T>& row, const Weight& weight, unsigned prefix, int shift, int bits) {
-  constexpr int kPack = LogitsRow<const T>::kPack;
+__device__ void histogram(const Entries& entries, const Scores<T>& row, const Weight& weight, unsigned prefix, int shift, int bits) {
+  constexpr int kPack = Scores<T>::kPack;
   for (int i = static_cast<int>(threadIdx.x); i < kBins; i += static_cast<int>(blockDim.x)) entries.set(i, 0);
   __syncthreads();
-  for (int p = static_cast<int>(threadIdx.x); p < row.packs; p += static_cast<int>(blockDim.x)) {
+  for (int p = static_cast<int>(threadIdx.x); p < row.packs(); p += static_cast<int>(blockDim.x)) {
     float x[kPack];
-    load_logits(x, row, p);
+    row.load(x, p);
 #pragma unroll
     for (int i = 0; i < kPack; ++i) {
       const unsigned key = order_key(x[i]);
@@ -148,17 +156,17 @@ __device__ void histogram(const Entries& entries, const LogitsRow<const T>& row,
   }
 }
 
-// The logit at which the running sum of weights, in ascending order of logits, first exceeds the target (or the share of the total).
+// The score at which the running sum of weights, in ascending order of scores, first exceeds the target (or the share of the total).
 struct Selected {
   unsigned key;
-  Mass rest;  // target less the weight of all smaller logits
+  Mass rest;  // target less the weight of all smaller scores
 };
 template <class T, class Weight>
-__device__ Selected select(const Entries& entries, const LogitsRow<const T>& row, const Weight& weight, double share, Mass target) {
+__device__ Selected select(const Entries& entries, const Scores<T>& row, const Weight& weight, double share, Mass target) {
   Found found = {};
   unsigned key = 0;
   int shift = 32;
-  for (int bits = 11; shift > (sizeof(T) == 2 ? 10 : 0); bits = shift < 11 ? shift : 11) {  // bf16: 22 bits tell all values apart
+  for (int bits = 11; shift > 0; bits = shift < 11 ? shift : 11) {
     shift -= bits;
     histogram(entries, row, weight, key, shift, bits);
     found = search(entries, 1 << bits, share, target);
@@ -166,21 +174,19 @@ __device__ Selected select(const Entries& entries, const LogitsRow<const T>& row
     target = found.target - found.before;
     share = -1;
   }
-  key <<= shift;
-  if (key >> 31 == 0) key |= (1u << shift) - 1;  // of a negative number's key the bits that bf16 lacks are ones
   return {key, target};
 }
 
 // The first id at which the running sum of weights, in the order of ids, exceeds the target (or the share of the total); -1 where the total
 // is 0. A chunk is what a warp reads at once.
 template <class T, class Weight>
-__device__ int locate(const Entries& entries, const LogitsRow<const T>& row, const Weight& weight, double share, Mass target) {
-  constexpr int kPack = LogitsRow<const T>::kPack;
+__device__ int locate(const Entries& entries, const Scores<T>& row, const Weight& weight, double share, Mass target) {
+  constexpr int kPack = Scores<T>::kPack;
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32, warps = static_cast<int>(blockDim.x) / 32;
-  const int chunks = (row.packs + 31) / 32;
+  const int chunks = (row.packs() + 31) / 32;
   float x[kPack];
   for (int chunk = warp; chunk < chunks; chunk += warps) {
-    load_logits(x, row, chunk * 32 + lane);
+    row.load(x, chunk * 32 + lane);
     Mass sum = 0;
 #pragma unroll
     for (int i = 0; i < kPack; ++i) sum += weight(x[i], row.column(chunk * 32 + lane) + i);
@@ -191,7 +197,7 @@ __device__ int locate(const Entries& entries, const LogitsRow<const T>& row, con
   if (found.total == 0) return -1;
   if (warp == 0) {
     const int first = row.column(found.index * 32 + lane);
-    load_logits(x, row, found.index * 32 + lane);
+    row.load(x, found.index * 32 + lane);
     Mass sum = 0;
 #pragma unroll
     for (int i = 0; i < kPack; ++i) sum += weight(x[i], first + i);
@@ -229,13 +235,13 @@ __device__ __forceinline__ Best warp_best(Best best) {
 
 // The largest logit and the first id that has it; of nothing but -inf, id 0.
 template <class T>
-__device__ Best likeliest(const LogitsRow<const T>& row, Best* shared) {
-  constexpr int kPack = LogitsRow<const T>::kPack;
+__device__ Best likeliest(const Scores<T>& row, Best* shared) {
+  constexpr int kPack = Scores<T>::kPack;
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32, warps = static_cast<int>(blockDim.x) / 32;
   Best best = {kMinusInfinity, 0};
-  for (int p = static_cast<int>(threadIdx.x); p < row.packs; p += static_cast<int>(blockDim.x)) {
+  for (int p = static_cast<int>(threadIdx.x); p < row.packs(); p += static_cast<int>(blockDim.x)) {
     float x[kPack];
-    load_logits(x, row, p);
+    row.load(x, p);
 #pragma unroll
     for (int i = 0; i < kPack; ++i)
       if (x[i] > best.logit) best = {x[i], row.column(p) + i};
@@ -250,14 +256,14 @@ __device__ Best likeliest(const LogitsRow<const T>& row, Best* shared) {
 
 // log Σ exp(logit - max) of the raw logits.
 template <class T>
-__device__ float log_sum(const LogitsRow<const T>& row, float max, Mass* shared) {
-  constexpr int kPack = LogitsRow<const T>::kPack;
+__device__ float log_sum(const Scores<T>& row, float max, Mass* shared) {
+  constexpr int kPack = Scores<T>::kPack;
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32, warps = static_cast<int>(blockDim.x) / 32;
   constexpr float kUnit = static_cast<float>(Mass{1} << kMassBits);
   Mass sum = 0;
-  for (int p = static_cast<int>(threadIdx.x); p < row.packs; p += static_cast<int>(blockDim.x)) {
+  for (int p = static_cast<int>(threadIdx.x); p < row.packs(); p += static_cast<int>(blockDim.x)) {
     float x[kPack];
-    load_logits(x, row, p);
+    row.load(x, p);
 #pragma unroll
     for (int i = 0; i < kPack; ++i)
       if (x[i] > kMinusInfinity) sum += static_cast<Mass>((x[i] == max ? 1.0f : expf(x[i] - max)) * kUnit);
@@ -281,30 +287,33 @@ __global__ void __launch_bounds__(1024) sample_kernel(int* __restrict__ ids,    
   auto* shared = shared_memory<unsigned>();
   const Entries entries = {shared, shared + n_entries, n_entries, reinterpret_cast<Found*>(shared + 2 * n_entries)};
   const long long n = blockIdx.x;
-  const LogitsRow<const T> row(logits + n * V, V);
   const SampleRow settings = rows[n];
-  const Best best = likeliest(row, reinterpret_cast<Best*>(shared));
+  const Scores<T> raw = {LogitsRow<const T>(logits + n * V, V), 1};
+  const Best best = likeliest(raw, reinterpret_cast<Best*>(shared));
   int id = best.id;
-  if (!settings.greedy) {
-    TokenMass mass = {best.logit, 1 / settings.temperature, 0, -1, 0};
+  const Scores<T> row = {raw.row, static_cast<float>(settings.temperature)};
+  const float max = best.logit / row.temperature;
+  // So cold that the scores overflow, only the likeliest is left.
+  if (!settings.greedy && max > kMinusInfinity && max < -kMinusInfinity) {
+    TokenMass mass = {max, 0, -1, 0};
     if (settings.top_k > 0 && settings.top_k < V) {
       // Counted from below, with what sticks out of the row (-inf) counted too: the k-th from above.
-      const Mass counted = static_cast<Mass>(row.packs) * LogitsRow<const T>::kPack;
+      const Mass counted = static_cast<Mass>(row.packs()) * Scores<T>::kPack;
       mass.floor_key = select(entries, row, CountAll(), -1, counted - static_cast<Mass>(settings.top_k)).key;
     }
     if (settings.top_p < 1) {
       const Selected last = select(entries, row, mass, 1 - settings.top_p, 0);
-      const Mass each = mass(from_key(last.key), V);
-      const Mass equals_out = each == 0 ? 0 : last.rest / each;  // so many of those equal to the threshold
+      const Mass each = mass(from_key(last.key), V);  // not 0: the running sum exceeded its target there
+      const Mass equals_out = last.rest / each;       // so many of those equal to the threshold
       if (equals_out > 0) mass.floor_cut = locate(entries, row, CountEqual{last.key}, -1, equals_out - 1);
-      if (each > 0) mass.floor_key = last.key;
+      mass.floor_key = last.key;
     }
     mass.min_p = settings.min_p;
     const int drawn = locate(entries, row, mass, settings.uniform, 0);
     if (drawn >= 0) id = drawn;
   }
   float logprob = 0;
-  if (logprobs) logprob = widen(row.row[id]) - best.logit - log_sum(row, best.logit, reinterpret_cast<Mass*>(shared));
+  if (logprobs) logprob = widen(raw.row.row[id]) - best.logit - log_sum(raw, best.logit, reinterpret_cast<Mass*>(shared));
   if (threadIdx.x != 0) return;
   ids[n] = id;
   if (logprobs) logprobs[n] = logprob;
