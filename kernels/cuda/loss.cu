@@ -31,8 +31,8 @@ __device__ __forceinline__ Softmax join(const Softmax& a, const Softmax& b) {
 
 }  // namespace
 
-// A block a row; one pass with a running maximum. Eight threads' worth of terms are added up before they join the running sum, and the
-// threads' sums in a tree, so that no sum is longer than about a hundred terms.
+// A block a row; one pass with a running maximum. A pack's terms are added up before they join the thread's sum, and the threads' sums in a
+// tree, so that no sum is longer than a few hundred terms.
 template <class T>
 __global__ void __launch_bounds__(512) cross_entropy_stats_kernel(float* __restrict__ stats,          // (N, 3)
                                                                   const T* __restrict__ logits,       // (N, V)
