@@ -24,7 +24,7 @@ if(WEFT_CUDA STREQUAL ON)
   function(weft_cuda_sources)
     foreach(source IN LISTS ARGN)
       # A spilled register is an error; head dim 256's backward may spill. fmt's consteval is beyond nvcc.
-      set(options -DFMT_CONSTEVAL= -Xcompiler=-Wall,-Wextra)
+      set(options -DFMT_CONSTEVAL= -DFMT_USE_CONSTEXPR=1 -diag-suppress=2190 -Xcompiler=-Wall,-Wextra)
       if(NOT source MATCHES "attention_backward")
         list(APPEND options -Xptxas=--warn-on-spills,-Werror)
       endif()
