@@ -13,10 +13,10 @@
 #include "core/check.h"
 #include "core/device.h"
 
-#define CUDA_CHECK(call)                                                                                   \
-  do {                                                                                                     \
-    const cudaError_t error = (call);                                                                      \
-    CHECK(error == cudaSuccess, "{}: {} ({})", #call, cudaGetErrorString(error), static_cast<int>(error)); \
+#define CUDA_CHECK(call)                                                                                     \
+  do {                                                                                                       \
+    const cudaError_t result = (call);                                                                       \
+    CHECK(result == cudaSuccess, "{}: {} ({})", #call, cudaGetErrorString(result), static_cast<int>(result)); \
   } while (false)
 
 namespace weft::cuda {

@@ -5,8 +5,8 @@
 
 #define CUDA_CHECK(call)                                                                              \
   do {                                                                                                \
-    const cudaError_t error = (call);                                                                 \
-    CHECK(error == cudaSuccess, "{}: {} ({})", #call, cudaGetErrorString(error), static_cast<int>(error)); \
+    const cudaError_t result = (call);                                                                       \
+    CHECK(result == cudaSuccess, "{}: {} ({})", #call, cudaGetErrorString(result), static_cast<int>(result)); \
   } while (false)
 
 namespace weft::gpu {

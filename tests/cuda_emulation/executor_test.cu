@@ -1,0 +1,203 @@
+// The emulation itself: that it computes what a GPU would, and that each kind of planted fault is caught.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "core/device.h"
+#include "core/tensor.h"
+#include "kernels/cuda/instructions.h"
+#include "kernels/cuda/launch.h"
+#include "runtime.h"
+
+namespace weft::cuda {
+
+// A block's sums, written to out (blocks): correct, or with a planted fault.
+enum class Plant { none, out_of_bounds, missing_barrier, unwritten, wrong_mask, foreign_lane, shared_out_of_bounds, unwaited_copy, divergent_collective };
+
+__global__ void block_sum_kernel(float* out, const float* x, int n, Plant plant) {
+  auto* partial = shared_memory<float>();
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
+  const int i = static_cast<int>(blockIdx.x * blockDim.x) + thread;
+  float sum = i < n ? x[i] : 0.0f;
+  if (plant == Plant::out_of_bounds) sum = x[i];  // no guard
+  unsigned mask = kFullWarp;
+  if (plant == Plant::wrong_mask) mask = 0x0000FFFFu;  // leaves half of the callers out
+  if (plant == Plant::divergent_collective && lane < 7) __syncwarp(kFullWarp);
+  const int reach = plant == Plant::foreign_lane ? 16 : 0;
+  if (plant == Plant::foreign_lane && lane < 16) mask = 0x0000FFFFu;
+  if (plant == Plant::foreign_lane && lane >= 16) mask = 0xFFFF0000u;
+  for (int step = plant == Plant::foreign_lane ? reach : 16; step > 0; step /= 2) sum += __shfl_xor_sync(mask, sum, step);
+  if (lane == 0) partial[plant == Plant::shared_out_of_bounds ? warp + 4 : warp] = sum;
+  if (plant != Plant::missing_barrier) __syncthreads();
+  if (thread != 0 || (plant == Plant::unwritten && blockIdx.x == 1)) return;
+  float total = 0;
+  for (int w = 0; w < static_cast<int>(blockDim.x) / 32; ++w) total += partial[w];
+  out[plant == Plant::out_of_bounds ? blockIdx.x + 1 : blockIdx.x] = total;
+}
+
+__global__ void copy_kernel(float* out, const float* x, bool waits) {
+  auto* tile = shared_memory<float>();
+  copy_async_16(tile + 4 * threadIdx.x, x + 4 * threadIdx.x, true);
+  commit_copies();
+  if (waits) wait_copies<0>();
+  __syncthreads();
+  for (int i = 0; i < 4; ++i) out[4 * threadIdx.x + static_cast<unsigned>(i)] = tile[(4 * threadIdx.x + static_cast<unsigned>(i) + 32) % 128];
+}
+
+// d (16, 8) = a (16, 16) b (16, 8) of bf16; a row-major, b row-major (k, n), through ldmatrix.
+__global__ void mma_kernel(float* d, const __nv_bfloat16* a, const __nv_bfloat16* b) {
+  auto* tile = shared_memory<__nv_bfloat16>();
+  const int lane = static_cast<int>(threadIdx.x);
+  for (int i = lane; i < 256; i += 32) tile[i] = a[i];
+  for (int i = lane; i < 128; i += 32) tile[256 + i] = b[i];
+  __syncwarp(kFullWarp);
+  std::uint32_t fragment[4], pair[4];
+  load_matrix_x4(fragment, tile + (lane % 16) * 16 + lane / 16 * 8);
+  load_matrix_x4_transposed(pair, tile + 256 + (lane % 16) * 8);  // matrices 2 and 3 repeat 0 and 1
+  float sum[4] = {};
+  const std::uint32_t right[2] = {pair[0], pair[1]};
+  mma_m16n8k16(sum, fragment, right);
+  for (int i = 0; i < 4; ++i) d[(lane / 4 + i / 2 * 8) * 8 + lane % 4 * 2 + i % 2] = sum[i];
+}
+
+__global__ void mma_tf32_kernel(float* d, const float* a, const float* b) {  // a (16, 8), b (8, 8)
+  const int lane = static_cast<int>(threadIdx.x), g = lane / 4, t = lane % 4;
+  const std::uint32_t left[4] = {to_tf32(a[g * 8 + t]), to_tf32(a[(g + 8) * 8 + t]), to_tf32(a[g * 8 + t + 4]), to_tf32(a[(g + 8) * 8 + t + 4])};
+  const std::uint32_t right[2] = {to_tf32(b[t * 8 + g]), to_tf32(b[(t + 4) * 8 + g])};
+  float sum[4] = {};
+  mma_m16n8k8_tf32(sum, left, right);
+  for (int i = 0; i < 4; ++i) d[(g + i / 2 * 8) * 8 + t * 2 + i % 2] = sum[i];
+}
+
+}  // namespace weft::cuda
+
+namespace weft::cuda {
+namespace {
+
+class Emulation : public testing::Test {
+ protected:
+  const Device gpu_{DeviceType::cuda, 0};
+  Stream stream_{gpu_};
+
+  std::shared_ptr<void> put(const std::vector<float>& x) {
+    auto memory = allocate(gpu_, x.size() * 4);
+    copy_bytes(memory.get(), x.data(), x.size() * 4, stream_);
+    return memory;
+  }
+  std::vector<float> get(const std::shared_ptr<void>& memory, std::size_t n) {
+    std::vector<float> x(n);
+    copy_bytes(x.data(), memory.get(), n * 4, stream_);
+    return x;
+  }
+
+  // Sums of three blocks of 128 over 300 ones; what a planted fault does to it.
+  std::vector<float> sums(Plant plant) {
+    const auto x = put(std::vector<float>(300, 1.0f)), out = allocate(gpu_, 3 * 4);
+    launch(block_sum_kernel, {dim3(3), dim3(128), 4 * 4}, {}, stream_, static_cast<float*>(out.get()), static_cast<const float*>(x.get()), 300, plant);
+    return get(out, 3);
+  }
+
+  void expect_fault(Plant plant, const char* text) {
+    try {
+      sums(plant);
+      ADD_FAILURE() << "no fault: expected " << text;
+    } catch (const Error& e) {
+      EXPECT_NE(std::string(e.what()).find(text), std::string::npos) << e.what();
+    }
+    emulation::forget_fault();
+  }
+};
+
+TEST_F(Emulation, ComputesWhatAGpuWould) { EXPECT_EQ(sums(Plant::none), (std::vector<float>{128, 128, 44})); }
+
+TEST_F(Emulation, CatchesAShuffleWithAWrongMask) { expect_fault(Plant::wrong_mask, "which is not in it"); }
+TEST_F(Emulation, CatchesAShuffleFromALaneOutsideTheMask) { expect_fault(Plant::foreign_lane, "which its mask leaves out"); }
+TEST_F(Emulation, CatchesLanesAtDifferentCollectives) { expect_fault(Plant::divergent_collective, "__syncwarp"); }
+
+TEST_F(Emulation, CatchesAMissingBarrier) {
+  int wrong = 0;  // a block runs right where its order happens to be kind
+  for (std::uint64_t seed = 0; seed < 4; ++seed) {
+    emulation::set_order_seed(seed);
+    for (float sum : sums(Plant::missing_barrier)) wrong += std::isnan(sum);
+  }
+  EXPECT_GE(wrong, 4) << "of 12 blocks";
+}
+
+TEST_F(Emulation, ShowsAnUnwrittenOutput) {
+  const auto out = sums(Plant::unwritten);
+  EXPECT_EQ(out[0], 128);
+  EXPECT_TRUE(std::isnan(out[1]));
+}
+
+TEST_F(Emulation, CatchesReadingACopyThatWasNotWaitedFor) {
+  std::vector<float> x(128);
+  for (std::size_t i = 0; i < 128; ++i) x[i] = static_cast<float>(i);
+  const auto in = put(x), out = allocate(gpu_, 128 * 4);
+  for (bool waits : {true, false}) {
+    launch(copy_kernel, {dim3(1), dim3(32), 128 * 4}, {}, stream_, static_cast<float*>(out.get()), static_cast<const float*>(in.get()), waits);
+    const auto y = get(out, 128);
+    for (std::size_t i = 0; i < 128; ++i) EXPECT_TRUE(waits ? y[i] == x[(i + 32) % 128] : std::isnan(y[i])) << i;
+  }
+}
+
+TEST_F(Emulation, CatchesALaunchWithoutItsStream) {
+  const auto x = put({1, 2, 3, 4}), out = allocate(gpu_, 4);
+  EXPECT_THROW(start_kernel(block_sum_kernel, {dim3(1), dim3(32), 16}, nullptr, static_cast<float*>(out.get()), static_cast<const float*>(x.get()), 4, Plant::none), Error);
+  emulation::forget_fault();
+  // On another stream than its input's: it runs before the copy does, or never while this one is waited for.
+  Stream other(gpu_);
+  launch(block_sum_kernel, {dim3(1), dim3(32), 16}, {}, other, static_cast<float*>(out.get()), static_cast<const float*>(x.get()), 4, Plant::none);
+  EXPECT_TRUE(std::isnan(get(out, 1)[0]));
+}
+
+TEST_F(Emulation, CatchesAHostPointerAsAnArgument) {
+  float host = 0;
+  EXPECT_THROW(launch(block_sum_kernel, {dim3(1), dim3(32), 16}, {}, stream_, &host, static_cast<const float*>(&host), 1, Plant::none), Error);
+  emulation::forget_fault();
+}
+
+#ifdef __SANITIZE_ADDRESS__
+using EmulationDeathTest = Emulation;
+TEST_F(EmulationDeathTest, CatchesAnOutOfBoundsAccess) { EXPECT_DEATH(sums(Plant::out_of_bounds), "AddressSanitizer"); }
+TEST_F(EmulationDeathTest, CatchesAnOutOfBoundsSharedWrite) { EXPECT_DEATH(sums(Plant::shared_out_of_bounds), "AddressSanitizer"); }
+TEST_F(EmulationDeathTest, CatchesTheHostTouchingDeviceMemory) {
+  const auto x = put({1, 2, 3, 4});
+  EXPECT_DEATH(static_cast<float*>(x.get())[1] = 2, "AddressSanitizer");
+}
+#endif
+
+TEST_F(Emulation, MultipliesFragmentsAsTheIsaSays) {
+  std::vector<float> a(256), b(128);
+  for (std::size_t i = 0; i < a.size(); ++i) a[i] = static_cast<float>(static_cast<int>(i * 7 % 23) - 11);  // exact in bf16 and tf32
+  for (std::size_t i = 0; i < b.size(); ++i) b[i] = static_cast<float>(static_cast<int>(i * 5 % 19) - 9);
+  std::vector<BFloat16> narrow_a, narrow_b;
+  for (float x : a) narrow_a.push_back(to_bfloat16(x));
+  for (float x : b) narrow_b.push_back(to_bfloat16(x));
+  const auto device_a = allocate(gpu_, 512), device_b = allocate(gpu_, 256), d = allocate(gpu_, 512);
+  copy_bytes(device_a.get(), narrow_a.data(), 512, stream_);
+  copy_bytes(device_b.get(), narrow_b.data(), 256, stream_);
+  launch(mma_kernel, {dim3(1), dim3(32), 768}, {}, stream_, static_cast<float*>(d.get()), static_cast<const __nv_bfloat16*>(device_a.get()),
+         static_cast<const __nv_bfloat16*>(device_b.get()));
+  auto result = get(d, 128);
+  for (std::size_t m = 0; m < 16; ++m)
+    for (std::size_t n = 0; n < 8; ++n) {
+      float sum = 0;
+      for (std::size_t k = 0; k < 16; ++k) sum += a[m * 16 + k] * b[k * 8 + n];
+      EXPECT_EQ(result[m * 8 + n], sum) << m << " " << n;
+    }
+  const auto float_a = put({a.begin(), a.begin() + 128}), float_b = put({b.begin(), b.begin() + 64});
+  launch(mma_tf32_kernel, {dim3(1), dim3(32), 0}, {}, stream_, static_cast<float*>(d.get()), static_cast<const float*>(float_a.get()),
+         static_cast<const float*>(float_b.get()));
+  result = get(d, 128);
+  for (std::size_t m = 0; m < 16; ++m)
+    for (std::size_t n = 0; n < 8; ++n) {
+      float sum = 0;
+      for (std::size_t k = 0; k < 8; ++k) sum += a[m * 8 + k] * b[k * 8 + n];
+      EXPECT_EQ(result[m * 8 + n], sum) << m << " " << n;
+    }
+}
+
+}  // namespace
+}  // namespace weft::cuda
