@@ -9,7 +9,7 @@ template <class T, int kWidth>
 struct ForwardShape {
   static constexpr bool kNarrow = sizeof(T) == 2, kTwice = kNarrow && kWidth <= 128;
   static constexpr int kWarps = kNarrow && kWidth > 128 ? 8 : 4, kRowTiles = kTwice ? 2 : 1, kThreads = 32 * kWarps, kBlocks = kTwice ? 2 : 1;
-  static constexpr int kQueries = kWarps * kRowTiles * 16, kKeys = kNarrow ? 64 : 32;
+  static constexpr int kQueries = kWarps * kRowTiles * 16, kKeys = kNarrow ? 64 : kWidth <= 128 ? 32 : 16;
   static constexpr std::size_t kSharedBytes = (kQueries + 2 * kKeys) * kWidth * sizeof(T) + kQueries * sizeof(Span);
 };
 

@@ -123,14 +123,18 @@ struct Tile {
 template <class T, int kWidth, int kRows, int kThreads>
 __device__ __forceinline__ void load_tile(T* tile, const T* from, std::int64_t stride, int first, int end, int D) {
   using Layout = Tile<T, kWidth>;
-  constexpr int kPieces = kRows * Layout::kChunks;
+  constexpr int kAbreast = Layout::kMask + 1, kStep = kThreads / kAbreast;  // threads on a row; rows at once
+  static_assert(kRows % kStep == 0 && kStep % 8 == 0);
+  const int row = static_cast<int>(threadIdx.x) / kAbreast, chunk = static_cast<int>(threadIdx.x) % kAbreast;
+  T* to = tile + Layout::offset(row, chunk);
+  const std::int64_t begin = (first + row) * stride + chunk * Layout::kChunk;
 #pragma unroll
-  for (int i = 0; i < (kPieces + kThreads - 1) / kThreads; ++i) {
-    const int piece = i * kThreads + static_cast<int>(threadIdx.x), row = piece / Layout::kChunks, chunk = piece % Layout::kChunks;
-    if (kPieces % kThreads != 0 && piece >= kPieces) break;
-    const bool valid = first + row < end && chunk * Layout::kChunk < D;
-    copy_async_16(tile + Layout::offset(row, chunk), valid ? from + (first + row) * stride + chunk * Layout::kChunk : from, valid);
-  }
+  for (int i = 0; i < kRows; i += kStep)
+#pragma unroll
+    for (int c = 0; c < kWidth; c += kAbreast * Layout::kChunk) {
+      const bool valid = first + row + i < end && chunk * Layout::kChunk + c < D;
+      copy_async_16(to + i * kWidth + c, from + (valid ? begin + i * stride + c : 0), valid);
+    }
 }
 
 // ---------------------------------------------------------------------------------------------------------------- fragments
@@ -262,7 +266,7 @@ template <class T, int kWidth, int kRowTiles, int kTiles>
 __device__ __forceinline__ void multiply_rows(float (&d)[kRowTiles][kTiles][4], const T* x, int row, const T* y, int column, int lane) {
   using F = Fragments<T>;
   const int corner_a = F::template corner_a<kWidth>(lane), corner_b = F::template corner_rows<kWidth>(lane);
-  constexpr int kUnroll = sizeof(T) == 2 ? 16 : 1;
+  constexpr int kUnroll = sizeof(T) == 4 ? 1 : kWidth == 96 ? 2 : 16;  // more would spill
 #pragma unroll kUnroll
   for (int k = 0; k < kWidth; k += F::kDepth) {
     typename F::A a[kRowTiles];
