@@ -20,9 +20,7 @@ __global__ void __launch_bounds__(256) attention_stats_kernel(float* stats,     
     const std::int64_t row = ((b * T_ + t) * H + h) * D;
     for (int c = part * kChunk; c < D; c += 8 * kChunk) {
       const uint4 packed_a = *reinterpret_cast<const uint4*>(dout + row + c), packed_b = *reinterpret_cast<const uint4*>(out + row + c);
-      T a[kChunk], o[kChunk];
-      memcpy(a, &packed_a, sizeof(a));
-      memcpy(o, &packed_b, sizeof(o));
+      const T *a = reinterpret_cast<const T*>(&packed_a), *o = reinterpret_cast<const T*>(&packed_b);
 #pragma unroll
       for (int i = 0; i < kChunk; ++i) dot = fmaf(static_cast<float>(a[i]), static_cast<float>(o[i]), dot);
     }

@@ -107,6 +107,7 @@ template <class T, int kWidth>
 struct Tile {
   static constexpr int kChunk = 16 / static_cast<int>(sizeof(T)), kChunks = kWidth / kChunk;
   static constexpr int kMask = kChunks % 8 == 0 ? 7 : 3;  // 3: a row is an odd number of half banks' widths, and its parity picks the half
+  static constexpr int kUnrollCopies = sizeof(T) == 4 ? 1 : 16, kUnrollDepth = sizeof(T) == 4 ? 1 : kWidth == 96 ? 2 : 16;  // more would spill
   static_assert(kChunks % (kMask + 1) == 0);
 
   static __device__ __forceinline__ int offset(int row, int chunk) {
@@ -128,9 +129,9 @@ __device__ __forceinline__ void load_tile(T* tile, const T* from, std::int64_t s
   const int row = static_cast<int>(threadIdx.x) / kAbreast, chunk = static_cast<int>(threadIdx.x) % kAbreast;
   T* to = tile + Layout::offset(row, chunk);
   const std::int64_t begin = (first + row) * stride + chunk * Layout::kChunk;
-#pragma unroll
+#pragma unroll Layout::kUnrollCopies
   for (int i = 0; i < kRows; i += kStep)
-#pragma unroll
+#pragma unroll Layout::kUnrollCopies
     for (int c = 0; c < kWidth; c += kAbreast * Layout::kChunk) {
       const bool valid = first + row + i < end && chunk * Layout::kChunk + c < D;
       copy_async_16(to + i * kWidth + c, from + (valid ? begin + i * stride + c : 0), valid);
@@ -266,8 +267,7 @@ template <class T, int kWidth, int kRowTiles, int kTiles>
 __device__ __forceinline__ void multiply_rows(float (&d)[kRowTiles][kTiles][4], const T* x, int row, const T* y, int column, int lane) {
   using F = Fragments<T>;
   const int corner_a = F::template corner_a<kWidth>(lane), corner_b = F::template corner_rows<kWidth>(lane);
-  constexpr int kUnroll = sizeof(T) == 4 ? 1 : kWidth == 96 ? 2 : 16;  // more would spill
-#pragma unroll kUnroll
+#pragma unroll Tile<T, kWidth>::kUnrollDepth
   for (int k = 0; k < kWidth; k += F::kDepth) {
     typename F::A a[kRowTiles];
 #pragma unroll
