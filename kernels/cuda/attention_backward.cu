@@ -31,7 +31,7 @@ __global__ void __launch_bounds__(256) attention_stats_kernel(float* stats,     
   const float log_sum = there ? lse[(b * H + h) * T_ + t] : -kInfinity;
   float* to = stats + ((b * H + h) * 2) * padded_T + t;
   to[0] = log_sum == -kInfinity ? kInfinity : log_sum * kLog2E;  // a query that sees no key has probability 0 everywhere
-  to[padded_T] = dot;
+  to[padded_T] = log_sum == -kInfinity ? 0.0f : dot;  // padding may hold anything
 }
 
 void attention_backward(View dqkv, ConstView dout, ConstView out, ConstView lse, ConstView qkv, ConstView lengths, const AttentionArgs& args,

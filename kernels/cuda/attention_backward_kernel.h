@@ -55,7 +55,7 @@ __global__ void __launch_bounds__(BackwardShape<T, kWidth, kKeys>::kThreads)
   const T *q = qkv + b * p.T * stride, *k = q + (p.H + kv) * p.D, *v = k + p.Hkv * p.D, *dout_rows = dout + b * p.T * out_stride;
   stats += static_cast<std::int64_t>(b) * p.H * 2 * padded_T;
 
-  const int row_end = kKeys ? key_end(p, b) : p.T, last_row = min(first_row + kRows, row_end) - 1;
+  const int row_end = kKeys || p.n_packed > 0 ? key_end(p, b) : p.T, last_row = min(first_row + kRows, row_end) - 1;
   Span first_span = {0, 0}, last_span = {0, 0};
   if (first_row <= last_row) {
     first_span = kKeys ? queries_of_key(p, first_row) : keys_of_query(p, b, first_row);
@@ -89,9 +89,8 @@ __global__ void __launch_bounds__(BackwardShape<T, kWidth, kKeys>::kThreads)
     if (step + 1 < n_steps) {
       const int next = step + 1, h = first_head + next / n_column_tiles, column = first_column + next % n_column_tiles * kColumns;
       T *u = u_tiles + (next & 1) * kColumns * kWidth, *w = w_tiles + (next & 1) * kColumns * kWidth;
-      const int end = kKeys ? p.T : last_span.end;
-      load_tile<T, kWidth, kColumns, kThreads>(u, kKeys ? q + h * p.D : k, stride, column, end, p.D);
-      load_tile<T, kWidth, kColumns, kThreads>(w, kKeys ? dout_rows + h * p.D : v, kKeys ? out_stride : stride, column, end, p.D);
+      load_tile<T, kWidth, kColumns, kThreads>(u, kKeys ? q + h * p.D : k, stride, column, last_span.end, p.D);
+      load_tile<T, kWidth, kColumns, kThreads>(w, kKeys ? dout_rows + h * p.D : v, kKeys ? out_stride : stride, column, last_span.end, p.D);
       if (kKeys && thread < kColumns / 2)  // two rows of stats, four floats a thread
         copy_async_16(column_stats + (next & 1) * 2 * kColumns + 4 * thread,
                       stats + (static_cast<std::int64_t>(h) * 2 + thread / (kColumns / 4)) * padded_T + column + 4 * (thread % (kColumns / 4)), true);
