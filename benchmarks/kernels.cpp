@@ -88,7 +88,7 @@ void attention_cases(Cases& cases, Stream& stream, std::int64_t B, std::int64_t 
   const CacheSlice slice = {0, 1, T - 1, 0};
   cases.add(fmt::format("attention decode {} keys x {} x {}", T, H, D), {0, 2 * row / static_cast<double>(B)},
             [=](Arena& a) { return Decode{filled(a, {1, H, D}), filled(a, {1, T, H, D}), filled(a, {1, T, H, D}), filled(a, {1, 3 * H, D})}; },
-            [&](const Decode& v) { attention_cached(v.out, v.k, v.v, v.qkv, std::span(&slice, 1), args, stream); });
+            [&](const Decode& v) { attention_cached(v.out, v.k, v.v, v.qkv, ConstView(), std::span(&slice, 1), args, stream); });
 }
 
 void row_cases(Cases& cases, Stream& stream, std::int64_t B, std::int64_t T, std::int64_t C, std::int64_t F) {

@@ -114,7 +114,7 @@ void block_forward(const Context& ctx, const ModelConfig& config, std::int64_t l
   const AttentionArgs args = attention_args(config, s, layer, drop.attention, ctx.precision == Precision::fp32_fixed);
   if (inference) {
     attention_cached(a.attn.reshape({N, s.H_tp, s.D}), inference->k, inference->v, a.qkv.reshape({N, s.H_tp + 2 * s.Hkv_tp, s.D}),
-                     inference->slices, args, stream);
+                     ConstView(), inference->slices, args, stream);
   } else {
     attention(a.attn, a.lse, a.qkv, ConstView(), args, stream);
   }

@@ -113,6 +113,6 @@ class OnEachTarget : public testing::TestWithParam<Target> {
 
 // TEST_P(Norm, …) after  class Norm : public OnEachTarget {};  and this:
 #define WEFT_ON_EACH_TARGET(suite) \
-  INSTANTIATE_TEST_SUITE_P(, suite, testing::ValuesIn(::weft::test::kTargets), [](const auto& info) { return info.param.name; })
+  INSTANTIATE_TEST_SUITE_P(, suite, testing::ValuesIn(::weft::test::kTargets), [](const auto& on) { return on.param.name; })
 
 }  // namespace weft::test
