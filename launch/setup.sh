@@ -3,7 +3,8 @@
 
 WEFT_PACKAGES=(g++ cmake ninja-build pkg-config git ccache python3
   libopenmpi-dev openmpi-bin libhdf5-openmpi-dev hdf5-tools libdnnl-dev libhwy-dev nlohmann-json3-dev libtomlplusplus-dev
-  libcli11-dev libfmt-dev libspdlog-dev libpcre2-dev libutf8proc-dev libhwloc-dev zlib1g-dev libgtest-dev libbenchmark-dev bats dict-gcide)
+  libcli11-dev libfmt-dev libspdlog-dev libpcre2-dev libutf8proc-dev libhwloc-dev zlib1g-dev libgtest-dev libbenchmark-dev
+  libboost-context-dev bats dict-gcide)
 
 # Installs what is missing where we may (Debian, Ubuntu, as root or with sudo without a password); otherwise names it and stops.
 weft_install_packages() {
@@ -44,11 +45,25 @@ spdlog, PCRE2, utf8proc, hwloc and zlib. On the ALCF machines (module versions c
 TEXT
 }
 
+# Prints the path of nvcc, or fails.
+weft_find_nvcc() {
+  command -v nvcc && return 0
+  [ -x /usr/local/cuda/bin/nvcc ] && echo /usr/local/cuda/bin/nvcc
+}
+
+# weft_build FOLDER [TARGET…] [-D…]: configures and builds.
 weft_build() {
-  local folder=$1 target=${2:-all}
-  local generator=()
-  command -v ninja >/dev/null && [ ! -e "$folder/CMakeCache.txt" ] && generator=(-G Ninja)
-  cmake -S . -B "$folder" "${generator[@]}" >"$folder.log" 2>&1 || { cat "$folder.log" >&2; return 1; }
+  local folder=$1 targets=() options=() argument
+  shift
+  for argument in "$@"; do
+    case $argument in
+      -D*) options+=("$argument") ;;
+      *) targets+=("$argument") ;;
+    esac
+  done
+  [ ${#targets[@]} -gt 0 ] || targets=(all)
+  if command -v ninja >/dev/null && [ ! -e "$folder/CMakeCache.txt" ]; then options+=(-G Ninja); fi
+  cmake -S . -B "$folder" "${options[@]}" >"$folder.log" 2>&1 || { cat "$folder.log" >&2; return 1; }
   rm -f "$folder.log"
-  cmake --build "$folder" --target "$target" --parallel "$(nproc)"
+  cmake --build "$folder" --target "${targets[@]}" --parallel "$(nproc)"
 }

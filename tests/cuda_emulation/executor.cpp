@@ -11,6 +11,7 @@
 #include <numeric>
 #include <vector>
 
+#include "races.h"
 #include "sanitizer.h"
 #include "thread_copies.h"
 
@@ -71,6 +72,7 @@ struct Executor {
   const std::function<void()>* kernel = nullptr;
   std::exception_ptr failure;
   void* shared = nullptr;
+  std::size_t shared_bytes = 0;
   std::mt19937_64 random{1};
 };
 
@@ -112,6 +114,7 @@ void resume(Thread& t) {
   const context::transfer_t back = context::jump_fcontext(t.context, nullptr);
   finish_switch(e.scheduler_fake_stack, nullptr, nullptr);
   t.context = back.fctx;
+  e.running = nullptr;
 }
 
 std::string where(const Thread& t) {
@@ -122,6 +125,7 @@ std::string where(const Thread& t) {
 
 void release_barrier() {
   Executor& e = executor();
+  race_block_barrier();
   int count = 0;
   for (const Thread& t : e.threads) count += t.state == State::at_barrier && t.predicate != 0;
   for (Thread& t : e.threads)
@@ -171,9 +175,20 @@ void abandon() {
 
 void fault(const std::string& what) { throw Fault(where(*executor().running) + ": " + what); }
 
+void fault_at_next_wait(const std::string& what) {
+  Executor& e = executor();
+  if (!e.failure) e.failure = std::make_exception_ptr(Fault(where(*e.running) + ": " + what));
+}
+
+int running_thread() {
+  const Executor& e = executor();
+  return e.running ? static_cast<int>(e.running - e.threads.data()) : -1;
+}
+
 const Place& place() { return executor().running->place; }
 ThreadCopies& thread_copies() { return executor().running->copies; }
 void* block_shared_memory() { return executor().shared; }
+std::size_t block_shared_bytes() { return executor().shared_bytes; }
 
 void warp_collective(Collective kind, unsigned mask, void* operand, Complete complete) {
   Executor& e = executor();
@@ -210,6 +225,7 @@ void warp_collective(Collective kind, unsigned mask, void* operand, Complete com
   if (!all) return wait_for_turn();
   for (Thread* lane : lanes)
     if (lane) lane->state = State::ready;
+  if (kind == Collective::sync_warp && mask == 0xFFFFFFFFu) race_warp_barrier(t.warp);
   complete(operands, mask);
 }
 
@@ -234,10 +250,13 @@ void run_grid(dim3 grid, dim3 block, std::size_t shared_bytes, const std::functi
   e.failure = nullptr;
   const std::unique_ptr<void, decltype(&std::free)> shared(std::aligned_alloc(128, std::max<std::size_t>((shared_bytes + 127) / 128 * 128, 128)), std::free);
   e.shared = shared.get();
+  e.shared_bytes = shared_bytes;
+  race_new_launch();
   for (std::uint64_t index : blocks) {
     allow(e.shared, shared_bytes);
     std::memset(e.shared, 0xFF, shared_bytes);
     forbid(static_cast<std::byte*>(e.shared) + shared_bytes, std::max<std::size_t>((shared_bytes + 127) / 128 * 128, 128) - shared_bytes);
+    race_new_block();
     e.threads.assign(n_threads, Thread());
     for (std::size_t i = 0; i < n_threads; ++i) {
       Thread& t = e.threads[i];

@@ -19,6 +19,7 @@ struct Fault : std::runtime_error {
 };
 
 [[noreturn]] void fault(const std::string& what);  // adds the kernel's block and thread
+void fault_at_next_wait(const std::string& what);  // where nothing may be thrown
 
 // The thread that is running.
 struct Place {
@@ -27,7 +28,9 @@ struct Place {
   int lane = 0;
 };
 const Place& place();
+int running_thread();  // its index in the block, or -1 outside kernels
 void* block_shared_memory();
+std::size_t block_shared_bytes();
 
 enum class Collective : std::uint8_t {
   sync_warp, ballot, shuffle_index, shuffle_up, shuffle_down, shuffle_xor, load_matrix, load_matrix_transposed, mma_bf16, mma_tf32

@@ -37,6 +37,23 @@ __global__ void block_sum_kernel(float* out, const float* x, int n, Plant plant)
   out[plant == Plant::out_of_bounds ? blockIdx.x + 1 : blockIdx.x] = total;
 }
 
+// Uses its shared memory twice; without a barrier between, a fast warp overwrites what a slow one has yet to read.
+__global__ void twice_kernel(float* out, bool barrier) {
+  auto* values = shared_memory<float>();  // (64)
+  float total = 0;
+  for (int round = 1; round <= 2; ++round) {
+    values[threadIdx.x] = static_cast<float>(round);
+    __syncthreads();
+    for (int i = 0; i < 64; ++i) total += values[i];
+    if (barrier) __syncthreads();
+  }
+  if (threadIdx.x == 0) *out = total;
+}
+
+__global__ void same_place_kernel(float* out) {
+  if (threadIdx.x == 0) *out = static_cast<float>(blockIdx.x);
+}
+
 __global__ void copy_kernel(float* out, const float* x, bool waits) {
   auto* tile = shared_memory<float>();
   copy_async_16(tile + 4 * threadIdx.x, x + 4 * threadIdx.x, true);
@@ -117,6 +134,9 @@ TEST_F(Emulation, CatchesAShuffleFromALaneOutsideTheMask) { expect_fault(Plant::
 TEST_F(Emulation, CatchesLanesAtDifferentCollectives) { expect_fault(Plant::divergent_collective, "__syncwarp"); }
 
 TEST_F(Emulation, CatchesAMissingBarrier) {
+#ifdef __SANITIZE_THREAD__
+  return expect_fault(Plant::missing_barrier, "race in shared memory");
+#endif
   int wrong = 0;  // a block runs right where its order happens to be kind
   for (std::uint64_t seed = 0; seed < 4; ++seed) {
     emulation::set_order_seed(seed);
@@ -124,6 +144,25 @@ TEST_F(Emulation, CatchesAMissingBarrier) {
   }
   EXPECT_GE(wrong, 4) << "of 12 blocks";
 }
+
+#ifdef __SANITIZE_THREAD__
+TEST_F(Emulation, CatchesAMissingBarrierBeforeSharedMemoryIsWrittenAgain) {
+  const auto out = allocate(gpu_, 4);
+  for (bool barrier : {true, false}) {
+    launch(twice_kernel, {dim3(1), dim3(64), 64 * 4}, {}, stream_, static_cast<float*>(out.get()), barrier);
+    if (barrier) EXPECT_EQ(get(out, 1)[0], 64 + 128);
+    else EXPECT_THROW(get(out, 1), Error);
+    emulation::forget_fault();
+  }
+}
+
+TEST_F(Emulation, CatchesBlocksThatWriteTheSamePlace) {
+  const auto out = allocate(gpu_, 4), in = put({1, 2, 3, 4});
+  launch(same_place_kernel, {dim3(2), dim3(32), 0}, {}, stream_, static_cast<float*>(out.get()));
+  EXPECT_THROW(get(out, 1), Error);
+  emulation::forget_fault();
+}
+#endif
 
 TEST_F(Emulation, ShowsAnUnwrittenOutput) {
   const auto out = sums(Plant::unwritten);

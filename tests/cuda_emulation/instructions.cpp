@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "kernels/cuda/instructions.h"
+#include "races.h"
 #include "thread_copies.h"
 
 namespace weft::emulation {
@@ -20,6 +21,7 @@ void load(void* const (&operands)[32]) {
   for (int l = 0; l < 32; ++l) {
     const void* row = static_cast<const LoadOperand*>(operands[l])->row;
     if (reinterpret_cast<std::uintptr_t>(row) % 16 != 0) fault("ldmatrix from an address that is no multiple of 16");
+    race_access(row, 16, Access::read, running_thread() / 32 * 32 + l);
     std::memcpy(rows[l / 8][l % 8], row, 16);
   }
   for (int l = 0; l < 32; ++l)
@@ -78,6 +80,8 @@ void copy_async(void* shared, const void* global, bool valid) {
   if (reinterpret_cast<std::uintptr_t>(shared) % 16 != 0) fault("cp.async to an address that is no multiple of 16");
   if (valid && reinterpret_cast<std::uintptr_t>(global) % 16 != 0) fault("cp.async from an address that is no multiple of 16");
   ThreadCopies::Copy copy = {shared, {}};
+  if (valid) race_access(global, 16, Access::read, running_thread());
+  race_access(shared, 16, Access::write, running_thread());
   if (valid) std::memcpy(copy.bytes, global, 16);
   std::memset(shared, 0xFF, 16);
   thread_copies().open.push_back(copy);

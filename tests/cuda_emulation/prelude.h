@@ -99,9 +99,9 @@ inline int __syncthreads_and(int predicate) { return weft::emulation::block_barr
 inline void __threadfence() {}
 inline void __threadfence_block() {}
 
-// Fibers switch only where they wait, so a plain read and write is atomic.
+// Fibers switch only where they wait, so a plain read and write is atomic; and no race, whoever else does the same.
 template <class T, class F>
-T weft_atomic(T* p, F change) {
+__attribute__((noinline, no_sanitize("thread"))) T weft_atomic(T* p, F change) {
   const T before = *p;
   *p = change(before);
   return before;
