@@ -1,6 +1,6 @@
 // attention_cached: new keys and values are appended to the paged cache, then query vectors attend to it in the manner of flash-decoding.
 //
-// Keys are cut into chunks of 256 at absolute positions. Within a chunk an online softmax goes through tiles of 64 keys (32 of wide fp32
+// Keys are cut into chunks of 256 at absolute positions. Within a chunk an online softmax goes through tiles of 64 keys (32 of wide
 // heads), also at absolute positions; chunks are joined in order. Slices of few query vectors give each chunk a block and join them in a
 // second kernel (attention_decode_kernel, attention_combine_kernel); slices of many let one block go through all chunks of its query tile
 // (attention_chunk_kernel) and join them as it goes. Both do the same operations in the same order for a query vector, wherever it lies in
@@ -20,6 +20,7 @@ constexpr int kChunkKeys = 256;      // depends on nothing, so that sums do not
 constexpr int kDecodeVectors = 16;   // query vectors of a tile that has a block for each chunk
 constexpr int kSplitVectors = 64;    // slices of at most so many query vectors a KV head are split over their chunks
 constexpr int kDecodeThreads = 128;
+constexpr int query_tile(int width, std::size_t elem_bytes) { return width * elem_bytes > 512 ? 32 : 64; }  // else: to fit into 163 KiB
 constexpr int kRowThreads = 128;     // of blocks that do a row a warp
 
 // A slice as the kernels see it.
@@ -142,7 +143,7 @@ struct TileRing {
       T* to = slot(half);
       constexpr int kSteps = Layout::kKeys * Layout::kUnits / kThreads;
       static_assert(Layout::kKeys * Layout::kUnits % kThreads == 0);
-#pragma unroll 8
+#pragma unroll 2
       for (int step = 0; step < kSteps; ++step) {
         const int i = step * kThreads + static_cast<int>(threadIdx.x), row = i / Layout::kUnits, unit = i % Layout::kUnits;
         const bool valid = first + row >= keys.begin && first + row < keys.end && unit * Layout::kUnit < call.D;
@@ -220,7 +221,9 @@ template <class T, int kWidth>
 __global__ void __launch_bounds__(kDecodeThreads, 1) attention_decode_kernel(CachedCall<T> call) {
   using Shape = DecodeShape<T, kWidth>;
   using Layout = CacheTile<T, kWidth>;
-  constexpr int kWarps = kDecodeThreads / 32, kKeyTiles = Shape::kKeyTiles, kOwnKeyTiles = kKeyTiles / kWarps, kTiles = kWidth / 8 / kWarps;
+  constexpr int kWarps = kDecodeThreads / 32, kKeyTiles = Shape::kKeyTiles, kTiles = kWidth / 8 / kWarps;
+  constexpr int kOwnKeyTiles = sizeof(T) == 2 || kKeyTiles > kWarps ? 2 : 1;  // bf16 keys are read in pairs of tiles, if only by two warps
+  static_assert(kKeyTiles % kOwnKeyTiles == 0 && kKeyTiles <= kWarps * kOwnKeyTiles);
   T* q = shared_memory<T>();                                                           // (16, kWidth)
   T* slots = q + kDecodeVectors * kWidth;                                              // (kSlots, kKeys, kWidth)
   auto* exchange = reinterpret_cast<float4*>(slots + Shape::kSlots * Layout::kElems);  // (kKeyTiles, 32): a thread's part of a fragment
@@ -246,9 +249,8 @@ __global__ void __launch_bounds__(kDecodeThreads, 1) attention_decode_kernel(Cac
 #pragma unroll 1
   for (int i = 0; i < ring.n_tiles; ++i) {
     ring.advance(2 * i, call, slice, kv);
-    {
+    if (const int first_tile = warp * kOwnKeyTiles; first_tile < kKeyTiles) {
       float s[kOwnKeyTiles][4];
-      const int first_tile = warp * kOwnKeyTiles;
       multiply_keys<kWidth>(s, q, ring.slot(2 * i), 8 * first_tile);
       scale_and_mask(s, call, seen, ring.first_key(i) + 8 * first_tile);
 #pragma unroll
@@ -312,10 +314,10 @@ __global__ void attention_combine_kernel(CachedCall<T> call, int n_tokens) {
 // All chunks, one after the other, for a tile of query vectors: 16 a warp. What the chunks before gave waits in shared memory.
 template <class T, int kWidth>
 struct ChunkShape {
-  static constexpr int kVectors = CacheTile<T, kWidth>::kWide ? 32 : 64, kThreads = 2 * kVectors, kSlots = 2;
+  static constexpr int kVectors = query_tile(kWidth, sizeof(T)), kThreads = 2 * kVectors, kSlots = 2;
   static constexpr int kKeyTiles = CacheTile<T, kWidth>::kKeys / 8;
   static constexpr std::size_t kSharedBytes = sizeof(T) * (kVectors * kWidth + kSlots * CacheTile<T, kWidth>::kElems);
-  static constexpr std::size_t kJoinBytes = sizeof(float) * kVectors * kWidth;  // more, where some slice has more than one chunk
+  static constexpr std::size_t kJoinBytes = sizeof(float4) * kThreads * (kWidth / 8 + 1);  // more, where some slice has more than one chunk
 };
 
 template <class T, int kWidth>
@@ -325,11 +327,11 @@ __global__ void __launch_bounds__(ChunkShape<T, kWidth>::kThreads, 1) attention_
   constexpr int kTiles = kWidth / 8, kTilesOfChunk = kChunkKeys / Layout::kKeys;
   T* q = shared_memory<T>();                                                         // (kVectors, kWidth)
   T* slots = q + Shape::kVectors * kWidth;                                           // (kSlots, kKeys, kWidth)
-  auto* joined = reinterpret_cast<float4*>(slots + Shape::kSlots * Layout::kElems);  // (kTiles, threads): each thread's own
+  auto* joined = reinterpret_cast<float4*>(slots + Shape::kSlots * Layout::kElems);  // (kTiles + 1, threads): each thread's own
   const int warp = static_cast<int>(threadIdx.x) / 32, kv = static_cast<int>(blockIdx.y);
 
   const int index = slice_of(call.first_block, call.n_slices, static_cast<int>(blockIdx.x));
-  const CachedSlice slice = call.slices[index];
+  const CachedSlice& slice = call.slices[index];  // read as needed: registers are short here
   const int group = call.H / call.Hkv, n_vectors = slice.n_rows * group, n_tiles = (n_vectors + Shape::kVectors - 1) / Shape::kVectors;
   const int item = n_tiles - 1 - (static_cast<int>(blockIdx.x) - call.first_block[index]);  // the long ones first
   const QueryTile tile = {kv, group, item * Shape::kVectors, n_vectors};
@@ -341,7 +343,7 @@ __global__ void __launch_bounds__(ChunkShape<T, kWidth>::kThreads, 1) attention_
 
   copy_queries<T, kWidth, Shape::kVectors, Shape::kThreads>(q, call, slice, tile);
   for (int half = 0; half < Shape::kSlots - 1; ++half) ring.copy(half, call, slice, kv);
-  SoftmaxState state, before;  // of this chunk, of the chunks before it
+  SoftmaxState state;  // of this chunk
   float acc[kTiles][4] = {};
   bool first_chunk = true;
 #pragma unroll 1
@@ -357,12 +359,11 @@ __global__ void __launch_bounds__(ChunkShape<T, kWidth>::kThreads, 1) attention_
     const bool last = i + 1 == ring.n_tiles;
     if (!last && (ring.first_tile + i + 1) % kTilesOfChunk != 0) continue;
     join_quad(state);
-    if (first_chunk) {
-      before = state;
-    } else {
-      float2 factors[2];
-#pragma unroll
-      for (int r = 0; r < 2; ++r) factors[r] = join_chunk(before.max.of[r], before.sum.of[r], state.max.of[r], state.sum.of[r]);
+    float4& before = joined[kTiles * Shape::kThreads + threadIdx.x];  // maxima, sums
+    if (!first_chunk) {
+      float4 all = before;
+      const float2 factors[2] = {join_chunk(all.x, all.z, state.max.of[0], state.sum.of[0]), join_chunk(all.y, all.w, state.max.of[1], state.sum.of[1])};
+      state = {{{all.x, all.y}}, {{all.z, all.w}}};
 #pragma unroll
       for (int n = 0; n < kTiles; ++n) {
         const float4 old = joined[n * Shape::kThreads + threadIdx.x];
@@ -374,6 +375,7 @@ __global__ void __launch_bounds__(ChunkShape<T, kWidth>::kThreads, 1) attention_
     }
     if (last) break;
     first_chunk = false;
+    before = make_float4(state.max.of[0], state.max.of[1], state.sum.of[0], state.sum.of[1]);
     state = SoftmaxState{};
 #pragma unroll
     for (int n = 0; n < kTiles; ++n) {
@@ -383,7 +385,7 @@ __global__ void __launch_bounds__(ChunkShape<T, kWidth>::kThreads, 1) attention_
     }
   }
   wait_copies<0>();
-  store_out(acc, before, call, slice, tile, first_vector, 0);
+  store_out(acc, state, call, slice, tile, first_vector, 0);
 }
 
 // -------------------------------------------------------------------------------------------------------------------- host
@@ -478,12 +480,12 @@ void append_and_attend(View out, View k_cache, View v_cache, ConstView qkv, Cons
   CHECK(reinterpret_cast<std::uintptr_t>(out.data()) % 16 == 0 && reinterpret_cast<std::uintptr_t>(qkv.data()) % 16 == 0 &&
             reinterpret_cast<std::uintptr_t>(k_cache.data()) % 16 == 0 && reinterpret_cast<std::uintptr_t>(v_cache.data()) % 16 == 0,
         "attention_cached: a tensor does not begin at a multiple of 16 bytes");
-  const bool wide_fp32 = D > 128 && sizeof(T) == 4;
+  const int chunk_vectors = query_tile(D <= 128 ? 128 : 256, sizeof(T));
   const auto splits = [&](const CacheSlice& s) { return s.n_rows == 1 || s.n_rows * (H / Hkv) <= kSplitVectors; };
   CallPlan plan;
   for (const bool split : {true, false})
     for (const CacheSlice& s : slices)
-      if (splits(s) == split) plan.add(s, split, split ? kDecodeVectors : wide_fp32 ? 32 : 64, pages, S, args);
+      if (splits(s) == split) plan.add(s, split, split ? kDecodeVectors : chunk_vectors, pages, S, args);
 
   // Scratch: slices, first tokens, first blocks, pages | partials' states, partials
   const std::size_t n = plan.slices.size(), ints = 2 * n + plan.pages.size();

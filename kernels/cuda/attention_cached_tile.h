@@ -19,8 +19,7 @@ namespace weft::cuda {
 template <class T, int kWidth>
 struct CacheTile {
   static constexpr int kUnit = 16 / static_cast<int>(sizeof(T)), kUnits = kWidth / kUnit;
-  static constexpr bool kWide = kWidth * sizeof(T) > 512;      // then tiles are halved to fit into the A100's 163 KiB
-  static constexpr int kKeys = kWide ? 32 : 64, kElems = kKeys * kWidth;
+  static constexpr int kKeys = kWidth * sizeof(T) > 256 ? 32 : 64, kElems = kKeys * kWidth;  // fewer of wide ones, for registers' sake
   static_assert(kUnits % 8 == 0);
 
   static __device__ __forceinline__ int at(int row, int unit) { return row * kWidth + (unit ^ (row & 7)) * kUnit; }
@@ -102,16 +101,17 @@ template <int kWidth, int kTiles>
 __device__ __forceinline__ void multiply_keys(float (&s)[kTiles][4], const float* q, const float* k, int first_key) {
   using Tile = CacheTile<float, kWidth>;
   const int lane = static_cast<int>(threadIdx.x) % 32, corner = Tile::at(lane / 4, 0) + lane % 4;
+  constexpr int kSteps = 4;
   k += first_key * kWidth;
 #pragma unroll
   for (int n = 0; n < kTiles; ++n)
 #pragma unroll
     for (int e = 0; e < 4; ++e) s[n][e] = 0;
 #pragma unroll 1
-  for (int column = 0; column < kWidth; column += 32) {
-    std::uint32_t hi[4][4], lo[4][4];
+  for (int column = 0; column < kWidth; column += 8 * kSteps) {
+    std::uint32_t hi[kSteps][4], lo[kSteps][4];
 #pragma unroll
-    for (int step = 0; step < 4; ++step)
+    for (int step = 0; step < kSteps; ++step)
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const SplitFloat x = split_tf32(q[Tile::shifted(corner, 8 * (i % 2), column / 4 + 2 * step + i / 2)]);
@@ -122,7 +122,7 @@ __device__ __forceinline__ void multiply_keys(float (&s)[kTiles][4], const float
     for (int n = 0; n < kTiles; ++n) {
       float part[4] = {0, 0, 0, 0};
 #pragma unroll
-      for (int step = 0; step < 4; ++step) {
+      for (int step = 0; step < kSteps; ++step) {
         const int unit = column / 4 + 2 * step;
         mma_split(part, hi[step], lo[step], k[Tile::shifted(corner, 8 * n, unit)], k[Tile::shifted(corner, 8 * n, unit + 1)]);
       }
