@@ -160,6 +160,21 @@ TEST_P(AttentionCached, InFixedOrderGivesARowTheSameBitsHoweverItsTokensCome) {
     }
 }
 
+// Longer than the chunks into which a GPU cuts keys: prompts and single tokens, joined within a kernel or by another, across windows'
+// ends and chunks' ends; a row's bits as alone in its batch and however its tokens come.
+TEST_P(AttentionCached, JoinsChunksOfKeys) {
+  const std::vector<Chunks> plan = {{254, 1, 1, 1}, {300, 1, 60, 1}};
+  std::vector<AttentionCase> cases = {{1, 0, 2, 1, 16}, {1, 0, 2, 1, 16, true, 270}};
+  if (on_gpu()) cases.push_back({1, 0, 1, 1, 136});
+  for (const AttentionCase& c : cases) {
+    expect_whole_sequence(c, {64, 6}, plan);
+    const std::vector<Tensor> qkv = inputs(c, plan), together = run(c, {64, 6}, plan, qkv, true);
+    const std::vector<Tensor> alone = run(c, {128, 3}, {plan[1]}, {qkv[1]}, true), at_once = run(c, {64, 6}, {{total(plan[1])}}, {qkv[1]}, true);
+    EXPECT_EQ(together[1].data, alone[0].data) << c.name();
+    EXPECT_EQ(together[1].data, at_once[0].data) << c.name();
+  }
+}
+
 WEFT_ON_EACH_TARGET(AttentionCached);
 
 }  // namespace

@@ -77,7 +77,8 @@ struct Options {
 const std::vector<Options> kOptions = {{{false}, 0, true, false, true, true},  {{false}, 0.4f, true, true, true, true},
                                        {{false}, 0, false, false, false, false}, {{true, 0}, 0, true, false, false, true},
                                        {{true, 1}, 0.4f, true, true, false, true}, {{true, 1}, 0, false, false, false, false}};
-const std::vector<std::array<std::int64_t, 3>> kShapes = {{1, 1, 1}, {1, 1, 7}, {2, 3, 48}, {3, 7, 129}, {1, 300, 8}, {3, 4, 1003}, {2, 8, 768}};
+const std::vector<std::array<std::int64_t, 3>> kShapes = {{1, 1, 1}, {1, 1, 7}, {2, 3, 48}, {3, 7, 129}, {1, 300, 8}, {3, 4, 1003}, {2, 8, 768},
+                                                       {1, 2, 4099}, {1, 1, 8200}};  // more than a GPU block's registers hold
 
 // y and sum, or of backward: dsum, ddelta, dweight, dbias.
 struct Expected {
