@@ -43,6 +43,12 @@ struct Thread {
   ThreadCopies copies;
 };
 
+// A warp's lanes that wait at one collective, all with the same kind and mask; others are found lane by lane.
+struct Meeting {
+  Collective kind{};
+  unsigned mask = 0, arrived = 0, ended = 0;
+};
+
 // Stacks are kept from block to block; a guard page is below each.
 class Stacks {
  public:
@@ -63,6 +69,7 @@ class Stacks {
 // One block at a time runs in a process, so its state is the executor's own; a test instrument may have that.
 struct Executor {
   std::vector<Thread> threads;
+  std::vector<Meeting> meetings;  // one a warp
   Thread* running = nullptr;
   Stacks stacks;
   context::fcontext_t scheduler = nullptr;
@@ -103,6 +110,7 @@ void thread_main(context::transfer_t from) {
     if (!e.failure) e.failure = std::current_exception();
   }
   e.running->state = State::ended;
+  e.meetings[static_cast<std::size_t>(e.running->warp)].ended |= 1u << e.running->place.lane;
   start_switch(nullptr, e.scheduler_stack, e.scheduler_stack_bytes);  // null: this stack is done with
   context::jump_fcontext(e.scheduler, nullptr);
 }
@@ -171,6 +179,11 @@ void abandon() {
     if (t.state != State::ended) resume(t);
 }
 
+unsigned existing_lanes(int warp) {
+  const std::size_t left = executor().threads.size() - static_cast<std::size_t>(warp) * 32;
+  return left >= 32 ? 0xFFFFFFFFu : (1u << left) - 1;
+}
+
 }  // namespace
 
 void fault(const std::string& what) { throw Fault(where(*executor().running) + ": " + what); }
@@ -199,6 +212,15 @@ void warp_collective(Collective kind, unsigned mask, void* operand, Complete com
   t.mask = mask;
   t.operand = operand;
   t.state = State::at_collective;
+  Meeting& meeting = e.meetings[static_cast<std::size_t>(t.warp)];
+  if (meeting.arrived == 0) meeting.kind = kind, meeting.mask = mask;
+  if (meeting.kind == kind && meeting.mask == mask) {
+    meeting.arrived |= 1u << t.place.lane;
+    // The usual case, without looking at every lane each time: some are still to come.
+    if (meeting.arrived != mask && (meeting.ended & mask) == 0 && (mask & ~existing_lanes(t.warp)) == 0 && meeting.arrived != 1u << t.place.lane)
+      return wait_for_turn();
+    if (meeting.arrived == mask) meeting.arrived = 0;
+  }
   void* operands[32] = {};
   Thread* lanes[32] = {};
   const std::size_t first = static_cast<std::size_t>(t.warp) * 32;
@@ -258,6 +280,7 @@ void run_grid(dim3 grid, dim3 block, std::size_t shared_bytes, const std::functi
     forbid(static_cast<std::byte*>(e.shared) + shared_bytes, std::max<std::size_t>((shared_bytes + 127) / 128 * 128, 128) - shared_bytes);
     race_new_block();
     e.threads.assign(n_threads, Thread());
+    e.meetings.assign((n_threads + 31) / 32, Meeting());
     for (std::size_t i = 0; i < n_threads; ++i) {
       Thread& t = e.threads[i];
       t.place = {{static_cast<unsigned>(i % block.x), static_cast<unsigned>(i / block.x % block.y), static_cast<unsigned>(i / block.x / block.y)},
