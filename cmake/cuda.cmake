@@ -25,7 +25,7 @@ if(WEFT_CUDA STREQUAL ON)
     foreach(source IN LISTS ARGN)
       # A spilled register is an error; head dim 256's backward may spill. fmt's consteval is beyond nvcc.
       set(options -DFMT_CONSTEVAL= -DFMT_USE_CONSTEXPR=1 -diag-suppress=2190 -Xcompiler=-Wall,-Wextra)
-      if(NOT source MATCHES "attention_backward")
+      if(NOT source MATCHES "attention_backward_bf16_wide")
         list(APPEND options -Xptxas=--warn-on-spills,-Werror)
       endif()
       set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${options}")

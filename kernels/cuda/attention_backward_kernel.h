@@ -14,7 +14,7 @@ namespace weft::cuda {
 template <class T, int kWidth, bool kKeys>
 struct BackwardShape {
   static constexpr bool kNarrow = sizeof(T) == 2;
-  static constexpr int kShares = kWidth <= 128 ? 1 : (kKeys ? 2 : 1) * (kNarrow ? 1 : 2);
+  static constexpr int kShares = kWidth < 128 || (kNarrow && kWidth == 128) ? 1 : (kKeys ? 2 : 1) * (kNarrow || kWidth == 128 ? 1 : 2);
   static constexpr int kWarps = kNarrow ? (kWidth <= 64 || (kWidth > 192 && !kKeys) ? 4 : 8) : 4;
   static constexpr int kThreads = 32 * kWarps, kRows = 16 * kWarps / kShares;
   static constexpr int kColumns = kNarrow ? (kWidth > 192 || (kWidth > 128 && !kKeys) ? 32 : 64) : (kWidth > 128 ? 16 : 32);
