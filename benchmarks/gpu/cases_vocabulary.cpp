@@ -55,7 +55,7 @@ void sample_cases(std::vector<Case>& cases, std::int64_t V, DType act) {
       if (!memory.pretended()) scale(logits, 3.0f, stream);  // about as peaked as a language model's
       std::vector<SampleRow> rows(kRows, kind.row);
       for (std::size_t i = 0; i < rows.size(); ++i) rows[i].uniform = (static_cast<double>(i) + 0.5) / static_cast<double>(kRows);
-      return [=](Stream& s) { sample(ids, logprobs, logits, rows, s); };
+      return [=](Stream& s) { weft::sample(ids, logprobs, logits, rows, s); };  // std::sample is found too
     }});
   }
 }
