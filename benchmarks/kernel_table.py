@@ -84,10 +84,10 @@ def compile_source(source, folder):
         for old in folder.glob(f"{source.stem}-" + "[0-9a-f]" * 16):
             shutil.rmtree(old)
         kept.mkdir(parents=True)
-        run = subprocess.run(["nvcc", *FLAGS, "--keep", "--keep-dir", str(kept), "-c", str(source.relative_to(ROOT)), "-o", str(kept / "object.o")],
+        run = subprocess.run(["nvcc", *FLAGS, "-fatbin", "--keep", "--keep-dir", str(kept), str(source.relative_to(ROOT)), "-o", str(kept / "fatbin")],
                              cwd=ROOT, capture_output=True, text=True)
         if run.returncode != 0:
-            sys.exit(f"nvcc {source.name}:\n{run.stderr}")
+            sys.exit(f"nvcc {source.name}:\n" + "\n".join(line for line in run.stderr.splitlines() if "error" in line))
         for path in kept.iterdir():  # hundreds of megabytes of intermediate files
             if path.suffix != ".ptx":
                 path.unlink()
