@@ -5,11 +5,31 @@
 
 namespace weft::cpu {
 
-// One row of add_layer_norm; pointers of absent tensors are null.
+// What tells an rms norm from a layer norm: no mean is taken, and the weight is used as offset + weight.
+struct NormKind {
+  bool rms = false;
+  float offset = 0;
+};
+
+// One row of add_layer_norm or add_rms_norm; pointers of absent tensors are null.
 struct NormRow {
   float *y, *sum, *mean, *rstd;
   const float *x, *delta, *weight, *bias;
   std::int64_t C, sequence, first_elem;  // sequence and first element of the row, for the dropout counter
+};
+
+// One row of their backward: dweight and dbias (or null) are the piece's partial sums.
+struct NormGradRow {
+  float *dsum, *dweight, *dbias;
+  const float *dy, *sum, *weight;
+  float mean, rstd;
+  std::int64_t C;
+};
+
+// One row of activation_backward or gated_activation_backward; dbias (the piece's partial sums) and bias may be null.
+struct ActivationGradRow {
+  float *dx, *dbias;
+  const float *dy, *x, *bias;
 };
 
 // AdamWArgs with the bias corrections folded in:   w = w·keep - step·m / (sqrt(v)·root + eps)

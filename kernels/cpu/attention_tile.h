@@ -9,28 +9,42 @@ namespace weft::cpu {
 
 constexpr std::int64_t kTile = 64;  // queries and keys of a tile
 
-// Dropout of the probabilities of one head: element (head·T + query)·T + key of sequence s.
+// Dropout of the probabilities of one head: element (head·T + query)·T + key of a sample, both counted from first_row.
 struct HeadDropout {
   Dropout drop;
-  std::int64_t head = 0, T = 0, sample = 0;
+  std::int64_t head = 0, T = 0, sample = 0, first_row = 0;
 };
 
-// Queries [first_query, first_query + n_q), n_q <= kTile, of one head. Key j is seen by query i iff j < n_keys and (causal) j <= i + offset.
+// A query at position i sees the keys [i - left, i + right].
+constexpr std::int64_t kUnbounded = std::int64_t{1} << 60;
+struct HeadWindow {
+  std::int64_t left = kUnbounded, right = kUnbounded;
+};
+
+// Keys and values of one head cut into pages of `size` rows, a multiple of kTile; table == nullptr: one after the other.
+struct HeadPages {
+  const std::int32_t* table = nullptr;
+  std::int64_t size = 0;
+};
+
+// Queries [first_query, first_query + n_q), n_q <= kTile, of one head; query i is at position i + offset and sees keys of [0, n_keys).
 struct HeadForward {
-  const float *q, *k, *v;  // row 0 of this head
+  const float *q, *k, *v;  // row 0 of this head; k and v: of its page 0
   float* out;
   float* lse;              // may be null
   std::int64_t q_stride, kv_stride, out_stride;
   std::int64_t first_query, n_q, n_keys, offset, D;
-  bool causal;
-  float scale;
+  HeadWindow window;
+  HeadPages pages;
+  float scale, softcap;    // softcap 0: none
   HeadDropout drop;
 };
 
 std::int64_t head_forward_scratch_elems(std::int64_t D);
 void head_forward(const HeadForward& head, float* scratch);
 
-// One query against all keys, its scores in scratch (n_keys): for decoding, where tiles would be nearly empty.
+// One query against all keys, their scores in scratch: for decoding, where tiles would be nearly empty.
+std::int64_t head_decode_scratch_elems(std::int64_t n_keys);
 void head_decode(const HeadForward& head, float* scratch);
 
 // All queries and keys of one query head; dk and dv accumulate (the heads of a KV group share them).
@@ -39,8 +53,8 @@ struct HeadBackward {
   float *dq, *dk, *dv;
   std::int64_t qkv_stride, out_stride;  // of q, k, v and their gradients; of out and dout
   std::int64_t T, n_keys, D;
-  bool causal;
-  float scale;
+  HeadWindow window;
+  float scale, softcap;
   HeadDropout drop;
 };
 

@@ -5,12 +5,29 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include <hwy/contrib/math/math-inl.h>
+
 #include "kernels/backends.h"
 #include "kernels/cpu/parallel.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace weft::cpu {
 namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+void SoftCapRun(float* y, const float* x, float cap, std::int64_t n) {
+  const hn::ScalableTag<float> d;
+  const auto L = static_cast<std::int64_t>(hn::Lanes(d));
+  const auto cap_v = hn::Set(d, cap);
+  for (std::int64_t i = 0; i < n; i += L) {
+    const auto mask = hn::FirstN(d, static_cast<std::size_t>(n - i));
+    const bool whole = i + L <= n;
+    const auto in = whole ? hn::LoadU(d, x + i) : hn::MaskedLoad(mask, d, x + i);
+    const auto out = hn::Mul(cap_v, hn::Tanh(d, hn::Div(in, cap_v)));
+    if (whole) hn::StoreU(out, d, y + i);
+    else hn::BlendedStore(out, mask, d, y + i);
+  }
+}
 
 // Plain loops: the compiler vectorises them for each target.
 void AddRun(float* y, const float* x, std::int64_t n) {
@@ -42,6 +59,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace weft::cpu {
 
+HWY_EXPORT(SoftCapRun);
 HWY_EXPORT(AddRun);
 HWY_EXPORT(ScaleRun);
 HWY_EXPORT(WidenBf16);
@@ -73,6 +91,12 @@ void add(View y, ConstView x, Stream& stream) {
 void scale(View y, float s, Stream& stream) {
   parallel_for(stream, y.elems(), kGrain, [&](std::int64_t begin, std::int64_t end) {
     HWY_DYNAMIC_DISPATCH(ScaleRun)(y.as<float>() + begin, s, end - begin);
+  });
+}
+
+void soft_cap(View y, ConstView x, float cap, Stream& stream) {
+  parallel_for(stream, y.elems(), kGrain, [&](std::int64_t begin, std::int64_t end) {
+    HWY_DYNAMIC_DISPATCH(SoftCapRun)(y.as<float>() + begin, x.as<float>() + begin, cap, end - begin);
   });
 }
 

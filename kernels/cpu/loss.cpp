@@ -11,6 +11,7 @@
 
 #include "kernels/backends.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/soft_cap.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace weft::cpu {
@@ -19,8 +20,23 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 using F = hn::ScalableTag<float>;
 
-// stats = {max, Σ exp(logit - max)} of one row.
-void RowStats(float* stats, const float* logits, std::int64_t V) {
+// z of a vector of logits, and dz/dlogit from it.
+struct Uncapped {
+  HWY_INLINE hn::Vec<F> z(F, hn::Vec<F> logit) const { return logit; }
+  HWY_INLINE hn::Vec<F> times_slope(F, hn::Vec<F> x, hn::Vec<F>) const { return x; }
+};
+struct Capped {
+  float cap;
+  HWY_INLINE hn::Vec<F> z(F d, hn::Vec<F> logit) const { return hn::Mul(hn::Set(d, cap), hn::Tanh(d, hn::Div(logit, hn::Set(d, cap)))); }
+  HWY_INLINE hn::Vec<F> times_slope(F d, hn::Vec<F> x, hn::Vec<F> z) const {
+    const auto tanh = hn::Div(z, hn::Set(d, cap));
+    return hn::Mul(x, hn::NegMulAdd(tanh, tanh, hn::Set(d, 1.0f)));
+  }
+};
+
+// stats = {max, Σ exp(z - max)} of one row. The cap is monotone: the largest z is that of the largest logit.
+template <class Cap>
+void row_stats(float* stats, const float* logits, std::int64_t V, float softcap, const Cap& cap) {
   const F d;
   const auto L = static_cast<std::int64_t>(hn::Lanes(d));
   float max = -std::numeric_limits<float>::infinity();
@@ -29,28 +45,43 @@ void RowStats(float* stats, const float* logits, std::int64_t V) {
   for (; v + L <= V; v += L) max_v = hn::Max(max_v, hn::LoadU(d, logits + v));
   max = hn::GetLane(hn::MaxOfLanes(d, max_v));
   for (; v < V; ++v) max = std::max(max, logits[v]);
+  max = capped(max, softcap);
   max_v = hn::Set(d, max);
   // A double sum over runs of vectors: 50,000 fp32 terms of one sign would lose digits.
   double sum = 0;
   constexpr std::int64_t kRun = 64;
   for (v = 0; v + L <= V;) {
     auto run = hn::Zero(d);
-    for (std::int64_t k = 0; k < kRun && v + L <= V; ++k, v += L) run = hn::Add(run, hn::Exp(d, hn::Sub(hn::LoadU(d, logits + v), max_v)));
+    for (std::int64_t k = 0; k < kRun && v + L <= V; ++k, v += L) run = hn::Add(run, hn::Exp(d, hn::Sub(cap.z(d, hn::LoadU(d, logits + v)), max_v)));
     sum += static_cast<double>(hn::GetLane(hn::SumOfLanes(d, run)));
   }
-  for (; v < V; ++v) sum += std::exp(logits[v] - max);
+  for (; v < V; ++v) sum += std::exp(capped(logits[v], softcap) - max);
   stats[0] = max;
   stats[1] = static_cast<float>(sum);
 }
 
-// logits <- scale·exp(logits - lse)
-void RowSoftmax(float* logits, float lse, float scale, std::int64_t V) {
+void RowStats(float* stats, const float* logits, std::int64_t V, float softcap) {
+  if (softcap == 0) row_stats(stats, logits, V, softcap, Uncapped());
+  else row_stats(stats, logits, V, softcap, Capped{softcap});
+}
+
+// logits <- scale·exp(z - lse)·dz/dlogit
+template <class Cap>
+void row_softmax(float* logits, float lse, float scale, std::int64_t V, float softcap, const Cap& cap) {
   const F d;
   const auto L = static_cast<std::int64_t>(hn::Lanes(d));
   const auto lse_v = hn::Set(d, lse), scale_v = hn::Set(d, scale);
   std::int64_t v = 0;
-  for (; v + L <= V; v += L) hn::StoreU(hn::Mul(scale_v, hn::Exp(d, hn::Sub(hn::LoadU(d, logits + v), lse_v))), d, logits + v);
-  for (; v < V; ++v) logits[v] = scale * std::exp(logits[v] - lse);
+  for (; v + L <= V; v += L) {
+    const auto z = cap.z(d, hn::LoadU(d, logits + v));
+    hn::StoreU(cap.times_slope(d, hn::Mul(scale_v, hn::Exp(d, hn::Sub(z, lse_v))), z), d, logits + v);
+  }
+  for (; v < V; ++v) logits[v] = scale * std::exp(capped(logits[v], softcap) - lse) * cap_slope(logits[v], softcap);
+}
+
+void RowSoftmax(float* logits, float lse, float scale, std::int64_t V, float softcap) {
+  if (softcap == 0) row_softmax(logits, lse, scale, V, softcap, Uncapped());
+  else row_softmax(logits, lse, scale, V, softcap, Capped{softcap});
 }
 
 }  // namespace HWY_NAMESPACE
@@ -63,16 +94,16 @@ namespace weft::cpu {
 HWY_EXPORT(RowStats);
 HWY_EXPORT(RowSoftmax);
 
-void cross_entropy_stats(View stats, ConstView logits, ConstView labels, std::int64_t first_vocab, Stream& stream) {
+void cross_entropy_stats(View stats, ConstView logits, ConstView labels, std::int64_t first_vocab, float softcap, Stream& stream) {
   const auto [N, V] = logits.dims<2>();
   const auto* label = labels.as<std::int32_t>();
   parallel_for(stream, N, row_grain(V), [&, V = V](std::int64_t begin, std::int64_t end) {
     for (std::int64_t n = begin; n < end; ++n) {
       float* out = stats.as<float>() + 3 * n;
       const float* row = logits.as<float>() + n * V;
-      HWY_DYNAMIC_DISPATCH(RowStats)(out, row, V);
+      HWY_DYNAMIC_DISPATCH(RowStats)(out, row, V, softcap);
       const std::int64_t v = label[n] - first_vocab;
-      out[2] = label[n] != kIgnoreLabel && v >= 0 && v < V ? row[v] : 0.0f;
+      out[2] = label[n] != kIgnoreLabel && v >= 0 && v < V ? capped(row[v], softcap) : 0.0f;
     }
   });
 }
@@ -95,7 +126,8 @@ void cross_entropy_combine(View loss, View lse, ConstView stats, ConstView label
   }
 }
 
-void cross_entropy_backward(View logits, ConstView lse, ConstView labels, std::int64_t first_vocab, float scale, Stream& stream) {
+void cross_entropy_backward(View logits, ConstView lse, ConstView labels, std::int64_t first_vocab, float scale, float softcap,
+                            Stream& stream) {
   const auto [N, V] = logits.dims<2>();
   const auto* label = labels.as<std::int32_t>();
   parallel_for(stream, N, row_grain(V), [&, V = V](std::int64_t begin, std::int64_t end) {
@@ -105,9 +137,11 @@ void cross_entropy_backward(View logits, ConstView lse, ConstView labels, std::i
         std::fill(row, row + V, 0.0f);
         continue;
       }
-      HWY_DYNAMIC_DISPATCH(RowSoftmax)(row, lse.as<float>()[n], scale, V);
       const std::int64_t v = label[n] - first_vocab;
-      if (v >= 0 && v < V) row[v] -= scale;
+      const bool here = v >= 0 && v < V;
+      const float slope = here ? cap_slope(row[v], softcap) : 0.0f;
+      HWY_DYNAMIC_DISPATCH(RowSoftmax)(row, lse.as<float>()[n], scale, V, softcap);
+      if (here) row[v] -= scale * slope;
     }
   });
 }

@@ -94,7 +94,9 @@ void adamw(std::span<const AdamWTensor> tensors, const AdamWArgs& args, Stream& 
   });
 }
 
-double sum_of_squares(ConstView x, Stream& stream) {
+namespace {
+
+double sum_of_squares_of_one(ConstView x, Stream& stream) {
   constexpr std::int64_t kPiece = 4096;
   const std::int64_t n = x.elems();
   std::vector<double> sums(static_cast<std::size_t>((n + kPiece - 1) / kPiece));
@@ -105,6 +107,14 @@ double sum_of_squares(ConstView x, Stream& stream) {
   });
   double sum = 0;
   for (double s : sums) sum += s;
+  return sum;
+}
+
+}  // namespace
+
+double sum_of_squares(std::span<const ConstView> tensors, Stream& stream) {
+  double sum = 0;
+  for (ConstView x : tensors) sum += sum_of_squares_of_one(x, stream);
   return sum;
 }
 

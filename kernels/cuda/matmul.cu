@@ -16,6 +16,8 @@
 
 namespace weft::cuda {
 
+decltype(::weft::convert) convert;  // elementwise.cu
+
 // y (N, O) = bias in every row.
 template <class T>
 __global__ void broadcast_rows_kernel(T* y, const float* bias, std::int64_t N, std::int64_t O) {

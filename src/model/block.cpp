@@ -114,7 +114,7 @@ void block_forward(const Context& ctx, const ModelConfig& config, std::int64_t l
   const AttentionArgs args = attention_args(config, s, layer, drop.attention, ctx.precision == Precision::fp32_fixed);
   if (inference) {
     attention_cached(a.attn.reshape({N, s.H_tp, s.D}), inference->k, inference->v, a.qkv.reshape({N, s.H_tp + 2 * s.Hkv_tp, s.D}),
-                     inference->slices, args, stream);
+                     ConstView(), inference->slices, args, stream);
   } else {
     attention(a.attn, a.lse, a.qkv, ConstView(), args, stream);
   }
@@ -125,7 +125,7 @@ void block_forward(const Context& ctx, const ModelConfig& config, std::int64_t l
   add_layer_norm(a.y2, a.sum2, a.mean2, a.rstd2, a.sum1, delta_out, p.norm2_w->weight, p.norm2_b->weight, config.norm_eps,
                  drop.attn_out, stream);
   linear(rows(a.up, N), rows(a.y2, N), matmul_weight(p.up_w), p.up_b->weight, ctx.precision, stream);
-  activation(rows(a.act, N), rows(a.up, N), config.activation, stream);
+  activation(rows(a.act, N), rows(a.up, N), ConstView(), config.activation, stream);
   if (part == BlockPart::activations) return;
   end_of_branch(ctx, rows(delta_out, N), rows(a.act, N), p.down_w, p.down_b, room, &GatherRoom::ffn_widths);
   ctx.observe(layer, "stream", a.sum2);
@@ -142,7 +142,7 @@ void block_backward(const Context& ctx, const ModelConfig& config, std::int64_t 
   // MLP: delta_m = g Wdownᵀ + b,  g = act(up),  up = y2 Wupᵀ + b
   linear_backward_weight(p.down_w->grad, p.down_b->grad, d_delta_rows, rows(a.act, N), ctx.precision, stream);
   linear_backward_input(d_ffn, d_delta_rows, matmul_weight(p.down_w), ctx.precision, stream);
-  activation_backward(d_ffn, d_ffn, rows(a.up, N), config.activation, stream);
+  activation_backward(d_ffn, View(), d_ffn, rows(a.up, N), ConstView(), config.activation, stream);
   linear_backward_weight(p.up_w->grad, p.up_b->grad, d_ffn, rows(a.y2, N), ctx.precision, stream);
   linear_backward_input(d_y, d_ffn, matmul_weight(p.up_w), ctx.precision, stream);
   all_reduce_tp(ctx, d_y);

@@ -42,7 +42,7 @@ void head_loss(const Context& ctx, View loss, View dy, ConstView y, ConstView la
     const View logits = scratch.logits.rows(0, n), stats = scratch.stats.rows(0, n), lse = scratch.lse.rows(0, n);
     const ConstView y_rows = y.rows(begin, end), label_rows = labels.rows(begin, end);
     if (V_tp > 0) linear(logits, y_rows, w, ConstView(), ctx.precision, ctx.stream);
-    cross_entropy_stats(stats, logits, label_rows, first_vocab, ctx.stream);
+    cross_entropy_stats(stats, logits, label_rows, first_vocab, 0, ctx.stream);
     View all = View(scratch.gathered.as<float>(), Dims{tp, n, 3});
     if (tp == 1) {
       all = stats.reshape({1, n, 3});
@@ -52,7 +52,7 @@ void head_loss(const Context& ctx, View loss, View dy, ConstView y, ConstView la
     }
     cross_entropy_combine(loss.rows(begin, end), lse, all, label_rows, ctx.stream);
     if (dy.empty()) continue;
-    cross_entropy_backward(logits, lse, label_rows, first_vocab, scale_factor, ctx.stream);
+    cross_entropy_backward(logits, lse, label_rows, first_vocab, scale_factor, 0, ctx.stream);
     if (V_tp > 0) {
       linear_backward_weight(weight.grad, View(), logits, y_rows, ctx.precision, ctx.stream);
       linear_backward_input(dy.rows(begin, end), logits, w, ctx.precision, ctx.stream);

@@ -1,6 +1,7 @@
 #include "train/optimizer.h"
 
 #include <cmath>
+#include <vector>
 
 namespace weft {
 namespace {
@@ -41,12 +42,13 @@ void GradientReducer::finish() {
 }
 
 double global_grad_norm(const Context& ctx, const Parameters& parameters) {
-  double square = 0;
+  std::vector<ConstView> grads;
   for (const LocalParameter& p : parameters.list()) {
     const bool replica = p.slice.whole() && ctx.grid.tp().rank() != 0;
     if (replica || !p.info.tied_to.empty()) continue;  // counted on the first tp rank; counted at the embedding
-    square += sum_of_squares(p.grad, ctx.stream);
+    grads.push_back(p.grad);
   }
+  const double square = sum_of_squares(grads, ctx.stream);
   const auto booked = book(ctx, Share::comm);
   return std::sqrt(ctx.grid.replica().all_reduce_value(square, ReduceOp::sum, ctx.stream));
 }

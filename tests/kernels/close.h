@@ -7,6 +7,7 @@
 #include <random>
 #include <vector>
 
+#include "core/rng.h"
 #include "core/tensor.h"
 #include "kernels/ops.h"
 
@@ -53,6 +54,16 @@ inline void expect_close(const std::vector<float>& actual, const std::vector<dou
 }
 
 inline std::vector<double> widened(const Tensor& t) { return {t.data.begin(), t.data.end()}; }
+
+// What dropout multiplies element `element` of row `row` of the batch by, from the counter RNG and ops.h's words alone.
+inline double dropout_factor(const Dropout& drop, std::int64_t row, std::int64_t element) {
+  if (drop.p == 0) return 1;
+  const std::uint64_t key = mix64(drop.seed ^ mix64((static_cast<std::uint64_t>(drop.step) << 32) | drop.site));
+  const auto block = static_cast<std::uint64_t>(element / 4), s = static_cast<std::uint64_t>(drop.first_sample + row);
+  const Philox words = philox(key, {static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32), static_cast<std::uint32_t>(s),
+                                    static_cast<std::uint32_t>(s >> 32)});
+  return uniform(words[static_cast<std::size_t>(element % 4)]) >= drop.p ? 1.0 / (1.0 - static_cast<double>(drop.p)) : 0.0;
+}
 
 // Thread counts that every kernel is tried with.
 inline const std::vector<int> kTeams = {1, 2, 3};

@@ -100,30 +100,5 @@ TEST(LinearShapes, NamesTheOpAndTheShapesOfAMistake) {
   }
 }
 
-TEST(Convert, RoundTripsEveryHalfAndRoundsToNearest) {
-  Stream stream({}, 2);
-  for (DType dtype : {DType::bf16, DType::f16}) {
-    std::vector<std::uint16_t> all(65536), back(65536);
-    for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::uint16_t>(i);
-    Tensor wide = filled({65536}, 0);
-    convert(wide.view(), View(all.data(), dtype, {65536}), stream);
-    convert(View(back.data(), dtype, {65536}), wide.view(), stream);
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      if (std::isnan(wide.data[i])) continue;
-      ASSERT_EQ(all[i], back[i]) << i;
-    }
-  }
-}
-
-TEST(AddAndScale, AreElementwise) {
-  Stream stream({}, 2);
-  Tensor x = random({40'001}, 1), y = random({40'001}, 2);
-  std::vector<double> expected;
-  for (std::int64_t i = 0; i < 40'001; ++i) expected.push_back((static_cast<double>(x[i]) + y[i]) * 0.37);
-  add(y.view(), x.view(), stream);
-  scale(y.view(), 0.37f, stream);
-  expect_close(y.data, expected, 1e-6, "add, scale");
-}
-
 }  // namespace
 }  // namespace weft::test

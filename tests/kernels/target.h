@@ -85,6 +85,12 @@ class OnEachTarget : public testing::TestWithParam<Target> {
   Resident blank_act(const Dims& shape) { return blank(act(), shape); }
   Resident blank(const Dims& shape) { return blank(DType::f32, shape); }
 
+  // Elements [begin, begin + shape.elems()) of a flat tensor: memory aligned to no more than an element.
+  static Resident part(const Resident& flat, std::int64_t begin, const Dims& shape) {
+    const std::size_t at = static_cast<std::size_t>(begin) * dtype_bytes(flat.view.dtype());
+    return {flat.memory, View(static_cast<std::byte*>(flat.view.data()) + at, flat.view.dtype(), shape, flat.view.device())};
+  }
+
   // Back on the host as fp32.
   Tensor get(const Resident& x) {
     std::vector<unsigned char> bytes(x.view.bytes());
@@ -97,6 +103,11 @@ class OnEachTarget : public testing::TestWithParam<Target> {
         BFloat16 b;
         std::memcpy(&b, bytes.data() + 2 * i, 2);
         t.data[i] = to_float(b);
+      }
+      if (x.view.dtype() == DType::f16) {
+        Float16 h;
+        std::memcpy(&h, bytes.data() + 2 * i, 2);
+        t.data[i] = to_float(h);
       }
       if (x.view.dtype() == DType::i32) {
         std::int32_t n;
@@ -113,6 +124,6 @@ class OnEachTarget : public testing::TestWithParam<Target> {
 
 // TEST_P(Norm, …) after  class Norm : public OnEachTarget {};  and this:
 #define WEFT_ON_EACH_TARGET(suite) \
-  INSTANTIATE_TEST_SUITE_P(, suite, testing::ValuesIn(::weft::test::kTargets), [](const auto& info) { return info.param.name; })
+  INSTANTIATE_TEST_SUITE_P(, suite, testing::ValuesIn(::weft::test::kTargets), [](const auto& on) { return on.param.name; })
 
 }  // namespace weft::test

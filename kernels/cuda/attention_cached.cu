@@ -1,0 +1,563 @@
+// attention_cached: new keys and values are appended to the paged cache, then query vectors attend to it in the manner of flash-decoding.
+//
+// Keys are cut into chunks of 256 at absolute positions. Within a chunk an online softmax goes through tiles of 64 keys (32 of wide
+// heads), also at absolute positions; chunks are joined in order. Slices of few query vectors give each chunk a block and join them in a
+// second kernel (attention_decode_kernel, attention_combine_kernel); slices of many let one block go through all chunks of its query tile
+// (attention_chunk_kernel) and join them as it goes. Both do the same operations in the same order for a query vector, wherever it lies in
+// which tile (see attention_cached_tile.h): tiles that it does not see multiply its sums by 1 and add 0. So a row's bits depend neither on
+// the batch nor on how many rows its slice brings, and AttentionArgs::fixed_order costs nothing here.
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "kernels/cuda/attention_cached_tile.h"
+#include "kernels/cuda/launch.h"
+#include "kernels/ops.h"
+
+namespace weft::cuda {
+
+constexpr int kChunkKeys = 256;      // depends on nothing, so that sums do not
+constexpr int kDecodeVectors = 16;   // query vectors of a tile that has a block for each chunk
+constexpr int kSplitVectors = 64;    // slices of at most so many query vectors a KV head are split over their chunks
+constexpr int kDecodeThreads = 128;
+constexpr int query_tile(int width, std::size_t elem_bytes) { return width * elem_bytes > 512 ? 32 : 64; }  // else: to fit into 163 KiB
+constexpr int kRowThreads = 128;     // of blocks that do a row a warp
+
+// A slice as the kernels see it.
+struct CachedSlice {
+  int first_row, n_rows, n_cached;
+  int pages;                 // token t lies in page pages[this + t / S] of the call
+  int first_chunk, n_chunks; // that any of its rows sees
+  int first_partial;         // of the call's: (n_rows, H, n_chunks)
+};
+
+template <class T>
+struct CachedCall {
+  const T* qkv;  // (N, H + 2 Hkv, D)
+  T *k, *v;      // (pages, S, Hkv, D)
+  T* out;        // (N, H, D)
+  const CachedSlice* slices;
+  const int* first_token;  // (n_slices) new tokens of the slices before
+  const int* first_block;  // (n_slices) likewise blocks, of one KV head
+  const int* pages;
+  float* partial_out;  // (partials, D), to be divided by the sum
+  float2* partial;     // (partials): largest score, sum
+  int n_slices, H, Hkv, D, S;
+  float scale;    // of q·k, to units of log 2; with a cap: to the cap
+  float softcap;  // in units of log 2; 0: none
+  bool causal;
+  int window_left, window_right;
+};
+
+struct KeyRange {
+  int begin, end;
+};
+
+// The keys that row i of a slice sees; its own is always among them. Neither end decreases with i.
+__host__ __device__ inline KeyRange visible_keys(int n_cached, int n_rows, int i, bool causal, int window_left, int window_right) {
+  const int position = n_cached + i, after = causal ? 0 : n_rows - 1 - i;  // keys after its own
+  return {window_left >= 0 && window_left < position ? position - window_left : 0,
+          position + 1 + (window_right >= 0 && window_right < after ? window_right : after)};
+}
+
+template <class T>
+__device__ __forceinline__ KeyRange keys_of_row(const CachedCall<T>& call, const CachedSlice& slice, int i) {
+  return visible_keys(slice.n_cached, slice.n_rows, i, call.causal, call.window_left, call.window_right);
+}
+
+// The slice that holds item `item`, where `first` of each slice ascends from 0. For whole warps.
+__device__ __forceinline__ int slice_of(const int* first, int n_slices, int item) {
+  int begun = 0;
+  for (int base = 0; base < n_slices; base += 32) {
+    const int i = base + static_cast<int>(threadIdx.x) % 32;
+    begun += __popc(__ballot_sync(kFullWarp, i < n_slices && first[i] <= item));
+  }
+  return begun - 1;
+}
+
+// ------------------------------------------------------------------------------------------------------------------ append
+// A warp copies a new token's keys and values, both of them contiguous, into the token's place in its page.
+template <class T>
+__global__ void attention_append_kernel(CachedCall<T> call, int n_tokens) {
+  const int token = static_cast<int>(blockIdx.x * (kRowThreads / 32) + threadIdx.x / 32);
+  if (token >= n_tokens) return;
+  const int index = slice_of(call.first_token, call.n_slices, token);
+  const CachedSlice slice = call.slices[index];
+  const int i = token - call.first_token[index], position = slice.n_cached + i, kv_row = call.Hkv * call.D;
+  const int page = call.pages[slice.pages + position / call.S];
+  const std::int64_t to = (static_cast<std::int64_t>(page) * call.S + position % call.S) * kv_row;
+  const std::int64_t from = (static_cast<std::int64_t>(slice.first_row + i) * (call.H + 2 * call.Hkv) + call.H) * call.D;
+  const auto* row = reinterpret_cast<const float4*>(call.qkv + from);  // (2, Hkv, D)
+  auto *k = reinterpret_cast<float4*>(call.k + to), *v = reinterpret_cast<float4*>(call.v + to);
+  const int units = kv_row / (16 / static_cast<int>(sizeof(T)));
+#pragma unroll 4
+  for (int u = static_cast<int>(threadIdx.x) % 32; u < 2 * units; u += 32) {
+    if (u < units) k[u] = row[u];
+    else v[u - units] = row[u];
+  }
+}
+
+// ------------------------------------------------------------------------------------------------------------------- tiles
+// A block's query vectors: (rows, query heads of the KV head) flattened, from first_vector on.
+struct QueryTile {
+  int kv, group, first_vector, n_vectors;  // n_vectors: of the slice
+  __device__ __forceinline__ int row(int vector) const { return vector / group; }
+  __device__ __forceinline__ int head(int vector) const { return kv * group + vector % group; }
+};
+
+template <class T, int kWidth, int kRows, int kThreads>
+__device__ __forceinline__ void copy_queries(T* q, const CachedCall<T>& call, const CachedSlice& slice, const QueryTile& tile) {
+  using Layout = CacheTile<T, kWidth>;
+#pragma unroll 1
+  for (int i = static_cast<int>(threadIdx.x); i < kRows * Layout::kUnits; i += kThreads) {
+    const int row = i / Layout::kUnits, unit = i % Layout::kUnits, vector = tile.first_vector + row;
+    const bool valid = vector < tile.n_vectors && unit * Layout::kUnit < call.D;
+    const int token = valid ? slice.first_row + tile.row(vector) : 0, head = valid ? tile.head(vector) : 0;
+    const T* from = call.qkv + (static_cast<std::int64_t>(token) * (call.H + 2 * call.Hkv) + head) * call.D;
+    copy_async_16(q + Layout::at(row, unit), from + (valid ? unit * Layout::kUnit : 0), valid);
+  }
+}
+
+// The key tiles a block goes through, and the ring of slots in shared memory that their keys and values pass: half 2i is tile i's keys,
+// half 2i + 1 its values. kSlots - 1 halves are under way while one is worked on.
+template <class T, int kWidth, int kSlots, int kThreads>
+struct TileRing {
+  using Layout = CacheTile<T, kWidth>;
+  T* slots;  // (kSlots, kKeys, kWidth)
+  KeyRange keys;
+  int first_tile, n_tiles;
+
+  __device__ __forceinline__ TileRing(T* memory, KeyRange range)
+      : slots(memory), keys(range), first_tile(range.begin / Layout::kKeys),
+        n_tiles(range.begin < range.end ? (range.end - 1) / Layout::kKeys + 1 - first_tile : 0) {}
+
+  __device__ __forceinline__ T* slot(int half) const { return slots + half % kSlots * Layout::kElems; }
+  __device__ __forceinline__ int first_key(int tile) const { return (first_tile + tile) * Layout::kKeys; }
+
+  // Begins the copy of a half; keys that no row sees, and columns past D, become zero.
+  __device__ __forceinline__ void copy(int half, const CachedCall<T>& call, const CachedSlice& slice, int kv) const {
+    if (half < 2 * n_tiles) {
+      const int first = first_key(half / 2), page = call.pages[slice.pages + first / call.S];  // a tile lies within a page
+      const T* from = (half % 2 == 0 ? call.k : call.v) +
+                      ((static_cast<std::int64_t>(page) * call.S + first % call.S) * call.Hkv + kv) * call.D;
+      T* to = slot(half);
+      constexpr int kSteps = Layout::kKeys * Layout::kUnits / kThreads;
+      static_assert(Layout::kKeys * Layout::kUnits % kThreads == 0);
+#pragma unroll 2
+      for (int step = 0; step < kSteps; ++step) {
+        const int i = step * kThreads + static_cast<int>(threadIdx.x), row = i / Layout::kUnits, unit = i % Layout::kUnits;
+        const bool valid = first + row >= keys.begin && first + row < keys.end && unit * Layout::kUnit < call.D;
+        const std::int64_t at = static_cast<std::int64_t>(row) * call.Hkv * call.D + unit * Layout::kUnit;
+        copy_async_16(to + Layout::at(row, unit), from + (valid ? at : 0), valid);
+      }
+    }
+    commit_copies();
+  }
+  // Returns when half `half` is there for all threads; then the slot of the half before it is free, and filled.
+  __device__ __forceinline__ void advance(int half, const CachedCall<T>& call, const CachedSlice& slice, int kv) const {
+    wait_copies<kSlots - 2>();
+    __syncthreads();
+    copy(half + kSlots - 1, call, slice, kv);
+  }
+};
+
+// q·k become scores in units of log 2, -infinity where the row does not see the key. __fmul_rn: not to be joined with what follows.
+template <class T, int kTiles>
+__device__ __forceinline__ void scale_and_mask(float (&s)[kTiles][4], const CachedCall<T>& call, const KeyRange (&seen)[2], int first_key) {
+  const int t = static_cast<int>(threadIdx.x) % 4;
+#pragma unroll
+  for (int n = 0; n < kTiles; ++n)
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      const int key = first_key + 8 * n + 2 * t + e % 2;
+      float score = __fmul_rn(s[n][e], call.scale);
+      if (call.softcap > 0) score = __fmul_rn(tanhf(score), call.softcap);
+      s[n][e] = key >= seen[e / 2].begin && key < seen[e / 2].end ? score : -INFINITY;
+    }
+}
+
+// The keys seen by rows g and g + 8 of a warp's 16 query vectors; none where there is no vector.
+template <class T>
+__device__ __forceinline__ void seen_by_rows(KeyRange (&seen)[2], const CachedCall<T>& call, const CachedSlice& slice, const QueryTile& tile,
+                                             int first_vector) {
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const int vector = first_vector + static_cast<int>(threadIdx.x) % 32 / 4 + 8 * r;
+    seen[r] = vector < tile.n_vectors ? keys_of_row(call, slice, tile.row(vector)) : KeyRange{0, 0};
+  }
+}
+
+// Scores pass between warps that share query vectors: each puts those of its tiles of keys, from `first` on, and takes all of them after a
+// barrier. exchange (kKeyTiles, 32): a lane's part of each fragment.
+template <int kTiles>
+__device__ __forceinline__ void put_scores(float4* exchange, const float (&s)[kTiles][4], int first) {
+#pragma unroll
+  for (int n = 0; n < kTiles; ++n) exchange[(first + n) * 32 + threadIdx.x % 32] = make_float4(s[n][0], s[n][1], s[n][2], s[n][3]);
+}
+template <int kTiles>
+__device__ __forceinline__ void take_scores(float (&s)[kTiles][4], const float4* exchange) {
+#pragma unroll
+  for (int n = 0; n < kTiles; ++n) {
+    const float4 part = exchange[n * 32 + threadIdx.x % 32];
+    s[n][0] = part.x, s[n][1] = part.y, s[n][2] = part.z, s[n][3] = part.w;
+  }
+}
+
+// out = acc / sum, of columns 8 first_tile on.
+template <class T, int kTiles>
+__device__ __forceinline__ void store_out(const float (&acc)[kTiles][4], const SoftmaxState& state, const CachedCall<T>& call,
+                                          const CachedSlice& slice, const QueryTile& tile, int first_vector, int first_tile) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const int vector = first_vector + lane / 4 + 8 * r;
+    if (vector >= tile.n_vectors) continue;
+    const float inverse = 1.0f / state.sum.of[r];
+    T* out = call.out + (static_cast<std::int64_t>(slice.first_row + tile.row(vector)) * call.H + tile.head(vector)) * call.D;
+#pragma unroll
+    for (int n = 0; n < kTiles; ++n) {
+      const int column = 8 * (first_tile + n) + 2 * (lane % 4);
+      if (column < call.D) store_two(out + column, acc[n][2 * r] * inverse, acc[n][2 * r + 1] * inverse);
+    }
+  }
+}
+
+// ------------------------------------------------------------------------------------------------------------------ decode
+// One chunk of keys for 16 query vectors: each warp scores a quarter of a tile's keys and gathers a quarter of the columns; in between the
+// scores are exchanged in shared memory, and every warp does the whole softmax, in the order in which attention_chunk_kernel does it.
+template <class T, int kWidth>
+struct DecodeShape {
+  static constexpr int kSlots = kWidth * sizeof(T) > 256 ? 2 : 4;
+  static constexpr int kKeyTiles = CacheTile<T, kWidth>::kKeys / 8;
+  static constexpr std::size_t kSharedBytes =
+      sizeof(T) * (kDecodeVectors * kWidth + kSlots * CacheTile<T, kWidth>::kElems) + sizeof(float4) * kKeyTiles * 32;
+};
+
+template <class T, int kWidth>
+__global__ void __launch_bounds__(kDecodeThreads, 1) attention_decode_kernel(CachedCall<T> call) {
+  using Shape = DecodeShape<T, kWidth>;
+  using Layout = CacheTile<T, kWidth>;
+  constexpr int kWarps = kDecodeThreads / 32, kKeyTiles = Shape::kKeyTiles, kTiles = kWidth / 8 / kWarps;
+  constexpr int kOwnKeyTiles = sizeof(T) == 2 || kKeyTiles > kWarps ? 2 : 1;  // bf16 keys are read in pairs of tiles, if only by two warps
+  static_assert(kKeyTiles % kOwnKeyTiles == 0 && kKeyTiles <= kWarps * kOwnKeyTiles);
+  T* q = shared_memory<T>();                                                           // (16, kWidth)
+  T* slots = q + kDecodeVectors * kWidth;                                              // (kSlots, kKeys, kWidth)
+  auto* exchange = reinterpret_cast<float4*>(slots + Shape::kSlots * Layout::kElems);  // (kKeyTiles, 32): a thread's part of a fragment
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32, kv = static_cast<int>(blockIdx.y);
+
+  const int index = slice_of(call.first_block, call.n_slices, static_cast<int>(blockIdx.x));
+  const CachedSlice slice = call.slices[index];
+  const int group = call.H / call.Hkv, n_vectors = slice.n_rows * group, n_tiles = (n_vectors + kDecodeVectors - 1) / kDecodeVectors;
+  const int item = static_cast<int>(blockIdx.x) - call.first_block[index], chunk = item / n_tiles;  // a chunk's tiles side by side
+  const QueryTile tile = {kv, group, item % n_tiles * kDecodeVectors, n_vectors};
+
+  const int chunk_begin = (slice.first_chunk + chunk) * kChunkKeys;
+  const int last_vector = min(tile.first_vector + kDecodeVectors, n_vectors) - 1;
+  const int begin = keys_of_row(call, slice, tile.row(tile.first_vector)).begin, end = keys_of_row(call, slice, tile.row(last_vector)).end;
+  const TileRing<T, kWidth, Shape::kSlots, kDecodeThreads> ring(slots, {max(begin, chunk_begin), min(end, chunk_begin + kChunkKeys)});
+  KeyRange seen[2];
+  seen_by_rows(seen, call, slice, tile, tile.first_vector);
+
+  copy_queries<T, kWidth, kDecodeVectors, kDecodeThreads>(q, call, slice, tile);
+  for (int half = 0; half < Shape::kSlots - 1; ++half) ring.copy(half, call, slice, kv);
+  SoftmaxState state;
+  float acc[kTiles][4] = {};
+#pragma unroll 1
+  for (int i = 0; i < ring.n_tiles; ++i) {
+    ring.advance(2 * i, call, slice, kv);
+    if (const int first_tile = warp * kOwnKeyTiles; first_tile < kKeyTiles) {
+      float s[kOwnKeyTiles][4];
+      multiply_keys<kWidth>(s, q, ring.slot(2 * i), 8 * first_tile);
+      scale_and_mask(s, call, seen, ring.first_key(i) + 8 * first_tile);
+      put_scores(exchange, s, first_tile);
+    }
+    ring.advance(2 * i + 1, call, slice, kv);  // its barrier is the exchange's too
+    float p[kKeyTiles][4];
+    take_scores(p, exchange);
+    const RowPair scale = online_softmax(p, state);
+    multiply_values<kWidth>(acc, scale, p, ring.slot(2 * i + 1), warp * kTiles);
+  }
+  wait_copies<0>();
+  join_quad(state);
+
+  if (slice.n_chunks == 1) return store_out(acc, state, call, slice, tile, tile.first_vector, warp * kTiles);
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const int vector = tile.first_vector + lane / 4 + 8 * r;
+    if (vector >= n_vectors) continue;
+    const std::int64_t partial =
+        slice.first_partial + (static_cast<std::int64_t>(tile.row(vector)) * call.H + tile.head(vector)) * slice.n_chunks + chunk;
+    if (warp == 0 && lane % 4 == 0) call.partial[partial] = make_float2(state.max.of[r], state.sum.of[r]);
+#pragma unroll
+    for (int n = 0; n < kTiles; ++n) {
+      const int column = 8 * (warp * kTiles + n) + 2 * (lane % 4);
+      if (column < call.D) store_two(call.partial_out + partial * call.D + column, acc[n][2 * r], acc[n][2 * r + 1]);
+    }
+  }
+}
+
+// Joins a row's chunks in order: a warp does 64 columns of one query vector.
+template <class T>
+__global__ void attention_combine_kernel(CachedCall<T> call, int n_tokens) {
+  const int vector = static_cast<int>(blockIdx.x * (kRowThreads / 32) + threadIdx.x / 32), token = vector / call.H;
+  if (token >= n_tokens) return;
+  const int index = slice_of(call.first_token, call.n_slices, token);
+  const CachedSlice slice = call.slices[index];
+  const int column = static_cast<int>(blockIdx.y) * 64 + static_cast<int>(threadIdx.x) % 32 * 2;
+  if (slice.n_chunks == 1 || column >= call.D) return;
+  const int row = token - call.first_token[index], head = vector % call.H;
+  const std::int64_t first = slice.first_partial + (static_cast<std::int64_t>(row) * call.H + head) * slice.n_chunks;
+  const float2* stats = call.partial + first;
+  const float* from = call.partial_out + first * call.D + column;
+  float max = -INFINITY, sum = 0, low = 0, high = 0;
+#pragma unroll 8
+  for (int chunk = 0; chunk < slice.n_chunks; ++chunk) {
+    const float2 stat = stats[chunk], part = *reinterpret_cast<const float2*>(from + static_cast<std::int64_t>(chunk) * call.D);
+    const float2 factors = join_chunk(max, sum, stat.x, stat.y);
+    low = join_value(low, part.x, factors);
+    high = join_value(high, part.y, factors);
+  }
+  const float inverse = 1.0f / sum;
+  store_two(call.out + (static_cast<std::int64_t>(slice.first_row + row) * call.H + head) * call.D + column, low * inverse, high * inverse);
+}
+
+// ----------------------------------------------------------------------------------------------------------------- prefill
+// All chunks, one after the other, for a tile of query vectors: 16 a warp, or, of wide heads, 16 two warps, which share keys and columns as
+// attention_decode_kernel's do, so that the sums fit into registers. What the chunks before gave waits in shared memory.
+template <class T, int kWidth>
+struct ChunkShape {
+  static constexpr int kVectors = query_tile(kWidth, sizeof(T)), kWarpsARow = kWidth > 128 ? 2 : 1, kThreads = kVectors / 16 * 32 * kWarpsARow, kSlots = 2;
+  static constexpr int kKeyTiles = CacheTile<T, kWidth>::kKeys / 8, kTiles = kWidth / 8 / kWarpsARow;
+  static constexpr std::size_t kExchangeBytes = kWarpsARow > 1 ? sizeof(float4) * kVectors / 16 * kKeyTiles * 32 : 0;
+  static constexpr std::size_t kSharedBytes = sizeof(T) * (kVectors * kWidth + kSlots * CacheTile<T, kWidth>::kElems) + kExchangeBytes;
+  static constexpr std::size_t kJoinBytes = sizeof(float4) * kThreads * (kTiles + 1);  // more, where some slice has more than one chunk
+};
+
+template <class T, int kWidth>
+__global__ void __launch_bounds__(ChunkShape<T, kWidth>::kThreads, 1) attention_chunk_kernel(CachedCall<T> call) {
+  using Shape = ChunkShape<T, kWidth>;
+  using Layout = CacheTile<T, kWidth>;
+  constexpr int kTiles = Shape::kTiles, kTilesOfChunk = kChunkKeys / Layout::kKeys;
+  T* q = shared_memory<T>();                                                           // (kVectors, kWidth)
+  T* slots = q + Shape::kVectors * kWidth;                                             // (kSlots, kKeys, kWidth)
+  auto* exchange = reinterpret_cast<float4*>(slots + Shape::kSlots * Layout::kElems);  // (kVectors / 16, kKeyTiles, 32)
+  float4* joined = exchange + Shape::kExchangeBytes / sizeof(float4);                  // (kTiles + 1, threads): each thread's own
+  const int warp = static_cast<int>(threadIdx.x) / 32 / Shape::kWarpsARow, kv = static_cast<int>(blockIdx.y);
+  const int share = static_cast<int>(threadIdx.x) / 32 % Shape::kWarpsARow;
+  exchange += warp * Shape::kKeyTiles * 32;
+
+  const int index = slice_of(call.first_block, call.n_slices, static_cast<int>(blockIdx.x));
+  const CachedSlice slice = call.slices[index];
+  const int group = call.H / call.Hkv, n_vectors = slice.n_rows * group, n_tiles = (n_vectors + Shape::kVectors - 1) / Shape::kVectors;
+  const int item = n_tiles - 1 - (static_cast<int>(blockIdx.x) - call.first_block[index]);  // the long ones first
+  const QueryTile tile = {kv, group, item * Shape::kVectors, n_vectors};
+  const int last_vector = min(tile.first_vector + Shape::kVectors, n_vectors) - 1, first_vector = tile.first_vector + 16 * warp;
+  const TileRing<T, kWidth, Shape::kSlots, Shape::kThreads> ring(
+      slots, {keys_of_row(call, slice, tile.row(tile.first_vector)).begin, keys_of_row(call, slice, tile.row(last_vector)).end});
+  KeyRange seen[2];
+  seen_by_rows(seen, call, slice, tile, first_vector);
+
+  copy_queries<T, kWidth, Shape::kVectors, Shape::kThreads>(q, call, slice, tile);
+  for (int half = 0; half < Shape::kSlots - 1; ++half) ring.copy(half, call, slice, kv);
+  SoftmaxState state;  // of this chunk
+  float acc[kTiles][4] = {};
+  bool first_chunk = true;
+#pragma unroll 1
+  for (int i = 0; i < ring.n_tiles; ++i) {
+    float s[Shape::kKeyTiles][4];
+    ring.advance(2 * i, call, slice, kv);
+    if constexpr (Shape::kWarpsARow == 1) {
+      multiply_keys<kWidth>(s, q + 16 * warp * kWidth, ring.slot(2 * i), 0);
+      scale_and_mask(s, call, seen, ring.first_key(i));
+      ring.advance(2 * i + 1, call, slice, kv);
+    } else {
+      constexpr int kOwnKeyTiles = Shape::kKeyTiles / Shape::kWarpsARow;
+      float own[kOwnKeyTiles][4];
+      multiply_keys<kWidth>(own, q + 16 * warp * kWidth, ring.slot(2 * i), 8 * share * kOwnKeyTiles);
+      scale_and_mask(own, call, seen, ring.first_key(i) + 8 * share * kOwnKeyTiles);
+      put_scores(exchange, own, share * kOwnKeyTiles);
+      ring.advance(2 * i + 1, call, slice, kv);  // its barrier is the exchange's too
+      take_scores(s, exchange);
+    }
+    const RowPair scale = online_softmax(s, state);
+    multiply_values<kWidth>(acc, scale, s, ring.slot(2 * i + 1), share * kTiles);
+
+    const bool last = i + 1 == ring.n_tiles;
+    if (!last && (ring.first_tile + i + 1) % kTilesOfChunk != 0) continue;
+    join_quad(state);
+    float4& before = joined[kTiles * Shape::kThreads + threadIdx.x];  // maxima, sums
+    if (!first_chunk) {
+      float4 all = before;
+      const float2 factors[2] = {join_chunk(all.x, all.z, state.max.of[0], state.sum.of[0]), join_chunk(all.y, all.w, state.max.of[1], state.sum.of[1])};
+      state = {{{all.x, all.y}}, {{all.z, all.w}}};
+#pragma unroll
+      for (int n = 0; n < kTiles; ++n) {
+        const float4 old = joined[n * Shape::kThreads + threadIdx.x];
+        acc[n][0] = join_value(old.x, acc[n][0], factors[0]);
+        acc[n][1] = join_value(old.y, acc[n][1], factors[0]);
+        acc[n][2] = join_value(old.z, acc[n][2], factors[1]);
+        acc[n][3] = join_value(old.w, acc[n][3], factors[1]);
+      }
+    }
+    if (last) break;
+    first_chunk = false;
+    before = make_float4(state.max.of[0], state.max.of[1], state.sum.of[0], state.sum.of[1]);
+    state = SoftmaxState{};
+#pragma unroll
+    for (int n = 0; n < kTiles; ++n) {
+      joined[n * Shape::kThreads + threadIdx.x] = make_float4(acc[n][0], acc[n][1], acc[n][2], acc[n][3]);
+#pragma unroll
+      for (int e = 0; e < 4; ++e) acc[n][e] = 0;
+    }
+  }
+  wait_copies<0>();
+  store_out(acc, state, call, slice, tile, first_vector, share * kTiles);
+}
+
+// -------------------------------------------------------------------------------------------------------------------- host
+namespace {
+
+int as_int(std::int64_t n) {
+  CHECK(n >= 0 && n <= 0x7FFFFFFF, "attention_cached: {} does not fit into 32 bits", n);
+  return static_cast<int>(n);
+}
+
+std::size_t align_16(std::size_t bytes) { return (bytes + 15) / 16 * 16; }
+
+// What goes up to the device, and where: the slices that are split over their chunks first.
+struct CallPlan {
+  std::vector<CachedSlice> slices;
+  std::vector<int> first_token, first_block, pages;
+  int n_split = 0, n_split_tokens = 0, n_tokens = 0, n_split_blocks = 0, n_whole_blocks = 0;
+  std::int64_t n_partials = 0;
+  bool combines = false, whole_joins = false;
+  double split_keys = 0, split_pairs = 0, whole_keys = 0, whole_pairs = 0;  // cached tokens read, (query row, key) pairs
+
+  void add(const CacheSlice& s, bool split, int tile_vectors, ConstView page_table, std::int64_t S, const AttentionArgs& args) {
+    const int n_cached = as_int(s.n_cached), n_rows = as_int(s.n_rows), group = args.n_heads / args.n_kv_heads;
+    const auto keys = [&](int i) { return visible_keys(n_cached, n_rows, i, args.causal, args.window_left, args.window_right); };
+    const int begin = keys(0).begin, end = keys(n_rows - 1).end;
+    CachedSlice slice = {as_int(s.first_row), n_rows, n_cached, 0, begin / kChunkKeys, 0, as_int(n_partials)};
+    slice.n_chunks = (end - 1) / kChunkKeys + 1 - slice.first_chunk;
+    const int n_tiles = as_int(ceil_div(s.n_rows * group, tile_vectors));
+    if (split) {
+      first_block.push_back(n_split_blocks);
+      n_split_blocks = as_int(n_split_blocks + std::int64_t{n_tiles} * slice.n_chunks);
+      if (slice.n_chunks > 1) n_partials += s.n_rows * args.n_heads * slice.n_chunks, combines = true;
+      ++n_split;
+      n_split_tokens += n_rows;
+    } else {
+      first_block.push_back(n_whole_blocks);
+      n_whole_blocks = as_int(std::int64_t{n_whole_blocks} + n_tiles);
+      whole_joins = whole_joins || slice.n_chunks > 1;
+    }
+    first_token.push_back(n_tokens);
+    n_tokens = as_int(std::int64_t{n_tokens} + n_rows);
+    (split ? split_keys : whole_keys) += end - begin;
+    for (int i = 0; i < n_rows; ++i) (split ? split_pairs : whole_pairs) += keys(i).end - keys(i).begin;
+
+    // Its pages, from the first that any row sees to the last that it fills.
+    const std::int64_t first_page = begin / S, last_page = (s.n_cached + s.n_rows - 1) / S;
+    slice.pages = static_cast<int>(as_int(static_cast<std::int64_t>(pages.size())) - first_page);
+    if (page_table.empty()) {
+      pages.push_back(as_int(s.slot));
+    } else {
+      const std::int32_t* row = page_table.as<std::int32_t>() + s.slot * page_table.dim(1);
+      pages.insert(pages.end(), row + first_page, row + last_page + 1);
+    }
+    slices.push_back(slice);
+  }
+};
+
+template <class T, int kWidth>
+void attend(CachedCall<T> call, const CallPlan& plan, Stream& stream) {
+  const double row_bytes = static_cast<double>(call.D) * sizeof(T), flops = 4.0 * call.D * call.H;
+  const auto Hkv = static_cast<unsigned>(call.Hkv);
+  const int n_whole_tokens = plan.n_tokens - plan.n_split_tokens;
+  if (plan.n_split > 0) {
+    call.n_slices = plan.n_split;
+    const double partial_bytes = static_cast<double>(plan.n_partials) * (call.D + 2) * sizeof(float);
+    launch(attention_decode_kernel<T, kWidth>,
+           {{static_cast<unsigned>(plan.n_split_blocks), Hkv}, kDecodeThreads, DecodeShape<T, kWidth>::kSharedBytes},
+           {2 * row_bytes * (call.Hkv * plan.split_keys + double{1} * call.H * plan.n_split_tokens) + partial_bytes, flops * plan.split_pairs}, stream,
+           call);
+    if (plan.combines)
+      launch(attention_combine_kernel<T>,
+             {{static_cast<unsigned>(ceil_div(std::int64_t{plan.n_split_tokens} * call.H, kRowThreads / 32)), static_cast<unsigned>(ceil_div(call.D, 64))},
+              kRowThreads, 0},
+             {partial_bytes + row_bytes * call.H * plan.n_split_tokens, 2.0 * call.D * static_cast<double>(plan.n_partials)}, stream, call,
+             plan.n_split_tokens);
+  }
+  if (n_whole_tokens > 0) {
+    using Shape = ChunkShape<T, kWidth>;
+    call.slices += plan.n_split;
+    call.first_block += plan.n_split;
+    call.n_slices = static_cast<int>(plan.slices.size()) - plan.n_split;
+    launch(attention_chunk_kernel<T, kWidth>,
+           {{static_cast<unsigned>(plan.n_whole_blocks), Hkv}, Shape::kThreads, Shape::kSharedBytes + (plan.whole_joins ? Shape::kJoinBytes : 0)},
+           {2 * row_bytes * (call.Hkv * plan.whole_keys + double{1} * call.H * n_whole_tokens), flops * plan.whole_pairs}, stream, call);
+  }
+}
+
+template <class T>
+void append_and_attend(View out, View k_cache, View v_cache, ConstView qkv, ConstView pages, std::span<const CacheSlice> slices,
+                       const AttentionArgs& args, Stream& stream) {
+  const std::int64_t S = k_cache.dim(1), H = args.n_heads, Hkv = args.n_kv_heads, D = args.head_dim;
+  CHECK(reinterpret_cast<std::uintptr_t>(out.data()) % 16 == 0 && reinterpret_cast<std::uintptr_t>(qkv.data()) % 16 == 0 &&
+            reinterpret_cast<std::uintptr_t>(k_cache.data()) % 16 == 0 && reinterpret_cast<std::uintptr_t>(v_cache.data()) % 16 == 0,
+        "attention_cached: a tensor does not begin at a multiple of 16 bytes");
+  const int chunk_vectors = query_tile(D <= 128 ? 128 : 256, sizeof(T));
+  const auto splits = [&](const CacheSlice& s) { return s.n_rows == 1 || s.n_rows * (H / Hkv) <= kSplitVectors; };
+  CallPlan plan;
+  for (const bool split : {true, false})
+    for (const CacheSlice& s : slices)
+      if (splits(s) == split) plan.add(s, split, split ? kDecodeVectors : chunk_vectors, pages, S, args);
+
+  // Scratch: slices, first tokens, first blocks, pages | partials' states, partials
+  const std::size_t n = plan.slices.size(), ints = 2 * n + plan.pages.size();
+  const std::size_t upload_bytes = align_16(n * sizeof(CachedSlice) + ints * sizeof(int));
+  const auto n_partials = static_cast<std::size_t>(plan.n_partials);
+  const std::size_t state_bytes = align_16(n_partials * sizeof(float2));
+  auto* scratch = static_cast<unsigned char*>(stream.scratch(upload_bytes + state_bytes + n_partials * static_cast<std::size_t>(D) * sizeof(float)));
+  std::vector<unsigned char> upload(upload_bytes);
+  std::size_t filled = 0;
+  const auto put = [&](const auto& part) {
+    std::memcpy(upload.data() + filled, part.data(), part.size() * sizeof(part[0]));
+    unsigned char* at = scratch + filled;
+    filled += part.size() * sizeof(part[0]);
+    return at;
+  };
+  CachedCall<T> call = {};
+  call.slices = reinterpret_cast<const CachedSlice*>(put(plan.slices));
+  call.first_token = reinterpret_cast<const int*>(put(plan.first_token));
+  call.first_block = reinterpret_cast<const int*>(put(plan.first_block));
+  call.pages = reinterpret_cast<const int*>(put(plan.pages));
+  copy_bytes(scratch, upload.data(), upload_bytes, stream);
+  call.partial = reinterpret_cast<float2*>(scratch + upload_bytes);
+  call.partial_out = reinterpret_cast<float*>(scratch + upload_bytes + state_bytes);
+
+  constexpr float kLog2OfE = 1.44269504f;
+  call.qkv = static_cast<const T*>(qkv.data()), call.out = static_cast<T*>(out.data());
+  call.k = static_cast<T*>(k_cache.data()), call.v = static_cast<T*>(v_cache.data());
+  call.n_slices = static_cast<int>(n), call.H = args.n_heads, call.Hkv = args.n_kv_heads, call.D = args.head_dim, call.S = as_int(S);
+  call.scale = args.softcap > 0 ? args.scale / args.softcap : args.scale * kLog2OfE;
+  call.softcap = args.softcap * kLog2OfE;
+  call.causal = args.causal, call.window_left = args.window_left, call.window_right = args.window_right;
+
+  launch(attention_append_kernel<T>, {static_cast<unsigned>(ceil_div(plan.n_tokens, kRowThreads / 32)), kRowThreads, 0},
+         {4.0 * plan.n_tokens * static_cast<double>(Hkv * D) * sizeof(T), 0}, stream, call, plan.n_tokens);
+  if (D <= 64) attend<T, 64>(call, plan, stream);
+  else if (D <= 128) attend<T, 128>(call, plan, stream);
+  else attend<T, 256>(call, plan, stream);
+}
+
+}  // namespace
+
+void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, ConstView pages, std::span<const CacheSlice> slices,
+                      const AttentionArgs& args, Stream& stream) {
+  if (slices.empty()) return;
+  const auto run = qkv.dtype() == DType::f32 ? append_and_attend<float> : append_and_attend<__nv_bfloat16>;
+  run(out, k_cache, v_cache, qkv, pages, slices, args, stream);
+}
+
+}  // namespace weft::cuda

@@ -1,0 +1,199 @@
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "kernels/cuda/instructions.h"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/vector.h"
+#include "kernels/ops.h"
+
+namespace weft::cuda {
+
+// All tensors of a call are one launch. Each is cut into chunks, numbered through; a block does one chunk and finds its tensor in a table.
+constexpr int kOptimizerThreads = 256, kOptimizerPack = 4;
+constexpr std::int64_t kChunk = 8192;  // a multiple of kOptimizerThreads·kOptimizerPack
+
+struct AdamWEntry {
+  float *weight, *m, *v;      // (elems)
+  const float* grad;          // (elems)
+  __nv_bfloat16* copy;        // (elems), or null
+  long long elems, first_chunk;
+  float keep;                 // 1 - lr·weight_decay, or 1
+  bool aligned;               // packs may be loaded at once
+};
+
+struct SquaresEntry {
+  const float* x;  // (elems)
+  long long elems, first_chunk;
+  bool aligned;
+};
+
+// As the CPU's:  w = w·keep - step·m / (sqrt(v)·root + eps)
+struct AdamWStep {
+  float grad_scale, beta1, beta2, step, root, eps;
+};
+
+namespace {
+
+// The entry whose chunks hold `chunk`; the same for the whole block.
+template <class Entry>
+__device__ __forceinline__ const Entry& entry_of(const Entry* table, int n, long long chunk) {
+  int low = 0, high = n;  // first_chunk of low is at most `chunk`, that of high is past it
+  while (high - low > 1) {
+    const int middle = (low + high) / 2;
+    if (table[middle].first_chunk <= chunk) low = middle;
+    else high = middle;
+  }
+  return table[low];
+}
+
+__device__ __forceinline__ void adamw_update(float& w, float& m, float& v, float g, float keep, const AdamWStep& f) {
+  g *= f.grad_scale;
+  m = fmaf(f.beta1, m, (1 - f.beta1) * g);
+  v = fmaf(f.beta2, v, (1 - f.beta2) * (g * g));
+  w = w * keep - f.step * m / fmaf(sqrtf(v), f.root, f.eps);
+}
+
+}  // namespace
+
+__global__ void __launch_bounds__(kOptimizerThreads) adamw_kernel(const AdamWEntry* __restrict__ table,  // (n)
+                                                                  int n, AdamWStep f) {
+  const AdamWEntry& t = entry_of(table, n, blockIdx.x);
+  const long long begin = (blockIdx.x - t.first_chunk) * kChunk;
+  const int size = static_cast<int>(min(t.elems - begin, static_cast<long long>(kChunk)));
+  float *weight = t.weight + begin, *m_at = t.m + begin, *v_at = t.v + begin;
+  const float* grad = t.grad + begin;
+  __nv_bfloat16* copy = t.copy ? t.copy + begin : nullptr;
+  const float keep = t.keep;
+  const int whole = t.aligned ? size / kOptimizerPack * kOptimizerPack : 0;
+  for (int i = static_cast<int>(threadIdx.x) * kOptimizerPack; i < whole; i += kOptimizerThreads * kOptimizerPack) {
+    float w[kOptimizerPack], m[kOptimizerPack], v[kOptimizerPack], g[kOptimizerPack];
+    load(w, weight + i);
+    load(m, m_at + i);
+    load(v, v_at + i);
+    load(g, grad + i);
+#pragma unroll
+    for (int k = 0; k < kOptimizerPack; ++k) adamw_update(w[k], m[k], v[k], g[k], keep, f);
+    store(weight + i, w);
+    store(m_at + i, m);
+    store(v_at + i, v);
+    if (copy) store(copy + i, w);
+  }
+  for (int i = whole + static_cast<int>(threadIdx.x); i < size; i += kOptimizerThreads) {
+    adamw_update(weight[i], m_at[i], v_at[i], grad[i], keep, f);
+    if (copy) copy[i] = narrow<__nv_bfloat16>(weight[i]);
+  }
+}
+
+namespace {
+
+// The block's sum of one double a thread, in a fixed tree; the result is thread 0's.
+__device__ __forceinline__ double block_sum_of_doubles(double x, double* shared) {
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32, warps = static_cast<int>(blockDim.x) / 32;
+#pragma unroll
+  for (int lanes = 16; lanes > 0; lanes /= 2) x += __shfl_xor_sync(kFullWarp, x, lanes);
+  if (lane == 0) shared[warp] = x;
+  __syncthreads();
+  if (warp != 0) return 0;
+  x = lane < warps ? shared[lane] : 0;
+#pragma unroll
+  for (int lanes = 16; lanes > 0; lanes /= 2) x += __shfl_xor_sync(kFullWarp, x, lanes);
+  return x;
+}
+
+}  // namespace
+
+// sums[chunk] = Σ x² of one chunk. A thread's elements do not depend on alignment: neither do the bits.
+__global__ void __launch_bounds__(kOptimizerThreads) square_chunks_kernel(double* __restrict__ sums,               // (chunks)
+                                                                          const SquaresEntry* __restrict__ table,  // (n)
+                                                                          int n) {
+  const SquaresEntry t = entry_of(table, n, blockIdx.x);
+  const long long begin = (blockIdx.x - t.first_chunk) * kChunk, end = min(t.elems, begin + kChunk);
+  double sum = 0;
+#pragma unroll 4
+  for (long long i = begin + threadIdx.x * kOptimizerPack; i < end; i += kOptimizerThreads * kOptimizerPack) {
+    float x[kOptimizerPack];
+    if (t.aligned && i + kOptimizerPack <= end) {
+      load(x, t.x + i);
+    } else {
+#pragma unroll
+      for (int k = 0; k < kOptimizerPack; ++k) x[k] = i + k < end ? t.x[i + k] : 0.0f;
+    }
+#pragma unroll
+    for (int k = 0; k < kOptimizerPack; ++k) sum = fma(static_cast<double>(x[k]), static_cast<double>(x[k]), sum);
+  }
+  sum = block_sum_of_doubles(sum, shared_memory<double>());
+  if (threadIdx.x == 0) sums[blockIdx.x] = sum;
+}
+
+// One block: total = Σ sums.
+__global__ void __launch_bounds__(1024) sum_chunks_kernel(double* __restrict__ total,       // (1)
+                                                          const double* __restrict__ sums,  // (chunks)
+                                                          long long chunks) {
+  double sum = 0;
+  for (long long i = threadIdx.x; i < chunks; i += blockDim.x) sum += sums[i];
+  sum = block_sum_of_doubles(sum, shared_memory<double>());
+  if (threadIdx.x == 0) *total = sum;
+}
+
+namespace {
+
+bool aligned(const void* p, std::size_t bytes) { return reinterpret_cast<std::uintptr_t>(p) % bytes == 0; }
+
+template <class Entry>
+Entry* upload(const std::vector<Entry>& table, void* scratch, Stream& stream) {
+  copy_bytes(scratch, table.data(), table.size() * sizeof(Entry), stream);
+  return static_cast<Entry*>(scratch);
+}
+
+}  // namespace
+
+void adamw(std::span<const AdamWTensor> tensors, const AdamWArgs& args, Stream& stream) {
+  const double correction1 = 1 - std::pow(static_cast<double>(args.beta1), static_cast<double>(args.step));
+  const double correction2 = 1 - std::pow(static_cast<double>(args.beta2), static_cast<double>(args.step));
+  const AdamWStep step = {args.grad_scale, args.beta1, args.beta2, static_cast<float>(args.lr / correction1),
+                          static_cast<float>(1 / std::sqrt(correction2)), args.eps};
+  std::vector<AdamWEntry> table;
+  std::int64_t chunks = 0;
+  Work work;
+  for (const AdamWTensor& t : tensors) {
+    const std::int64_t elems = t.weight.elems();
+    if (elems == 0) continue;
+    auto* copy = t.weight_bf16.empty() ? nullptr : static_cast<__nv_bfloat16*>(t.weight_bf16.data());
+    const bool packs = aligned(t.weight.data(), 16) && aligned(t.m.data(), 16) && aligned(t.v.data(), 16) && aligned(t.grad.data(), 16) && aligned(copy, 8);
+    table.push_back({t.weight.as<float>(), t.m.as<float>(), t.v.as<float>(), t.grad.as<float>(), copy, elems, chunks,
+                     t.decay ? 1.0f - args.lr * args.weight_decay : 1.0f, packs});
+    chunks += ceil_div(elems, kChunk);
+    work.bytes += static_cast<double>(elems) * (copy ? 30 : 28);
+    work.flops += 13 * static_cast<double>(elems);
+  }
+  if (table.empty()) return;
+  const AdamWEntry* entries = upload(table, stream.scratch(table.size() * sizeof(AdamWEntry)), stream);
+  launch(adamw_kernel, {static_cast<unsigned>(chunks), kOptimizerThreads}, work, stream, entries, static_cast<int>(table.size()), step);
+}
+
+double sum_of_squares(std::span<const ConstView> tensors, Stream& stream) {
+  std::vector<SquaresEntry> table;
+  std::int64_t chunks = 0;
+  Work work;
+  for (const ConstView& x : tensors) {
+    if (x.elems() == 0) continue;
+    table.push_back({x.as<float>(), x.elems(), chunks, aligned(x.data(), 16)});
+    chunks += ceil_div(x.elems(), kChunk);
+    work.bytes += 4 * static_cast<double>(x.elems());
+    work.flops += 2 * static_cast<double>(x.elems());
+  }
+  if (table.empty()) return 0;
+  auto* sums = static_cast<double*>(stream.scratch(static_cast<std::size_t>(chunks + 1) * sizeof(double) + table.size() * sizeof(SquaresEntry)));
+  double* total = sums + chunks;
+  const SquaresEntry* entries = upload(table, total + 1, stream);
+  launch(square_chunks_kernel, {static_cast<unsigned>(chunks), kOptimizerThreads, 32 * sizeof(double)}, work, stream, sums, entries,
+         static_cast<int>(table.size()));
+  launch(sum_chunks_kernel, {1, 1024, 32 * sizeof(double)}, {8.0 * static_cast<double>(chunks), static_cast<double>(chunks)}, stream, total, sums, chunks);
+  double result = 0;
+  copy_bytes(&result, total, sizeof result, stream);
+  return result;
+}
+
+}  // namespace weft::cuda
