@@ -25,6 +25,7 @@ struct Case {
   Rate rate = Rate::fp32;
   Products products;
   std::function<Body(Memory&, Stream&)> prepare;  // lays out one set of tensors
+  double flops = 0;  // of the op, where its launches do more (attention's backward multiplies q kᵀ twice) or do not know (packed lengths); 0: theirs
 };
 
 std::vector<Case> standard_cases();

@@ -54,18 +54,30 @@ struct Tensors {
   }
 };
 
+// Pairs of a query and a key that it sees, over all heads and sequences.
+double pairs_of(const Sequences& q) {
+  const std::int64_t n = q.packed > 0 ? q.packed : 1, T = q.T / n;
+  double pairs = 0;
+  for (std::int64_t i = 0; i < T; ++i) {
+    const std::int64_t begin = q.window >= 0 ? std::max<std::int64_t>(0, i - q.window) : 0, end = q.causal ? i + 1 : T;
+    pairs += static_cast<double>(end - begin);
+  }
+  return pairs * static_cast<double>(q.B * q.H * n);
+}
+
 void add_sequence_cases(std::vector<Case>& cases, const Sequences& q, DType act) {
   const Rate rate = act == DType::bf16 ? Rate::bf16 : Rate::tf32;
   const AttentionArgs args = args_of(q);
+  const double product = 2 * pairs_of(q) * static_cast<double>(q.D);  // forward multiplies q kᵀ and p v; backward q kᵀ, dout vᵀ, pᵀ dout, ds k, dsᵀ q
   cases.push_back({"attention" + name_of(q, act), rate, {}, [=](Memory& memory, Stream&) -> Body {
     return [=, t = Tensors(memory, q, act)](Stream& s) { attention(t.out, t.lse, t.qkv, t.lengths, args, s); };
-  }});
+  }, 2 * product});
   cases.push_back({"attention_backward" + name_of(q, act), rate, {}, [=](Memory& memory, Stream& stream) -> Body {
     const Tensors t(memory, q, act);
     const View dqkv = memory.normal(act, t.qkv.shape()), dout = memory.normal(act, t.out.shape());
     if (!memory.pretended()) attention(t.out, t.lse, t.qkv, t.lengths, args, stream);
     return [=](Stream& s) { attention_backward(dqkv, dout, t.out, t.lse, t.qkv, t.lengths, args, s); };
-  }});
+  }, 5 * product});
 }
 
 struct Cached {

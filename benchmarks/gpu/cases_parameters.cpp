@@ -17,8 +17,11 @@ struct Layer {
 };
 
 void add_linear_cases(std::vector<Case>& cases, const Layer& q, bool backward) {
-  const std::string suffix = fmt::format(" {}{}{}{} {}x{}x{}", dtype_name(q.act), q.weight != q.act ? fmt::format(" {} weight", dtype_name(q.weight)) : "",
-                                         q.precision == Precision::fp32_fixed ? " fixed_order" : "", q.bias ? " bias" : "", q.N, q.O, q.I);
+  const char* precision = q.precision == Precision::fp32_fixed                              ? " fixed_order"
+                          : q.precision == Precision::bf16 && q.act != DType::bf16 ? " rounded to bf16"
+                                                                                           : "";
+  const std::string weight = q.weight != q.act ? fmt::format(" {} weight", dtype_name(q.weight)) : "";
+  const std::string suffix = fmt::format(" {}{}{}{} {}x{}x{}", dtype_name(q.act), weight, precision, q.bias ? " bias" : "", q.N, q.O, q.I);
   const Rate rate = q.precision == Precision::bf16 ? Rate::bf16 : Rate::fp32;
   const double n = static_cast<double>(q.N), o = static_cast<double>(q.O), i = static_cast<double>(q.I), size = q.precision == Precision::bf16 ? 2 : 4;
   const Products product = {size * (n * i + o * i + n * o), 2 * n * o * i};

@@ -151,6 +151,7 @@ class Bench {
     log.on = false;
     double bytes = c.products.bytes, flops = c.products.flops;
     for (const auto& e : log.entries) bytes += e.work.bytes, flops += e.work.flops;
+    if (c.flops > 0) flops = c.flops;
 
     std::size_t next = 0;
     const Timing t = median_time(stream_, sets.size(), [&] { sets[next++ % sets.size()](stream_); });

@@ -38,7 +38,7 @@ class Ptx(unittest.TestCase):
     def test_counts_the_instructions_of_each_kernel(self):
         counts = kernel_table.parse_ptx((HERE / "kernels.ptx").read_text())
         self.assertEqual(counts[ROPE], {"mma": 0, "mma_tf32": 0, "ldmatrix": 0, "cp_async": 0, "load_16": 1})
-        self.assertEqual(counts["_Z8products"], {"mma": 2, "mma_tf32": 1, "ldmatrix": 1, "cp_async": 1, "load_16": 2})
+        self.assertEqual(counts["_Z8products"], {"mma": 2, "mma_tf32": 1, "ldmatrix": 1, "cp_async": 1, "load_16": 3})
 
 
 class Occupancy(unittest.TestCase):
@@ -57,12 +57,19 @@ class Occupancy(unittest.TestCase):
 
 
 class Table(unittest.TestCase):
-    def test_shows_the_longest_launch(self):
+    def test_shows_the_first_launch(self):
         kernels = {(t, ROPE): {"registers": 40, "static_shared": 0, "stack": 0, "spill_stores": 0, "spill_loads": 0} for t in kernel_table.TARGETS}
         counts = {ROPE: {"mma": 0, "mma_tf32": 0, "ldmatrix": 0, "cp_async": 0, "load_16": 4}}
         launch = {"kernel": ROPE, "grid": [9, 1, 1], "block": [256, 1, 1], "shared_bytes": 0, "flops": 0}
-        lines = kernel_table.table(kernels, counts, [launch | {"case": "small", "bytes": 1e6}, launch | {"case": "large", "bytes": 1.555e9}])
-        self.assertEqual(lines[2].split(" | ")[1:], ["40, 40", "0", "256", "0", "6 (75 %), 6 (75 %)", "0, 0, 0, 4", "large", "1555", "0", "1000 |"])
+        lines = kernel_table.table(kernels, counts, [launch | {"case": "plain", "bytes": 1.555e9}, launch | {"case": "other", "bytes": 1e10}])
+        self.assertEqual(lines[2].split(" | ")[1:], ["40, 40", "0", "256", "0", "6 (75 %), 6 (75 %)", "0, 0, 0, 4", "plain", "1555", "0", "1000 |"])
+
+    def test_counts_the_kernels_that_are_not_launched(self):
+        kernels = {(t, ROPE): {"registers": 40, "static_shared": 0, "stack": 0, "spill_stores": 0, "spill_loads": 0} for t in kernel_table.TARGETS}
+        counts = {ROPE: dict.fromkeys(kernel_table.INSTRUCTIONS, 0)}
+        self.assertIn("1 kernels more", kernel_table.table(kernels, counts, [])[-1])
+        kernels["sm_90", ROPE]["spill_loads"] = 4  # is shown
+        self.assertEqual(kernel_table.table(kernels, counts, [])[2].split(" | ")[:3], ["| `rope_kernel`", "40, 40", "4"])
 
     def test_compares_with_the_rate_of_what_multiplies(self):
         launch = {"bytes": 0, "flops": 312e12}
