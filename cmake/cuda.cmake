@@ -37,7 +37,7 @@ elseif(WEFT_CUDA STREQUAL EMULATED)
   add_link_options(-rdynamic)
   add_compile_options(-O1)  # sanitizers and -O3 together take minutes a file
   if(WEFT_EMULATION_CHECK STREQUAL races)
-    set(WEFT_EMULATION_OPTIONS -fsanitize=thread)  # the kernels alone; races.cpp answers its calls
+    set(WEFT_EMULATION_OPTIONS -fsanitize=thread -Wno-maybe-uninitialized)  # the kernels alone; races.cpp answers its calls
   else()
     set(WEFT_EMULATION_OPTIONS)
     add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)

@@ -45,10 +45,13 @@ spdlog, PCRE2, utf8proc, hwloc and zlib. On the ALCF machines (module versions c
 TEXT
 }
 
-# Prints the path of nvcc, or fails.
+# Prints the path of an nvcc that takes C++20 (CUDA 12.2 or later), or fails.
 weft_find_nvcc() {
-  command -v nvcc && return 0
-  [ -x /usr/local/cuda/bin/nvcc ] && echo /usr/local/cuda/bin/nvcc
+  local nvcc release
+  nvcc=$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)
+  [ -x "$nvcc" ] || return 1
+  release=$("$nvcc" --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')
+  [ "$(printf '%s\n' 12.2 "$release" | sort -V | head -1)" = 12.2 ] && echo "$nvcc"
 }
 
 # weft_build FOLDER [TARGET…] [-D…]: configures and builds.
