@@ -76,7 +76,7 @@ def sources():
 
 def compile_source(source, folder):
     """(ptxas -v output, PTX) of one source, from the folder where nothing that it may include has changed."""
-    headers = sorted(p for part in ("kernels", "src/core") for p in (ROOT / part).rglob("*.h"))
+    headers = sorted(p for part in ("kernels", "src/core") for p in (ROOT / part).rglob("*.*h"))
     digest = hashlib.sha256(subprocess.run(["nvcc", "--version"], capture_output=True, check=True).stdout + " ".join(FLAGS).encode())
     for path in [source, *headers]:
         digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())

@@ -3,7 +3,7 @@
 #include <cuda_runtime.h>
 
 #include "core/check.h"
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/launch.cuh"
 #include "measure.h"
 
 namespace weft::gpu_bench {

@@ -7,7 +7,7 @@
 #include <fstream>
 
 #include "core/check.h"
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/launch.cuh"
 #include "measure.h"
 
 #define CUBLAS_CHECK(call)                                                                                          \

@@ -1,10 +1,10 @@
 #include <algorithm>
 
-#include "kernels/cuda/arguments.h"
-#include "kernels/cuda/column_sum.h"
-#include "kernels/cuda/instructions.h"
-#include "kernels/cuda/launch.h"
-#include "kernels/cuda/vector.h"
+#include "kernels/cuda/arguments.cuh"
+#include "kernels/cuda/column_sum.cuh"
+#include "kernels/cuda/instructions.cuh"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/vector.cuh"
 #include "kernels/ops.h"
 
 namespace weft::cuda {

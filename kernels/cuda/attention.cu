@@ -1,6 +1,6 @@
 // FlashAttention-2 (Dao, 2023), algorithm 1: a block takes a tile of queries of one head through its keys with an online softmax.
 // While K Qᵀ of a tile is multiplied its V is under way, and while P V is, the next K: shared memory holds one tile of each.
-#include "kernels/cuda/attention_tile.h"
+#include "kernels/cuda/attention_tile.cuh"
 
 namespace weft::cuda {
 

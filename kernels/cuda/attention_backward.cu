@@ -1,5 +1,5 @@
 // What both backward kernels need of every query, and the choice of their instances.
-#include "kernels/cuda/attention_backward_kernel.h"
+#include "kernels/cuda/attention_backward_kernel.cuh"
 
 namespace weft::cuda {
 

@@ -1,4 +1,4 @@
-#include "kernels/cuda/attention_backward_kernel.h"
+#include "kernels/cuda/attention_backward_kernel.cuh"
 
 namespace weft::cuda {
 

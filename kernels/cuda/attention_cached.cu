@@ -4,14 +4,14 @@
 // heads), also at absolute positions; chunks are joined in order. Slices of few query vectors give each chunk a block and join them in a
 // second kernel (attention_decode_kernel, attention_combine_kernel); slices of many let one block go through all chunks of its query tile
 // (attention_chunk_kernel) and join them as it goes. Both do the same operations in the same order for a query vector, wherever it lies in
-// which tile (see attention_cached_tile.h): tiles that it does not see multiply its sums by 1 and add 0. So a row's bits depend neither on
+// which tile (see attention_cached_tile.cuh): tiles that it does not see multiply its sums by 1 and add 0. So a row's bits depend neither on
 // the batch nor on how many rows its slice brings, and AttentionArgs::fixed_order costs nothing here.
 #include <algorithm>
 #include <cstring>
 #include <vector>
 
-#include "kernels/cuda/attention_cached_block.h"
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/attention_cached_block.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/ops.h"
 
 namespace weft::cuda {

@@ -1,7 +1,7 @@
-#include "kernels/cuda/column_sum.h"
+#include "kernels/cuda/column_sum.cuh"
 
-#include "kernels/cuda/instructions.h"
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/instructions.cuh"
+#include "kernels/cuda/launch.cuh"
 
 namespace weft::cuda {
 

@@ -1,11 +1,11 @@
-#include "kernels/cuda/dropout.h"
+#include "kernels/cuda/dropout.cuh"
 
 #include <algorithm>
 
-#include "kernels/cuda/arguments.h"
-#include "kernels/cuda/launch.h"
-#include "kernels/cuda/random.h"
-#include "kernels/cuda/vector.h"
+#include "kernels/cuda/arguments.cuh"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/random.cuh"
+#include "kernels/cuda/vector.cuh"
 
 namespace weft::cuda {
 

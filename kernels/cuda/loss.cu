@@ -1,10 +1,10 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "kernels/cuda/instructions.h"
-#include "kernels/cuda/launch.h"
-#include "kernels/cuda/logits_row.h"
-#include "kernels/cuda/vector.h"
+#include "kernels/cuda/instructions.cuh"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/logits_row.cuh"
+#include "kernels/cuda/vector.cuh"
 #include "kernels/ops.h"
 
 namespace weft::cuda {

@@ -2,10 +2,10 @@
 // the multiplication's are converted into scratch first.
 #include <cublas_v2.h>
 
-#include "kernels/cuda/arguments.h"
-#include "kernels/cuda/column_sum.h"
-#include "kernels/cuda/launch.h"
-#include "kernels/cuda/vector.h"
+#include "kernels/cuda/arguments.cuh"
+#include "kernels/cuda/column_sum.cuh"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/vector.cuh"
 #include "kernels/ops.h"
 
 #define CUBLAS_CHECK(call)                                                                                       \

@@ -1,12 +1,12 @@
 #include <algorithm>
 
-#include "kernels/cuda/arguments.h"
-#include "kernels/cuda/column_sum.h"
-#include "kernels/cuda/dropout.h"
-#include "kernels/cuda/launch.h"
-#include "kernels/cuda/random.h"
-#include "kernels/cuda/reduce.h"
-#include "kernels/cuda/vector.h"
+#include "kernels/cuda/arguments.cuh"
+#include "kernels/cuda/column_sum.cuh"
+#include "kernels/cuda/dropout.cuh"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/random.cuh"
+#include "kernels/cuda/reduce.cuh"
+#include "kernels/cuda/vector.cuh"
 
 namespace weft::cuda {
 

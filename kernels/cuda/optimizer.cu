@@ -3,9 +3,9 @@
 #include <cstring>
 #include <vector>
 
-#include "kernels/cuda/instructions.h"
-#include "kernels/cuda/launch.h"
-#include "kernels/cuda/vector.h"
+#include "kernels/cuda/instructions.cuh"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/vector.cuh"
 #include "kernels/ops.h"
 
 namespace weft::cuda {

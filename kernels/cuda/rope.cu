@@ -1,8 +1,8 @@
 #include <algorithm>
 
-#include "kernels/cuda/arguments.h"
-#include "kernels/cuda/launch.h"
-#include "kernels/cuda/vector.h"
+#include "kernels/cuda/arguments.cuh"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/vector.cuh"
 #include "kernels/ops.h"
 
 namespace weft::cuda {

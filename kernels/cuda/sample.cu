@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "kernels/cuda/instructions.h"
-#include "kernels/cuda/launch.h"
-#include "kernels/cuda/logits_row.h"
+#include "kernels/cuda/instructions.cuh"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/logits_row.cuh"
 #include "kernels/ops.h"
 
 // One block draws one row's token. What it adds up are integers, tokens' probabilities relative to the likeliest in steps of 2^-42: such

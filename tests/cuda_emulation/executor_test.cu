@@ -7,8 +7,8 @@
 
 #include "core/device.h"
 #include "core/tensor.h"
-#include "kernels/cuda/instructions.h"
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/instructions.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "runtime.h"
 
 namespace weft::cuda {

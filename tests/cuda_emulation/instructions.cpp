@@ -1,10 +1,10 @@
-// The bodies behind instructions_body.h: fragment layouts written out element by element from the PTX ISA, section 9.7.14.
+// The bodies behind instructions_body.cuh: fragment layouts written out element by element from the PTX ISA, section 9.7.14.
 #include <cuda_runtime.h>
 
 #include <bit>
 #include <cstring>
 
-#include "kernels/cuda/instructions.h"
+#include "kernels/cuda/instructions.cuh"
 #include "races.h"
 #include "thread_copies.h"
 

@@ -13,7 +13,7 @@
 
 #include "executor.h"
 
-// Only shared_memory<T>() of kernels/cuda/instructions.h: it is poisoned before each block, and its ends are watched.
+// Only shared_memory<T>() of kernels/cuda/instructions.cuh: it is poisoned before each block, and its ends are watched.
 #undef __shared__
 #define __shared__ weft_kernels_use_shared_memory_of_instructions_h
 #undef __forceinline__

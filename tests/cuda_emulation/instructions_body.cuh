@@ -1,4 +1,4 @@
-// The instructions of kernels/cuda/instructions.h on the host. What a GPU leaves undefined is a Fault: misaligned addresses, lanes that
+// The instructions of kernels/cuda/instructions.cuh on the host. What a GPU leaves undefined is a Fault: misaligned addresses, lanes that
 // do not take part, results read before the copy that brings them was waited for (the bytes are poison until then).
 #pragma once
 

@@ -1,7 +1,7 @@
 // Sums and maxima over warps and teams of warps, in one fixed tree: the same bits whatever the schedule. Every lane gets the result.
 #pragma once
 
-#include "kernels/cuda/instructions.h"
+#include "kernels/cuda/instructions.cuh"
 
 namespace weft::cuda {
 

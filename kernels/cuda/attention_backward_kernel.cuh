@@ -6,7 +6,7 @@
 //   rows are queries:  x, y, u, w = Q, dOut, K, V     dQ = scale · ds u
 #pragma once
 
-#include "kernels/cuda/attention_tile.h"
+#include "kernels/cuda/attention_tile.cuh"
 
 namespace weft::cuda {
 

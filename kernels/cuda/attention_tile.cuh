@@ -1,5 +1,5 @@
 // What attention's forward and backward kernels share: swizzled tiles in shared memory, tensor-core fragments of either dtype, which
-// keys a query sees, and dropout of a fragment. Layouts of fragments as in instructions.h: g = lane/4, t = lane%4.
+// keys a query sees, and dropout of a fragment. Layouts of fragments as in instructions.cuh: g = lane/4, t = lane%4.
 #pragma once
 
 #include <cmath>
@@ -9,8 +9,8 @@
 
 #include "core/check.h"
 #include "core/rng.h"
-#include "kernels/cuda/instructions.h"
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/instructions.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/ops.h"
 
 namespace weft::cuda {

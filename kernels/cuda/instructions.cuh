@@ -40,4 +40,4 @@ __device__ std::uint32_t to_tf32(float x);  // round to nearest, ties away from 
 
 }  // namespace weft::cuda
 
-#include "instructions_body.h"
+#include "instructions_body.cuh"

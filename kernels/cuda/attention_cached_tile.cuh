@@ -1,5 +1,5 @@
 // One warp's work on a tile of cached keys: 16 query vectors (query heads that share a KV head, of one or more rows) times the tile's
-// keys, an online softmax, times the tile's values. Fragments as in instructions.h: a thread holds rows g and g + 8 of the 16,
+// keys, an online softmax, times the tile's values. Fragments as in instructions.cuh: a thread holds rows g and g + 8 of the 16,
 // g = lane/4, and of every 8 columns 2t and 2t + 1, t = lane%4.
 //
 // A query vector's bits do not depend on the tile of queries it is in: tensor cores treat a fragment's rows alike, every sum below runs
@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "kernels/cuda/instructions.h"
+#include "kernels/cuda/instructions.cuh"
 
 namespace weft::cuda {
 

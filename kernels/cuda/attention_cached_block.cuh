@@ -2,7 +2,7 @@
 // tiles into shared memory, masks, the exchange of scores between warps, and the output.
 #pragma once
 
-#include "kernels/cuda/attention_cached_tile.h"
+#include "kernels/cuda/attention_cached_tile.cuh"
 
 namespace weft::cuda {
 

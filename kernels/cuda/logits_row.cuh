@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "kernels/cuda/vector.h"
+#include "kernels/cuda/vector.cuh"
 
 namespace weft::cuda {
 
