@@ -110,14 +110,14 @@ __global__ void __launch_bounds__(ForwardShape<T, kWidth>::kThreads, ForwardShap
         now = fmaxf(now, __shfl_xor_sync(kFullWarp, now, 2));
         // A query that sees no key yet keeps -inf; subtracting 0 instead avoids inf - inf.
         const float base = now == -kInfinity ? 0.0f : now * p.log2_unit;
-        const float rescale = exp2f(fmaf(max_score[r][half], p.log2_unit, -base));
+        const float rescale = exp2_approx(fmaf(max_score[r][half], p.log2_unit, -base));
         max_score[r][half] = now;
         float total = 0;
 #pragma unroll
         for (int n = 0; n < kTiles; ++n)
 #pragma unroll
           for (int e = 2 * half; e < 2 * half + 2; ++e) {
-            s[r][n][e] = exp2f(fmaf(s[r][n][e], p.log2_unit, -base));
+            s[r][n][e] = exp2_approx(fmaf(s[r][n][e], p.log2_unit, -base));
             total += s[r][n][e];
           }
         sum[r][half] = fmaf(sum[r][half], rescale, total);  // of this lane's columns

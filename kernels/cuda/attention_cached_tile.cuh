@@ -40,7 +40,7 @@ struct SoftmaxState {
 };
 
 // 2^(x - max), also where nothing has been seen yet and both are -infinity.
-__device__ __forceinline__ float exp2_below(float x, float max) { return exp2f(x - (max == -INFINITY ? 0.0f : max)); }
+__device__ __forceinline__ float exp2_below(float x, float max) { return exp2_approx(x - (max == -INFINITY ? 0.0f : max)); }
 
 __device__ __forceinline__ std::uint32_t bf16_pair(float low, float high) {
   const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);

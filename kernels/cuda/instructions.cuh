@@ -38,6 +38,9 @@ __device__ void mma_m16n8k16(float (&d)[4], const std::uint32_t (&a)[4], const s
 __device__ void mma_m16n8k8_tf32(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]);
 __device__ std::uint32_t to_tf32(float x);  // round to nearest, ties away from zero
 
+// 2^x to 2^-22, denormal results flushed to 0: one instruction, where exp2f takes four.
+__device__ float exp2_approx(float x);
+
 }  // namespace weft::cuda
 
 #include "instructions_body.cuh"

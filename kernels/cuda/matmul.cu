@@ -18,24 +18,32 @@ namespace weft::cuda {
 
 decltype(::weft::convert) convert;  // elementwise.cu
 
-// y (N, O) = bias in every row.
-template <class T>
+// y (N, O) = bias in every row, kN elements a thread; O is a multiple of kN.
+template <class T, int kN>
 __global__ void broadcast_rows_kernel(T* y, const float* bias, std::int64_t N, std::int64_t O) {
-  const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i < N * O) y[i] = narrow<T>(bias[i % O]);
+  const std::int64_t i = (static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * kN;
+  if (i >= N * O) return;
+  float b[kN];
+  load(b, bias + i % O);
+  store(y + i, b);
 }
 
 constexpr std::int64_t kGroupRows = 64;  // whose column sums one thread takes
 
-// partial (ceil(N / kGroupRows), O) = column sums of groups of rows of x (N, O).
-template <class T>
+// partial (ceil(N / kGroupRows), O) = column sums of groups of rows of x (N, O), kN columns a thread.
+template <class T, int kN>
 __global__ void row_group_sum_kernel(float* partial, const T* x, std::int64_t N, std::int64_t O) {
-  const std::int64_t o = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x, group = blockIdx.y;
+  const std::int64_t o = (static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * kN, group = blockIdx.y;
   if (o >= O) return;
   const std::int64_t end = (group + 1) * kGroupRows < N ? (group + 1) * kGroupRows : N;
-  float sum = 0;
-  for (std::int64_t n = group * kGroupRows; n < end; ++n) sum += widen(x[n * O + o]);
-  partial[group * O + o] = sum;
+  float sum[kN] = {};
+  for (std::int64_t n = group * kGroupRows; n < end; ++n) {
+    float row[kN];
+    load(row, x + n * O + o);
+#pragma unroll
+    for (int i = 0; i < kN; ++i) sum[i] += row[i];
+  }
+  store(partial + group * O + o, sum);
 }
 
 namespace {
@@ -123,18 +131,26 @@ void multiply_fixed(View y, ConstView x, ConstView w, bool accumulate, Scratch& 
 
 void broadcast_rows(View y, ConstView bias, Stream& stream) {
   const auto [N, O] = y.dims<2>();
-  const LaunchShape shape = {dim3(static_cast<unsigned>(ceil_div(N * O, 256))), dim3(256)};
   const Work work = {.bytes = static_cast<double>(y.bytes() + bias.bytes())};
-  for_act(y.dtype(), [&, n = N, o = O]<class T>(T) { launch(broadcast_rows_kernel<T>, shape, work, stream, pointer<T>(y), pointer<float>(bias), n, o); });
+  for_act(y.dtype(), [&, n = N, o = O]<class T>(T) {
+    for_pack<kRun<T>>(packs(o, y.data(), bias.data()), [&](auto pack) {
+      const LaunchShape shape = {dim3(static_cast<unsigned>(ceil_div(n * o, 256 * pack))), dim3(256)};
+      launch(broadcast_rows_kernel<T, pack>, shape, work, stream, pointer<T>(y), pointer<float>(bias), n, o);
+    });
+  });
 }
 
 // dbias += the column sums of dy, through `partial` (groups, O).
 void add_bias_gradient(View dbias, ConstView dy, float* partial, Stream& stream) {
   const auto [N, O] = dy.dims<2>();
   const std::int64_t groups = ceil_div(N, kGroupRows);
-  const LaunchShape shape = {dim3(static_cast<unsigned>(ceil_div(O, 128)), static_cast<unsigned>(groups)), dim3(128)};
   const Work work = {.bytes = static_cast<double>(dy.bytes()) + 4.0 * static_cast<double>(groups * O), .flops = static_cast<double>(N * O)};
-  for_act(dy.dtype(), [&, n = N, o = O]<class T>(T) { launch(row_group_sum_kernel<T>, shape, work, stream, partial, pointer<T>(dy), n, o); });
+  for_act(dy.dtype(), [&, n = N, o = O]<class T>(T) {
+    for_pack<kRun<T>>(packs(o, dy.data(), partial), [&](auto pack) {
+      const LaunchShape shape = {dim3(static_cast<unsigned>(ceil_div(o, 128 * pack)), static_cast<unsigned>(groups)), dim3(128)};
+      launch(row_group_sum_kernel<T, pack>, shape, work, stream, partial, pointer<T>(dy), n, o);
+    });
+  });
   add_column_sums(dbias.as<float>(), nullptr, partial, groups, O, stream);
 }
 

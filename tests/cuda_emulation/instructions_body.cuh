@@ -2,6 +2,9 @@
 // do not take part, results read before the copy that brings them was waited for (the bytes are poison until then).
 #pragma once
 
+#include <bit>
+#include <cmath>
+
 #include "executor.h"
 
 namespace weft::cuda {
@@ -65,6 +68,11 @@ inline std::uint32_t to_tf32(float x) {
   const auto bits = std::bit_cast<std::uint32_t>(x);
   if ((bits & 0x7F800000u) == 0x7F800000u) return bits;  // infinity, NaN
   return (bits + 0x1000u) & ~0x1FFFu;                    // half of the last kept bit's weight, away from zero
+}
+
+inline float exp2_approx(float x) {
+  const float y = std::exp2(x);
+  return y < 0x1p-126f ? 0.0f : y;
 }
 
 }  // namespace weft::cuda

@@ -50,4 +50,10 @@ __device__ __forceinline__ std::uint32_t to_tf32(float x) {
   return bits;
 }
 
+__device__ __forceinline__ float exp2_approx(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 }  // namespace weft::cuda
