@@ -95,8 +95,9 @@ void info_of_machine(const InfoOptions& o, const Invocation& invocation) {
   }
   fmt::print("host      {} ({}, {} cores)\nranks     {}, {} on this host, {} threads each\nbinding  ", host_name(), cpu_model(), host_cores(), world->size(), ranks, threads);
   for (std::size_t r = 0; r < bound.size(); ++r) fmt::print(" rank {}: {} CPU{}", r, bound[r], bound[r] == 1 ? "" : "s");
-  fmt::print("\nmeasured  {:.1f} GFLOP/s fp32 and {:.1f} bf16 ({}, 1024 cubed), {:.1f} GB/s read from memory, over all ranks together\ndevices   cpu only: CUDA is not built in\n",
-             flops / 1e9, flops_bf16 / 1e9, matmul_library(), read / 1e9);
+  fmt::print("\nmeasured  {:.1f} GFLOP/s fp32 and {:.1f} bf16 ({}, 1024 cubed), {:.1f} GB/s read from memory, over all ranks together\ndevices   cpu only: {}\n",
+             flops / 1e9, flops_bf16 / 1e9, matmul_library(), read / 1e9,
+             gpu_count() == 0 ? "CUDA is not built in, or finds no GPU" : fmt::format("{} GPUs, which no command uses yet", gpu_count()));
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ void ModelOptions::visit(FieldVisitor& v) {
   v.field("tp", tp, "tensor-parallel ranks");
   v.field("pp", pp, "pipeline-parallel ranks");
   v.field("dp", dp, "data-parallel ranks; 0: ranks / (tp * pp)");
-  v.field("device", device, "cpu or cuda; unset: cuda where built in and present, else cpu");
+  v.field("device", device, "cpu; cuda is to come");
   v.field("threads", threads, "threads of a rank; 0: cores of the host / ranks on it");
   v.field("deterministic", deterministic, "results do not depend on what else is in the batch, to the last bit (slower)");
 }
@@ -129,7 +129,9 @@ GridShape checked_grid(const ModelOptions& o, const ModelConfig& c, int ranks) {
 
 void check_device(const std::string& device) {
   CHECK_USER(device.empty() || device == "cpu" || device == "cuda", "--device is '{}'; allowed: cpu, cuda", device);
-  if (device == "cuda") cuda_backend();  // says so where it is not built in
+  if (device != "cuda") return;
+  cuda_backend();  // says so where it is not built in
+  user_error("--device cuda: the GPU kernels are built in, but no command runs on them yet; allowed here: cpu");
 }
 
 Session::Session(const Invocation& invocation, const ModelOptions& given)

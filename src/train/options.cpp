@@ -50,7 +50,7 @@ void TrainOptions::visit(FieldVisitor& v) {
   v.field("pp", pp, "pipeline-parallel ranks");
   v.field("dp", dp, "data-parallel ranks; 0: ranks / (tp * pp)");
   v.field("threads", threads, "threads of a rank; 0: cores of the host / ranks on it");
-  v.field("device", device, "cpu or cuda; unset: cuda where built in and present, else cpu");
+  v.field("device", device, "cpu; cuda is to come");
   v.field("dtype", dtype, "arithmetic of matrix products: fp32, bf16 (fp32 masters and sums)");
   v.field("recompute", recompute, "activations recomputed in backward: none, block");
   v.field("pipeline_schedule", pipeline_schedule, "gpipe, 1f1b");
