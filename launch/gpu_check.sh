@@ -31,7 +31,7 @@ libraries_of() {
 pack() {
   local file=$1 build=build-cuda folder program
   cd "$here/.."
-  cmake -S . -B "$build" -G Ninja -DWEFT_CUDA=ON -DCMAKE_BUILD_TYPE=Release -DWEFT_BENCHMARKS=OFF >/dev/null
+  cmake -S . -B "$build" -G Ninja -DWEFT_CUDA=ON -DCMAKE_BUILD_TYPE=Release -DWEFT_TESTS=ON -DWEFT_BENCHMARKS=OFF >/dev/null
   cmake --build "$build" --target kernels_test weft_gpu_bench --parallel 2
   work=$(mktemp -d)
   folder=$work/gpu_check
