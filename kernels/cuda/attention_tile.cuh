@@ -19,7 +19,8 @@ constexpr float kLog2E = 1.44269504088896341f;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // ----------------------------------------------------------------------------------------------------------------- problem
-struct DropoutMask {
+// Apart from random.cuh's DropoutMask: attention counts elements by head, and takes signed samples.
+struct AttentionDropout {
   std::uint64_t key = 0;
   std::uint32_t threshold = 0;  // an element is kept iff its word's upper 24 bits reach it; 0: no dropout
   float scale = 1;              // 1 / (1 - p)
@@ -33,7 +34,7 @@ struct AttentionProblem {
   int left = 0, right = 0;                // query i sees keys i - left to i + right (causal: right = 0) of its sequence
   float scale = 1, softcap = 0;
   float log2_unit = 1;                    // a score, capped or (without cap) not yet scaled, times this is a power of 2
-  DropoutMask drop;
+  AttentionDropout drop;
 };
 
 inline AttentionProblem attention_problem(const char* op, ConstView qkv, ConstView lengths, const AttentionArgs& args) {
@@ -330,7 +331,7 @@ __device__ __forceinline__ void store_rows(T* to, std::int64_t stride, const T* 
 
 // ----------------------------------------------------------------------------------------------------------------- dropout
 // Philox4x32-10 as core/rng.h: which of the four elements of `block` of this sample are kept, one bit each.
-__device__ __forceinline__ std::uint32_t kept_of_block(const DropoutMask& drop, std::uint64_t block, std::uint64_t sample) {
+__device__ __forceinline__ std::uint32_t kept_of_block(const AttentionDropout& drop, std::uint64_t block, std::uint64_t sample) {
   std::uint32_t c0 = static_cast<std::uint32_t>(block), c1 = static_cast<std::uint32_t>(block >> 32);
   std::uint32_t c2 = static_cast<std::uint32_t>(sample), c3 = static_cast<std::uint32_t>(sample >> 32);
   std::uint32_t k0 = static_cast<std::uint32_t>(drop.key), k1 = static_cast<std::uint32_t>(drop.key >> 32);
