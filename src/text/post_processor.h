@@ -1,0 +1,38 @@
+// What is put around a tokenized text or pair: [CLS] $A [SEP] $B:1 [SEP]:1. TemplateProcessing, BertProcessing, RobertaProcessing,
+// ByteLevel (trims offsets) and Sequence of tokenizer.json.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "io/json.h"
+
+namespace weft {
+
+// A tokenized text, with everything of it in step. Also what Tokenizer::encode gives.
+struct Encoding {
+  std::vector<std::int32_t> ids;
+  std::vector<std::int32_t> type_ids;                          // 0: first text; 1: second
+  std::vector<std::pair<std::int64_t, std::int64_t>> offsets;  // bytes [begin, end) of the text a token comes from; (0, 0): put there
+  std::vector<std::uint8_t> added;                             // 1: put there by the post-processor ("special_tokens_mask")
+  std::vector<std::uint8_t> mask;                              // 1: a token; 0: padding ("attention_mask")
+};
+
+class PostProcessor {
+ public:
+  virtual ~PostProcessor() = default;
+  virtual std::int64_t n_added(bool pair) const = 0;  // tokens that process() adds: truncation leaves room for them
+  // With add_special_tokens false the texts are joined, types set, offsets trimmed, and nothing is added. `texts`: the originals, for trimming.
+  virtual Encoding process(Encoding first, std::optional<Encoding> second, bool add_special_tokens, std::string_view first_text,
+                           std::string_view second_text) const = 0;
+  virtual OrderedJson to_json() const = 0;
+};
+
+// null: the default one, which only joins (second text's type is 1).
+std::unique_ptr<PostProcessor> read_post_processor(const Json& json, const std::string& origin);
+
+}  // namespace weft
