@@ -24,13 +24,13 @@ void bench_step(const BenchRun& run) {
   settings.schedule = schedule_kind(o.pipeline_schedule);
   settings.recompute = o.recompute == "block" ? Recompute::block : Recompute::none;
   TrainStep step(ctx, run.config, parameters, settings);
-  const SampleSource source = [&](std::int64_t place, std::int32_t* ids, std::int32_t* labels) {
+  const SampleSource source = next_tokens(o.context, [&](std::int64_t place, std::int32_t* ids, std::int32_t* labels) {
     for (std::int64_t t = 0; t < o.context; ++t) {
       const auto token = [&](std::int64_t i) { return static_cast<std::int32_t>(mix64(static_cast<std::uint64_t>(place * 4099 + i)) % static_cast<std::uint64_t>(run.config.vocab)); };
       if (ids) ids[t] = token(t);
       if (labels) labels[t] = token(t + 1);
     }
-  };
+  });
   std::int64_t number = 0;
   std::array<double, kShares> shares{};
   double loss = 0;

@@ -103,7 +103,7 @@ void add_rms_norm_backward(View dsum,         // (B, T, C) act: in: gradient fro
                            float offset, const Dropout& drop, Stream& stream);
 
 // ------------------------------------------------------------------------------------------------------------ activation
-enum class Activation : std::uint8_t { gelu_tanh, gelu_erf, silu, relu };
+enum class Activation : std::uint8_t { gelu_tanh, gelu_erf, silu, relu, tanh };
 
 // y = act(x + bias);  x and y may be the same.
 void activation(View y,          // (N, F) act

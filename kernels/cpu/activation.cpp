@@ -66,6 +66,14 @@ struct Relu {
   HWY_INLINE V slope(F d, V x) const { return hn::IfThenElseZero(hn::Gt(x, hn::Zero(d)), hn::Set(d, 1.0f)); }
 };
 
+struct Tanh {
+  HWY_INLINE V value(F d, V x) const { return hn::Tanh(d, x); }
+  HWY_INLINE V slope(F d, V x) const {
+    const V t = hn::Tanh(d, x);
+    return hn::NegMulAdd(t, t, hn::Set(d, 1.0f));
+  }
+};
+
 struct GeluErf {  // y = x·Φ(x)
   HWY_INLINE V value(F d, V x) const { return hn::Mul(x, normal_cdf(d, x)); }
   HWY_INLINE V slope(F d, V x) const {
@@ -104,6 +112,7 @@ HWY_INLINE void with_kind(Activation kind, const Body& f) {
     case Activation::gelu_erf: return f(GeluErf());
     case Activation::silu: return f(Silu());
     case Activation::relu: return f(Relu());
+    case Activation::tanh: return f(Tanh());
   }
 }
 

@@ -43,6 +43,14 @@ struct Relu {
   static __device__ __forceinline__ float slope(float x) { return x > 0 ? 1.0f : 0.0f; }
 };
 
+struct Tanh {
+  static __device__ __forceinline__ float value(float x) { return tanhf(x); }
+  static __device__ __forceinline__ float slope(float x) {
+    const float t = tanhf(x);
+    return fmaf(-t, t, 1.0f);
+  }
+};
+
 // One layout for all four kernels: a warp takes 32 runs of kN columns, and so has their biases in registers; the block's 8 warps and the
 // gridDim.y blocks over one another take the rows in turn.
 constexpr int kWarps = 8;
@@ -183,6 +191,7 @@ void for_kind(Activation kind, const F& f) {
     case Activation::gelu_erf: return f(GeluErf());
     case Activation::silu: return f(Silu());
     case Activation::relu: return f(Relu());
+    case Activation::tanh: return f(Tanh());
   }
 }
 

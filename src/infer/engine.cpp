@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "infer/beam.h"
+#include "model/rope.h"
 
 namespace weft {
 namespace {
@@ -37,14 +38,19 @@ struct Choices {
 };
 
 struct Rows {
-  std::vector<std::int32_t> ids, positions;
+  std::vector<std::int32_t> ids;
   std::vector<CacheSlice> slices;
+  std::vector<std::int64_t> lengths;  // of each slice's text
   std::vector<std::int64_t> last;  // rows that end a text: those whose logits are wanted, work by work
   std::vector<Work*> ready;        // works all of whose lanes have such a row
 };
 
-// One row each for those that are writing; what is left of the pass goes to prompts.
-Rows fill_pass(std::list<Work>& works, std::int64_t max_rows) {
+// One row each for those that are writing; what is left of the pass goes to prompts. A text whose earlier tokens look different now that it
+// is longer is read again: all of it, and in one piece, where the model reads in both directions.
+Rows fill_pass(const ModelConfig& config, std::list<Work>& works, std::int64_t max_rows) {
+  for (Work& w : works)
+    for (std::size_t l = 0; l < w.lanes.size(); ++l)
+      if (!config.causal || rope_restarts(config, w.lanes[l].cached, static_cast<std::int64_t>(w.ids(l).size()))) w.lanes[l].cached = 0;
   Rows rows;
   std::int64_t room = max_rows;
   for (const Work& w : works)
@@ -53,16 +59,14 @@ Rows fill_pass(std::list<Work>& works, std::int64_t max_rows) {
     bool ready = true;
     for (std::size_t l = 0; l < w.lanes.size(); ++l) {
       Lane& lane = w.lanes[l];
-      const std::int64_t waiting = w.waiting(l), n = waiting == 1 ? 1 : std::min(waiting, room);
+      const std::int64_t waiting = w.waiting(l), n = waiting == 1 ? 1 : config.causal || waiting <= room ? std::min(waiting, room) : 0;
       ready = ready && n == waiting;
       if (n == 0) continue;
       if (waiting > 1) room -= n;
       rows.slices.push_back({static_cast<std::int64_t>(rows.ids.size()), n, lane.cached, lane.slot});
       const auto& ids = w.ids(l);
-      for (std::int64_t i = 0; i < n; ++i) {
-        rows.ids.push_back(ids[static_cast<std::size_t>(lane.cached + i)]);
-        rows.positions.push_back(static_cast<std::int32_t>(lane.cached + i));
-      }
+      rows.lengths.push_back(static_cast<std::int64_t>(ids.size()));
+      for (std::int64_t i = 0; i < n; ++i) rows.ids.push_back(ids[static_cast<std::size_t>(lane.cached + i)]);
       lane.cached += n;
       if (n == waiting) rows.last.push_back(static_cast<std::int64_t>(rows.ids.size()) - 1);
     }
@@ -114,6 +118,7 @@ DecoderShape plan_decoder(const Context& ctx, const ModelConfig& config, std::sp
   for (std::int64_t slots = std::max(widest, std::min(limits.max_batch, wanted));; slots = std::max(widest, slots / 2)) {
     shape.slots = shape.max_logit_rows = slots;
     shape.max_rows = std::clamp(prompt_rows, slots, std::max(limits.max_rows, slots));
+    if (!config.causal) shape.max_rows = std::max(shape.max_rows, shape.S);
     const std::size_t bytes = Decoder::plan_bytes(config, ctx.grid, shape);
     const std::int32_t fits = limits.memory_bytes == 0 || bytes <= static_cast<std::size_t>(limits.memory_bytes);
     if (replica.all_reduce_value(fits, ReduceOp::min, ctx.stream)) return shape;
@@ -219,8 +224,8 @@ void Engine::run(std::span<const GenerationRequest> requests, const Done& done) 
   };
 
   for (admit(); !works.empty(); admit()) {
-    const Rows rows = fill_pass(works, shape.max_rows);
-    const ConstView hidden = decoder.hidden(rows.ids, rows.positions, rows.slices);
+    const Rows rows = fill_pass(config_, works, shape.max_rows);
+    const ConstView hidden = decoder.hidden({.ids = rows.ids, .types = {}, .slices = rows.slices, .text_lengths = rows.lengths});
     if (rows.ready.empty()) continue;
     Choices choices;
     for (const Work* w : rows.ready) choices.candidates.resize(choices.candidates.size() + static_cast<std::size_t>(choices_of(*w)));

@@ -19,7 +19,7 @@ void score_texts(const Context& ctx, const ModelConfig& config, const Parameters
 
   for (std::size_t begin = 0; begin < texts.size();) {
     // As many whole texts as a pass holds.
-    std::vector<std::int32_t> ids, positions, labels;
+    std::vector<std::int32_t> ids, labels;
     std::vector<CacheSlice> slices;
     std::size_t end = begin;
     while (end < texts.size() && static_cast<std::int64_t>(end - begin) < shape.slots &&
@@ -29,14 +29,13 @@ void score_texts(const Context& ctx, const ModelConfig& config, const Parameters
         slices.push_back({static_cast<std::int64_t>(ids.size()), static_cast<std::int64_t>(text.size()), 0, static_cast<std::int64_t>(end - begin)});
       for (std::size_t i = 0; i < text.size(); ++i) {
         ids.push_back(text[i]);
-        positions.push_back(static_cast<std::int32_t>(i));
         labels.push_back(i + 1 < text.size() ? text[i + 1] : kIgnoreLabel);
       }
       ++end;
     }
     std::vector<float> logprobs(ids.size());
     if (!ids.empty()) {
-      const ConstView hidden = decoder.hidden(ids, positions, slices);
+      const ConstView hidden = decoder.hidden({.ids = ids, .types = {}, .slices = slices, .text_lengths = {}});
       if (grid.is_last_stage()) {
         const ConstView losses = decoder.losses(hidden, labels);
         for (std::size_t i = 0; i < logprobs.size(); ++i) logprobs[i] = -losses.as<float>()[i];

@@ -2,10 +2,16 @@
 // (x, delta): what the next norm must still add. So each add is fused with the norm behind it.
 //
 //   sum1 = x + drop(delta)          y1 = norm(sum1)
-//   qkv  = y1 Wqkvᵀ + b             a  = attention(qkv)          delta_a = Σ_tp a Woᵀ + b
+//   qkv  = rope(y1 Wqkvᵀ + b)       a  = attention(qkv)          delta_a = Σ_tp a Woᵀ + b
 //   sum2 = sum1 + drop(delta_a)     y2 = norm(sum2)
 //   up   = y2 Wupᵀ + b              g  = act(up)                 delta_m = Σ_tp g Wdownᵀ + b
 //   out: (sum2, delta_m)
+//
+// The knobs change this as follows.
+//   sandwich    delta_a and delta_m go through a norm of their own first
+//   parallel    y2 = norm(sum1);  out: (sum1, delta_a + delta_m)
+//   post        the stream is what the norms give: sum2 = y1 + drop(delta_a);  out: (y2, delta_m). The norm that BERT has behind a
+//               block is so the first one of the block behind it, and the first block's is the embeddings'.
 #pragma once
 
 #include <span>
@@ -13,6 +19,7 @@
 
 #include "core/arena.h"
 #include "model/context.h"
+#include "model/norm.h"
 #include "model/parameters.h"
 
 namespace weft {
@@ -21,49 +28,71 @@ namespace weft {
 struct BlockShape {
   std::int64_t B = 0, T = 0;        // sequences and tokens each; inference: B = 1, T = rows of the batch
   std::int64_t C = 0, D = 0;
-  std::int64_t H_tp = 0, Hkv_tp = 0, F_tp = 0;
+  std::int64_t H_tp = 0, Hkv_tp = 0, F_tp = 0, U_tp = 0;  // U: rows of the up projection, F or 2F
   std::int64_t first_head = 0, H = 0;
 };
 BlockShape block_shape(const ModelConfig& config, const Grid& grid, std::int64_t B, std::int64_t T);
 
 // What backward needs of one block and one micro-batch. Inference uses one set for all blocks.
 struct BlockActivations {
-  View sum1, y1;      // (B, T, C)
-  View mean1, rstd1;  // (B, T)
-  View qkv;           // (B, T, H_tp + 2 Hkv_tp, D)
-  View attn;          // (B, T, H_tp, D)
-  View lse;           // (B, H_tp, T)
-  View sum2, y2;      // (B, T, C)
-  View mean2, rstd2;  // (B, T)
-  View up, act;       // (B, T, F_tp)
+  View sum1, y1;        // (B, T, C)
+  NormStatistics norm1;
+  View qkv;             // (B, T, H_tp + 2 Hkv_tp, D), turned
+  View attn;            // (B, T, H_tp, D)
+  View lse;             // (B, H_tp, T)
+  View attn_out;        // (B, T, C) sandwich: delta_a before its norm
+  NormStatistics attn_post;
+  View sum2, y2;        // (B, T, C); parallel: sum2 is sum1
+  NormStatistics norm2;
+  View up;              // (B, T, U_tp)
+  View act;             // (B, T, F_tp)
+  View mlp_out;         // (B, T, C) sandwich: delta_m before its norm; parallel: delta_m before it is added
+  NormStatistics mlp_post;
 };
-BlockActivations allocate_block(Arena& arena, const BlockShape& shape);
+BlockActivations allocate_block(Arena& arena, const ModelConfig& config, const BlockShape& shape);
+// The activations with another sum1 (the input that recomputation keeps).
+BlockActivations with_input(const ModelConfig& config, BlockActivations acts, View sum1);
+// What goes on beside delta_m.
+View stream_out(const ModelConfig& config, const BlockActivations& acts);
 
 // Buffers that live only within one block's backward.
 struct BlockScratch {
-  View d_ffn;   // (B, T, F_tp)
-  View d_qkv;   // (B, T, H_tp + 2 Hkv_tp, D)
-  View d_attn;  // (B, T, H_tp, D)
-  View d_y;     // (B, T, C)
+  View d_up;      // (B, T, U_tp)
+  View d_act;     // (B, T, F_tp)
+  View d_qkv;     // (B, T, H_tp + 2 Hkv_tp, D)
+  View d_attn;    // (B, T, H_tp, D)
+  View d_y;       // (B, T, C)
+  View d_branch;  // (B, T, C) sandwich and parallel: gradient of what a branch gave before its norm or dropout
 };
-BlockScratch allocate_block_scratch(Arena& arena, const BlockShape& shape);
+BlockScratch allocate_block_scratch(Arena& arena, const ModelConfig& config, const BlockShape& shape);
 
-// A block's parameters on this rank, looked up once.
+// A block's parameters on this rank, looked up once; null: the model has none.
 struct BlockParameters {
-  const LocalParameter *norm1_w, *norm1_b, *qkv_w, *qkv_b, *out_w, *out_b, *norm2_w, *norm2_b, *up_w, *up_b, *down_w, *down_b;
+  NormParameters norm1, attn_post, norm2, mlp_post;
+  const LocalParameter *qkv_w, *qkv_b, *out_w, *out_b, *up_w, *up_b, *down_w, *down_b;
 };
 BlockParameters block_parameters(const Parameters& parameters, std::int64_t layer);
 
 // Dropout of one micro-batch; p = 0 everywhere for inference and evaluation.
 struct BlockDropout {
   Dropout delta_in;   // of the delta that arrives
+  Dropout norm_out;   // of y1: a post-norm model's embeddings, first block
   Dropout attention;  // on the probabilities
   Dropout attn_out;   // of delta_a
+  Dropout mlp_out;    // of delta_m; only parallel blocks drop it themselves
+};
+
+// Which tokens a block's rows are.
+struct BlockTokens {
+  ConstView positions;   // (B·T) i32 rows of the rope table
+  ConstView rope_table;  // (rows, 2, P/2); empty without rope
+  ConstView lengths;     // as kernels' attention
+  bool packed = false;   // likewise
 };
 
 // What inference adds: keys and values of earlier tokens, and room to gather what tensor-parallel ranks hold of a row.
 struct BlockInference {
-  View k, v;  // (slots, S, Hkv_tp, D)
+  View k, v;  // (slots, S, Hkv_tp, D); empty: nothing is cached, the rows are whole texts (tokens.packed)
   std::span<const CacheSlice> slices;
   const struct GatherRoom* gather = nullptr;  // null where tp is 1
 };
@@ -78,15 +107,15 @@ GatherRoom allocate_gather(Arena& arena, const ModelConfig& config, const Grid& 
 // How far a forward pass goes: all of it, or only what backward reads (recomputation needs no delta_m).
 enum class BlockPart : std::uint8_t { whole, activations };
 
-// x: (B, T, C); delta: (B, T, C) or empty. Writes delta_out (B, T, C), which may be delta; the new stream is acts.sum2.
+// x: (B, T, C); delta: (B, T, C) or empty. Writes delta_out (B, T, C), which may be delta; the new stream is stream_out(acts).
 void block_forward(const Context& ctx, const ModelConfig& config, std::int64_t layer, const BlockShape& shape,
-                   const BlockParameters& p, const BlockActivations& acts, const BlockDropout& drop, const BlockInference* inference,
-                   ConstView x, ConstView delta, View delta_out, BlockPart part = BlockPart::whole);
+                   const BlockParameters& p, const BlockActivations& acts, const BlockTokens& tokens, const BlockDropout& drop,
+                   const BlockInference* inference, ConstView x, ConstView delta, View delta_out, BlockPart part = BlockPart::whole);
 
-// dx: (B, T, C): in: gradient of sum2 from behind; out: gradient of sum1 (and so of x).
+// dx: (B, T, C): in: gradient of the new stream from behind; out: gradient of x.
 // d_delta: (B, T, C): in: gradient of delta_m; out: gradient of delta, where has_delta. Parameter gradients accumulate.
 void block_backward(const Context& ctx, const ModelConfig& config, std::int64_t layer, const BlockShape& shape,
-                    const BlockParameters& p, const BlockActivations& acts, const BlockDropout& drop, const BlockScratch& scratch,
-                    bool has_delta, View dx, View d_delta);
+                    const BlockParameters& p, const BlockActivations& acts, const BlockTokens& tokens, const BlockDropout& drop,
+                    const BlockScratch& scratch, bool has_delta, View dx, View d_delta);
 
 }  // namespace weft

@@ -3,97 +3,177 @@
 #include <cmath>
 
 #include "core/check.h"
+#include "model/rope_config.h"
 
 namespace weft {
 namespace {
 
-// GPT-2 and DistilGPT-2 (Radford et al. 2019; transformers models/gpt2): learned positions, pre-norm, biases everywhere.
-ModelConfig read_gpt2(const JsonReader& json) {
-  ModelConfig c;
-  c.family = "gpt2";
-  c.layers = json.integer("n_layer", 1, 10'000, 12);
-  c.width = json.integer("n_embd", 1, 1 << 20, 768);
-  c.heads = json.integer("n_head", 1, 1 << 14, 12);
-  CHECK_USER(c.width % c.heads == 0, "{}: n_embd is {} and n_head is {}; n_embd must be a multiple of n_head", json.origin(),
-             c.width, c.heads);
-  c.kv_heads = c.heads;
-  c.head_dim = c.width / c.heads;
-  c.ffn = json.integer("n_inner", 1, 1 << 24, 4 * c.width);
-  c.vocab = json.integer("vocab_size", 1, 1 << 26, 50257);
-  c.context = json.integer("n_positions", 1, 1 << 26, 1024);
-  c.norm_eps = static_cast<float>(json.number("layer_norm_epsilon", 1e-12, 0.5, 1e-5));
-  const std::string activation = json.string("activation_function", "gelu_new");
-  if (activation == "gelu_new" || activation == "gelu_pytorch_tanh") c.activation = Activation::gelu_tanh;
-  else if (activation == "gelu") c.activation = Activation::gelu_erf;
-  else user_error("{}: activation_function is '{}'; allowed: gelu_new, gelu_pytorch_tanh, gelu", json.origin(), activation);
-  c.attention_scale = json.boolean("scale_attn_weights", true) ? static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.head_dim))) : 1.0f;
-  c.scale_by_inverse_layer = json.boolean("scale_attn_by_inverse_layer_idx", false);
-  CHECK_USER(!json.boolean("add_cross_attention", false), "{}: add_cross_attention is true; allowed: false", json.origin());
-  c.tied_head = json.boolean("tie_word_embeddings", true);
-  c.dropout_embedding = static_cast<float>(json.number("embd_pdrop", 0, 0.999, 0.1));
-  c.dropout_attention = static_cast<float>(json.number("attn_pdrop", 0, 0.999, 0.1));
-  c.dropout_residual = static_cast<float>(json.number("resid_pdrop", 0, 0.999, 0.1));
-  c.init_std = static_cast<float>(json.number("initializer_range", 0, 100, 0.02));
-  c.eos_id = static_cast<std::int32_t>(json.integer("eos_token_id", -1, 1 << 26, -1));
-  c.bos_id = static_cast<std::int32_t>(json.integer("bos_token_id", -1, 1 << 26, -1));
-  return c;
+struct ActivationName {
+  const char* name;
+  Activation kind;
+};
+// The first of a kind is the one that a fresh config is given.
+constexpr ActivationName kActivations[] = {{"gelu_new", Activation::gelu_tanh}, {"gelu_pytorch_tanh", Activation::gelu_tanh}, {"gelu_fast", Activation::gelu_tanh},
+                                           {"gelu", Activation::gelu_erf},      {"gelu_python", Activation::gelu_erf},        {"silu", Activation::silu},
+                                           {"swish", Activation::silu},         {"relu", Activation::relu}};
+
+Activation activation_of(const std::string& name, const std::string& key, const std::string& origin) {
+  std::string known;
+  for (const ActivationName& a : kActivations) {
+    if (name == a.name) return a.kind;
+    known += (known.empty() ? "" : ", ") + std::string(a.name);
+  }
+  user_error("{}: {} is '{}'; allowed: {}", origin, key, name, known);
 }
 
-// The shortest decimal that reads back as the same float: 0.1f is written 0.1, not 0.10000000149.
-double short_decimal(float x) { return std::stod(fmt::format("{}", x)); }
-
-void write_gpt2(const ModelConfig& c, Json& json) {
-  json["n_layer"] = c.layers;
-  json["n_embd"] = c.width;
-  json["n_head"] = c.heads;
-  json["n_inner"] = c.ffn == 4 * c.width ? Json(nullptr) : Json(c.ffn);
-  json["vocab_size"] = c.vocab;
-  json["n_positions"] = c.context;
-  if (json.contains("n_ctx")) json["n_ctx"] = c.context;
-  json["layer_norm_epsilon"] = short_decimal(c.norm_eps);
-  if (!json.contains("activation_function"))
-    json["activation_function"] = c.activation == Activation::gelu_tanh ? "gelu_new" : "gelu";
-  json["scale_attn_weights"] = c.attention_scale != 1.0f || c.head_dim == 1;
-  json["scale_attn_by_inverse_layer_idx"] = c.scale_by_inverse_layer;
-  json["tie_word_embeddings"] = c.tied_head;
-  json["embd_pdrop"] = short_decimal(c.dropout_embedding);
-  json["attn_pdrop"] = short_decimal(c.dropout_attention);
-  json["resid_pdrop"] = short_decimal(c.dropout_residual);
-  json["initializer_range"] = short_decimal(c.init_std);
-  json["eos_token_id"] = c.eos_id < 0 ? Json(nullptr) : Json(c.eos_id);
-  json["bos_token_id"] = c.bos_id < 0 ? Json(nullptr) : Json(c.bos_id);
+std::string name_of(Activation kind) {
+  for (const ActivationName& a : kActivations)
+    if (a.kind == kind) return a.name;
+  CHECK(false, "activation {} has no name", static_cast<int>(kind));
 }
 
 const std::vector<Family>& table() {
-  static const std::vector<Family> rows = {
-      {.name = "gpt2",
-       .architecture = "GPT2LMHeadModel",
-       .prefix = "transformer.",
-       .tensors = {{"embed.tokens.weight", "wte.weight"},
-                   {"embed.positions.weight", "wpe.weight"},
-                   {"layers.{}.attn_norm.weight", "h.{}.ln_1.weight"},
-                   {"layers.{}.attn_norm.bias", "h.{}.ln_1.bias"},
-                   {"layers.{}.attn.qkv.weight", "h.{}.attn.c_attn.weight", true},
-                   {"layers.{}.attn.qkv.bias", "h.{}.attn.c_attn.bias"},
-                   {"layers.{}.attn.out.weight", "h.{}.attn.c_proj.weight", true},
-                   {"layers.{}.attn.out.bias", "h.{}.attn.c_proj.bias"},
-                   {"layers.{}.mlp_norm.weight", "h.{}.ln_2.weight"},
-                   {"layers.{}.mlp_norm.bias", "h.{}.ln_2.bias"},
-                   {"layers.{}.mlp.up.weight", "h.{}.mlp.c_fc.weight", true},
-                   {"layers.{}.mlp.up.bias", "h.{}.mlp.c_fc.bias"},
-                   {"layers.{}.mlp.down.weight", "h.{}.mlp.c_proj.weight", true},
-                   {"layers.{}.mlp.down.bias", "h.{}.mlp.c_proj.bias"},
-                   {"final_norm.weight", "ln_f.weight"},
-                   {"final_norm.bias", "ln_f.bias"}},
-       .ignored = {".attn.bias", ".attn.masked_bias"},
-       .head = "lm_head.weight",
-       .read = read_gpt2,
-       .write = write_gpt2},
-  };
+  static const std::vector<Family> rows = [] {
+    std::vector<Family> all = decoder_families();
+    for (Family& row : encoder_families()) all.push_back(std::move(row));
+    return all;
+  }();
   return rows;
 }
 
+float probability(const JsonReader& json, const std::string& key, float otherwise) {
+  return key.empty() ? 0.0f : static_cast<float>(json.number(key, 0, 0.999, otherwise));
+}
+
+std::int32_t token_id(const JsonReader& json, const std::string& key, std::int32_t otherwise) {
+  if (!json.json().contains(key)) return otherwise;
+  const Json& value = json.json()[key];
+  if (value.is_null()) return -1;
+  if (value.is_array() && !value.empty() && value[0].is_number_integer()) return value[0].get<std::int32_t>();
+  return static_cast<std::int32_t>(json.integer(key, -1, 1 << 26, -1));
+}
+
+void read_sizes(const Family& row, const JsonReader& json, ModelConfig& c) {
+  const ConfigKeys& k = row.keys;
+  const ModelConfig& d = row.defaults;
+  c.layers = json.integer(k.layers, 1, 10'000, d.layers);
+  c.width = json.integer(k.width, 1, 1 << 20, d.width);
+  c.heads = json.integer(k.heads, 1, 1 << 14, d.heads);
+  const std::int64_t kv_default = json.json().contains(k.kv_heads) || d.kv_heads == 0 ? c.heads : d.kv_heads;
+  c.kv_heads = k.kv_heads.empty() ? c.heads : json.integer(k.kv_heads, 1, 1 << 14, std::min(kv_default, c.heads));
+  const bool own_dim = !k.head_dim.empty() && (json.has(k.head_dim) || d.head_dim > 0);
+  CHECK_USER(own_dim || c.width % c.heads == 0, "{}: {} is {} and {} is {}; {} must be a multiple of {}", json.origin(), k.width, c.width, k.heads, c.heads, k.width,
+             k.heads);
+  c.head_dim = own_dim ? json.integer(k.head_dim, 1, 1 << 12, d.head_dim) : c.width / c.heads;
+  c.ffn = json.integer(k.ffn, 1, 1 << 24, d.ffn > 0 ? d.ffn : 4 * c.width);
+  c.vocab = json.integer("vocab_size", 1, 1 << 26, d.vocab);
+  c.context = json.integer(k.context, 1, 1 << 26, d.context);
+  if (!k.eps.empty()) c.norm_eps = static_cast<float>(json.number(k.eps, 1e-14, 0.5, d.norm_eps));
+  if (json.has(k.activation)) c.activation = activation_of(json.string(k.activation, ""), k.activation, json.origin());
+  c.tied_head = json.boolean("tie_word_embeddings", d.tied_head);
+  c.dropout_embedding = probability(json, k.dropout_embedding, d.dropout_embedding);
+  c.dropout_attention = probability(json, k.dropout_attention, d.dropout_attention);
+  c.dropout_residual = probability(json, k.dropout_residual, d.dropout_residual);
+  c.dropout_head = probability(json, k.dropout_head, k.dropout_head == "classifier_dropout" ? c.dropout_residual : d.dropout_head);
+  c.init_std = static_cast<float>(json.number("initializer_range", 0, 100, d.init_std));
+  c.eos_id = token_id(json, "eos_token_id", d.eos_id);
+  c.bos_id = token_id(json, "bos_token_id", d.bos_id);
+  c.pad_id = token_id(json, "pad_token_id", d.pad_id);
+  c.mask_id = token_id(json, "mask_token_id", d.mask_id);
+}
+
+void write_sizes(const Family& row, const ModelConfig& c, Json& json) {
+  const ConfigKeys& k = row.keys;
+  json[k.layers] = c.layers;
+  json[k.width] = c.width;
+  json[k.heads] = c.heads;
+  if (!k.kv_heads.empty()) json[k.kv_heads] = c.kv_heads;
+  if (!k.head_dim.empty() && (json.contains(k.head_dim) || c.head_dim * c.heads != c.width || row.defaults.head_dim > 0)) json[k.head_dim] = c.head_dim;
+  json[k.ffn] = k.ffn == "n_inner" && c.ffn == 4 * c.width ? Json(nullptr) : Json(c.ffn);
+  json["vocab_size"] = c.vocab;
+  if (!json.contains(k.context)) json[k.context] = c.context + c.first_position;
+  if (!k.eps.empty()) json[k.eps] = short_decimal(c.norm_eps);
+  if (!json.contains(k.activation)) json[k.activation] = name_of(c.activation);
+  json["tie_word_embeddings"] = c.tied_head;
+  const auto put = [&](const std::string& key, float p) {
+    if (!key.empty()) json[key] = short_decimal(p);
+  };
+  put(k.dropout_embedding, c.dropout_embedding);
+  put(k.dropout_attention, c.dropout_attention);
+  if (k.dropout_residual != k.dropout_embedding) put(k.dropout_residual, c.dropout_residual);
+  if (k.dropout_head != "classifier_dropout" || json.contains(k.dropout_head)) put(k.dropout_head, c.dropout_head);
+  json["initializer_range"] = short_decimal(c.init_std);
+  const auto put_id = [&](const char* key, std::int32_t id) {
+    if (!(json.contains(key) && json[key].is_array())) json[key] = id < 0 ? Json(nullptr) : Json(id);
+  };
+  put_id("eos_token_id", c.eos_id);
+  put_id("bos_token_id", c.bos_id);
+  if (c.pad_id >= 0 || json.contains("pad_token_id")) put_id("pad_token_id", c.pad_id);
+  if (c.mask_id >= 0) put_id("mask_token_id", c.mask_id);
+}
+
+// id2label is an object of numbers as strings; label2id its inverse.
+void read_labels(const JsonReader& json, ModelConfig& c) {
+  const Json& all = json.json();
+  if (all.contains("id2label") && all["id2label"].is_object() && !all["id2label"].empty()) {
+    c.labels.assign(all["id2label"].size(), "");
+    for (const auto& [id, label] : all["id2label"].items()) {
+      const bool number = !id.empty() && id.size() < 9 && id.find_first_not_of("0123456789") == std::string::npos;
+      CHECK_USER(number && label.is_string() && std::stoul(id) < c.labels.size(), "{}: id2label maps '{}' to {}; allowed: ids 0 to {}, each to a string", json.origin(), id,
+                 label.dump().substr(0, 60), c.labels.size() - 1);
+      c.labels[std::stoul(id)] = label.get<std::string>();
+    }
+    c.n_labels = static_cast<std::int64_t>(c.labels.size());
+  } else {
+    c.n_labels = json.integer("num_labels", 1, 1 << 20, 2);
+  }
+  const std::string problem = json.string("problem_type", "");
+  if (problem == "regression" || (problem.empty() && c.n_labels == 1)) c.problem = Problem::regression;
+  else if (problem == "multi_label_classification") c.problem = Problem::multi_label;
+  else if (problem.empty() || problem == "single_label_classification") c.problem = Problem::single_label;
+  else user_error("{}: problem_type is '{}'; allowed: regression, single_label_classification, multi_label_classification", json.origin(), problem);
+}
+
+void write_labels(const ModelConfig& c, Json& json) {
+  if (!c.has_label_head()) return;
+  Json to = Json::object(), from = Json::object();
+  for (std::size_t i = 0; i < c.labels.size(); ++i) {
+    to[std::to_string(i)] = c.labels[i];
+    from[c.labels[i]] = i;
+  }
+  json["id2label"] = std::move(to);
+  json["label2id"] = std::move(from);
+  if (c.head != HeadKind::classify) return;
+  const char* names[] = {"regression", "single_label_classification", "multi_label_classification"};
+  const bool plain = c.problem == (c.n_labels == 1 ? Problem::regression : Problem::single_label);
+  if (!plain || json.contains("problem_type")) json["problem_type"] = names[static_cast<std::size_t>(c.problem)];
+}
+
+bool ends_with(const std::string& text, const std::string& end) { return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0; }
+
+// By the class that the file was saved from; a class of other heads gives its base model.
+HeadKind head_of(const Family& row, const JsonReader& json) {
+  const Json& all = json.json();
+  const HeadKind usual = row.defaults.causal ? HeadKind::causal_lm : HeadKind::masked_lm;
+  if (!all.contains("architectures") || !all["architectures"].is_array() || all["architectures"].empty() || !all["architectures"][0].is_string()) return usual;
+  const auto name = all["architectures"][0].get<std::string>();
+  if (ends_with(name, "ForCausalLM") || ends_with(name, "LMHeadModel") || ends_with(name, "DoubleHeadsModel")) return HeadKind::causal_lm;
+  if (ends_with(name, "ForMaskedLM") || ends_with(name, "ForPreTraining")) return HeadKind::masked_lm;
+  if (ends_with(name, "ForSequenceClassification")) return HeadKind::classify;
+  if (ends_with(name, "ForTokenClassification")) return HeadKind::classify_tokens;
+  return HeadKind::base;
+}
+
+std::string filled(std::string pattern, std::int64_t layer, std::int64_t last) {
+  const std::pair<const char*, std::int64_t> holes[] = {{"{}", layer}, {"{prev}", layer - 1}, {"{last}", last}};
+  for (const auto& [hole, number] : holes)
+    if (const std::size_t at = pattern.find(hole); at != std::string::npos) pattern.replace(at, std::string(hole).size(), std::to_string(number));
+  return pattern;
+}
+
 }  // namespace
+
+double short_decimal(float x) { return std::stod(fmt::format("{}", x)); }
 
 std::span<const Family> families() { return table(); }
 
@@ -106,6 +186,20 @@ const Family& family(const std::string& name) {
   user_error("model family '{}' is not known; known families: {}", name, known);
 }
 
+void finish_sizes(ModelConfig& c) {
+  const Family& row = family(c.family);
+  if (row.defaults.attention_scale == 0) c.attention_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.head_dim)));
+  if (row.defaults.embedding_scale == 0) c.embedding_scale = std::sqrt(static_cast<float>(c.width));
+  if (c.labels.empty())
+    for (std::int64_t i = 0; i < c.n_labels; ++i) c.labels.push_back(fmt::format("LABEL_{}", i));
+}
+
+ModelConfig fresh_config(const std::string& name) {
+  ModelConfig c = family(name).defaults;
+  c.family = name;
+  return c;
+}
+
 ModelConfig config_from_json(const Json& json, const std::string& origin) {
   const JsonReader reader(json, origin);
   CHECK_USER(reader.has("model_type"), "{}: model_type is missing", origin);
@@ -116,8 +210,14 @@ ModelConfig config_from_json(const Json& json, const std::string& origin) {
   } catch (const UserError& error) {
     user_error("{}: {}", origin, error.what());
   }
-  ModelConfig config = row->read(reader);
+  ModelConfig config = fresh_config(name);
   config.source = json;
+  read_sizes(*row, reader, config);
+  if (config.positions == Positions::rope) read_rope(reader, config);
+  read_labels(reader, config);
+  if (row->read) row->read(reader, config);
+  finish_sizes(config);
+  set_head(config, head_of(*row, reader));
   validate(config, origin);
   return config;
 }
@@ -131,20 +231,57 @@ Json write_hf_config(const ModelConfig& config) {
   const Family& row = family(config.family);
   Json json = config.source.is_object() ? config.source : Json::object();
   json["model_type"] = row.name;
-  json["architectures"] = Json::array({row.architecture});
-  row.write(config, json);
+  json["architectures"] = Json::array({architecture(config)});
+  write_sizes(row, config, json);
+  if (config.positions == Positions::rope) write_rope(config, json);
+  if (row.write) row.write(config, json);
+  write_labels(config, json);
   return json;
 }
 
-StoredName stored_name(const Family& row, const Parameter& p) {
-  if (p.name == "head.weight") return {row.head, false};
+void set_head(ModelConfig& c, HeadKind head) {
+  const ModelConfig& d = family(c.family).defaults;
+  const bool encoder = !d.causal;
+  CHECK_USER(head != HeadKind::masked_lm || encoder, "family {} reads from left to right and has no {}; its heads: {}, {}", c.family, head_name(head),
+             head_name(HeadKind::causal_lm), head_name(HeadKind::classify));
+  c.head = head;
+  const bool lm = c.has_lm_head();
+  c.head_bias = lm && d.head_bias;
+  c.head_transform = lm && d.head_transform;
+  c.pooler = head == HeadKind::base && d.pooler;
+  c.label_bias = head == HeadKind::classify_tokens || d.label_bias;
+  if (!lm) c.tied_head = true;  // it has no weight of its own
+}
+
+std::string architecture(const ModelConfig& c) {
+  const Family& row = family(c.family);
+  switch (c.head) {
+    case HeadKind::causal_lm: return row.class_name + row.causal_lm;
+    case HeadKind::masked_lm: return row.class_name + "ForMaskedLM";
+    case HeadKind::classify: return row.class_name + "ForSequenceClassification";
+    case HeadKind::classify_tokens: return row.class_name + "ForTokenClassification";
+    case HeadKind::base: return row.class_name + "Model";
+  }
+  CHECK(false, "unknown head");
+}
+
+std::string head_name(HeadKind head) {
+  const char* names[] = {"causal language model", "masked language model", "text classifier", "token classifier", "base model"};
+  return names[static_cast<std::size_t>(head)];
+}
+
+StoredParameter stored_parameter(const Family& row, const ModelConfig& config, const Parameter& p) {
   for (const TensorName& tensor : row.tensors) {
-    const std::string layer = std::to_string(p.layer);
-    const auto fill = [&](const std::string& pattern) {
-      const std::size_t hole = pattern.find("{}");
-      return hole == std::string::npos ? pattern : pattern.substr(0, hole) + layer + pattern.substr(hole + 2);
-    };
-    if (fill(tensor.ours) == p.name) return {fill(tensor.hf), tensor.transposed};
+    if (filled(tensor.ours, p.layer, config.layers - 1) != p.name) continue;
+    StoredParameter stored = {{}, tensor.layout};
+    for (const std::string& name : tensor.hf) stored.parts.push_back({(tensor.bare ? "" : row.prefix) + filled(name, p.layer, config.layers - 1), p.shape[0]});
+    if (stored.parts.size() == 3) {
+      stored.parts[0].rows = config.heads * config.head_dim;
+      stored.parts[1].rows = stored.parts[2].rows = config.kv_heads * config.head_dim;
+    } else if (stored.parts.size() == 2) {
+      stored.parts[0].rows = stored.parts[1].rows = config.ffn;
+    }
+    return stored;
   }
   CHECK(false, "family {} has no name for {}", row.name, p.name);
 }

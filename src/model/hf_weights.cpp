@@ -5,9 +5,9 @@
 #include <cstring>
 
 #include "core/check.h"
-#include "io/safetensors.h"
 #include "kernels/ops.h"
 #include "model/families.h"
+#include "model/weight_source.h"
 
 namespace weft {
 namespace {
@@ -26,20 +26,60 @@ bool all_finite(const float* x, std::int64_t n) {
 // Rows of ours at a time, and columns at a time: a block that the first cache holds while it is turned.
 constexpr std::int64_t kBlock = 32;
 
-// out (local) = the slice of a tensor stored as we hold it.
-bool read_straight(const StoredTensor& stored, const Slice& slice, float* out, Stream& stream) {
-  bool finite = true;
-  const std::vector<Run> list = runs(slice);
+// Where a row of ours is stored, and how many rows from it on stand together there too.
+struct RowPlace {
+  std::size_t part = 0;
+  std::int64_t row = 0, n_rows = 0;
+};
+RowPlace stored_row(const StoredParameter& stored, const ModelConfig& c, std::int64_t row) {
+  if (stored.layout == Layout::by_head) {
+    const std::int64_t D = c.head_dim, head = row / D % c.heads, kind = row / (D * c.heads);
+    return {0, (head * 3 + kind) * D + row % D, D - row % D};
+  }
+  RowPlace place;
+  for (place.row = row; place.row >= stored.parts[place.part].rows; ++place.part) place.row -= stored.parts[place.part].rows;
+  place.n_rows = stored.parts[place.part].rows - place.row;
+  return place;
+}
+
+// One stretch of a stored tensor, and where it goes in the local slice.
+struct Stretch {
+  std::size_t part;
+  std::int64_t begin, size, to;  // elements
+};
+
+// out (local) = the slice, row by row as it is stored.
+bool read_rows(const std::vector<StoredTensor>& tensors, const StoredParameter& stored, const ModelConfig& config, const Slice& slice, float* out, Stream& stream) {
   constexpr std::int64_t kPiece = 1 << 16;
-  std::vector<Run> pieces;
-  for (const Run& run : list)
-    for (std::int64_t i = 0; i < run.size; i += kPiece) pieces.push_back({run.global_begin + i, run.local_begin + i, std::min(kPiece, run.size - i)});
-  const auto n = static_cast<std::int64_t>(pieces.size());
+  const bool matrix = slice.global.rank() == 2;
+  const std::int64_t width = matrix ? slice.global[1] : 1, local_width = matrix ? slice.local()[1] : 1;
+  std::vector<Stretch> list;
+  std::int64_t local_row = 0;
+  for (const Range& rows : ranges_along(slice, 0))
+    for (std::int64_t r = rows.begin; r < rows.end;) {
+      const RowPlace place = stored_row(stored, config, r);
+      std::int64_t n = std::min(place.n_rows, rows.end - r);
+      if (local_width == width) {
+        n = std::min(n, std::max<std::int64_t>(1, kPiece / width));
+        list.push_back({place.part, place.row * width, n * width, local_row * width});
+      } else {
+        std::int64_t column = 0;
+        for (const Range& columns : ranges_along(slice, 1)) {
+          for (std::int64_t k = 0; k < n; ++k)
+            list.push_back({place.part, (place.row + k) * width + columns.begin, columns.size(), (local_row + k) * local_width + column});
+          column += columns.size();
+        }
+      }
+      r += n;
+      local_row += n;
+    }
+  bool finite = true;
+  const auto n = static_cast<std::int64_t>(list.size());
 #pragma omp parallel for num_threads(stream.n_threads()) schedule(static) reduction(&& : finite)
-  for (std::int64_t p = 0; p < n; ++p) {
-    const Run& run = pieces[static_cast<std::size_t>(p)];
-    read_elements(stored, run.global_begin, run.size, out + run.local_begin);
-    finite = finite && all_finite(out + run.local_begin, run.size);
+  for (std::int64_t i = 0; i < n; ++i) {
+    const Stretch& s = list[static_cast<std::size_t>(i)];
+    read_elements(tensors[s.part], s.begin, s.size, out + s.to);
+    finite = finite && all_finite(out + s.to, s.size);
   }
   return finite;
 }
@@ -74,27 +114,62 @@ bool read_transposed(const StoredTensor& stored, const Slice& slice, float* out,
   return finite;
 }
 
-Dims stored_shape(const Dims& shape, bool transposed) { return transposed ? Dims{shape[1], shape[0]} : shape; }
+Dims stored_shape(const Dims& shape, const StoredParameter& stored, std::size_t part) {
+  if (stored.layout == Layout::transposed) return {shape[1], shape[0]};
+  return shape.rank() == 2 ? Dims{stored.parts[part].rows, shape[1]} : Dims{stored.parts[part].rows};
+}
+
+std::string with_end(const std::string& name, const std::string& from, const std::string& to) {
+  const bool ends = name.size() >= from.size() && name.compare(name.size() - from.size(), from.size(), from) == 0;
+  return ends ? name.substr(0, name.size() - from.size()) + to : "";
+}
+
+// Under its name, without the prefix (a base model's file), or as another writer calls it.
+std::optional<StoredTensor> find_tensor(const WeightSource& source, const Family& row, const std::string& name) {
+  std::vector<std::string> names = {name};
+  if (name.starts_with(row.prefix)) names.push_back(name.substr(row.prefix.size()));
+  std::vector<std::pair<std::string, std::string>> ends = row.aliases;
+  for (const std::string norm : {"LayerNorm", "layer_norm"}) {  // as TensorFlow called them
+    ends.emplace_back(norm + ".weight", norm + ".gamma");
+    ends.emplace_back(norm + ".bias", norm + ".beta");
+  }
+  for (const std::string& n : std::vector<std::string>(names))
+    for (const auto& [from, to] : ends)
+      if (std::string other = with_end(n, from, to); !other.empty()) names.push_back(std::move(other));
+  for (const std::string& n : names)
+    if (auto tensor = source.find(n)) return tensor;
+  return std::nullopt;
+}
+
+bool belongs_to_head(const Parameter& p) { return p.layer == kHead && !p.name.starts_with("final_norm"); }
 
 }  // namespace
 
-void load_hf_weights(Parameters& parameters, const ModelConfig& config, const std::filesystem::path& dir, Stream& stream) {
-  const SafetensorsReader reader(dir);
+std::vector<std::string> load_hf_weights(Parameters& parameters, const ModelConfig& config, const std::filesystem::path& path, Stream& stream, MissingHead missing) {
+  const std::unique_ptr<WeightSource> source = open_weights(path);
   const Family& row = family(config.family);
   const std::vector<Parameter> all = parameters_of(config);
   std::vector<float> wide;
+  std::vector<std::string> kept;
   for (LocalParameter& p : parameters.list()) {
-    const Parameter* source = &p.info;
-    if (!source->tied_to.empty())
-      source = &*std::find_if(all.begin(), all.end(), [&](const Parameter& q) { return q.name == p.info.tied_to; });
-    const StoredName stored = stored_name(row, *source);
-    const bool bare = source->name == "head.weight";  // stands outside the base model
-    const StoredTensor* tensor = reader.find(bare ? stored.name : row.prefix + stored.name);
-    if (!tensor) tensor = reader.find(stored.name);
-    CHECK_USER(tensor, "{}: tensor {} is missing ({} tensors are there)", dir.string(), row.prefix + stored.name, reader.tensors().size());
-    const Dims expected = stored_shape(source->shape, stored.transposed);
-    CHECK_USER(tensor->shape == expected, "{}: tensor {} is {}, but config.json makes it {}", tensor->file, tensor->name, tensor->shape.str(),
-               expected.str());
+    const Parameter* stands_for = &p.info;
+    if (!p.info.tied_to.empty())
+      stands_for = &*std::find_if(all.begin(), all.end(), [&](const Parameter& q) { return q.name == p.info.tied_to; });
+    const StoredParameter stored = stored_parameter(row, config, *stands_for);
+    std::vector<StoredTensor> tensors;
+    for (std::size_t i = 0; i < stored.parts.size(); ++i) {
+      const auto tensor = find_tensor(*source, row, stored.parts[i].name);
+      if (!tensor && belongs_to_head(*stands_for) && missing == MissingHead::keep) {
+        kept.push_back(stored.parts[i].name);
+        break;
+      }
+      CHECK_USER(tensor, "{}: tensor {} is missing ({} tensors are there){}", path.string(), stored.parts[i].name, source->n_tensors(),
+                 belongs_to_head(*stands_for) ? fmt::format("; was it saved as a {}?", head_name(config.head)) : "");
+      const Dims expected = stored_shape(stands_for->shape, stored, i);
+      CHECK_USER(tensor->shape == expected, "{}: tensor {} is {}, but config.json makes it {}", tensor->file, tensor->name, tensor->shape.str(), expected.str());
+      tensors.push_back(*tensor);
+    }
+    if (tensors.size() < stored.parts.size() || p.weight.elems() == 0) continue;
     float* out = nullptr;
     if (p.weight.dtype() == DType::f32) {
       out = p.weight.as<float>();
@@ -102,13 +177,14 @@ void load_hf_weights(Parameters& parameters, const ModelConfig& config, const st
       wide.resize(static_cast<std::size_t>(p.weight.elems()));
       out = wide.data();
     }
-    if (p.weight.elems() == 0) continue;
-    read_elements(*tensor, 0, 0, out);  // names an unreadable dtype before the threads start
-    const bool finite = stored.transposed ? read_transposed(*tensor, p.slice, out, stream) : read_straight(*tensor, p.slice, out, stream);
-    CHECK_USER(finite, "{}: tensor {} holds a number that is not finite (NaN or infinity)", tensor->file, tensor->name);
+    for (const StoredTensor& t : tensors) read_elements(t, 0, 0, out);  // names an unreadable dtype before the threads start
+    const bool finite = stored.layout == Layout::transposed ? read_transposed(tensors[0], p.slice, out, stream)
+                                                            : read_rows(tensors, stored, config, p.slice, out, stream);
+    CHECK_USER(finite, "{}: tensor {} holds a number that is not finite (NaN or infinity)", tensors[0].file, tensors[0].name);
     if (p.weight.dtype() != DType::f32) convert(p.weight, ConstView(out, p.weight.shape()), stream);
   }
   parameters.refresh_bf16(stream);
+  return kept;
 }
 
 namespace {
@@ -156,14 +232,22 @@ void gather_runs(const Parameter& parameter, const Parameters& parameters, const
   }
 }
 
-// to[…] = the run, in the stored layout: as it is, or of the (O, I) tensor's transpose.
-void place_run(float* to, const Dims& shape, bool transposed, std::int64_t begin, const float* from, std::int64_t n) {
-  if (!transposed) {
-    std::memcpy(to + begin, from, static_cast<std::size_t>(n) * sizeof(float));
+// to (one part of the stored parameter) = what of the run lies in it.
+void place_run(float* to, const StoredParameter& stored, std::size_t part, const ModelConfig& config, const Dims& shape, std::int64_t begin, const float* from,
+               std::int64_t n) {
+  const std::int64_t O = shape[0], I = shape.rank() == 2 ? shape[1] : 1;
+  if (stored.layout == Layout::transposed) {
+    for (std::int64_t k = 0; k < n; ++k) to[(begin + k) % I * O + (begin + k) / I] = from[k];
     return;
   }
-  const std::int64_t O = shape[0], I = shape[1];
-  for (std::int64_t k = 0; k < n; ++k) to[(begin + k) % I * O + (begin + k) / I] = from[k];
+  while (n > 0) {
+    const RowPlace place = stored_row(stored, config, begin / I);
+    const std::int64_t column = begin % I, size = std::min(n, place.n_rows * I - column);
+    if (place.part == part) std::memcpy(to + place.row * I + column, from, static_cast<std::size_t>(size) * sizeof(float));
+    begin += size;
+    from += size;
+    n -= size;
+  }
 }
 
 }  // namespace
@@ -172,8 +256,18 @@ std::vector<float> gather_parameter(const Parameter& parameter, const Parameters
                                     View LocalParameter::*of, Stream& stream) {
   std::vector<float> whole(grid.world().rank() == 0 ? static_cast<std::size_t>(parameter.shape.elems()) : 0);
   gather_runs(parameter, parameters, config, grid, of, stream,
-              [&](std::int64_t begin, const float* from, std::int64_t n) { place_run(whole.data(), parameter.shape, false, begin, from, n); });
+              [&](std::int64_t begin, const float* from, std::int64_t n) { std::memcpy(whole.data() + begin, from, static_cast<std::size_t>(n) * sizeof(float)); });
   return whole;
+}
+
+std::vector<float> gather_stored(const Parameter& parameter, std::size_t part, const Parameters& parameters, const ModelConfig& config, const Grid& grid,
+                                 View LocalParameter::*of, Stream& stream) {
+  const StoredParameter stored = stored_parameter(family(config.family), config, parameter);
+  std::vector<float> out(grid.world().rank() == 0 ? static_cast<std::size_t>(stored_shape(parameter.shape, stored, part).elems()) : 0);
+  gather_runs(parameter, parameters, config, grid, of, stream, [&](std::int64_t begin, const float* from, std::int64_t n) {
+    place_run(out.data(), stored, part, config, parameter.shape, begin, from, n);
+  });
+  return out;
 }
 
 void save_hf_weights(const Parameters& parameters, const ModelConfig& config, const Grid& grid, const std::filesystem::path& dir, DType dtype,
@@ -184,18 +278,20 @@ void save_hf_weights(const Parameters& parameters, const ModelConfig& config, co
   std::vector<TensorToWrite> tensors;
   for (const Parameter& p : all) {
     if (!p.tied_to.empty()) continue;
-    const StoredName stored = stored_name(row, p);
-    const auto fill = [&, stored, writes](std::span<std::byte> out) {
-      std::vector<float> wide(writes && dtype != DType::f32 ? static_cast<std::size_t>(p.shape.elems()) : 0);
-      float* to = dtype == DType::f32 ? reinterpret_cast<float*>(out.data()) : wide.data();
-      gather_runs(p, parameters, config, grid, &LocalParameter::weight, stream,
-                  [&](std::int64_t begin, const float* from, std::int64_t n) { place_run(to, p.shape, stored.transposed, begin, from, n); });
-      if (!writes || dtype == DType::f32) return;
-      const Dims flat = {p.shape.elems()};
-      convert(View(out.data(), dtype, flat), ConstView(wide.data(), flat), stream);
-    };
-    const std::string name = p.name == "head.weight" ? stored.name : row.prefix + stored.name;
-    tensors.push_back({name, dtype, stored_shape(p.shape, stored.transposed), fill});
+    const StoredParameter stored = stored_parameter(row, config, p);
+    for (std::size_t part = 0; part < stored.parts.size(); ++part) {
+      const Dims shape = stored_shape(p.shape, stored, part);
+      const auto fill = [&, stored, part, shape, writes](std::span<std::byte> out) {
+        std::vector<float> wide(writes && dtype != DType::f32 ? static_cast<std::size_t>(shape.elems()) : 0);
+        float* to = dtype == DType::f32 ? reinterpret_cast<float*>(out.data()) : wide.data();
+        gather_runs(p, parameters, config, grid, &LocalParameter::weight, stream,
+                    [&](std::int64_t begin, const float* from, std::int64_t n) { place_run(to, stored, part, config, p.shape, begin, from, n); });
+        if (!writes || dtype == DType::f32) return;
+        const Dims flat = {shape.elems()};
+        convert(View(out.data(), dtype, flat), ConstView(wide.data(), flat), stream);
+      };
+      tensors.push_back({stored.parts[part].name, dtype, shape, fill});
+    }
   }
   if (writes) {
     make_folder(dir);

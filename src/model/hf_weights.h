@@ -8,8 +8,13 @@
 
 namespace weft {
 
-// Fills parameters.weight (and the bf16 copies). UserErrors: a missing tensor, a wrong shape, a number that is not finite.
-void load_hf_weights(Parameters& parameters, const ModelConfig& config, const std::filesystem::path& dir, Stream& stream);
+// What becomes of a head that the files do not have: a mistake, or new weights as they were initialised (fine-tuning).
+enum class MissingHead : std::uint8_t { error, keep };
+
+// Fills parameters.weight (and the bf16 copies) from a Hugging Face directory; the result names what was kept. UserErrors: a missing tensor,
+// a wrong shape, a number that is not finite.
+std::vector<std::string> load_hf_weights(Parameters& parameters, const ModelConfig& config, const std::filesystem::path& path, Stream& stream,
+                                         MissingHead missing = MissingHead::error);
 
 // config.json, generation_config.json and model.safetensors (sharded above max_shard_bytes), written by rank 0, the slices gathered
 // tensor by tensor. Collective. dtype: f32, bf16 or f16.
@@ -20,6 +25,10 @@ void save_hf_weights(const Parameters& parameters, const ModelConfig& config, co
 // first data-parallel replica; other ranks return at once. `of` picks the tensor: weight, grad, …
 std::vector<float> gather_parameter(const Parameter& parameter, const Parameters& parameters, const ModelConfig& config,
                                     const Grid& grid, View LocalParameter::*of, Stream& stream);
+
+// One part of it as a Hugging Face file stores it.
+std::vector<float> gather_stored(const Parameter& parameter, std::size_t part, const Parameters& parameters, const ModelConfig& config, const Grid& grid,
+                                 View LocalParameter::*of, Stream& stream);
 
 // The GPT-2 way to write 5 GB: the largest file of an export, as transformers' default.
 constexpr std::int64_t kMaxShardBytes = 5'000'000'000;

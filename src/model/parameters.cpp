@@ -8,37 +8,70 @@
 
 namespace weft {
 
-std::vector<Parameter> parameters_of(const ModelConfig& c) {
+namespace {
+
+// Collects a model's parameters. What a knob leaves out has size 0 and is not listed.
+struct Listing {
   std::vector<Parameter> list;
-  const auto matrix = [&](std::string name, Dims shape, ShardAxis axis, std::int64_t layer, Init init = Init::normal) {
-    list.push_back({std::move(name), shape, axis, init, true, layer, ""});
-  };
-  const auto vector = [&](std::string name, std::int64_t n, ShardAxis axis, std::int64_t layer, Init init = Init::zeros) {
-    list.push_back({std::move(name), Dims{n}, axis, init, false, layer, ""});
-  };
-  const std::int64_t C = c.width, F = c.ffn;
-  matrix("embed.tokens.weight", {c.vocab, C}, ShardAxis::vocab, kEmbedding);
-  matrix("embed.positions.weight", {c.context, C}, ShardAxis::none, kEmbedding);
+  void matrix(std::string name, Dims shape, ShardAxis axis, std::int64_t layer, Init init = Init::normal) {
+    if (shape[0] > 0) list.push_back({std::move(name), shape, axis, init, true, layer, ""});
+  }
+  void vector(bool there, std::string name, std::int64_t n, ShardAxis axis, std::int64_t layer, Init init = Init::zeros) {
+    if (there) list.push_back({std::move(name), Dims{n}, axis, init, false, layer, ""});
+  }
+  // Gemma's norms hold what is added to 1.
+  void norm(const ModelConfig& c, const std::string& name, std::int64_t layer, bool there = true) {
+    vector(there, name + ".weight", c.width, ShardAxis::none, layer, c.norm_offset == 0 ? Init::ones : Init::zeros);
+    vector(there && c.norm == NormKind::layer, name + ".bias", c.width, ShardAxis::none, layer);
+  }
+};
+
+}  // namespace
+
+std::vector<Parameter> parameters_of(const ModelConfig& c) {
+  Listing all;
+  const std::int64_t C = c.width;
+  const bool sandwich = c.norm_place == NormPlace::sandwich;
+  all.matrix("embed.tokens.weight", {c.vocab, C}, ShardAxis::vocab, kEmbedding);
+  all.matrix("embed.positions.weight", {c.positions == Positions::learned ? c.context + c.first_position : 0, C}, ShardAxis::none, kEmbedding);
+  all.matrix("embed.types.weight", {c.token_types, C}, ShardAxis::none, kEmbedding);
+  all.norm(c, "embed.norm", kEmbedding, c.embedding_norm);
   for (std::int64_t l = 0; l < c.layers; ++l) {
     const std::string layer = fmt::format("layers.{}.", l);
-    vector(layer + "attn_norm.weight", C, ShardAxis::none, l, Init::ones);
-    vector(layer + "attn_norm.bias", C, ShardAxis::none, l);
-    matrix(layer + "attn.qkv.weight", {c.qkv_rows(), C}, ShardAxis::heads_qkv, l);
-    vector(layer + "attn.qkv.bias", c.qkv_rows(), ShardAxis::heads_qkv, l);
-    matrix(layer + "attn.out.weight", {C, c.heads * c.head_dim}, ShardAxis::heads_in, l, Init::normal_residual);
-    vector(layer + "attn.out.bias", C, ShardAxis::none, l);
-    vector(layer + "mlp_norm.weight", C, ShardAxis::none, l, Init::ones);
-    vector(layer + "mlp_norm.bias", C, ShardAxis::none, l);
-    matrix(layer + "mlp.up.weight", {F, C}, ShardAxis::ffn_out, l);
-    vector(layer + "mlp.up.bias", F, ShardAxis::ffn_out, l);
-    matrix(layer + "mlp.down.weight", {C, F}, ShardAxis::ffn_in, l, Init::normal_residual);
-    vector(layer + "mlp.down.bias", C, ShardAxis::none, l);
+    const ShardAxis up = c.gated ? ShardAxis::ffn_gate_up : ShardAxis::ffn_out;
+    all.norm(c, layer + "attn_norm", l);
+    all.matrix(layer + "attn.qkv.weight", {c.qkv_rows(), C}, ShardAxis::heads_qkv, l);
+    all.vector(c.qkv_bias, layer + "attn.qkv.bias", c.qkv_rows(), ShardAxis::heads_qkv, l);
+    all.matrix(layer + "attn.out.weight", {C, c.heads * c.head_dim}, ShardAxis::heads_in, l, Init::normal_residual);
+    all.vector(c.out_bias, layer + "attn.out.bias", C, ShardAxis::none, l);
+    all.norm(c, layer + "attn_post_norm", l, sandwich);
+    all.norm(c, layer + "mlp_norm", l);
+    all.matrix(layer + "mlp.up.weight", {c.up_rows(), C}, up, l);
+    all.vector(c.mlp_bias, layer + "mlp.up.bias", c.up_rows(), up, l);
+    all.matrix(layer + "mlp.down.weight", {C, c.ffn}, ShardAxis::ffn_in, l, Init::normal_residual);
+    all.vector(c.mlp_bias, layer + "mlp.down.bias", C, ShardAxis::none, l);
+    all.norm(c, layer + "mlp_post_norm", l, sandwich);
   }
-  vector("final_norm.weight", C, ShardAxis::none, kHead, Init::ones);
-  vector("final_norm.bias", C, ShardAxis::none, kHead);
-  matrix("head.weight", {c.vocab, C}, ShardAxis::vocab, kHead);
-  if (c.tied_head) list.back().tied_to = "embed.tokens.weight";
-  return list;
+  all.norm(c, "final_norm", kHead);
+  if (c.has_lm_head()) {
+    all.matrix("head.dense.weight", {c.head_transform ? C : 0, C}, ShardAxis::none, kHead);
+    all.vector(c.head_transform, "head.dense.bias", C, ShardAxis::none, kHead);
+    all.norm(c, "head.norm", kHead, c.head_transform);
+    all.vector(c.head_bias, "head.bias", c.vocab, ShardAxis::vocab, kHead);
+    all.matrix("head.weight", {c.vocab, C}, ShardAxis::vocab, kHead);
+    if (c.tied_head) all.list.back().tied_to = "embed.tokens.weight";
+  }
+  const bool dense = c.head == HeadKind::classify && c.pooling != Pooling::last_token;
+  for (const auto& [there, name] : {std::pair(dense, "pool"), std::pair(c.pooler, "pooler")}) {
+    all.matrix(name + std::string(".weight"), {there ? C : 0, C}, ShardAxis::none, kHead);
+    all.vector(there, name + std::string(".bias"), C, ShardAxis::none, kHead);
+  }
+  if (c.has_label_head()) {
+    const std::string name = c.head == HeadKind::classify ? "labels" : "token_labels";
+    all.matrix(name + ".weight", {c.n_labels, C}, ShardAxis::none, kHead);
+    all.vector(c.label_bias, name + ".bias", c.n_labels, ShardAxis::none, kHead);
+  }
+  return std::move(all.list);
 }
 
 Slice slice_of(const Parameter& p, const ModelConfig& c, int tp, int tp_rank) {
@@ -56,6 +89,10 @@ Slice slice_of(const Parameter& p, const ModelConfig& c, int tp, int tp_rank) {
     }
     case ShardAxis::heads_in: return {p.shape, 1, {rows_of(split_heads(c.heads, c.kv_heads, tp, tp_rank).q, 0)}};
     case ShardAxis::ffn_out: return {p.shape, 0, {split_range(c.ffn, tp, tp_rank)}};
+    case ShardAxis::ffn_gate_up: {
+      const Range gate = split_range(c.ffn, tp, tp_rank);
+      return {p.shape, 0, {gate, {c.ffn + gate.begin, c.ffn + gate.end}}};
+    }
     case ShardAxis::width_out: return {p.shape, 0, {split_range(c.width, tp, tp_rank)}};
     case ShardAxis::ffn_in: return {p.shape, 1, {split_range(c.ffn, tp, tp_rank)}};
   }
@@ -79,7 +116,7 @@ std::vector<Range> owned_ranges(const Parameter& p, const ModelConfig& c, int tp
 Range stage_layers(const ModelConfig& c, int pp, int stage) {
   CHECK(0 <= stage && stage < pp && pp <= c.layers, "stage {} of {} for {} layers", stage, pp, c.layers);
   if (pp == 1) return {0, c.layers};
-  const std::int64_t layer_cost = (c.qkv_rows() + c.heads * c.head_dim + 2 * c.ffn) * c.width, head_cost = c.vocab * c.width;
+  const std::int64_t layer_cost = (c.qkv_rows() + c.heads * c.head_dim + c.up_rows() + c.ffn) * c.width, head_cost = c.has_lm_head() ? c.vocab * c.width : 0;
   std::int64_t last = 1, least = INT64_MAX;
   for (std::int64_t n = 1; n <= c.layers - (pp - 1); ++n) {
     const std::int64_t most = (c.layers - n + pp - 2) / (pp - 1);  // of the other stages

@@ -20,6 +20,7 @@ enum class ShardAxis : std::uint8_t {
   heads_qkv,   // rows: query heads, then key heads, then value heads (head_dim rows each)
   heads_in,    // columns: query heads (the attention output projection)
   ffn_out,     // rows of the feed-forward width
+  ffn_gate_up, // rows of the gate, then rows of what it gates
   ffn_in,      // columns of the feed-forward width
   width_out,   // rows of the model width: what heads_in and ffn_in become in inference
 };
@@ -79,7 +80,7 @@ class Parameters {
   const LocalParameter* find(const std::string& name) const;     // null when not on this rank
   const LocalParameter& at(const std::string& name) const;       // throws
   // Whether another parameter shares its values: the tied head, and the embedding it is tied to.
-  bool is_tied(const LocalParameter& p) const { return !p.info.tied_to.empty() || (config_.tied_head && p.info.name == "embed.tokens.weight"); }
+  bool is_tied(const LocalParameter& p) const { return !p.info.tied_to.empty() || (config_.tied_head && config_.has_lm_head() && p.info.name == "embed.tokens.weight"); }
   View grads_flat() const { return grads_; }                      // (elements) fp32
   std::size_t bytes() const;                                      // of all arenas
   // Bytes that the same choice takes on one rank of a grid, without allocating.

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "model/rope.h"
 #include "model/tensor_parallel.h"
 
 namespace weft {
@@ -13,45 +14,57 @@ struct StageMemory {
   BlockActivations recomputed;
   BlockScratch scratch;
   HeadScratch head;
-  View delta, d_delta, position_ids;
+  LabelScratch labels;
+  View delta, d_delta, rope_positions, rope_table;
 };
+
+// Rows that a label head labels: the texts, or all tokens.
+std::int64_t n_labelled(const ModelConfig& config, const StageShape& shape) {
+  return config.head == HeadKind::classify ? shape.B : shape.B * shape.T;
+}
 
 StageMemory lay_out(Arena& arena, const ModelConfig& config, const Grid& grid, const StageShape& shape) {
   const BlockShape block = block_shape(config, grid, shape.B, shape.T);
-  const std::int64_t n_layers = stage_layers(config, grid.shape().pp, grid.pp().rank()).size();
+  const std::int64_t n_layers = stage_layers(config, grid.shape().pp, grid.pp().rank()).size(), M = n_labelled(config, shape);
   const Dims stream = {shape.B, shape.T, config.width}, tokens = {shape.B, shape.T};
   StageMemory m;
   for (int i = 0; i < shape.slots; ++i) {
     StageSlot s;
-    if (grid.is_first_stage()) s.ids = arena.alloc(DType::i32, tokens);
+    if (grid.is_first_stage()) s.tokens = allocate_embedding(arena, config, shape.B, shape.T);
+    s.lengths = arena.alloc(DType::i32, {shape.B});
     s.input = arena.alloc(DType::f32, stream);
     for (std::int64_t l = 0; l < n_layers; ++l) {
       BlockActivations a;
-      if (shape.recompute == Recompute::none) a = allocate_block(arena, block);
+      if (shape.recompute == Recompute::none) a = allocate_block(arena, config, block);
       else a.sum1 = arena.alloc(DType::f32, stream);
       s.blocks.push_back(a);
     }
     s.output = arena.alloc(DType::f32, stream);
     s.dx = arena.alloc(DType::f32, stream);
     if (grid.is_last_stage()) {
-      s.labels = arena.alloc(DType::i32, tokens);
       s.y = arena.alloc(DType::f32, stream);
-      s.mean = arena.alloc(DType::f32, tokens);
-      s.rstd = arena.alloc(DType::f32, tokens);
+      s.final_norm = allocate_norm(arena, config, shape.B, shape.T);
       s.dy = arena.alloc(DType::f32, stream);
-      s.loss = arena.alloc(DType::f32, tokens);
+      s.labels = arena.alloc(DType::i32, config.head == HeadKind::classify ? Dims{shape.B} : tokens);
+      s.loss = arena.alloc(DType::f32, config.head == HeadKind::classify ? Dims{shape.B} : tokens);
+      if (config.has_label_head()) s.logits = arena.alloc(DType::f32, {M, config.n_labels});
+      if (config.head == HeadKind::classify) s.targets = arena.alloc(DType::f32, {shape.B, config.n_labels});
     }
     m.slots.push_back(std::move(s));
   }
-  if (shape.recompute == Recompute::block) m.recomputed = allocate_block(arena, block);
-  m.scratch = allocate_block_scratch(arena, block);
+  if (shape.recompute == Recompute::block) m.recomputed = allocate_block(arena, config, block);
+  m.scratch = allocate_block_scratch(arena, config, block);
   if (grid.is_last_stage()) {
     const std::int64_t V_tp = split_range(config.vocab, grid.shape().tp, grid.tp().rank()).size();
-    m.head = allocate_head_scratch(arena, shape.B * shape.T, V_tp, grid.shape().tp);
+    if (config.has_lm_head()) m.head = allocate_head_scratch(arena, config, shape.B * shape.T, V_tp, grid.shape().tp);
+    if (config.has_label_head()) m.labels = allocate_label_scratch(arena, config, M);
   }
   m.delta = arena.alloc(DType::f32, stream);
   m.d_delta = arena.alloc(DType::f32, stream);
-  m.position_ids = arena.alloc(DType::i32, tokens);
+  if (config.positions == Positions::rope) {
+    m.rope_positions = arena.alloc(DType::i32, {shape.B * shape.T});
+    m.rope_table = arena.alloc(DType::f32, {shape.T, 2, config.rope.dims / 2});
+  }
   return m;
 }
 
@@ -75,28 +88,29 @@ Stage::Stage(const Context& ctx, const ModelConfig& config, Parameters& paramete
   recomputed_ = memory.recomputed;
   scratch_ = memory.scratch;
   head_scratch_ = memory.head;
+  label_scratch_ = memory.labels;
   delta_ = memory.delta;
   d_delta_ = memory.d_delta;
-  position_ids_ = memory.position_ids;
-  auto* positions = position_ids_.as<std::int32_t>();
-  for (std::int64_t i = 0; i < shape.B * shape.T; ++i) positions[i] = static_cast<std::int32_t>(i % shape.T);
+  rope_positions_ = memory.rope_positions;
+  rope_table_ = memory.rope_table;
+  if (config.positions == Positions::rope) {
+    const std::vector<float> frequencies = rope_frequencies(config.rope, shape.T);
+    for (std::int64_t t = 0; t < shape.T; ++t) fill_rope_row(rope_table_.as<float>() + t * config.rope.dims, t, frequencies, config.rope.attention_factor);
+    for (std::int64_t i = 0; i < shape.B * shape.T; ++i) rope_positions_.as<std::int32_t>()[i] = static_cast<std::int32_t>(i % shape.T);
+  }
 
   flat_elems_ = parameters.grads_flat().elems();
-  if (ctx.grid.is_first_stage()) {
-    tokens_ = &parameters.at("embed.tokens.weight");
-    positions_ = &parameters.at("embed.positions.weight");
-  }
+  if (ctx.grid.is_first_stage()) embedding_ = find_embedding(parameters);
   for (std::int64_t l = layers_.begin; l < layers_.end; ++l) {
     blocks_.push_back(block_parameters(parameters, l));
-    const LocalParameter* last = blocks_.back().norm1_w;  // the last of a block in the flat order
+    const LocalParameter* last = blocks_.back().norm1.weight;  // the last of a block in the flat order
     block_flat_end_.push_back(last->flat_begin + last->flat_elems);
   }
   if (ctx.grid.is_last_stage()) {
-    final_w_ = &parameters.at("final_norm.weight");
-    final_b_ = &parameters.at("final_norm.bias");
-    head_ = parameters.find("head.weight");
-    if (!head_) head_ = tokens_;  // tied, on the same stage
-    head_flat_end_ = final_w_->flat_begin + final_w_->flat_elems;
+    final_norm_ = find_norm(parameters, "final_norm");
+    if (config.has_lm_head()) head_ = find_lm_head(parameters);
+    if (config.has_label_head()) label_head_ = find_label_head(parameters, config);
+    head_flat_end_ = final_norm_.weight->flat_begin + final_norm_.weight->flat_elems;
   }
 }
 
@@ -105,85 +119,98 @@ Dropout Stage::dropout_at(const MicroBatch& batch, float p, std::int64_t site) c
           .first_sample = batch.first_sample};
 }
 
-BlockDropout Stage::block_dropout(const MicroBatch& batch, std::int64_t layer, bool has_delta) const {
-  return {.delta_in = has_delta ? dropout_at(batch, rates_.residual, 3 * (layer - 1) + 3) : Dropout{},
-          .attention = dropout_at(batch, rates_.attention, 3 * layer + 1),
-          .attn_out = dropout_at(batch, rates_.residual, 3 * layer + 2)};
+// The delta that `layer` (or the final norm, past the last) takes in is dropped there, unless the block before it did so.
+Dropout Stage::delta_dropout(const MicroBatch& batch, std::int64_t layer, bool has_delta) const {
+  return has_delta && !config_.parallel_residual ? dropout_at(batch, rates_.residual, 3 * (layer - 1) + 3) : Dropout{};
 }
 
-void Stage::embed(StageSlot& slot) {
-  const std::int64_t N = shape_.B * shape_.T;
-  const View x = rows(slot.input, N);
-  const std::int64_t first_row = tokens_->slice.whole() ? 0 : tokens_->slice.ranges[0].begin;
-  embedding(x, flat(slot.ids), tokens_->weight, first_row, false, ctx_.stream);
-  all_reduce_tp(ctx_, x);
-  embedding(x, flat(position_ids_), positions_->weight, 0, true, ctx_.stream);
-  const Dropout drop = dropout_at(slot.batch, rates_.embedding, 0);
-  if (drop.p > 0) dropout(slot.input, slot.input, drop, ctx_.stream);
+BlockDropout Stage::block_dropout(const MicroBatch& batch, std::int64_t layer, bool has_delta) const {
+  return {.delta_in = delta_dropout(batch, layer, has_delta),
+          .norm_out = layer == 0 && config_.norm_place == NormPlace::post ? dropout_at(batch, rates_.embedding, 0) : Dropout{},
+          .attention = dropout_at(batch, rates_.attention, 3 * layer + 1),
+          .attn_out = dropout_at(batch, rates_.residual, 3 * layer + 2),
+          .mlp_out = dropout_at(batch, rates_.residual, 3 * layer + 3)};
+}
+
+// A post-norm model drops its embeddings behind their norm, which is the first block's.
+Dropout Stage::embedding_dropout(const MicroBatch& batch) const {
+  return config_.norm_place == NormPlace::post ? Dropout{} : dropout_at(batch, rates_.embedding, 0);
+}
+
+// Padding is seen by nobody in a causal model: all of it stands to the right.
+BlockTokens Stage::tokens(const StageSlot& slot) const {
+  return {.positions = rope_positions_, .rope_table = rope_table_, .lengths = config_.causal ? ConstView() : ConstView(slot.lengths), .packed = false};
 }
 
 void Stage::forward(StageSlot& slot) {
-  if (ctx_.grid.is_first_stage()) embed(slot);
+  if (ctx_.grid.is_first_stage()) {
+    slot.texts.clear();
+    for (std::int64_t b = 0; b < shape_.B; ++b) slot.texts.push_back({b * shape_.T, b * shape_.T + slot.lengths.as<std::int32_t>()[b], 0});
+    slot.scales = place_tokens(config_, slot.tokens, slot.texts);
+    embed(ctx_, config_, embedding_, slot.tokens, slot.texts, slot.scales, embedding_dropout(slot.batch), slot.input);
+  }
   ConstView x = slot.input, delta;
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     const std::int64_t layer = layers_.begin + static_cast<std::int64_t>(i);
-    BlockActivations acts = slot.blocks[i];
-    if (shape_.recompute == Recompute::block) {
-      const View kept = acts.sum1;
-      acts = recomputed_;
-      acts.sum1 = kept;
-    }
-    block_forward(ctx_, config_, layer, block_, blocks_[i], acts, block_dropout(slot.batch, layer, i > 0), nullptr, x, delta, delta_);
-    x = acts.sum2;
+    const BlockActivations acts = shape_.recompute == Recompute::none ? slot.blocks[i] : with_input(config_, recomputed_, slot.blocks[i].sum1);
+    block_forward(ctx_, config_, layer, block_, blocks_[i], acts, tokens(slot), block_dropout(slot.batch, layer, i > 0), nullptr, x, delta, delta_);
+    x = stream_out(config_, acts);
     delta = delta_;
   }
-  const Dropout drop = dropout_at(slot.batch, rates_.residual, 3 * (layers_.end - 1) + 3);
-  if (!ctx_.grid.is_last_stage()) {
-    add_layer_norm(View(), slot.output, View(), View(), x, delta, ConstView(), ConstView(), config_.norm_eps, drop, ctx_.stream);
-    return;
-  }
-  add_layer_norm(slot.y, slot.output, slot.mean, slot.rstd, x, delta, final_w_->weight, final_b_->weight, config_.norm_eps, drop,
-                 ctx_.stream);
+  const Dropout drop = delta_dropout(slot.batch, layers_.end, true);
+  if (!ctx_.grid.is_last_stage()) return add_delta(ctx_, slot.output, x, delta, drop);
+  add_norm(ctx_, config_, slot.y, slot.output, slot.final_norm, x, delta, final_norm_, drop);
   const std::int64_t N = shape_.B * shape_.T;
-  head_loss(ctx_, flat(slot.loss), slot.batch.train ? rows(slot.dy, N) : View(), rows(slot.y, N), flat(slot.labels), *head_,
-            slot.batch.loss_scale, head_scratch_);
+  if (config_.has_label_head()) return label(slot);
+  head_loss(ctx_, config_, flat(slot.loss), slot.batch.train ? rows(slot.dy, N) : View(), rows(slot.y, N), flat(slot.labels), head_, slot.batch.loss_scale,
+            head_scratch_);
+}
+
+void Stage::label(StageSlot& slot) {
+  std::vector<std::int64_t> begins, ends;
+  for (std::int64_t b = 0; b < shape_.B; ++b) {
+    const std::int64_t n = slot.lengths.as<std::int32_t>()[b];
+    for (std::int64_t t = 0; t < (config_.head == HeadKind::classify ? 1 : shape_.T); ++t) {
+      begins.push_back(b * shape_.T + t);
+      ends.push_back(config_.head == HeadKind::classify ? b * shape_.T + n : b * shape_.T + t + 1);
+    }
+  }
+  const std::vector<std::int64_t> labelled = labelled_rows(config_, begins, ends);
+  const Dropout drop = dropout_at(slot.batch, rates_.head, 3 * config_.layers + 4);
+  const View y = rows(slot.y, shape_.B * shape_.T);
+  label_logits(ctx_, config_, y, labelled, label_head_, drop, label_scratch_);
+  std::memcpy(slot.logits.data(), label_scratch_.logits.data(), slot.logits.bytes());
+  label_loss(ctx_, config_, flat(slot.loss), slot.batch.train ? rows(slot.dy, shape_.B * shape_.T) : View(), flat(slot.labels), slot.targets, labelled,
+             label_head_, drop, slot.batch.loss_scale, label_scratch_);
 }
 
 // The activations of a block, recomputed from its input where they were not kept.
-const BlockActivations& Stage::activations(StageSlot& slot, std::size_t i) {
+BlockActivations Stage::activations(StageSlot& slot, std::size_t i) {
   if (shape_.recompute == Recompute::none) return slot.blocks[i];
   const std::int64_t layer = layers_.begin + static_cast<std::int64_t>(i);
-  recomputed_.sum1 = slot.blocks[i].sum1;
+  const BlockActivations acts = with_input(config_, recomputed_, slot.blocks[i].sum1);
   const BlockDropout drop = block_dropout(slot.batch, layer, false);  // sum1 holds the incoming delta already
-  block_forward(ctx_, config_, layer, block_, blocks_[i], recomputed_, drop, nullptr, recomputed_.sum1, ConstView(), delta_,
-                BlockPart::activations);
-  return recomputed_;
+  block_forward(ctx_, config_, layer, block_, blocks_[i], acts, tokens(slot), drop, nullptr, acts.sum1, ConstView(), delta_, BlockPart::activations);
+  return acts;
 }
 
 void Stage::backward(StageSlot& slot, const std::function<void(std::int64_t flat_end)>& ready) {
-  const std::int64_t N = shape_.B * shape_.T;
-  const Dropout out_drop = dropout_at(slot.batch, rates_.residual, 3 * (layers_.end - 1) + 3);
+  const Dropout out_drop = delta_dropout(slot.batch, layers_.end, true);
   if (ctx_.grid.is_last_stage()) {
     std::memset(slot.dx.data(), 0, slot.dx.bytes());
-    add_layer_norm_backward(slot.dx, d_delta_, final_w_->grad, final_b_->grad, slot.dy, slot.output, slot.mean, slot.rstd,
-                            final_w_->weight, out_drop, ctx_.stream);
+    add_norm_backward(ctx_, config_, slot.dx, d_delta_, slot.dy, slot.output, slot.final_norm, final_norm_, out_drop);
     if (ready) ready(head_flat_end_);
   } else {
-    add_layer_norm_backward(slot.dx, d_delta_, View(), View(), ConstView(), ConstView(), ConstView(), ConstView(), ConstView(), out_drop,
-                            ctx_.stream);
+    add_delta_backward(ctx_, slot.dx, d_delta_, out_drop);
   }
   for (std::size_t i = blocks_.size(); i-- > 0;) {
     const std::int64_t layer = layers_.begin + static_cast<std::int64_t>(i);
-    block_backward(ctx_, config_, layer, block_, blocks_[i], activations(slot, i), block_dropout(slot.batch, layer, i > 0), scratch_,
+    block_backward(ctx_, config_, layer, block_, blocks_[i], activations(slot, i), tokens(slot), block_dropout(slot.batch, layer, i > 0), scratch_,
                    i > 0, slot.dx, d_delta_);
     if (ready) ready(block_flat_end_[i]);
   }
   if (!ctx_.grid.is_first_stage()) return;
-  const Dropout drop = dropout_at(slot.batch, rates_.embedding, 0);
-  if (drop.p > 0) dropout(slot.dx, slot.dx, drop, ctx_.stream);
-  const std::int64_t first_row = tokens_->slice.whole() ? 0 : tokens_->slice.ranges[0].begin;
-  embedding_backward(tokens_->grad, rows(slot.dx, N), flat(slot.ids), first_row, ctx_.stream);
-  embedding_backward(positions_->grad, rows(slot.dx, N), flat(position_ids_), 0, ctx_.stream);
+  embed_backward(ctx_, config_, embedding_, slot.tokens, slot.texts, slot.scales, embedding_dropout(slot.batch), slot.dx, d_delta_);
   if (ready) ready(flat_elems_);
 }
 

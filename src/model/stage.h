@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "model/block.h"
+#include "model/embed.h"
 #include "model/head.h"
+#include "model/label_head.h"
 
 namespace weft {
 
@@ -21,26 +23,33 @@ struct StageShape {
 
 // Dropout of a run: probabilities from the config, off for evaluation.
 struct DropoutRates {
-  float embedding = 0, attention = 0, residual = 0;
+  float embedding = 0, attention = 0, residual = 0, head = 0;
 };
 
 // What makes a micro-batch's random numbers and gradient scale.
 struct MicroBatch {
   std::int64_t first_sample = 0;  // global index of its first sequence
   std::uint32_t step = 0;
-  float loss_scale = 1;           // 1 / label tokens of the global batch
+  float loss_scale = 1;           // 1 / labels of the global batch
   bool train = true;              // dropout, and the loss's gradient
 };
 
 // One micro-batch in flight.
 struct StageSlot {
-  View ids, labels;                      // (B, T) i32; labels on the last stage, ids on the first
+  EmbeddingRows tokens;                  // ids and types (B, T) i32, first stage
+  View labels;                           // (B, T) i32 last stage; texts: (B)
+  View targets;                          // (B, n_labels) fp32 last stage: several labels or regression
+  View lengths;                          // (B) i32 tokens of each sequence, the rest of its T is padding
+  std::vector<TextRows> texts;           // of the B sequences
+  std::vector<float> scales;             // of their embeddings; may be empty
   View input;                            // (B, T, C) the stream that enters the stage
   std::vector<BlockActivations> blocks;  // one a layer; with recompute only sum1 is there
   View output;                           // (B, T, C) the stream that leaves it
-  View y, mean, rstd;                    // final norm, last stage: (B, T, C), (B, T), (B, T)
+  View y;                                // (B, T, C) final norm, last stage
+  NormStatistics final_norm;
   View dy;                               // (B, T, C) gradient of y, last stage
-  View loss;                             // (B, T) last stage
+  View loss;                             // (B, T) last stage; texts: (B)
+  View logits;                           // (M, n_labels) last stage, label heads: of the texts or tokens
   View dx;                               // (B, T, C) gradient of output, then of input
   MicroBatch batch;
 };
@@ -63,9 +72,12 @@ class Stage {
 
  private:
   Dropout dropout_at(const MicroBatch& batch, float p, std::int64_t site) const;
+  Dropout delta_dropout(const MicroBatch& batch, std::int64_t layer, bool has_delta) const;
+  Dropout embedding_dropout(const MicroBatch& batch) const;
   BlockDropout block_dropout(const MicroBatch& batch, std::int64_t layer, bool has_delta) const;
-  const BlockActivations& activations(StageSlot& slot, std::size_t i);
-  void embed(StageSlot& slot);
+  BlockTokens tokens(const StageSlot& slot) const;
+  BlockActivations activations(StageSlot& slot, std::size_t i);
+  void label(StageSlot& slot);
 
   Context ctx_;
   const ModelConfig& config_;
@@ -76,7 +88,10 @@ class Stage {
   Range layers_;
   std::vector<BlockParameters> blocks_;
   std::vector<std::int64_t> block_flat_end_;  // end of each block's gradients in the flat arena
-  const LocalParameter *tokens_ = nullptr, *positions_ = nullptr, *final_w_ = nullptr, *final_b_ = nullptr, *head_ = nullptr;
+  EmbeddingParameters embedding_;
+  NormParameters final_norm_;
+  LmHeadParameters head_;
+  LabelHeadParameters label_head_;
   std::int64_t flat_elems_ = 0, head_flat_end_ = 0;
 
   Arena arena_;
@@ -84,8 +99,10 @@ class Stage {
   BlockActivations recomputed_;  // one set for all blocks, with recompute
   BlockScratch scratch_;
   HeadScratch head_scratch_;
+  LabelScratch label_scratch_;
   View delta_, d_delta_;  // (B, T, C) forward's; backward's
-  View position_ids_;     // (B, T) i32
+  View rope_positions_;   // (B·T) i32
+  View rope_table_;       // (T, 2, P/2)
 };
 
 }  // namespace weft

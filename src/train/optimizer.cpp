@@ -1,6 +1,8 @@
 #include "train/optimizer.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 namespace weft {
@@ -9,6 +11,10 @@ namespace {
 constexpr std::int64_t kBucketElems = 4 << 20;  // 16 MiB: long enough for full bandwidth, short enough to overlap
 
 }  // namespace
+
+GradientReducer::GradientReducer(const Context& ctx, Parameters& parameters, const ModelConfig& config) : ctx_(ctx), parameters_(parameters), config_(config) {
+  if (ctx.grid.shape().tp > config.kv_heads) kv_room_.resize(static_cast<std::size_t>(2 * config.kv_heads * config.head_dim * config.width));
+}
 
 void GradientReducer::start(std::int64_t end) {
   if (end <= started_) return;
@@ -36,17 +42,45 @@ void GradientReducer::finish() {
     pending_.clear();
     started_ = 0;
   }
+  if (!kv_room_.empty())
+    for (LocalParameter& p : parameters_.list())
+      if (p.info.axis == ShardAxis::heads_qkv) sum_kv_replicas(p);
   if (ctx_.grid.ends().size() == 1) return;
   for (const LocalParameter& p : parameters_.list())
     if (parameters_.is_tied(p) && p.grad.elems() > 0) ctx_.grid.ends().all_reduce(p.grad, ReduceOp::sum, ctx_.stream);
 }
 
-double global_grad_norm(const Context& ctx, const Parameters& parameters) {
+// Every rank puts its KV rows where they stand among all ranks', and takes back the sums.
+void GradientReducer::sum_kv_replicas(LocalParameter& p) {
+  const std::int64_t width = p.info.shape.elems() / p.info.shape[0], first = config_.heads * config_.head_dim;
+  const View all(kv_room_.data(), Dims{2 * config_.kv_heads * config_.head_dim * width});
+  std::fill(kv_room_.begin(), kv_room_.end(), 0.0f);
+  float* room = kv_room_.data();
+  const auto each_run = [&](const auto& move) {
+    std::int64_t local = p.slice.ranges[0].size() * width;
+    for (std::size_t kind = 1; kind < 3; ++kind) {
+      const Range rows = p.slice.ranges[kind];
+      move(room + (rows.begin - first) * width, p.grad.as<float>() + local, static_cast<std::size_t>(rows.size() * width) * sizeof(float));
+      local += rows.size() * width;
+    }
+  };
+  each_run([](float* there, float* here, std::size_t bytes) { std::memcpy(there, here, bytes); });
+  ctx_.grid.tp().all_reduce(all, ReduceOp::sum, ctx_.stream);
+  each_run([](float* there, float* here, std::size_t bytes) { std::memcpy(here, there, bytes); });
+}
+
+double global_grad_norm(const Context& ctx, const Parameters& parameters, const ModelConfig& config) {
   std::vector<ConstView> grads;
   for (const LocalParameter& p : parameters.list()) {
-    const bool replica = p.slice.whole() && ctx.grid.tp().rank() != 0;
-    if (replica || !p.info.tied_to.empty()) continue;  // counted on the first tp rank; counted at the embedding
-    grads.push_back(p.grad);
+    if (!p.info.tied_to.empty()) continue;  // counted at the embedding
+    if (p.slice.whole() || p.slice.dim != 0) {
+      if (!p.slice.whole() || ctx.grid.tp().rank() == 0) grads.push_back(p.grad);
+      continue;
+    }
+    // What several ranks hold (KV heads) is counted by the one that owns it.
+    const Slice owned = {p.info.shape, 0, owned_ranges(p.info, config, ctx.grid.shape().tp, ctx.grid.tp().rank())};
+    const View flat = p.grad.reshape({p.grad.elems()});
+    for (const Run& run : runs_within(owned, p.slice)) grads.push_back(flat.rows(run.local_begin, run.local_begin + run.size));
   }
   const double square = sum_of_squares(grads, ctx.stream);
   const auto booked = book(ctx, Share::comm);

@@ -1,5 +1,5 @@
-// From gradients on every rank to updated weights: data-parallel sums overlapped with backward, the tied embedding's sum, the
-// global norm, clipping, AdamW.
+// From gradients on every rank to updated weights: data-parallel sums overlapped with backward, the sums of what ranks share (a tied
+// embedding, replicated KV heads), the global norm, clipping, AdamW.
 #pragma once
 
 #include <memory>
@@ -14,21 +14,24 @@ namespace weft {
 // order in which backward finishes them, so a bucket is a contiguous range.
 class GradientReducer {
  public:
-  GradientReducer(const Context& ctx, Parameters& parameters) : ctx_(ctx), parameters_(parameters) {}
+  GradientReducer(const Context& ctx, Parameters& parameters, const ModelConfig& config);
   void ready(std::int64_t flat_end);  // [0, flat_end) is final on this rank; starts full buckets, lets earlier ones progress
-  void finish();                      // the rest; then the tied embedding's sum over first and last stage
+  void finish();                      // the rest; then the tied embedding's sum over first and last stage, and KV heads' over their replicas
 
  private:
   void start(std::int64_t end);
+  void sum_kv_replicas(LocalParameter& p);
 
   Context ctx_;
   Parameters& parameters_;
+  const ModelConfig& config_;
+  std::vector<float> kv_room_;  // gradients of all KV heads' rows, where tp ranks share KV heads
   std::int64_t started_ = 0;
   std::vector<std::unique_ptr<Transfer>> pending_;
 };
 
 // The Euclidean norm of the whole model's gradient, each element counted once, equal on every rank.
-double global_grad_norm(const Context& ctx, const Parameters& parameters);
+double global_grad_norm(const Context& ctx, const Parameters& parameters, const ModelConfig& config);
 
 struct OptimizerSettings {
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0.1;

@@ -77,7 +77,7 @@ TrainingStart resolve_start(const TrainOptions& o, int n_ranks) {
   s.T = o.context > 0 ? o.context : c.context;
   s.schedule = schedule_kind(o.pipeline_schedule);
   s.recompute = o.recompute == "block" ? Recompute::block : Recompute::none;
-  s.dropout = {c.dropout_embedding, c.dropout_attention, c.dropout_residual};
+  s.dropout = {c.dropout_embedding, c.dropout_attention, c.dropout_residual, c.dropout_head};
   s.seed = static_cast<std::uint64_t>(o.seed);
   s.clip_grad_norm = o.clip_grad_norm;
   s.optimizer = {o.beta1, o.beta2, o.eps, o.weight_decay};

@@ -5,6 +5,13 @@
 
 namespace weft {
 
+SampleSource next_tokens(std::int64_t T, std::function<void(std::int64_t, std::int32_t*, std::int32_t*)> fill) {
+  return [T, fill = std::move(fill)](std::int64_t place, Sample& sample) {
+    sample.n_labels = T;
+    if (sample.ids || sample.labels) fill(place, sample.ids, sample.labels);
+  };
+}
+
 std::int64_t TrainStep::micro_batch_size(const StepSettings& s, const GridShape& shape) {
   const std::int64_t rows = (s.batch_size + shape.dp - 1) / shape.dp;
   if (s.micro_batch_size > 0) return std::min(s.micro_batch_size, rows);
@@ -22,42 +29,62 @@ StageShape TrainStep::stage_shape(const StepSettings& s, const GridShape& shape,
 }
 
 TrainStep::TrainStep(const Context& ctx, const ModelConfig& config, Parameters& parameters, const StepSettings& settings)
-    : ctx_(ctx), parameters_(parameters), settings_(settings), micro_(micro_batch_size(settings, ctx.grid.shape())),
+    : ctx_(ctx), config_(config), parameters_(parameters), settings_(settings), micro_(micro_batch_size(settings, ctx.grid.shape())),
       n_micro_(n_micro_batches(settings, ctx.grid.shape())),
       stage_(ctx, config, parameters, stage_shape(settings, ctx.grid.shape(), ctx.grid.pp().rank()), settings.dropout, settings.seed),
-      pipeline_(ctx, stage_), reducer_(ctx, parameters) {}
+      pipeline_(ctx, stage_), reducer_(ctx, parameters, config) {}
 
-double TrainStep::run(ScheduleKind kind, const SampleSource& source, std::int64_t first, std::int64_t n, std::int64_t step, bool train,
-                      const std::function<void(std::int64_t)>& ready) {
+std::int64_t TrainStep::count_labels(const SampleSource& source, std::int64_t first, std::int64_t n) {
+  const auto booked = book(ctx_, Share::data);
+  const Range mine = split_range(n, ctx_.grid.shape().dp, ctx_.grid.dp().rank());
+  std::int64_t count = 0;
+  for (std::int64_t place = mine.begin; place < mine.end; ++place) {
+    Sample sample;
+    sample.length = static_cast<std::int32_t>(settings_.T);
+    source(first + place, sample);
+    count += sample.n_labels;
+  }
+  return ctx_.grid.dp().all_reduce_value(count, ReduceOp::sum, ctx_.stream);
+}
+
+double TrainStep::run(const SampleSource& source, const Pass& pass) {
   const GridShape shape = ctx_.grid.shape();
-  const Range mine = split_range(n, shape.dp, ctx_.grid.dp().rank());
-  const std::int64_t rows = (n + shape.dp - 1) / shape.dp, T = settings_.T;
+  const Range mine = split_range(pass.n, shape.dp, ctx_.grid.dp().rank());
+  const std::int64_t rows = (pass.n + shape.dp - 1) / shape.dp, T = settings_.T;
   const auto n_micro = static_cast<int>((rows + micro_ - 1) / micro_);
+  const std::int64_t n_labels = std::max<std::int64_t>(1, count_labels(source, pass.first, pass.n));
+  const bool texts = config_.head == HeadKind::classify;
   double loss = 0;
   Pipeline::Hooks hooks;
   hooks.load = [&](StageSlot& slot, int m) {
     const std::int64_t begin = mine.begin + m * micro_;
-    slot.batch = {.first_sample = first + begin, .step = static_cast<std::uint32_t>(step),
-                  .loss_scale = static_cast<float>(1.0 / static_cast<double>(n * T)), .train = train};
+    slot.batch = {.first_sample = pass.first + begin, .step = static_cast<std::uint32_t>(pass.step),
+                  .loss_scale = static_cast<float>(1.0 / static_cast<double>(n_labels)), .train = pass.train};
+    const auto row = [](View x, std::int64_t b, std::int64_t n) { return x.empty() ? nullptr : x.as<std::int32_t>() + b * n; };
     for (std::int64_t b = 0; b < micro_; ++b) {
-      std::int32_t* ids = slot.ids.empty() ? nullptr : slot.ids.as<std::int32_t>() + b * T;
-      std::int32_t* labels = slot.labels.empty() ? nullptr : slot.labels.as<std::int32_t>() + b * T;
-      if (begin + b < mine.end) {
-        if (ids || labels) source(first + begin + b, ids, labels);
-        continue;
-      }
-      if (ids) std::fill(ids, ids + T, 0);
-      if (labels) std::fill(labels, labels + T, kIgnoreLabel);
+      Sample sample = {.ids = row(slot.tokens.ids, b, T), .types = row(slot.tokens.types, b, T), .labels = row(slot.labels, b, texts ? 1 : T),
+                       .targets = slot.targets.empty() ? nullptr : slot.targets.as<float>() + b * config_.n_labels, .length = static_cast<std::int32_t>(T), .n_labels = 0};
+      if (sample.ids) std::fill(sample.ids, sample.ids + T, 0);
+      if (sample.types) std::fill(sample.types, sample.types + T, 0);
+      if (sample.labels) std::fill(sample.labels, sample.labels + (texts ? 1 : T), kIgnoreLabel);
+      if (sample.targets) std::fill(sample.targets, sample.targets + config_.n_labels, 0.0f);
+      if (begin + b < mine.end) source(pass.first + begin + b, sample);
+      slot.lengths.as<std::int32_t>()[b] = sample.length;
     }
   };
-  hooks.done = [&](StageSlot& slot, int) {
+  hooks.done = [&](StageSlot& slot, int m) {
     if (slot.loss.empty()) return;
     const float* losses = slot.loss.as<float>();
     for (std::int64_t i = 0; i < slot.loss.elems(); ++i) loss += losses[i];
+    if (!pass.predicted || slot.logits.empty() || ctx_.grid.tp().rank() != 0) return;
+    const std::int64_t each = slot.logits.elems() / micro_;
+    for (std::int64_t b = 0; b < micro_ && mine.begin + m * micro_ + b < mine.end; ++b)
+      pass.predicted(pass.first + mine.begin + m * micro_ + b, {slot.logits.as<float>() + b * each, static_cast<std::size_t>(each)});
   };
-  hooks.ready = ready;
-  pipeline_.run(schedule(kind, shape.pp, ctx_.grid.pp().rank(), n_micro), hooks);
-  return loss;
+  hooks.ready = pass.ready;
+  pipeline_.run(schedule(pass.kind, shape.pp, ctx_.grid.pp().rank(), n_micro), hooks);
+  if (pass.train) reducer_.finish();
+  return sum_over_grid(loss) / static_cast<double>(n_labels);
 }
 
 double TrainStep::sum_over_grid(double loss) {
@@ -71,17 +98,15 @@ double TrainStep::gradients(const SampleSource& source, std::int64_t cursor, std
     const auto booked = book(ctx_, Share::optimizer);
     parameters_.zero_grads();
   }
-  const double loss = run(settings_.schedule, source, cursor, settings_.batch_size, step, true,
-                          [&](std::int64_t flat_end) { reducer_.ready(flat_end); });
-  reducer_.finish();
-  return sum_over_grid(loss) / static_cast<double>(settings_.batch_size * settings_.T);
+  return run(source, {.kind = settings_.schedule, .first = cursor, .n = settings_.batch_size, .step = step, .train = true,
+                      .ready = [&](std::int64_t flat_end) { reducer_.ready(flat_end); }, .predicted = nullptr});
 }
 
 StepResult TrainStep::train(const SampleSource& source, std::int64_t cursor, std::int64_t step, double lr) {
   StepResult result;
   result.loss = gradients(source, cursor, step);
   const auto booked = book(ctx_, Share::optimizer);
-  result.grad_norm = global_grad_norm(ctx_, parameters_);
+  result.grad_norm = global_grad_norm(ctx_, parameters_, config_);
   CHECK(std::isfinite(result.loss) && std::isfinite(result.grad_norm),
         "step {}: the loss is {} and the gradient norm {}; training has diverged (a smaller --lr or a longer --warmup-steps helps)", step, result.loss,
         result.grad_norm);
@@ -91,9 +116,8 @@ StepResult TrainStep::train(const SampleSource& source, std::int64_t cursor, std
   return result;
 }
 
-double TrainStep::evaluate(const SampleSource& source, std::int64_t n) {
-  const double loss = run(ScheduleKind::forward_only, source, 0, n, 0, false, nullptr);
-  return sum_over_grid(loss) / static_cast<double>(n * settings_.T);
+double TrainStep::evaluate(const SampleSource& source, std::int64_t n, const Predicted& predicted) {
+  return run(source, {.kind = ScheduleKind::forward_only, .first = 0, .n = n, .step = 0, .train = false, .ready = nullptr, .predicted = predicted});
 }
 
 }  // namespace weft

@@ -20,11 +20,21 @@ struct StepSettings {
   OptimizerSettings optimizer;
 };
 
-// Fills ids (T) and labels (T) of the sample at a place; either may be null.
-using SampleSource = std::function<void(std::int64_t place, std::int32_t* ids, std::int32_t* labels)>;
+// A sample to fill. Pointers are null where this rank has no use for them. Padding, past `length`, has id 0 and no label.
+struct Sample {
+  std::int32_t* ids = nullptr;     // (T)
+  std::int32_t* types = nullptr;   // (T) zeros before
+  std::int32_t* labels = nullptr;  // (T), kIgnoreLabel where there is none; of a text: (1)
+  float* targets = nullptr;        // (n_labels) of a text: several labels or regression
+  std::int32_t length = 0;         // out: its tokens; T before
+  std::int64_t n_labels = 0;       // out: labels that count for the mean
+};
+using SampleSource = std::function<void(std::int64_t place, Sample& sample)>;
+// Samples of T tokens, each of which has a label: fill(place, ids (T), labels (T)), either null where it is not wanted.
+SampleSource next_tokens(std::int64_t T, std::function<void(std::int64_t place, std::int32_t* ids, std::int32_t* labels)> fill);
 
 struct StepResult {
-  double loss = 0;       // mean over the label tokens of the global batch
+  double loss = 0;       // mean over the labels of the global batch
   double grad_norm = 0;  // before clipping
 };
 
@@ -42,18 +52,29 @@ class TrainStep {
   StepResult train(const SampleSource& source, std::int64_t cursor, std::int64_t step, double lr);
   // Forward and backward alone: gradients are summed over all ranks but not applied.
   double gradients(const SampleSource& source, std::int64_t cursor, std::int64_t step);
-  // Mean loss over the samples at places [0, n); dropout off.
-  double evaluate(const SampleSource& source, std::int64_t n);
+  // Mean loss over the samples at places [0, n); dropout off. `predicted(place, logits)` is told the label head's (n_labels) for a text
+  // or (T, n_labels) for tokens, on the last stage's first tp rank, of this rank's share.
+  using Predicted = std::function<void(std::int64_t place, std::span<const float> logits)>;
+  double evaluate(const SampleSource& source, std::int64_t n, const Predicted& predicted = nullptr);
 
   std::size_t activation_bytes() const { return stage_.bytes(); }
 
  private:
-  // Runs a schedule over places [first, first + n); returns this rank's sum of losses.
-  double run(ScheduleKind kind, const SampleSource& source, std::int64_t first, std::int64_t n, std::int64_t step, bool train,
-             const std::function<void(std::int64_t)>& ready);
+  struct Pass {
+    ScheduleKind kind;
+    std::int64_t first = 0, n = 0, step = 0;
+    bool train = false;
+    std::function<void(std::int64_t)> ready;
+    Predicted predicted;
+  };
+  // Runs a schedule over places [first, first + n); the result is the mean loss, on all ranks.
+  double run(const SampleSource& source, const Pass& pass);
+  // Labels of those places, over all data-parallel ranks.
+  std::int64_t count_labels(const SampleSource& source, std::int64_t first, std::int64_t n);
   double sum_over_grid(double loss);
 
   Context ctx_;
+  const ModelConfig& config_;
   Parameters& parameters_;
   StepSettings settings_;
   std::int64_t micro_, n_micro_;

@@ -36,7 +36,7 @@ class Trainer {
     open_output();  // after everything that may refuse: a run that exists keeps its recipe
     measure_peak();
     log_start();
-    const SampleSource source = [this](std::int64_t place, std::int32_t* ids, std::int32_t* labels) { start_.data->train_sample(place, ids, labels); };
+    const SampleSource source = next_tokens(start_.step.T, [this](std::int64_t place, std::int32_t* ids, std::int32_t* labels) { start_.data->train_sample(place, ids, labels); });
     while (state_.step < options_.steps) {
       train_one(source);
       const bool last = state_.step == options_.steps, stop = stop_requested();
@@ -233,7 +233,7 @@ class Trainer {
     std::int64_t n = start_.data->n_val();
     if (n == 0) return;
     if (options_.eval_samples > 0) n = std::min(n, options_.eval_samples);
-    const double loss = step_.evaluate([this](std::int64_t i, std::int32_t* ids, std::int32_t* labels) { start_.data->val_sample(i, ids, labels); }, n);
+    const double loss = step_.evaluate(next_tokens(start_.step.T, [this](std::int64_t i, std::int32_t* ids, std::int32_t* labels) { start_.data->val_sample(i, ids, labels); }), n);
     log_.write({{"event", "eval"}, {"step", state_.step}, {"loss", loss}, {"perplexity", std::exp(loss)}, {"samples", n}});
     progress_.break_line();
     if (first_) log_info("step {}: validation loss {:.4f}, perplexity {:.2f}, over {} samples", state_.step, loss, std::exp(loss), n);

@@ -6,7 +6,7 @@ namespace {
 
 class ActivationOp : public OnEachTarget {};
 
-const std::vector<Activation> kKinds = {Activation::gelu_tanh, Activation::gelu_erf, Activation::silu, Activation::relu};
+const std::vector<Activation> kKinds = {Activation::gelu_tanh, Activation::gelu_erf, Activation::silu, Activation::relu, Activation::tanh};
 const std::vector<std::array<std::int64_t, 2>> kShapes = {{1, 1}, {1, 7}, {3, 8}, {5, 129}, {300, 24}, {331, 7}, {2, 768}, {11, 1003}};
 
 double value_of(Activation kind, double x) {
@@ -15,6 +15,7 @@ double value_of(Activation kind, double x) {
     case Activation::gelu_erf: return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
     case Activation::silu: return x / (1 + std::exp(-x));
     case Activation::relu: return std::max(x, 0.0);
+    case Activation::tanh: return std::tanh(x);
   }
   return NAN;
 }

@@ -46,11 +46,11 @@ struct GoldenValues {
   }
   // Place i of the run is sequence i mod B.
   SampleSource source() const {
-    return [this](std::int64_t place, std::int32_t* in, std::int32_t* labels) {
+    return next_tokens(T, [this](std::int64_t place, std::int32_t* in, std::int32_t* labels) {
       const std::int32_t* row = ids.data() + place % B * (T + 1);
       if (in) std::copy(row, row + T, in);
       if (labels) std::copy(row + 1, row + T + 1, labels);
-    };
+    });
   }
 };
 

@@ -38,17 +38,10 @@ void expect_golden_gradients(Trial& run, const GoldenValues& golden, const std::
   const Family& row = family(run.config.family);
   for (const Parameter& p : parameters_of(run.config)) {
     if (!p.tied_to.empty()) continue;
-    const std::vector<float> grad = gather_parameter(p, run.parameters, run.config, run.grid, &LocalParameter::grad, run.stream);
+    const std::vector<float> grad = gather_stored(p, 0, run.parameters, run.config, run.grid, &LocalParameter::grad, run.stream);
     if (run.grid.world().rank() != 0) continue;
-    const StoredName stored = stored_name(row, p);
-    std::vector<float> expected = golden.values("grad." + stored.name);
-    if (stored.transposed) {
-      const std::vector<float> t = expected;
-      const std::int64_t O = p.shape[0], I = p.shape[1];
-      for (std::int64_t o = 0; o < O; ++o)
-        for (std::int64_t i = 0; i < I; ++i) expected[static_cast<std::size_t>(o * I + i)] = t[static_cast<std::size_t>(i * O + o)];
-    }
-    EXPECT_LT(relative_norm(grad, expected), 1e-5) << name << ": gradient of " << p.name;
+    const std::string stored = stored_parameter(row, run.config, p).parts[0].name;
+    EXPECT_LT(relative_norm(grad, golden.values("grad." + stored.substr(row.prefix.size()))), 1e-5) << name << ": gradient of " << p.name;
   }
 }
 

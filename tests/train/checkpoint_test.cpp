@@ -19,11 +19,11 @@ StepSettings settings_of(const GoldenValues& golden) {
 }
 
 SampleSource source_of(const GoldenValues& golden, std::int64_t T) {
-  return [&golden, T](std::int64_t place, std::int32_t* in, std::int32_t* labels) {
+  return next_tokens(T, [&golden, T](std::int64_t place, std::int32_t* in, std::int32_t* labels) {
     const std::int32_t* row = golden.ids.data() + place % golden.B * (golden.T + 1) + place / golden.B % 3 * T;
     if (in) std::copy(row, row + T, in);
     if (labels) std::copy(row + 1, row + T + 1, labels);
-  };
+  });
 }
 
 // Weights and moments of every parameter, whole, on rank 0 of the trial's world.

@@ -70,10 +70,10 @@ TEST(TrainingData, TheSamplesOfAStepDoNotDependOnTheRankCount) {
       Trial trial(test_mpi().world(), shape, config, settings);
       std::vector<std::int64_t> counts(static_cast<std::size_t>(batch), 0);
       const SampleSource source = made_up_source(8, 50);
-      trial.step.gradients([&](std::int64_t place, std::int32_t* ids, std::int32_t* labels) {
+      trial.step.gradients([&](std::int64_t place, Sample& sample) {
         ASSERT_TRUE(100 <= place && place < 100 + batch) << place;
-        if (labels) ++counts[static_cast<std::size_t>(place - 100)];
-        source(place, ids, labels);
+        if (sample.labels) ++counts[static_cast<std::size_t>(place - 100)];
+        source(place, sample);
       }, 100, 1);
       trial.grid.world().all_reduce(View(counts.data(), Dims{batch}), ReduceOp::sum, trial.stream);
       for (std::int64_t n : counts) EXPECT_EQ(n, shape.tp) << name_of(shape) << " batch " << batch;

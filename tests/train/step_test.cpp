@@ -76,11 +76,11 @@ TEST(Step, AShorterContextIsThePrefixOfTheReference) {
   double expected = 0;
   for (std::int64_t b = 0; b < golden.B; ++b)
     for (std::int64_t t = 0; t < T; ++t) expected -= logprobs[static_cast<std::size_t>(b * golden.T + t)] / static_cast<double>(golden.B * T);
-  const SampleSource source = [&](std::int64_t place, std::int32_t* in, std::int32_t* labels) {
+  const SampleSource source = next_tokens(T, [&](std::int64_t place, std::int32_t* in, std::int32_t* labels) {
     const std::int32_t* row = golden.ids.data() + place * (golden.T + 1);
     if (in) std::copy(row, row + T, in);
     if (labels) std::copy(row + 1, row + T + 1, labels);
-  };
+  });
   for (const GridShape& shape : grids_of(test_mpi().world()->size())) {
     if (shape.tp > config.heads || shape.pp > config.layers) continue;
     Trial trial(test_mpi().world(), shape, config, settings_of(golden.B, 0, T));

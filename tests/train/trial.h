@@ -60,13 +60,13 @@ inline ModelConfig small_config(std::int64_t layers = 3, std::int64_t heads = 3,
 
 // Place i of the run is a sequence that (i, position) decides: structured enough to be learned.
 inline SampleSource made_up_source(std::int64_t T, std::int64_t vocab) {
-  return [T, vocab](std::int64_t place, std::int32_t* ids, std::int32_t* labels) {
+  return next_tokens(T, [T, vocab](std::int64_t place, std::int32_t* ids, std::int32_t* labels) {
     const auto token = [&](std::int64_t t) { return static_cast<std::int32_t>((place * 7 + t * (1 + place % 3) + (t * t) % 5) % vocab); };
     for (std::int64_t t = 0; t < T; ++t) {
       if (ids) ids[t] = token(t);
       if (labels) labels[t] = token(t + 1);
     }
-  };
+  });
 }
 
 inline double largest_difference(const std::vector<double>& a, const std::vector<double>& b) {

@@ -1,0 +1,116 @@
+#include "model/label_head.h"
+
+#include <cmath>
+#include <cstring>
+
+namespace weft {
+namespace {
+
+ConstView weight_of(const LocalParameter* p) { return p ? ConstView(p->weight) : ConstView(); }
+View grad_of(const LocalParameter* p) { return p ? p->grad : View(); }
+
+Activation activation_of(const ModelConfig& config) { return config.pooling == Pooling::first_relu ? Activation::relu : Activation::tanh; }
+
+// Dropout counts elements of a sequence: here the M states are the sequences.
+View as_sequences(View x) { return x.reshape({x.dim(0), 1, x.dim(1)}); }
+
+// As torch's binary_cross_entropy_with_logits and mse_loss: loss and gradient of one number.
+struct Lost {
+  float loss, gradient;
+};
+Lost lost(Problem problem, float z, float target) {
+  if (problem == Problem::regression) return {(z - target) * (z - target), 2 * (z - target)};
+  const float loss = std::max(z, 0.0f) - z * target + std::log1p(std::exp(-std::abs(z)));
+  return {loss, 1 / (1 + std::exp(-z)) - target};
+}
+
+}  // namespace
+
+LabelHeadParameters find_label_head(const Parameters& parameters, const ModelConfig& config) {
+  const std::string dense = config.pooler ? "pooler" : "pool", labels = config.head == HeadKind::classify_tokens ? "token_labels" : "labels";
+  return {parameters.find(dense + ".weight"), parameters.find(dense + ".bias"), parameters.find(labels + ".weight"), parameters.find(labels + ".bias")};
+}
+
+LabelScratch allocate_label_scratch(Arena& arena, const ModelConfig& c, std::int64_t M) {
+  LabelScratch s;
+  for (View* x : {&s.picked, &s.dense, &s.pooled, &s.d_pooled, &s.d_picked}) *x = arena.alloc(DType::f32, {M, c.width});
+  s.logits = arena.alloc(DType::f32, {M, c.n_labels});
+  s.lse = arena.alloc(DType::f32, {M});
+  s.stats = arena.alloc(DType::f32, {M, 3});
+  return s;
+}
+
+std::vector<std::int64_t> labelled_rows(const ModelConfig& c, std::span<const std::int64_t> begins, std::span<const std::int64_t> ends) {
+  std::vector<std::int64_t> rows;
+  const bool last = c.head == HeadKind::classify && c.pooling == Pooling::last_token;
+  for (std::size_t i = 0; i < begins.size(); ++i) rows.push_back(begins[i] == ends[i] ? -1 : last ? ends[i] - 1 : begins[i]);
+  return rows;
+}
+
+void label_logits(const Context& ctx, const ModelConfig& config, ConstView y, std::span<const std::int64_t> rows, const LabelHeadParameters& head,
+                  const Dropout& drop, const LabelScratch& s) {
+  const auto M = static_cast<std::int64_t>(rows.size()), C = config.width;
+  const View picked = s.picked.rows(0, M), dense = s.dense.rows(0, M), pooled = s.pooled.rows(0, M);
+  for (std::int64_t m = 0; m < M; ++m) {
+    float* to = picked.as<float>() + m * C;
+    const std::int64_t row = rows[static_cast<std::size_t>(m)];
+    if (row < 0) std::fill(to, to + C, 0.0f);
+    else std::memcpy(to, y.as<float>() + row * C, static_cast<std::size_t>(C) * sizeof(float));
+  }
+  ConstView state = picked;
+  if (head.dense_w) {
+    linear(dense, picked, head.dense_w->weight, weight_of(head.dense_b), ctx.precision, ctx.stream);
+    activation(pooled, dense, ConstView(), activation_of(config), ctx.stream);
+    state = pooled;
+  }
+  if (!head.labels_w) return;
+  if (drop.p > 0) {
+    const View dropped = head.dense_w ? pooled : picked;
+    dropout(as_sequences(dropped), as_sequences(dropped), drop, ctx.stream);
+  }
+  linear(s.logits.rows(0, M), state, head.labels_w->weight, weight_of(head.labels_b), ctx.precision, ctx.stream);
+}
+
+void label_loss(const Context& ctx, const ModelConfig& config, View loss, View dy, ConstView labels, ConstView targets, std::span<const std::int64_t> rows,
+                const LabelHeadParameters& head, const Dropout& drop, float scale_factor, const LabelScratch& s) {
+  const auto M = static_cast<std::int64_t>(rows.size()), n = config.n_labels, C = config.width;
+  const View logits = s.logits.rows(0, M);
+  if (config.problem == Problem::single_label || config.head == HeadKind::classify_tokens) {
+    const View stats = s.stats.rows(0, M), lse = s.lse.rows(0, M);
+    cross_entropy_stats(stats, logits, labels, 0, 0, ctx.stream);
+    cross_entropy_combine(loss, lse, stats.reshape({1, M, 3}), labels, ctx.stream);
+    if (!dy.empty()) cross_entropy_backward(logits, lse, labels, 0, scale_factor, 0, ctx.stream);
+  } else {
+    float* z = logits.as<float>();
+    for (std::int64_t m = 0; m < M; ++m) {
+      const bool labelled = labels.as<std::int32_t>()[m] != kIgnoreLabel;
+      double sum = 0;
+      for (std::int64_t j = 0; j < n; ++j) {
+        const Lost l = lost(config.problem, z[m * n + j], targets.as<float>()[m * n + j]);
+        sum += l.loss;
+        if (!dy.empty()) z[m * n + j] = labelled ? l.gradient * scale_factor / static_cast<float>(n) : 0.0f;
+      }
+      loss.as<float>()[m] = labelled ? static_cast<float>(sum / static_cast<double>(n)) : 0.0f;
+    }
+  }
+  if (dy.empty()) return;
+
+  const View picked = s.picked.rows(0, M), pooled = s.pooled.rows(0, M), dense = s.dense.rows(0, M), d_pooled = s.d_pooled.rows(0, M);
+  View d_picked = s.d_picked.rows(0, M);
+  linear_backward_weight(head.labels_w->grad, grad_of(head.labels_b), logits, head.dense_w ? pooled : picked, ctx.precision, ctx.stream);
+  linear_backward_input(d_pooled, logits, head.labels_w->weight, ctx.precision, ctx.stream);
+  if (drop.p > 0) dropout(as_sequences(d_pooled), as_sequences(d_pooled), drop, ctx.stream);
+  if (head.dense_w) {
+    activation_backward(d_pooled, View(), d_pooled, dense, ConstView(), activation_of(config), ctx.stream);
+    linear_backward_weight(head.dense_w->grad, grad_of(head.dense_b), d_pooled, picked, ctx.precision, ctx.stream);
+    linear_backward_input(d_picked, d_pooled, head.dense_w->weight, ctx.precision, ctx.stream);
+  } else {
+    d_picked = d_pooled;
+  }
+  std::memset(dy.data(), 0, dy.bytes());
+  for (std::int64_t m = 0; m < M; ++m)
+    if (rows[static_cast<std::size_t>(m)] >= 0)
+      std::memcpy(dy.as<float>() + rows[static_cast<std::size_t>(m)] * C, d_picked.as<float>() + m * C, static_cast<std::size_t>(C) * sizeof(float));
+}
+
+}  // namespace weft
