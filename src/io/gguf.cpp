@@ -96,7 +96,7 @@ Json read_value(Cursor& in, std::uint32_t type, const std::string& key, int dept
     case f32: return shortest(in.number<float>(key));
     case f64: return in.number<double>(key);
     case boolean: return in.number<std::uint8_t>(key) != 0;
-    case string: return in.text(in.left(), key);
+    case string: return in.text(~0ull, key);
     case array: break;
     default: user_error("{}: {} has value type {}; allowed: 0 to {}", in.file(), key, type, n_value_types - 1);
   }

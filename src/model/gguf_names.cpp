@@ -73,6 +73,7 @@ const std::vector<GgufArchitecture>& table() {
       {"gptneox",
        {{"gpt_neox.embed_in", "token_embd"},
         {"gpt_neox.final_layer_norm", "output_norm"},
+        {"lm_head", "output"},  // transformers 5's name; published files say embed_out
         {"embed_out", "output"},
         {"gpt_neox.layers.{}.input_layernorm", "blk.{}.attn_norm"},
         {"gpt_neox.layers.{}.attention.query_key_value", "blk.{}.attn_qkv", qkv},
