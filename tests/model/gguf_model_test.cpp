@@ -115,6 +115,9 @@ TEST(GgufModel, RopeScalings) {
               f.float_key("llama.rope.scaling.yarn_beta_fast", 16).float_key("llama.rope.scaling.yarn_attn_factor", 1.5f);
             }),
             Json::parse(R"({"rope_type":"yarn","factor":8.0,"original_max_position_embeddings":32,"beta_fast":16.0,"attention_factor":1.5})"));
+  EXPECT_EQ(scaling([](GgufFile& f) { f.floats("rope_factors_long.weight", {2}, {1, 4.5f}).floats("rope_factors_short.weight", {2}, {1, 1.1f}); }),
+            Json::parse(R"({"rope_type":"longrope","long_factor":[1.0,4.5],"short_factor":[1.0,1.1]})"));
+  EXPECT_THROW(scaling([](GgufFile& f) { f.floats("rope_factors_long.weight", {2}, {1, 4.5f}); }), UserError);
   EXPECT_THROW(scaling([](GgufFile& f) { f.text_key("llama.rope.scaling.type", "dynamic"); }), UserError);
   EXPECT_THROW(scaling([](GgufFile& f) { f.floats("rope_freqs.weight", {3}, {1, 1, 8}); }), UserError);  // a head has two frequencies
   EXPECT_THROW(scaling([](GgufFile& f) { f.floats("rope_freqs.weight", {2}, {1, 0}); }), UserError);
