@@ -12,6 +12,7 @@ namespace weft {
 namespace {
 
 constexpr std::int64_t kMaxTokens = 1 << 26;
+constexpr std::size_t kMaxTokenBytes = 4096;  // all its cuts are tried
 
 const Json& list_of(const Json& metadata, const std::string& key, const std::string& origin) {
   CHECK_USER(metadata.contains(key) && metadata[key].is_array(), "{}: {} is missing or no list", origin, key);
@@ -62,6 +63,7 @@ GgufVocabulary read_gguf_vocabulary(const Json& metadata, const std::string& ori
   for (std::size_t i = 0; i < n; ++i) {
     CHECK_USER(tokens[i].is_string(), "{}: tokenizer.ggml.tokens of id {} is {}; it must be text", origin, i, tokens[i].dump().substr(0, 40));
     const auto& token = tokens[i].get_ref<const std::string&>();
+    CHECK_USER(token.size() <= kMaxTokenBytes, "{}: tokenizer.ggml.tokens of id {} has {} bytes; allowed: at most {}", origin, i, token.size(), kMaxTokenBytes);
     CHECK_USER(valid_utf8(token) == token, "{}: tokenizer.ggml.tokens of id {} is not UTF-8", origin, i);
     v.tokens.push_back(v.types[i] == GgufTokenType::unused && is_padding(token) ? "" : token);
     if (const auto [at, is_new] = seen.try_emplace(token, i); !is_new) {  // a text can have one id: the last, as in llama.cpp

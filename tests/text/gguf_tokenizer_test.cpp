@@ -87,6 +87,7 @@ TEST(GgufTokenizer, ErrorsNameTheKey) {
   expect("gpt2", [](Json& m) { m["tokenizer.ggml.tokens"] = Json::array(); }, "tokenizer.ggml.tokens holds 0 tokens");
   expect("gpt2", [](Json& m) { m["tokenizer.ggml.tokens"][5] = 1; }, "tokenizer.ggml.tokens of id 5 is 1");
   expect("gpt2", [](Json& m) { m["tokenizer.ggml.tokens"][5] = "\xC3"; }, "tokenizer.ggml.tokens of id 5 is not UTF-8");
+  expect("gpt2", [](Json& m) { m["tokenizer.ggml.tokens"][5] = std::string(5000, 'a'); }, "tokenizer.ggml.tokens of id 5 has 5000 bytes");
   expect("gpt2", [](Json& m) { m["tokenizer.ggml.token_type"].erase(0); }, "tokenizer.ggml.token_type holds 265 types for 266 tokens");
   expect("gpt2", [](Json& m) { m["tokenizer.ggml.token_type"][2] = 9; }, "tokenizer.ggml.token_type of token 2 is 9");
   expect("gpt2", [](Json& m) { m["tokenizer.ggml.bos_token_id"] = 266; }, "tokenizer.ggml.bos_token_id is 266; allowed: 0 to 265");
