@@ -1,8 +1,6 @@
 #include "io/safetensors.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +12,7 @@
 
 #include "core/check.h"
 #include "io/json.h"
+#include "io/mapped_file.h"
 
 namespace weft {
 namespace {
@@ -94,70 +93,17 @@ Json parse_header(const std::string& file, std::string_view text) {
   return header;
 }
 
-// One half: the exponent is moved to fp32's bias by integer arithmetic. Without branches, so that the loop vectorises (to_float does not),
-// and without fp32 subnormals, which a library may have switched off.
-float widen_one(Float16 x) {
-  const std::uint32_t sign = static_cast<std::uint32_t>(x.bits & 0x8000u) << 16, magnitude = static_cast<std::uint32_t>(x.bits & 0x7FFFu) << 13;
-  const std::uint32_t normal = magnitude + (112u << 23);
-  const std::uint32_t special = magnitude | 0x7F800000u;  // infinity, NaN
-  // 2^-14 (1 + mantissa / 1024) - 2^-14
-  const auto subnormal = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude + (113u << 23)) - std::bit_cast<float>(113u << 23));
-  const std::uint32_t is_special = 0u - static_cast<std::uint32_t>(magnitude >= 0x7C00u << 13);
-  const std::uint32_t is_subnormal = 0u - static_cast<std::uint32_t>(magnitude < 0x0400u << 13);
-  return std::bit_cast<float>(sign | (special & is_special) | (subnormal & is_subnormal) | (normal & ~(is_special | is_subnormal)));
-}
-float widen_one(BFloat16 x) { return std::bit_cast<float>(static_cast<std::uint32_t>(x.bits) << 16); }
-float widen_one(double x) { return static_cast<float>(x); }
-
-template <class T>
-void widen(const std::byte* from, std::int64_t count, float* out) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    T value;
-    std::memcpy(&value, from + static_cast<std::size_t>(i) * sizeof(T), sizeof(T));
-    out[i] = widen_one(value);
-  }
-}
-
 }  // namespace
 
-void read_elements(const StoredTensor& tensor, std::int64_t begin, std::int64_t count, float* out) {
-  CHECK(begin >= 0 && count >= 0 && begin + count <= tensor.shape.elems(), "{}: elements {}+{} of {}", tensor.name, begin, count, tensor.shape.str());
-  const std::byte* from = tensor.data + static_cast<std::size_t>(begin) * dtype_bytes(tensor.dtype);
-  switch (tensor.dtype) {
-    case DType::f32: std::memcpy(out, from, static_cast<std::size_t>(count) * 4); return;
-    case DType::f16: return widen<Float16>(from, count, out);
-    case DType::bf16: return widen<BFloat16>(from, count, out);
-    case DType::f64: return widen<double>(from, count, out);
-    default: user_error("{}: tensor {} is {}; weights must be F32, F16, BF16 or F64", tensor.file, tensor.name, name_of(tensor.dtype));
-  }
-}
-
-// A read-only mapping of a whole file.
 struct SafetensorsReader::Mapping {
-  const std::byte* data = nullptr;
-  std::size_t bytes = 0;
+  MappedFile map;
 
-  explicit Mapping(const std::filesystem::path& file) {
-    const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-    CHECK_USER(fd >= 0, "{}: cannot be opened ({})", file.string(), std::strerror(errno));
-    struct stat info {};
-    const bool is_file = ::fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
-    bytes = is_file ? static_cast<std::size_t>(info.st_size) : 0;
-    void* memory = bytes ? ::mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
-    ::close(fd);
-    CHECK_USER(is_file, "{}: is not a file", file.string());
-    CHECK_USER(bytes >= 8, "{}: has {} bytes, too few for a safetensors file", file.string(), bytes);
-    CHECK(memory != MAP_FAILED, "{}: cannot be mapped", file.string());
-    data = static_cast<const std::byte*>(memory);
-  }
-  Mapping(const Mapping&) = delete;
-  Mapping& operator=(const Mapping&) = delete;
-  ~Mapping() {
-    if (data) ::munmap(const_cast<std::byte*>(data), bytes);
-  }
+  explicit Mapping(const std::filesystem::path& file) : map(file, 8, "safetensors") {}
 
   // All tensors of the file, each byte of the data claimed once.
   std::vector<StoredTensor> tensors(const std::string& file) const {
+    const std::byte* data = map.data();
+    const std::size_t bytes = map.bytes();
     std::uint64_t header_bytes = 0;
     std::memcpy(&header_bytes, data, 8);
     CHECK_USER(header_bytes >= 2 && header_bytes <= kMaxHeader && header_bytes <= bytes - 8,

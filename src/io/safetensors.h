@@ -12,20 +12,9 @@
 #include <vector>
 
 #include "core/tensor.h"
+#include "io/stored_tensor.h"
 
 namespace weft {
-
-// A tensor in a mapped file. `data` may be unaligned: read it with read_elements.
-struct StoredTensor {
-  std::string name;
-  DType dtype = DType::f32;
-  Dims shape;
-  const std::byte* data = nullptr;
-  std::string file;  // for errors
-};
-
-// out[0, count) = elements [begin, begin + count) of the tensor, widened to fp32. f32, f16, bf16, f64; others are a UserError.
-void read_elements(const StoredTensor& tensor, std::int64_t begin, std::int64_t count, float* out);
 
 class SafetensorsReader {
  public:
