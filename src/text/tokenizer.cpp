@@ -1,76 +1,40 @@
 #include "text/tokenizer.h"
 
 #include <algorithm>
-#include <array>
 
 #include "core/check.h"
-#include "core/rng.h"
-#include "text/byte_level.h"
 #include "text/tokenizer_impl.h"
 #include "text/unicode.h"
 
 namespace weft {
-namespace {
-
-std::string byte_token(std::size_t byte) { return fmt::format("<0x{:02X}>", byte); }
-
-}  // namespace
 
 void Tokenizer::Impl::finish(const std::string& origin) {
-  for (const AddedToken& token : added) {
-    if (token.id >= static_cast<std::int32_t>(tokens.size())) tokens.resize(static_cast<std::size_t>(token.id) + 1);
-    tokens[static_cast<std::size_t>(token.id)] = token.content;
+  const std::vector<std::string>& own = model->tokens();
+  tokens = own;
+  for (const AddedToken& token : added.tokens()) {
+    const auto at = static_cast<std::size_t>(token.id);
+    if (at >= tokens.size()) tokens.resize(at + 1);
+    tokens[at] = token.content;
+    ids.emplace(token.content, token.id);
   }
   CHECK_USER(!tokens.empty(), "{}: the vocabulary is empty", origin);
   special.assign(tokens.size(), 0);
-  std::vector<std::uint8_t> is_added(tokens.size(), 0);
-  for (const AddedToken& token : added) {
-    special[static_cast<std::size_t>(token.id)] = token.special;
-    is_added[static_cast<std::size_t>(token.id)] = 1;
-  }
-  bytes.resize(tokens.size());
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    if (tokens[i].empty()) continue;
-    ids.emplace(tokens[i], static_cast<std::int32_t>(i));
-    bytes[i] = tokens[i];
-    if (is_added[i]) continue;
-    if (kind == TokenizerKind::byte_level) bytes[i] = bytes_of_characters(tokens[i]).value_or(tokens[i]);
-  }
-  byte_ids.fill(-1);
-  for (std::size_t b = 0; b < 256; ++b) {
-    const auto found = ids.find(kind == TokenizerKind::byte_level ? byte_characters()[b] : byte_token(b));
-    if (found == ids.end()) continue;
-    byte_ids[b] = found->second;
-    if (kind == TokenizerKind::characters) bytes[static_cast<std::size_t>(found->second)] = std::string(1, static_cast<char>(b));
-  }
-  const auto missing = std::find(byte_ids.begin(), byte_ids.end(), -1);
-  CHECK_USER(missing == byte_ids.end(), "{}: the vocabulary has no token for byte 0x{:02X}, so not every text could be encoded", origin,
-             missing - byte_ids.begin());
+  for (const AddedToken& token : added.tokens()) special[static_cast<std::size_t>(token.id)] = token.special;
+  for (std::size_t i = 0; i < own.size(); ++i)
+    if (!own[i].empty()) ids.emplace(own[i], static_cast<std::int32_t>(i));
 
-  std::vector<Merge> ranked;
-  for (const auto& [left, right] : merges) {
-    const auto a = ids.find(left), b = ids.find(right), result = ids.find(left + right);
-    CHECK_USER(a != ids.end() && b != ids.end() && result != ids.end(), "{}: the merge '{} {}' joins tokens that are not in the vocabulary", origin, left,
-               right);
-    const auto made = static_cast<std::size_t>(result->second);
-    CHECK_USER(!is_added[made] || kind != TokenizerKind::byte_level || bytes_of_characters(tokens[made]) == tokens[made],
-               "{}: the merge '{} {}' makes the added token '{}', which stands for another text", origin, left, right, tokens[made]);
-    ranked.push_back({a->second, b->second, result->second});
-  }
-  table = MergeTable(ranked);
-  if (kind == TokenizerKind::characters) return;
-  // Most words of a text are one token: those are found at once, without merging.
-  std::vector<Symbol> word;
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    if (is_added[i] || bytes[i].empty() || bytes[i].size() > 64) continue;
-    if (!ignore_merges) {
-      word.clear();
-      for (char b : bytes[i]) word.push_back({byte_ids[static_cast<std::uint8_t>(b)], 1});
-      table.apply(word);
-      if (word.size() != 1 || word[0].id != static_cast<std::int32_t>(i)) continue;
+  if (auto* bpe = dynamic_cast<BpeModel*>(model.get())) {
+    if (pre_tokenizer && pre_tokenizer->is_byte_level() && bpe->can_read_bytes()) {
+      bpe->read_bytes();
+      bytes = bpe;
     }
-    whole.insert(bytes[i], static_cast<std::int32_t>(i));
+    clean_up = false;  // of BPE the reference does not clean up: it would take spaces that were there
+    const Json chain = decoder ? Json::parse(decoder->to_json().dump()) : Json();
+    const Json bytes_then_fuse = Json::parse(R"([{"type": "ByteFallback"}, {"type": "Fuse"}])");
+    characters = !normalizer && !pre_tokenizer && bpe->byte_fallback() && bpe->merges().empty() && chain.is_object() &&
+                 chain.value("decoders", Json()) == bytes_then_fuse;
   }
+  choose_decoding();
 }
 
 namespace {
@@ -79,101 +43,144 @@ namespace {
 struct Sink {
   std::vector<std::int32_t>& ids;
   std::vector<std::pair<std::int64_t, std::int64_t>>* offsets;
-  void put(std::int32_t id, std::size_t begin, std::size_t end) const {
+  void put(std::int32_t id, Place place) const {
     ids.push_back(id);
-    if (offsets) offsets->emplace_back(begin, end);
+    if (offsets) offsets->emplace_back(place.begin, place.end);
   }
 };
 
-// With `prefixed`, the text's first byte is a space that was put there; a token of it alone points to the character behind it, as in the reference.
-void encode_words(const Tokenizer::Impl& t, std::string_view text, std::size_t offset, bool prefixed, const Sink& out) {
-  std::vector<Symbol> word;
-  const auto put = [&](std::int32_t id, std::size_t begin, std::size_t end) {
-    if (!prefixed) return out.put(id, offset + begin, offset + end);
-    out.put(id, offset + (begin == 0 ? 0 : begin - 1), offset + (end == 1 ? shown_character(text, 1) : end - 1));
-  };
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = gpt2_word_end(text, at);
-    const std::string_view bytes = text.substr(at, end - at);
-    if (const std::int32_t id = t.whole.find(bytes); id != WordTable::kAbsent) {
-      put(id, at, end);
-    } else {
-      word.clear();
-      for (char b : bytes) word.push_back({t.byte_ids[static_cast<std::uint8_t>(b)], 1});
-      t.table.apply(word);
-      std::size_t from = at;
-      for (const Symbol& s : word) {
-        put(s.id, from, from + s.bytes);
-        from += s.bytes;
-      }
-    }
-    at = end;
+// Bytes that are not UTF-8 as U+FFFD.
+void replace_broken(NormalizedText& text) {
+  const std::string_view old = text.text();
+  bool broken = false;
+  for (std::size_t at = 0; at < old.size() && !broken;) {
+    const Character c = character_at(old, at);
+    broken = c.code < 0;
+    at += c.bytes;
   }
+  if (!broken) return;
+  Rewriter out(text);
+  for (std::size_t at = 0, n; at < old.size(); at += n) {
+    n = shown_character(old, at);
+    const Place place = {static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(at + n)};
+    out.put_at(character_at(old, at).code < 0 ? std::string_view("\xEF\xBF\xBD") : old.substr(at, n), place);
+  }
+  out.finish();
 }
 
-void encode_characters(const Tokenizer::Impl& t, std::string_view text, std::size_t offset, const Sink& out) {
+// A character tokenizer keeps broken bytes: each is the byte token it would be spelled with.
+void encode_characters(const Tokenizer::Impl& t, std::string_view text, std::vector<PieceToken>& out) {
+  std::size_t sound = 0;  // what has been encoded up to
+  const auto encode_sound = [&](std::size_t end) {
+    const std::size_t n = out.size();
+    t.model->encode(text.substr(sound, end - sound), out);
+    for (std::size_t i = n; i < out.size(); ++i) {
+      out[i].begin += static_cast<std::uint32_t>(sound);
+      out[i].end += static_cast<std::uint32_t>(sound);
+    }
+  };
   for (std::size_t at = 0; at < text.size();) {
     const Character c = character_at(text, at);
-    const std::string_view bytes = text.substr(at, c.bytes);
-    const auto found = t.ids.find(bytes);
-    const std::size_t begin = offset + at;
-    if (found != t.ids.end()) {
-      out.put(found->second, begin, begin + c.bytes);
-    } else {
-      for (std::size_t k = 0; k < c.bytes; ++k) out.put(t.byte_ids[static_cast<std::uint8_t>(bytes[k])], begin + k, begin + k + 1);
+    if (c.code < 0) {
+      encode_sound(at);
+      const auto found = t.ids.find(fmt::format("<0x{:02X}>", static_cast<std::uint8_t>(text[at])));
+      if (found != t.ids.end()) out.push_back({found->second, static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(at + 1)});
+      sound = at + 1;
     }
     at += c.bytes;
   }
+  encode_sound(text.size());
 }
 
-void encode_piece(const Tokenizer::Impl& t, std::string_view text, std::size_t begin, std::size_t end, const Sink& out) {
-  if (begin == end) return;
-  const std::string_view part = text.substr(begin, end - begin);
-  if (t.kind == TokenizerKind::characters) return encode_characters(t, part, begin, out);
-  if (t.add_prefix_space && part[0] != ' ') return encode_words(t, ' ' + std::string(part), begin, true, out);
-  encode_words(t, part, begin, false, out);
-}
-
-// Cuts text[begin, end) at the added tokens, leftmost first and of those the longest; what lies between goes to `piece`. First those that
-// are not normalized, then, in what is left, those that are.
-template <class Piece>
-void cut_at_added(const Tokenizer::Impl& t, std::string_view text, std::size_t begin, std::size_t end, bool normalized, const Sink& out, const Piece& piece) {
-  struct Wanted {
-    const AddedToken* token;
-    std::size_t next;  // its first place at or after `at`; kept, so that a rare token is not looked for again and again
-  };
-  const std::string_view within = text.substr(0, end);
-  std::vector<Wanted> wanted;
-  for (const AddedToken& token : t.added)
-    if (token.normalized == normalized)
-      if (const std::size_t next = within.find(token.content, begin); next != std::string_view::npos) wanted.push_back({&token, next});
-  for (std::size_t at = begin;;) {
-    const Wanted* best = nullptr;
-    for (Wanted& w : wanted) {
-      if (w.next < at) w.next = within.find(w.token->content, at);  // npos is never below `at`
-      if (w.next == std::string_view::npos) continue;
-      if (!best || w.next < best->next || (w.next == best->next && w.token->content.size() > best->token->content.size())) best = &w;
+void encode_pieces(const Tokenizer::Impl& t, NormalizedText&& part, std::vector<PieceToken>& scratch, const Sink& out) {
+  const std::size_t size = part.text().size();
+  PreTokenized cut = {std::move(part), {{0, size}}, false};
+  if (t.pre_tokenizer) t.pre_tokenizer->apply(cut, t.bytes != nullptr);
+  const std::string_view text = cut.text.text();
+  for (const Piece& piece : cut.pieces) {
+    const std::string_view bytes = text.substr(piece.begin, piece.end - piece.begin);
+    if (t.bytes) {
+      if (const std::int32_t id = t.bytes->find_word(bytes); id != WordTable::kAbsent) {
+        out.put(id, out.offsets ? cut.text.place(piece.begin, piece.end) : Place{});
+        continue;
+      }
     }
-    if (!best) return piece(at, end);
-    piece(at, best->next);
-    at = best->next + best->token->content.size();
-    out.put(best->token->id, best->next, at);
+    scratch.clear();
+    if (t.bytes) t.bytes->encode_bytes(bytes, scratch);
+    else if (t.characters) encode_characters(t, bytes, scratch);
+    else t.model->encode(bytes, scratch);
+    for (const PieceToken& token : scratch) {
+      const std::size_t begin = std::min<std::size_t>(piece.begin + token.begin, piece.end - 1), end = std::min<std::size_t>(piece.begin + token.end, piece.end);
+      Place place;
+      if (out.offsets) place = begin < end ? cut.text.place(begin, end) : Place{cut.text.place(begin, begin + 1).begin, cut.text.place(begin, begin + 1).begin};
+      out.put(token.id, place);
+    }
   }
 }
 
 void encode_into(const Tokenizer::Impl& t, std::string_view text, const Sink& out) {
-  cut_at_added(t, text, 0, text.size(), false, out, [&](std::size_t begin, std::size_t end) {
-    cut_at_added(t, text, begin, end, true, out, [&](std::size_t b, std::size_t e) { encode_piece(t, text, b, e, out); });
-  });
+  CHECK_USER(text.size() < UINT32_MAX, "a text of {} bytes; at most 4 GiB can be tokenized at once", text.size());
+  const bool aligned = out.offsets || (t.normalizer && t.pre_tokenizer && t.pre_tokenizer->needs_places());
+  NormalizedText whole(text, 0, aligned);
+  if (!t.bytes && !t.characters) replace_broken(whole);
+  std::vector<Cut> raw, normalized;
+  std::vector<PieceToken> scratch;
+  t.added.cut(whole.text(), false, raw);
+  for (const Cut& outer : raw) {
+    if (outer.id >= 0) {
+      out.put(outer.id, out.offsets ? whole.place(outer.begin, outer.end) : Place{});
+      continue;
+    }
+    NormalizedText part = whole.slice(outer.begin, outer.end);
+    if (t.normalizer) t.normalizer->apply(part);
+    normalized.clear();
+    t.added.cut(part.text(), true, normalized);
+    for (const Cut& inner : normalized) {
+      if (inner.id >= 0) out.put(inner.id, out.offsets ? part.place(inner.begin, inner.end) : Place{});
+      else encode_pieces(t, part.slice(inner.begin, inner.end), scratch, out);
+    }
+  }
+}
+
+Encoding encode_one(const Tokenizer::Impl& t, std::string_view text, std::int32_t type) {
+  Encoding out;
+  encode_into(t, text, {out.ids, &out.offsets});
+  out.type_ids.assign(out.ids.size(), type);
+  out.added.assign(out.ids.size(), 0);
+  out.mask.assign(out.ids.size(), 1);
+  return out;
 }
 
 }  // namespace
 
-// Neither GPT-2's files nor the character tokenizer add tokens around a text, whatever add_special_tokens says.
-Encoding Tokenizer::encode(std::string_view text, bool) const {
-  Encoding out;
-  encode_into(*impl_, text, {out.ids, &out.offsets});
+std::vector<Encoding> Tokenizer::encode(std::string_view text, std::optional<std::string_view> pair, const EncodeOptions& options) const {
+  Parts first = {encode_one(*impl_, text, 0), {}}, second;
+  if (pair) second.first = encode_one(*impl_, *pair, 1);
+  if (options.truncation) {
+    const std::int64_t n_added = options.add_special_tokens ? impl_->post_processor->n_added(pair.has_value()) : 0;
+    truncate(first, pair ? &second : nullptr, *options.truncation, options.truncation->max_length - n_added);
+  }
+  std::vector<Encoding> out;
+  const auto put = [&](const Encoding& a, const Encoding& b) {
+    out.push_back(impl_->post_processor->process(a, pair ? std::optional(b) : std::nullopt, options.add_special_tokens, text, pair.value_or("")));
+  };
+  // Every part of the first text with every part of the second, as the reference orders them.
+  const auto with_second = [&](const Encoding& a, bool main) {
+    if (main) put(a, second.first);
+    for (const Encoding& b : second.overflow) put(a, b);
+  };
+  put(first.first, second.first);
+  for (const Encoding& a : first.overflow) with_second(a, true);
+  with_second(first.first, false);
   return out;
+}
+
+Encoding Tokenizer::encode(std::string_view text, bool add_special_tokens) const {
+  return impl_->post_processor->process(encode_one(*impl_, text, 0), std::nullopt, add_special_tokens, text, "");
+}
+
+Encoding Tokenizer::encode_pair(std::string_view text, std::string_view pair, bool add_special_tokens) const {
+  return impl_->post_processor->process(encode_one(*impl_, text, 0), encode_one(*impl_, pair, 1), add_special_tokens, text, pair);
 }
 
 std::vector<std::int32_t> Tokenizer::ids(std::string_view text) const {
@@ -182,22 +189,11 @@ std::vector<std::int32_t> Tokenizer::ids(std::string_view text) const {
   return out;
 }
 
-std::string Tokenizer::decode(std::span<const std::int32_t> list, bool skip_special_tokens) const {
-  std::string out;
-  for (std::int32_t i : list)
-    if (!(skip_special_tokens && is_special(i))) out += token_bytes(i);
-  return out;
-}
-
 std::int64_t Tokenizer::vocab_size() const { return static_cast<std::int64_t>(impl_->tokens.size()); }
 
 std::string Tokenizer::token(std::int32_t i) const { return i < 0 || i >= vocab_size() ? "" : impl_->tokens[static_cast<std::size_t>(i)]; }
 
-// Ids past the vocabulary (models pad their tables) decode to nothing, as the reference.
-const std::string& Tokenizer::token_bytes(std::int32_t i) const {
-  static const std::string nothing;
-  return i < 0 || i >= vocab_size() ? nothing : impl_->bytes[static_cast<std::size_t>(i)];
-}
+const std::string& Tokenizer::token_bytes(std::int32_t i) const { return impl_->token_bytes(i); }
 
 std::optional<std::int32_t> Tokenizer::id(std::string_view token) const {
   const auto found = impl_->ids.find(token);
@@ -206,45 +202,22 @@ std::optional<std::int32_t> Tokenizer::id(std::string_view token) const {
 
 bool Tokenizer::is_special(std::int32_t i) const { return i >= 0 && i < vocab_size() && impl_->special[static_cast<std::size_t>(i)]; }
 
+std::optional<std::int32_t> Tokenizer::special_id(std::string_view role) const {
+  const auto found = impl_->special_tokens.find(std::string(role));
+  return found == impl_->special_tokens.end() ? std::nullopt : id(found->second);
+}
+
 std::optional<std::int32_t> Tokenizer::eos_id() const {
-  if (!impl_->eos.empty()) return id(impl_->eos);
+  if (impl_->special_tokens.contains("eos_token")) return special_id("eos_token");
   for (const char* name : {"<|endoftext|>", "</s>"})
     if (const auto found = id(name)) return found;
   return std::nullopt;
 }
 
-std::string Tokenizer::kind() const { return impl_->kind == TokenizerKind::byte_level ? "byte-level BPE" : "characters"; }
-
-std::string Tokenizer::hash() const {
-  const std::string json = to_json();
-  std::uint64_t a = 1, b = 2;
-  for (std::size_t i = 0; i < json.size(); ++i) {
-    const auto byte = static_cast<std::uint8_t>(json[i]);
-    a = mix64(a ^ byte);
-    b = mix64(b + byte + i);
-  }
-  return fmt::format("{:016x}{:016x}", a, b);
-}
-
-std::string StreamDecoder::push(std::int32_t id) {
-  if (!(skip_special_ && tokenizer_->is_special(id))) held_ += tokenizer_->token_bytes(id);
-  const std::size_t tail = incomplete_tail(held_);
-  std::string out = held_.substr(0, held_.size() - tail);
-  held_.erase(0, held_.size() - tail);
-  return out;
-}
-
-std::string StreamDecoder::finish() { return std::exchange(held_, ""); }
-
-std::string valid_utf8(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (std::size_t at = 0, n; at < text.size(); at += n) {
-    n = shown_character(text, at);
-    if (character_at(text, at).code < 0) out += "\xEF\xBF\xBD";
-    else out += text.substr(at, n);
-  }
-  return out;
-}
+std::string Tokenizer::kind() const { return impl_->characters ? "characters" : impl_->model->kind(); }
+const std::map<std::string, std::string>& Tokenizer::special_tokens() const { return impl_->special_tokens; }
+const std::map<std::string, std::string>& Tokenizer::chat_templates() const { return impl_->chat_templates; }
+const std::optional<Truncation>& Tokenizer::file_truncation() const { return impl_->truncation; }
+const std::optional<Padding>& Tokenizer::file_padding() const { return impl_->padding; }
 
 }  // namespace weft

@@ -1,23 +1,23 @@
-// What a Tokenizer is made of; shared by loading (tokenizer_json.cpp), running (tokenizer.cpp) and training (trainer.cpp).
+// What a Tokenizer is made of; shared by what loads it (tokenizer_json.cpp, tokenizer_files.cpp) and what runs it (tokenizer.cpp, decode.cpp).
 #pragma once
 
 #include <map>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
-#include "text/bpe.h"
+#include "text/added_tokens.h"
+#include "text/bpe_model.h"
+#include "text/normalizer.h"
+#include "text/post_processor.h"
+#include "text/pre_tokenizer.h"
+#include "text/token_decoder.h"
+#include "text/token_model.h"
 #include "text/tokenizer.h"
-#include "text/word_table.h"
 
 namespace weft {
-
-struct AddedToken {
-  std::int32_t id = 0;
-  std::string content;
-  bool special = true;
-  bool normalized = false;  // looked for only after those that are not
-};
 
 struct StringHash {
   using is_transparent = void;
@@ -25,30 +25,49 @@ struct StringHash {
 };
 using IdMap = std::unordered_map<std::string, std::int32_t, StringHash, std::equal_to<>>;
 
-enum class TokenizerKind : std::uint8_t {
-  byte_level,  // GPT-2: words by its pattern, then merges over bytes
-  characters,  // one id a character; bytes <0x00> … <0xFF> for all others
-};
+inline constexpr const char* kSpecialRoles[] = {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"};
 
 struct Tokenizer::Impl {
-  TokenizerKind kind = TokenizerKind::byte_level;
-  bool add_prefix_space = false;
-  bool ignore_merges = false;                             // a word that is a token stays whole
-  std::vector<std::string> tokens;                        // by id, as spelled; empty: a hole
-  std::vector<std::pair<std::string, std::string>> merges;  // as spelled, in rank order
-  std::vector<AddedToken> added;                          // by id
-  std::string eos;                                        // content of the end token; may be empty
+  std::unique_ptr<Normalizer> normalizer;       // null: none
+  std::unique_ptr<PreTokenizer> pre_tokenizer;  // null: none
+  std::unique_ptr<TokenModel> model;
+  std::unique_ptr<PostProcessor> post_processor;
+  std::unique_ptr<TokenDecoder> decoder;  // null: tokens are joined with spaces
+  AddedTokens added;
+  std::optional<Truncation> truncation;
+  std::optional<Padding> padding;
+  // From the files beside tokenizer.json, or its "weft" key.
+  std::map<std::string, std::string> special_tokens;  // contents by role
+  std::map<std::string, std::string> chat_templates;  // by name
+  bool clean_up = false;                              // clean_up_tokenization_spaces, of a model that it applies to
 
   // Made by finish() from the above.
-  std::vector<std::string> bytes;        // by id: what the token decodes to
-  IdMap ids;                             // spelling -> id, added tokens included
-  WordTable whole;                       // bytes of words that merge into one token -> its id
-  std::array<std::int32_t, 256> byte_ids{};
-  MergeTable table;
-  std::vector<std::uint8_t> special;     // by id
+  std::vector<std::string> tokens;    // by id, as spelled, added ones included; empty: a hole
+  IdMap ids;                          // by spelling
+  std::vector<std::uint8_t> special;  // by id
+  const BpeModel* bytes = nullptr;    // the model, where ByteLevel comes last and it reads bytes
+  bool characters = false;            // as weft trains them: one token a character, bytes for all others
+  enum class Decoding { bytes, chain, whole } decoding = Decoding::chain;  // how far decoding goes token by token; bytes: each token's are known
+  bool byte_fallback = false;                                              // the decoder joins runs of <0x00> … <0xFF>
+  std::vector<std::string> bytes_of;                                       // Decoding::bytes: by id
 
-  // UserErrors name `origin`: a merge of unknown tokens, a byte without a token.
   void finish(const std::string& origin);
+  std::string chain(std::vector<std::string> tokens) const;  // the decoder's text
+  const std::string& token_bytes(std::int32_t id) const;
+
+ private:
+  void choose_decoding();
+  mutable std::once_flag once_;
+  mutable std::vector<std::string> learned_bytes_;  // token_bytes of other kinds, made when first asked for
 };
+
+// A byte token <0x00> … <0xFF>, or -1.
+int byte_of_token(std::string_view token);
+
+// Reads a whole tokenizer.json, its "weft" key included; finish() is not called yet.
+std::shared_ptr<Tokenizer::Impl> parse_tokenizer(const Json& json, const std::string& origin);
+// The tokenizer.json that Hugging Face's class would make of the directory's files: vocab.json + merges.txt, or vocab.txt.
+Json tokenizer_json_of_vocabulary(const std::filesystem::path& dir);
+Json tokenizer_json_of_sentencepiece(const std::filesystem::path& file);
 
 }  // namespace weft

@@ -10,8 +10,8 @@
 #include "core/check.h"
 #include "core/rng.h"
 #include "text/byte_level.h"
-#include "text/tokenizer_impl.h"
 #include "text/unicode.h"
+#include "text/word_table.h"
 
 namespace weft {
 namespace {
@@ -74,6 +74,11 @@ struct PairHash {
   }
 };
 
+struct Learned {
+  std::vector<std::string> tokens;  // by id
+  std::vector<std::pair<std::string, std::string>> merges;
+};
+
 struct Word {
   std::vector<std::int32_t> symbols;
   std::int64_t count;
@@ -104,7 +109,7 @@ void merge_in(std::vector<std::int32_t>& s, Pair pair, std::int32_t result, cons
 
 // Learns merges as Hugging Face's BpeTrainer: always the most frequent pair, ties to the smallest pair of ids; nothing seen less than
 // twice.
-void learn_merges(Tokenizer::Impl& t, std::vector<Word>& words, std::int64_t vocab_size, const std::function<void(double)>& progress) {
+void learn_merges(Learned& t, std::vector<Word>& words, std::int64_t vocab_size, const std::function<void(double)>& progress) {
   struct Candidate {
     std::int64_t count;
     Pair pair;
@@ -163,14 +168,9 @@ void learn_merges(Tokenizer::Impl& t, std::vector<Word>& words, std::int64_t voc
 
 Tokenizer TokenizerTrainer::finish(const std::function<void(double)>& progress) {
   const TokenizerTraining& options = impl_->options;
-  auto t = std::make_shared<Tokenizer::Impl>();
-  for (const std::string& token : options.special_tokens) {
-    t->added.push_back({static_cast<std::int32_t>(t->tokens.size()), token, true});
-    t->tokens.push_back(token);
-  }
-  t->eos = options.special_tokens.front();
+  Learned learned, *t = &learned;
+  t->tokens = options.special_tokens;
   if (options.kind == "char") {
-    t->kind = TokenizerKind::characters;
     for (std::size_t b = 0; b < 256; ++b) t->tokens.push_back(fmt::format("<0x{:02X}>", b));
     // The most frequent characters first; ties by code point. Whatever has no place is spelled in bytes.
     std::vector<std::pair<std::int64_t, std::string>> characters;
@@ -197,8 +197,15 @@ Tokenizer TokenizerTrainer::finish(const std::function<void(double)>& progress) 
     }
     learn_merges(*t, words, options.vocab_size, progress);
   }
-  t->finish("the trained tokenizer");
-  return Tokenizer(t);
+  Json json = {{"added_tokens", Json::array()}, {"weft", {{"eos_token", options.special_tokens.front()}}}};
+  for (std::size_t i = 0; i < options.special_tokens.size(); ++i)
+    json["added_tokens"].push_back({{"id", i}, {"content", options.special_tokens[i]}, {"special", true}});
+  Json& model = json["model"] = {{"type", "BPE"}, {"byte_fallback", options.kind == "char"}, {"vocab", Json::object()}, {"merges", Json::array()}};
+  for (std::size_t i = 0; i < t->tokens.size(); ++i) model["vocab"][t->tokens[i]] = i;
+  for (const auto& [left, right] : t->merges) model["merges"].push_back(Json::array({left, right}));
+  if (options.kind == "char") json["decoder"] = Json::parse(R"({"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]})");
+  else json["pre_tokenizer"] = json["decoder"] = {{"type", "ByteLevel"}, {"add_prefix_space", false}};
+  return Tokenizer::from_json(json.dump(), "the trained tokenizer");
 }
 
 }  // namespace weft
