@@ -10,7 +10,7 @@
 #include "core/hardware.h"
 #include "core/log.h"
 #include "kernels/ops.h"
-#include "model/families.h"
+#include "model/weight_source.h"
 #include "train/checkpoint.h"
 
 namespace weft {
@@ -32,7 +32,7 @@ const Bench& find_bench(const std::vector<std::string>& words) {
 }
 
 ModelConfig config_of(const BenchOptions& o) {
-  if (!o.model.empty()) return is_checkpoint(o.model) ? read_checkpoint_header(o.model).config : read_hf_config(o.model);
+  if (!o.model.empty()) return is_checkpoint(o.model) ? read_checkpoint_header(o.model).config : read_model_config(o.model);
   ModelConfig c;
   CHECK_USER(o.heads >= 1 && o.width >= o.heads && o.width % o.heads == 0, "--width is {} and --heads {}; allowed: a width that the heads divide", o.width, o.heads);
   c.layers = o.layers;

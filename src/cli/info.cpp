@@ -7,6 +7,7 @@
 #include "kernels/peak.h"
 #include "model/families.h"
 #include "model/module_tree.h"
+#include "model/weight_source.h"
 #include "train/checkpoint.h"
 
 namespace weft {
@@ -40,7 +41,7 @@ void info_of_model(const InfoOptions& o, const Communicator& world) {
   const std::string path = o.model.model;
   std::error_code error;
   CHECK_USER(std::filesystem::exists(path, error), "{}: no such file or folder", path);
-  const ModelConfig c = is_checkpoint(path) ? read_checkpoint_header(path).config : read_hf_config(path);
+  const ModelConfig c = is_checkpoint(path) ? read_checkpoint_header(path).config : read_model_config(path);
   // Any grid may be asked about, whatever ranks run this.
   const int dp = static_cast<int>(std::max<std::int64_t>(o.model.dp, 1));
   CHECK_USER(o.model.tp >= 1 && o.model.tp <= c.heads, "--tp is {}; allowed: 1 to {}, the model's heads", o.model.tp, c.heads);

@@ -9,15 +9,17 @@
 #include "core/check.h"
 #include "core/hardware.h"
 #include "kernels/backends.h"
+#include "io/gguf.h"
 #include "model/families.h"
 #include "model/hf_weights.h"
+#include "model/weight_source.h"
 #include "train/checkpoint.h"
 
 namespace weft {
 
 void ModelOptions::visit(FieldVisitor& v) {
   v.group("model");
-  v.field("model", model, "HF directory or Weft checkpoint (.h5)");
+  v.field("model", model, "HF directory, GGUF file or Weft checkpoint (.h5)");
   v.field("tokenizer", tokenizer, "tokenizer directory, when it does not come with the model");
   v.field("dtype", dtype, "how weights are held: fp32, bf16, fp16; unset: fp32");
   v.field("seed", seed, "seed of what is drawn at random");
@@ -97,12 +99,13 @@ std::vector<Document> read_texts(const TextOptions& o, Communicator& world, Stre
 namespace {
 
 ModelConfig open_config(const std::string& model) {
-  CHECK_USER(!model.empty(), "--model is missing: name a HF directory or a Weft checkpoint (.h5)");
+  CHECK_USER(!model.empty(), "--model is missing: name a HF directory, a GGUF file or a Weft checkpoint (.h5)");
   std::error_code error;
   CHECK_USER(std::filesystem::exists(model, error), "--model {}: no such file or folder", model);
   if (is_checkpoint(model)) return read_checkpoint_header(model).config;
-  CHECK_USER(std::filesystem::is_directory(model, error), "--model {}: allowed: a HF directory or a Weft checkpoint (.h5)", model);
-  return read_hf_config(model);
+  CHECK_USER(std::filesystem::is_directory(model, error) || GgufReader::is_gguf(model),
+             "--model {}: allowed: a HF directory, a GGUF file or a Weft checkpoint (.h5)", model);
+  return read_model_config(model);
 }
 
 std::optional<Tokenizer> open_tokenizer(const ModelOptions& o) {

@@ -1,5 +1,12 @@
 #include "model/weight_source.h"
 
+#include <algorithm>
+#include <map>
+
+#include "io/safetensors.h"
+#include "model/families.h"
+#include "model/gguf_model.h"
+
 namespace weft {
 namespace {
 
@@ -16,8 +23,42 @@ class SafetensorsSource : public WeightSource {
   SafetensorsReader reader_;
 };
 
+class GgufSource : public WeightSource {
+ public:
+  explicit GgufSource(const std::filesystem::path& file) : model_(file) {}
+  std::optional<StoredTensor> find(const std::string& name) const override { return model_.find(name); }
+  std::size_t n_tensors() const override { return model_.names().size(); }
+
+ private:
+  GgufModel model_;
+};
+
+std::string format_name(const StoredTensor& t) {
+  constexpr const char* kBlocks[] = {"", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k"};
+  return t.format == TensorFormat::elements ? std::string(dtype_name(t.dtype)) : kBlocks[static_cast<std::size_t>(t.format)];
+}
+
+std::map<std::string, StoredTensor> tensors_of(const std::filesystem::path& path) {
+  return GgufReader::is_gguf(path) ? GgufReader(path).tensors() : SafetensorsReader(path).tensors();
+}
+
 }  // namespace
 
-std::unique_ptr<WeightSource> open_weights(const std::filesystem::path& path) { return std::make_unique<SafetensorsSource>(path); }
+ModelConfig read_model_config(const std::filesystem::path& path) {
+  if (GgufReader::is_gguf(path)) return config_from_json(GgufModel(path).config(), path.string());
+  return read_hf_config(path);
+}
+
+std::unique_ptr<WeightSource> open_weights(const std::filesystem::path& path) {
+  if (GgufReader::is_gguf(path)) return std::make_unique<GgufSource>(path);
+  return std::make_unique<SafetensorsSource>(path);
+}
+
+std::string stored_format(const std::filesystem::path& path) {
+  std::map<std::string, std::int64_t> elems;
+  for (const auto& [name, tensor] : tensors_of(path)) elems[format_name(tensor)] += tensor.shape.elems();
+  const auto most = std::max_element(elems.begin(), elems.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  return most == elems.end() ? "fp32" : most->first;
+}
 
 }  // namespace weft

@@ -1,4 +1,4 @@
-// Where a model's weights come from, by their Hugging Face names.
+// Where a model comes from: its config and its weights, under Hugging Face's names.
 #pragma once
 
 #include <filesystem>
@@ -6,7 +6,8 @@
 #include <optional>
 #include <string>
 
-#include "io/safetensors.h"
+#include "io/stored_tensor.h"
+#include "model/config.h"
 
 namespace weft {
 
@@ -17,7 +18,11 @@ class WeightSource {
   virtual std::size_t n_tensors() const = 0;
 };
 
-// A Hugging Face directory with safetensors.
+// A Hugging Face directory with safetensors, or a GGUF file. UserErrors name what is missing or wrong.
+ModelConfig read_model_config(const std::filesystem::path& path);
 std::unique_ptr<WeightSource> open_weights(const std::filesystem::path& path);
+
+// How most of the weights are stored: "fp32", "bf16", "q4_1".
+std::string stored_format(const std::filesystem::path& path);
 
 }  // namespace weft

@@ -28,7 +28,7 @@ struct EncodeOptions {
 
 class Tokenizer {
  public:
-  // A tokenizer.json, or a directory: its tokenizer.json, else vocab.json + merges.txt, else vocab.txt (BERT, ESM), else tokenizer.model;
+  // A tokenizer.json, a GGUF file, or a directory: its tokenizer.json, else vocab.json + merges.txt, else vocab.txt (BERT, ESM), else tokenizer.model;
   // with tokenizer_config.json, special_tokens_map.json, added_tokens.json and chat_template.jinja beside them.
   static Tokenizer load(const std::filesystem::path& path);
   static Tokenizer from_json(std::string_view tokenizer_json, const std::string& origin);

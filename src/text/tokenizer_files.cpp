@@ -2,6 +2,9 @@
 #include <algorithm>
 
 #include "core/check.h"
+#include "io/gguf.h"
+#include "text/gguf_tokenizer.h"
+#include "text/sentencepiece_model.h"
 #include "text/tokenizer_impl.h"
 
 namespace weft {
@@ -43,14 +46,15 @@ void read_chat_template(Tokenizer::Impl& t, const Json& value, const std::string
   }
 }
 
+void read_config(Tokenizer::Impl& t, const Json& config, const std::string& origin) {
+  read_special_tokens(t, config);
+  t.clean_up = t.clean_up || JsonReader(config, origin).boolean("clean_up_tokenization_spaces", false);
+  read_chat_template(t, config.value("chat_template", Json()), origin);
+}
+
 // What stands beside tokenizer.json.
 void read_companions(Tokenizer::Impl& t, const fs::path& dir) {
-  if (const fs::path file = dir / "tokenizer_config.json"; is_there(file)) {
-    const Json config = read_json_object(file);
-    read_special_tokens(t, config);
-    t.clean_up = t.clean_up || JsonReader(config, file.string()).boolean("clean_up_tokenization_spaces", false);
-    read_chat_template(t, config.value("chat_template", Json()), file.string());
-  }
+  if (const fs::path file = dir / "tokenizer_config.json"; is_there(file)) read_config(t, read_json_object(file), file.string());
   if (const fs::path file = dir / "special_tokens_map.json"; is_there(file)) read_special_tokens(t, read_json_object(file));
   if (const fs::path file = dir / "chat_template.jinja"; is_there(file)) t.chat_templates["default"] = read_text_file(file);
 }
@@ -59,7 +63,7 @@ bool has_vocabulary(const fs::path& dir) { return (is_there(dir / "vocab.json") 
 
 }  // namespace
 
-bool Tokenizer::present(const fs::path& dir) { return is_there(dir / "tokenizer.json") || has_vocabulary(dir) || is_there(dir / "tokenizer.model"); }
+bool Tokenizer::present(const fs::path& dir) { return GgufReader::is_gguf(dir) || is_there(dir / "tokenizer.json") || has_vocabulary(dir) || is_there(dir / "tokenizer.model"); }
 
 Tokenizer Tokenizer::load(const fs::path& path) {
   std::error_code error;
@@ -67,6 +71,13 @@ Tokenizer Tokenizer::load(const fs::path& path) {
   const fs::path dir = is_dir ? path : path.parent_path();
   std::shared_ptr<Impl> t;
   std::string origin = path.string();
+  if (!is_dir && GgufReader::is_gguf(path)) {
+    const GgufReader file(path);
+    t = parse_tokenizer(tokenizer_json_of_gguf(file.metadata(), origin), origin);
+    read_config(*t, tokenizer_config_of_gguf(file.metadata(), origin), origin);
+    t->finish(origin);
+    return Tokenizer(t);
+  }
   if (!is_dir || is_there(dir / "tokenizer.json")) {
     const fs::path file = is_dir ? dir / "tokenizer.json" : path;
     origin = file.string();

@@ -68,6 +68,5 @@ int byte_of_token(std::string_view token);
 std::shared_ptr<Tokenizer::Impl> parse_tokenizer(const Json& json, const std::string& origin);
 // The tokenizer.json that Hugging Face's class would make of the directory's files: vocab.json + merges.txt, or vocab.txt.
 Json tokenizer_json_of_vocabulary(const std::filesystem::path& dir);
-Json tokenizer_json_of_sentencepiece(const std::filesystem::path& file);
 
 }  // namespace weft

@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "model/families.h"
+#include "model/weight_source.h"
 
 namespace weft {
 namespace {
@@ -56,7 +57,7 @@ TrainingStart resolve_start(const TrainOptions& o, int n_ranks) {
   CHECK_USER(file.info().task == o.task, "--data {} was made for --task {}, not {}", o.data, file.info().task, o.task);
 
   if (o.model.empty()) start.config = fresh_config(o, file.info().vocab_size, start.tokenizer);
-  else start.config = is_checkpoint(o.model) ? read_checkpoint_header(o.model).config : read_hf_config(o.model);
+  else start.config = is_checkpoint(o.model) ? read_checkpoint_header(o.model).config : read_model_config(o.model);
   ModelConfig& c = start.config;
   CHECK_USER(file.info().vocab_size <= c.vocab, "--data {} has a vocabulary of {}, the model one of {}", o.data, file.info().vocab_size, c.vocab);
   CHECK_USER(o.context <= c.context, "--context is {}; allowed: 1 to {}, the model's", o.context, c.context);
