@@ -36,7 +36,6 @@ class Parameters {
 struct Loop : Object {
   std::vector<Value> items;
   std::size_t index = 0;
-  std::int64_t depth = 0;  // of loops around it
   std::optional<std::vector<Value>> seen;  // by changed()
 };
 

@@ -98,7 +98,7 @@ Value tojson(const Value& v, const Parameters& p, Budget& budget) {
   style.sort_keys = p.flag(3);
   if (p[1] != nullptr && !p[1]->is_none()) {
     style.indented = true;
-    style.item_separator = ",";
+    style.item_separator.resize(1);
     const std::int64_t width = p[1]->is_string() ? 0 : p.integer(1, 0);
     if (width > 1000) fault("tojson: an indent of {} is too large", width);
     style.indent = p[1]->is_string() ? p[1]->text() : std::string(static_cast<std::size_t>(std::max<std::int64_t>(width, 0)), ' ');

@@ -33,7 +33,6 @@ class Interpreter::Inside {
   explicit Inside(Interpreter& in, std::shared_ptr<Scope> around = nullptr) : in_(in), before_(in.scope_) {
     in_.scope_ = std::make_shared<Scope>();
     in_.scope_->around = around != nullptr ? std::move(around) : before_;
-    in_.scope_->loops = in_.scope_->around->loops;
   }
   Inside(const Inside&) = delete;
   Inside& operator=(const Inside&) = delete;
@@ -125,7 +124,6 @@ Interpreter::Flow Interpreter::run_if(const Statement& s) {
 
 Interpreter::Flow Interpreter::run_for(const Statement& s) {
   auto loop = std::make_shared<Loop>();
-  loop->depth = scope_->loops;
   loop->items = iterate(evaluate(*s.value), budget_);
   if (s.condition != nullptr) {
     std::vector<Value> kept;
@@ -149,7 +147,6 @@ Interpreter::Flow Interpreter::run_for(const Statement& s) {
 Interpreter::Flow Interpreter::run_round(const Statement& s, const std::shared_ptr<Loop>& loop) {
   budget_.steps();
   const Inside inside(*this);
-  scope_->loops = loop->depth + 1;
   Value v;
   v.kind = Kind::loop;
   v.object = loop;

@@ -14,7 +14,6 @@ namespace weft::jinja {
 struct Scope {
   std::shared_ptr<Scope> around;
   std::vector<std::pair<std::string, Value>> names;
-  std::int64_t loops = 0;  // around what runs in it
 };
 
 class Interpreter {

@@ -15,7 +15,7 @@ namespace {
   fault("'{}' is not supported between '{}' and '{}'", op, type_name(a), type_name(b));
 }
 
-Value checked(bool overflows, std::int64_t result) {
+Value checked(bool overflows, const std::int64_t& result) {
   if (overflows) fault("a number is too large");
   return integer(result);
 }
@@ -114,8 +114,8 @@ std::optional<Value> loop_attribute(const Loop& loop, const std::string& name) {
   if (name == "first") return boolean(index == 0);
   if (name == "last") return boolean(index == n - 1);
   if (name == "length") return integer(n);
-  if (name == "depth") return integer(loop.depth + 1);
-  if (name == "depth0") return integer(loop.depth);
+  if (name == "depth") return integer(1);  // only recursive loops, which there are none of, go deeper
+  if (name == "depth0") return integer(0);
   if (name == "previtem") return index > 0 ? loop.items[loop.index - 1] : undefined("there is no previous item");
   if (name == "nextitem") return index + 1 < n ? loop.items[loop.index + 1] : undefined("there is no next item");
   return std::nullopt;

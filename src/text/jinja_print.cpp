@@ -233,14 +233,16 @@ std::string float_repr(double d) {
   std::string out = negative ? "-" : "";
   const int n = static_cast<int>(digits.size());
   if (exponent < -4 || exponent >= 16) {
-    out += digits.substr(0, 1) + (n > 1 ? "." + digits.substr(1) : "");
+    out += digits[0];
+    if (n > 1) out.append(".").append(digits, 1);
     out += fmt::format("e{}{:02d}", exponent < 0 ? '-' : '+', std::abs(exponent));
   } else if (exponent < 0) {
-    out += "0." + std::string(static_cast<std::size_t>(-exponent - 1), '0') + digits;
+    out.append("0.").append(static_cast<std::size_t>(-exponent - 1), '0').append(digits);
   } else if (n <= exponent + 1) {
-    out += digits + std::string(static_cast<std::size_t>(exponent + 1 - n), '0') + ".0";
+    out.append(digits).append(static_cast<std::size_t>(exponent + 1 - n), '0').append(".0");
   } else {
-    out += digits.substr(0, static_cast<std::size_t>(exponent) + 1) + "." + digits.substr(static_cast<std::size_t>(exponent) + 1);
+    const auto whole = static_cast<std::size_t>(exponent) + 1;
+    out.append(digits, 0, whole).append(".").append(digits, whole);
   }
   return out;
 }

@@ -186,7 +186,7 @@ std::vector<std::string> split(std::string_view s, const std::optional<std::stri
   } else if (!from_right) {
     for (s = std::string_view(s).substr(s.size() - stripped(s, {}, true, false).size()); !s.empty();) {
       if (!more()) {
-        parts.push_back(stripped(s, {}, false, true));
+        parts.emplace_back(s);
         break;
       }
       std::size_t end = 0;
@@ -198,7 +198,7 @@ std::vector<std::string> split(std::string_view s, const std::optional<std::stri
   } else {
     for (s = s.substr(0, stripped(s, {}, false, true).size()); !s.empty();) {
       if (!more()) {
-        parts.push_back(stripped(s, {}, true, false));
+        parts.emplace_back(s);
         break;
       }
       std::size_t begin = s.size();
