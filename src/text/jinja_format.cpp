@@ -97,7 +97,8 @@ std::string percent_format(const std::string& format, const Value& arguments, Bu
     out += filled(s, named != nullptr ? *named : next(), budget);
     budget.steps();
   }
-  if (!arguments.is_dict() && (many ? used < arguments.items().size() : used == 0)) fault("not all arguments converted during string formatting");
+  const bool may_be_unused = arguments.is_dict() || arguments.kind == Kind::list || arguments.kind == Kind::range || arguments.is_undefined();
+  if (!may_be_unused && (many ? used < arguments.items().size() : used == 0)) fault("not all arguments converted during string formatting");
   budget.bytes(out.size());
   return out;
 }

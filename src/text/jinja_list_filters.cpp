@@ -33,7 +33,7 @@ std::vector<Value> sorted(const std::vector<Value>& items, const std::vector<std
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = reverse ? order.size() - 1 - i : i;
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
     for (std::size_t k = 0; k < keys[a].size(); ++k) {
-      if (k + 1 < keys[a].size() && equal(keys[a][k], keys[b][k], budget)) continue;
+      if (equal(keys[a][k], keys[b][k], budget)) continue;
       return less(keys[a][k], keys[b][k], budget);
     }
     return false;

@@ -75,7 +75,7 @@ Value repeated(const Value& v, std::int64_t times, Budget& budget) {
   const std::size_t size = v.is_string() ? v.text().size() : v.items().size() * sizeof(Value);
   if (size > 0 && n > (std::size_t{1} << 40) / size) fault("a value repeated {} times is too large", times);
   budget.bytes(n * size);
-  budget.steps(size == 0 ? 0 : n);
+  budget.steps(size == 0 ? 0 : n / 64);
   if (v.is_string()) {
     std::string out;
     out.reserve(n * size);

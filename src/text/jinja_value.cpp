@@ -122,7 +122,8 @@ Value dict(Pairs pairs) {
   return v;
 }
 
-Value from_json(const OrderedJson& json) {
+Value from_json(const OrderedJson& json, int depth) {
+  depth_around(depth);
   switch (json.type()) {
     case OrderedJson::value_t::boolean: return boolean(json.get<bool>());
     case OrderedJson::value_t::number_integer: return integer(json.get<std::int64_t>());
@@ -133,12 +134,12 @@ Value from_json(const OrderedJson& json) {
     case OrderedJson::value_t::string: return string(json.get<std::string>());
     case OrderedJson::value_t::array: {
       std::vector<Value> items;
-      for (const OrderedJson& item : json) items.push_back(from_json(item));
+      for (const OrderedJson& item : json) items.push_back(from_json(item, depth + 1));
       return sequence(Kind::list, std::move(items));
     }
     case OrderedJson::value_t::object: {
       Pairs pairs;
-      for (const auto& [key, value] : json.items()) pairs.emplace_back(string(key), from_json(value));
+      for (const auto& [key, value] : json.items()) pairs.emplace_back(string(key), from_json(value, depth + 1));
       return dict(std::move(pairs));
     }
     default: return none();

@@ -99,7 +99,7 @@ Value undefined(std::string missing);  // e.g. "'x' is undefined"
 Value function(std::string name);
 Value sequence(Kind kind, std::vector<Value> items, std::string name = "");
 Value dict(Pairs pairs);
-Value from_json(const OrderedJson& json);
+Value from_json(const OrderedJson& json, int depth = 0);
 
 const char* type_name(const Value& v);  // Python's
 bool truth(const Value& v);
