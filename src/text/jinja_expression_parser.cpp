@@ -50,13 +50,20 @@ Token TokenStream::expect(TokenType type, std::string_view description) {
 
 std::string TokenStream::described() const {
   switch (current().type) {
-    case TokenType::print_end: return "'}}'";
-    case TokenType::block_end: return "'%}'";
-    case TokenType::print_begin: return "'{{'";
-    case TokenType::block_begin: return "'{%'";
-    case TokenType::end: return "the end of the template";
-    case TokenType::data: return "text";
-    default: return "'" + current().text.substr(0, 60) + "'";
+    case TokenType::print_end:
+      return "'}}'";
+    case TokenType::block_end:
+      return "'%}'";
+    case TokenType::print_begin:
+      return "'{{'";
+    case TokenType::block_begin:
+      return "'{%'";
+    case TokenType::end:
+      return "the end of the template";
+    case TokenType::data:
+      return "text";
+    default:
+      return "'" + current().text.substr(0, 60) + "'";
   }
 }
 

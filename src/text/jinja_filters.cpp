@@ -122,9 +122,7 @@ bool same(const Value& a, const Value& b, Budget& budget) {
   return a.object == nullptr || a.is_string() || a.is_undefined() ? equal(a, b, budget) : a.object == b.object;
 }
 
-bool is_iterable(const Value& v) {
-  return v.is_undefined() || v.is_string() || v.is_sized() || v.is_dict() || v.kind == Kind::iterator || v.kind == Kind::loop;
-}
+bool is_iterable(const Value& v) { return v.is_undefined() || v.is_string() || v.is_sized() || v.is_dict() || v.kind == Kind::iterator || v.kind == Kind::loop; }
 
 // Tests of a value alone.
 std::optional<bool> test_alone(const std::string& name, const Value& v) {
@@ -146,9 +144,8 @@ std::optional<bool> test_alone(const std::string& name, const Value& v) {
 
 // The operator that a test of two values is another name for.
 std::string operator_of(const std::string& test) {
-  static const std::vector<std::pair<std::string, std::string>> kNames = {
-      {"eq", "=="}, {"equalto", "=="}, {"ne", "!="},     {"lt", "<"},           {"lessthan", "<"},
-      {"le", "<="}, {"gt", ">"},       {"greaterthan", ">"}, {"ge", ">="}, {"in", "in"}};
+  static const std::vector<std::pair<std::string, std::string>> kNames = {{"eq", "=="}, {"equalto", "=="}, {"ne", "!="},         {"lt", "<"},  {"lessthan", "<"},
+                                                                          {"le", "<="}, {"gt", ">"},       {"greaterthan", ">"}, {"ge", ">="}, {"in", "in"}};
   for (const auto& [name, op] : kNames) {
     if (name == test || op == test) return op;
   }

@@ -89,17 +89,34 @@ Interpreter::Flow Interpreter::run(const Statement& s) {
   budget_.steps();
   line_ = s.line;
   switch (s.kind) {
-    case StatementKind::text: print(s.text); return Flow::on;
-    case StatementKind::print: print(str(evaluate(*s.value), budget_)); return Flow::on;
-    case StatementKind::if_: return run_if(s);
-    case StatementKind::for_: return run_for(s);
-    case StatementKind::set: assign(*s.target, evaluate(*s.value)); return Flow::on;
-    case StatementKind::set_block: run_set_block(s); return Flow::on;
-    case StatementKind::macro: define(s.text, macro_of(s)); return Flow::on;
-    case StatementKind::call: run_call(s); return Flow::on;
-    case StatementKind::with: return run_with(s);
-    case StatementKind::break_: return Flow::break_;
-    case StatementKind::continue_: return Flow::continue_;
+    case StatementKind::text:
+      print(s.text);
+      return Flow::on;
+    case StatementKind::print:
+      print(str(evaluate(*s.value), budget_));
+      return Flow::on;
+    case StatementKind::if_:
+      return run_if(s);
+    case StatementKind::for_:
+      return run_for(s);
+    case StatementKind::set:
+      assign(*s.target, evaluate(*s.value));
+      return Flow::on;
+    case StatementKind::set_block:
+      run_set_block(s);
+      return Flow::on;
+    case StatementKind::macro:
+      define(s.text, macro_of(s));
+      return Flow::on;
+    case StatementKind::call:
+      run_call(s);
+      return Flow::on;
+    case StatementKind::with:
+      return run_with(s);
+    case StatementKind::break_:
+      return Flow::break_;
+    case StatementKind::continue_:
+      return Flow::continue_;
     case StatementKind::filter: {
       const Inside inside(*this);
       const Value text = string(captured(s.body));
@@ -197,26 +214,38 @@ Value Interpreter::evaluate(const Expression& e) {
   line_ = e.line;
   const auto part = [&](std::size_t i) { return evaluate(*e.parts[i]); };
   switch (e.kind) {
-    case ExpressionKind::constant: return e.value;
-    case ExpressionKind::name: return look_up(e.name);
-    case ExpressionKind::attribute: return attribute(part(0), e.name, budget_);
+    case ExpressionKind::constant:
+      return e.value;
+    case ExpressionKind::name:
+      return look_up(e.name);
+    case ExpressionKind::attribute:
+      return attribute(part(0), e.name, budget_);
     case ExpressionKind::subscript: {
       const Value of = part(0);
       return item(of, part(1), budget_);
     }
-    case ExpressionKind::slice: return evaluate_slice(e);
-    case ExpressionKind::call: return evaluate_call(e);
-    case ExpressionKind::filter: return evaluate_filter(e, nullptr);
-    case ExpressionKind::test: return boolean(evaluate_test(e));
-    case ExpressionKind::list: return sequence(Kind::list, evaluate_parts(e, 0));
-    case ExpressionKind::tuple: return sequence(Kind::tuple, evaluate_parts(e, 0));
-    case ExpressionKind::dict: return evaluate_dict(e);
-    case ExpressionKind::negate: return negated(part(0));
+    case ExpressionKind::slice:
+      return evaluate_slice(e);
+    case ExpressionKind::call:
+      return evaluate_call(e);
+    case ExpressionKind::filter:
+      return evaluate_filter(e, nullptr);
+    case ExpressionKind::test:
+      return boolean(evaluate_test(e));
+    case ExpressionKind::list:
+      return sequence(Kind::list, evaluate_parts(e, 0));
+    case ExpressionKind::tuple:
+      return sequence(Kind::tuple, evaluate_parts(e, 0));
+    case ExpressionKind::dict:
+      return evaluate_dict(e);
+    case ExpressionKind::negate:
+      return negated(part(0));
     case ExpressionKind::plus: {
       const Value v = part(0);
       return v.kind == Kind::real ? v : negated(negated(v));
     }
-    case ExpressionKind::not_: return boolean(!truth(part(0)));
+    case ExpressionKind::not_:
+      return boolean(!truth(part(0)));
     case ExpressionKind::arithmetic: {
       const Value left = part(0);
       return arithmetic(e.name, left, part(1), budget_);
@@ -229,8 +258,10 @@ Value Interpreter::evaluate(const Expression& e) {
       Value left = part(0);
       return truth(left) ? left : part(1);
     }
-    case ExpressionKind::compare: return boolean(evaluate_compare(e));
-    case ExpressionKind::concat: return evaluate_concat(e);
+    case ExpressionKind::compare:
+      return boolean(evaluate_compare(e));
+    case ExpressionKind::concat:
+      return evaluate_concat(e);
     case ExpressionKind::conditional:
       if (truth(part(1))) return part(0);
       return e.parts[2] != nullptr ? part(2) : undefined("the condition of an if without else is false");
@@ -363,7 +394,8 @@ Value Interpreter::call_macro(const Value& macro, Arguments arguments) {
   }
   const std::size_t first_default = n - signature.defaults.size();
   for (std::size_t i = 0; i < n; ++i) {
-    if (!values[i]) values[i] = i >= first_default ? evaluate(*signature.defaults[i - first_default]) : undefined(fmt::format("parameter '{}' was not provided", signature.names[i]));
+    if (!values[i])
+      values[i] = i >= first_default ? evaluate(*signature.defaults[i - first_default]) : undefined(fmt::format("parameter '{}' was not provided", signature.names[i]));
     define(signature.names[i], *values[i]);
   }
   return string(captured(of.statement->body));

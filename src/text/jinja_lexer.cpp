@@ -108,7 +108,8 @@ class Lexer {
   // Text up to the next tag, then the tag.
   void text() {
     std::size_t tag = at_;
-    while ((tag = source_.find('{', tag)) != std::string::npos && (tag + 1 == source_.size() || std::string_view("{%#").find(source_[tag + 1]) == std::string_view::npos)) ++tag;
+    while ((tag = source_.find('{', tag)) != std::string::npos && (tag + 1 == source_.size() || std::string_view("{%#").find(source_[tag + 1]) == std::string_view::npos))
+      ++tag;
     if (tag == std::string::npos) {
       add(TokenType::data, source_.substr(at_));
       return advance(source_.size() - at_);
@@ -249,7 +250,8 @@ class Lexer {
   void number() {
     const auto digits = [&](std::size_t at) {
       std::size_t n = 0;
-      while (at + n < source_.size() && (is_digit(source_[at + n]) || (source_[at + n] == '_' && n > 0 && at + n + 1 < source_.size() && is_digit(source_[at + n + 1])))) ++n;
+      while (at + n < source_.size() && (is_digit(source_[at + n]) || (source_[at + n] == '_' && n > 0 && at + n + 1 < source_.size() && is_digit(source_[at + n + 1]))))
+        ++n;
       return n;
     };
     std::size_t n = digits(at_);

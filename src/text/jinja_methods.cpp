@@ -10,10 +10,10 @@
 namespace weft::jinja {
 namespace {
 
-const std::set<std::string> kStringMethods = {
-    "strip",  "lstrip", "rstrip",   "split",    "rsplit", "splitlines",   "startswith",   "endswith", "upper",   "lower",   "title",    "capitalize", "replace",
-    "find",   "rfind",  "index",    "count",    "join",   "removeprefix", "removesuffix", "format",   "isdigit", "isalpha", "isalnum",  "isspace",    "isupper",
-    "islower", "zfill", "ljust",    "rjust",    "center", "partition",    "rpartition"};
+const std::set<std::string> kStringMethods = {"strip",        "lstrip",       "rstrip",     "split",   "rsplit",    "splitlines", "startswith", "endswith", "upper",
+                                              "lower",        "title",        "capitalize", "replace", "find",      "rfind",      "index",      "count",    "join",
+                                              "removeprefix", "removesuffix", "format",     "isdigit", "isalpha",   "isalnum",    "isspace",    "isupper",  "islower",
+                                              "zfill",        "ljust",        "rjust",      "center",  "partition", "rpartition"};
 
 Value strings(Kind kind, const std::vector<std::string>& parts, Budget& budget) {
   std::vector<Value> items;
@@ -89,7 +89,8 @@ Value joined(const std::string& separator, const Value& with, Budget& budget) {
 
 std::optional<Value> asks(const std::string& self, const std::string& name) {
   const auto of_class = [](const Character& c, CharClass wanted) { return class_of(c.code) == wanted; };
-  if (name == "isdigit") return boolean(every_character(self, [&](const Character& c) { return c.code < 128 ? c.code >= '0' && c.code <= '9' : of_class(c, CharClass::number); }));
+  if (name == "isdigit")
+    return boolean(every_character(self, [&](const Character& c) { return c.code < 128 ? c.code >= '0' && c.code <= '9' : of_class(c, CharClass::number); }));
   if (name == "isalpha") return boolean(every_character(self, [&](const Character& c) { return of_class(c, CharClass::letter); }));
   if (name == "isalnum") return boolean(every_character(self, [&](const Character& c) { return of_class(c, CharClass::letter) || of_class(c, CharClass::number); }));
   if (name == "isspace") return boolean(!self.empty() && stripped(self, {}, true, false).empty());
@@ -142,6 +143,7 @@ Value make_dict(const Arguments& arguments, Budget& budget) {
   Pairs pairs;
   if (!arguments.positional.empty()) {
     const Value& from = arguments.positional[0];
+    if (from.is_undefined()) fault("{}", from.text());
     if (from.is_dict()) pairs = from.pairs();
     for (const Value& pair : from.is_dict() ? std::vector<Value>() : iterate(from, budget)) {
       const std::vector<Value> both = iterate(pair, budget);
@@ -256,7 +258,8 @@ Value call_string_method(const std::string& self, const std::string& name, const
 }
 
 Value call_method(const Value& self, const std::string& name, const Arguments& arguments, Budget& budget) {
-  static const std::set<std::string> kChanging = {"append", "extend", "insert", "remove", "pop", "popitem", "clear", "sort", "reverse", "update", "setdefault", "fromkeys"};
+  static const std::set<std::string> kChanging = {"append", "extend", "insert",  "remove", "pop",        "popitem",
+                                                  "clear",  "sort",   "reverse", "update", "setdefault", "fromkeys"};
   if (kChanging.contains(name)) fault("'{}' would change a {}; templates may not (build a new one with +, or keep it in a namespace)", name, type_name(self));
   if (self.is_string()) return call_string_method(self.text(), name, arguments, budget);
   if (self.is_dict()) return call_dict_method(self, name, arguments, budget);
@@ -264,9 +267,7 @@ Value call_method(const Value& self, const std::string& name, const Arguments& a
   return call_list_method(self, name, arguments, budget);
 }
 
-bool is_function(const std::string& name) {
-  return name == "range" || name == "dict" || name == "namespace" || name == "raise_exception" || name == "strftime_now";
-}
+bool is_function(const std::string& name) { return name == "range" || name == "dict" || name == "namespace" || name == "raise_exception" || name == "strftime_now"; }
 
 Value call_function(const std::string& name, const Arguments& arguments, Budget& budget) {
   if (name == "range") return make_range(arguments, budget);

@@ -95,13 +95,19 @@ const std::set<std::string> kTupleMethods = {"index", "count"};
 
 bool has_method(const Value& v, const std::string& name) {
   switch (v.kind) {
-    case Kind::string: return is_string_method(name);
-    case Kind::dict: return kDictMethods.contains(name);
-    case Kind::list: return kListMethods.contains(name);
+    case Kind::string:
+      return is_string_method(name);
+    case Kind::dict:
+      return kDictMethods.contains(name);
+    case Kind::list:
+      return kListMethods.contains(name);
     case Kind::tuple:
-    case Kind::range: return kTupleMethods.contains(name);
-    case Kind::loop: return name == "cycle" || name == "changed";
-    default: return false;
+    case Kind::range:
+      return kTupleMethods.contains(name);
+    case Kind::loop:
+      return name == "cycle" || name == "changed";
+    default:
+      return false;
   }
 }
 

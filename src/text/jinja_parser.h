@@ -15,7 +15,26 @@ struct Expression;
 using ExpressionPtr = std::unique_ptr<Expression>;
 
 enum class ExpressionKind {
-  constant, name, attribute, subscript, slice, call, filter, test, list, tuple, dict, negate, plus, not_, arithmetic, and_, or_, compare, concat, conditional
+  constant,
+  name,
+  attribute,
+  subscript,
+  slice,
+  call,
+  filter,
+  test,
+  list,
+  tuple,
+  dict,
+  negate,
+  plus,
+  not_,
+  arithmetic,
+  and_,
+  or_,
+  compare,
+  concat,
+  conditional
 };
 
 struct Expression {
@@ -26,9 +45,9 @@ struct Expression {
   // attribute, filter, test, call: what it is applied to (null: a filter block's text), then the arguments. subscript: what, index.
   // slice: what, start, stop, step (null: left out). dict: keys and values in turn. conditional: if true, condition, if false (may be null).
   std::vector<ExpressionPtr> parts;
-  std::vector<std::string> operators;                         // of compare, between the parts
+  std::vector<std::string> operators;                        // of compare, between the parts
   std::vector<std::pair<std::string, ExpressionPtr>> named;  // arguments of call, filter, test
-  ExpressionPtr star, double_star;                            // call(*star, **double_star)
+  ExpressionPtr star, double_star;                           // call(*star, **double_star)
 };
 
 struct Statement;
@@ -38,16 +57,16 @@ enum class StatementKind { text, print, if_, for_, set, set_block, macro, call, 
 
 struct Signature {
   std::vector<std::string> names;
-  std::vector<ExpressionPtr> defaults;  // of the last names
+  std::vector<ExpressionPtr> defaults;                                 // of the last names
   bool takes_more = false, takes_named = false, takes_caller = false;  // it names varargs, kwargs, caller
 };
 
 struct Statement {
   StatementKind kind = StatementKind::text;
   int line = 1;
-  std::string text;                                    // text; the name of a macro
-  ExpressionPtr target, value, condition;              // set, for; print, set, for, call, filter; for's filter
-  std::vector<std::pair<ExpressionPtr, Body>> branches;  // of if; with: names and values as targets and one body
+  std::string text;                                                  // text; the name of a macro
+  ExpressionPtr target, value, condition;                            // set, for; print, set, for, call, filter; for's filter
+  std::vector<std::pair<ExpressionPtr, Body>> branches;              // of if; with: names and values as targets and one body
   std::vector<std::pair<ExpressionPtr, ExpressionPtr>> assignments;  // of with
   Body body, otherwise;
   Signature signature;  // of macro and call

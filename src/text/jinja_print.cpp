@@ -22,8 +22,10 @@ bool printable(std::int32_t code) {
     case UTF8PROC_CATEGORY_CN:
     case UTF8PROC_CATEGORY_ZL:
     case UTF8PROC_CATEGORY_ZP:
-    case UTF8PROC_CATEGORY_ZS: return false;
-    default: return true;
+    case UTF8PROC_CATEGORY_ZS:
+      return false;
+    default:
+      return true;
   }
 }
 
@@ -61,20 +63,38 @@ class Printer {
     budget_.steps();
     if (static_cast<std::int64_t>(out_.size()) > budget_.bytes_left()) budget_.bytes(out_.size());
     switch (v.kind) {
-      case Kind::undefined: out_ += "Undefined"; return;
-      case Kind::none: out_ += "None"; return;
-      case Kind::boolean: out_ += v.integer != 0 ? "True" : "False"; return;
-      case Kind::integer: out_ += std::to_string(v.integer); return;
-      case Kind::real: out_ += float_repr(v.real); return;
-      case Kind::string: append_quoted(out_, v.text()); return;
-      case Kind::list: return items(v, "[", "]");
-      case Kind::tuple: return items(v, "(", v.items().size() == 1 ? ",)" : ")");
-      case Kind::range: out_ += v.text(); return;
+      case Kind::undefined:
+        out_ += "Undefined";
+        return;
+      case Kind::none:
+        out_ += "None";
+        return;
+      case Kind::boolean:
+        out_ += v.integer != 0 ? "True" : "False";
+        return;
+      case Kind::integer:
+        out_ += std::to_string(v.integer);
+        return;
+      case Kind::real:
+        out_ += float_repr(v.real);
+        return;
+      case Kind::string:
+        append_quoted(out_, v.text());
+        return;
+      case Kind::list:
+        return items(v, "[", "]");
+      case Kind::tuple:
+        return items(v, "(", v.items().size() == 1 ? ",)" : ")");
+      case Kind::range:
+        out_ += v.text();
+        return;
       case Kind::view:
         out_ += v.text();
         return items(v, "([", "])");
-      case Kind::dict: return pairs(v);
-      default: fault("a {} cannot be printed", type_name(v));
+      case Kind::dict:
+        return pairs(v);
+      default:
+        fault("a {} cannot be printed", type_name(v));
     }
   }
 
@@ -119,15 +139,27 @@ class JsonWriter {
     budget_.steps();
     if (static_cast<std::int64_t>(out_.size()) > budget_.bytes_left()) budget_.bytes(out_.size());
     switch (v.kind) {
-      case Kind::none: out_ += "null"; return;
-      case Kind::boolean: out_ += v.integer != 0 ? "true" : "false"; return;
-      case Kind::integer: out_ += std::to_string(v.integer); return;
-      case Kind::real: out_ += number(v.real); return;
-      case Kind::string: return quoted(v.text());
+      case Kind::none:
+        out_ += "null";
+        return;
+      case Kind::boolean:
+        out_ += v.integer != 0 ? "true" : "false";
+        return;
+      case Kind::integer:
+        out_ += std::to_string(v.integer);
+        return;
+      case Kind::real:
+        out_ += number(v.real);
+        return;
+      case Kind::string:
+        return quoted(v.text());
       case Kind::list:
-      case Kind::tuple: return array(v, level);
-      case Kind::dict: return object(v, level);
-      default: fault("Object of type {} is not JSON serializable", type_name(v));
+      case Kind::tuple:
+        return array(v, level);
+      case Kind::dict:
+        return object(v, level);
+      default:
+        fault("Object of type {} is not JSON serializable", type_name(v));
     }
   }
 
@@ -185,12 +217,18 @@ class JsonWriter {
 
   void key(const Value& v) {
     switch (v.kind) {
-      case Kind::string: return quoted(v.text());
-      case Kind::none: return quoted("null");
-      case Kind::boolean: return quoted(v.integer != 0 ? "true" : "false");
-      case Kind::integer: return quoted(std::to_string(v.integer));
-      case Kind::real: return quoted(number(v.real));
-      default: fault("keys must be str, int, float, bool or None, not {}", type_name(v));
+      case Kind::string:
+        return quoted(v.text());
+      case Kind::none:
+        return quoted("null");
+      case Kind::boolean:
+        return quoted(v.integer != 0 ? "true" : "false");
+      case Kind::integer:
+        return quoted(std::to_string(v.integer));
+      case Kind::real:
+        return quoted(number(v.real));
+      default:
+        fault("keys must be str, int, float, bool or None, not {}", type_name(v));
     }
   }
 

@@ -14,9 +14,9 @@ std::size_t find_text(std::string_view text, std::string_view part, std::size_t 
 std::size_t characters(std::string_view s);
 std::string upper(std::string_view s);
 std::string lower(std::string_view s);
-std::string capitalized(std::string_view s);                    // str.capitalize
-std::string titled(std::string_view s);                         // str.title
-std::string titled_words(std::string_view s);                   // the filter title, which knows fewer beginnings of words
+std::string capitalized(std::string_view s);   // str.capitalize
+std::string titled(std::string_view s);        // str.title
+std::string titled_words(std::string_view s);  // the filter title, which knows fewer beginnings of words
 std::string stripped(std::string_view s, const std::optional<std::string>& chars, bool left, bool right);
 std::string replaced(std::string_view s, std::string_view from, std::string_view to, std::int64_t count, Budget& budget);
 std::vector<std::string> split(std::string_view s, const std::optional<std::string>& separator, std::int64_t at_most, bool from_right);

@@ -125,13 +125,17 @@ Value dict(Pairs pairs) {
 Value from_json(const OrderedJson& json, int depth) {
   depth_around(depth);
   switch (json.type()) {
-    case OrderedJson::value_t::boolean: return boolean(json.get<bool>());
-    case OrderedJson::value_t::number_integer: return integer(json.get<std::int64_t>());
+    case OrderedJson::value_t::boolean:
+      return boolean(json.get<bool>());
+    case OrderedJson::value_t::number_integer:
+      return integer(json.get<std::int64_t>());
     case OrderedJson::value_t::number_unsigned:
       if (json.get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) fault("the number {} is too large", json.dump());
       return integer(json.get<std::int64_t>());
-    case OrderedJson::value_t::number_float: return real(json.get<double>());
-    case OrderedJson::value_t::string: return string(json.get<std::string>());
+    case OrderedJson::value_t::number_float:
+      return real(json.get<double>());
+    case OrderedJson::value_t::string:
+      return string(json.get<std::string>());
     case OrderedJson::value_t::array: {
       std::vector<Value> items;
       for (const OrderedJson& item : json) items.push_back(from_json(item, depth + 1));
@@ -142,46 +146,71 @@ Value from_json(const OrderedJson& json, int depth) {
       for (const auto& [key, value] : json.items()) pairs.emplace_back(string(key), from_json(value, depth + 1));
       return dict(std::move(pairs));
     }
-    default: return none();
+    default:
+      return none();
   }
 }
 
 const char* type_name(const Value& v) {
   switch (v.kind) {
-    case Kind::undefined: return "Undefined";
-    case Kind::none: return "NoneType";
-    case Kind::boolean: return "bool";
-    case Kind::integer: return "int";
-    case Kind::real: return "float";
-    case Kind::string: return "str";
-    case Kind::list: return "list";
-    case Kind::tuple: return "tuple";
-    case Kind::range: return "range";
-    case Kind::view: return v.text().c_str();
-    case Kind::iterator: return "generator";
-    case Kind::dict: return "dict";
-    case Kind::space: return "namespace";
-    case Kind::method: return "method";
-    case Kind::function: return "function";
-    case Kind::macro: return "macro";
-    default: return "loop";
+    case Kind::undefined:
+      return "Undefined";
+    case Kind::none:
+      return "NoneType";
+    case Kind::boolean:
+      return "bool";
+    case Kind::integer:
+      return "int";
+    case Kind::real:
+      return "float";
+    case Kind::string:
+      return "str";
+    case Kind::list:
+      return "list";
+    case Kind::tuple:
+      return "tuple";
+    case Kind::range:
+      return "range";
+    case Kind::view:
+      return v.text().c_str();
+    case Kind::iterator:
+      return "generator";
+    case Kind::dict:
+      return "dict";
+    case Kind::space:
+      return "namespace";
+    case Kind::method:
+      return "method";
+    case Kind::function:
+      return "function";
+    case Kind::macro:
+      return "macro";
+    default:
+      return "loop";
   }
 }
 
 bool truth(const Value& v) {
   switch (v.kind) {
     case Kind::undefined:
-    case Kind::none: return false;
+    case Kind::none:
+      return false;
     case Kind::boolean:
-    case Kind::integer: return v.integer != 0;
-    case Kind::real: return v.real != 0;
-    case Kind::string: return !v.text().empty();
+    case Kind::integer:
+      return v.integer != 0;
+    case Kind::real:
+      return v.real != 0;
+    case Kind::string:
+      return !v.text().empty();
     case Kind::list:
     case Kind::tuple:
     case Kind::range:
-    case Kind::view: return !v.items().empty();
-    case Kind::dict: return !v.pairs().empty();
-    default: return true;
+    case Kind::view:
+      return !v.items().empty();
+    case Kind::dict:
+      return !v.pairs().empty();
+    default:
+      return true;
   }
 }
 
@@ -191,11 +220,14 @@ bool equal(const Value& a, const Value& b, Budget& budget) {
   if (a.kind != b.kind) return false;
   switch (a.kind) {
     case Kind::undefined:
-    case Kind::none: return true;
-    case Kind::string: return a.text() == b.text();
+    case Kind::none:
+      return true;
+    case Kind::string:
+      return a.text() == b.text();
     case Kind::list:
     case Kind::tuple:
-    case Kind::range: return a.object == b.object || same_items(a.items(), b.items(), budget);
+    case Kind::range:
+      return a.object == b.object || same_items(a.items(), b.items(), budget);
     case Kind::dict: {
       if (a.object == b.object) return true;
       if (a.pairs().size() != b.pairs().size()) return false;
@@ -205,8 +237,10 @@ bool equal(const Value& a, const Value& b, Budget& budget) {
       }
       return true;
     }
-    case Kind::function: return a.text() == b.text();
-    default: return a.object == b.object;
+    case Kind::function:
+      return a.text() == b.text();
+    default:
+      return a.object == b.object;
   }
 }
 

@@ -65,8 +65,8 @@ struct Value {
   bool is_sized() const { return kind == Kind::list || kind == Kind::tuple || kind == Kind::range || kind == Kind::view; }  // items() and a length
   bool is_indexed() const { return is_sized() && kind != Kind::view; }
   double number() const { return kind == Kind::real ? real : static_cast<double>(integer); }
-  const std::string& text() const;  // of a string; of an undefined value what is missing; of a view or a function its name
-  const std::vector<Value>& items() const;                     // of what is sized, or an iterator
+  const std::string& text() const;                            // of a string; of an undefined value what is missing; of a view or a function its name
+  const std::vector<Value>& items() const;                    // of what is sized, or an iterator
   const std::vector<std::pair<Value, Value>>& pairs() const;  // of a dict or namespace
 };
 

@@ -114,7 +114,8 @@ TEST(ChatTemplate, BadTemplatesEnd) {
       {"{% set ns = namespace(l=[0]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l }}", "reasonable"},
       {"{% set ns = namespace(l=[0]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l | tojson }}", "reasonable"},
       {"{% set a = namespace(l=[0]) %}{% set b = namespace(l=[0]) %}{% for i in range(60) %}{% set a.l = [a.l, a.l] %}{% set b.l = [b.l, b.l] %}{% endfor %}"
-       "{{ a.l == b.l }}", "reasonable time"},
+       "{{ a.l == b.l }}",
+       "reasonable time"},
       {"{% set ns = namespace() %}{% set ns.me = ns %}{% macro m() %}{{ m }}{% endmacro %}{% set ns.m = m %}{{ ns }}", "cannot be printed"},
       {"{{ range(99999) | unique | list | length }}", "reasonable time"},
       {"{{ " + repeat("(", 5000) + "1" + repeat(")", 5000) + " }}", "nested more than 100 deep"},
