@@ -5,13 +5,13 @@
 namespace weft::jinja {
 namespace {
 
-constexpr int kMaxNesting = 100;  // brackets, signs and nots, one in another
+constexpr int kMaxNesting = 300;  // a bracket in another counts 3, a sign or a not 1
 constexpr int kMaxDepth = 400;    // of a tree: a + b + c + … leans to one side
 
 struct Deeper {
   int& depth;
   explicit Deeper(int& d) : depth(d) {
-    if (++depth > kMaxNesting) fault("expressions are nested more than {} deep", kMaxNesting);
+    if (++depth > kMaxNesting) fault("expressions are nested too deeply");
   }
   Deeper(const Deeper&) = delete;
   Deeper& operator=(const Deeper&) = delete;

@@ -72,6 +72,12 @@ TEST(ChatTemplate, TakesRolesAndContents) {
   EXPECT_EQ(apply_chat_template(tmpl, messages, true, {{"eos", "</s>"}}), "user:Hi;assistant:Hello;</s>");
 }
 
+TEST(ChatTemplate, NestsAsDeepAsPeopleWrite) {
+  EXPECT_EQ(rendered("{{ " + repeat("(", 90) + "1" + repeat(")", 90) + " }}", OrderedJson::array(), true, OrderedJson::object()), "1");
+  EXPECT_EQ(rendered("{{ 0" + repeat(" + 1", 300) + " }}", OrderedJson::array(), true, OrderedJson::object()), "300");
+  EXPECT_EQ(rendered(repeat("{% if true %}", 50) + "x" + repeat("{% endif %}", 50), OrderedJson::array(), true, OrderedJson::object()), "x");
+}
+
 TEST(ChatTemplate, KnowsTheTime) {
   const std::string year = apply_chat_template("{{ strftime_now('%Y|%d %b') }}", OrderedJson::array(), false, OrderedJson::object());
   EXPECT_GE(std::stoi(year.substr(0, 4)), 2024);
@@ -118,14 +124,14 @@ TEST(ChatTemplate, BadTemplatesEnd) {
        "reasonable time"},
       {"{% set ns = namespace() %}{% set ns.me = ns %}{% macro m() %}{{ m }}{% endmacro %}{% set ns.m = m %}{{ ns }}", "cannot be printed"},
       {"{{ range(99999) | unique | list | length }}", "reasonable time"},
-      {"{{ " + repeat("(", 5000) + "1" + repeat(")", 5000) + " }}", "nested more than 100 deep"},
-      {"{{ " + repeat("[", 5000) + repeat("]", 5000) + " }}", "nested more than 100 deep"},
-      {"{{ " + repeat("-", 5000) + "1 }}", "nested more than 100 deep"},
-      {"{{ " + repeat("not ", 5000) + "1 }}", "nested more than 100 deep"},
+      {"{{ " + repeat("(", 5000) + "1" + repeat(")", 5000) + " }}", "nested too deeply"},
+      {"{{ " + repeat("[", 5000) + repeat("]", 5000) + " }}", "nested too deeply"},
+      {"{{ " + repeat("-", 5000) + "1 }}", "nested too deeply"},
+      {"{{ " + repeat("not ", 5000) + "1 }}", "nested too deeply"},
       {"{{ 1" + repeat(" + 1", 5000) + " }}", "more than 400 deep"},
       {"{{ a" + repeat(".b", 5000) + " }}", "more than 400 deep"},
       {"{{ 1" + repeat(" | abs", 5000) + " }}", "more than 400 deep"},
-      {"{{ 1" + repeat(" if 1 else 1", 5000) + " }}", "nested more than 100 deep"},
+      {"{{ 1" + repeat(" if 1 else 1", 5000) + " }}", "nested too deeply"},
       {repeat("{% if true %}", 5000) + repeat("{% endif %}", 5000), "blocks are nested more than 60 deep"},
       {"{{ 9 ** 99 }}", "too large"},
       {"{{ 99999999999999999999 }}", "too large"},
