@@ -120,7 +120,7 @@ class ClsSepStep : public Step {
   using Token = std::pair<std::string, std::int32_t>;
   static Token read_token(const Json& json, const char* key, const std::string& origin) {
     const Json token = json.value(key, Json());
-    const bool good = token.is_array() && token.size() == 2 && token[0].is_string() && token[1].is_number_unsigned() && token[1].get<std::uint64_t>() <= kMaxTokenId;
+    const bool good = token.is_array() && token.size() == 2 && token[0].is_string() && is_token_id(token[1]);
     CHECK_USER(good, "{}: {} is {}; allowed: [token, id]", origin, key, token.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 60));
     return {token[0].get<std::string>(), token[1].get<std::int32_t>()};
   }
@@ -136,8 +136,7 @@ class TemplateStep : public Step {
     for (const auto& [name, special] : specials.items()) {
       const auto list = [&](const char* key) { return special.is_object() ? special.value(key, Json()) : Json(); };
       const Json ids = list("ids"), tokens = list("tokens");
-      const auto is_id = [](const Json& id) { return id.is_number_unsigned() && id.get<std::uint64_t>() <= kMaxTokenId; };
-      const bool good = ids.is_array() && tokens.is_array() && ids.size() == tokens.size() && std::all_of(ids.begin(), ids.end(), is_id) &&
+      const bool good = ids.is_array() && tokens.is_array() && ids.size() == tokens.size() && std::all_of(ids.begin(), ids.end(), is_token_id) &&
                         std::all_of(tokens.begin(), tokens.end(), [](const Json& token) { return token.is_string(); });
       CHECK_USER(good, "{}: special_tokens has '{}' without as many \"ids\" as \"tokens\"", origin, name);
       specials_[name] = {ids.get<std::vector<std::int32_t>>(), tokens.get<std::vector<std::string>>()};

@@ -118,6 +118,7 @@ Made replace(const JsonReader& reader) {
   const auto regex = std::make_shared<const SearchPattern>(text, reader.origin());
   return std::make_unique<Decoder>(json, [=](Tokens tokens) {
     for (std::string& token : tokens) {
+      if (token.empty()) continue;  // the reference looks for nothing there, not even for an empty match
       std::string out;
       std::size_t copied = 0;
       regex->each(token, [&](std::size_t begin, std::size_t end) {

@@ -4,13 +4,17 @@
 
 namespace weft {
 
+bool is_token_id(const Json& value) {
+  const bool fits = value.is_number_integer() && (!value.is_number_unsigned() || value.get<std::uint64_t>() <= static_cast<std::uint64_t>(kMaxTokenId));
+  return fits && value.get<std::int64_t>() >= 0 && value.get<std::int64_t>() <= kMaxTokenId;
+}
+
 TokenList TokenList::from_map(const Json& vocab, const std::string& origin) {
   CHECK_USER(vocab.is_object(), "{}: model.vocab is not an object of tokens and ids", origin);
   TokenList list;
   list.ids_.reserve(vocab.size());
   for (const auto& [token, id] : vocab.items()) {
-    CHECK_USER(id.is_number_unsigned() && id.get<std::uint64_t>() <= static_cast<std::uint64_t>(kMaxTokenId), "{}: token '{}' has id {}; allowed: 0 to {}", origin,
-               token, id.dump().substr(0, 40), kMaxTokenId);
+    CHECK_USER(is_token_id(id), "{}: token '{}' has id {}; allowed: 0 to {}", origin, token, id.dump().substr(0, 40), kMaxTokenId);
     const auto at = id.get<std::size_t>();
     if (at >= list.tokens_.size()) {
       list.tokens_.resize(at + 1);

@@ -14,6 +14,8 @@ namespace weft {
 
 constexpr std::int64_t kMaxTokenId = (1 << 24) - 1;
 
+bool is_token_id(const Json& value);  // a whole number from 0 to kMaxTokenId
+
 class TokenList {
  public:
   // {"token": id, …}. UserErrors name `origin`: not an object, an id twice, an id past kMaxTokenId.

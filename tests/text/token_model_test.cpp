@@ -52,7 +52,7 @@ TEST(TokenModel, EncodesAsTheReference) {
 TEST(TokenModel, LongPiecesTakeLinearTime) {
   std::string document;
   while (document.size() < 4'000'000) document += "abcab";
-  const auto unigram = read_unigram({{"unk_id", 0}, {"vocab", {{"<unk>", 0.0}, {"a", -1.0}, {"ab", -1.5}, {"abcab", -9.0}}}}, "test.json");
+  const auto unigram = read_unigram(Json::parse(R"({"unk_id": 0, "vocab": [["<unk>", 0], ["a", -1], ["ab", -1.5], ["abcab", -9]]})"), "test.json");
   std::vector<PieceToken> out;
   unigram->encode(document, out);
   EXPECT_EQ(out.back().end, document.size());
@@ -64,16 +64,17 @@ TEST(TokenModel, LongPiecesTakeLinearTime) {
 }
 
 TEST(TokenModel, BrokenBytesDoNoHarm) {
-  const auto unigram = read_unigram({{"unk_id", 0}, {"vocab", {{"<unk>", 0.0}, {"a", -1.0}}}}, "test.json");
+  const auto unigram = read_unigram(Json::parse(R"({"unk_id": 0, "vocab": [["<unk>", 0], ["a", -1]]})"), "test.json");
   EXPECT_EQ(encode(*unigram, "a\xFF\xE6\x97"), (Tokens{{1, 0, 1}, {0, 1, 4}}));
   const auto wordpiece = read_wordpiece({{"vocab", {{"[UNK]", 0}, {"a", 1}}}}, "test.json");
   EXPECT_EQ(encode(*wordpiece, "a\xFF"), (Tokens{{0, 0, 2}}));
 }
 
 TEST(TokenModel, RefusesWhatIsNoModel) {
-  const auto refused = [](const Json& model, const std::string& word) {
+  const auto refused = [](const char* json, const std::string& word) {
+    const Json model = Json::parse(json);
     for (const auto& reader : {read_wordpiece, read_unigram, read_word_level}) {
-      if (model.contains("vocab") && model["vocab"].is_array() != (reader == read_unigram)) continue;
+      if (model.contains("vocab") && model["vocab"].is_structured() && model["vocab"].is_array() != (reader == read_unigram)) continue;
       try {
         std::vector<PieceToken> out;
         reader(model, "some.json")->encode("q", out);
@@ -84,21 +85,22 @@ TEST(TokenModel, RefusesWhatIsNoModel) {
       }
     }
   };
-  refused(Json::object(), "vocab");
-  refused({{"vocab", 7}}, "vocab");
-  refused({{"vocab", Json::array()}}, "vocab");
-  refused({{"vocab", {{"a", -1}}}}, "'a' has id -1");
-  refused({{"vocab", {{"a", 1ull << 40}}}}, "'a' has id");
-  refused({{"vocab", {{"a", "0"}}}}, "'a' has id");
-  refused({{"vocab", {{"a", 1}, {"b", 1}}}}, "both have id 1");
-  refused({{"vocab", {{"a", 0}}}, {"unk_token", 3}}, "unk_token");
-  refused({{"vocab", {{"a", 0}}}, {"unk_token", "<u>"}}, "<u>");
-  refused({{"vocab", {{"a", 0}, {"b", 0.0}}}}, "model.vocab");
-  refused({{"vocab", {{"a"}}}}, "model.vocab");
-  refused({{"vocab", {{1.0, "a"}}}}, "model.vocab");
-  refused({{"vocab", {{"a", 0.0}, {"b", 0.0}, {"c", 0.0}}}, {"unk_id", 3}}, "unk_id");
-  refused({{"vocab", {{"a", 0.0}, {"b", 0.0}, {"c", 0.0}}}, {"byte_fallback", 1}}, "byte_fallback");
-  refused({{"vocab", {{"a", 0.0}, {"b", 0.0}, {"c", 0.0}}}}, "unk_id");
+  refused(R"({})", "vocab");
+  refused(R"({"vocab": 7})", "vocab");
+  refused(R"({"vocab": []})", "vocab");
+  refused(R"({"vocab": {"a": -1}})", "'a' has id -1");
+  refused(R"({"vocab": {"a": 1099511627776}})", "'a' has id");
+  refused(R"({"vocab": {"a": "0"}})", "'a' has id");
+  refused(R"({"vocab": {"a": 1, "b": 1}})", "both have id 1");
+  refused(R"({"vocab": {"a": 0}, "unk_token": 3})", "unk_token");
+  refused(R"({"vocab": {"a": 0}, "unk_token": "<u>"})", "<u>");
+  refused(R"({"vocab": [["a"]]})", "model.vocab");
+  refused(R"({"vocab": [["a", 1, 2]]})", "model.vocab");
+  refused(R"({"vocab": [[1.0, "a"]]})", "model.vocab");
+  refused(R"({"vocab": [["a", 0], ["b", 0]], "unk_id": 2})", "unk_id");
+  refused(R"({"vocab": [["a", 0]], "unk_id": -1})", "unk_id");
+  refused(R"({"vocab": [["a", 0]], "byte_fallback": 1})", "byte_fallback");
+  refused(R"({"vocab": [["a", 0]]})", "unk_id");
 }
 
 }  // namespace
