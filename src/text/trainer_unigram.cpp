@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <numeric>
+#include <set>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -195,7 +196,9 @@ std::vector<UnigramPiece> prune(const std::vector<UnigramPiece>& pieces, const P
     }
     if (frequency[id] == 0) continue;
     const double share = frequency[id] / n_words, log_here = std::log(frequency[id]) - log_sum;
-    const double log_sum_without = std::log(sum + frequency[id] * static_cast<double>(alternatives[id].size() - 1));
+    // SentencePiece takes the number of this token's alternatives here. The reference takes the number of all tokens, and so do we, for equal
+    // vocabularies: it favours tokens that are seldom.
+    const double log_sum_without = std::log(sum + frequency[id] * static_cast<double>(alternatives.size() - 1));
     double log_without = 0;
     for (const std::int32_t other : alternatives[id]) log_without += std::log(frequency[static_cast<std::size_t>(other)] + frequency[id]) - log_sum_without;
     candidates.emplace_back(id, share * (log_here - log_without));
@@ -210,11 +213,8 @@ std::vector<UnigramPiece> prune(const std::vector<UnigramPiece>& pieces, const P
 }
 
 // Every character that was seen, then tokens as they stand until the vocabulary is full; by score.
-std::vector<UnigramPiece> final_pieces(const std::vector<UnigramPiece>& pieces, const PieceCounts& counts, const std::vector<std::string>& special_tokens,
-                                       std::int64_t vocab_size) {
-  std::map<char32_t, bool> required;
-  for (const PieceCount& piece : counts)
-    for (const char32_t c : characters(piece.text)) required[c] = true;
+std::vector<UnigramPiece> final_pieces(const std::vector<UnigramPiece>& pieces, const std::set<char32_t>& required,
+                                       const std::vector<std::string>& special_tokens, std::size_t vocab_size) {
   std::unordered_map<std::string, double> scores;
   double min_score = std::numeric_limits<double>::infinity();
   for (std::size_t id = 1; id < pieces.size(); ++id) {
@@ -224,14 +224,14 @@ std::vector<UnigramPiece> final_pieces(const std::vector<UnigramPiece>& pieces, 
   std::vector<UnigramPiece> kept;
   std::unordered_set<std::string> inserted(special_tokens.begin(), special_tokens.end());
   double penalty = 0;
-  for (const auto& [c, needed] : required) {
+  for (const char32_t c : required) {
     const std::string text = utf8({&c, 1});
     const auto found = scores.find(text);
     inserted.insert(text);
     kept.push_back({text, found == scores.end() ? min_score + penalty : found->second});
     if (found == scores.end()) penalty += 0.0001;
   }
-  const auto room = static_cast<std::size_t>(std::max<std::int64_t>(0, vocab_size - static_cast<std::int64_t>(special_tokens.size())));
+  const std::size_t room = vocab_size - special_tokens.size();
   for (std::size_t id = 1; id < pieces.size() && kept.size() < room; ++id)
     if (inserted.insert(pieces[id].text).second) kept.push_back(pieces[id]);
   std::stable_sort(kept.begin(), kept.end(), [](const UnigramPiece& a, const UnigramPiece& b) { return a.score > b.score; });
@@ -239,6 +239,12 @@ std::vector<UnigramPiece> final_pieces(const std::vector<UnigramPiece>& pieces, 
 }
 
 LearnedTokenizer learn_unigram(const TokenizerTraining& options, const PieceCounts& counts, const Progress& progress) {
+  std::set<char32_t> required;
+  for (const PieceCount& piece : counts)
+    for (const char32_t c : characters(piece.text)) required.insert(c);
+  const std::size_t least = required.size() + options.special_tokens.size();
+  CHECK_USER(static_cast<std::size_t>(options.vocab_size) >= least, "--vocab-size is {}; the texts' characters and the special tokens need {}",
+             options.vocab_size, least);
   const std::size_t desired = static_cast<std::size_t>(options.vocab_size) * 11 / 10;
   std::vector<UnigramPiece> pieces = {{"<UNK>", std::numeric_limits<double>::quiet_NaN()}};
   for (UnigramPiece& piece : seeds(counts)) pieces.push_back(std::move(piece));
@@ -251,7 +257,7 @@ LearnedTokenizer learn_unigram(const TokenizerTraining& options, const PieceCoun
     if (pieces.size() == before) break;  // nothing may be left out any more: too many characters
     if (progress && first > last) progress(std::clamp((first - std::log(static_cast<double>(pieces.size()))) / (first - last), 0.0, 1.0));
   }
-  pieces = final_pieces(pieces, counts, options.special_tokens, options.vocab_size);
+  pieces = final_pieces(pieces, required, options.special_tokens, static_cast<std::size_t>(options.vocab_size));
 
   const std::string unk = unk_token_of(unigram_kind(), options.special_tokens);
   OrderedJson vocab = OrderedJson::array();
