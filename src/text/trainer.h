@@ -38,7 +38,7 @@ class TokenizerTrainer {
   explicit TokenizerTrainer(TokenizerTraining options);
   ~TokenizerTrainer();
   void add(std::string_view text);
-  // A whole tokenizer.json, which Hugging Face's tokenizers load too. Its "weft" key names the end token.
+  // A whole tokenizer.json. Its "weft" key names the end token; without it (Tokenizer::save leaves it out) Hugging Face's tokenizers load it too.
   OrderedJson finish_json(const std::function<void(double)>& progress = {});
   Tokenizer finish(const std::function<void(double)>& progress = {});
 
