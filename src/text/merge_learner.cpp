@@ -9,7 +9,7 @@
 namespace weft {
 namespace {
 
-using Pair = std::pair<std::int32_t, std::int32_t>;
+using Pair = MergedPair;
 struct PairHash {
   std::size_t operator()(const Pair& p) const {
     return mix64(static_cast<std::uint64_t>(static_cast<std::uint32_t>(p.first)) << 32 | static_cast<std::uint32_t>(p.second));
@@ -41,8 +41,8 @@ void merge_in(std::vector<std::int32_t>& s, Pair pair, std::int32_t result, cons
 
 }  // namespace
 
-std::vector<Pair> learn_merges(std::vector<std::string>& tokens, std::vector<CountedWord>& words, const MergeLearning& options,
-                               const std::function<void(double)>& progress) {
+std::vector<MergedPair> learn_merges(std::vector<std::string>& tokens, std::vector<CountedWord>& words, const MergeLearning& options,
+                                     const std::function<void(double)>& progress) {
   struct Candidate {
     std::int64_t count;
     Pair pair;

@@ -21,7 +21,8 @@ struct MergeLearning {
 };
 
 // Always the most frequent pair, ties to the smallest pair of ids. New tokens are appended to `tokens`; the merges come back as ids.
-std::vector<std::pair<std::int32_t, std::int32_t>> learn_merges(std::vector<std::string>& tokens, std::vector<CountedWord>& words, const MergeLearning& options,
-                                                                const std::function<void(double)>& progress);
+using MergedPair = std::pair<std::int32_t, std::int32_t>;
+std::vector<MergedPair> learn_merges(std::vector<std::string>& tokens, std::vector<CountedWord>& words, const MergeLearning& options,
+                                     const std::function<void(double)>& progress);
 
 }  // namespace weft

@@ -40,8 +40,8 @@ constexpr std::string_view kBase64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 Precompiled::Precompiled(std::string_view bytes, const std::string& origin) {
   CHECK_USER(bytes.size() >= 4, "{}: the normalizer's table has {} bytes; at least 4 are needed", origin, bytes.size());
   const std::size_t trie_bytes = little_endian(bytes, 0);
-  CHECK_USER(trie_bytes <= bytes.size() - 4 && trie_bytes % 4 == 0 && trie_bytes > 0, "{}: the normalizer's table has {} bytes, of which {} should be its trie",
-             origin, bytes.size(), trie_bytes);
+  CHECK_USER(trie_bytes <= bytes.size() - 4 && trie_bytes % 4 == 0 && trie_bytes > 0,
+             "{}: the normalizer's table has {} bytes, of which {} should be its trie", origin, bytes.size(), trie_bytes);
   for (std::size_t at = 4; at < 4 + trie_bytes; at += 4) trie_.push_back(little_endian(bytes, at));
   replacements_ = bytes.substr(4 + trie_bytes);
   for (std::size_t at = 0; at < replacements_.size();) {

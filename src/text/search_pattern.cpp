@@ -18,7 +18,8 @@ SearchPattern::SearchPattern(const std::string& regex, std::string origin) : com
   int error = 0;
   PCRE2_SIZE at = 0;
   compiled_->origin = std::move(origin);
-  compiled_->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(regex.data()), regex.size(), PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF, &error, &at, nullptr);
+  constexpr std::uint32_t kOptions = PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF;
+  compiled_->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(regex.data()), regex.size(), kOptions, &error, &at, nullptr);
   if (!compiled_->code) {
     PCRE2_UCHAR message[200] = {};
     pcre2_get_error_message(error, message, sizeof message);

@@ -53,8 +53,8 @@ Piece read_piece(std::string_view bytes, std::size_t id, const std::string& orig
     if (reader.field() == 2) piece.score = static_cast<double>(reader.number());
     if (reader.field() == 3) piece.type = reader.integer();
   }
-  CHECK_USER(!piece.text.empty() && piece.text.size() <= kMaxPieceBytes && is_utf8(piece.text), "{}: token {} has {} bytes; allowed: UTF-8 of 1 to {}", origin, id,
-             piece.text.size(), kMaxPieceBytes);
+  CHECK_USER(!piece.text.empty() && piece.text.size() <= kMaxPieceBytes && is_utf8(piece.text),
+             "{}: token {} has {} bytes; allowed: UTF-8 of 1 to {}", origin, id, piece.text.size(), kMaxPieceBytes);
   CHECK_USER(std::isfinite(piece.score), "{}: the score of token '{}' is not finite", origin, piece.text);
   CHECK_USER(piece.type >= kNormal && piece.type <= kByte, "{}: token '{}' has type {}; allowed: {} to {}", origin, piece.text, piece.type,
              static_cast<int>(kNormal), static_cast<int>(kByte));
@@ -111,7 +111,8 @@ OrderedJson merges_of(const Model& m) {
     std::size_t n_left = 0;
     for (std::size_t at = character_at(text, 0).bytes; at < text.size(); at += character_at(text, at).bytes) {
       ++n_left;
-      if (ids.contains(text.substr(0, at)) && ids.contains(text.substr(at))) merges.emplace_back(-m.pieces[id].score, id, n_left, text.substr(0, at), text.substr(at));
+      const std::string_view left = text.substr(0, at), right = text.substr(at);
+      if (ids.contains(left) && ids.contains(right)) merges.emplace_back(-m.pieces[id].score, id, n_left, left, right);
     }
   }
   std::sort(merges.begin(), merges.end());

@@ -84,7 +84,8 @@ Made wordpiece(const JsonReader& reader) {
 // One character of a decoder's options.
 std::string one_character(const JsonReader& reader, const char* key, const char* otherwise) {
   const std::string text = reader.string(key, otherwise);
-  CHECK_USER(!text.empty() && character_at(text, 0).bytes == text.size(), "{}: {} is '{}'; allowed: one character", reader.origin(), key, text.substr(0, 60));
+  const bool one = !text.empty() && character_at(text, 0).bytes == text.size();
+  CHECK_USER(one, "{}: {} is '{}'; allowed: one character", reader.origin(), key, text.substr(0, 60));
   return text;
 }
 
@@ -93,7 +94,8 @@ Made metaspace(const JsonReader& reader) {
   // Old files say add_prefix_space; where both are there they must agree, as in the reference.
   const bool prefix = reader.boolean("add_prefix_space", true);
   const std::string scheme = reader.string("prepend_scheme", prefix ? "always" : "never");
-  CHECK_USER(scheme == "always" || scheme == "first" || scheme == "never", "{}: prepend_scheme is '{}'; allowed: always, first, never", reader.origin(), scheme);
+  const bool known = scheme == "always" || scheme == "first" || scheme == "never";
+  CHECK_USER(known, "{}: prepend_scheme is '{}'; allowed: always, first, never", reader.origin(), scheme);
   CHECK_USER(prefix || scheme == "never", "{}: add_prefix_space is false but prepend_scheme is '{}'; allowed: never", reader.origin(), scheme);
   const OrderedJson json = {{"type", "Metaspace"}, {"replacement", replacement}, {"prepend_scheme", scheme}, {"split", reader.boolean("split", true)}};
   return std::make_unique<Decoder>(json, [=](Tokens tokens) {

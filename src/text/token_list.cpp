@@ -44,7 +44,7 @@ OrderedJson TokenList::to_map() const {
   OrderedJson::object_t map;
   map.reserve(tokens_.size());
   for (std::size_t id = 0; id < tokens_.size(); ++id)
-    if (used_[id]) static_cast<OrderedJson::object_t::Container&>(map).emplace_back(tokens_[id], static_cast<std::int64_t>(id));
+    if (used_[id]) map.emplace_back(tokens_[id], id);
   return OrderedJson(std::move(map));
 }
 

@@ -126,7 +126,8 @@ std::vector<UnigramPiece> seeds(const PieceCounts& counts) {
     all += text;
     all += U'\0';
   }
-  CHECK_USER(all.size() < std::numeric_limits<std::uint32_t>::max(), "the words that differ have {} characters; at most 4 billion can be learned from", all.size());
+  CHECK_USER(all.size() < std::numeric_limits<std::uint32_t>::max(), "the words that differ have {} characters; at most 4 billion can be learned from",
+             all.size());
   std::vector<std::pair<std::int64_t, char32_t>> order;
   for (const auto& [c, count] : seen) order.emplace_back(count, c);
   std::sort(order.begin(), order.end(), std::greater<>());

@@ -56,7 +56,8 @@ OrderedJson word_level(const TokenizerTraining& options, const TrainerKind& kind
   std::vector<const PieceCount*> order;
   for (const PieceCount& piece : counts)
     if (may(piece.text) && !there.contains(piece.text)) order.push_back(&piece);
-  std::sort(order.begin(), order.end(), [](const PieceCount* a, const PieceCount* b) { return a->count != b->count ? a->count > b->count : a->text < b->text; });
+  const auto before = [](const PieceCount* a, const PieceCount* b) { return a->count != b->count ? a->count > b->count : a->text < b->text; };
+  std::sort(order.begin(), order.end(), before);
   for (const PieceCount* piece : order)
     if (static_cast<std::int64_t>(tokens.size()) < options.vocab_size) tokens.push_back(piece->text);
   return {{"type", "WordLevel"}, {"vocab", vocab_json(tokens)}, {"unk_token", unk_token_of(kind, options.special_tokens)}};

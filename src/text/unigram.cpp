@@ -23,7 +23,8 @@ class Unigram : public TokenModel {
     CHECK_USER(vocab != model.end() && vocab->is_array() && !vocab->empty(), "{}: model.vocab is not a list of tokens and scores", origin);
     std::size_t n_bytes = 0;
     for (const Json& entry : *vocab) {
-      CHECK_USER(entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_number(), "{}: model.vocab has {}; allowed: [token, score]", origin,
+      const bool good = entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_number();
+      CHECK_USER(good, "{}: model.vocab has {}; allowed: [token, score]", origin,
                  entry.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 60));
       const auto score = entry[1].get<double>();
       CHECK_USER(std::isfinite(score), "{}: the score of token '{}' is not finite", origin, entry[0].get<std::string>());
