@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core/check.h"
+#include "io/safetensors.h"
 #include "kernels/ops.h"
 #include "model/families.h"
 #include "model/weight_source.h"
