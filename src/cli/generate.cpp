@@ -130,7 +130,7 @@ void run_generate(const Invocation& invocation) {
   GenerateOptions o;
   const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
   if (!parse_options({"generate", "Continues prompts.", nullptr, ""}, invocation.args, fields, invocation.mpi.world()->rank() == 0)) return;
-  Session session(invocation, o.model);
+  Session session(invocation, o.model, ModelUse::generate);
   const std::vector<Document> documents = read_texts(o.texts, session.grid.world(), session.stream);
   const std::vector<Job> jobs = make_jobs(o, session, documents);
   const bool json = o.texts.json || !o.texts.out.empty();

@@ -25,8 +25,16 @@ ResultWriter::ResultWriter(const Session& session, const std::string& out, std::
     file_ = out.empty() ? stdout : std::fopen((out + ".tmp").c_str(), "w");
     CHECK_USER(file_, "--out {}: cannot be written ({})", out, std::strerror(errno));
   });
-  const GridShape& grid = session.grid.shape();
-  for (int d = 1; session.first() && d < grid.dp; ++d) sources_.emplace_back().rank = d * grid.tp * grid.pp;
+  find_sources();
+}
+
+ResultWriter::ResultWriter(const Session& session, Collect collect, std::size_t n_items) : session_(session), items_(n_items), collect_(std::move(collect)) {
+  find_sources();
+}
+
+void ResultWriter::find_sources() {
+  const GridShape& grid = session_.grid.shape();
+  for (int d = 1; session_.first() && d < grid.dp; ++d) sources_.emplace_back().rank = d * grid.tp * grid.pp;
 }
 
 ResultWriter::~ResultWriter() {
@@ -75,6 +83,7 @@ void ResultWriter::receive(Source& s, bool wait) {
 }
 
 void ResultWriter::flush() {
+  if (collect_) return;
   const std::size_t before = printed_;
   while (printed_ < items_.size() && items_[printed_]) {
     std::string& text = *items_[printed_++];
@@ -93,6 +102,11 @@ void ResultWriter::finish() {
   }
   for (Source& s : sources_) receive(s, true);
   on_first_rank(session_.grid.world(), stream_, [&] {
+    if (collect_) {
+      std::vector<std::string> all;
+      for (std::optional<std::string>& item : items_) all.push_back(std::move(item.value()));
+      return collect_(std::move(all));
+    }
     flush();
     CHECK_USER(failure_.empty(), "{} cannot be written ({})", out_.empty() ? "stdout" : "--out " + out_, failure_);
     if (out_.empty()) return;

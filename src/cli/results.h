@@ -2,6 +2,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -13,6 +14,9 @@ namespace weft {
 class ResultWriter {
  public:
   ResultWriter(const Session& session, const std::string& out, std::size_t n_items);
+  // Prints nothing: finish() hands all items to `collect`, on rank 0.
+  using Collect = std::function<void(std::vector<std::string>)>;
+  ResultWriter(const Session& session, Collect collect, std::size_t n_items);
   ~ResultWriter();
   bool mine() const;                              // whether this rank gives its replica's results
   void put(std::size_t item, std::string text);   // on ranks where mine()
@@ -38,6 +42,7 @@ class ResultWriter {
     std::unique_ptr<Transfer> transfer;
   };
 
+  void find_sources();
   void send(std::uint64_t item, std::string text);
   void receive(Source& source, bool wait);
   void flush();
@@ -46,6 +51,7 @@ class ResultWriter {
   Stream stream_;
   std::vector<std::optional<std::string>> items_;
   std::size_t printed_ = 0;
+  Collect collect_;            // may be empty
   std::string out_;            // empty: stdout
   std::FILE* file_ = nullptr;  // rank 0's; a file appears under its name only when whole
   std::string failure_;        // of the first write that failed

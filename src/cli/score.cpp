@@ -5,8 +5,7 @@
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/results.h"
-#include "cli/session.h"
-#include "core/check.h"
+#include "cli/text_inputs.h"
 
 namespace weft {
 namespace {
@@ -24,22 +23,35 @@ struct ScoreOptions {
   }
 };
 
-OrderedJson result(const Document& d, std::size_t n_tokens, std::span<const float> logprobs, bool tokens) {
+// NaN: nothing predicts the token.
+OrderedJson result(const Document& d, std::span<const float> logprobs, bool tokens) {
   double sum = 0;
-  for (float l : logprobs) sum += l;
-  const bool any = !logprobs.empty();
-  const double loss = any ? -sum / static_cast<double>(logprobs.size()) : 0;
-  OrderedJson line = {{"id", d.id}, {"n_tokens", n_tokens}};
-  line["loss"] = any ? OrderedJson(loss) : OrderedJson(nullptr);  // one token alone is predicted by nothing
-  line["logprob"] = sum;
-  line["perplexity"] = any ? OrderedJson(std::exp(loss)) : OrderedJson(nullptr);
-  if (tokens) {
-    OrderedJson list = OrderedJson::array();
-    if (n_tokens > 0) list.push_back(nullptr);
-    for (float l : logprobs) list.push_back(l);
-    line["token_logprobs"] = std::move(list);
+  std::size_t n = 0;
+  for (float l : logprobs) {
+    if (std::isnan(l)) continue;
+    sum += l;
+    ++n;
   }
+  const double loss = n > 0 ? -sum / static_cast<double>(n) : 0;
+  OrderedJson line = {{"id", d.id}, {"n_tokens", logprobs.size()}};
+  line["loss"] = n > 0 ? OrderedJson(loss) : OrderedJson(nullptr);  // one token alone is predicted by nothing
+  line["logprob"] = sum;
+  line["perplexity"] = n > 0 ? OrderedJson(std::exp(loss)) : OrderedJson(nullptr);
+  if (!tokens) return line;
+  OrderedJson list = OrderedJson::array();
+  for (float l : logprobs) list.push_back(std::isnan(l) ? OrderedJson(nullptr) : OrderedJson(l));
+  line["token_logprobs"] = std::move(list);
   return line;
+}
+
+std::string number(const OrderedJson& value, const char* format) { return value.is_null() ? "-" : fmt::format(fmt::runtime(format), value.get<double>()); }
+
+std::string as_text(const Session& session, const OrderedJson& line, std::span<const std::int32_t> ids, std::span<const float> logprobs, bool tokens) {
+  std::string text = fmt::format("{:<12} {:>6} tokens  loss {:>9}  perplexity {}\n", line["id"].get<std::string>(), ids.size(), number(line["loss"], "{:.4f}"),
+                                 number(line["perplexity"], "{:.3f}"));
+  for (std::size_t i = 0; tokens && i < ids.size(); ++i)
+    text += fmt::format("  {:<20} {}\n", session.need_tokenizer().token(ids[i]), std::isnan(logprobs[i]) ? "-" : fmt::format("{:.4f}", logprobs[i]));
+  return text;
 }
 
 }  // namespace
@@ -47,34 +59,27 @@ OrderedJson result(const Document& d, std::size_t n_tokens, std::span<const floa
 void run_score(const Invocation& invocation) {
   ScoreOptions o;
   const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
-  if (!parse_options({"score", "Log-likelihood of each text under the model.", nullptr, ""}, invocation.args, fields, invocation.mpi.world()->rank() == 0)) return;
-  Session session(invocation, o.model);
-  const std::vector<Document> documents = read_texts(o.texts, session.grid.world(), session.stream);
-  std::vector<std::vector<std::int32_t>> mine;
-  std::vector<std::size_t> numbers;
-  for (std::size_t i = 0; i < documents.size(); ++i) {
-    std::vector<std::int32_t> ids = session.need_tokenizer().encode(documents[i].text).ids;
-    CHECK_USER(static_cast<std::int64_t>(ids.size()) <= session.config.context, "text {} has {} tokens, but the model's context holds {}", documents[i].id,
-               ids.size(), session.config.context);
-    if (i % static_cast<std::size_t>(session.grid.shape().dp) != static_cast<std::size_t>(session.grid.dp().rank())) continue;
-    mine.push_back(std::move(ids));
-    numbers.push_back(i);
-  }
+  const CommandLine line = {"score", "Log-likelihood of each text under the model; of a masked model its pseudo-log-likelihood.", nullptr, ""};
+  if (!parse_options(line, invocation.args, fields, invocation.mpi.world()->rank() == 0)) return;
+  Session session(invocation, o.model, ModelUse::score);
+  const bool masked = session.config.head == HeadKind::masked_lm;
+  const std::int32_t mask = masked ? session.need_mask_id() : -1;
+  const TextInputs in = read_inputs(session, o.texts);
   session.load_weights();
-  ResultWriter results(session, o.texts.out, documents.size());
+  ResultWriter results(session, o.texts.out, in.documents.size());
   const bool json = o.texts.json || !o.texts.out.empty();
-  score_texts(session.ctx, session.config, *session.parameters, mine, [&](std::size_t t, std::span<const float> logprobs) {
+  const auto done = [&](std::size_t t, std::span<const float> logprobs) {
     if (!results.mine()) return;
-    const OrderedJson line = result(documents[numbers[t]], mine[t].size(), logprobs, o.token_logprobs);
-    if (json) return results.put(numbers[t], line.dump() + "\n");
-    std::string text = fmt::format("{:<12} {:>6} tokens  loss {:>9}  perplexity {}\n", line["id"].get<std::string>(), mine[t].size(),
-                                   line["loss"].is_null() ? "-" : fmt::format("{:.4f}", line["loss"].get<double>()),
-                                   line["perplexity"].is_null() ? "-" : fmt::format("{:.3f}", line["perplexity"].get<double>()));
-    if (o.token_logprobs)
-      for (std::size_t i = 0; i < mine[t].size(); ++i)
-        text += fmt::format("  {:<20} {}\n", session.need_tokenizer().token(mine[t][i]), i == 0 ? "-" : fmt::format("{:.4f}", logprobs[i - 1]));
-    results.put(numbers[t], text);
-  });
+    const OrderedJson result_line = result(in.documents[in.numbers[t]], logprobs, o.token_logprobs);
+    results.put(in.numbers[t], json ? result_line.dump() + "\n" : as_text(session, result_line, in.texts[t].ids, logprobs, o.token_logprobs));
+  };
+  if (!masked) {
+    score_texts(session.ctx, session.config, *session.parameters, in.texts, done);
+  } else {
+    std::vector<std::vector<std::uint8_t>> skipped;
+    for (const Encoding& e : in.encodings) skipped.push_back(e.added);
+    score_masked_texts(session.ctx, session.config, *session.parameters, in.texts, skipped, mask, done);
+  }
   results.finish();
 }
 

@@ -8,6 +8,7 @@
 #include "comm/agreement.h"
 #include "core/check.h"
 #include "core/hardware.h"
+#include "core/log.h"
 #include "kernels/backends.h"
 #include "io/gguf.h"
 #include "model/families.h"
@@ -108,6 +109,31 @@ ModelConfig open_config(const std::string& model) {
   return read_model_config(model);
 }
 
+ModelConfig config_for(ModelUse use, const std::string& model, bool tells) {
+  ModelConfig c = open_config(model);
+  const bool encoder = !family(c.family).defaults.causal;
+  switch (use) {
+    case ModelUse::generate:
+      if (c.head != HeadKind::causal_lm) set_head(c, HeadKind::causal_lm);
+      if (encoder && !c.causal && tells)
+        log_warning("--model {}: if you want to use `{}` as a standalone, add `is_decoder=True.` to its config.json; as it is it reads in both directions, as in transformers",
+                    model, architecture(c));
+      break;
+    case ModelUse::score:
+      if (!c.has_lm_head()) set_head(c, encoder ? HeadKind::masked_lm : HeadKind::causal_lm);
+      break;
+    case ModelUse::fill: set_head(c, HeadKind::masked_lm); break;
+    case ModelUse::label:
+      CHECK_USER(c.has_label_head(), "--model {}: is a {}, not a text or token classifier; fine-tune it with weft train --task classify", model, head_name(c.head));
+      break;
+    case ModelUse::states:
+      set_head(c, HeadKind::base);
+      c.pooler = false;  // hidden states come from before it
+      break;
+  }
+  return c;
+}
+
 std::optional<Tokenizer> open_tokenizer(const ModelOptions& o) {
   if (!o.tokenizer.empty()) return Tokenizer::load(o.tokenizer);
   if (!is_checkpoint(o.model)) return Tokenizer::present(o.model) ? std::optional(Tokenizer::load(o.model)) : std::nullopt;
@@ -137,8 +163,8 @@ void check_device(const std::string& device) {
   user_error("--device cuda: the GPU kernels are built in, but no command runs on them yet; allowed here: cpu");
 }
 
-Session::Session(const Invocation& invocation, const ModelOptions& given)
-    : ranks_on_host(invocation.mpi.ranks_on_host()), options(given), config(open_config(given.model)), tokenizer(open_tokenizer(given)),
+Session::Session(const Invocation& invocation, const ModelOptions& given, ModelUse use)
+    : ranks_on_host(invocation.mpi.ranks_on_host()), options(given), config(config_for(use, given.model, invocation.mpi.world()->rank() == 0)), tokenizer(open_tokenizer(given)),
       grid(invocation.mpi.world(), checked_grid(given, config, invocation.mpi.world()->size())), stream({}, use_threads(invocation, given)),
       memory_bytes(host_memory_bytes() / invocation.mpi.ranks_on_host()),
       ctx{.grid = grid, .stream = stream, .precision = given.deterministic ? Precision::fp32_fixed : Precision::fp32, .clock = nullptr, .observer = {}} {
@@ -169,6 +195,20 @@ const Tokenizer& Session::need_tokenizer() const {
   CHECK_USER(tokenizer->vocab_size() <= config.vocab, "the tokenizer has {} tokens, but the model {}: it belongs to another model", tokenizer->vocab_size(),
              config.vocab);
   return *tokenizer;
+}
+
+std::int32_t Session::need_mask_id() const {
+  const std::int32_t id = config.mask_id >= 0 ? config.mask_id : need_tokenizer().mask_id().value_or(-1);
+  CHECK_USER(id >= 0, "--model {}: its tokenizer has no mask token", options.model);
+  return id;
+}
+
+void Session::check_length(const std::string& what, std::size_t n_tokens) const {
+  const auto n = static_cast<std::int64_t>(n_tokens);
+  if (n <= config.context) return;
+  CHECK_USER(config.positions == Positions::rope, "{} has {} tokens, but the model's context holds {}", what, n, config.context);
+  if (first() && !std::exchange(warned_of_length, true))
+    log_warning("{} has {} tokens; the model was made for {} at most, so its results may make no sense", what, n, config.context);
 }
 
 }  // namespace weft

@@ -34,8 +34,18 @@ std::vector<Document> read_texts(const TextOptions& options);
 // The same on every rank. Collective: rank 0 reads, since mpiexec gives stdin to it alone.
 std::vector<Document> read_texts(const TextOptions& options, Communicator& world, Stream& stream);
 
+// What a command wants of a model, whatever head it was saved with.
+enum class ModelUse : std::uint8_t {
+  generate,  // a causal LM; a masked one is taken for it with the reference's warning
+  score,     // the LM it is
+  fill,      // a masked LM
+  label,     // a text or token classifier, which cannot be made of anything else
+  states,    // hidden states alone
+};
+
 struct Session {
-  Session(const Invocation& invocation, const ModelOptions& options);  // reads config and tokenizer; checks the grid
+  // Reads config and tokenizer; checks the grid.
+  Session(const Invocation& invocation, const ModelOptions& options, ModelUse use);
   void load_weights();                                                  // collective; may be called after the inputs were checked
 
   int ranks_on_host = 1;
@@ -49,7 +59,12 @@ struct Session {
   std::optional<Parameters> parameters;
 
   bool first() const { return grid.world().rank() == 0; }
+  mutable bool warned_of_length = false;
   const Tokenizer& need_tokenizer() const;
+  std::int32_t need_mask_id() const;
+  // UserError where a text of so many tokens is too long for the model. Rotary positions go on; that the model was not trained for it is warned
+  // of once.
+  void check_length(const std::string& what, std::size_t n_tokens) const;
   std::int64_t free_memory_bytes() const;  // this rank's share of what its host has left. Collective
 };
 

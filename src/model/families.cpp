@@ -250,7 +250,6 @@ void set_head(ModelConfig& c, HeadKind head) {
   c.head_transform = lm && d.head_transform;
   c.pooler = head == HeadKind::base && d.pooler;
   c.label_bias = head == HeadKind::classify_tokens || d.label_bias;
-  if (!lm) c.tied_head = true;  // it has no weight of its own
 }
 
 std::string architecture(const ModelConfig& c) {

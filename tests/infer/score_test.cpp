@@ -9,9 +9,15 @@ namespace {
 std::vector<std::vector<float>> scores_of(Loaded& m, const std::vector<Ids>& texts) {
   std::vector<std::vector<float>> all(texts.size(), {42.0f});
   std::size_t next = 0;
-  score_texts(m.ctx, m.config, m.parameters, texts, [&](std::size_t t, std::span<const float> logprobs) {
+  std::vector<TokenizedText> tokenized;
+  for (const Ids& ids : texts) tokenized.push_back({ids, {}});
+  score_texts(m.ctx, m.config, m.parameters, tokenized, [&](std::size_t t, std::span<const float> logprobs) {
     EXPECT_EQ(t, next++);
-    all[t].assign(logprobs.begin(), logprobs.end());
+    EXPECT_EQ(logprobs.size(), texts[t].size());
+    if (!logprobs.empty()) {
+      EXPECT_TRUE(std::isnan(logprobs[0])) << "nothing predicts the first token";
+    }
+    all[t].assign(logprobs.begin() + !logprobs.empty(), logprobs.end());
   });
   EXPECT_EQ(next, texts.size());
   return all;

@@ -1,0 +1,64 @@
+#include "infer/text_pass.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace weft {
+namespace {
+
+constexpr std::size_t kMaxTexts = 64;  // of a pass: slots of the cache
+
+TextPass next_pass(std::span<const TokenizedText> texts, std::size_t first, std::int64_t max_rows) {
+  TextPass pass;
+  pass.first = first;
+  bool typed = false;
+  for (std::size_t t = first; t < texts.size() && pass.n < kMaxTexts; ++t) {
+    const TokenizedText& text = texts[t];
+    const auto at = static_cast<std::int64_t>(pass.ids.size()), n = static_cast<std::int64_t>(text.ids.size());
+    if (pass.n > 0 && at + n > max_rows) break;
+    if (n > 0) pass.slices.push_back({at, n, 0, static_cast<std::int64_t>(pass.n)});
+    pass.begins.push_back(at);
+    pass.ends.push_back(at + n);
+    pass.ids.insert(pass.ids.end(), text.ids.begin(), text.ids.end());
+    pass.types.insert(pass.types.end(), text.types.begin(), text.types.end());
+    pass.types.resize(pass.ids.size(), 0);
+    typed = typed || !text.types.empty();
+    ++pass.n;
+  }
+  if (!typed) pass.types.clear();
+  return pass;
+}
+
+}  // namespace
+
+void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters, std::span<const TokenizedText> texts, const PassTask& task,
+               std::int64_t max_rows) {
+  std::int64_t longest = 1, all = 0;
+  for (const TokenizedText& t : texts) {
+    longest = std::max(longest, static_cast<std::int64_t>(t.ids.size()));
+    all += static_cast<std::int64_t>(t.ids.size());
+  }
+  CHECK(longest <= config.context || config.positions == Positions::rope, "a text of {} tokens for a context of {}", longest, config.context);
+  const std::int64_t rows = std::max(longest, std::min(max_rows, all));
+  const DecoderShape shape = {.slots = static_cast<std::int64_t>(std::clamp<std::size_t>(texts.size(), 1, kMaxTexts)), .S = longest, .max_rows = rows,
+                              .max_logit_rows = task.max_logit_rows > 0 ? task.max_logit_rows : rows};
+  Decoder decoder(ctx, config, parameters, shape);
+  const Grid& grid = ctx.grid;
+  const int last_stage = (grid.shape().pp - 1) * grid.shape().tp;
+  std::vector<float> values;
+  for (std::size_t first = 0; first < texts.size();) {
+    const TextPass pass = next_pass(texts, first, rows);
+    values.assign(task.n_values(pass), 0.0f);
+    if (!pass.ids.empty()) {
+      const ConstView hidden = task.layer < 0 ? decoder.hidden(pass.rows()) : decoder.hidden_at(pass.rows(), task.layer);
+      if (grid.is_last_stage()) task.compute(decoder, hidden, pass, values);
+      if (grid.replica().size() > 1 && !values.empty())
+        grid.replica().broadcast(View(values.data(), Dims{static_cast<std::int64_t>(values.size())}), last_stage, ctx.stream);
+    }
+    CHECK(std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); }), "the model's results are not finite");
+    task.done(pass, values);
+    first += pass.n;
+  }
+}
+
+}  // namespace weft
