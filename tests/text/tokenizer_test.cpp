@@ -154,7 +154,7 @@ TEST(Tokenizer, RefusesFilesThatContradictThemselves) {
   refused(good, [](Json& j) { j["model"]["merges"].push_back("qq zz"); }, "qq zz");
   refused(good, [](Json& j) { j["model"]["merges"].push_back("qq"); }, "not two tokens");
   refused(good, [](Json& j) { j.erase("model"); }, "model");
-  refused(good, [](Json& j) { j["model"]["type"] = 3; }, "tokenizer.json");
+  refused(good, [](Json& j) { j["model"]["type"] = 3; }, "model: type is 3");
   refused(good, [](Json& j) { j["added_tokens"][0]["id"] = 3; }, "id 3");
   refused(good, [](Json& j) { j["added_tokens"].push_back({{"id", 700}, {"content", "<|endoftext|>"}}); }, "<|endoftext|>");
 }
