@@ -199,8 +199,8 @@ void space_chinese(NormalizedText& text) {
   std::vector<Change> changes;
   for (const std::int32_t code : codes_of(text.text())) {
     const bool chinese = is_chinese(code);
-    if (chinese) changes.push_back({' ', 1});
-    changes.push_back({code, 0});
+    if (chinese) changes.push_back({' ', 0});
+    changes.push_back({code, chinese ? 1 : 0});
     if (chinese) changes.push_back({' ', 1});
   }
   transform(text, changes);
