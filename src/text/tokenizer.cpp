@@ -34,6 +34,8 @@ void Tokenizer::Impl::finish(const std::string& origin) {
     if (pre_tokenizer && pre_tokenizer->is_byte_level() && bpe->can_read_bytes()) {
       bpe->read_bytes();
       bytes = bpe;
+    } else if (pre_tokenizer) {
+      bpe->learn_words();
     }
     clean_up = false;  // of BPE the reference does not clean up: it would take spaces that were there
     const Json chain = decoder ? Json::parse(decoder->to_json().dump()) : Json();
