@@ -67,7 +67,7 @@ void TokenFinder::insert(std::string_view text, std::int32_t value) {
     }
     node = next;
   }
-  if (nodes_[static_cast<std::size_t>(node)] < 0) nodes_[static_cast<std::size_t>(node)] = value;
+  nodes_[static_cast<std::size_t>(node)] = value;
 }
 
 bool TokenFinder::find(std::string_view text, std::size_t at, std::size_t& begin, std::size_t& end, std::int32_t& value) const {

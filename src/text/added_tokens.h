@@ -33,7 +33,7 @@ struct Cut {
 // Finds strings, the leftmost and of those the longest, by a trie: one step a byte, and one where no string begins.
 class TokenFinder {
  public:
-  void insert(std::string_view text, std::int32_t value);  // of equal texts the first stays
+  void insert(std::string_view text, std::int32_t value);  // of equal texts the last stays
   bool empty() const { return nodes_.size() < 2; }
   // The next at or after `at`; false: none.
   bool find(std::string_view text, std::size_t at, std::size_t& begin, std::size_t& end, std::int32_t& value) const;

@@ -36,7 +36,6 @@ BpeModel::BpeModel(const Json& model, const std::string& origin)
     byte_ids_[b] = ids_.find(byte_characters()[b]);
     fallback_ids_[b] = ids_.find(fmt::format("<0x{:02X}>", b));
   }
-  learn_words();
 }
 
 void BpeModel::read_vocab(const Json& vocab, const std::string& origin) {

@@ -27,6 +27,7 @@ class BpeModel final : public TokenModel {
   // With these the model takes bytes for the characters that ByteLevel writes for them.
   bool can_read_bytes() const;  // every byte has a token, and no rule of the model tells bytes from characters
   void read_bytes();            // from now on
+  void learn_words();           // fills the table of whole words; read_bytes() does so too. Worth it where texts come in words
   void encode_bytes(std::string_view bytes, std::vector<PieceToken>& out) const;
   // The one token that a whole word becomes, by a single look-up; WordTable::kAbsent where the merges must be asked.
   std::int32_t find_word(std::string_view word) const { return words_.find(word); }
@@ -39,7 +40,6 @@ class BpeModel final : public TokenModel {
   void read_merges(const Json& merges, const std::string& origin);
   void rank_merges(const std::string& origin);
   void begin_symbols(std::string_view piece, std::vector<Symbol>& word) const;
-  void learn_words();
   void append(const std::vector<Symbol>& word, std::size_t size, std::vector<PieceToken>& out) const;
 
   std::vector<std::string> tokens_;

@@ -72,7 +72,7 @@ void Tokenizer::Impl::choose_decoding() {
   byte_fallback = std::any_of(parts.begin(), parts.end(), [&](const Json& part) { return is(part, "ByteFallback"); });
   if (characters || (parts.size() == 1 && is(parts[0], "ByteLevel"))) {
     decoding = Decoding::bytes;
-    bytes_of = tokens;
+    bytes_of = decoded;
     for (std::string& token : bytes_of) {
       if (const int byte = characters ? byte_of_token(token) : -1; byte >= 0) token = std::string(1, static_cast<char>(byte));
       else if (!characters) token = bytes_of_characters(token).value_or(token);
@@ -102,8 +102,8 @@ const std::string& Tokenizer::Impl::token_bytes(std::int32_t id) const {
         learned_bytes_[i] = std::string(1, static_cast<char>(byte));
         continue;
       }
-      const std::string text = chain({"a", tokens[i]});
-      learned_bytes_[i] = text.starts_with("a") ? text.substr(1) : chain({tokens[i]});
+      const std::string text = chain({"a", decoded[i]});
+      learned_bytes_[i] = text.starts_with("a") ? text.substr(1) : chain({decoded[i]});
     }
   });
   return learned_bytes_[at];
@@ -118,7 +118,7 @@ std::string Tokenizer::decode(std::span<const std::int32_t> list, bool skip_spec
   } else {
     std::vector<std::string> chosen;
     for (std::int32_t i : list)
-      if (!skipped(i) && impl_->ids.contains(token(i))) chosen.push_back(token(i));
+      if (!skipped(i) && impl_->ids.contains(token(i))) chosen.push_back(impl_->decoded[static_cast<std::size_t>(i)]);
     out = impl_->chain(std::move(chosen));
   }
   return impl_->clean_up ? clean_up(std::move(out)) : out;
@@ -147,7 +147,7 @@ std::string StreamDecoder::push(std::int32_t id) {
   if (impl_->decoding == Tokenizer::Impl::Decoding::bytes) {
     bytes_ += impl_->bytes_of[at];
   } else {
-    tokens_.push_back(impl_->tokens[at]);
+    tokens_.push_back(impl_->decoded[at]);
     // A run of byte tokens shows its text when it is over: one that is broken would be shown otherwise.
     if (impl_->decoding == Tokenizer::Impl::Decoding::whole || (impl_->byte_fallback && byte_of_token(tokens_.back()) >= 0)) return "";
     bytes_ += text_of(std::exchange(tokens_, {}));

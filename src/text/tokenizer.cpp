@@ -18,6 +18,13 @@ void Tokenizer::Impl::finish(const std::string& origin) {
     ids.emplace(token.content, token.id);
   }
   CHECK_USER(!tokens.empty(), "{}: the vocabulary is empty", origin);
+  decoded = tokens;
+  for (const AddedToken& token : added.tokens()) {
+    if (!token.normalized || !normalizer) continue;
+    NormalizedText content(token.content, 0, false);
+    normalizer->apply(content);
+    decoded[static_cast<std::size_t>(token.id)] = content.text();
+  }
   special.assign(tokens.size(), 0);
   for (const AddedToken& token : added.tokens()) special[static_cast<std::size_t>(token.id)] = token.special;
   for (std::size_t i = 0; i < own.size(); ++i)
@@ -27,6 +34,8 @@ void Tokenizer::Impl::finish(const std::string& origin) {
     if (pre_tokenizer && pre_tokenizer->is_byte_level() && bpe->can_read_bytes()) {
       bpe->read_bytes();
       bytes = bpe;
+    } else if (pre_tokenizer) {
+      bpe->learn_words();
     }
     clean_up = false;  // of BPE the reference does not clean up: it would take spaces that were there
     const Json chain = decoder ? Json::parse(decoder->to_json().dump()) : Json();

@@ -174,10 +174,10 @@ bool is_category(std::int32_t code, std::initializer_list<utf8proc_category_t> l
 bool is_nonspacing_mark(std::int32_t code) { return is_category(code, {UTF8PROC_CATEGORY_MN}); }
 bool is_mark(std::int32_t code) { return is_category(code, {UTF8PROC_CATEGORY_MN, UTF8PROC_CATEGORY_MC, UTF8PROC_CATEGORY_ME}); }
 
-// BERT's: Cc, Cf, Cn, Co and Cs, but not the three that count as white space.
+// BERT's: Cc, Cf and Co, but not the three that count as white space. The reference's table leaves what is not assigned alone.
 bool is_control(std::int32_t code) {
   if (code == '\t' || code == '\n' || code == '\r') return false;
-  return is_category(code, {UTF8PROC_CATEGORY_CC, UTF8PROC_CATEGORY_CF, UTF8PROC_CATEGORY_CN, UTF8PROC_CATEGORY_CO, UTF8PROC_CATEGORY_CS});
+  return is_category(code, {UTF8PROC_CATEGORY_CC, UTF8PROC_CATEGORY_CF, UTF8PROC_CATEGORY_CO});
 }
 
 // The blocks as the reference has them: U+2B820 to U+2B91F are not among them.
@@ -199,8 +199,8 @@ void space_chinese(NormalizedText& text) {
   std::vector<Change> changes;
   for (const std::int32_t code : codes_of(text.text())) {
     const bool chinese = is_chinese(code);
-    if (chinese) changes.push_back({' ', 1});
-    changes.push_back({code, 0});
+    if (chinese) changes.push_back({' ', 0});
+    changes.push_back({code, chinese ? 1 : 0});
     if (chinese) changes.push_back({' ', 1});
   }
   transform(text, changes);

@@ -20,13 +20,19 @@ Json read_if_there(const fs::path& file) {
 // Tokens beside the vocabulary's: of added_tokens.json, and of tokenizer_config.json, which knows more of them.
 class AddedList {
  public:
-  void put(const AddedToken& token) {
-    for (AddedToken& there : list_)
-      if (there.id == token.id && there.content == token.content) {
-        there = token;
-        return;
-      }
-    list_.push_back(token);
+  explicit AddedList(const Json& vocab) {
+    for (const auto& [content, id] : vocab.items())
+      if (id.is_number_integer()) vocab_.emplace(id.get<std::int64_t>(), content);
+  }
+  void put(AddedToken token, const std::string& file) {
+    const auto own = vocab_.find(token.id);
+    CHECK_USER(own == vocab_.end() || own->second == token.content, "{}: token '{}' has id {}, which is '{}' in the vocabulary", file, token.content, token.id,
+               own->second);
+    const auto [by_content, is_new] = ids_.emplace(token.content, token.id);
+    CHECK_USER(by_content->second == token.id, "{}: token '{}' has two ids, {} and {}", file, token.content, by_content->second, token.id);
+    const auto there = list_.find(token.id);
+    CHECK_USER(there == list_.end() || !is_new, "{}: tokens '{}' and '{}' both have id {}", file, there->second.content, token.content, token.id);
+    list_[token.id] = std::move(token);
   }
   void read(const fs::path& dir, const Json& config) {
     const std::string file = (dir / "added_tokens.json").string(), config_file = (dir / "tokenizer_config.json").string();
@@ -34,7 +40,7 @@ class AddedList {
     for (const auto& [content, id] : list.items()) {
       CHECK_USER(id.is_number_unsigned() && id.get<std::uint64_t>() <= static_cast<std::uint64_t>(kMaxId), "{}: token '{}' has id {}; allowed: 0 to {}", file, content,
                  id.dump().substr(0, 40), kMaxId);
-      put({.id = id.get<std::int32_t>(), .content = content, .special = false});
+      put({.id = id.get<std::int32_t>(), .content = content, .special = false}, file);
     }
     const Json added = config.value("added_tokens_decoder", Json::object());
     CHECK_USER(added.is_object(), "{}: added_tokens_decoder is not an object of ids and tokens", config_file);
@@ -43,17 +49,19 @@ class AddedList {
       const auto [end, bad] = std::from_chars(id.data(), id.data() + id.size(), number);
       CHECK_USER(bad == std::errc() && end == id.data() + id.size() && number >= 0 && number <= kMaxId, "{}: added_tokens_decoder has id '{}'; allowed: 0 to {}",
                  config_file, id.substr(0, 40), kMaxId);
-      put(read_added_token(entry, number, config_file));
+      put(read_added_token(entry, number, config_file), config_file);
     }
   }
   Json json() const {
     Json out = Json::array();
-    for (const AddedToken& token : list_) out.push_back(Json::parse(to_json(token).dump()));
+    for (const auto& [id, token] : list_) out.push_back(Json::parse(to_json(token).dump()));
     return out;
   }
 
  private:
-  std::vector<AddedToken> list_;
+  std::map<std::int64_t, std::string> vocab_;
+  std::map<std::string, std::int32_t> ids_;
+  std::map<std::int32_t, AddedToken> list_;  // by id
 };
 
 std::string class_of_config(const Json& config, const fs::path& dir) {
@@ -89,9 +97,9 @@ Json of_merges(const fs::path& dir, const Json& config) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
     if (!line.empty() && !(first && line.starts_with("#version"))) merges.push_back(line);
   }
-  AddedList added;
+  AddedList added(vocab);
   if (const auto end = vocab.find("<|endoftext|>"); end != vocab.end() && end->is_number_unsigned() && end->get<std::uint64_t>() <= static_cast<std::uint64_t>(kMaxId))
-    added.put({.id = end->get<std::int32_t>(), .content = "<|endoftext|>"});  // known by name: these files have no list
+    added.put({.id = end->get<std::int32_t>(), .content = "<|endoftext|>"}, vocab_file);  // known by name: these files have no list
   added.read(dir, config);
   const bool prefix = JsonReader(config, (dir / "tokenizer_config.json").string()).boolean("add_prefix_space", false);
   Json level = {{"type", "ByteLevel"}, {"add_prefix_space", prefix}, {"trim_offsets", true}, {"use_regex", true}}, pre = level, post = level, normalizer;
@@ -162,9 +170,9 @@ Json of_bert(const fs::path& dir, const Json& config, const Json& vocab) {
                     unk = special_of(config, map, "unk_token", "[UNK]"), pad = special_of(config, map, "pad_token", "[PAD]"),
                     mask = special_of(config, map, "mask_token", "[MASK]");
   for (const std::string& token : {cls, sep, unk}) CHECK_USER(vocab.contains(token), "{}: has no {}, which BertTokenizer needs", (dir / "vocab.txt").string(), token);
-  AddedList added;
+  AddedList added(vocab);
   for (const std::string& token : {pad, unk, cls, sep, mask})
-    if (vocab.contains(token)) added.put({.id = vocab[token].get<std::int32_t>(), .content = token});
+    if (vocab.contains(token)) added.put({.id = vocab[token].get<std::int32_t>(), .content = token}, (dir / "vocab.txt").string());
   added.read(dir, config);
   const JsonReader reader(config, (dir / "tokenizer_config.json").string());
   const Json normalizer = {{"type", "BertNormalizer"}, {"clean_text", true}, {"handle_chinese_chars", reader.boolean("tokenize_chinese_chars", true)},

@@ -103,7 +103,7 @@ TEST(Gpt2, FilesThatDisagreeAreRefused) {
   refused("added_tokens.json", R"({"<pad>": -1})", "<pad>");
   refused("tokenizer_config.json", R"({"add_prefix_space": 3})", "add_prefix_space");
   refused("tokenizer_config.json", R"({"added_tokens_decoder": {"x": {"content": "<pad>"}}})", "'x'");
-  refused("tokenizer_config.json", R"({"added_tokens_decoder": {"50257": {"content": "<pad>", "lstrip": true}}})", "lstrip");
+  refused("tokenizer_config.json", R"({"added_tokens_decoder": {"50257": {"content": "<pad>", "lstrip": 3}}})", "lstrip");
   refused("tokenizer_config.json", R"({"added_tokens_decoder": {"50257": {"content": "<a>"}, "50258": {"content": "<a>"}}})", "<a>");
   refused("merges.txt", "#version: 0.2\nq zz\n", "q zz");
 }

@@ -133,37 +133,17 @@ void refused(const std::string& good, const std::function<void(Json&)>& change, 
 
 TEST(Tokenizer, RefusesConstructsItDoesNotKnow) {
   const std::string good = Tokenizer::load(kData).to_json();
-  TokenizerTrainer trainer({.kind = "char", .vocab_size = 300});
-  trainer.add("hello");
-  const std::string chars = trainer.finish().to_json();
-  for (const char* type : {"Unigram", "WordPiece", "WordLevel"}) refused(good, [&](Json& j) { j["model"]["type"] = type; }, type);
-  for (const char* type : {"Sequence", "Prepend", "Replace", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Strip", "StripAccents", "BertNormalizer", "Precompiled", "Nmt"})
-    for (const std::string& file : {good, chars}) refused(file, [&](Json& j) { j["normalizer"] = {{"type", type}}; }, type);
-  for (const char* type : {"Sequence", "Split", "Metaspace", "BertPreTokenizer", "Whitespace", "WhitespaceSplit", "Digits", "Punctuation", "CharDelimiterSplit"})
-    for (const std::string& file : {good, chars}) refused(file, [&](Json& j) { j["pre_tokenizer"] = {{"type", type}}; }, type);
-  for (const char* type : {"Sequence", "TemplateProcessing", "BertProcessing", "RobertaProcessing"})
-    for (const std::string& file : {good, chars}) refused(file, [&](Json& j) { j["post_processor"] = {{"type", type}}; }, type);
-  for (const char* type : {"Sequence", "WordPiece", "Metaspace", "Replace", "ByteFallback", "Fuse", "Strip", "BPEDecoder", "CTC"})
-    refused(good, [&](Json& j) { j["decoder"] = {{"type", type}}; }, type);
-  for (const char* type : {"ByteLevel", "WordPiece", "Metaspace", "Fuse"}) refused(chars, [&](Json& j) { j["decoder"] = {{"type", type}}; }, type);
-  const Json a = Json::parse(R"({"Sequence": {"id": "A", "type_id": 0}})"), b = Json::parse(R"({"Sequence": {"id": "B", "type_id": 1}})");
-  const auto with_template = [&](const Json& single, const Json& pair) {
-    Json json = Json::parse(good);
-    json["post_processor"] = {{"type", "TemplateProcessing"}, {"single", single}, {"pair", pair}, {"special_tokens", Json::object()}};
-    return json.dump();
-  };
-  EXPECT_EQ(Tokenizer::from_json(with_template(Json::array({a}), Json::array({a, b})), "t.json").hash(), Tokenizer::load(kData).hash());  // transformers' own GPT-2
-  const Json end = Json::parse(R"({"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}})");
-  EXPECT_THROW(Tokenizer::from_json(with_template(Json::array({a, end}), Json::array({a, b})), "t.json"), UserError);
-  EXPECT_THROW(Tokenizer::from_json(with_template(Json::array({a}), Json::array({a, end, b})), "t.json"), UserError);
-  refused(chars, [](Json& j) { j["decoder"]["decoders"].push_back({{"type", "Strip"}}); }, "Strip");
-  refused(good, [](Json& j) { j["decoder"] = nullptr; }, "decoder");
-  refused(good, [](Json& j) { j["pre_tokenizer"] = nullptr; }, "pre-tokenizer");
-  refused(good, [](Json& j) { j["pre_tokenizer"]["use_regex"] = false; }, "use_regex");
-  refused(good, [](Json& j) { j["model"]["continuing_subword_prefix"] = "##"; }, "continuing_subword_prefix");
-  refused(good, [](Json& j) { j["model"]["end_of_word_suffix"] = "</w>"; }, "end_of_word_suffix");
+  for (const char* part : {"normalizer", "pre_tokenizer", "model", "decoder", "post_processor"}) refused(good, [&](Json& j) { j[part]["type"] = "Unheard"; }, "Unheard");
+  refused(good, [](Json& j) { j["pre_tokenizer"] = {{"type", "UnicodeScripts"}}; }, "UnicodeScripts");
+  refused(good, [](Json& j) { j["pre_tokenizer"]["use_regex"] = 3; }, "use_regex");
+  refused(good, [](Json& j) { j["pre_tokenizer"] = {{"type", "Split"}, {"pattern", {{"Regex", "[a&&b]"}}}, {"behavior", "Isolated"}}; }, "&&");
+  refused(good, [](Json& j) { j["pre_tokenizer"] = {{"type", "Split"}, {"pattern", {{"Regex", "(a"}}}, {"behavior", "Isolated"}}; }, "(a");
+  refused(good, [](Json& j) { j["pre_tokenizer"] = {{"type", "Split"}, {"pattern", {{"String", "a"}}}, {"behavior", "Mixed"}}; }, "Mixed");
   refused(good, [](Json& j) { j["model"]["dropout"] = 0.1; }, "dropout");
-  for (const char* flag : {"single_word", "lstrip", "rstrip"}) refused(good, [&](Json& j) { j["added_tokens"][0][flag] = true; }, flag);
+  const Json a = Json::parse(R"({"Sequence": {"id": "A", "type_id": 0}})"), b = Json::parse(R"({"Sequence": {"id": "B", "type_id": 1}})");
+  Json json = Json::parse(good);  // transformers' own GPT-2
+  json["post_processor"] = {{"type", "TemplateProcessing"}, {"single", Json::array({a})}, {"pair", Json::array({a, b})}, {"special_tokens", Json::object()}};
+  EXPECT_EQ(Tokenizer::from_json(json.dump(), "t.json").hash(), Tokenizer::load(kData).hash());
 }
 
 TEST(Tokenizer, RefusesFilesThatContradictThemselves) {
@@ -171,14 +151,12 @@ TEST(Tokenizer, RefusesFilesThatContradictThemselves) {
   refused(good, [](Json& j) { j["model"]["vocab"]["zzz"] = -3; }, "zzz");
   refused(good, [](Json& j) { j["model"]["vocab"]["zzz"] = 1e12; }, "zzz");
   refused(good, [](Json& j) { j["model"]["vocab"]["zzz"] = 5; }, "both have id 5");
-  refused(good, [](Json& j) { j["model"]["vocab"].erase("a"); }, "byte 0x61");
   refused(good, [](Json& j) { j["model"]["merges"].push_back("qq zz"); }, "qq zz");
   refused(good, [](Json& j) { j["model"]["merges"].push_back("qq"); }, "not two tokens");
   refused(good, [](Json& j) { j.erase("model"); }, "model");
-  refused(good, [](Json& j) { j["model"]["type"] = 3; }, "tokenizer.json");
+  refused(good, [](Json& j) { j["model"]["type"] = 3; }, "model: type is 3");
   refused(good, [](Json& j) { j["added_tokens"][0]["id"] = 3; }, "id 3");
   refused(good, [](Json& j) { j["added_tokens"].push_back({{"id", 700}, {"content", "<|endoftext|>"}}); }, "<|endoftext|>");
-  refused(good, [](Json& j) { j["added_tokens"].push_back({{"id", j["model"]["vocab"]["Ġt"]}, {"content", "Ġt"}}); }, "another text");
 }
 
 TEST(Tokenizer, DamagedFilesNeverCrash) {
