@@ -14,7 +14,7 @@ std::optional<std::string> second_text(const Document& d, std::size_t i, const s
 
 }  // namespace
 
-TextInputs read_inputs(const Session& session, const TextOptions& options, const std::vector<std::string>& pairs, bool truncate) {
+TextInputs read_inputs(Session& session, const TextOptions& options, const std::vector<std::string>& pairs, bool truncate) {
   TextInputs in;
   in.documents = read_texts(options, session.grid.world(), session.stream);
   CHECK_USER(pairs.empty() || pairs.size() == in.documents.size(), "--text-pair is given {} times for {} texts; allowed: once a text", pairs.size(), in.documents.size());

@@ -18,6 +18,6 @@ struct TextInputs {
 
 // Reads the documents and encodes them with special tokens; `pairs` (as many as texts, or none) and a JSONL line's text_pair are second texts.
 // UserErrors: texts that are too long (they are cut instead with `truncate`), more pairs than texts. Collective.
-TextInputs read_inputs(const Session& session, const TextOptions& options, const std::vector<std::string>& pairs = {}, bool truncate = false);
+TextInputs read_inputs(Session& session, const TextOptions& options, const std::vector<std::string>& pairs = {}, bool truncate = false);
 
 }  // namespace weft
