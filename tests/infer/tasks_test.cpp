@@ -1,0 +1,143 @@
+// Classifying, filling masks, embedding and scoring under masked models, against the reference (tests/data/tasks.json, by make_tasks.py), on every
+// grid of the ranks at hand.
+#include <cmath>
+
+#include "infer/classify.h"
+#include "infer/embed_texts.h"
+#include "infer/score.h"
+#include "tests/infer/golden.h"
+
+namespace weft::test {
+namespace {
+
+const Json& tasks() {
+  static const Json json = read_json_object(data_dir() / "tasks.json");
+  return json;
+}
+
+std::vector<TokenizedText> texts_of(const Json& lists) {
+  std::vector<TokenizedText> texts;
+  for (const Json& ids : lists) texts.push_back({ids.get<Ids>(), {}});
+  return texts;
+}
+
+// A model of tests/data/families with the head that a task wants, on a grid.
+struct Opened {
+  Grid grid;
+  Stream stream;
+  Context ctx;
+  ModelConfig config;
+  Parameters parameters;
+  Opened(GridShape shape, const std::string& model, HeadKind head)
+      : grid(test_mpi().world(), shape), ctx{.grid = grid, .stream = stream, .precision = Precision::fp32, .clock = nullptr, .observer = {}},
+        config(config_of(model, head)), parameters(config, grid, DType::f32, Purpose::inference) {
+    load_hf_weights(parameters, config, data_dir() / "families" / model, stream);
+  }
+  static ModelConfig config_of(const std::string& model, HeadKind head) {
+    ModelConfig c = read_hf_config(data_dir() / "families" / model);
+    set_head(c, head);
+    c.pooler = false;
+    return c;
+  }
+};
+
+template <class F>
+void on_grids(const std::string& model, HeadKind head, const F& f) {
+  for (const GridShape& shape : grids_of(test_mpi().world()->size(), Opened::config_of(model, head))) {
+    Opened opened(shape, model, head);
+    f(opened, model + " on " + name_of(shape));
+  }
+}
+
+template <class Values>
+void expect_near(const Values& ours, const std::vector<double>& golden, double bound, const std::string& name) {
+  ASSERT_EQ(ours.size(), golden.size()) << name;
+  for (std::size_t i = 0; i < golden.size(); ++i) EXPECT_NEAR(static_cast<double>(ours[i]), golden[i], bound * std::max(1.0, std::abs(golden[i]))) << name << ", number " << i;
+}
+
+TEST(Tasks, LogitsAndProbabilitiesOfLabels) {
+  for (const auto& [model, golden] : tasks()["classify"].items())
+    on_grids(model, model.ends_with("tokens") ? HeadKind::classify_tokens : HeadKind::classify, [&, &golden = golden](Opened& m, const std::string& name) {
+      std::size_t next = 0;
+      classify_texts(m.ctx, m.config, m.parameters, texts_of(tasks()["texts"]), [&](std::size_t t, std::span<const float> logits) {
+        EXPECT_EQ(t, next++);
+        expect_near(logits, golden[t]["logits"].get<std::vector<double>>(), 2e-5, name);
+        std::vector<double> p;
+        const auto n = static_cast<std::size_t>(m.config.n_labels);
+        for (std::size_t at = 0; at < logits.size(); at += n)
+          for (double x : label_probabilities(m.config, logits.subspan(at, n))) p.push_back(x);
+        expect_near(p, golden[t]["probabilities"].get<std::vector<double>>(), 2e-5, name);
+      });
+      EXPECT_EQ(next, golden.size()) << name;
+    });
+}
+
+TEST(Tasks, CandidatesForMasks) {
+  for (const auto& [model, golden] : tasks()["fill"].items())
+    on_grids(model, HeadKind::masked_lm, [&, &golden = golden](Opened& m, const std::string& name) {
+      Json lists = Json::array();
+      for (const Json& text : golden) lists.push_back(text["ids"]);
+      std::size_t next = 0;
+      fill_texts(m.ctx, m.config, m.parameters, texts_of(lists), m.config.mask_id >= 0 ? m.config.mask_id : 4, 5, [&](std::size_t t, const auto& masks) {
+        EXPECT_EQ(t, next++);
+        const Json& expected = golden[t]["candidates"];
+        ASSERT_EQ(masks.size(), expected.size()) << name;
+        for (std::size_t k = 0; k < masks.size(); ++k) {
+          Ids ids;
+          std::vector<double> scores;
+          for (const Candidate& c : masks[k]) {
+            ids.push_back(c.id);
+            scores.push_back(c.probability);
+          }
+          EXPECT_EQ(ids, expected[k]["ids"].get<Ids>()) << name;
+          expect_near(scores, expected[k]["scores"].get<std::vector<double>>(), 2e-6, name);
+        }
+      });
+      EXPECT_EQ(next, golden.size()) << name;
+    });
+}
+
+TEST(Tasks, PseudoLogLikelihoodOfMaskedModels) {
+  for (const auto& [model, golden] : tasks()["pseudo"].items())
+    on_grids(model, HeadKind::masked_lm, [&, &golden = golden](Opened& m, const std::string& name) {
+      const std::vector<TokenizedText> texts = texts_of(tasks()[model == "esm_mlm" ? "esm_texts" : "texts"]);
+      std::vector<std::vector<std::uint8_t>> skipped;
+      for (const TokenizedText& t : texts) {
+        std::vector<std::uint8_t>& skip = skipped.emplace_back(t.ids.size(), std::uint8_t{0});
+        skip.front() = skip.back() = 1;
+      }
+      std::size_t next = 0;
+      score_masked_texts(m.ctx, m.config, m.parameters, texts, skipped, m.config.mask_id >= 0 ? m.config.mask_id : 4, [&](std::size_t t, std::span<const float> logprobs) {
+        EXPECT_EQ(t, next++);
+        ASSERT_EQ(logprobs.size(), golden[t].size()) << name;
+        for (std::size_t i = 0; i < logprobs.size(); ++i) {
+          EXPECT_EQ(std::isnan(logprobs[i]), golden[t][i].is_null()) << name;
+          if (golden[t][i].is_null()) continue;
+          EXPECT_NEAR(static_cast<double>(logprobs[i]), golden[t][i].get<double>(), 5e-5) << name;
+        }
+      });
+      EXPECT_EQ(next, golden.size()) << name;
+    });
+}
+
+TEST(Tasks, VectorsOfEveryLayerAndPooling) {
+  for (const auto& [model, golden] : tasks()["embed"].items())
+    on_grids(model, HeadKind::base, [&, &golden = golden](Opened& m, const std::string& name) {
+      std::vector<TokenizedText> texts = texts_of(tasks()["texts"]);
+      texts.resize(golden.size());
+      for (std::int64_t layer = 0; layer <= m.config.layers; ++layer)
+        for (const std::string pooling : {"mean", "max", "cls", "last"})
+          for (const bool normalize : {false, true})
+            embed_texts(m.ctx, m.config, m.parameters, texts, {text_pooling(pooling), layer, normalize}, [&](std::size_t t, std::span<const float> x) {
+              auto expected = golden[t][static_cast<std::size_t>(layer)][pooling].get<std::vector<double>>();
+              double length = 0;
+              for (double v : expected) length += v * v;
+              if (normalize)
+                for (double& v : expected) v /= std::sqrt(length);
+              expect_near(x, expected, 2e-5, fmt::format("{} layer {} {}", name, layer, pooling));
+            });
+    });
+}
+
+}  // namespace
+}  // namespace weft::test
