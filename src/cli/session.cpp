@@ -116,7 +116,7 @@ ModelConfig config_for(ModelUse use, const std::string& model, bool tells) {
     case ModelUse::generate:
       if (c.head != HeadKind::causal_lm) set_head(c, HeadKind::causal_lm);
       if (encoder && !c.causal && tells)
-        log_warning("--model {}: if you want to use `{}` as a standalone, add `is_decoder=True.` to its config.json; as it is it reads in both directions, as in transformers",
+        log_warning("--model {}: if you want to use `{}` as a standalone, add `is_decoder=True.` to its config.json; as it is its prompt is read in both directions, as in transformers",
                     model, architecture(c));
       break;
     case ModelUse::score:

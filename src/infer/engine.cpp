@@ -46,11 +46,12 @@ struct Rows {
 };
 
 // One row each for those that are writing; what is left of the pass goes to prompts. A text whose earlier tokens look different now that it
-// is longer is read again: all of it, and in one piece, where the model reads in both directions.
+// is longer is read again. Where a model reads in both directions its prompt comes in one piece: all of it sees all of it, and what follows sees what
+// came before, as transformers does with a BERT that is no decoder.
 Rows fill_pass(const ModelConfig& config, std::list<Work>& works, std::int64_t max_rows) {
   for (Work& w : works)
     for (std::size_t l = 0; l < w.lanes.size(); ++l)
-      if (!config.causal || rope_restarts(config, w.lanes[l].cached, static_cast<std::int64_t>(w.ids(l).size()))) w.lanes[l].cached = 0;
+      if (rope_restarts(config, w.lanes[l].cached, static_cast<std::int64_t>(w.ids(l).size()))) w.lanes[l].cached = 0;
   Rows rows;
   std::int64_t room = max_rows;
   for (const Work& w : works)

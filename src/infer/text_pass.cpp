@@ -41,7 +41,7 @@ void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& 
   CHECK(longest <= config.context || config.positions == Positions::rope, "a text of {} tokens for a context of {}", longest, config.context);
   const std::int64_t rows = std::max(longest, std::min(max_rows, all));
   const DecoderShape shape = {.slots = static_cast<std::int64_t>(std::clamp<std::size_t>(texts.size(), 1, kMaxTexts)), .S = longest, .max_rows = rows,
-                              .max_logit_rows = task.max_logit_rows > 0 ? task.max_logit_rows : rows};
+                              .max_logit_rows = task.max_logit_rows > 0 ? task.max_logit_rows : rows, .whole_texts = !config.causal};
   Decoder decoder(ctx, config, parameters, shape);
   const Grid& grid = ctx.grid;
   const int last_stage = (grid.shape().pp - 1) * grid.shape().tp;

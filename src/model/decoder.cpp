@@ -12,7 +12,7 @@ namespace weft {
 struct Decoder::Buffers {
   EmbeddingRows tokens;                  // first stage
   View labels;                           // (N) i32
-  View text_ends;                        // (N + 1) i32: where whole texts begin and end, in a model that reads both ways
+  View text_ends;                        // (N + 1) i32: where whole texts begin and end
   View rope_positions, rope_table;       // (N) i32, (N, 2, P/2): a row of the table for each row of the pass
   View x, delta;                         // (1, N, C)
   BlockActivations block;
@@ -63,7 +63,7 @@ std::vector<std::pair<View, View>> lay_out_cache(Arena& arena, const ModelConfig
   const Dims dims = {shape.slots, shape.S, split_heads(c.heads, c.kv_heads, grid.shape().tp, grid.tp().rank()).kv.size(), c.head_dim};
   std::vector<std::pair<View, View>> cache;
   for (std::int64_t l = 0; l < n_layers; ++l) {
-    const View k = c.causal ? arena.alloc(DType::f32, dims) : View(), v = c.causal ? arena.alloc(DType::f32, dims) : View();
+    const View k = shape.whole_texts ? View() : arena.alloc(DType::f32, dims), v = shape.whole_texts ? View() : arena.alloc(DType::f32, dims);
     cache.emplace_back(k, v);
   }
   return cache;
@@ -134,9 +134,9 @@ ConstView Decoder::run(const DecoderRows& rows, std::int64_t stop) {
   } else {
     pp.recv(x_rows, pp.rank() - 1, kTag, ctx_.stream);
   }
-  BlockTokens tokens = {.positions = b.rope_positions, .rope_table = b.rope_table, .lengths = ConstView(), .packed = !config_.causal};
+  BlockTokens tokens = {.positions = b.rope_positions, .rope_table = b.rope_table, .lengths = ConstView(), .packed = shape_.whole_texts};
   if (config_.positions == Positions::rope) fill_rope(config_, b.rope_positions, b.rope_table, rows.slices, rows.text_lengths);
-  if (!config_.causal) {
+  if (shape_.whole_texts) {
     auto* ends = b.text_ends.as<std::int32_t>();
     ends[0] = 0;
     for (std::size_t i = 0; i < rows.slices.size(); ++i) ends[i + 1] = static_cast<std::int32_t>(rows.slices[i].first_row + rows.slices[i].n_rows);

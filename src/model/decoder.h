@@ -1,5 +1,5 @@
-// A model in inference: rows of several texts at once through all stages. A causal model appends keys and values to a cache and goes on
-// from there; one that reads in both directions is given whole texts.
+// A model in inference: rows of several texts at once through all stages. Texts that go on append their keys and values to a cache; whole texts
+// need none.
 #pragma once
 
 #include <span>
@@ -17,13 +17,14 @@ struct DecoderShape {
   std::int64_t S = 0;          // cached tokens of each
   std::int64_t max_rows = 0;   // rows of one forward pass
   std::int64_t max_logit_rows = 0;  // of them, rows whose logits are asked for
+  bool whole_texts = false;         // every pass brings whole texts: nothing is cached
 };
 
 // The rows of one pass: N of them, slice by slice.
 struct DecoderRows {
   std::span<const std::int32_t> ids;           // (N)
   std::span<const std::int32_t> types;         // (N); empty: all 0
-  std::span<const CacheSlice> slices;          // a causal model's; others: n_cached is 0, a slice is a whole text
+  std::span<const CacheSlice> slices;          // with whole_texts one a text, n_cached 0
   std::span<const std::int64_t> text_lengths;  // of each slice's text so far, past this pass too (a prompt that is read in pieces); empty: cached + new
 };
 

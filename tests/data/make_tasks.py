@@ -74,6 +74,9 @@ def main(data):
     golden["fill"] = {"bert_mlm": fill(load("AutoModelForMaskedLM", "bert_mlm"), TEXTS[:3], 4), "esm_mlm": fill(load("AutoModelForMaskedLM", "esm_mlm"), ESM_TEXTS, 32)}
     golden["pseudo"] = {"bert_mlm": pseudo(load("AutoModelForMaskedLM", "bert_mlm"), TEXTS, 4), "esm_mlm": pseudo(load("AutoModelForMaskedLM", "esm_mlm"), ESM_TEXTS, 32)}
     golden["embed"] = {n: embed(load("AutoModel", n), TEXTS[:2]) for n in ("bert_base", "llama_base", "gptneox_parallel", "roberta_mlm")}
+    # A masked model as a causal one: its prompt is seen whole, what follows sees what came before.
+    bert = load("AutoModelForCausalLM", "bert_mlm")
+    golden["bert_as_causal"] = [bert.generate(torch.tensor([p]), do_sample=False, max_new_tokens=20, eos_token_id=None, pad_token_id=0)[0, len(p):].tolist() for p in TEXTS]
     with open(os.path.join(data, "tasks.json"), "w") as f:
         f.write(json.dumps(json.loads(json.dumps(golden), parse_float=lambda x: float(f"{float(x):.9g}")), separators=(",", ":")) + "\n")
 

@@ -139,5 +139,14 @@ TEST(Tasks, VectorsOfEveryLayerAndPooling) {
     });
 }
 
+TEST(Tasks, AMaskedModelOpenedForGeneration) {
+  on_grids("bert_mlm", HeadKind::causal_lm, [&](Opened& m, const std::string& name) {
+    std::vector<GenerationRequest> requests;
+    for (const Json& ids : tasks()["texts"]) requests.push_back({.ids = ids.get<Ids>(), .options = greedy_options(20), .stream = 0});
+    Engine engine(m.ctx, m.config, m.parameters, nullptr, {.max_batch = 3, .max_rows = 12, .memory_bytes = 0});
+    engine.run(requests, [&](std::size_t r, std::int64_t, const Completion& c) { EXPECT_EQ(c.ids, tasks()["bert_as_causal"][r].get<Ids>()) << name << ", text " << r; });
+  });
+}
+
 }  // namespace
 }  // namespace weft::test

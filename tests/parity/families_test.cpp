@@ -183,7 +183,7 @@ struct Pass {
   DecoderRows rows() const { return {.ids = ids, .types = types, .slices = slices, .text_lengths = {}}; }
   DecoderShape shape(const FamilyGolden& golden) const {
     const auto n = static_cast<std::int64_t>(ids.size());
-    return {.slots = golden.B, .S = golden.T, .max_rows = n, .max_logit_rows = n};
+    return {.slots = golden.B, .S = golden.T, .max_rows = n, .max_logit_rows = n, .whole_texts = !golden.config.causal};
   }
   std::vector<std::int64_t> every_row() const {
     std::vector<std::int64_t> rows;
