@@ -172,6 +172,7 @@ void Hdf5File::create_dataset(const std::string& name, DType dtype, const Dims& 
   const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
   H5Pset_create_intermediate_group(links, 1);
   const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+  H5Pset_obj_track_times(creation, false);  // the same content gives the same file
   H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER);
   H5Pset_alloc_time(creation, H5D_ALLOC_TIME_EARLY);
   std::vector<hsize_t> sizes(shape.begin(), shape.end());
