@@ -122,7 +122,9 @@ Hdf5File Hdf5File::create(const std::filesystem::path& file, const void* mpi_com
   impl->parallel = mpi_comm != nullptr;
   if (mpi_comm) impl->comm = *static_cast<const MPI_Comm*>(mpi_comm);
   impl->writes = true;
-  impl->file = H5Fcreate(file.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, impl->access(mpi_comm));
+  const Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
+  H5Pset_obj_track_times(creation, false);  // the same content gives the same file
+  impl->file = H5Fcreate(file.c_str(), H5F_ACC_TRUNC, creation, impl->access(mpi_comm));
   CHECK_USER(impl->file >= 0, "{}: cannot be created ({})", file.string(), last_error());
   return Hdf5File(std::move(impl));
 }
@@ -172,7 +174,7 @@ void Hdf5File::create_dataset(const std::string& name, DType dtype, const Dims& 
   const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
   H5Pset_create_intermediate_group(links, 1);
   const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
-  H5Pset_obj_track_times(creation, false);  // the same content gives the same file
+  H5Pset_obj_track_times(creation, false);
   H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER);
   H5Pset_alloc_time(creation, H5D_ALLOC_TIME_EARLY);
   std::vector<hsize_t> sizes(shape.begin(), shape.end());
