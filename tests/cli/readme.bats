@@ -10,7 +10,7 @@
   # Indented lines of a code block that name a program of ours; launch/test.sh is what runs this.
   grep -E '^    (launch/|build/weft)' README.md | sed 's/ *# .*//' | grep -v '^    launch/test.sh' | grep -v '^    launch/  *[a-z]' >"$BATS_TEST_TMPDIR/commands"
   [ "$(wc -l <"$BATS_TEST_TMPDIR/commands")" -ge 10 ]
-  export WEFT_RUN=$BATS_TEST_TMPDIR/runs/quickstart WEFT_STEPS=20 WEFT
+  export WEFT_RUN=$BATS_TEST_TMPDIR/runs/quickstart WEFT_STEPS=20 WEFT_SMOLLM2=none WEFT
   while read -r command; do
     command=${command//runs\//$BATS_TEST_TMPDIR/runs/}
     command=${command//build\/weft/$WEFT}
