@@ -240,8 +240,11 @@ Json write_hf_config(const ModelConfig& config) {
 }
 
 void set_head(ModelConfig& c, HeadKind head) {
-  const ModelConfig& d = family(c.family).defaults;
+  const Family& row = family(c.family);
+  const ModelConfig& d = row.defaults;
   const bool encoder = !d.causal;
+  CHECK_USER(head != HeadKind::causal_lm || !row.causal_lm.empty(), "family {} has no {}; its heads: {}, {}", c.family, head_name(head),
+             head_name(HeadKind::masked_lm), head_name(HeadKind::classify));
   CHECK_USER(head != HeadKind::masked_lm || encoder, "family {} reads from left to right and has no {}; its heads: {}, {}", c.family, head_name(head),
              head_name(HeadKind::causal_lm), head_name(HeadKind::classify));
   c.head = head;

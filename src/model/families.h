@@ -38,7 +38,7 @@ struct ConfigKeys {
 struct Family {
   std::string name;                        // model_type
   std::string class_name;                  // "Llama": LlamaForCausalLM, LlamaModel, …
-  std::string causal_lm = "ForCausalLM";   // what the causal LM is called behind it
+  std::string causal_lm = "ForCausalLM";   // what the causal LM is called behind it; empty: there is none
   std::string prefix;                      // written before every tensor's name; optional when reading
   ModelConfig defaults;                    // the config class's, for keys that are missing
   ConfigKeys keys;

@@ -116,6 +116,7 @@ Family distilbert() {
   Family row = bert();
   row.name = "distilbert";
   row.class_name = "DistilBert";
+  row.causal_lm = "";
   row.prefix = "distilbert.";
   row.defaults.layers = 6, row.defaults.token_types = 0, row.defaults.dropout_head = 0.2f, row.defaults.pooling = Pooling::first_relu;
   row.defaults.pooler = false;
@@ -171,6 +172,15 @@ Family roberta() {
   return row;
 }
 
+// XLM-RoBERTa (Conneau et al. 2019): RoBERTa in a hundred languages.
+Family xlm_roberta() {
+  Family row = roberta();
+  row.name = "xlm-roberta";
+  row.class_name = "XLMRoberta";
+  row.defaults.vocab = 250002;
+  return row;
+}
+
 // ESM-2 (Lin et al. 2023), proteins: pre-norm, rotary positions; ESM-1b: learned positions and a norm on the embeddings.
 Family esm() {
   Family row = roberta();
@@ -217,6 +227,6 @@ Family esm() {
 
 }  // namespace
 
-std::vector<Family> encoder_families() { return {bert(), distilbert(), roberta(), esm()}; }
+std::vector<Family> encoder_families() { return {bert(), distilbert(), roberta(), xlm_roberta(), esm()}; }
 
 }  // namespace weft
