@@ -18,4 +18,21 @@ void on_first_rank(Communicator& world, Stream& stream, const std::function<void
   agree(world, world.rank() == 0 ? caught(body) : "", stream);
 }
 
+std::vector<std::string> gather_texts(Communicator& world, const std::string& text, Stream& stream) {
+  std::vector<std::int64_t> sizes(static_cast<std::size_t>(world.size()));
+  const auto mine = static_cast<std::int64_t>(text.size());
+  world.all_gather(View(sizes.data(), Dims{world.size()}), ConstView(&mine, Dims{1}), stream);
+  std::int64_t total = 0;
+  for (const std::int64_t size : sizes) total += size;
+  std::string joined(static_cast<std::size_t>(total), '\0');
+  world.all_gather(View(static_cast<void*>(joined.data()), DType::u8, {total}), ConstView(static_cast<const void*>(text.data()), DType::u8, {mine}), sizes, stream);
+  std::vector<std::string> all;
+  std::size_t at = 0;
+  for (const std::int64_t size : sizes) {
+    all.push_back(joined.substr(at, static_cast<std::size_t>(size)));
+    at += static_cast<std::size_t>(size);
+  }
+  return all;
+}
+
 }  // namespace weft

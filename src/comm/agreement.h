@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "comm/communicator.h"
 #include "core/check.h"
@@ -14,5 +15,8 @@ void agree(Communicator& world, const std::string& error, Stream& stream);
 
 // `body` on rank 0 alone; what it throws, all throw. Collective.
 void on_first_rank(Communicator& world, Stream& stream, const std::function<void()>& body);
+
+// Every rank's text, in rank order. Collective.
+std::vector<std::string> gather_texts(Communicator& world, const std::string& text, Stream& stream);
 
 }  // namespace weft

@@ -108,7 +108,7 @@ using Each = std::function<void(Document&&)>;
 void read_lines(Lines& lines, const Each& each) {
   std::string line;
   while (lines.next(line))
-    if (!line.empty() && lines.ours()) each({.text = line, .id = "", .options = nullptr, .line = lines.number()});
+    if (!line.empty() && lines.ours()) each({.text = line, .id = "", .options = nullptr, .line = lines.number(), .extras = {}});
 }
 
 bool is_blank(const std::string& text, const char* spaces = " \t") { return text.find_first_not_of(spaces) == std::string::npos; }
@@ -139,7 +139,7 @@ void read_paragraphs(Lines& lines, const Each& each) {
 
 void read_whole(Lines& lines, const Each& each) {
   std::string line;
-  Document file = {.text = "", .id = "", .options = nullptr, .line = 1};
+  Document file = {.text = "", .id = "", .options = nullptr, .line = 1, .extras = {}};
   bool ours = true;
   while (ours && lines.next(line)) {
     if (lines.number() == 1) ours = lines.ours();
@@ -155,7 +155,7 @@ std::string keys_of(const Json& object) {
   return keys;
 }
 
-void read_jsonl(Lines& lines, const std::string& path, const std::string& field, const Each& each) {
+void read_jsonl(Lines& lines, const std::string& path, const std::string& field, const std::vector<ExtraField>& extras, const Each& each) {
   std::string line;
   while (lines.next(line)) {
     if (!lines.ours() || is_blank(line)) continue;
@@ -169,7 +169,12 @@ void read_jsonl(Lines& lines, const std::string& path, const std::string& field,
     if (key.empty()) key = object.contains("text") ? "text" : "prompt";
     CHECK_USER(object.contains(key), "{}: line {} has no field '{}'; it has: {}", path, lines.number(), field.empty() ? "text" : field, keys_of(object));
     CHECK_USER(object[key].is_string(), "{}: line {}: field '{}' is {}, not text", path, lines.number(), key, object[key].type_name());
-    Document document = {.text = object[key].get<std::string>(), .id = "", .options = nullptr, .line = lines.number()};
+    Document document = {.text = object[key].get<std::string>(), .id = "", .options = nullptr, .line = lines.number(), .extras = {}};
+    for (const ExtraField& extra : extras) {
+      CHECK_USER(object.contains(extra.name), "{}: line {} has no field '{}' (choose one with {}); it has: {}", path, lines.number(), extra.name, extra.option,
+                 keys_of(object));
+      document.extras.push_back(object[extra.name]);
+    }
     if (object.contains("id")) document.id = object["id"].is_string() ? object["id"].get<std::string>() : object["id"].dump();
     document.options = std::move(object);
     each(std::move(document));
@@ -211,15 +216,20 @@ bool next_record(Lines& lines, char separator, const std::string& path, std::vec
   }
 }
 
-void read_table(Lines& lines, const std::string& path, char separator, const std::string& field, const Each& each) {
+void read_table(Lines& lines, const std::string& path, char separator, const std::string& field, const std::vector<ExtraField>& extras, const Each& each) {
   std::vector<std::string> header, cells;
   if (!next_record(lines, separator, path, header)) return;
   std::string known;
   for (const std::string& name : header) known += (known.empty() ? "" : ", ") + name;
+  const auto place_of = [&](const std::string& name, const std::string& option) {
+    const auto column = std::find(header.begin(), header.end(), name);
+    CHECK_USER(column != header.end(), "{}: has no column '{}' (choose one with {}); its columns: {}", path, name, option, known);
+    return static_cast<std::size_t>(column - header.begin());
+  };
   const std::string wanted = field.empty() ? "text" : field;
-  const auto column = std::find(header.begin(), header.end(), wanted);
-  CHECK_USER(column != header.end(), "{}: has no column '{}' (choose one with --field); its columns: {}", path, wanted, known);
-  const auto at = static_cast<std::size_t>(column - header.begin());
+  const std::size_t at = place_of(wanted, "--field");
+  std::vector<std::size_t> places;
+  for (const ExtraField& extra : extras) places.push_back(place_of(extra.name, extra.option));
   const auto id = static_cast<std::size_t>(std::find(header.begin(), header.end(), "id") - header.begin());
   for (bool ours = true;;) {
     const std::int64_t line = lines.number() + 1;
@@ -227,7 +237,12 @@ void read_table(Lines& lines, const std::string& path, char separator, const std
     if (!ours) continue;
     if (cells.size() == 1 && cells[0].empty() && header.size() > 1) continue;
     CHECK_USER(at < cells.size(), "{}: line {} has {} columns, but '{}' is column {}", path, line, cells.size(), wanted, at + 1);
-    if (!cells[at].empty()) each({.text = cells[at], .id = id < cells.size() ? cells[id] : "", .options = nullptr, .line = line});
+    Document document = {.text = cells[at], .id = id < cells.size() ? cells[id] : "", .options = nullptr, .line = line, .extras = {}};
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      CHECK_USER(places[i] < cells.size(), "{}: line {} has {} columns, but '{}' is column {}", path, line, cells.size(), extras[i].name, places[i] + 1);
+      document.extras.emplace_back(cells[places[i]]);
+    }
+    if (!document.text.empty()) each(std::move(document));
   }
 }
 
@@ -242,7 +257,7 @@ void read_fasta(Lines& lines, const std::string& path, const Each& each) {
     if (line.starts_with('>')) {
       close();
       ours = lines.ours();
-      record = {.text = "", .id = line.substr(1, line.find_first_of(" \t") - 1), .options = nullptr, .line = lines.number()};
+      record = {.text = "", .id = line.substr(1, line.find_first_of(" \t") - 1), .options = nullptr, .line = lines.number(), .extras = {}};
       open = true;
     } else if (!line.empty() && !line.starts_with(';')) {
       CHECK_USER(open, "{}: line {} comes before the first '>' header; is this FASTA?", path, lines.number());
@@ -253,6 +268,18 @@ void read_fasta(Lines& lines, const std::string& path, const Each& each) {
   close();
 }
 
+void read_smiles(Lines& lines, const Each& each) {
+  std::string line;
+  while (lines.next(line)) {
+    const std::size_t begin = line.find_first_not_of(" \t"), end = line.find_first_of(" \t", begin);
+    if (begin == std::string::npos || !lines.ours()) continue;
+    Document document = {.text = line.substr(begin, end - begin), .id = "", .options = nullptr, .line = lines.number(), .extras = {}};
+    const std::size_t name = line.find_first_not_of(" \t", end);
+    if (name != std::string::npos) document.id = line.substr(name, line.find_first_of(" \t", name) - name);
+    each(std::move(document));
+  }
+}
+
 }  // namespace
 
 TextUnit text_unit(const std::string& name) {
@@ -260,18 +287,22 @@ TextUnit text_unit(const std::string& name) {
   return name == "line" ? TextUnit::line : name == "paragraph" ? TextUnit::paragraph : TextUnit::file;
 }
 
-void read_documents(const std::string& path, const std::string& field, const Each& each, TextUnit unit, FilePart part) {
+void read_documents(const std::string& path, const std::string& field, const Each& each, TextUnit unit, FilePart part,
+                    const std::vector<ExtraField>& extras) {
   std::filesystem::path name = path;
   std::string ending = name.extension();
   if (ending == ".gz") ending = name.stem().extension();
-  static constexpr const char* kKnown[] = {".txt", ".jsonl", ".csv", ".tsv", ".fasta", ".fa", ".faa", ".fna"};
+  static constexpr const char* kKnown[] = {".txt", ".jsonl", ".csv", ".tsv", ".fasta", ".fa", ".faa", ".fna", ".smi", ".smiles"};
   CHECK_USER(path == "-" || std::find(std::begin(kKnown), std::end(kKnown), ending) != std::end(kKnown),
-             "{}: files end in .txt, .jsonl, .csv, .tsv, .fasta, .fa, .faa or .fna (each also with .gz)", path);
+             "{}: files end in .txt, .jsonl, .csv, .tsv, .fasta, .fa, .faa, .fna, .smi or .smiles (each also with .gz)", path);
   Lines lines(path, part);
   if (path == "-") ending = lines.peek() == '{' ? ".jsonl" : lines.peek() == '>' ? ".fasta" : ".txt";
+  const bool fields = ending == ".jsonl" || ending == ".csv" || ending == ".tsv";
+  CHECK_USER(extras.empty() || fields, "{}: has no fields, so no '{}' ({}); allowed: .jsonl, .csv and .tsv files", path, extras[0].name, extras[0].option);
   if (ending == ".txt") (unit == TextUnit::line ? read_lines : unit == TextUnit::paragraph ? read_paragraphs : read_whole)(lines, each);
-  else if (ending == ".jsonl") read_jsonl(lines, path, field, each);
-  else if (ending == ".csv" || ending == ".tsv") read_table(lines, path, ending == ".csv" ? ',' : '\t', field, each);
+  else if (ending == ".jsonl") read_jsonl(lines, path, field, extras, each);
+  else if (ending == ".csv" || ending == ".tsv") read_table(lines, path, ending == ".csv" ? ',' : '\t', field, extras, each);
+  else if (ending == ".smi" || ending == ".smiles") read_smiles(lines, each);
   else read_fasta(lines, path, each);
 }
 

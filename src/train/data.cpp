@@ -24,14 +24,6 @@ std::uint64_t permuted(std::uint64_t i, std::uint64_t n, std::uint64_t key) {
   return i;
 }
 
-TrainingData::TrainingData(const std::string& file, std::int64_t T, std::uint64_t seed)
-    : file_(file), T_(T), seed_(seed), tokens_(static_cast<std::size_t>(T + 1)) {
-  const std::int64_t train = file_.train_tokens(), val = file_.info().n_tokens - train;
-  n_train_ = std::max<std::int64_t>(0, (train - 1) / T);
-  n_val_ = std::max<std::int64_t>(0, (val - 1) / T);
-  CHECK_USER(n_train_ > 0, "{}: has {} training tokens, too few for one sample of --context {} (it takes {})", file, train, T, T + 1);
-}
-
 void TrainingData::check_tokens(Range range) const {
   constexpr std::int64_t kPiece = 1 << 20;
   std::vector<std::int32_t> piece;
@@ -41,21 +33,51 @@ void TrainingData::check_tokens(Range range) const {
   }
 }
 
-void TrainingData::window(std::int64_t begin, std::int32_t* ids, std::int32_t* labels) {
-  file_.read(begin, T_ + 1, tokens_.data());
-  if (ids) std::copy(tokens_.begin(), tokens_.end() - 1, ids);
-  if (labels) std::copy(tokens_.begin() + 1, tokens_.end(), labels);
+std::int64_t TrainingData::in_epoch(std::int64_t place) const {
+  const auto n = static_cast<std::uint64_t>(n_train_), at = static_cast<std::uint64_t>(place);
+  return static_cast<std::int64_t>(permuted(at % n, n, mix64(seed_ ^ mix64(at / n + 0x5EED))));
 }
 
-void TrainingData::train_sample(std::int64_t cursor, std::int32_t* ids, std::int32_t* labels) {
-  const auto n = static_cast<std::uint64_t>(n_train_), at = static_cast<std::uint64_t>(cursor);
-  const std::uint64_t key = mix64(seed_ ^ mix64(at / n + 0x5EED));
-  window(static_cast<std::int64_t>(permuted(at % n, n, key)) * T_, ids, labels);
-}
-
-void TrainingData::val_sample(std::int64_t index, std::int32_t* ids, std::int32_t* labels) {
+void TrainingData::val_sample(std::int64_t index, Sample& sample) {
   CHECK(index < n_val_, "validation sample {} of {}", index, n_val_);
-  window(file_.train_tokens() + index * T_, ids, labels);
+  fill(n_train_ + index, kValidation, sample);
+}
+
+std::int64_t TrainingData::count_tokens(std::int64_t first, std::int64_t n) const {
+  std::int64_t total = 0;
+  for (std::int64_t place = first; place < first + n; ++place) total += length(in_epoch(place));
+  return total;
+}
+
+namespace {
+
+class NextTokenData : public TrainingData {
+ public:
+  NextTokenData(const TokenFile& file, std::int64_t T, std::uint64_t seed) : TrainingData(file, T, seed), tokens_(static_cast<std::size_t>(T + 1)) {
+    const std::int64_t train = file_.train_tokens(), val = file_.info().n_tokens - train;
+    n_train_ = std::max<std::int64_t>(0, (train - 1) / T);
+    n_val_ = std::max<std::int64_t>(0, (val - 1) / T);
+    CHECK_USER(n_train_ > 0, "{}: has {} training tokens, too few for one sample of --context {} (it takes {})", file.path().string(), train, T, T + 1);
+  }
+
+ protected:
+  void fill(std::int64_t i, std::int64_t, Sample& sample) override {
+    sample.n_labels = T_;
+    if (!sample.ids && !sample.labels) return;
+    file_.read(i < n_train_ ? i * T_ : file_.train_tokens() + (i - n_train_) * T_, T_ + 1, tokens_.data());
+    if (sample.ids) std::copy(tokens_.begin(), tokens_.end() - 1, sample.ids);
+    if (sample.labels) std::copy(tokens_.begin() + 1, tokens_.end(), sample.labels);
+  }
+  std::int64_t length(std::int64_t) const override { return T_; }
+
+ private:
+  std::vector<std::int32_t> tokens_;  // (T + 1)
+};
+
+}  // namespace
+
+std::unique_ptr<TrainingData> next_token_data(const TokenFile& file, std::int64_t T, std::uint64_t seed) {
+  return std::make_unique<NextTokenData>(file, T, seed);
 }
 
 }  // namespace weft

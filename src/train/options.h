@@ -11,6 +11,7 @@ struct TrainOptions {
   std::int64_t layers = 12, width = 768, heads = 12, kv_heads = 0, ffn = 0, context = 0;
   // data
   std::string data, task = "clm";
+  double mlm_probability = 0.15;
   // optimizer
   std::int64_t steps = 0, batch_size = 8, micro_batch_size = 0;
   double lr = 3e-4;

@@ -1,35 +1,15 @@
 #include "train/start.h"
 
-#include <cmath>
+#include <algorithm>
 
 #include "core/check.h"
-#include "model/families.h"
 #include "model/weight_source.h"
+#include "train/task.h"
 
 namespace weft {
 namespace {
 
 namespace fs = std::filesystem;
-
-ModelConfig fresh_config(const TrainOptions& o, std::int64_t vocab, const std::optional<Tokenizer>& tokenizer) {
-  family(o.family);  // names the known ones
-  ModelConfig c;
-  c.family = o.family;
-  c.layers = o.layers;
-  c.width = o.width;
-  c.heads = o.heads;
-  CHECK_USER(o.heads >= 1 && o.width >= 1 && o.width % o.heads == 0, "--width is {} and --heads {}; allowed: a width that the heads divide", o.width, o.heads);
-  CHECK_USER(o.kv_heads == 0 || o.kv_heads == o.heads, "--kv-heads is {}; family {} allows as many as --heads ({})", o.kv_heads, o.family, o.heads);
-  c.kv_heads = o.heads;
-  c.head_dim = o.width / o.heads;
-  c.attention_scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim));
-  c.ffn = o.ffn > 0 ? o.ffn : 4 * o.width;
-  c.vocab = vocab;
-  c.context = o.context > 0 ? o.context : 256;
-  if (tokenizer) c.eos_id = c.bos_id = tokenizer->eos_id().value_or(-1);
-  validate(c, "the options");
-  return c;
-}
 
 std::optional<Tokenizer> find_tokenizer(const TrainOptions& o, const TokenFileInfo& data) {
   if (!o.tokenizer.empty()) return Tokenizer::load(o.tokenizer);
@@ -56,18 +36,21 @@ TrainingStart resolve_start(const TrainOptions& o, int n_ranks) {
                o.data, file.info().tokenizer_hash.substr(0, 8), start.tokenizer->hash().substr(0, 8));
   CHECK_USER(file.info().task == o.task, "--data {} was made for --task {}, not {}", o.data, file.info().task, o.task);
 
-  if (o.model.empty()) start.config = fresh_config(o, file.info().vocab_size, start.tokenizer);
+  if (o.model.empty()) start.config = fresh_model(o, file.info().vocab_size, start.tokenizer);
   else start.config = is_checkpoint(o.model) ? read_checkpoint_header(o.model).config : read_model_config(o.model);
   ModelConfig& c = start.config;
+  set_task(c, o, file.info(), start.tokenizer);
   CHECK_USER(file.info().vocab_size <= c.vocab, "--data {} has a vocabulary of {}, the model one of {}", o.data, file.info().vocab_size, c.vocab);
   CHECK_USER(o.context <= c.context, "--context is {}; allowed: 1 to {}, the model's", o.context, c.context);
   CHECK_USER(start.shape.tp <= c.heads, "--tp is {}, but the model has {} heads; allowed: 1 to {}", start.shape.tp, c.heads, c.heads);
   CHECK_USER(start.shape.pp <= c.layers, "--pp is {}, but the model has {} layers; allowed: 1 to {}", start.shape.pp, c.layers, c.layers);
   CHECK_USER(start.shape.dp <= o.batch_size, "--dp is {}, but --batch-size {}; every data-parallel rank needs a sequence", start.shape.dp, o.batch_size);
-  if (o.dropout) c.dropout_embedding = c.dropout_attention = c.dropout_residual = static_cast<float>(*o.dropout);
-  else if (o.model.empty()) c.dropout_embedding = c.dropout_attention = c.dropout_residual = 0;
+  if (o.dropout || o.model.empty()) c.dropout_embedding = c.dropout_attention = c.dropout_residual = c.dropout_head = static_cast<float>(o.dropout.value_or(0));
 
-  const double T = static_cast<double>(o.context > 0 ? o.context : c.context);
+  std::int64_t tokens = o.context > 0 ? o.context : c.context;
+  if (o.task != "clm") tokens = std::min(tokens, longest_sample(file));
+  start.context = o.model.empty() ? c.context : tokens;
+  const auto T = static_cast<double>(tokens);
   const double activations = static_cast<double>(o.batch_size) * T * static_cast<double>((c.width + c.ffn) * c.layers);
   CHECK_USER(activations < 1e16, "--batch-size is {} and the model has a context of {} and a width of {}: no machine holds the activations; choose smaller ones", o.batch_size,
              T, c.width);
@@ -75,14 +58,14 @@ TrainingStart resolve_start(const TrainOptions& o, int n_ranks) {
   StepSettings& s = start.step;
   s.batch_size = o.batch_size;
   s.micro_batch_size = o.micro_batch_size;
-  s.T = o.context > 0 ? o.context : c.context;
+  s.T = tokens;
   s.schedule = schedule_kind(o.pipeline_schedule);
   s.recompute = o.recompute == "block" ? Recompute::block : Recompute::none;
   s.dropout = {c.dropout_embedding, c.dropout_attention, c.dropout_residual, c.dropout_head};
   s.seed = static_cast<std::uint64_t>(o.seed);
   s.clip_grad_norm = o.clip_grad_norm;
   s.optimizer = {o.beta1, o.beta2, o.eps, o.weight_decay};
-  start.data = std::make_shared<TrainingData>(o.data, s.T, s.seed);
+  start.data = task_data(c, o, file, s.T, start.tokenizer);
   return start;
 }
 

@@ -22,6 +22,7 @@ struct TrainingStart {
   std::shared_ptr<TrainingData> data;
   StepSettings step;
   std::filesystem::path out;
+  std::int64_t context = 0;  // to ask for again: the model's where it is fresh, else step.T
 };
 
 // Reads files, writes none; the same on every rank.

@@ -2,13 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "comm/agreement.h"
 #include "core/log.h"
 #include "kernels/peak.h"
+#include "model/families.h"
 #include "model/hf_weights.h"
 #include "model/sizes.h"
 #include "train/lr_schedule.h"
+#include "train/predictions.h"
 #include "train/progress.h"
 #include "train/start.h"
 #include "train/stop_signal.h"
@@ -36,7 +39,7 @@ class Trainer {
     open_output();  // after everything that may refuse: a run that exists keeps its recipe
     measure_peak();
     log_start();
-    const SampleSource source = next_tokens(start_.step.T, [this](std::int64_t place, std::int32_t* ids, std::int32_t* labels) { start_.data->train_sample(place, ids, labels); });
+    const SampleSource source = [this](std::int64_t place, Sample& sample) { start_.data->train_sample(place, sample); };
     while (state_.step < options_.steps) {
       train_one(source);
       const bool last = state_.step == options_.steps, stop = stop_requested();
@@ -68,7 +71,7 @@ class Trainer {
   // Files of other tools may hold ids that the vocabulary lacks; said before the first step. Each rank reads its share.
   void check_tokens() {
     const Communicator& world = grid_.world();
-    agree(grid_.world(), caught([&] { start_.data->check_tokens(split_range(start_.data->n_tokens(), world.size(), world.rank())); }), stream_);
+    agree(grid_.world(), caught([&] { start_.data->check_tokens(split_range(start_.data->file().info().n_tokens, world.size(), world.rank())); }), stream_);
   }
 
   fs::path folder() const { return start_.out / "checkpoints"; }
@@ -91,8 +94,9 @@ class Trainer {
     TrainOptions o = options_;
     const ModelConfig& c = start_.config;
     o.min_lr = schedule_.min_lr;
-    o.context = start_.step.T;
-    if (c.dropout_embedding == c.dropout_attention && c.dropout_attention == c.dropout_residual)
+    o.context = start_.context;
+    const bool head = !c.has_label_head() || c.dropout_head == c.dropout_residual;
+    if (head && c.dropout_embedding == c.dropout_attention && c.dropout_attention == c.dropout_residual)
       o.dropout = std::stod(fmt::format("{}", c.dropout_residual));  // the decimal that was meant: 0.1, not 0.10000000149
     if (o.device.empty()) o.device = "cpu";
     return o;
@@ -113,8 +117,22 @@ class Trainer {
       load_checkpoint(ctx_, options_.model, parameters_, start_.config);
       parameters_.zero_moments();
     } else {
-      agree(grid_.world(), caught([&] { load_hf_weights(parameters_, start_.config, options_.model, stream_); }), stream_);
+      load_directory();
     }
+  }
+
+  // Weights of a Hugging Face directory. A head that it lacks is new, but for the one that predicts the next token.
+  void load_directory() {
+    const bool keep = options_.task != "clm";
+    if (keep) parameters_.init_weights(static_cast<std::uint64_t>(options_.seed));
+    std::vector<std::string> kept;
+    agree(grid_.world(), caught([&] {
+      kept = load_hf_weights(parameters_, start_.config, options_.model, stream_, keep ? MissingHead::keep : MissingHead::error);
+    }), stream_);
+    std::set<std::string> all;  // a rank names what it holds of
+    for (const std::string& theirs : gather_texts(grid_.world(), Json(kept).dump(), stream_))
+      for (const Json& name : parse_json(theirs)) all.insert(name.get<std::string>());
+    if (first_ && !all.empty()) log_info("{} has no {}; initialised anew: {}", options_.model, head_name(start_.config.head), fmt::join(all, ", "));
   }
 
   // From the newest checkpoint that is whole; with --resume auto, damaged ones are skipped and named. One that is whole but of another
@@ -183,6 +201,7 @@ class Trainer {
     line["grid"] = {{"tp", start_.shape.tp}, {"pp", start_.shape.pp}, {"dp", start_.shape.dp}};
     line["model"] = {{"family", c.family}, {"layers", c.layers}, {"width", c.width}, {"heads", c.heads}, {"kv_heads", c.kv_heads}, {"ffn", c.ffn},
                      {"vocab", c.vocab}, {"context", start_.step.T}};
+    line["task"] = options_.task;
     line["parameters"] = count_parameters(c);
     line["threads"] = environment_.n_threads;
     line["dtype"] = options_.dtype;
@@ -190,8 +209,8 @@ class Trainer {
     line["bytes_per_rank"] = most;
     line["step"] = state_.step;
     log_.write(line);
-    log_info("{} parameters, {} training samples of {} tokens, grid tp {} x pp {} x dp {}, {} threads a rank, {:.0f} MB a rank", count_parameters(c),
-             start_.data->n_train(), start_.step.T, start_.shape.tp, start_.shape.pp, start_.shape.dp, environment_.n_threads,
+    log_info("{} parameters, {} training samples of {} tokens{}, grid tp {} x pp {} x dp {}, {} threads a rank, {:.0f} MB a rank", count_parameters(c),
+             start_.data->n_train(), start_.step.T, options_.task == "clm" ? "" : " at most", start_.shape.tp, start_.shape.pp, start_.shape.dp, environment_.n_threads,
              static_cast<double>(most) / 1e6);
     log_info("measured peak of {} in {}: {:.1f} GFLOP/s over all ranks", matmul_library(), options_.dtype, peak_flops_ / 1e9);
   }
@@ -219,7 +238,7 @@ class Trainer {
     for (std::size_t i = 0; i < kShares; ++i) report.shares[i] = sums[i] / share_sum;
     report.seconds = sums[kShares] / ranks;
     report.steps = options_.steps;
-    report.tokens = options_.batch_size * start_.step.T;
+    report.tokens = start_.data->count_tokens(state_.cursor - options_.batch_size, options_.batch_size);
     report.mfu = training_flops_per_token(start_.config, start_.step.T) * report.tokens_per_s() / peak_flops_;
     if (report.step % options_.log_every == 0 || report.step == options_.steps) log_.write(to_json(report));
     progress_.show(report);
@@ -233,10 +252,21 @@ class Trainer {
     std::int64_t n = start_.data->n_val();
     if (n == 0) return;
     if (options_.eval_samples > 0) n = std::min(n, options_.eval_samples);
-    const double loss = step_.evaluate(next_tokens(start_.step.T, [this](std::int64_t i, std::int32_t* ids, std::int32_t* labels) { start_.data->val_sample(i, ids, labels); }), n);
-    log_.write({{"event", "eval"}, {"step", state_.step}, {"loss", loss}, {"perplexity", std::exp(loss)}, {"samples", n}});
+    const SampleSource source = [this](std::int64_t i, Sample& sample) { start_.data->val_sample(i, sample); };
+    Predictions predictions(start_.config, n);
+    const double loss = step_.evaluate(source, n, predictions.taker());
+    OrderedJson line = {{"event", "eval"}, {"step", state_.step}, {"loss", loss}};
+    std::string said = fmt::format("loss {:.4f}", loss);
+    const auto add = [&](const std::string& name, double value) {
+      line[name] = std::isfinite(value) ? OrderedJson(value) : OrderedJson();
+      said += fmt::format(", {} {:.4f}", name, value);
+    };
+    if (start_.config.has_lm_head()) add("perplexity", std::exp(loss));
+    for (const auto& [name, value] : predictions.metrics(grid_.world(), source, stream_)) add(name, value);
+    line["samples"] = n;
+    log_.write(line);
     progress_.break_line();
-    if (first_) log_info("step {}: validation loss {:.4f}, perplexity {:.2f}, over {} samples", state_.step, loss, std::exp(loss), n);
+    if (first_) log_info("step {}: validation {}, over {} samples", state_.step, said, n);
   }
 
   void save() {

@@ -116,7 +116,7 @@ setup() { in_folder; }
   printf '{"body": "a"}\n' >bad.jsonl
   refused 1 "bad.jsonl: line 1 has no field 'text'; it has: body" data bad.jsonl --tokenizer "$S/tok" --out t.h5
   refused 1 "allowed: a file that ends in .h5" data "$CORPUS" --tokenizer "$S/tok" --out t.txt
-  refused 1 "--task is 'mlm'; allowed: clm" data "$CORPUS" --tokenizer "$S/tok" --out t.h5 --task mlm
+  refused 1 "--task is 'mlmm'; allowed: clm, mlm, classify, regress" data "$CORPUS" --tokenizer "$S/tok" --out t.h5 --task mlmm
   refused 1 '--val-fraction is 1' data "$CORPUS" --tokenizer "$S/tok" --out t.h5 --val-fraction 1
   refused 2 'stdin can be read by one rank only' data - --tokenizer "$S/tok" --out t.h5
   only bad.jsonl empty.txt folder.h5

@@ -183,8 +183,8 @@ TEST(Fuzz, TokenFile) {
   const TokenFileInfo info = {.tokenizer_hash = "0123456789abcdef", .task = "clm", .tokenizer = "", .vocab_size = 211, .val_fraction = 0.1, .n_tokens = 2000, .n_documents = 20};
   write_token_file(file, info, part, nullptr, true, [](const std::string& error) { CHECK(error.empty(), "{}", error); });
   fuzz(file, false, [&] {
-    const TrainingData data(file, 32, 0);
-    data.check_tokens({0, data.n_tokens()});
+    const auto data = next_token_data(TokenFile(file), 32, 0);
+    data->check_tokens({0, data->file().info().n_tokens});
   });
 }
 

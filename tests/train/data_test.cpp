@@ -38,12 +38,13 @@ TEST(Permuted, MovesThingsAndHeedsItsKey) {
 TEST(TrainingData, VisitsEverySampleOnceAnEpochInAnotherOrderEachTime) {
   const SharedFolder folder;
   const std::string file = make_data(folder, {.vocab = 500, .n_tokens = 16 * 40 + 1, .val_fraction = 0});
-  TrainingData data(file, 16, 3);
-  ASSERT_EQ(data.n_train(), 40);
+  const auto data = next_token_data(TokenFile(file), 16, 3);
+  ASSERT_EQ(data->n_train(), 40);
   std::vector<std::vector<std::int32_t>> epochs[2];
   for (std::int64_t cursor = 0; cursor < 80; ++cursor) {
     std::vector<std::int32_t> ids(16), labels(16);
-    data.train_sample(cursor, ids.data(), labels.data());
+    Sample sample = {.ids = ids.data(), .labels = labels.data()};
+    data->train_sample(cursor, sample);
     EXPECT_TRUE(std::equal(ids.begin() + 1, ids.end(), labels.begin())) << "labels are the ids one on";
     epochs[cursor / 40].push_back(ids);
   }
@@ -54,7 +55,7 @@ TEST(TrainingData, VisitsEverySampleOnceAnEpochInAnotherOrderEachTime) {
 TEST(TrainingData, SaysWhenThereIsTooLittle) {
   const SharedFolder folder;
   const std::string file = make_data(folder, {.vocab = 50, .n_tokens = 16, .val_fraction = 0});
-  expect_user_error([&] { TrainingData(file, 16, 0); }, {"16 training tokens", "--context 16", "17"});
+  expect_user_error([&] { next_token_data(TokenFile(file), 16, 0); }, {"16 training tokens", "--context 16", "17"});
 }
 
 // What a step reads, gathered over all ranks, is the same list on every grid; each data-parallel rank reads a part of its own.
