@@ -21,5 +21,8 @@ void run_generate(const Invocation& invocation);
 void run_score(const Invocation& invocation);
 void run_info(const Invocation& invocation);
 void run_bench(const Invocation& invocation);
+void run_convert(const Invocation& invocation);
+void run_chat(const Invocation& invocation);
+void run_neighbors(const Invocation& invocation);
 
 }  // namespace weft

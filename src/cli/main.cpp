@@ -25,6 +25,7 @@ constexpr Command kCommands[] = {
     {"tokenizer", "train", "trains a tokenizer", run_tokenizer},
     {"generate", "use", "text from prompts", run_generate},
     {"score", "use", "log-likelihood of texts", run_score},
+    {"convert", "use", "a model in another form: HF directory, checkpoint, from GGUF; another dtype", run_convert},
     {"tokenize", "look inside", "the tokens of texts; ids back to text", run_tokenize},
     {"info", "look inside", "a model's module tree and sizes; without a model, this machine", run_info},
     {"bench", "measure", "machine, kernels, comm, step or generate on this grid, beside measured peaks", run_bench},

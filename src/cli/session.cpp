@@ -96,24 +96,24 @@ std::vector<Document> read_texts(const TextOptions& o, Communicator& world, Stre
   return unpack(packed);
 }
 
-namespace {
-
-ModelConfig open_config(const std::string& model) {
-  CHECK_USER(!model.empty(), "--model is missing: name a HF directory, a GGUF file or a Weft checkpoint (.h5)");
+ModelConfig open_config(const std::string& model, const std::string& what) {
+  CHECK_USER(!model.empty(), "{} is missing: name a HF directory, a GGUF file or a Weft checkpoint (.h5)", what);
   std::error_code error;
-  CHECK_USER(std::filesystem::exists(model, error), "--model {}: no such file or folder", model);
+  CHECK_USER(std::filesystem::exists(model, error), "{} {}: no such file or folder", what, model);
   if (is_checkpoint(model)) return read_checkpoint_header(model).config;
   CHECK_USER(std::filesystem::is_directory(model, error) || GgufReader::is_gguf(model),
-             "--model {}: allowed: a HF directory, a GGUF file or a Weft checkpoint (.h5)", model);
+             "{} {}: allowed: a HF directory, a GGUF file or a Weft checkpoint (.h5)", what, model);
   return read_model_config(model);
 }
 
-std::optional<Tokenizer> open_tokenizer(const ModelOptions& o) {
-  if (!o.tokenizer.empty()) return Tokenizer::load(o.tokenizer);
-  if (!is_checkpoint(o.model)) return Tokenizer::present(o.model) ? std::optional(Tokenizer::load(o.model)) : std::nullopt;
-  const std::string json = read_checkpoint_header(o.model).state.tokenizer;
-  return json.empty() ? std::nullopt : std::optional(Tokenizer::from_json(json, o.model));
+std::optional<Tokenizer> open_tokenizer(const std::string& model, const std::string& tokenizer) {
+  if (!tokenizer.empty()) return Tokenizer::load(tokenizer);
+  if (!is_checkpoint(model)) return Tokenizer::present(model) ? std::optional(Tokenizer::load(model)) : std::nullopt;
+  const std::string json = read_checkpoint_header(model).state.tokenizer;
+  return json.empty() ? std::nullopt : std::optional(Tokenizer::from_json(json, model));
 }
+
+namespace {
 
 int use_threads(const Invocation& invocation, const ModelOptions& o) {
   const int threads = resolve_threads(o.threads, invocation.mpi.ranks_on_host());
@@ -138,7 +138,8 @@ void check_device(const std::string& device) {
 }
 
 Session::Session(const Invocation& invocation, const ModelOptions& given)
-    : ranks_on_host(invocation.mpi.ranks_on_host()), options(given), config(open_config(given.model)), tokenizer(open_tokenizer(given)),
+    : ranks_on_host(invocation.mpi.ranks_on_host()), options(given), config(open_config(given.model, "--model")),
+      tokenizer(open_tokenizer(given.model, given.tokenizer)),
       grid(invocation.mpi.world(), checked_grid(given, config, invocation.mpi.world()->size())), stream({}, use_threads(invocation, given)),
       memory_bytes(host_memory_bytes() / invocation.mpi.ranks_on_host()),
       ctx{.grid = grid, .stream = stream, .precision = given.deterministic ? Precision::fp32_fixed : Precision::fp32, .clock = nullptr, .observer = {}} {

@@ -34,6 +34,11 @@ std::vector<Document> read_texts(const TextOptions& options);
 // The same on every rank. Collective: rank 0 reads, since mpiexec gives stdin to it alone.
 std::vector<Document> read_texts(const TextOptions& options, Communicator& world, Stream& stream);
 
+// A HF directory, a GGUF file or a checkpoint; `what` names it in errors.
+ModelConfig open_config(const std::string& model, const std::string& what);
+// --tokenizer, else the model's own; none where it has none.
+std::optional<Tokenizer> open_tokenizer(const std::string& model, const std::string& tokenizer);
+
 struct Session {
   Session(const Invocation& invocation, const ModelOptions& options);  // reads config and tokenizer; checks the grid
   void load_weights();                                                  // collective; may be called after the inputs were checked
