@@ -24,6 +24,7 @@ constexpr Command kCommands[] = {
     {"data", "train", "text, JSONL, CSV or FASTA into one token file", run_data},
     {"tokenizer", "train", "trains a tokenizer", run_tokenizer},
     {"generate", "use", "text from prompts", run_generate},
+    {"chat", "use", "a conversation with a model", run_chat},
     {"score", "use", "log-likelihood of texts", run_score},
     {"convert", "use", "a model in another form: HF directory, checkpoint, from GGUF; another dtype", run_convert},
     {"tokenize", "look inside", "the tokens of texts; ids back to text", run_tokenize},
