@@ -97,20 +97,27 @@ std::vector<Document> read_texts(const TextOptions& o, Communicator& world, Stre
   return unpack(packed);
 }
 
-namespace {
-
-ModelConfig open_config(const std::string& model) {
-  CHECK_USER(!model.empty(), "--model is missing: name a HF directory, a GGUF file or a Weft checkpoint (.h5)");
+ModelConfig open_config(const std::string& model, const std::string& what) {
+  CHECK_USER(!model.empty(), "{} is missing: name a HF directory, a GGUF file or a Weft checkpoint (.h5)", what);
   std::error_code error;
-  CHECK_USER(std::filesystem::exists(model, error), "--model {}: no such file or folder", model);
+  CHECK_USER(std::filesystem::exists(model, error), "{} {}: no such file or folder", what, model);
   if (is_checkpoint(model)) return read_checkpoint_header(model).config;
   CHECK_USER(std::filesystem::is_directory(model, error) || GgufReader::is_gguf(model),
-             "--model {}: allowed: a HF directory, a GGUF file or a Weft checkpoint (.h5)", model);
+             "{} {}: allowed: a HF directory, a GGUF file or a Weft checkpoint (.h5)", what, model);
   return read_model_config(model);
 }
 
+std::optional<Tokenizer> open_tokenizer(const std::string& model, const std::string& tokenizer) {
+  if (!tokenizer.empty()) return Tokenizer::load(tokenizer);
+  if (!is_checkpoint(model)) return Tokenizer::present(model) ? std::optional(Tokenizer::load(model)) : std::nullopt;
+  const std::string json = read_checkpoint_header(model).state.tokenizer;
+  return json.empty() ? std::nullopt : std::optional(Tokenizer::from_json(json, model));
+}
+
+namespace {
+
 ModelConfig config_for(ModelUse use, const std::string& model, bool tells) {
-  ModelConfig c = open_config(model);
+  ModelConfig c = open_config(model, "--model");
   const bool encoder = !family(c.family).defaults.causal;
   switch (use) {
     case ModelUse::generate:
@@ -132,13 +139,6 @@ ModelConfig config_for(ModelUse use, const std::string& model, bool tells) {
       break;
   }
   return c;
-}
-
-std::optional<Tokenizer> open_tokenizer(const ModelOptions& o) {
-  if (!o.tokenizer.empty()) return Tokenizer::load(o.tokenizer);
-  if (!is_checkpoint(o.model)) return Tokenizer::present(o.model) ? std::optional(Tokenizer::load(o.model)) : std::nullopt;
-  const std::string json = read_checkpoint_header(o.model).state.tokenizer;
-  return json.empty() ? std::nullopt : std::optional(Tokenizer::from_json(json, o.model));
 }
 
 int use_threads(const Invocation& invocation, const ModelOptions& o) {
@@ -164,7 +164,8 @@ void check_device(const std::string& device) {
 }
 
 Session::Session(const Invocation& invocation, const ModelOptions& given, ModelUse use)
-    : ranks_on_host(invocation.mpi.ranks_on_host()), options(given), config(config_for(use, given.model, invocation.mpi.world()->rank() == 0)), tokenizer(open_tokenizer(given)),
+    : ranks_on_host(invocation.mpi.ranks_on_host()), options(given), config(config_for(use, given.model, invocation.mpi.world()->rank() == 0)),
+      tokenizer(open_tokenizer(given.model, given.tokenizer)),
       grid(invocation.mpi.world(), checked_grid(given, config, invocation.mpi.world()->size())), stream({}, use_threads(invocation, given)),
       memory_bytes(host_memory_bytes() / invocation.mpi.ranks_on_host()),
       ctx{.grid = grid, .stream = stream, .precision = given.deterministic ? Precision::fp32_fixed : Precision::fp32, .clock = nullptr, .observer = {}} {

@@ -43,6 +43,11 @@ enum class ModelUse : std::uint8_t {
   states,    // hidden states alone
 };
 
+// A HF directory, a GGUF file or a checkpoint; `what` names it in errors.
+ModelConfig open_config(const std::string& model, const std::string& what);
+// --tokenizer, else the model's own; none where it has none.
+std::optional<Tokenizer> open_tokenizer(const std::string& model, const std::string& tokenizer);
+
 struct Session {
   // Reads config and tokenizer; checks the grid.
   Session(const Invocation& invocation, const ModelOptions& options, ModelUse use);

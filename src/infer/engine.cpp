@@ -133,7 +133,7 @@ DecoderShape plan_decoder(const Context& ctx, const ModelConfig& config, std::sp
 Engine::Engine(const Context& ctx, const ModelConfig& config, const Parameters& parameters, const Tokenizer* tokenizer, EngineLimits limits)
     : ctx_(ctx), config_(config), parameters_(parameters), tokenizer_(tokenizer), limits_(limits) {}
 
-void Engine::run(std::span<const GenerationRequest> requests, const Done& done) {
+void Engine::run(std::span<const GenerationRequest> requests, const Done& done, const Token& token) {
   if (requests.empty()) return;
   const Grid& grid = ctx_.grid;
   const DecoderShape shape = plan_decoder(ctx_, config_, requests, limits_);
@@ -205,6 +205,7 @@ void Engine::run(std::span<const GenerationRequest> requests, const Done& done) 
     const auto append = [&](Continuation& text, const BeamCandidate& c) { return append_token(text, c.id, c.logprob, r.options, n_prompt, tokenizer_, elapsed_s); };
     if (!w.beams) {
       const std::string finish = append(w.text, candidates[0]);
+      if (token) token(w.request, candidates[0].id);
       if (!finish.empty()) report(w, 0, w.text, finish, 0);
       return !finish.empty();
     }

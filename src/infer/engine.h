@@ -41,8 +41,10 @@ class Engine {
   // Called on every rank of the replica as continuations finish, in the order in which they do. `sample`: 0; with beams 0 to
   // num_return_sequences - 1, best first.
   using Done = std::function<void(std::size_t request, std::int64_t sample, const Completion&)>;
-  // Collective over a replica.
-  void run(std::span<const GenerationRequest> requests, const Done& done);
+  // Called likewise as tokens are chosen, the end token included; not with beams, whose texts are certain only at the end.
+  using Token = std::function<void(std::size_t request, std::int32_t id)>;
+  // Collective over a replica. `token` may be empty.
+  void run(std::span<const GenerationRequest> requests, const Done& done, const Token& token = {});
 
  private:
   Context ctx_;

@@ -170,17 +170,30 @@ void Hdf5File::close() {
 
 const std::filesystem::path& Hdf5File::path() const { return impl_->path; }
 
-void Hdf5File::create_dataset(const std::string& name, DType dtype, const Dims& shape) {
+namespace {
+
+void make_dataset(hid_t file, const std::filesystem::path& path, const std::string& name, DType dtype, const Dims& shape, hid_t creation) {
   const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
   H5Pset_create_intermediate_group(links, 1);
+  std::vector<hsize_t> sizes(shape.begin(), shape.end());
+  const Handle space(sizes.empty() ? H5Screate(H5S_SCALAR) : H5Screate_simple(shape.rank(), sizes.data(), nullptr), H5Sclose);
+  const Handle data(H5Dcreate2(file, name.c_str(), memory_type(dtype), space, links, creation, H5P_DEFAULT), H5Dclose);
+  CHECK(data.ok(), "{}: dataset {} cannot be created ({})", path.string(), name, last_error());
+}
+
+}  // namespace
+
+void Hdf5File::create_dataset(const std::string& name, DType dtype, const Dims& shape) {
   const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
   H5Pset_obj_track_times(creation, false);
   H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER);
   H5Pset_alloc_time(creation, H5D_ALLOC_TIME_EARLY);
-  std::vector<hsize_t> sizes(shape.begin(), shape.end());
-  const Handle space(sizes.empty() ? H5Screate(H5S_SCALAR) : H5Screate_simple(shape.rank(), sizes.data(), nullptr), H5Sclose);
-  const Handle data(H5Dcreate2(impl_->file, name.c_str(), memory_type(dtype), space, links, creation, H5P_DEFAULT), H5Dclose);
-  CHECK(data.ok(), "{}: dataset {} cannot be created ({})", impl_->path.string(), name, last_error());
+  make_dataset(impl_->file, impl_->path, name, dtype, shape, creation);
+}
+
+void Hdf5File::create_zeros(const std::string& name, DType dtype, const Dims& shape) {
+  const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+  make_dataset(impl_->file, impl_->path, name, dtype, shape, creation);  // HDF5 fills with zeros, and allocates at the first write
 }
 
 bool Hdf5File::exists(const std::string& name) const {

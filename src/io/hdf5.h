@@ -32,6 +32,7 @@ class Hdf5File {
 
   // Parent groups are made. Collective in a parallel file, like every call below that writes names.
   void create_dataset(const std::string& name, DType dtype, const Dims& shape);
+  void create_zeros(const std::string& name, DType dtype, const Dims& shape);  // reads as zeros, and takes no room in a file of one process
   bool exists(const std::string& name) const;
   std::vector<std::string> list(const std::string& group) const;  // names of its members, sorted
   DType dtype(const std::string& name) const;

@@ -146,9 +146,35 @@ bool belongs_to_head(const Parameter& p) { return p.layer == kHead && !p.name.st
 
 }  // namespace
 
+std::vector<StoredTensor> find_parameter(const WeightSource& source, const ModelConfig& config, const Parameter& parameter, const std::string& origin,
+                                         MissingHead missing, std::string* kept) {
+  const Family& row = family(config.family);
+  const StoredParameter stored = stored_parameter(row, config, parameter);
+  std::vector<StoredTensor> tensors;
+  for (std::size_t i = 0; i < stored.parts.size(); ++i) {
+    const auto tensor = find_tensor(source, row, stored.parts[i].name);
+    if (!tensor && belongs_to_head(parameter) && missing == MissingHead::keep) {
+      if (kept) *kept = stored.parts[i].name;
+      return {};
+    }
+    CHECK_USER(tensor, "{}: tensor {} is missing ({} tensors are there){}", origin, stored.parts[i].name, source.n_tensors(),
+               belongs_to_head(parameter) ? fmt::format("; was it saved as a {}?", head_name(config.head)) : "");
+    const Dims expected = stored_shape(parameter.shape, stored, i);
+    CHECK_USER(tensor->shape == expected, "{}: tensor {} is {}, but config.json makes it {}", tensor->file, tensor->name, tensor->shape.str(), expected.str());
+    tensors.push_back(*tensor);
+  }
+  return tensors;
+}
+
+void read_parameter(const std::vector<StoredTensor>& tensors, const ModelConfig& config, const Parameter& parameter, const Slice& slice, float* out, Stream& stream) {
+  const StoredParameter stored = stored_parameter(family(config.family), config, parameter);
+  for (const StoredTensor& t : tensors) read_elements(t, 0, 0, out);  // names an unreadable dtype before the threads start
+  const bool finite = stored.layout == Layout::transposed ? read_transposed(tensors[0], slice, out, stream) : read_rows(tensors, stored, config, slice, out, stream);
+  CHECK_USER(finite, "{}: tensor {} holds a number that is not finite (NaN or infinity)", tensors[0].file, tensors[0].name);
+}
+
 std::vector<std::string> load_hf_weights(Parameters& parameters, const ModelConfig& config, const std::filesystem::path& path, Stream& stream, MissingHead missing) {
   const std::unique_ptr<WeightSource> source = open_weights(path);
-  const Family& row = family(config.family);
   const std::vector<Parameter> all = parameters_of(config);
   std::vector<float> wide;
   std::vector<std::string> kept;
@@ -156,21 +182,10 @@ std::vector<std::string> load_hf_weights(Parameters& parameters, const ModelConf
     const Parameter* stands_for = &p.info;
     if (!p.info.tied_to.empty())
       stands_for = &*std::find_if(all.begin(), all.end(), [&](const Parameter& q) { return q.name == p.info.tied_to; });
-    const StoredParameter stored = stored_parameter(row, config, *stands_for);
-    std::vector<StoredTensor> tensors;
-    for (std::size_t i = 0; i < stored.parts.size(); ++i) {
-      const auto tensor = find_tensor(*source, row, stored.parts[i].name);
-      if (!tensor && belongs_to_head(*stands_for) && missing == MissingHead::keep) {
-        kept.push_back(stored.parts[i].name);
-        break;
-      }
-      CHECK_USER(tensor, "{}: tensor {} is missing ({} tensors are there){}", path.string(), stored.parts[i].name, source->n_tensors(),
-                 belongs_to_head(*stands_for) ? fmt::format("; was it saved as a {}?", head_name(config.head)) : "");
-      const Dims expected = stored_shape(stands_for->shape, stored, i);
-      CHECK_USER(tensor->shape == expected, "{}: tensor {} is {}, but config.json makes it {}", tensor->file, tensor->name, tensor->shape.str(), expected.str());
-      tensors.push_back(*tensor);
-    }
-    if (tensors.size() < stored.parts.size() || p.weight.elems() == 0) continue;
+    std::string absent;
+    const std::vector<StoredTensor> tensors = find_parameter(*source, config, *stands_for, path.string(), missing, &absent);
+    if (tensors.empty()) kept.push_back(absent);
+    if (tensors.empty() || p.weight.elems() == 0) continue;
     float* out = nullptr;
     if (p.weight.dtype() == DType::f32) {
       out = p.weight.as<float>();
@@ -178,10 +193,7 @@ std::vector<std::string> load_hf_weights(Parameters& parameters, const ModelConf
       wide.resize(static_cast<std::size_t>(p.weight.elems()));
       out = wide.data();
     }
-    for (const StoredTensor& t : tensors) read_elements(t, 0, 0, out);  // names an unreadable dtype before the threads start
-    const bool finite = stored.layout == Layout::transposed ? read_transposed(tensors[0], p.slice, out, stream)
-                                                            : read_rows(tensors, stored, config, p.slice, out, stream);
-    CHECK_USER(finite, "{}: tensor {} holds a number that is not finite (NaN or infinity)", tensors[0].file, tensors[0].name);
+    read_parameter(tensors, config, *stands_for, p.slice, out, stream);
     if (p.weight.dtype() != DType::f32) convert(p.weight, ConstView(out, p.weight.shape()), stream);
   }
   parameters.refresh_bf16(stream);
@@ -271,40 +283,53 @@ std::vector<float> gather_stored(const Parameter& parameter, std::size_t part, c
   return out;
 }
 
+std::vector<StoredPart> stored_parts(const ModelConfig& config) {
+  const Family& row = family(config.family);
+  std::vector<StoredPart> list;
+  for (const Parameter& p : parameters_of(config)) {
+    if (!p.tied_to.empty()) continue;
+    const StoredParameter stored = stored_parameter(row, config, p);
+    for (std::size_t part = 0; part < stored.parts.size(); ++part) list.push_back({stored.parts[part].name, p, part, stored_shape(p.shape, stored, part)});
+  }
+  return list;
+}
+
+void lay_out_part(const StoredPart& part, const ModelConfig& config, const float* whole, float* out) {
+  place_run(out, stored_parameter(family(config.family), config, part.parameter), part.part, config, part.parameter.shape, 0, whole, part.parameter.shape.elems());
+}
+
+void write_hf_config_files(const ModelConfig& config, const std::filesystem::path& dir, DType dtype) {
+  make_folder(dir);
+  OrderedJson json = write_hf_config(config);
+  json["dtype"] = dtype == DType::f32 ? "float32" : dtype == DType::bf16 ? "bfloat16" : "float16";
+  json.erase("torch_dtype");
+  write_file_atomically(dir / "config.json", json.dump(2) + "\n");
+  OrderedJson generation = {{"_from_model_config", true}};
+  if (config.bos_id >= 0) generation["bos_token_id"] = config.bos_id;
+  if (config.eos_id >= 0) generation["eos_token_id"] = config.eos_id;
+  write_file_atomically(dir / "generation_config.json", generation.dump(2) + "\n");
+}
+
 void save_hf_weights(const Parameters& parameters, const ModelConfig& config, const Grid& grid, const std::filesystem::path& dir, DType dtype,
                      std::int64_t max_shard_bytes, Stream& stream) {
   const bool writes = grid.world().rank() == 0;
   const Family& row = family(config.family);
-  const std::vector<Parameter> all = parameters_of(config);
   std::vector<TensorToWrite> tensors;
-  for (const Parameter& p : all) {
-    if (!p.tied_to.empty()) continue;
-    const StoredParameter stored = stored_parameter(row, config, p);
-    for (std::size_t part = 0; part < stored.parts.size(); ++part) {
-      const Dims shape = stored_shape(p.shape, stored, part);
-      const auto fill = [&, stored, part, shape, writes](std::span<std::byte> out) {
-        std::vector<float> wide(writes && dtype != DType::f32 ? static_cast<std::size_t>(shape.elems()) : 0);
-        float* to = dtype == DType::f32 ? reinterpret_cast<float*>(out.data()) : wide.data();
-        gather_runs(p, parameters, config, grid, &LocalParameter::weight, stream,
-                    [&](std::int64_t begin, const float* from, std::int64_t n) { place_run(to, stored, part, config, p.shape, begin, from, n); });
-        if (!writes || dtype == DType::f32) return;
-        const Dims flat = {shape.elems()};
-        convert(View(out.data(), dtype, flat), ConstView(wide.data(), flat), stream);
-      };
-      tensors.push_back({stored.parts[part].name, dtype, shape, fill});
-    }
+  for (const StoredPart& part : stored_parts(config)) {
+    const auto fill = [&, part, writes](std::span<std::byte> out) {
+      const StoredParameter stored = stored_parameter(row, config, part.parameter);
+      std::vector<float> wide(writes && dtype != DType::f32 ? static_cast<std::size_t>(part.shape.elems()) : 0);
+      float* to = dtype == DType::f32 ? reinterpret_cast<float*>(out.data()) : wide.data();
+      gather_runs(part.parameter, parameters, config, grid, &LocalParameter::weight, stream, [&](std::int64_t begin, const float* from, std::int64_t n) {
+        place_run(to, stored, part.part, config, part.parameter.shape, begin, from, n);
+      });
+      if (!writes || dtype == DType::f32) return;
+      const Dims flat = {part.shape.elems()};
+      convert(View(out.data(), dtype, flat), ConstView(wide.data(), flat), stream);
+    };
+    tensors.push_back({part.name, dtype, part.shape, fill});
   }
-  if (writes) {
-    make_folder(dir);
-    OrderedJson json = write_hf_config(config);
-    json["dtype"] = dtype == DType::f32 ? "float32" : dtype == DType::bf16 ? "bfloat16" : "float16";
-    json.erase("torch_dtype");
-    write_file_atomically(dir / "config.json", json.dump(2) + "\n");
-    OrderedJson generation = {{"_from_model_config", true}};
-    if (config.bos_id >= 0) generation["bos_token_id"] = config.bos_id;
-    if (config.eos_id >= 0) generation["eos_token_id"] = config.eos_id;
-    write_file_atomically(dir / "generation_config.json", generation.dump(2) + "\n");
-  }
+  if (writes) write_hf_config_files(config, dir, dtype);
   write_safetensors(dir, tensors, max_shard_bytes, writes);
 }
 

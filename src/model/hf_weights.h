@@ -5,6 +5,7 @@
 
 #include "comm/grid.h"
 #include "model/parameters.h"
+#include "model/weight_source.h"
 
 namespace weft {
 
@@ -29,6 +30,26 @@ std::vector<float> gather_parameter(const Parameter& parameter, const Parameters
 // One part of it as a Hugging Face file stores it.
 std::vector<float> gather_stored(const Parameter& parameter, std::size_t part, const Parameters& parameters, const ModelConfig& config, const Grid& grid,
                                  View LocalParameter::*of, Stream& stream);
+
+// A parameter at a time, for who does not hold the model. The tensors that it is stored in; none where it belongs to a head that may be kept
+// (`kept` is then its name). UserErrors: missing, a wrong shape.
+std::vector<StoredTensor> find_parameter(const WeightSource& source, const ModelConfig& config, const Parameter& parameter, const std::string& origin,
+                                         MissingHead missing = MissingHead::error, std::string* kept = nullptr);
+// out = the slice of it, as the registry lays it out. UserError: a number that is not finite.
+void read_parameter(const std::vector<StoredTensor>& tensors, const ModelConfig& config, const Parameter& parameter, const Slice& slice, float* out, Stream& stream);
+
+// What a Hugging Face directory of the model holds, in the registry's order: the parts of one parameter follow each other.
+struct StoredPart {
+  std::string name;
+  Parameter parameter;
+  std::size_t part = 0;  // of it
+  Dims shape;
+};
+std::vector<StoredPart> stored_parts(const ModelConfig& config);
+// out = the part, from the whole parameter as the registry lays it out.
+void lay_out_part(const StoredPart& part, const ModelConfig& config, const float* whole, float* out);
+// config.json and generation_config.json. dtype: f32, bf16 or f16.
+void write_hf_config_files(const ModelConfig& config, const std::filesystem::path& dir, DType dtype);
 
 // The GPT-2 way to write 5 GB: the largest file of an export, as transformers' default.
 constexpr std::int64_t kMaxShardBytes = 5'000'000'000;

@@ -209,6 +209,63 @@ void load_checkpoint(const Context& ctx, const fs::path& file, Parameters& param
   parameters.refresh_bf16(ctx.stream);
 }
 
+struct CheckpointWeights::Impl {
+  Hdf5File file;
+  Json header;
+};
+
+CheckpointWeights::CheckpointWeights(const fs::path& file) : impl_(std::make_unique<Impl>(Impl{Hdf5File::open(file, nullptr), Json()})) {
+  impl_->header = read_header(impl_->file);
+}
+CheckpointWeights::~CheckpointWeights() = default;
+
+std::vector<float> CheckpointWeights::read(const Parameter& p, int n_threads) const {
+  const Hdf5File& in = impl_->file;
+  const std::string dataset = kKinds[0].group + p.name;
+  CHECK_USER(in.shape(dataset) == p.shape, "{}: dataset {} is {}, expected {}", in.path().string(), dataset, in.shape(dataset).str(), p.shape.str());
+  std::vector<float> values(static_cast<std::size_t>(p.shape.elems()));
+  in.read_all(dataset, View(values.data(), p.shape));
+  const std::uint64_t sum = elements_checksum(values.data(), {{0, 0, p.shape.elems()}}, n_threads);
+  CHECK_USER(impl_->header.at("tensors").at(p.name).at("checksums").at(0).get<std::int64_t>() == static_cast<std::int64_t>(sum),
+             "{}: dataset {} is damaged (its checksum differs)", in.path().string(), dataset);
+  return values;
+}
+
+void write_weights_checkpoint(const fs::path& file, const ModelConfig& config, const std::string& tokenizer,
+                              const std::function<std::vector<float>(const Parameter&)>& weight, int n_threads) {
+  const fs::path beside = file.string() + ".tmp";
+  const RunState state = {.step = 0, .cursor = 0, .seed = 0, .tokenizer = tokenizer};
+  try {
+    reserve_room(beside, count_parameters(config) * 4 + static_cast<std::int64_t>(tokenizer.size()) + (1 << 20));
+    Hdf5File out = Hdf5File::create(beside, nullptr);
+    std::vector<std::int64_t> sums;
+    for (const Parameter& p : stored_parameters(config)) {
+      const std::vector<Run> all = {{0, 0, p.shape.elems()}};
+      for (const Kind& kind : kKinds) {
+        const bool moments = kind.tensor != &LocalParameter::weight;
+        const std::vector<float> values = moments ? std::vector<float>(static_cast<std::size_t>(p.shape.elems())) : weight(p);
+        sums.push_back(static_cast<std::int64_t>(elements_checksum(values.data(), all, n_threads)));
+        if (moments) {
+          out.create_zeros(kind.group + p.name, DType::f32, p.shape);
+          continue;
+        }
+        out.create_dataset(kind.group + p.name, DType::f32, p.shape);
+        out.write(kind.group + p.name, ConstView(values.data(), p.shape), file_runs(all));
+      }
+    }
+    const std::string header = header_text(config, state, sums);
+    out.write_text("/header", header, true);
+    out.set_attribute("/header", "checksum", static_cast<std::int64_t>(text_checksum(header)));
+    out.write_text("/tokenizer", state.tokenizer, true);
+    out.close();
+    put_in_place(beside, file);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove(beside, ignored);
+    throw;
+  }
+}
+
 std::vector<fs::path> list_checkpoints(const fs::path& folder) {
   std::vector<fs::path> files;
   std::error_code error;

@@ -7,6 +7,8 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -38,6 +40,21 @@ void save_checkpoint(const Context& ctx, const std::filesystem::path& file, cons
 
 // Fills the weights, and the moments where the parameters have them. Collective; the same UserError on every rank where a checksum differs.
 void load_checkpoint(const Context& ctx, const std::filesystem::path& file, Parameters& parameters, const ModelConfig& config);
+
+// The weights of a file a tensor at a time, by one process alone, for who does not hold the model.
+class CheckpointWeights {
+ public:
+  explicit CheckpointWeights(const std::filesystem::path& file);
+  ~CheckpointWeights();
+  std::vector<float> read(const Parameter& parameter, int n_threads) const;  // UserError where it is damaged
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+// Writes a file of weights alone: step 0, and moments of zero, which take no room. `weight` is called for each parameter in order.
+void write_weights_checkpoint(const std::filesystem::path& file, const ModelConfig& config, const std::string& tokenizer,
+                              const std::function<std::vector<float>(const Parameter&)>& weight, int n_threads);
 
 // Checkpoint files of a folder, newest step first.
 std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& folder);

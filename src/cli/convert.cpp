@@ -1,0 +1,265 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+
+#include "cli/command.h"
+#include "cli/options.h"
+#include "cli/session.h"
+#include "comm/agreement.h"
+#include "core/check.h"
+#include "core/hardware.h"
+#include "core/log.h"
+#include "io/gguf.h"
+#include "io/safetensors.h"
+#include "kernels/ops.h"
+#include "model/families.h"
+#include "model/hf_weights.h"
+#include "train/checkpoint.h"
+
+namespace weft {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct ConvertOptions {
+  std::vector<std::string> positional;
+  std::string tokenizer, dtype, max_shard_size = "5GB";
+  std::int64_t tp = 1, pp = 1, dp = 0, threads = 0;
+  bool overwrite = false, json = false;
+
+  void visit(FieldVisitor& v) {
+    v.group("model");
+    v.field("tokenizer", tokenizer, "tokenizer directory, when it does not come with SRC");
+    v.field("dtype", dtype, "how DST stores weights: fp32, bf16, fp16; unset: each tensor as SRC does, a GGUF file's blocks as fp32");
+    v.group("output");
+    v.field("max_shard_size", max_shard_size, "the largest file of a HF directory: 5GB, 200MB, 1GiB or bytes");
+    v.field("overwrite", overwrite, "replace DST where it is a model already");
+    v.field("json", json, "a JSON line on stdout");
+    v.group("parallel");
+    v.field("tp", tp, "of the ranks that run this; DST does not depend on the grid");
+    v.field("pp", pp, "likewise");
+    v.field("dp", dp, "likewise");
+    v.field("threads", threads, "threads of a rank; 0: cores of the host / ranks on it");
+  }
+};
+
+// "5GB", as transformers spells it, or bytes.
+std::int64_t size_bytes(const std::string& text) {
+  constexpr std::pair<const char*, double> kUnits[] = {{"KB", 1e3},           {"MB", 1e6},           {"GB", 1e9},           {"TB", 1e12},          {"KiB", 1024.0},
+                                                       {"MiB", 1048576.0},    {"GiB", 1073741824.0}, {"TiB", 1099511627776.0}, {"", 1.0}};
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const std::string unit(static_cast<const char*>(end), text.data() + text.size());
+  for (const auto& [name, bytes] : kUnits)
+    if (error == std::errc() && unit == name && number > 0 && number * bytes >= 1 && number * bytes < 1e18) return static_cast<std::int64_t>(number * bytes);
+  user_error("--max-shard-size is '{}'; allowed: a size such as 5GB, 200MB or 1GiB, or a number of bytes", text);
+}
+
+std::optional<DType> asked_dtype(const std::string& name) {
+  if (name.empty()) return std::nullopt;
+  for (DType d : {DType::f32, DType::bf16, DType::f16})
+    if (name == dtype_name(d)) return d;
+  user_error("--dtype is '{}'; allowed: fp32, bf16, fp16", name);
+}
+
+// A model's weights, a parameter at a time, whatever file they are in.
+class Weights {
+ public:
+  Weights(const std::string& path, const ModelConfig& config, Stream& stream) : path_(path), config_(config), stream_(stream) {
+    if (is_checkpoint(path)) checkpoint_ = std::make_unique<CheckpointWeights>(path);
+    else source_ = open_weights(path);
+  }
+
+  std::vector<float> read(const Parameter& p) {
+    if (checkpoint_) return checkpoint_->read(p, stream_.n_threads());
+    std::vector<float> whole(static_cast<std::size_t>(p.shape.elems()));
+    read_parameter(find_parameter(*source_, config_, p, path_), config_, p, {p.shape, -1, {}}, whole.data(), stream_);
+    return whole;
+  }
+
+  // As one part of a parameter is stored; what no safetensors file of a model holds becomes fp32.
+  DType dtype(const StoredPart& part) const {
+    if (checkpoint_) return DType::f32;
+    const DType d = find_parameter(*source_, config_, part.parameter, path_)[part.part].dtype;
+    return d == DType::bf16 || d == DType::f16 ? d : DType::f32;
+  }
+
+  std::size_t n_tensors() const { return source_ ? source_->n_tensors() : 0; }
+
+ private:
+  const std::string& path_;
+  const ModelConfig& config_;
+  Stream& stream_;
+  std::unique_ptr<WeightSource> source_;
+  std::unique_ptr<CheckpointWeights> checkpoint_;
+};
+
+struct Written {
+  std::size_t tensors = 0;
+  std::int64_t bytes = 0;
+};
+
+// What a tokenizer is made of in a Hugging Face directory.
+constexpr const char* kTokenizerFiles[] = {"tokenizer.json",    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt",
+                                           "tokenizer.model",   "spiece.model",          "sentencepiece.bpe.model", "chat_template.jinja", "chat_template.json"};
+
+void copy_if_there(const fs::path& from, const fs::path& to, const char* name) {
+  std::error_code error;
+  if (!fs::exists(from / name, error)) return;
+  fs::copy_file(from / name, to / name, fs::copy_options::overwrite_existing, error);
+  CHECK_USER(!error, "{}: cannot be copied to {} ({})", (from / name).string(), to.string(), error.message());
+}
+
+// A file's own tokenizer goes over byte for byte; another's is written as Weft understands it.
+void write_tokenizer(const ConvertOptions& o, const std::string& from, const fs::path& dir) {
+  std::error_code error;
+  const std::string path = o.tokenizer.empty() ? from : o.tokenizer;
+  const std::optional<Tokenizer> tokenizer = open_tokenizer(from, o.tokenizer);  // so that one which is damaged is found now
+  if (!tokenizer) log_warning("{}: comes without a tokenizer; name one with --tokenizer", from);
+  if (fs::is_directory(path, error)) {
+    for (const char* name : kTokenizerFiles) copy_if_there(path, dir, name);
+    if (fs::is_directory(fs::path(path) / "additional_chat_templates", error))
+      fs::copy(fs::path(path) / "additional_chat_templates", dir / "additional_chat_templates", fs::copy_options::recursive, error);
+  } else if (tokenizer) {
+    tokenizer->save(dir);
+  }
+}
+
+void check_fits(const std::vector<float>& values, DType dtype, const std::string& name) {
+  if (dtype != DType::f16) return;
+  for (float x : values) CHECK_USER(std::fabs(x) < 65520.0f, "tensor {} holds {}, above what fp16 can hold; allowed: --dtype bf16, fp32", name, x);
+}
+
+Written write_directory(const ConvertOptions& o, const std::string& from, const ModelConfig& config, const fs::path& dir, Stream& stream) {
+  const std::optional<DType> asked = asked_dtype(o.dtype);
+  Weights weights(from, config, stream);
+  std::vector<TensorToWrite> tensors;
+  std::string held_name;
+  std::vector<float> held;  // the parameter whose parts are being written
+  Written written;
+  std::map<DType, std::int64_t> elems;
+  for (const StoredPart& part : stored_parts(config)) {
+    const DType dtype = asked.value_or(weights.dtype(part));
+    const auto fill = [&, part, dtype](std::span<std::byte> out) {
+      if (held_name != part.parameter.name) held = weights.read(part.parameter);
+      held_name = part.parameter.name;
+      check_fits(held, dtype, part.name);
+      if (dtype == DType::f32) return lay_out_part(part, config, held.data(), reinterpret_cast<float*>(out.data()));
+      std::vector<float> wide(static_cast<std::size_t>(part.shape.elems()));
+      lay_out_part(part, config, held.data(), wide.data());
+      convert(View(out.data(), dtype, part.shape), ConstView(wide.data(), part.shape), stream);
+    };
+    tensors.push_back({part.name, dtype, part.shape, fill});
+    written.bytes += part.shape.elems() * static_cast<std::int64_t>(dtype_bytes(dtype));
+    elems[dtype] += part.shape.elems();
+  }
+  written.tensors = tensors.size();
+  const auto most = std::max_element(elems.begin(), elems.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  write_hf_config_files(config, dir, most->first);
+  write_safetensors(dir, tensors, size_bytes(o.max_shard_size), true);
+  std::error_code error;
+  if (fs::is_directory(from, error)) copy_if_there(from, dir, "generation_config.json");
+  write_tokenizer(o, from, dir);
+  if (weights.n_tensors() > tensors.size())
+    log_info("{} tensors of {} are no part of the {} (buffers, copies of tied weights, other heads) and were left out", weights.n_tensors() - tensors.size(), from,
+             head_name(config.head));
+  return written;
+}
+
+Written write_checkpoint(const ConvertOptions& o, const std::string& from, const ModelConfig& config, const fs::path& file, Stream& stream) {
+  CHECK_USER(asked_dtype(o.dtype).value_or(DType::f32) == DType::f32, "--dtype is {}, but a Weft checkpoint holds fp32; allowed: fp32", o.dtype);
+  Weights weights(from, config, stream);
+  const std::optional<Tokenizer> tokenizer = open_tokenizer(from, o.tokenizer);
+  if (!tokenizer) log_warning("{}: comes without a tokenizer; name one with --tokenizer", from);
+  Written written;
+  write_weights_checkpoint(file, config, tokenizer ? tokenizer->to_json() : "", [&](const Parameter& p) {
+    ++written.tensors;
+    written.bytes += p.shape.elems() * static_cast<std::int64_t>(sizeof(float));
+    return weights.read(p);
+  }, stream.n_threads());
+  return written;
+}
+
+// A folder that is made beside its place and put there when whole; what it replaces is gone only then.
+class FolderBeside {
+ public:
+  explicit FolderBeside(const fs::path& place) : place_(place), beside_(fmt::format("{}.{}.tmp", place.string(), ::getpid())) { make_folder(beside_); }
+  ~FolderBeside() {
+    std::error_code ignored;
+    fs::remove_all(beside_, ignored);
+  }
+  FolderBeside(const FolderBeside&) = delete;
+  FolderBeside& operator=(const FolderBeside&) = delete;
+  const fs::path& path() const { return beside_; }
+
+  void put_in_place() {
+    std::error_code error;
+    if (!fs::exists(place_, error)) return weft::put_in_place(beside_, place_);
+    if (::renameat2(AT_FDCWD, beside_.c_str(), AT_FDCWD, place_.c_str(), RENAME_EXCHANGE) == 0) return;
+    const fs::path old = beside_.string() + ".old";  // where the file system cannot exchange
+    fs::rename(place_, old, error);
+    CHECK_USER(!error, "{}: cannot be replaced ({})", place_.string(), error.message());
+    weft::put_in_place(beside_, place_);
+    fs::remove_all(old, error);
+  }
+
+ private:
+  fs::path place_, beside_;
+};
+
+// Whether one is the other or within it.
+bool within(const fs::path& inner, const fs::path& outer) {
+  const auto [at, unused] = std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end());
+  return at == outer.end();
+}
+
+void check_places(const ConvertOptions& o, const std::string& from, const fs::path& to) {
+  CHECK_USER(to.extension() != ".gguf" && to.extension() != ".safetensors", "DST {}: allowed: a folder (Hugging Face's layout) or a file that ends in .h5 (a checkpoint)",
+             to.string());
+  std::error_code error;
+  if (!fs::exists(to, error)) return;
+  CHECK_USER(o.overwrite, "DST {}: is there already; --overwrite replaces it", to.string());
+  const fs::path real_from = fs::canonical(from, error), real_to = fs::canonical(to, error);
+  CHECK_USER(!within(real_from, real_to) && !within(real_to, real_from), "DST {}: is SRC, or one is within the other; choose another place", to.string());
+  const bool folder = fs::is_directory(to, error);
+  if (is_checkpoint(to)) CHECK_USER(!folder, "DST {}: is a folder, not a checkpoint", to.string());
+  else CHECK_USER(folder && (fs::exists(to / "config.json", error) || fs::is_empty(to, error)), "DST {}: --overwrite replaces a model's folder only, and this has no config.json",
+                  to.string());
+}
+
+}  // namespace
+
+void run_convert(const Invocation& invocation) {
+  auto world = invocation.mpi.world();
+  ConvertOptions o;
+  const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
+  const CommandLine line = {"convert", "Turns a model into another form: HF directory to checkpoint (.h5) and back, GGUF to either.", &o.positional, "SRC DST"};
+  if (!parse_options(line, invocation.args, fields, world->rank() == 0)) return;
+  CHECK_USER(o.positional.size() == 2, "weft convert: name SRC and DST");
+  resolve_grid(o.tp, o.pp, o.dp, world->size());
+  const std::string& from = o.positional[0];
+  fs::path to = fs::path(o.positional[1]).lexically_normal();
+  if (!to.has_filename()) to = to.parent_path();
+  Stream stream({}, resolve_threads(o.threads, invocation.mpi.ranks_on_host()));
+  on_first_rank(*world, stream, [&] {  // one file is read, another written: the other ranks would only wait for the same disk
+    const ModelConfig config = open_config(from, "SRC");
+    check_places(o, from, to);
+    size_bytes(o.max_shard_size);
+    Written written;
+    if (is_checkpoint(to)) {
+      if (to.has_parent_path()) make_folder(to.parent_path());
+      written = write_checkpoint(o, from, config, to, stream);
+    } else {
+      FolderBeside folder(to);
+      written = write_directory(o, from, config, folder.path(), stream);
+      folder.put_in_place();
+    }
+    if (o.json) fmt::print("{}\n", OrderedJson({{"tensors", written.tensors}, {"bytes", written.bytes}}).dump());
+    else log_info("{}: {} tensors, {:.1f} MB", to.string(), written.tensors, 1e-6 * static_cast<double>(written.bytes));
+  });
+}
+
+}  // namespace weft
