@@ -26,6 +26,5 @@ void run_info(const Invocation& invocation);
 void run_bench(const Invocation& invocation);
 void run_convert(const Invocation& invocation);
 void run_chat(const Invocation& invocation);
-void run_neighbors(const Invocation& invocation);
 
 }  // namespace weft

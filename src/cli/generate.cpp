@@ -111,6 +111,14 @@ class Progress {
   std::chrono::steady_clock::time_point said_ = std::chrono::steady_clock::now();
 };
 
+// What the new tokens add to the prompt's text. Of both together, as transformers' pipeline: SentencePiece's first token loses its space alone.
+std::string continuation_of(const Tokenizer& tokenizer, const std::vector<std::int32_t>& prompt, const std::vector<std::int32_t>& ids) {
+  std::vector<std::int32_t> all = prompt;
+  all.insert(all.end(), ids.begin(), ids.end());
+  const std::string before = tokenizer.decode(prompt, true), whole = tokenizer.decode(all, true);
+  return whole.substr(std::min(before.size(), whole.size()));
+}
+
 std::string json_line(const Job& job, std::int64_t sample, const Completion& c, const std::string& continuation) {
   const Generation& g = job.request.options;
   OrderedJson line = {{"id", job.document->id}, {"prompt", valid_utf8(job.document->text)}, {"sample", job.first_sample + sample}};
@@ -161,7 +169,7 @@ void run_generate(const Invocation& invocation) {
     if (!results.mine()) return;
     const Job& job = jobs[numbers[r]];
     const std::size_t item = job.first_item + static_cast<std::size_t>(sample);
-    const std::string continuation = tokenizer.decode(c.ids, true);
+    const std::string continuation = continuation_of(tokenizer, job.request.ids, c.ids);
     if (json) return results.put(item, json_line(job, sample, c, continuation));
     std::string text = (job.request.options.return_full_text ? job.document->text : "") + continuation + "\n";
     if (job.request.options.logprobs)

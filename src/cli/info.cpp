@@ -3,7 +3,7 @@
 #include "cli/session.h"
 #include "core/check.h"
 #include "core/hardware.h"
-#include "io/safetensors.h"
+#include "io/gguf.h"
 #include "kernels/peak.h"
 #include "model/families.h"
 #include "model/module_tree.h"
@@ -27,15 +27,7 @@ struct InfoOptions {
 
 std::string megabytes(double bytes) { return bytes < 1e9 ? fmt::format("{:.1f} MB", bytes / 1e6) : fmt::format("{:.2f} GB", bytes / 1e9); }
 
-// How the file stores most of its weights.
-DType stored_dtype(const std::string& path) {
-  if (is_checkpoint(path)) return DType::f32;
-  std::map<DType, std::int64_t> elems;
-  const SafetensorsReader reader(path);
-  for (const auto& [name, tensor] : reader.tensors()) elems[tensor.dtype] += tensor.shape.elems();
-  const auto most = std::max_element(elems.begin(), elems.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
-  return most == elems.end() ? DType::f32 : most->first;
-}
+constexpr DType kPlain[] = {DType::f32, DType::bf16, DType::f16, DType::f64};
 
 void info_of_model(const InfoOptions& o, const Communicator& world) {
   const std::string path = o.model.model;
@@ -47,7 +39,7 @@ void info_of_model(const InfoOptions& o, const Communicator& world) {
   CHECK_USER(o.model.tp >= 1 && o.model.tp <= c.heads, "--tp is {}; allowed: 1 to {}, the model's heads", o.model.tp, c.heads);
   CHECK_USER(o.model.pp >= 1 && o.model.pp <= c.layers, "--pp is {}; allowed: 1 to {}, the model's layers", o.model.pp, c.layers);
   const GridShape shape = {static_cast<int>(o.model.tp), static_cast<int>(o.model.pp), dp};
-  const DType stored = stored_dtype(path);
+  const std::string stored = is_checkpoint(path) ? "fp32" : stored_format(path);
   const DType held = o.model.dtype == "bf16" ? DType::bf16 : o.model.dtype == "fp16" ? DType::f16 : DType::f32;
   std::size_t weights = 0, training = 0;
   for (int t = 0; t < shape.tp; ++t)
@@ -57,20 +49,23 @@ void info_of_model(const InfoOptions& o, const Communicator& world) {
     }
   if (world.rank() != 0) return;
   const std::int64_t n = count_parameters(c);
+  // The model's alone: files of other formats than GGUF may hold more.
+  const DType* plain = std::find_if(std::begin(kPlain), std::end(kPlain), [&](DType d) { return stored == dtype_name(d); });
+  const std::int64_t bytes = GgufReader::is_gguf(path) || plain == std::end(kPlain) ? stored_bytes(path) : n * static_cast<std::int64_t>(dtype_bytes(*plain));
   if (o.json) {
     const OrderedJson line = {{"family", c.family}, {"parameters", n}, {"layers", c.layers}, {"heads", c.heads}, {"kv_heads", c.kv_heads}, {"width", c.width},
-                              {"vocab", c.vocab}, {"context", c.context}, {"dtype", dtype_name(stored)}, {"bytes", n * static_cast<std::int64_t>(dtype_bytes(stored))}, {"bytes_per_rank", weights}};
+                              {"vocab", c.vocab}, {"context", c.context}, {"dtype", stored}, {"bytes", bytes}, {"bytes_per_rank", weights}};
     fmt::print("{}\n", line.dump());
     return;
   }
-  fmt::print("{}\n\n", module_tree(c));
+  if (has_module_tree(c)) fmt::print("{}\n\n", module_tree(c));
   fmt::print("{:<42} {:>16} {:>14}\n", "parameters by part", "elements", "share");
   for (const auto& [part, elems] : parameters_by_part(c)) fmt::print("  {:<40} {:>16} {:>13.2f}%\n", part, elems, 100.0 * static_cast<double>(elems) / static_cast<double>(n));
   fmt::print("  {:<40} {:>16} {:>13.2f}%\n\n", "total", n, 100.0);
   fmt::print("family {}, {} layers, width {}, {} heads ({} KV) of {}, feed-forward {}, vocabulary {}, context {}\n", c.family, c.layers, c.width, c.heads, c.kv_heads,
              c.head_dim, c.ffn, c.vocab, c.context);
   fmt::print("stored in {} ({}); on a grid of tp {} x pp {} a rank holds {} of weights in {}, or {} in fp32 with gradients and moments for training, activations not counted\n",
-             dtype_name(stored), megabytes(static_cast<double>(n) * static_cast<double>(dtype_bytes(stored))), shape.tp, shape.pp, megabytes(static_cast<double>(weights)),
+             stored, megabytes(static_cast<double>(bytes)), shape.tp, shape.pp, megabytes(static_cast<double>(weights)),
              dtype_name(held), megabytes(static_cast<double>(training)));
 }
 

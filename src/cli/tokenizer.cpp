@@ -10,16 +10,16 @@ namespace weft {
 namespace {
 
 struct TokenizerOptions {
-  std::vector<std::string> inputs, special_tokens = {"<|endoftext|>"};
+  std::vector<std::string> inputs, special_tokens;
   std::string kind = "bpe", field, documents = "line", out;
   std::int64_t vocab_size = 8192;
   bool json = false;
 
   void visit(FieldVisitor& v) {
     v.group("tokenizer");
-    v.field("kind", kind, "bpe (byte level, as GPT-2), char");
+    v.field("kind", kind, "bpe (byte level, as GPT-2), wordpiece (as BERT), unigram (as SentencePiece), word, char, codon (DNA, RNA), smiles (molecules)");
     v.field("vocab_size", vocab_size, "tokens at most");
-    v.field("special_tokens", special_tokens, "special tokens, the end token first (repeatable)");
+    v.field("special_tokens", special_tokens, "special tokens, the end token first (repeatable); unset: <|endoftext|> and what the kind needs");
     v.field("field", field, "JSONL field or CSV column that holds the text");
     v.field("documents", documents, "what a document of a .txt file is: line, paragraph (blank lines between them), file");
     v.field("out", out, "folder to write");
@@ -39,6 +39,7 @@ void run_tokenizer(const Invocation& invocation) {
   CHECK_USER(!o.inputs.empty(), "weft tokenizer: name one or more input files (.txt, .jsonl, .csv, .tsv, .fasta)");
   CHECK_USER(!o.out.empty(), "--out is missing: name the folder to write");
   const TextUnit unit = text_unit(o.documents);
+  if (o.special_tokens.empty()) o.special_tokens = default_special_tokens(o.kind);
   on_first_rank(*world, stream, [&] {  // one rank's work: counting words is quick, and merges are learned one after another
     TokenizerTrainer trainer({.kind = o.kind, .vocab_size = o.vocab_size, .special_tokens = o.special_tokens});
     std::int64_t n = 0;

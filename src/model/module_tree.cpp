@@ -1,5 +1,8 @@
 #include "model/module_tree.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "model/parameters.h"
 
 namespace weft {
@@ -29,7 +32,7 @@ class Tree {
 
 std::string gpt2_tree(const ModelConfig& c) {
   Tree t;
-  const std::string norm = fmt::format("LayerNorm(({},), eps={:g}, elementwise_affine=True)", c.width, c.norm_eps);
+  const std::string norm = fmt::format("LayerNorm(({},), eps={:g}, elementwise_affine=True, bias=True)", c.width, c.norm_eps);
   const auto dropout = [](float p) { return fmt::format("Dropout(p={}, inplace=False)", p == 0 ? "0.0" : fmt::format("{}", p)); };
   const auto conv = [](std::int64_t out, std::int64_t in) { return fmt::format("Conv1D(nf={}, nx={})", out, in); };
   t.open("GPT2LMHeadModel");
@@ -64,19 +67,28 @@ std::string gpt2_tree(const ModelConfig& c) {
 
 }  // namespace
 
+bool has_module_tree(const ModelConfig& config) { return config.family == "gpt2" && config.head == HeadKind::causal_lm; }
+
 std::string module_tree(const ModelConfig& config) {
-  CHECK(config.family == "gpt2", "no module tree for family {}", config.family);
+  CHECK(has_module_tree(config), "no module tree for family {}", config.family);
   return gpt2_tree(config);
 }
 
 std::vector<std::pair<std::string, std::int64_t>> parameters_by_part(const ModelConfig& config) {
-  std::vector<std::pair<std::string, std::int64_t>> parts = {{"token embedding", 0}, {"position embedding", 0}, {"attention", 0}, {"MLP", 0}, {"norms", 0}, {"head", 0}};
+  // The first row whose word is in a parameter's name counts it.
+  constexpr std::pair<const char*, const char*> kParts[] = {{"embed.tokens", "token embedding"}, {"embed.positions", "position embedding"},
+                                                            {"embed.types", "token type embedding"}, {".attn.", "attention"}, {".mlp.", "MLP"},
+                                                            {"head.", "head"}, {"norm", "norms"}, {"pool", "pooler"}, {"labels.", "labels"}};
+  constexpr std::size_t kShown[] = {0, 1, 2, 3, 4, 6, 7, 8, 5};  // as a text meets them
+  std::int64_t elems[std::size(kParts)] = {};
   for (const Parameter& p : parameters_of(config)) {
-    const std::int64_t n = p.tied_to.empty() ? p.shape.elems() : 0;
-    const auto has = [&](const char* word) { return p.name.find(word) != std::string::npos; };
-    const std::size_t part = has("embed.tokens") ? 0 : has("embed.positions") ? 1 : has("norm") ? 4 : has(".attn.") ? 2 : has(".mlp.") ? 3 : 5;
-    parts[part].second += n;
+    const auto* part = std::find_if(std::begin(kParts), std::end(kParts), [&](const auto& row) { return p.name.find(row.first) != std::string::npos; });
+    CHECK(part != std::end(kParts), "{} is of no part", p.name);
+    if (p.tied_to.empty()) elems[part - std::begin(kParts)] += p.shape.elems();
   }
+  std::vector<std::pair<std::string, std::int64_t>> parts;
+  for (std::size_t i : kShown)
+    if (elems[i] > 0) parts.emplace_back(kParts[i].second, elems[i]);
   return parts;
 }
 

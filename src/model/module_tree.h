@@ -9,6 +9,7 @@
 
 namespace weft {
 
+bool has_module_tree(const ModelConfig& config);  // of GPT-2's language models so far
 std::string module_tree(const ModelConfig& config);
 
 // Elements of each part, a tied head counted once: embeddings, attention, MLP, norms, head.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "io/gguf_blocks.h"
 #include "io/safetensors.h"
 #include "model/families.h"
 #include "model/gguf_model.h"
@@ -59,6 +60,15 @@ std::string stored_format(const std::filesystem::path& path) {
   for (const auto& [name, tensor] : tensors_of(path)) elems[format_name(tensor)] += tensor.shape.elems();
   const auto most = std::max_element(elems.begin(), elems.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   return most == elems.end() ? "fp32" : most->first;
+}
+
+std::int64_t stored_bytes(const std::filesystem::path& path) {
+  std::int64_t bytes = 0;
+  for (const auto& [name, t] : tensors_of(path)) {
+    const BlockSize block = t.format == TensorFormat::elements ? BlockSize{1, dtype_bytes(t.dtype)} : block_size(t.format);
+    bytes += t.shape.elems() / block.elems * static_cast<std::int64_t>(block.bytes);
+  }
+  return bytes;
 }
 
 }  // namespace weft

@@ -1,6 +1,7 @@
 // Where a model comes from: its config and its weights, under Hugging Face's names.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -24,5 +25,6 @@ std::unique_ptr<WeightSource> open_weights(const std::filesystem::path& path);
 
 // How most of the weights are stored: "fp32", "bf16", "q4_1".
 std::string stored_format(const std::filesystem::path& path);
+std::int64_t stored_bytes(const std::filesystem::path& path);  // of all its tensors
 
 }  // namespace weft

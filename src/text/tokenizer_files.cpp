@@ -63,7 +63,10 @@ bool has_vocabulary(const fs::path& dir) { return (is_there(dir / "vocab.json") 
 
 }  // namespace
 
-bool Tokenizer::present(const fs::path& dir) { return GgufReader::is_gguf(dir) || is_there(dir / "tokenizer.json") || has_vocabulary(dir) || is_there(dir / "tokenizer.model"); }
+bool Tokenizer::present(const fs::path& dir) {
+  if (GgufReader::is_gguf(dir)) return GgufReader(dir).metadata().contains("tokenizer.ggml.model");
+  return is_there(dir / "tokenizer.json") || has_vocabulary(dir) || is_there(dir / "tokenizer.model");
+}
 
 Tokenizer Tokenizer::load(const fs::path& path) {
   std::error_code error;

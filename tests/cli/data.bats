@@ -18,10 +18,26 @@ setup() { in_folder; }
   cmp tk/tokenizer.json tk3/tokenizer.json
 }
 
+@test "tokenizer: every kind, with the special tokens that it needs" {
+  printf '>s\nACGTACGGT\n' >dna.fasta
+  printf 'CCO\nc1ccccc1Br\n' >smiles.txt
+  for kind in wordpiece unigram word char codon smiles; do
+    local input=$CORPUS
+    [ $kind != codon ] || input=dna.fasta
+    [ $kind != smiles ] || input=smiles.txt
+    ok 1 tokenizer "$input" --kind $kind --vocab-size 600 --out $kind --json
+    json out 'lines[0]["vocab_size"] > 4'
+    ok 1 tokenize --tokenizer $kind --text 'CCO' --json
+    json out 'len(lines[0]["ids"]) > 0'
+  done
+  ok 1 tokenizer --help
+  grep -q codon out
+}
+
 @test "tokenizer: what it refuses" {
   refused 1 'name one or more input files' tokenizer --out tk
   refused 1 '--out is missing' tokenizer "$CORPUS"
-  refused 2 "--kind is 'bep'; allowed: bpe, char" tokenizer "$CORPUS" --kind bep --out tk
+  refused 2 "--kind is 'bep'; allowed: bpe, wordpiece, unigram, word, char, codon, smiles" tokenizer "$CORPUS" --kind bep --out tk
   refused 1 '--vocab-size is 10; allowed: 257 ' tokenizer "$CORPUS" --vocab-size 10 --out tk
   refused 1 '--vocab-size is 99999999999999' tokenizer "$CORPUS" --vocab-size 99999999999999 --out tk
   refused 2 'nowhere.txt: no such file' tokenizer nowhere.txt --out tk

@@ -7,7 +7,7 @@ setup() { in_folder; }
 @test "weft --help groups the commands; weft alone says the same" {
   ok 1 --help
   for group in train use 'look inside'; do grep -q "^$group:" out; done
-  for command in train data tokenizer generate score tokenize info; do grep -Eq "^  $command +[a-z]" out; done
+  for command in train data tokenizer generate chat score convert tokenize info; do grep -Eq "^  $command +[a-z]" out; done
   [ ! -s err ]
   cp out help
   ok 1
@@ -23,7 +23,7 @@ setup() { in_folder; }
 }
 
 @test "every command's --help shows groups and defaults, and runs nothing" {
-  for command in train data tokenizer tokenize generate score info; do
+  for command in train data tokenizer tokenize generate chat score convert info; do
     ok 1 "$command" --help
     grep -q "Usage: weft $command" out
     grep -q -- '--config FILE' out

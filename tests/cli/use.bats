@@ -169,6 +169,9 @@ PY
   grep -q '(wte): Embedding(' out
   ok 1 info "$S/run/checkpoints/step-00000004.h5" --json
   json out 'lines[0]["vocab"] == 300'
+  ok 1 info "$DATA/gguf/llama_quantised.gguf" --json
+  json out 'lines[0]["dtype"].startswith("q")' 'lines[0]["bytes"] < 4 * lines[0]["parameters"]'
+  for model in "$DATA"/families/*; do ok 1 info "$model"; done
   ok 3 info --json
   json out 'len(lines) == 1' 'lines[0]["ranks"] == 3' 'len(lines[0]["bound_cpus"]) == 3' 'lines[0]["matmul_flops"] > 0'
   refused 1 'nowhere: no such file' info nowhere

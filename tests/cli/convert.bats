@@ -1,0 +1,102 @@
+# weft convert: models between their forms, whole or not at all.
+load weft
+
+setup_file() { make_model; }
+setup() { in_folder; }
+
+@test "convert: every family to a checkpoint and back, bit for bit" {
+  for model in "$DATA"/families/* "$DATA/gpt2_h3"; do
+    name=$(basename "$model")
+    ok 1 convert "$model" one.h5 --json --overwrite
+    json out 'list(lines[0]) == ["tensors", "bytes"]' 'lines[0]["tensors"] > 10'
+    ok 1 convert one.h5 "$name" --json
+    python3 - "$model" "$name" <<'PY'
+import json, struct, sys
+def tensors(folder):
+    data = open(folder + "/model.safetensors", "rb").read()
+    n = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:8 + n])
+    header.pop("__metadata__", None)
+    return {name: (t["dtype"], t["shape"], data[8 + n + t["data_offsets"][0]:8 + n + t["data_offsets"][1]]) for name, t in header.items()}
+a, b = tensors(sys.argv[1]), tensors(sys.argv[2])
+def plain(name):  # base models have no prefix there; old ESM-1b files call a norm's parts gamma and beta
+    for old, new in ((".gamma", ".weight"), (".beta", ".bias")):
+        if name.endswith(old):
+            name = name[:-len(old)] + new
+    return name
+a = {plain(name): value for name, value in a.items()}
+for name, value in b.items():
+    short = name.split(".", 1)[1]
+    assert a.get(name, a.get(short)) == value, (sys.argv[1], name)
+PY
+    rm -r "$name"
+  done
+}
+
+@test "convert: a GGUF file to a folder and to a checkpoint, bit for bit as transformers reads it" {
+  for name in llama llama_quantised; do
+    ok 2 convert "$DATA/gguf/$name.gguf" $name --tp 2 --json
+    ok 1 convert "$DATA/gguf/$name.gguf" c.h5 --overwrite
+    ok 1 convert c.h5 $name.2
+    python3 - "$DATA/gguf/$name.safetensors" $name/model.safetensors $name.2/model.safetensors <<'PY'
+import json, struct, sys
+def tensors(file):
+    data = open(file, "rb").read()
+    n = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:8 + n])
+    header.pop("__metadata__", None)
+    return {name: (t["shape"], data[8 + n + t["data_offsets"][0]:8 + n + t["data_offsets"][1]]) for name, t in header.items()}
+golden, one, two = map(tensors, sys.argv[1:])
+assert one and two and all(golden[name] == value for name, value in one.items() if len(golden[name][1]) == len(value[1]))
+assert sum(len(golden[name][1]) == len(value[1]) for name, value in two.items()) > 5
+assert all(golden[name] == value for name, value in two.items() if len(golden[name][1]) == len(value[1]))
+PY
+  done
+}
+
+@test "convert: a run's checkpoint and its folder are one model, dtypes and shards" {
+  ok 3 convert "$S/run/checkpoints/step-00000004.h5" folder
+  cmp folder/model.safetensors "$S/run/model/model.safetensors"
+  cmp folder/tokenizer.json "$S/run/model/tokenizer.json"
+  ok 1 convert "$S/run/model" half --dtype bf16 --max-shard-size 20KB --json
+  json out 'lines[0]["bytes"] > 0'
+  [ -s half/model.safetensors.index.json ] && [ -s half/model-00002-of-0000*.safetensors ] || ls half | grep -q 'model-00002-of'
+  grep -q '"dtype": "bfloat16"' half/config.json
+  for file in tokenizer.json tokenizer_config.json generation_config.json; do cmp half/$file "$S/run/model/$file"; done
+  ok 1 convert half half2
+  grep -q '"dtype": "bfloat16"' half2/config.json
+  ok 1 generate --model half --prompt 'The cat' --json
+  cp out one
+  ok 1 generate --model half2 --prompt 'The cat' --json
+  cmp out one
+  ok 1 convert "$S/run/model" again.h5
+  ok 1 generate --model again.h5 --prompt 'The cat' --json
+  cp out one
+  ok 1 generate --model "$S/run/model" --prompt 'The cat' --json
+  cmp out one
+  cp "$S/tokens.h5" .
+  ok 2 train --data tokens.h5 --model again.h5 --batch-size 4 --steps 1 --out tuned
+}
+
+@test "convert: what it refuses, leaving everything as it was" {
+  mkdir other
+  : >other/notes.txt
+  ok 1 convert "$S/run/model" there
+  for n in 1 2; do
+    refused $n 'name SRC and DST' convert "$S/run/model"
+    refused $n 'SRC nowhere: no such file' convert nowhere x
+    refused $n 'DST there: is there already; --overwrite' convert "$S/run/model" there
+    refused $n 'DST other: --overwrite replaces a model.s folder only' convert "$S/run/model" other --overwrite
+    refused $n 'is SRC, or one is within the other' convert there there --overwrite
+    refused $n 'x.gguf: allowed: a folder' convert there x.gguf
+    refused $n "max-shard-size is '5XB'; allowed" convert there x --max-shard-size 5XB
+    refused $n "dtype is 'int3'; allowed: fp32, bf16, fp16" convert there x --dtype int3
+    refused $n 'a Weft checkpoint holds fp32' convert there x.h5 --dtype bf16
+    refused $n 'other/notes.txt' convert there other/notes.txt/x
+  done
+  cp there/model.safetensors half.bin
+  head -c 4000 half.bin >there/model.safetensors
+  refused 1 'model.safetensors' convert there x
+  refused 1 'model.safetensors' convert there x.h5
+  only half.bin other there
+}
