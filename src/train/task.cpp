@@ -54,18 +54,16 @@ ModelConfig fresh_model(const TrainOptions& o, std::int64_t vocab, const std::op
   c.ffn = o.ffn > 0 ? o.ffn : c.gated ? (8 * o.width / 3 + 7) / 8 * 8 : 4 * o.width;
   c.vocab = vocab;
   c.context = o.context > 0 ? o.context : 256;
-  if (c.context <= c.window) {
-    c.window = 0;
-    c.windowed.clear();
-  } else if (o.family == "gemma2") {
+  if (o.family == "gemma2") {  // its layers are of two kinds, whether or not a context is long enough to tell
     for (std::int64_t l = 0; l < c.layers; ++l) c.windowed.push_back(l % 2 == 0);
+  } else if (c.context <= c.window) {
+    c.window = 0;
   }
   if (o.family == "esm") c.positions = Positions::rope;
   if (c.positions == Positions::rope) {
     c.rope.dims = o.family == "gpt_neox" ? std::max<std::int64_t>(2, c.head_dim / 4 / 2 * 2) : c.head_dim;
     CHECK_USER(c.head_dim % 2 == 0, "--width is {} and --heads {}; family {} turns pairs of a head's dims: allowed: an even width / heads", o.width, o.heads, o.family);
   }
-  if (c.attention_softcap > 0) c.attention_scale = 0;  // of gemma2: by the head dim
   c.eos_id = c.bos_id = c.pad_id = c.mask_id = -1;
   if (tokenizer) {
     c.eos_id = tokenizer->eos_id().value_or(-1);
@@ -80,7 +78,7 @@ ModelConfig fresh_model(const TrainOptions& o, std::int64_t vocab, const std::op
     c.pad_keeps_position = true;
   }
   finish_sizes(c);
-  if (c.attention_scale == 0) c.attention_scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim));
+  c.attention_scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim));
   c.head_activation = c.activation;
   validate(c, "the options");
   return c;
@@ -91,10 +89,10 @@ void set_task(ModelConfig& c, const TrainOptions& o, const TokenFileInfo& data, 
   const std::string whose = o.model.empty() ? "--family " + o.family : "--model " + o.model;
   if (o.task == "clm") {
     CHECK_USER(c.causal, "--task is clm, but {} reads in both directions ({}); allowed: mlm, classify, regress", whose, c.family);
-    if (c.head != HeadKind::causal_lm) set_head(c, HeadKind::causal_lm);
+    set_head(c, HeadKind::causal_lm);
   } else if (o.task == "mlm") {
     CHECK_USER(!c.causal, "--task is mlm, but {} reads from left to right ({}); allowed: clm, classify, regress", whose, c.family);
-    if (c.head != HeadKind::masked_lm) set_head(c, HeadKind::masked_lm);
+    set_head(c, HeadKind::masked_lm);
     CHECK_USER(mask_token(c, tokenizer) >= 0, "--task is mlm, but neither {} nor its tokenizer has a mask token", whose);
     CHECK_USER(mask_token(c, tokenizer) < c.vocab, "--task is mlm, but the mask token {} lies outside the model's vocabulary of {}", mask_token(c, tokenizer), c.vocab);
   } else {

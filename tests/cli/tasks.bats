@@ -1,0 +1,105 @@
+# weft data and train for masked and labelled texts: the same on any number of ranks, learned, exported, refused with a sentence.
+load weft
+
+setup_file() {
+  cd "$BATS_FILE_TMPDIR" || return 1
+  export OMP_NUM_THREADS=1
+  mkdir bert esm
+  printf '%s\n' '[PAD]' '[UNK]' '[CLS]' '[SEP]' '[MASK]' good bad film book the a was so very >bert/vocab.txt
+  echo '{"tokenizer_class": "BertTokenizer", "do_lower_case": true}' >bert/tokenizer_config.json
+  printf '%s\n' '<cls>' '<pad>' '<eos>' '<unk>' L A G V S E R T I D P K Q N F Y M H W C X B U Z O . - '<null_1>' '<mask>' >esm/vocab.txt
+  echo '{"tokenizer_class": "EsmTokenizer"}' >esm/tokenizer_config.json
+  python3 - <<'PY'
+import json, random
+random.seed(1)
+words = "film book the a was so very".split()
+some = lambda n: [random.choice(words) for _ in range(n)]
+with open("c.csv", "w") as csv, open("r.jsonl", "w") as lines, open("m.csv", "w") as sets, open("p.fasta", "w") as fasta:
+    csv.write("text,second,label\n"), sets.write("text,label\n")
+    for i in range(60):
+        good = random.random() < 0.5
+        text = some(random.randrange(2, 9)) + ["good" if good else "bad"]
+        random.shuffle(text)
+        csv.write(f"{' '.join(text)},{' '.join(some(2))},{'pos' if good else 'neg'}\n")
+        sets.write(f"{' '.join(text)},{';'.join(sorted({'x' if good else 'y'} | ({'z'} if 'so' in text else set())))}\n")
+        lines.write(json.dumps({"text": " ".join(text), "label": [good - 0.5, len(text) / 10]}) + "\n")
+        fasta.write(f">p{i}\n{''.join(random.choice('LAGV') * 2 for _ in range(random.randrange(5, 40)))}\n")
+PY
+  "$WEFT" data c.csv --tokenizer bert --task classify --pair-field second --val-fraction 0.2 --out c.h5 2>/dev/null
+  "$WEFT" data m.csv --tokenizer bert --task classify --val-fraction 0.2 --out m.h5 2>/dev/null
+  "$WEFT" data r.jsonl --tokenizer bert --task regress --val-fraction 0.2 --out r.h5 2>/dev/null
+  "$WEFT" data p.fasta --tokenizer esm --task mlm --val-fraction 0.2 --out p.h5 2>/dev/null
+}
+setup() { in_folder; }
+
+SIZES=(--layers 2 --width 24 --heads 3 --context 32 --batch-size 8 --lr 5e-3)
+
+# same_runs A B: the same losses and metrics.
+same_runs() {
+  python3 - "$1/run.jsonl" "$2/run.jsonl" <<'PY'
+import json, sys
+a, b = ([l for l in map(json.loads, open(f)) if l["event"] in ("step", "eval")] for f in sys.argv[1:])
+keys = ("loss", "accuracy", "f1", "mcc", "f1_micro", "f1_macro", "mse", "pearson", "spearman")
+assert len(a) == len(b) > 10
+for x, y in zip(a, b):
+    for k in keys:
+        assert (k in x) == (k in y) and abs(x.get(k, 0) - y.get(k, 0)) < 1e-3 * max(1, abs(x.get(k, 0))), (k, x, y)
+PY
+}
+
+@test "data: the same labelled file on 1 and 3 ranks" {
+  ok 3 data "$S/c.csv" --tokenizer "$S/bert" --task classify --pair-field second --val-fraction 0.2 --out c.h5
+  h5diff "$S/c.h5" c.h5
+  ok 3 data "$S/m.csv" --tokenizer "$S/bert" --task classify --val-fraction 0.2 --out m.h5
+  h5diff "$S/m.h5" m.h5
+}
+
+@test "classify: pairs are learned, alike on any grid; the model is a start for another run" {
+  ok 1 train --task classify --data "$S/c.h5" --family bert "${SIZES[@]}" --steps 60 --out one
+  json one/run.jsonl '[l for l in lines if l["event"] == "eval"][-1]["accuracy"] == 1.0' 'lines[0]["task"] == "classify"'
+  python3 -c 'import json; c = json.load(open("one/model/config.json")); assert c["id2label"] == {"0": "neg", "1": "pos"} and c["architectures"] == ["BertForSequenceClassification"]'
+  ok 2 train --task classify --data "$S/c.h5" --family bert "${SIZES[@]}" --steps 60 --pp 2 --out two
+  same_runs one two
+  ok 3 train --task classify --data "$S/c.h5" --family bert "${SIZES[@]}" --steps 60 --out three
+  same_runs one three
+  ok 1 train --task mlm --data "$S/p.h5" --family esm "${SIZES[@]}" --steps 2 --out lm
+  ok 2 train --config one/recipe.toml --out one --steps 62
+  grep -q 'resuming from one/checkpoints/step-00000060.h5' err
+}
+
+@test "classify: several labels; regress: several numbers" {
+  for n in 1 3; do
+    ok $n train --task classify --data "$S/m.h5" --family gpt2 "${SIZES[@]}" --steps 20 --out sets$n
+    ok $n train --task regress --data "$S/r.h5" --family bert "${SIZES[@]}" --steps 20 --out numbers$n
+  done
+  same_runs sets1 sets3
+  same_runs numbers1 numbers3
+}
+
+@test "mlm: proteins are learned, alike on any grid; its model takes a new head" {
+  ok 1 train --task mlm --data "$S/p.h5" --family esm "${SIZES[@]}" --steps 60 --out one
+  json one/run.jsonl '[l for l in lines if l["event"] == "eval"][-1]["perplexity"] < 8'
+  for n in 2 3; do
+    ok $n train --task mlm --data "$S/p.h5" --family esm "${SIZES[@]}" --steps 60 --tp $n --out run$n
+    same_runs one run$n
+  done
+  printf 'text,label\nLLAA,1\nGGVV,2\nLLGG,1\nVVAA,2\n' >four.csv
+  ok 1 data four.csv --tokenizer "$S/esm" --task classify --val-fraction 0.25 --out four.h5
+  ok 2 train --task classify --model one/model --data four.h5 --batch-size 2 --steps 2 --pp 2 --out tuned
+  grep -q 'initialised anew: classifier.dense.bias' err
+}
+
+@test "what tasks refuse" {
+  printf 'text,label\na,x\nthe,\n' >empty.csv
+  refused 2 'empty.csv: line 3: the label is empty' data empty.csv --tokenizer "$S/bert" --task classify --out t.h5
+  refused 1 "line 2: the label is 'pos'|line 2: the label is 'neg'" data "$S/c.csv" --tokenizer "$S/bert" --task regress --out t.h5
+  refused 2 "c.csv: has no column 'class' \(choose one with --label-field\)" data "$S/c.csv" --tokenizer "$S/bert" --task classify --label-field class --out t.h5
+  refused 1 "p.fasta: has no fields, so no 'label'" data "$S/p.fasta" --tokenizer "$S/esm" --task classify --out t.h5
+  refused 1 '--pair-field is .second., but --task is mlm' data "$S/c.csv" --tokenizer "$S/bert" --task mlm --pair-field second --out t.h5
+  refused 2 'was made for --task classify, not clm' train --data "$S/c.h5" "${SIZES[@]}" --steps 1 --out run
+  refused 2 'family|reads from left to right' train --task mlm --data "$S/p.h5" --family gpt2 "${SIZES[@]}" --steps 1 --out run
+  refused 1 '--context is 2; allowed: 4 or more' train --task classify --data "$S/c.h5" --family bert --layers 1 --width 8 --heads 2 --context 2 --steps 1 --out run
+  refused 1 '--mlm-probability is 2' train --task mlm --data "$S/p.h5" --family esm "${SIZES[@]}" --steps 1 --mlm-probability 2 --out run
+  refused 1 '--kv-heads is 2; allowed: a divisor' train --task classify --data "$S/c.h5" --family llama "${SIZES[@]}" --kv-heads 2 --steps 1 --out run
+  [ ! -e run ] && [ ! -e t.h5 ]
+}
