@@ -21,6 +21,7 @@ void run_generate(const Invocation& invocation);
 void run_score(const Invocation& invocation);
 void run_classify(const Invocation& invocation);
 void run_embed(const Invocation& invocation);
+void run_neighbors(const Invocation& invocation);
 void run_fill(const Invocation& invocation);
 void run_info(const Invocation& invocation);
 void run_bench(const Invocation& invocation);

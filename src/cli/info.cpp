@@ -58,7 +58,7 @@ void info_of_model(const InfoOptions& o, const Communicator& world) {
     fmt::print("{}\n", line.dump());
     return;
   }
-  if (has_module_tree(c)) fmt::print("{}\n\n", module_tree(c));
+  fmt::print("{}\n\n", module_tree(c));
   fmt::print("{:<42} {:>16} {:>14}\n", "parameters by part", "elements", "share");
   for (const auto& [part, elems] : parameters_by_part(c)) fmt::print("  {:<40} {:>16} {:>13.2f}%\n", part, elems, 100.0 * static_cast<double>(elems) / static_cast<double>(n));
   fmt::print("  {:<40} {:>16} {:>13.2f}%\n\n", "total", n, 100.0);

@@ -31,6 +31,7 @@ constexpr Command kCommands[] = {
     {"embed", "use", "a vector for each text, or token", run_embed},
     {"convert", "use", "a model in another form: HF directory, checkpoint, from GGUF; another dtype", run_convert},
     {"tokenize", "look inside", "the tokens of texts; ids back to text", run_tokenize},
+    {"neighbors", "look inside", "the nearest tokens in the embedding matrix", run_neighbors},
     {"info", "look inside", "a model's module tree and sizes; without a model, this machine", run_info},
     {"bench", "measure", "machine, kernels, comm, step or generate on this grid, beside measured peaks", run_bench},
 };

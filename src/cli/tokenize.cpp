@@ -37,12 +37,13 @@ struct Row {
   std::string text;
   std::optional<std::string> pair;
   Encoding encoding;
-  std::vector<int> type_ids;  // 1: of the pair's second text
   std::string decoded;
 };
 
+using Offsets = std::vector<std::pair<std::int64_t, std::int64_t>>;
+
 // Offsets as transformers gives them: in characters of the text that is shown, not in bytes. A character that several tokens share belongs to each.
-void offsets_in_characters(const std::string& text, Encoding& e) {
+void offsets_in_characters(const std::string& text, Offsets& offsets) {
   std::vector<std::int64_t> at(text.size() + 1);  // character that each byte belongs to
   std::int64_t characters = 0;
   for (std::size_t begin = 0, n; begin < text.size(); begin += n, ++characters) {
@@ -50,7 +51,7 @@ void offsets_in_characters(const std::string& text, Encoding& e) {
     std::fill_n(at.begin() + static_cast<std::ptrdiff_t>(begin), n, characters);
   }
   at.back() = characters;
-  for (auto& [begin, end] : e.offsets) {
+  for (auto& [begin, end] : offsets) {
     const bool empty = begin == end;
     begin = at[static_cast<std::size_t>(begin)];
     end = empty ? begin : at[static_cast<std::size_t>(end - 1)] + 1;
@@ -58,17 +59,21 @@ void offsets_in_characters(const std::string& text, Encoding& e) {
 }
 
 Row make_row(const TokenizeOptions& o, const Tokenizer& t, const std::string& text, const std::string* pair) {
-  Row row = {.text = text, .pair = std::nullopt, .encoding = t.encode(text, !o.no_special_tokens), .type_ids = {}, .decoded = ""};
-  offsets_in_characters(text, row.encoding);
-  row.type_ids.assign(row.encoding.ids.size(), 0);
+  const bool special = !o.no_special_tokens;
+  Row row = {.text = text, .pair = std::nullopt, .encoding = pair ? t.encode_pair(text, *pair, special) : t.encode(text, special), .decoded = ""};
+  Encoding& e = row.encoding;
+  // The first text's tokens come first; those put around texts are nobody's.
+  std::size_t first = e.ids.size();
   if (pair) {
     row.pair = *pair;
-    Encoding second = t.encode(*pair, !o.no_special_tokens);
-    offsets_in_characters(*pair, second);
-    row.encoding.ids.insert(row.encoding.ids.end(), second.ids.begin(), second.ids.end());
-    row.encoding.offsets.insert(row.encoding.offsets.end(), second.offsets.begin(), second.offsets.end());
-    row.type_ids.resize(row.encoding.ids.size(), 1);
+    std::size_t left = t.ids(text).size();
+    for (first = 0; first < e.ids.size() && (left > 0 || e.added[first]); ++first) left -= !e.added[first];
   }
+  Offsets of_first(e.offsets.begin(), e.offsets.begin() + static_cast<std::ptrdiff_t>(first)), of_second(e.offsets.begin() + static_cast<std::ptrdiff_t>(first), e.offsets.end());
+  offsets_in_characters(text, of_first);
+  offsets_in_characters(pair ? *pair : text, of_second);
+  e.offsets = std::move(of_first);
+  e.offsets.insert(e.offsets.end(), of_second.begin(), of_second.end());
   row.decoded = t.decode(row.encoding.ids, o.no_special_tokens);
   return row;
 }
@@ -107,7 +112,7 @@ std::string json_line(const Row& row, const Tokenizer& t) {
   for (std::int32_t id : row.encoding.ids) tokens.push_back(t.token(id));
   json["tokens"] = tokens;
   json["ids"] = row.encoding.ids;
-  json["type_ids"] = row.type_ids;
+  json["type_ids"] = row.encoding.type_ids;
   json["offsets"] = row.encoding.offsets;
   json["decoded"] = valid_utf8(row.decoded);
   return json.dump() + "\n";
@@ -121,7 +126,7 @@ std::string table(const Row& row, const Tokenizer& t) {
   for (std::size_t i = 0; i < e.ids.size(); ++i) {
     std::string hex;
     for (char c : t.token_bytes(e.ids[i])) hex += fmt::format("{}{:02x}", hex.empty() ? "" : " ", static_cast<unsigned char>(c));
-    const std::string type = row.pair ? fmt::format("{:>4}  ", row.type_ids[i]) : "";
+    const std::string type = row.pair ? fmt::format("{:>4}  ", e.type_ids[i]) : "";
     out += fmt::format("{:>5}  {:>7}  {}{:<24} {}\n", i, e.ids[i], type, shown_token(t.token(e.ids[i])), hex);
   }
   return out + fmt::format("\ndecoded  {}\n\n", shown(row.decoded));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "model/families.h"
 #include "model/parameters.h"
 
 namespace weft {
@@ -65,13 +66,58 @@ std::string gpt2_tree(const ModelConfig& c) {
   return t.finish();
 }
 
+// A module of a Hugging Face file's names: its parts in the order of their first tensor.
+struct Module {
+  std::string shape;  // of a tensor; empty: a module
+  std::vector<std::pair<std::string, Module>> parts;
+  Module& part(const std::string& name) {
+    for (auto& [known, module] : parts)
+      if (known == name) return module;
+    return parts.emplace_back(name, Module{}).second;
+  }
+};
+
+void print(Tree& t, const Module& module, const ModelConfig& c) {
+  for (const auto& [name, part] : module.parts) {
+    if (!part.shape.empty()) {
+      t.line(fmt::format("({}): {}", name, part.shape));
+      continue;
+    }
+    const bool layers = name == "0" && c.layers > 1;  // it stands for all of them
+    t.open(layers ? fmt::format("(0-{}): {} x", c.layers - 1, c.layers) : fmt::format("({}):", name));
+    print(t, part, c);
+    t.close();
+  }
+}
+
+std::string tensor_tree(const ModelConfig& c) {
+  const Family& row = family(c.family);
+  Module root;
+  for (const Parameter& p : parameters_of(c)) {
+    if (p.layer > 0 && p.layer < kHead) continue;  // as layer 0
+    const StoredParameter stored = stored_parameter(row, c, p);
+    for (const StoredParameter::Part& part : stored.parts) {
+      Module* at = &root;
+      for (std::size_t begin = 0, end = 0; end != std::string::npos; begin = end + 1) {
+        end = part.name.find('.', begin);
+        at = &at->part(part.name.substr(begin, end == std::string::npos ? end : end - begin));
+      }
+      const std::int64_t I = p.shape.rank() == 2 ? p.shape[1] : 0;
+      at->shape = I == 0 ? fmt::format("({},)", part.rows) : stored.layout == Layout::transposed ? fmt::format("({}, {})", I, part.rows) : fmt::format("({}, {})", part.rows, I);
+      if (!p.tied_to.empty()) at->shape += ", the token embedding";
+    }
+  }
+  Tree t;
+  t.open(architecture(c));
+  print(t, root, c);
+  t.close();
+  return t.finish();
+}
+
 }  // namespace
 
-bool has_module_tree(const ModelConfig& config) { return config.family == "gpt2" && config.head == HeadKind::causal_lm; }
-
 std::string module_tree(const ModelConfig& config) {
-  CHECK(has_module_tree(config), "no module tree for family {}", config.family);
-  return gpt2_tree(config);
+  return config.family == "gpt2" && config.head == HeadKind::causal_lm ? gpt2_tree(config) : tensor_tree(config);
 }
 
 std::vector<std::pair<std::string, std::int64_t>> parameters_by_part(const ModelConfig& config) {

@@ -1,4 +1,4 @@
-// A model as PyTorch prints it, and where its parameters are.
+// A model as a tree, and where its parameters are.
 #pragma once
 
 #include <string>
@@ -9,7 +9,8 @@
 
 namespace weft {
 
-bool has_module_tree(const ModelConfig& config);  // of GPT-2's language models so far
+// A GPT-2 as PyTorch prints it; of other families the tensors of their Hugging Face files with their shapes, by the modules that hold them, a
+// run of equal layers once.
 std::string module_tree(const ModelConfig& config);
 
 // Elements of each part, a tied head counted once: embeddings, attention, MLP, norms, head.

@@ -1,0 +1,77 @@
+#include "infer/neighbors.h"
+
+#include <charconv>
+#include <cstdio>
+
+#include "cli/command.h"
+#include "cli/options.h"
+#include "cli/session.h"
+#include "comm/agreement.h"
+#include "core/check.h"
+
+namespace weft {
+namespace {
+
+struct NeighborOptions {
+  std::vector<std::string> tokens;
+  ModelOptions model;
+  std::string metric = "cosine";
+  std::int64_t top_k = 10;
+  bool json = false;
+
+  void visit(FieldVisitor& v) {
+    model.visit(v);
+    v.group("neighbors");
+    v.field("top_k", top_k, "tokens to list");
+    v.field("metric", metric, "cosine, dot, l2");
+    v.field("json", json, "JSON lines on stdout");
+  }
+};
+
+// As the vocabulary spells it, a text that is one token, or #ID.
+std::int32_t token_of(const std::string& text, const Tokenizer& t, std::int64_t vocab) {
+  if (text.size() > 1 && text[0] == '#') {
+    std::int32_t id = -1;
+    const auto [end, error] = std::from_chars(text.data() + 1, text.data() + text.size(), id);
+    if (error == std::errc() && end == text.data() + text.size()) {
+      CHECK_USER(id >= 0 && id < vocab, "token '{}': allowed: #0 to #{}", text, vocab - 1);
+      return id;
+    }
+  }
+  if (const auto id = t.id(text)) return *id;
+  const std::vector<std::int32_t> ids = t.ids(text);
+  CHECK_USER(ids.size() == 1, "'{}' is {} tokens; name one as the vocabulary spells it, or by #ID", text, ids.size());
+  return ids[0];
+}
+
+}  // namespace
+
+void run_neighbors(const Invocation& invocation) {
+  NeighborOptions o;
+  const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
+  const CommandLine line = {"neighbors", "The nearest tokens in a model's embedding matrix.", &o.tokens, "TOKEN"};
+  if (!parse_options(line, invocation.args, fields, invocation.mpi.world()->rank() == 0)) return;
+  CHECK_USER(!o.tokens.empty(), "weft neighbors: name one or more tokens");
+  CHECK_USER(o.top_k >= 1, "--top-k is {}; allowed: 1 or more", o.top_k);
+  const Metric metric = metric_of(o.metric);
+  Session session(invocation, o.model, ModelUse::states);
+  const Tokenizer& t = session.need_tokenizer();
+  std::vector<std::int32_t> ids;
+  for (const std::string& token : o.tokens) ids.push_back(token_of(token, t, session.config.vocab));
+  session.load_weights();
+  const auto all = nearest_tokens(session.ctx, session.config, *session.parameters, ids, metric, o.top_k);
+  on_first_rank(session.grid.world(), session.stream, [&] {
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      OrderedJson json = {{"token", valid_utf8(t.token(ids[i]))}, {"neighbors", OrderedJson::array()}};
+      if (!o.json) fmt::print("{}\n", valid_utf8(t.token(ids[i])));
+      for (const Neighbor& n : all[i]) {
+        json["neighbors"].push_back({{"token", valid_utf8(t.token(n.id))}, {"id", n.id}, {"score", n.score}});
+        if (!o.json) fmt::print("  {:<24} {:>7}  {:.4f}\n", valid_utf8(t.token(n.id)), n.id, n.score);
+      }
+      if (o.json) fmt::print("{}\n", json.dump());
+    }
+    CHECK_USER(std::fflush(stdout) == 0, "stdout cannot be written");
+  });
+}
+
+}  // namespace weft

@@ -1,0 +1,24 @@
+// Which tokens lie near each other in the embedding matrix.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "model/context.h"
+#include "model/parameters.h"
+
+namespace weft {
+
+enum class Metric : std::uint8_t { cosine, dot, l2 };
+Metric metric_of(const std::string& name);  // UserError with the names that are allowed
+
+struct Neighbor {
+  std::int32_t id = 0;
+  double score = 0;  // cosine, dot product, or distance
+};
+
+// The top_k nearest of each token but itself, nearest first (of equals the smaller id). Collective over a replica; the result is on every rank.
+std::vector<std::vector<Neighbor>> nearest_tokens(const Context& ctx, const ModelConfig& config, const Parameters& parameters, const std::vector<std::int32_t>& tokens,
+                                                  Metric metric, std::int64_t top_k);
+
+}  // namespace weft
