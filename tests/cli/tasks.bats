@@ -55,16 +55,16 @@ PY
 }
 
 @test "classify: pairs are learned, alike on any grid; the model is a start for another run" {
-  ok 1 train --task classify --data "$S/c.h5" --family bert "${SIZES[@]}" --steps 60 --out one
+  ok 1 train --task classify --data "$S/c.h5" --family bert "${SIZES[@]}" --steps 150 --out one
   json one/run.jsonl '[l for l in lines if l["event"] == "eval"][-1]["accuracy"] == 1.0' 'lines[0]["task"] == "classify"'
   python3 -c 'import json; c = json.load(open("one/model/config.json")); assert c["id2label"] == {"0": "neg", "1": "pos"} and c["architectures"] == ["BertForSequenceClassification"]'
-  ok 2 train --task classify --data "$S/c.h5" --family bert "${SIZES[@]}" --steps 60 --pp 2 --out two
+  ok 2 train --task classify --data "$S/c.h5" --family bert "${SIZES[@]}" --steps 150 --pp 2 --out two
   same_runs one two
-  ok 3 train --task classify --data "$S/c.h5" --family bert "${SIZES[@]}" --steps 60 --out three
+  ok 3 train --task classify --data "$S/c.h5" --family bert "${SIZES[@]}" --steps 150 --out three
   same_runs one three
   ok 1 train --task mlm --data "$S/p.h5" --family esm "${SIZES[@]}" --steps 2 --out lm
-  ok 2 train --config one/recipe.toml --out one --steps 62
-  grep -q 'resuming from one/checkpoints/step-00000060.h5' err
+  ok 2 train --config one/recipe.toml --out one --steps 152
+  grep -q 'resuming from one/checkpoints/step-00000150.h5' err
 }
 
 @test "classify: several labels; regress: several numbers" {
