@@ -5,6 +5,7 @@
 
 #include "core/check.h"
 #include "text/token_list.h"
+#include "text/unicode.h"
 
 namespace weft {
 namespace {
@@ -18,6 +19,7 @@ struct AddedPiece {  // [CLS] of a template: one token or several
 struct Part {
   Encoding encoding;
   std::string_view text;
+  std::span<const TokenSpaces> spaces;
 };
 
 // A step of processing: takes the parts, gives the parts. The reference joins them after the last step.
@@ -33,6 +35,7 @@ Part added_part(const AddedPiece& piece) {
   const std::size_t n = piece.ids.size();
   return {{piece.ids, std::vector<std::int32_t>(n, piece.type_id), std::vector<std::pair<std::int64_t, std::int64_t>>(n), std::vector<std::uint8_t>(n, 1),
            std::vector<std::uint8_t>(n, 1)},
+          {},
           {}};
 }
 
@@ -45,18 +48,39 @@ void append(Encoding& to, const Encoding& from) {
   add(to.mask, from.mask);
 }
 
-// Leaves the spaces at a token's ends out of its offsets. One space before the first token stays where add_prefix_space says that the
-// tokenizer may have put it there.
+bool is_space_at(std::string_view text, std::size_t at) { return class_of(character_at(text, at).code) == CharClass::space; }
+
+std::size_t character_before(std::string_view text, std::size_t at) {
+  std::size_t begin = at - 1;
+  while (begin > 0 && at - begin < 4 && (static_cast<std::uint8_t>(text[begin]) & 0xC0u) == 0x80u) --begin;
+  return begin + shown_character(text, begin) == at ? begin : at - 1;
+}
+
+TokenSpaces spaces_in(std::string_view text) {
+  TokenSpaces n;
+  for (std::size_t at = 0; at < text.size() && is_space_at(text, at); at += character_at(text, at).bytes) ++n.leading;
+  for (std::size_t at = text.size(); at > 0 && is_space_at(text, character_before(text, at)); at = character_before(text, at)) ++n.trailing;
+  return n;
+}
+
+// Leaves the spaces at a token's ends out of its offsets: as many characters of the text as the token has spaces, whatever they are. One
+// space before the first token stays where add_prefix_space says that the tokenizer may have put it there.
 void trim_offsets(Part& part, bool add_prefix_space) {
-  const auto size = static_cast<std::int64_t>(part.text.size());
   for (std::size_t i = 0; i < part.encoding.offsets.size(); ++i) {
     if (part.encoding.added[i]) continue;
-    auto& [begin, end] = part.encoding.offsets[i];
-    CHECK(begin >= 0 && begin <= end && end <= size, "offsets ({}, {}) in a text of {} bytes", begin, end, size);
-    const std::int64_t from = begin;
-    while (begin < end && part.text[static_cast<std::size_t>(begin)] == ' ') ++begin;
-    if (begin == from + 1 && add_prefix_space && (i == 0 || from == 0)) begin = from;
-    while (end > begin && part.text[static_cast<std::size_t>(end) - 1] == ' ') --end;
+    auto& [first, last] = part.encoding.offsets[i];
+    CHECK(first >= 0 && first <= last && last <= static_cast<std::int64_t>(part.text.size()), "offsets ({}, {}) in a text of {} bytes", first, last, part.text.size());
+    auto begin = static_cast<std::size_t>(first), end = static_cast<std::size_t>(last);
+    const auto id = static_cast<std::size_t>(part.encoding.ids[i]);
+    TokenSpaces n = id < part.spaces.size() ? part.spaces[id] : TokenSpaces{};
+    if (n.in_text) n = spaces_in(part.text.substr(begin, end - begin));
+    if (n.leading == 1 && add_prefix_space && (i == 0 || begin == 0)) n.leading = 0;
+    for (; n.leading > 0 && begin < end; --n.leading) begin = std::min(begin + shown_character(part.text, begin), end);
+    std::size_t cut = end;
+    for (; n.trailing > 0 && cut > 0; --n.trailing) cut = character_before(part.text, cut);
+    if (n.trailing == 0) end = std::max(cut, begin);
+    first = static_cast<std::int64_t>(begin);
+    last = static_cast<std::int64_t>(end);
   }
 }
 
@@ -267,10 +291,10 @@ class Steps : public PostProcessor {
   std::int64_t n_added(bool pair) const override { return step_ ? step_->n_added(pair) : 0; }
 
   Encoding process(Encoding first, std::optional<Encoding> second, bool add_special_tokens, std::string_view first_text,
-                   std::string_view second_text) const override {
+                   std::string_view second_text, std::span<const TokenSpaces> spaces) const override {
     std::vector<Part> parts;
-    parts.push_back({std::move(first), first_text});
-    if (second) parts.push_back({std::move(*second), second_text});
+    parts.push_back({std::move(first), first_text, spaces});
+    if (second) parts.push_back({std::move(*second), second_text, spaces});
     for (std::size_t i = 0; i < parts.size(); ++i) parts[i].encoding.type_ids.assign(parts[i].encoding.ids.size(), static_cast<std::int32_t>(i));
     if (step_) parts = step_->apply(std::move(parts), add_special_tokens);
     if (parts.size() == 1) return std::move(parts[0].encoding);

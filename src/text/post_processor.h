@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -22,13 +24,21 @@ struct Encoding {
   std::vector<std::uint8_t> mask;                              // 1: a token; 0: padding ("attention_mask")
 };
 
+// Characters of white space, ByteLevel's "Ġ" included, at the ends of a token as the vocabulary spells it. in_text: an added token, which
+// took white space of the text with it, so that its own place there says it.
+struct TokenSpaces {
+  std::int32_t leading = 0, trailing = 0;
+  bool in_text = true;
+};
+
 class PostProcessor {
  public:
   virtual ~PostProcessor() = default;
   virtual std::int64_t n_added(bool pair) const = 0;  // tokens that process() adds: truncation leaves room for them
-  // With add_special_tokens false the texts are joined, types set, offsets trimmed, and nothing is added. `texts`: the originals, for trimming.
+  // With add_special_tokens false the texts are joined, types set, offsets trimmed, and nothing is added. For trimming: the
+  // original texts, and the spaces of tokens by id (an id past the end is one in_text).
   virtual Encoding process(Encoding first, std::optional<Encoding> second, bool add_special_tokens, std::string_view first_text,
-                           std::string_view second_text) const = 0;
+                           std::string_view second_text, std::span<const TokenSpaces> spaces) const = 0;
   virtual OrderedJson to_json() const = 0;
 };
 

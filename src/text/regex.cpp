@@ -3,10 +3,15 @@
 
 #include <pcre2.h>
 
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <mutex>
 #include <utility>
 
 #include "core/check.h"
 #include "text/unicode.h"
+#include "text/unicode_properties.h"
 
 namespace weft {
 namespace {
@@ -17,11 +22,97 @@ constexpr std::size_t kMaxPattern = 1 << 16;
 constexpr const char* kSpace = R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
 constexpr const char* kNotSpace =
     R"(\x{0}-\x{8}\x{e}-\x{1f}\x{21}-\x{84}\x{86}-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e}\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{10ffff})";
-// Oniguruma's \w: Alphabetic, marks, decimal digits, connectors. PCRE2's has neither marks nor connectors.
-constexpr const char* kWord = R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})";
+constexpr std::int32_t kLastCode = 0x10FFFF;
+
+// The characters that PCRE2 takes for those of a class.
+CodeRanges matches_of_class(const std::string& set) {
+  static const std::string all = [] {
+    std::string text;
+    for (std::int32_t c = 0; c <= kLastCode; ++c)
+      if (c < 0xD800 || c > 0xDFFF) append_utf8(text, static_cast<std::uint32_t>(c));
+    return text;
+  }();
+  int error = 0;
+  PCRE2_SIZE where = 0;
+  const std::string pattern = "[" + set + "]+";
+  const std::unique_ptr<pcre2_code, decltype(&pcre2_code_free)> code(
+      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK, &error, &where, nullptr), pcre2_code_free);
+  CodeRanges out;
+  if (!code) return out;  // a category that this PCRE2 has not
+  pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);
+  const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data(pcre2_match_data_create_from_pattern(code.get(), nullptr), pcre2_match_data_free);
+  CHECK(data, "out of memory for a regex");
+  for (std::size_t at = 0; at < all.size();) {
+    const int n = pcre2_match(code.get(), reinterpret_cast<PCRE2_SPTR>(all.data()), all.size(), at, PCRE2_NO_UTF_CHECK, data.get(), nullptr);
+    if (n == PCRE2_ERROR_NOMATCH) break;
+    CHECK(n > 0, "PCRE2 error {}", n);
+    const PCRE2_SIZE* found = pcre2_get_ovector_pointer(data.get());
+    std::size_t last = found[1] - 1;
+    while ((static_cast<std::uint8_t>(all[last]) & 0xC0u) == 0x80u) --last;
+    const std::int32_t first = character_at(all, found[0]).code, end = character_at(all, last).code;
+    if (first < 0xD800 && end > 0xDFFF) {  // the surrogates between are no characters
+      out.emplace_back(first, 0xD7FF);
+      out.emplace_back(0xE000, end);
+    } else {
+      out.emplace_back(first, end);
+    }
+    at = found[1];
+  }
+  return out;
+}
+
+// Ranges as PCRE2 reads them within a class.
+std::string written(const CodeRanges& ranges) {
+  std::string out;
+  for (const auto& [first, last] : ranges) out += fmt::format("\\x{{{:x}}}-\\x{{{:x}}}", first, last);
+  return out;
+}
+
+CodeRanges complement(const CodeRanges& ranges) {
+  CodeRanges out;
+  std::int32_t at = 0;
+  for (const auto& [first, last] : ranges) {
+    if (at < first) out.emplace_back(at, first - 1);
+    at = last + 1;
+  }
+  if (at <= kLastCode) out.emplace_back(at, kLastCode);
+  return out;
+}
+
+// `wanted`, within a class: as PCRE2's own `set`, which it looks up quickly, and what it lacks of them, or in full where it has others too.
+std::string class_of_ranges(const std::string& set, const CodeRanges& wanted) {
+  const CodeRanges own = matches_of_class(set);
+  CodeRanges lacking;
+  std::size_t i = 0;
+  const auto part_of_wanted = [&](const std::pair<std::int32_t, std::int32_t>& range) {
+    return std::any_of(wanted.begin(), wanted.end(), [&](const auto& w) { return w.first <= range.first && range.second <= w.second; });
+  };
+  if (own.empty() || !std::all_of(own.begin(), own.end(), part_of_wanted)) return written(wanted);
+  for (const auto& [first, last] : wanted) {
+    std::int32_t at = first;
+    for (; i < own.size() && own[i].second <= last; at = own[i++].second + 1)
+      if (at < own[i].first) lacking.emplace_back(at, own[i].first - 1);
+    if (at <= last) lacking.emplace_back(at, last);
+  }
+  return set + written(lacking);
+}
+
+// What a class of Oniguruma's holds, within a class of PCRE2's. Their Unicode versions differ, and PCRE2's \w has neither marks nor connectors.
+std::string word_set() {
+  static const std::string set = class_of_ranges(R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc})", ranges_of_flag(kRegexWord));
+  return set;
+}
+
+std::string category_set(const std::string& name, const CodeRanges& ranges) {
+  static std::mutex mutex;
+  static std::map<std::string, std::string> known;
+  const std::lock_guard lock(mutex);
+  auto found = known.find(name);
+  if (found == known.end()) found = known.emplace(name, class_of_ranges("\\p{" + name + "}", ranges)).first;
+  return found->second;
+}
 
 bool is_script(std::string_view name) {
-  if (!name.empty() && name[0] == '^') name.remove_prefix(1);
   return name.size() > 2 && name != "Any" && name.find(':') == std::string_view::npos && name.find('=') == std::string_view::npos;
 }
 
@@ -33,22 +124,35 @@ std::string rewrite(const std::string& p, bool scripts, const std::string& origi
     const char c = p[i];
     if (c == '\\' && i + 1 < p.size()) {
       const char e = p[++i];
-      const std::string set = e == 's' ? kSpace : e == 'S' ? kNotSpace : e == 'w' || e == 'W' ? kWord : e == 'h' || e == 'H' ? "0-9a-fA-F" : "";
+      const std::string set = e == 's' ? kSpace : e == 'S' ? kNotSpace : e == 'w' || e == 'W' ? word_set() : e == 'd' || e == 'D' ? category_set("Nd", *ranges_of_category("Nd")) : e == 'h' || e == 'H' ? "0-9a-fA-F" : "";
       if (e == 'b' && !in_class) {
-        out += fmt::format("(?:(?<=[{0}])(?![{0}])|(?<![{0}])(?=[{0}]))", kWord);
+        out += fmt::format("(?:(?<=[{0}])(?![{0}])|(?<![{0}])(?=[{0}]))", word_set());
       } else if (set.empty()) {
-        out += {'\\', e};
-        if ((e != 'p' && e != 'P') || i + 1 >= p.size() || p[i + 1] != '{') continue;
+        if ((e != 'p' && e != 'P') || i + 1 >= p.size() || p[i + 1] != '{') {
+          out += {'\\', e};
+          continue;
+        }
         const std::size_t end = p.find('}', i);
         CHECK_USER(end != std::string::npos, "{}: the regex '{}' has a property without '}}'", origin, p.substr(0, 100));
         std::string name = p.substr(i + 2, end - i - 2);
-        const bool negated = name.starts_with('^');
-        if (scripts && is_script(name)) name = (negated ? "^sc:" : "sc:") + name.substr(negated);
-        out += "{" + name + "}";
+        bool negated = name.starts_with('^');
+        if (negated) name.erase(0, 1);
+        if (e == 'P') negated = !negated;
         i = end;
+        if (const auto category = ranges_of_category(name)) {
+          if (in_class && negated) out += written(complement(*category));
+          else if (in_class) out += category_set(name, *category);
+          else out += (negated ? "[^" : "[") + category_set(name, *category) + "]";
+          continue;
+        }
+        const CodeRanges newer = newer_of_script(name);
+        if (scripts && is_script(name)) name = "sc:" + name;
+        const std::string property = "\\p{" + name + "}" + written(newer);
+        if (negated) out += (in_class || newer.empty()) ? "\\P{" + name + "}" : "[^" + property + "]";
+        else out += in_class || newer.empty() ? property : "[" + property + "]";
       } else {
-        CHECK_USER(!in_class || (e != 'W' && e != 'H'), "{}: the regex '{}' has \\{} in a class, which is not supported", origin, p.substr(0, 100), e);
-        const bool negated = e == 'W' || e == 'H';
+        CHECK_USER(!in_class || (e != 'W' && e != 'H' && e != 'D'), "{}: the regex '{}' has \\{} in a class, which is not supported", origin, p.substr(0, 100), e);
+        const bool negated = e == 'W' || e == 'H' || e == 'D';
         out += in_class ? set : (negated ? "[^" : "[") + set + "]";
       }
       continue;

@@ -7,6 +7,7 @@
 #include "text/regex.h"
 #include "text/split.h"
 #include "text/unicode.h"
+#include "text/unicode_properties.h"
 #include "text/word_patterns.h"
 
 namespace weft {
@@ -139,7 +140,7 @@ class Digits final : public PreTokenizer {
   explicit Digits(bool individual) : individual_(individual) {}
   void apply(PreTokenized& t, bool) const override {
     split_at_characters(t, individual_ ? SplitBehavior::isolated : SplitBehavior::contiguous,
-                        [](std::int32_t code) { return class_of(code) == CharClass::number; });
+                        [](std::int32_t code) { return has(code, kNumeric); });
   }
   OrderedJson to_json() const override { return {{"type", "Digits"}, {"individual_digits", individual_}}; }
 

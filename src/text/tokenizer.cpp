@@ -8,6 +8,26 @@
 
 namespace weft {
 
+namespace {
+
+TokenSpaces spaces_of(std::string_view token) {
+  const auto is_space = [&](std::size_t at) {
+    const std::int32_t code = character_at(token, at).code;
+    return code == 0x120 || class_of(code) == CharClass::space;
+  };
+  TokenSpaces n = {.leading = 0, .trailing = 0, .in_text = false};
+  bool leads = true;
+  for (std::size_t at = 0; at < token.size(); at += character_at(token, at).bytes) {
+    const bool space = is_space(at);
+    leads = leads && space;
+    n.leading += leads;
+    n.trailing = space ? n.trailing + 1 : 0;
+  }
+  return n;
+}
+
+}  // namespace
+
 void Tokenizer::Impl::finish(const std::string& origin) {
   const std::vector<std::string>& own = model->tokens();
   tokens = own;
@@ -25,6 +45,9 @@ void Tokenizer::Impl::finish(const std::string& origin) {
     normalizer->apply(content);
     decoded[static_cast<std::size_t>(token.id)] = content.text();
   }
+  spaces.resize(tokens.size());
+  for (std::size_t i = 0; i < tokens.size(); ++i) spaces[i] = spaces_of(tokens[i]);
+  for (const AddedToken& token : added.tokens()) spaces[static_cast<std::size_t>(token.id)] = {};
   special.assign(tokens.size(), 0);
   for (const AddedToken& token : added.tokens()) special[static_cast<std::size_t>(token.id)] = token.special;
   for (std::size_t i = 0; i < own.size(); ++i)
@@ -171,7 +194,7 @@ std::vector<Encoding> Tokenizer::encode(std::string_view text, std::optional<std
   }
   std::vector<Encoding> out;
   const auto put = [&](const Encoding& a, const Encoding& b) {
-    out.push_back(impl_->post_processor->process(a, pair ? std::optional(b) : std::nullopt, options.add_special_tokens, text, pair.value_or("")));
+    out.push_back(impl_->post_processor->process(a, pair ? std::optional(b) : std::nullopt, options.add_special_tokens, text, pair.value_or(""), impl_->spaces));
   };
   // Every part of the first text with every part of the second, as the reference orders them.
   const auto with_second = [&](const Encoding& a, bool main) {
@@ -185,11 +208,11 @@ std::vector<Encoding> Tokenizer::encode(std::string_view text, std::optional<std
 }
 
 Encoding Tokenizer::encode(std::string_view text, bool add_special_tokens) const {
-  return impl_->post_processor->process(encode_one(*impl_, text, 0), std::nullopt, add_special_tokens, text, "");
+  return impl_->post_processor->process(encode_one(*impl_, text, 0), std::nullopt, add_special_tokens, text, "", impl_->spaces);
 }
 
 Encoding Tokenizer::encode_pair(std::string_view text, std::string_view pair, bool add_special_tokens) const {
-  return impl_->post_processor->process(encode_one(*impl_, text, 0), encode_one(*impl_, pair, 1), add_special_tokens, text, pair);
+  return impl_->post_processor->process(encode_one(*impl_, text, 0), encode_one(*impl_, pair, 1), add_special_tokens, text, pair, impl_->spaces);
 }
 
 std::vector<std::int32_t> Tokenizer::ids(std::string_view text) const {

@@ -44,6 +44,7 @@ struct Tokenizer::Impl {
   // Made by finish() from the above.
   std::vector<std::string> tokens;    // by id, as spelled, added ones included; empty: a hole
   std::vector<std::string> decoded;   // what the decoder is given for each: the same, but added tokens that are normalized come normalized
+  std::vector<TokenSpaces> spaces;    // by id
   IdMap ids;                          // by spelling
   std::vector<std::uint8_t> special;  // by id
   const BpeModel* bytes = nullptr;    // the model, where ByteLevel comes last and it reads bytes

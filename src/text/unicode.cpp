@@ -1,9 +1,9 @@
 #include "text/unicode.h"
 
-#include <utf8proc.h>
-
 #include <algorithm>
 #include <vector>
+
+#include "text/unicode_properties.h"
 
 namespace weft {
 namespace {
@@ -15,17 +15,8 @@ CharClass look_up(std::int32_t code) {
   if ((code >= 9 && code <= 13) || code == 0x20 || code == 0x85 || code == 0xA0 || code == 0x1680 || (code >= 0x2000 && code <= 0x200A) ||
       code == 0x2028 || code == 0x2029 || code == 0x202F || code == 0x205F || code == 0x3000)
     return CharClass::space;
-  switch (utf8proc_category(code)) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO: return CharClass::letter;
-    case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_NO: return CharClass::number;
-    default: return CharClass::other;
-  }
+  const Category category = properties_of(code).category;
+  return category <= Category::Lo ? CharClass::letter : category >= Category::Nd && category <= Category::No ? CharClass::number : CharClass::other;
 }
 
 }  // namespace
@@ -39,29 +30,8 @@ CharClass class_of_wide(std::int32_t code) {
   return code < 0 || code >= kCodes ? CharClass::other : table[static_cast<std::size_t>(code)];
 }
 
-bool is_word_character(std::int32_t code) {
-  if (code < 0) return false;
-  if (code < 128) return kAsciiClasses[static_cast<std::size_t>(code)] == CharClass::letter || kAsciiClasses[static_cast<std::size_t>(code)] == CharClass::number || code == '_';
-  if (code == 0x200C || code == 0x200D) return true;
-  // Symbols that are Alphabetic all the same: circled and squared letters.
-  if ((code >= 0x24B6 && code <= 0x24E9) || (code >= 0x1F130 && code <= 0x1F149) || (code >= 0x1F150 && code <= 0x1F169) || (code >= 0x1F170 && code <= 0x1F189)) return true;
-  switch (utf8proc_category(code)) {
-    case UTF8PROC_CATEGORY_MN:
-    case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_PC: return true;
-    default: return class_of_wide(code) == CharClass::letter;
-  }
-}
-
-bool is_punctuation(std::int32_t code) {
-  if (code < 0) return false;
-  if (code < 128) return code > ' ' && code < 0x7F && kAsciiClasses[static_cast<std::size_t>(code)] == CharClass::other;
-  const auto category = utf8proc_category(code);
-  return category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO;
-}
+bool is_word_character(std::int32_t code) { return has(code, kWord); }
+bool is_punctuation(std::int32_t code) { return has(code, kPunctuation); }
 
 Character long_character_at(std::string_view text, std::size_t at) {
   const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<std::uint8_t>(text[i]) : 0u; };

@@ -36,8 +36,8 @@ inline CharClass class_of(std::int32_t code) {
   return code >= 0 && code < 128 ? kAsciiClasses[static_cast<std::size_t>(code)] : class_of_wide(code);
 }
 
-bool is_word_character(std::int32_t code);  // \w of the reference's own patterns: Alphabetic, marks, decimal digits, connectors, joiners
-bool is_punctuation(std::int32_t code);     // ASCII punctuation and symbols, and category P
+bool is_word_character(std::int32_t code);  // \w of the reference's own patterns
+bool is_punctuation(std::int32_t code);     // ASCII punctuation and symbols, and most of category P
 
 void append_utf8(std::string& out, std::uint32_t code);
 

@@ -8,6 +8,7 @@
 #include "core/check.h"
 #include "text/normalizer.h"
 #include "text/unicode.h"
+#include "text/unicode_properties.h"
 
 namespace weft {
 namespace {
@@ -76,7 +77,7 @@ bool is_ascii(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<std::uint8_t>(c) < 0x80; });
 }
 
-int combining_class(std::int32_t code) { return code >= kByte ? 0 : utf8proc_get_property(code)->combining_class; }
+int combining_class(std::int32_t code) { return code >= kByte ? 0 : properties_of(code).combining_class; }
 
 std::vector<Change> decomposed(std::string_view text, bool compatible) {
   struct Pending {
@@ -95,7 +96,8 @@ std::vector<Change> decomposed(std::string_view text, bool compatible) {
     std::array<utf8proc_int32_t, 32> parts{code};
     utf8proc_ssize_t n = 1;
     int boundary = 0;
-    if (code < kByte) n = utf8proc_decompose_char(code, parts.data(), static_cast<utf8proc_ssize_t>(parts.size()), options, &boundary);
+    const bool decomposes = code < kByte && !has(code, compatible ? kCompatible : kUndecomposed);
+    if (decomposes) n = utf8proc_decompose_char(code, parts.data(), static_cast<utf8proc_ssize_t>(parts.size()), options, &boundary);
     CHECK(n >= 0 && n <= static_cast<utf8proc_ssize_t>(parts.size()), "U+{:04X} cannot be decomposed", code);
     for (utf8proc_ssize_t i = 0; i < n; ++i) {
       const std::int32_t part = parts[static_cast<std::size_t>(i)];
@@ -113,7 +115,8 @@ std::int32_t composed_pair(std::int32_t left, std::int32_t right) {
   if (left >= kByte || right >= kByte) return -1;
   std::array<utf8proc_int32_t, 2> pair{left, right};
   const auto options = static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE);
-  return utf8proc_normalize_utf32(pair.data(), 2, options) == 1 ? pair[0] : -1;
+  const bool one = utf8proc_normalize_utf32(pair.data(), 2, options) == 1;
+  return one && !has(pair[0], kUndecomposed) ? pair[0] : -1;
 }
 
 std::vector<Change> composed(const std::vector<Change>& parts) {
@@ -159,26 +162,17 @@ void apply_form(NormalizedText& text, Form form) {
 
 // Character by character: the reference knows no final sigma. Of all only U+0130 becomes two.
 void lowercase(NormalizedText& text) {
-  if (text.text().find("\xC4\xB0") == std::string_view::npos) return map_characters(text, [](std::int32_t c) { return utf8proc_tolower(c); });
+  if (text.text().find("\xC4\xB0") == std::string_view::npos) return map_characters(text, [](std::int32_t c) { return lower_case(c); });
   std::vector<Change> changes;
   for (const std::int32_t code : codes_of(text.text())) {
-    changes.push_back({code == 0x130 ? 'i' : code < kByte ? utf8proc_tolower(code) : code, 0});
+    changes.push_back({code == 0x130 ? 'i' : code < kByte ? lower_case(code) : code, 0});
     if (code == 0x130) changes.push_back({0x307, 1});
   }
   transform(text, changes);
 }
 
-bool is_category(std::int32_t code, std::initializer_list<utf8proc_category_t> list) {
-  return std::find(list.begin(), list.end(), utf8proc_category(code)) != list.end();
-}
-bool is_nonspacing_mark(std::int32_t code) { return is_category(code, {UTF8PROC_CATEGORY_MN}); }
-bool is_mark(std::int32_t code) { return is_category(code, {UTF8PROC_CATEGORY_MN, UTF8PROC_CATEGORY_MC, UTF8PROC_CATEGORY_ME}); }
-
-// BERT's: Cc, Cf and Co, but not the three that count as white space. The reference's table leaves what is not assigned alone.
-bool is_control(std::int32_t code) {
-  if (code == '\t' || code == '\n' || code == '\r') return false;
-  return is_category(code, {UTF8PROC_CATEGORY_CC, UTF8PROC_CATEGORY_CF, UTF8PROC_CATEGORY_CO});
-}
+// BERT's: but not the three that count as white space.
+bool is_control(std::int32_t code) { return code != '\t' && code != '\n' && code != '\r' && has(code, kControl); }
 
 // The blocks as the reference has them: U+2B820 to U+2B91F are not among them.
 bool is_chinese(std::int32_t c) {
@@ -237,7 +231,7 @@ class Bert final : public Normalizer {
     if (chinese_) space_chinese(text);
     if (accents_.value_or(lowercase_)) {
       apply_form(text, Form::nfd);
-      map_characters(text, [](std::int32_t c) { return is_nonspacing_mark(c) ? -1 : c; });
+      map_characters(text, [](std::int32_t c) { return has(c, kNonspacingMark) ? -1 : c; });
     }
     if (lowercase_) lowercase(text);
   }
@@ -261,7 +255,7 @@ std::unique_ptr<Normalizer> read_unicode_normalizer(const std::string& type, con
   if (type == "NFKD") return plain([](NormalizedText& t) { apply_form(t, Form::nfkd); });
   if (type == "Lowercase") return plain(lowercase);
   if (type == "StripAccents")
-    return plain([](NormalizedText& t) { map_characters(t, [](std::int32_t c) { return is_mark(c) ? -1 : c; }); });
+    return plain([](NormalizedText& t) { map_characters(t, [](std::int32_t c) { return has(c, kMark) ? -1 : c; }); });
   if (type == "Nmt") return plain(nmt);
   if (type == "BertNormalizer") return std::make_unique<Bert>(JsonReader(json, origin + ": normalizer BertNormalizer"));
   return nullptr;

@@ -37,7 +37,7 @@ TEST(PostProcessor, ProcessesAsTheReference) {
       std::optional<Encoding> second;
       if (pair) second = read_encoding(c["before"][1]);
       const std::string a = c["texts"][0], b = pair ? c["texts"][1].get<std::string>() : "";
-      const Encoding got = post->process(read_encoding(c["before"][0]), std::move(second), c["add"], a, b), expected = read_encoding(c["after"]);
+      const Encoding got = post->process(read_encoding(c["before"][0]), std::move(second), c["add"], a, b, {}), expected = read_encoding(c["after"]);
       EXPECT_EQ(got.ids, expected.ids) << c.dump();
       EXPECT_EQ(got.type_ids, expected.type_ids) << c.dump();
       EXPECT_EQ(got.offsets, expected.offsets) << c.dump();
