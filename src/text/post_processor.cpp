@@ -311,6 +311,22 @@ class Steps : public PostProcessor {
 
 }  // namespace
 
+TokenSpaces spaces_of_token(std::string_view token) {
+  const auto is_space = [&](std::size_t at) {
+    const std::int32_t code = character_at(token, at).code;
+    return code == 0x120 || class_of(code) == CharClass::space;
+  };
+  TokenSpaces n = {.leading = 0, .trailing = 0, .in_text = false};
+  bool leads = true;
+  for (std::size_t at = 0; at < token.size(); at += character_at(token, at).bytes) {
+    const bool space = is_space(at);
+    leads = leads && space;
+    n.leading += leads;
+    n.trailing = space ? n.trailing + 1 : 0;
+  }
+  return n;
+}
+
 std::unique_ptr<PostProcessor> read_post_processor(const Json& json, const std::string& origin) {
   return std::make_unique<Steps>(json.is_null() ? nullptr : read_step(json, origin + ": post_processor"));
 }

@@ -31,6 +31,8 @@ struct TokenSpaces {
   bool in_text = true;
 };
 
+TokenSpaces spaces_of_token(std::string_view token);  // of one that is not added
+
 class PostProcessor {
  public:
   virtual ~PostProcessor() = default;

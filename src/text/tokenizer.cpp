@@ -8,26 +8,6 @@
 
 namespace weft {
 
-namespace {
-
-TokenSpaces spaces_of(std::string_view token) {
-  const auto is_space = [&](std::size_t at) {
-    const std::int32_t code = character_at(token, at).code;
-    return code == 0x120 || class_of(code) == CharClass::space;
-  };
-  TokenSpaces n = {.leading = 0, .trailing = 0, .in_text = false};
-  bool leads = true;
-  for (std::size_t at = 0; at < token.size(); at += character_at(token, at).bytes) {
-    const bool space = is_space(at);
-    leads = leads && space;
-    n.leading += leads;
-    n.trailing = space ? n.trailing + 1 : 0;
-  }
-  return n;
-}
-
-}  // namespace
-
 void Tokenizer::Impl::finish(const std::string& origin) {
   const std::vector<std::string>& own = model->tokens();
   tokens = own;
@@ -46,7 +26,7 @@ void Tokenizer::Impl::finish(const std::string& origin) {
     decoded[static_cast<std::size_t>(token.id)] = content.text();
   }
   spaces.resize(tokens.size());
-  for (std::size_t i = 0; i < tokens.size(); ++i) spaces[i] = spaces_of(tokens[i]);
+  for (std::size_t i = 0; i < tokens.size(); ++i) spaces[i] = spaces_of_token(tokens[i]);
   for (const AddedToken& token : added.tokens()) spaces[static_cast<std::size_t>(token.id)] = {};
   special.assign(tokens.size(), 0);
   for (const AddedToken& token : added.tokens()) special[static_cast<std::size_t>(token.id)] = token.special;
