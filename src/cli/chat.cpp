@@ -204,8 +204,7 @@ void run_chat(const Invocation& invocation) {
   const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
   const CommandLine command = {"chat", "A conversation with the model. Lines that begin with a slash: /reset begins anew, /quit ends (as the end of stdin does).", nullptr, ""};
   if (!parse_options(command, invocation.args, fields, invocation.mpi.world()->rank() == 0)) return;
-  Session session(invocation, o.model, ModelUse::generate);
-  CHECK_USER(session.config.head == HeadKind::causal_lm, "--model {}: is a {}; chat needs a causal language model", o.model.model, head_name(session.config.head));
+  Session session(invocation, o.model, ModelUse::chat);
   Chat chat(o, session);
   session.load_weights();
   Communicator& world = session.grid.world();

@@ -126,6 +126,10 @@ ModelConfig config_for(ModelUse use, const std::string& model, bool tells) {
         log_warning("--model {}: if you want to use `{}` as a standalone, add `is_decoder=True.` to its config.json; as it is its prompt is read in both directions, as in transformers",
                     model, architecture(c));
       break;
+    case ModelUse::chat:
+      CHECK_USER(!encoder || c.head == HeadKind::causal_lm, "--model {}: is a {}; chat needs a causal language model", model, head_name(c.head));
+      set_head(c, HeadKind::causal_lm);
+      break;
     case ModelUse::score:
       if (!c.has_lm_head()) set_head(c, encoder ? HeadKind::masked_lm : HeadKind::causal_lm);
       break;

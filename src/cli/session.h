@@ -37,6 +37,7 @@ std::vector<Document> read_texts(const TextOptions& options, Communicator& world
 // What a command wants of a model, whatever head it was saved with.
 enum class ModelUse : std::uint8_t {
   generate,  // a causal LM; a masked one is taken for it with the reference's warning
+  chat,      // a causal LM
   score,     // the LM it is
   fill,      // a masked LM
   label,     // a text or token classifier, which cannot be made of anything else
