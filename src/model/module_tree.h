@@ -9,8 +9,7 @@
 
 namespace weft {
 
-// A GPT-2 as PyTorch prints it; of other families the tensors of their Hugging Face files with their shapes, by the modules that hold them, a
-// run of equal layers once.
+// As transformers 5.24 prints the model's class, character by character (Python's print(model)); no newline at the end.
 std::string module_tree(const ModelConfig& config);
 
 // Elements of each part, a tied head counted once: embeddings, attention, MLP, norms, head.

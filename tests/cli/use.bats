@@ -171,7 +171,11 @@ PY
   json out 'lines[0]["vocab"] == 300'
   ok 1 info "$DATA/gguf/llama_quantised.gguf" --json
   json out 'lines[0]["dtype"].startswith("q")' 'lines[0]["bytes"] < 4 * lines[0]["parameters"]'
-  for model in "$DATA"/families/*; do ok 1 info "$model"; done
+  for model in "$DATA"/families/*; do
+    ok 1 info "$model"
+    tail -n +2 "$DATA/module_trees/${model##*/}.txt" >tree
+    head -n "$(wc -l <tree)" out | cmp - tree
+  done
   ok 3 info --json
   json out 'len(lines) == 1' 'lines[0]["ranks"] == 3' 'len(lines[0]["bound_cpus"]) == 3' 'lines[0]["matmul_flops"] > 0'
   refused 1 'nowhere: no such file' info nowhere
