@@ -52,7 +52,7 @@ std::string module_tree(const ModelConfig& config) {
   if (config.head == HeadKind::base) return printed(base);
   std::string name = family(config.family).prefix;
   name.pop_back();  // its dot
-  return printed({architecture(config), row.around(m, {name, base})});
+  return printed({architecture(config), row.with_head(m, {name, base})});
 }
 
 std::vector<std::pair<std::string, std::int64_t>> parameters_by_part(const ModelConfig& config) {

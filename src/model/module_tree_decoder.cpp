@@ -67,7 +67,9 @@ std::vector<TorchPart> gpt_heads(const TreeConfig& m, TorchPart base) {
   return {base, {"dropout", dropout(p)}, {"classifier", linear(c.width, c.n_labels, c.label_bias)}};
 }
 
-TorchModule rms_norm(const TreeConfig& m) { return {m.type("RMSNorm"), {}, fmt::format("({},), eps={}", m.c.width, m.number("rms_norm_eps", m.c.norm_eps))}; }
+TorchModule rms_norm(const TreeConfig& m) {
+  return {m.type("RMSNorm"), {}, fmt::format("({},), eps={}", m.c.width, m.number("rms_norm_eps", m.c.norm_eps))};
+}
 
 // What differs between the families that are shaped like Llama.
 struct LlamaShape {
@@ -107,7 +109,8 @@ TorchModule llama_base(const TreeConfig& m) { return with_layers(m, llama_shape(
 
 TorchModule phi3_base(const TreeConfig& m) {
   const ModelConfig& c = m.c;
-  const TorchModule activation = m.activation("hidden_act", "silu"), residual = dropout(m.number("resid_pdrop", c.dropout_residual));
+  const TorchModule activation = m.activation("hidden_act", "silu");
+  const TorchModule residual = dropout(m.number("resid_pdrop", c.dropout_residual));
   LlamaShape shape = llama_shape(m, activation);
   shape.attention.parts = {{"o_proj", linear(c.heads * c.head_dim, c.width, false)}, {"qkv_proj", linear(c.width, c.qkv_rows(), false)}};
   shape.mlp.parts = {{"gate_up_proj", linear(c.width, 2 * c.ffn, false)}, {"down_proj", linear(c.ffn, c.width, false)}, {"activation_fn", activation}};
@@ -124,8 +127,9 @@ LlamaShape gemma_shape(const TreeConfig& m, const TorchModule& activation) {
 
 TorchModule gemma_base(const TreeConfig& m) {
   // The class takes the file's "gelu" for the tanh form.
+  const std::string tanh = "gelu_pytorch_tanh";
   const bool legacy = m.json.value("hidden_act", Json()) == "gelu";
-  return with_layers(m, gemma_shape(m, legacy ? activation_module("gelu_pytorch_tanh") : m.activation("hidden_act", "gelu_pytorch_tanh")));
+  return with_layers(m, gemma_shape(m, legacy ? activation_module(tanh) : m.activation("hidden_act", tanh)));
 }
 
 TorchModule gemma2_base(const TreeConfig& m) {
@@ -145,8 +149,14 @@ std::vector<TorchPart> llama_heads(const TreeConfig& m, TorchPart base) {
 }  // namespace
 
 std::vector<FamilyTree> decoder_trees() {
-  return {{"gpt2", gpt2_base, gpt_heads},   {"gpt_neox", gpt_neox_base, gpt_heads}, {"llama", llama_base, llama_heads}, {"mistral", llama_base, llama_heads},
-          {"qwen2", llama_base, llama_heads}, {"phi3", phi3_base, llama_heads},     {"gemma", gemma_base, llama_heads}, {"gemma2", gemma2_base, llama_heads}};
+  return {{"gpt2", gpt2_base, gpt_heads},
+          {"gpt_neox", gpt_neox_base, gpt_heads},
+          {"llama", llama_base, llama_heads},
+          {"mistral", llama_base, llama_heads},
+          {"qwen2", llama_base, llama_heads},
+          {"phi3", phi3_base, llama_heads},
+          {"gemma", gemma_base, llama_heads},
+          {"gemma2", gemma2_base, llama_heads}};
 }
 
 }  // namespace weft

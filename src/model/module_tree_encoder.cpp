@@ -129,7 +129,9 @@ std::vector<TorchPart> lm_head_or_classifier(const TreeConfig& m, const TorchPar
           {"lm_head", {m.type("LMHead"), {{"dense", square(c)}, {"layer_norm", norm(m)}, {"decoder", linear(c.width, c.vocab, decoder_bias)}}}}};
 }
 
-std::vector<TorchPart> roberta_heads(const TreeConfig& m, TorchPart base) { return lm_head_or_classifier(m, base, true, classifier_dropout(m)); }
+std::vector<TorchPart> roberta_heads(const TreeConfig& m, TorchPart base) {
+  return lm_head_or_classifier(m, base, true, classifier_dropout(m));
+}
 
 // The same parts, but made before the base model.
 std::vector<TorchPart> xlm_roberta_heads(const TreeConfig& m, TorchPart base) {

@@ -12,8 +12,8 @@ namespace weft {
 // A model's config as its tree shows it: what ModelConfig reads into another form is taken from config.json as it stands there.
 struct TreeConfig {
   const ModelConfig& c;
-  Json json;                   // config.json
-  std::string class_name;      // "Llama"
+  Json json;               // config.json
+  std::string class_name;  // "Llama"
 
   explicit TreeConfig(const ModelConfig& config);
   std::string type(const char* end) const { return class_name + end; }  // "LlamaMLP"
@@ -25,11 +25,11 @@ struct TreeConfig {
   TorchModule padded_embedding(std::int64_t rows, std::int64_t otherwise) const;
 };
 
-// A family's base model, and the parts that its class with a head has; those of its base model's own class are none.
 struct FamilyTree {
   std::string family;
   TorchModule (*base)(const TreeConfig&);
-  std::vector<TorchPart> (*around)(const TreeConfig&, TorchPart base);
+  // The parts of the class with the config's head, the base model among them; never asked of the base model's own class.
+  std::vector<TorchPart> (*with_head)(const TreeConfig&, TorchPart base);
 };
 std::vector<FamilyTree> decoder_trees();
 std::vector<FamilyTree> encoder_trees();

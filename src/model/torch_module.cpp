@@ -33,9 +33,9 @@ std::string printed(const TorchModule& module) {
   for (std::size_t first = 0, end = 0; first < texts.size(); first = end) {
     end = first + 1;
     while (module.type == "ModuleList" && end < texts.size() && texts[end] == texts[first]) ++end;
-    const std::string& name = module.parts[first].name;
-    const std::string names = end == first + 1 ? fmt::format("({}): ", name) : fmt::format("({}-{}): {} x ", name, module.parts[end - 1].name, end - first);
-    out += "\n  " + names + indented(texts[first]);
+    const std::string &name = module.parts[first].name, &last = module.parts[end - 1].name;
+    out += end == first + 1 ? fmt::format("\n  ({}): ", name) : fmt::format("\n  ({}-{}): {} x ", name, last, end - first);
+    out += indented(texts[first]);
   }
   return out + (texts.empty() ? ")" : "\n)");
 }

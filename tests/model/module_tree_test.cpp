@@ -92,7 +92,8 @@ TEST(ModuleTree, AGgufFileShowsItsHuggingFaceModel) {
 
 // As torch 2.15 prints nn.ModuleList of these, and an empty one.
 TEST(TorchModule, AListShowsARunOfEqualModulesOnce) {
-  const TorchModule list = {"ModuleList", {{"0", linear(2, 3, true)}, {"1", linear(2, 3, true)}, {"2", linear(3, 2, false)}, {"3", linear(2, 3, true)}}};
+  const TorchModule one = linear(2, 3, true), other = linear(3, 2, false);
+  const TorchModule list = {"ModuleList", {{"0", one}, {"1", one}, {"2", other}, {"3", one}}};
   EXPECT_EQ(printed({"Net", {{"layers", list}}}),
             "Net(\n"
             "  (layers): ModuleList(\n"
@@ -102,13 +103,16 @@ TEST(TorchModule, AListShowsARunOfEqualModulesOnce) {
             "  )\n"
             ")");
   EXPECT_EQ(printed({"ModuleList", {}}), "ModuleList()");
-  EXPECT_EQ(printed({"Net", {{"a", linear(1, 1, true)}, {"b", linear(1, 1, true)}}}),
-            "Net(\n  (a): Linear(in_features=1, out_features=1, bias=True)\n  (b): Linear(in_features=1, out_features=1, bias=True)\n)");
+  EXPECT_EQ(printed({"Net", {{"a", other}, {"b", other}}}),
+            "Net(\n"
+            "  (a): Linear(in_features=3, out_features=2, bias=False)\n"
+            "  (b): Linear(in_features=3, out_features=2, bias=False)\n"
+            ")");
 }
 
 TEST(TorchModule, NumbersAsPythonPrintsThem) {
   const std::pair<Json, const char*> kNumbers[] = {{0, "0"}, {1, "1"}, {0.0, "0.0"}, {1.0, "1.0"}, {0.1, "0.1"}, {1e-4, "0.0001"}, {1e-5, "1e-05"},
-                                                   {9.999999974752427e-07, "9.999999974752427e-07"}, {1e16, "1e+16"}};
+                                                   {1e16, "1e+16"}, {9.999999974752427e-07, "9.999999974752427e-07"}};
   for (const auto& [number, text] : kNumbers) EXPECT_EQ(python_number(number), text);
 }
 
