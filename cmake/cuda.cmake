@@ -35,7 +35,7 @@ elseif(WEFT_CUDA STREQUAL EMULATED)
   find_package(Boost REQUIRED COMPONENTS context)
   set(WEFT_EMULATION_CHECK memory CACHE STRING "What the emulation checks: memory (AddressSanitizer, UBSan) or races (tests/cuda_emulation/races.h)")
   add_link_options(-rdynamic)
-  add_compile_options(-O1)  # sanitizers and -O3 together take minutes a file
+  add_compile_options(-O1)
   if(WEFT_EMULATION_CHECK STREQUAL races)
     set(WEFT_EMULATION_OPTIONS -fsanitize=thread -Wno-maybe-uninitialized)  # the kernels alone; races.cpp answers its calls
   else()

@@ -5,15 +5,16 @@ DATA=$WEFT_SOURCE_DIR/tests/data
 CORPUS=$DATA/tokenizer/corpus.txt
 
 # weft N ARGS…: the command on N ranks (1: without mpiexec). Fills status, and the files out and err of the test's folder. A hang fails.
+# LIMIT: seconds after which it counts as hung.
 weft() {
   local n=$1
   shift
   status=0
   if [ "$n" = 1 ]; then
-    timeout -k 5 120 "$WEFT" "$@" >out 2>err || status=$?
+    timeout -k 5 "${LIMIT:-120}" "$WEFT" "$@" >out 2>err || status=$?
   else
     # shellcheck disable=SC2086
-    timeout -k 5 120 $WEFT_MPIEXEC "$n" "$WEFT" "$@" >out 2>err || status=$?
+    timeout -k 5 "${LIMIT:-120}" $WEFT_MPIEXEC "$n" "$WEFT" "$@" >out 2>err || status=$?
   fi
   if [ "$status" = 124 ] || [ "$status" = 137 ]; then echo "weft $* hung on $n ranks" && return 1; fi
   ! compgen -G 'core*' || { echo "weft $* dumped core"; return 1; }

@@ -1,0 +1,26 @@
+# What keeps the build short: ccache that finds other clones' objects, one precompiled header, -O3 for the kernels alone.
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_SLOPPINESS=pch_defines,time_macros ${CCACHE})
+endif()
+string(REPLACE -O3 -O2 CMAKE_CXX_FLAGS_RELEASE "${CMAKE_CXX_FLAGS_RELEASE}")
+add_library(weft_kernel_speed INTERFACE)
+if(NOT WEFT_CUDA STREQUAL EMULATED)  # sanitizers and -O3 together take minutes a file
+  target_compile_options(weft_kernel_speed INTERFACE $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O3>)
+endif()
+
+# weft_precompiled(target): it takes the headers that cost most from weft_core, which everything links.
+function(weft_precompiled target)
+  if(NOT WEFT_CUDA STREQUAL OFF)
+    return()
+  endif()
+  if(target STREQUAL weft_core)
+    target_precompile_headers(weft_core PRIVATE <algorithm> <cstdint> <filesystem> <functional> <map> <memory> <optional> <span> <string> <string_view>
+                              <vector> <fmt/format.h> <nlohmann/json.hpp>)
+  else()
+    target_precompile_headers(${target} REUSE_FROM weft_core)
+  endif()
+  if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+    target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)  # ccache asks for it
+  endif()
+endfunction()
