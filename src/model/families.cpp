@@ -143,6 +143,7 @@ void write_labels(const ModelConfig& c, Json& json) {
   }
   json["id2label"] = std::move(to);
   json["label2id"] = std::move(from);
+  if (json.contains("num_labels")) json["num_labels"] = c.n_labels;  // files of old: the two must not disagree
   if (c.head != HeadKind::classify) return;
   const char* names[] = {"regression", "single_label_classification", "multi_label_classification"};
   const bool plain = c.problem == (c.n_labels == 1 ? Problem::regression : Problem::single_label);

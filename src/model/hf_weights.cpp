@@ -143,6 +143,8 @@ std::optional<StoredTensor> find_tensor(const WeightSource& source, const Family
 }
 
 bool belongs_to_head(const Parameter& p) { return p.layer == kHead && !p.name.starts_with("final_norm"); }
+// The tensors whose shape the number of labels decides.
+bool labels_something(const Parameter& p) { return p.name.starts_with("labels.") || p.name.starts_with("token_labels."); }
 
 }  // namespace
 
@@ -160,6 +162,10 @@ std::vector<StoredTensor> find_parameter(const WeightSource& source, const Model
     CHECK_USER(tensor, "{}: tensor {} is missing ({} tensors are there){}", origin, stored.parts[i].name, source.n_tensors(),
                belongs_to_head(parameter) ? fmt::format("; was it saved as a {}?", head_name(config.head)) : "");
     const Dims expected = stored_shape(parameter.shape, stored, i);
+    if (missing == MissingHead::keep && labels_something(parameter) && tensor->shape != expected) {
+      if (kept) *kept = fmt::format("{} ({} there, {} here)", stored.parts[i].name, tensor->shape.str(), expected.str());
+      return {};
+    }
     CHECK_USER(tensor->shape == expected, "{}: tensor {} is {}, but config.json makes it {}", tensor->file, tensor->name, tensor->shape.str(), expected.str());
     tensors.push_back(*tensor);
   }

@@ -9,10 +9,11 @@
 
 namespace weft {
 
-// What becomes of a head that the files do not have: a mistake, or new weights as they were initialised (fine-tuning).
+// What becomes of a head that the files do not have, or of labels of which they have another number: a mistake, or new weights as they
+// were initialised (fine-tuning; transformers' ignore_mismatched_sizes).
 enum class MissingHead : std::uint8_t { error, keep };
 
-// Fills parameters.weight (and the bf16 copies) from a Hugging Face directory; the result names what was kept. UserErrors: a missing tensor,
+// Fills parameters.weight (and the bf16 copies) from a Hugging Face directory; the result says what was kept. UserErrors: a missing tensor,
 // a wrong shape, a number that is not finite.
 std::vector<std::string> load_hf_weights(Parameters& parameters, const ModelConfig& config, const std::filesystem::path& path, Stream& stream,
                                          MissingHead missing = MissingHead::error);
@@ -32,7 +33,7 @@ std::vector<float> gather_stored(const Parameter& parameter, std::size_t part, c
                                  View LocalParameter::*of, Stream& stream);
 
 // A parameter at a time, for who does not hold the model. The tensors that it is stored in; none where it belongs to a head that may be kept
-// (`kept` is then its name). UserErrors: missing, a wrong shape.
+// (`kept` then says its name, and its shape there where that is another). UserErrors: missing, a wrong shape.
 std::vector<StoredTensor> find_parameter(const WeightSource& source, const ModelConfig& config, const Parameter& parameter, const std::string& origin,
                                          MissingHead missing = MissingHead::error, std::string* kept = nullptr);
 // out = the slice of it, as the registry lays it out. UserError: a number that is not finite.

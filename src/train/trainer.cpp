@@ -121,7 +121,8 @@ class Trainer {
     }
   }
 
-  // Weights of a Hugging Face directory. A head that it lacks is new, but for the one that predicts the next token.
+  // Weights of a Hugging Face directory. A head that it lacks, or that has another number of labels, is new; not the one that predicts
+  // the next token.
   void load_directory() {
     const bool keep = options_.task != "clm";
     if (keep) parameters_.init_weights(static_cast<std::uint64_t>(options_.seed));
@@ -132,7 +133,8 @@ class Trainer {
     std::set<std::string> all;  // a rank names what it holds of
     for (const std::string& theirs : gather_texts(grid_.world(), Json(kept).dump(), stream_))
       for (const Json& name : parse_json(theirs)) all.insert(name.get<std::string>());
-    if (first_ && !all.empty()) log_info("{} has no {}; initialised anew: {}", options_.model, head_name(start_.config.head), fmt::join(all, ", "));
+    if (first_ && !all.empty())
+      log_info("{} does not have all of this {}; initialised anew: {}", options_.model, head_name(start_.config.head), fmt::join(all, ", "));
   }
 
   // From the newest checkpoint that is whole; with --resume auto, damaged ones are skipped and named. One that is whole but of another

@@ -89,6 +89,56 @@ PY
   grep -q 'initialised anew: classifier.dense.bias' err
 }
 
+# tensors A B PREFIX: those of B whose names begin with the prefix are A's, bit for bit.
+same_tensors() {
+  python3 - "$@" <<'PY'
+import json, struct, sys
+def tensors(folder):
+    data = open(folder + "/model.safetensors", "rb").read()
+    n = struct.unpack("<Q", data[:8])[0]
+    return {name: (t["shape"], data[8 + n + t["data_offsets"][0]:8 + n + t["data_offsets"][1]]) for name, t in json.loads(data[8:8 + n]).items() if name[0] != "_"}
+a, b = map(tensors, sys.argv[1:3])
+names = [name for name in b if name.startswith(sys.argv[3])]
+assert names and all(a[name] == b[name] for name in names), names
+PY
+}
+
+@test "classify: a classifier of other labels keeps its body and pooler and is given new labels, alike on any grid" {
+  ok 1 train --task classify --data "$S/c.h5" --family bert "${SIZES[@]}" --steps 2 --out two
+  python3 -c 'import json; p = "two/model/config.json"; c = json.load(open(p)); c["num_labels"] = 2; json.dump(c, open(p, "w"))'
+  for n in 1 2 3; do
+    ok $n train --task classify --data "$S/m.h5" --model two/model --batch-size 8 --steps 20 --lr 5e-3 --tp $n --out three$n
+    grep -q 'initialised anew: classifier.bias ((2) there, (3) here), classifier.weight ((2, 24) there, (3, 24) here)' err
+    [ "$(grep -c 'initialised anew' err)" = 1 ]
+  done
+  same_runs three1 three2
+  same_runs three1 three3
+  python3 - <<'PY'
+import json
+c = json.load(open("three1/model/config.json"))
+assert c["id2label"] == {"0": "x", "1": "y", "2": "z"} and c["label2id"] == {"x": 0, "y": 1, "z": 2}, c
+assert c["num_labels"] == 3 and c["problem_type"] == "multi_label_classification", c
+PY
+  ok 1 train --task classify --data "$S/m.h5" --model two/model --batch-size 8 --steps 1 --lr 0 --out still
+  same_tensors two/model still/model bert.
+  ok 1 train --task regress --data "$S/r.h5" --model three1/model --batch-size 8 --steps 2 --out numbers
+  grep -q 'initialised anew: classifier.bias' err
+  ok 1 train --task classify --data "$S/c.h5" --model numbers/model --batch-size 8 --steps 2 --out same  # two numbers: as many as labels
+  ! grep -q 'initialised anew' err
+  # Only training may draw labels: elsewhere, and where another tensor differs, the files are wrong.
+  cp -r two/model bad
+  python3 - <<'PY'
+import json
+c = json.load(open("bad/config.json"))
+c["id2label"], c["label2id"] = {str(i): f"L{i}" for i in range(3)}, {f"L{i}": i for i in range(3)}
+json.dump(c, open("bad/config.json", "w"))
+PY
+  refused 2 'tensor classifier.(weight|bias) is .*, but config.json makes it' classify --model bad --text good
+  sed -i 's/"num_labels": [0-9]*/"hidden_size": 36/; s/"hidden_size": 24/"hidden_size": 36/' bad/config.json
+  refused 2 'is .*24.*, but config.json makes it .*36' train --task classify --data "$S/c.h5" --model bad --batch-size 8 --steps 1 --out run
+  refused 1 'is a checkpoint of another model: .*labels' train --task classify --data "$S/m.h5" --model two/checkpoints/step-00000002.h5 --batch-size 8 --steps 1 --out run
+}
+
 @test "what tasks refuse" {
   printf 'text,label\na,x\nthe,\n' >empty.csv
   refused 2 'empty.csv: line 3: the label is empty' data empty.csv --tokenizer "$S/bert" --task classify --out t.h5
