@@ -160,8 +160,7 @@ Written write_directory(const ConvertOptions& o, const std::string& from, const 
   const auto most = std::max_element(elems.begin(), elems.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   write_hf_config_files(config, dir, most->first);
   write_safetensors(dir, tensors, size_bytes(o.max_shard_size), true);
-  std::error_code error;
-  if (fs::is_directory(from, error)) copy_if_there(from, dir, "generation_config.json");
+  if (const std::string generation = generation_text(from); !generation.empty()) write_file_atomically(dir / "generation_config.json", generation);
   write_tokenizer(o, from, dir);
   if (weights.n_tensors() > tensors.size())
     log_info("{} tensors of {} are no part of the {} (buffers, copies of tied weights, other heads) and were left out", weights.n_tensors() - tensors.size(), from,
@@ -175,7 +174,7 @@ Written write_checkpoint(const ConvertOptions& o, const std::string& from, const
   const std::optional<Tokenizer> tokenizer = open_tokenizer(from, o.tokenizer);
   if (!tokenizer) log_warning("{}: comes without a tokenizer; name one with --tokenizer", from);
   Written written;
-  write_weights_checkpoint(file, config, tokenizer ? tokenizer->to_json() : "", [&](const Parameter& p) {
+  write_weights_checkpoint(file, config, tokenizer ? tokenizer->to_json() : "", generation_text(from), [&](const Parameter& p) {
     ++written.tensors;
     written.bytes += p.shape.elems() * static_cast<std::int64_t>(sizeof(float));
     return weights.read(p);

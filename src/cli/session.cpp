@@ -208,6 +208,16 @@ std::int32_t Session::need_mask_id() const {
   return id;
 }
 
+GenerationFile Session::generation_file() const {
+  const bool checkpoint = is_checkpoint(options.model);
+  const std::string origin = options.model + (checkpoint ? ": generation_config.json" : "/generation_config.json");
+  const std::string text = checkpoint ? generation_text(options.model) : "";
+  GenerationFile file = text.empty() ? read_generation_config(options.model) : parse_generation_config(text, origin);
+  if (file.eos.empty()) file.eos = end_tokens(config);
+  if (!file.unknown.empty() && first()) log_warning("{} sets {}, which Weft does not have; it is ignored", origin, fmt::join(file.unknown, ", "));
+  return file;
+}
+
 void Session::check_length(const std::string& what, std::size_t n_tokens) const {
   const auto n = static_cast<std::int64_t>(n_tokens);
   if (n <= config.context) return;

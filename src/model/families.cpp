@@ -49,8 +49,11 @@ std::int32_t token_id(const JsonReader& json, const std::string& key, std::int32
   if (!json.json().contains(key)) return otherwise;
   const Json& value = json.json()[key];
   if (value.is_null()) return -1;
-  if (value.is_array() && !value.empty() && value[0].is_number_integer()) return value[0].get<std::int32_t>();
-  return static_cast<std::int32_t>(json.integer(key, -1, 1 << 26, -1));
+  if (!value.is_array() || value.empty()) return static_cast<std::int32_t>(json.integer(key, -1, 1 << 26, -1));
+  for (const Json& id : value)
+    CHECK_USER(id.is_number_integer() && id.get<std::int64_t>() >= 0 && id.get<std::int64_t>() <= 1 << 26, "{}: {} is {}; allowed: a token id or a list of them", json.origin(),
+               key, value.dump().substr(0, 60));
+  return value[0].get<std::int32_t>();
 }
 
 void read_sizes(const Family& row, const JsonReader& json, ModelConfig& c) {
@@ -221,6 +224,12 @@ ModelConfig config_from_json(const Json& json, const std::string& origin) {
   set_head(config, head_of(*row, reader));
   validate(config, origin);
   return config;
+}
+
+std::vector<std::int32_t> end_tokens(const ModelConfig& c) {
+  const Json listed = c.source.is_object() ? c.source.value("eos_token_id", Json()) : Json();
+  if (listed.is_array() && !listed.empty() && listed[0] == c.eos_id) return listed.get<std::vector<std::int32_t>>();
+  return c.eos_id < 0 ? std::vector<std::int32_t>{} : std::vector{c.eos_id};
 }
 
 ModelConfig read_hf_config(const std::filesystem::path& dir) {

@@ -54,6 +54,7 @@ const Family& family(const std::string& name);  // UserError with the list when 
 // config.json of a Hugging Face directory. UserErrors name the file and the key.
 ModelConfig read_hf_config(const std::filesystem::path& dir);
 ModelConfig config_from_json(const Json& json, const std::string& origin);  // the same from an object
+std::vector<std::int32_t> end_tokens(const ModelConfig& config);  // all that its eos_token_id lists; eos_id is the first
 Json write_hf_config(const ModelConfig& config);
 // A fresh model of the family with the class's knobs; the sizes are the caller's to set, then finish_sizes.
 ModelConfig fresh_config(const std::string& family);

@@ -312,7 +312,7 @@ void write_hf_config_files(const ModelConfig& config, const std::filesystem::pat
   write_file_atomically(dir / "config.json", json.dump(2) + "\n");
   OrderedJson generation = {{"_from_model_config", true}};
   if (config.bos_id >= 0) generation["bos_token_id"] = config.bos_id;
-  if (config.eos_id >= 0) generation["eos_token_id"] = config.eos_id;
+  if (const auto ends = end_tokens(config); !ends.empty()) generation["eos_token_id"] = ends.size() == 1 ? OrderedJson(ends[0]) : OrderedJson(ends);
   write_file_atomically(dir / "generation_config.json", generation.dump(2) + "\n");
 }
 

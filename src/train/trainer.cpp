@@ -108,7 +108,7 @@ class Trainer {
   }
 
   void load_first_weights() {
-    state_ = {.step = 0, .cursor = 0, .seed = options_.seed, .tokenizer = start_.tokenizer ? start_.tokenizer->to_json() : ""};
+    state_ = {.step = 0, .cursor = 0, .seed = options_.seed, .tokenizer = start_.tokenizer ? start_.tokenizer->to_json() : "", .generation = generation_text(options_.model)};
     parameters_.zero_moments();  // a damaged checkpoint may have been read half
     if (options_.model.empty()) {
       parameters_.init_weights(static_cast<std::uint64_t>(options_.seed));
@@ -288,6 +288,7 @@ class Trainer {
     save_hf_weights(parameters_, start_.config, grid_, dir, DType::f32, kMaxShardBytes, stream_);
     on_first_rank(grid_.world(), stream_, [&] {
       if (start_.tokenizer) start_.tokenizer->save(dir);
+      if (!state_.generation.empty()) write_file_atomically(dir / "generation_config.json", state_.generation);
     });
     if (first_) log_info("saved {} and {}", checkpoint_name(folder(), state_.step).string(), dir.string());
   }

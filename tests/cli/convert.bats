@@ -78,6 +78,49 @@ PY
   ok 2 train --data tokens.h5 --model again.h5 --batch-size 4 --steps 1 --out tuned
 }
 
+@test "convert: generation_config.json goes with a checkpoint, byte for byte, and is honoured there" {
+  cp -r "$S/run/model" model
+  # An end token that the model writes at once shows that the file is read.
+  ok 1 generate --model model --prompt 'The cat' --max-new-tokens 4 --json
+  ends=$(python3 -c 'import json; print(json.loads(open("out").readline())["ids"][2])')
+  printf '{"max_new_tokens": 3,\n "eos_token_id": [299, %s], "suppress_tokens": [7]}\n' "$ends" >model/generation_config.json
+  ok 1 generate --model model --prompt 'The cat' --json
+  cp out one
+  json out 'lines[0]["finish"] == "eos" and lines[0]["n_new"] <= 3'
+  ok 1 convert model c.h5
+  ok 2 generate --model c.h5 --prompt 'The cat' --json --tp 2
+  cmp out one
+  grep -q 'c.h5: generation_config.json sets suppress_tokens' err
+  ok 1 convert c.h5 back
+  cmp back/generation_config.json model/generation_config.json
+  # A run from it keeps it too: in its checkpoints, on every grid, and its export.
+  ok 3 train --data "$S/tokens.h5" --model model --batch-size 4 --steps 1 --out tuned
+  cmp tuned/model/generation_config.json model/generation_config.json
+  ok 1 convert tuned/checkpoints/step-00000001.h5 again
+  cmp again/generation_config.json model/generation_config.json
+  # Without the file, the list of config.json says where a text ends, also once converted.
+  rm model/generation_config.json
+  python3 - "$ends" <<'PY'
+import json, sys
+c = json.load(open("model/config.json"))
+c["eos_token_id"] = [299, int(sys.argv[1])]
+json.dump(c, open("model/config.json", "w"))
+PY
+  ok 1 convert model c.h5 --overwrite
+  ok 1 convert c.h5 back --overwrite
+  python3 - "$ends" <<'PY'
+import json, sys
+for file in ("config.json", "generation_config.json"):
+    assert json.load(open("back/" + file))["eos_token_id"] == [299, int(sys.argv[1])], file
+PY
+  for model in model c.h5 back; do
+    ok 1 generate --model $model --prompt 'The cat' --max-new-tokens 4 --json
+    json out 'lines[0]["finish"] == "eos" and lines[0]["n_new"] <= 3'
+  done
+  sed -i 's/"eos_token_id": \[299/"eos_token_id": ["x"/' model/config.json
+  refused 1 'model/config.json: eos_token_id is ."x",[0-9]+.; allowed: a token id or a list' generate --model model --prompt 'The cat'
+}
+
 @test "convert: what it refuses, leaving everything as it was" {
   mkdir other
   : >other/notes.txt

@@ -198,7 +198,7 @@ TEST(Fuzz, Checkpoint) {
   Stream stream({}, 1);
   const Context ctx{.grid = grid, .stream = stream, .precision = Precision::fp32, .clock = nullptr, .observer = {}};
   Parameters parameters(config, grid, DType::f32, Purpose::training);
-  save_checkpoint(ctx, file, parameters, config, {.step = 1, .cursor = 4, .seed = 0, .tokenizer = ""});
+  save_checkpoint(ctx, file, parameters, config, {.step = 1, .cursor = 4, .seed = 0, .tokenizer = "", .generation = ""});
   fuzz(file, false, [&] {
     read_checkpoint_header(file);
     load_checkpoint(ctx, file, parameters, config);
