@@ -123,8 +123,8 @@ ModelConfig config_for(ModelUse use, const std::string& model, bool tells) {
     case ModelUse::generate:
       if (c.head != HeadKind::causal_lm) set_head(c, HeadKind::causal_lm);
       if (encoder && !c.causal && tells)
-        log_warning("--model {}: if you want to use `{}` as a standalone, add `is_decoder=True.` to its config.json; as it is its prompt is read in both directions, as in transformers",
-                    model, architecture(c));
+        log_warning("--model {}: if you want to use `{}` as a standalone, add `is_decoder=True.` to its config.json; as it is its prompt is read in both directions, "
+                    "as in transformers", model, architecture(c));
       break;
     case ModelUse::chat:
       CHECK_USER(!encoder || c.head == HeadKind::causal_lm, "--model {}: is a {}; chat needs a causal language model", model, head_name(c.head));
@@ -192,7 +192,8 @@ void Session::load_weights() {
     parameters.emplace(config, grid, dtype, Purpose::inference);
     if (!is_checkpoint(options.model)) load_hf_weights(*parameters, config, options.model, stream);
   }), stream);
-  if (is_checkpoint(options.model)) load_checkpoint(ctx, options.model, *parameters, config);
+  // Under its own config: the head that we opened it with may lack tensors of the file's.
+  if (is_checkpoint(options.model)) load_checkpoint(ctx, options.model, *parameters, open_config(options.model, "--model"));
 }
 
 const Tokenizer& Session::need_tokenizer() const {

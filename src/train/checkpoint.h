@@ -42,7 +42,8 @@ std::string generation_text(const std::filesystem::path& model);
 void save_checkpoint(const Context& ctx, const std::filesystem::path& file, const Parameters& parameters, const ModelConfig& config,
                      const RunState& state);
 
-// Fills the weights, and the moments where the parameters have them. Collective; the same UserError on every rank where a checksum differs.
+// Fills the weights, and the moments where the parameters have them. `config` is the file's; parameters of the model without its head, or with
+// one of the same tensors, are filled too. Collective; the same UserError on every rank where a checksum differs.
 void load_checkpoint(const Context& ctx, const std::filesystem::path& file, Parameters& parameters, const ModelConfig& config);
 
 // The weights of a file a tensor at a time, by one process alone, for who does not hold the model.

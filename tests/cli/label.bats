@@ -94,3 +94,28 @@ model() {
   [ "$(grep -c 'is_decoder' err)" = 1 ]
   json out 'lines[0]["n_new"] == 4'
 }
+
+@test "a checkpoint is opened with the head that a command wants, as its folder is" {
+  for name in bert_mlm gpt2_classify; do
+    model $name
+    cp "$DATA/words/vocab.txt" $name
+    ok 1 convert $name $name.h5
+    ok 1 embed --model $name --text 'a blue dog' --json
+    cp out one
+    for n in 1 2 3; do
+      ok $n embed --model $name.h5 --text 'a blue dog' --json --pp $(( n > 2 ? 1 : n ))
+      json out 'all(abs(x - y) < 1e-5 for x, y in zip(lines[0]["embedding"], json.loads(open("one").read())["embedding"]))'
+    done
+  done
+  for command in 'score --text' 'generate --max-new-tokens 3 --prompt'; do
+    for name in bert_mlm gpt2_classify; do
+      ok 1 ${command%% *} --model $name ${command#* } 'a blue dog' --json
+      cp out one
+      ok 1 ${command%% *} --model $name.h5 ${command#* } 'a blue dog' --json
+      cmp out one
+    done
+  done
+  model bert_classify
+  ok 1 convert bert_classify c.h5
+  refused 2 'c.h5: is a checkpoint of a text classifier, which has no head\.(bias|dense\.weight|weight)' score --model c.h5 --text a
+}
