@@ -116,6 +116,16 @@ std::optional<Tokenizer> open_tokenizer(const std::string& model, const std::str
 
 namespace {
 
+// RoBERTa's forward counts positions from padding_idx + 1, but transformers' generate() hands it positions that count from 0 (measured with
+// 5.24, is_decoder true and false, with and without a cache). We follow, so that the text is the same, and say so. The table keeps its rows.
+void count_from_zero(ModelConfig& c, const std::string& model, bool tells) {
+  if (tells)
+    log_warning("--model {}: positions count from 0 here, as in transformers' generate(), though the model learned them from {} on; score counts as it learned",
+                model, c.first_position);
+  c.context += std::exchange(c.first_position, 0);
+  c.pad_keeps_position = false;
+}
+
 ModelConfig config_for(ModelUse use, const std::string& model, bool tells) {
   ModelConfig c = open_config(model, "--model");
   const bool encoder = !family(c.family).defaults.causal;
@@ -125,10 +135,12 @@ ModelConfig config_for(ModelUse use, const std::string& model, bool tells) {
       if (encoder && !c.causal && tells)
         log_warning("--model {}: if you want to use `{}` as a standalone, add `is_decoder=True.` to its config.json; as it is its prompt is read in both directions, "
                     "as in transformers", model, architecture(c));
+      if (encoder && c.first_position > 0) count_from_zero(c, model, tells);
       break;
     case ModelUse::chat:
       CHECK_USER(!encoder || c.head == HeadKind::causal_lm, "--model {}: is a {}; chat needs a causal language model", model, head_name(c.head));
       set_head(c, HeadKind::causal_lm);
+      if (encoder && c.first_position > 0) count_from_zero(c, model, tells);
       break;
     case ModelUse::score:
       if (!c.has_lm_head()) set_head(c, encoder ? HeadKind::masked_lm : HeadKind::causal_lm);
