@@ -143,3 +143,11 @@ model() {
   ok 1 convert bert_classify c.h5
   refused 2 'c.h5: is a checkpoint of a text classifier, which has no head\.(bias|dense\.weight|weight)' score --model c.h5 --text a
 }
+
+@test "help says what a token, a pair and a cut text are" {
+  for line in 'neighbors #ID' 'classify as `top`' 'classify --truncation +cut texts that are longer' 'embed --truncation +cut texts that are longer' \
+    'data --pair-field TEXT +tasks classify and regress' 'data --label-field TEXT=label +tasks classify and regress' 'train --mlm-probability N=0.15 +task mlm'; do
+    ok 1 ${line%% *} --help
+    grep -Eq -- "${line#* }" out
+  done
+}
