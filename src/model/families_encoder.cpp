@@ -193,7 +193,9 @@ Family esm() {
     row.tensors.push_back({"layers.{}.mlp.up" + end, {at + "intermediate.dense" + end}});
     row.tensors.push_back({"layers.{}.mlp.down" + end, {at + "output.dense" + end}});
     row.tensors.push_back({"final_norm" + end, {"encoder.emb_layer_norm_after" + end}});
+    row.carried.push_back("contact_head.regression" + end);  // which residues touch, from all attention maps
   }
+  row.carried.push_back("encoder.layer.{}.attention.self.rotary_embeddings.inv_freq");
   row.read = [](const JsonReader& json, ModelConfig& c) {
     CHECK_USER(!json.boolean("is_folding_model", false), "{}: is_folding_model is true (ESMFold); allowed: false", json.origin());
     CHECK_USER(!json.boolean("add_cross_attention", false), "{}: add_cross_attention is true; allowed: false", json.origin());

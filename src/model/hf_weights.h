@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "comm/grid.h"
+#include "io/safetensors.h"
 #include "model/parameters.h"
 #include "model/weight_source.h"
 
@@ -18,10 +19,22 @@ enum class MissingHead : std::uint8_t { error, keep };
 std::vector<std::string> load_hf_weights(Parameters& parameters, const ModelConfig& config, const std::filesystem::path& path, Stream& stream,
                                          MissingHead missing = MissingHead::error);
 
+// What such a directory holds besides parameters (Family::carried): from `source`, null or one that may lack them; rotary frequencies are computed
+// where it does.
+struct CarriedTensor {
+  std::string name;
+  DType dtype = DType::f32;  // as stored
+  Dims shape;
+  std::vector<float> values;
+};
+std::vector<CarriedTensor> carried_tensors(const ModelConfig& config, const WeightSource* source);
+// Behind the parameters; in `dtype` where one is asked for, but frequencies, which it would spoil.
+void add_carried(std::vector<TensorToWrite>& tensors, const std::vector<CarriedTensor>& carried, std::optional<DType> dtype, Stream& stream);
+
 // config.json, generation_config.json and model.safetensors (sharded above max_shard_bytes), written by rank 0, the slices gathered
 // tensor by tensor. Collective. dtype: f32, bf16 or f16.
 void save_hf_weights(const Parameters& parameters, const ModelConfig& config, const Grid& grid, const std::filesystem::path& dir,
-                     DType dtype, std::int64_t max_shard_bytes, Stream& stream);
+                     DType dtype, std::int64_t max_shard_bytes, Stream& stream, const std::vector<CarriedTensor>& carried = {});
 
 // The whole of one parameter on world rank 0 (empty elsewhere), gathered from the ranks that own its parts. Collective over the
 // first data-parallel replica; other ranks return at once. `of` picks the tensor: weight, grad, …

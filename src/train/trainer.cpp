@@ -36,6 +36,7 @@ class Trainer {
     check_memory();
     check_tokens();
     load_start();
+    read_carried();
     open_output();  // after everything that may refuse: a run that exists keeps its recipe
     measure_peak();
     log_start();
@@ -105,6 +106,14 @@ class Trainer {
   void load_start() {
     if (!resume()) load_first_weights();
     set_later_checkpoints_aside();
+  }
+
+  // What the exported folder will hold besides parameters; now, since the first folder may be gone by then.
+  void read_carried() {
+    agree(grid_.world(), caught([&] {
+      const bool folder = !options_.model.empty() && !is_checkpoint(options_.model);
+      carried_ = carried_tensors(start_.config, folder ? open_weights(options_.model).get() : nullptr);
+    }), stream_);
   }
 
   void load_first_weights() {
@@ -285,7 +294,7 @@ class Trainer {
 
   void export_model() {
     const fs::path dir = start_.out / "model";
-    save_hf_weights(parameters_, start_.config, grid_, dir, DType::f32, kMaxShardBytes, stream_);
+    save_hf_weights(parameters_, start_.config, grid_, dir, DType::f32, kMaxShardBytes, stream_, carried_);
     on_first_rank(grid_.world(), stream_, [&] {
       if (start_.tokenizer) start_.tokenizer->save(dir);
       if (!state_.generation.empty()) write_file_atomically(dir / "generation_config.json", state_.generation);
@@ -308,6 +317,7 @@ class Trainer {
   RunLog log_;
   ProgressLine progress_{first_};
   RunState state_;
+  std::vector<CarriedTensor> carried_;
   double peak_flops_ = 0;
   std::int64_t saved_ = -1;
 };

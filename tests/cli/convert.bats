@@ -33,6 +33,39 @@ PY
   done
 }
 
+@test "convert: ESM's contact head goes from folder to folder, so that transformers finds all that its class has" {
+  cp -r "$DATA/families/esm_mlm" with
+  python3 - with <<'PY'
+import json, struct, sys
+data = bytearray(open(sys.argv[1] + "/model.safetensors", "rb").read())
+n = struct.unpack("<Q", data[:8])[0]
+for name, t in json.loads(bytes(data[8:8 + n])).items():  # numbers that bf16 can hold and that tell their places
+    if "contact_head" in name:
+        begin, end = (8 + n + at for at in t["data_offsets"])
+        data[begin:end] = struct.pack(f"<{t['shape'][-1]}f", *[0.25 * i - 1 for i in range(t["shape"][-1])])
+open(sys.argv[1] + "/model.safetensors", "wb").write(data)
+PY
+  ok 1 convert with full
+  ok 2 convert with half --dtype bf16 --json
+  json out 'lines[0]["tensors"] > 2'
+  python3 - <<'PY'
+import json, struct
+def tensors(folder):
+    data = open(folder + "/model.safetensors", "rb").read()
+    n = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:8 + n])
+    return {name: (t["dtype"], t["shape"], data[8 + n + t["data_offsets"][0]:8 + n + t["data_offsets"][1]]) for name, t in header.items() if name[0] != "_"}
+old, full, half = map(tensors, ("with", "full", "half"))
+assert set(old) <= set(full), set(old) - set(full)
+assert all(half[name] == old[name] for name in old if "inv_freq" in name)  # frequencies keep their precision
+for name in ("esm.contact_head.regression.weight", "esm.contact_head.regression.bias"):
+    assert full[name] == old[name] and half[name][:2] == ("BF16", old[name][1])
+    bits = half[name][2]
+    wide = [struct.unpack("<f", b"\0\0" + bits[i:i + 2])[0] for i in range(0, len(bits), 2)]
+    assert wide == [0.25 * i - 1 for i in range(len(wide))], wide
+PY
+}
+
 @test "convert: a GGUF file to a folder and to a checkpoint, bit for bit as transformers reads it" {
   for name in llama llama_quantised; do
     ok 2 convert "$DATA/gguf/$name.gguf" $name --tp 2 --json

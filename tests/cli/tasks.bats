@@ -101,6 +101,25 @@ PY
   ok 1 data four.csv --tokenizer "$S/esm" --task classify --val-fraction 0.25 --out four.h5
   ok 2 train --task classify --model one/model --data four.h5 --batch-size 2 --steps 2 --pp 2 --out tuned
   grep -q 'initialised anew: classifier.dense.bias' err
+  # What transformers' classes hold beside the parameters goes along: a contact head that the start has, and the rotary frequencies.
+  python3 - <<'PY'
+import json, struct
+data = open("one/model/model.safetensors", "rb").read()
+n = struct.unpack("<Q", data[:8])[0]
+header, body = json.loads(data[8:8 + n]), data[8 + n:]
+assert header["esm.encoder.layer.1.attention.self.rotary_embeddings.inv_freq"]["shape"] == [4]
+for name, shape in (("weight", [1, 6]), ("bias", [1])):
+    values = struct.pack(f"<{shape[-1]}f", *[0.25 * i - 1 for i in range(shape[-1])])
+    header["esm.contact_head.regression." + name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(body), len(body) + len(values)]}
+    body += values
+text = json.dumps(header).encode()
+open("one/model/model.safetensors", "wb").write(struct.pack("<Q", len(text)) + text + body)
+PY
+  for n in 1 2; do
+    ok $n train --task mlm --data "$S/p.h5" --model one/model --batch-size 4 --steps 1 --tp $n --out contacts$n
+    same_tensors one/model contacts$n/model esm.contact_head.regression.
+    same_tensors one/model contacts$n/model esm.encoder.layer.0.attention.self.rotary_embeddings.inv_freq
+  done
 }
 
 @test "classify: a classifier of other labels keeps its body and pooler and is given new labels, alike on any grid" {
