@@ -65,13 +65,10 @@ class Chat {
  public:
   Chat(const ChatOptions& o, Session& session)
       : options_(o), session_(session), tokenizer_(session.need_tokenizer()), template_(find_template(o, tokenizer_)), flags_(o.generation),
-        file_(read_generation_config(o.model.model)) {
+        file_(session.generation_file()) {
     flags_.seed = o.model.seed;
-    if (!file_.unknown.empty() && session.first())
-      log_warning("{}/generation_config.json sets {}, which Weft does not have; it is ignored", o.model.model, fmt::join(file_.unknown, ", "));
     if (!file_.options.max_new_tokens && !file_.options.max_length) file_.options.max_new_tokens = kMaxNewTokens;
     file_.options.num_return_sequences.reset();
-    if (file_.eos.empty() && session.config.eos_id >= 0) file_.eos = {session.config.eos_id};
     for (std::int32_t id : turn_ends(tokenizer_, template_))
       if (std::find(file_.eos.begin(), file_.eos.end(), id) == file_.eos.end()) file_.eos.push_back(id);
     CHECK_USER(flags_.num_return_sequences.value_or(1) == 1, "--num-return-sequences is {}; allowed: 1, since a conversation goes on from one answer",

@@ -12,20 +12,14 @@
 namespace weft {
 namespace {
 
-struct ClassifyOptions {
-  ModelOptions model;
-  TextOptions texts;
+struct ClassifyOptions : WholeTextOptions {
   std::vector<std::string> text_pair;
   std::int64_t top_k = 1;
-  bool truncation = false;
 
   void visit(FieldVisitor& v) {
-    model.visit(v);
-    texts.visit(v, false);
-    v.group("classify");
+    WholeTextOptions::visit(v, "classify");
     v.field("text_pair", text_pair, "the second text of a pair, one for each text (repeatable); in JSONL: text_pair");
-    v.field("top_k", top_k, "labels to list, the most probable first; 0: all");
-    v.field("truncation", truncation, "cut texts that are longer than the model's context");
+    v.field("top_k", top_k, "labels to list, the most probable first; 0: all; unless 1 a JSON line has them as `top`");
   }
 };
 
@@ -84,13 +78,12 @@ void run_classify(const Invocation& invocation) {
   const TextInputs in = read_inputs(session, o.texts, o.text_pair, o.truncation);
   session.load_weights();
   ResultWriter results(session, o.texts.out, in.documents.size());
-  const bool json = o.texts.json || !o.texts.out.empty();
   classify_texts(session.ctx, session.config, *session.parameters, in.texts, [&](std::size_t t, std::span<const float> logits) {
     if (!results.mine()) return;
     const std::string& id = in.documents[in.numbers[t]].id;
     const bool by_token = session.config.head == HeadKind::classify_tokens;
     const OrderedJson line = by_token ? token_line(session, id, in.encodings[t], logits) : text_line(session.config, id, logits, o.top_k);
-    results.put(in.numbers[t], json ? line.dump() + "\n" : as_text(line));
+    results.put(in.numbers[t], o.json() ? line.dump() + "\n" : as_text(line));
   });
   results.finish();
 }

@@ -48,13 +48,14 @@ struct ConvertOptions {
 
 // "5GB", as transformers spells it, or bytes.
 std::int64_t size_bytes(const std::string& text) {
-  constexpr std::pair<const char*, double> kUnits[] = {{"KB", 1e3},           {"MB", 1e6},           {"GB", 1e9},           {"TB", 1e12},          {"KiB", 1024.0},
-                                                       {"MiB", 1048576.0},    {"GiB", 1073741824.0}, {"TiB", 1099511627776.0}, {"", 1.0}};
+  constexpr std::pair<const char*, double> kUnits[] = {{"KB", 1e3},        {"MB", 1e6},        {"GB", 1e9},       {"TB", 1e12}, {"KiB", 0x1p10},
+                                                       {"MiB", 0x1p20},    {"GiB", 0x1p30},    {"TiB", 0x1p40},   {"", 1.0}};
   double number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   const std::string unit(static_cast<const char*>(end), text.data() + text.size());
   for (const auto& [name, bytes] : kUnits)
-    if (error == std::errc() && unit == name && number > 0 && number * bytes >= 1 && number * bytes < 1e18) return static_cast<std::int64_t>(number * bytes);
+    if (error == std::errc() && unit == name && number > 0 && number * bytes >= 1 && number * bytes < 1e18)
+      return static_cast<std::int64_t>(number * bytes);
   user_error("--max-shard-size is '{}'; allowed: a size such as 5GB, 200MB or 1GiB, or a number of bytes", text);
 }
 
@@ -89,6 +90,8 @@ class Weights {
 
   std::size_t n_tensors() const { return source_ ? source_->n_tensors() : 0; }
 
+  std::vector<CarriedTensor> carried() const { return carried_tensors(config_, source_.get()); }
+
  private:
   const std::string& path_;
   const ModelConfig& config_;
@@ -103,8 +106,9 @@ struct Written {
 };
 
 // What a tokenizer is made of in a Hugging Face directory.
-constexpr const char* kTokenizerFiles[] = {"tokenizer.json",    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt",
-                                           "tokenizer.model",   "spiece.model",          "sentencepiece.bpe.model", "chat_template.jinja", "chat_template.json"};
+constexpr const char* kTokenizerFiles[] = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+                                           "vocab.json",     "merges.txt",            "vocab.txt",               "tokenizer.model",
+                                           "spiece.model",   "sentencepiece.bpe.model", "chat_template.jinja",   "chat_template.json"};
 
 void copy_if_there(const fs::path& from, const fs::path& to, const char* name) {
   std::error_code error;
@@ -156,16 +160,21 @@ Written write_directory(const ConvertOptions& o, const std::string& from, const 
     written.bytes += part.shape.elems() * static_cast<std::int64_t>(dtype_bytes(dtype));
     elems[dtype] += part.shape.elems();
   }
+  const std::vector<CarriedTensor> carried = weights.carried();
+  for (const CarriedTensor& t : carried) check_fits(t.values, asked.value_or(t.dtype), t.name);
+  const std::size_t parameters = tensors.size();
+  add_carried(tensors, carried, asked, stream);
+  for (std::size_t i = parameters; i < tensors.size(); ++i)
+    written.bytes += tensors[i].shape.elems() * static_cast<std::int64_t>(dtype_bytes(tensors[i].dtype));
   written.tensors = tensors.size();
   const auto most = std::max_element(elems.begin(), elems.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   write_hf_config_files(config, dir, most->first);
   write_safetensors(dir, tensors, size_bytes(o.max_shard_size), true);
-  std::error_code error;
-  if (fs::is_directory(from, error)) copy_if_there(from, dir, "generation_config.json");
+  if (const std::string generation = generation_text(from); !generation.empty()) write_file_atomically(dir / "generation_config.json", generation);
   write_tokenizer(o, from, dir);
   if (weights.n_tensors() > tensors.size())
-    log_info("{} tensors of {} are no part of the {} (buffers, copies of tied weights, other heads) and were left out", weights.n_tensors() - tensors.size(), from,
-             head_name(config.head));
+    log_info("{} tensors of {} are no part of the {} (buffers, copies of tied weights, other heads) and were left out",
+             weights.n_tensors() - tensors.size(), from, head_name(config.head));
   return written;
 }
 
@@ -175,7 +184,7 @@ Written write_checkpoint(const ConvertOptions& o, const std::string& from, const
   const std::optional<Tokenizer> tokenizer = open_tokenizer(from, o.tokenizer);
   if (!tokenizer) log_warning("{}: comes without a tokenizer; name one with --tokenizer", from);
   Written written;
-  write_weights_checkpoint(file, config, tokenizer ? tokenizer->to_json() : "", [&](const Parameter& p) {
+  write_weights_checkpoint(file, config, tokenizer ? tokenizer->to_json() : "", generation_text(from), [&](const Parameter& p) {
     ++written.tensors;
     written.bytes += p.shape.elems() * static_cast<std::int64_t>(sizeof(float));
     return weights.read(p);
@@ -186,7 +195,9 @@ Written write_checkpoint(const ConvertOptions& o, const std::string& from, const
 // A folder that is made beside its place and put there when whole; what it replaces is gone only then.
 class FolderBeside {
  public:
-  explicit FolderBeside(const fs::path& place) : place_(place), beside_(fmt::format("{}.{}.tmp", place.string(), ::getpid())) { make_folder(beside_); }
+  explicit FolderBeside(const fs::path& place) : place_(place), beside_(fmt::format("{}.{}.tmp", place.string(), ::getpid())) {
+    make_folder(beside_);
+  }
   ~FolderBeside() {
     std::error_code ignored;
     fs::remove_all(beside_, ignored);
@@ -217,17 +228,19 @@ bool within(const fs::path& inner, const fs::path& outer) {
 }
 
 void check_places(const ConvertOptions& o, const std::string& from, const fs::path& to) {
-  CHECK_USER(to.extension() != ".gguf" && to.extension() != ".safetensors", "DST {}: allowed: a folder (Hugging Face's layout) or a file that ends in .h5 (a checkpoint)",
-             to.string());
+  CHECK_USER(to.extension() != ".gguf" && to.extension() != ".safetensors",
+             "DST {}: allowed: a folder (Hugging Face's layout) or a file that ends in .h5 (a checkpoint)", to.string());
   std::error_code error;
   if (!fs::exists(to, error)) return;
   CHECK_USER(o.overwrite, "DST {}: is there already; --overwrite replaces it", to.string());
   const fs::path real_from = fs::canonical(from, error), real_to = fs::canonical(to, error);
-  CHECK_USER(!within(real_from, real_to) && !within(real_to, real_from), "DST {}: is SRC, or one is within the other; choose another place", to.string());
+  CHECK_USER(!within(real_from, real_to) && !within(real_to, real_from),
+             "DST {}: is SRC, or one is within the other; choose another place", to.string());
   const bool folder = fs::is_directory(to, error);
   if (is_checkpoint(to)) CHECK_USER(!folder, "DST {}: is a folder, not a checkpoint", to.string());
-  else CHECK_USER(folder && (fs::exists(to / "config.json", error) || fs::is_empty(to, error)), "DST {}: --overwrite replaces a model's folder only, and this has no config.json",
-                  to.string());
+  else
+    CHECK_USER(folder && (fs::exists(to / "config.json", error) || fs::is_empty(to, error)),
+               "DST {}: --overwrite replaces a model's folder only, and this has no config.json", to.string());
 }
 
 }  // namespace
@@ -236,7 +249,8 @@ void run_convert(const Invocation& invocation) {
   auto world = invocation.mpi.world();
   ConvertOptions o;
   const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
-  const CommandLine line = {"convert", "Turns a model into another form: HF directory to checkpoint (.h5) and back, GGUF to either.", &o.positional, "SRC DST"};
+  const CommandLine line = {"convert", "Turns a model into another form: HF directory to checkpoint (.h5) and back, GGUF to either.",
+                            &o.positional, "SRC DST"};
   if (!parse_options(line, invocation.args, fields, world->rank() == 0)) return;
   CHECK_USER(o.positional.size() == 2, "weft convert: name SRC and DST");
   resolve_grid(o.tp, o.pp, o.dp, world->size());

@@ -12,21 +12,16 @@
 namespace weft {
 namespace {
 
-struct EmbedOptions {
-  ModelOptions model;
-  TextOptions texts;
+struct EmbedOptions : WholeTextOptions {
   std::string pooling = "mean";
   std::optional<std::int64_t> layer;
-  bool normalize = false, truncation = false;
+  bool normalize = false;
 
   void visit(FieldVisitor& v) {
-    model.visit(v);
-    texts.visit(v, false);
-    v.group("embed");
+    WholeTextOptions::visit(v, "embed");
     v.field("pooling", pooling, "mean, cls (the first token), last, max; none: a vector for each token");
     v.field("layer", layer, "hidden states of this layer: 0 the embeddings, the number of layers (unset) the last, -1 the last, -2 the one before it");
     v.field("normalize", normalize, "vectors of length 1");
-    v.field("truncation", truncation, "cut texts that are longer than the model's context");
   }
 };
 
@@ -87,7 +82,6 @@ void run_embed(const Invocation& invocation) {
   const std::size_t n_items = in.documents.size();
   ResultWriter results = hdf5 ? ResultWriter(session, [&](std::vector<std::string> items) { write_hdf5(o.texts.out, in.documents, C, by_token, items); }, n_items)
                               : ResultWriter(session, o.texts.out, n_items);
-  const bool json = o.texts.json || !o.texts.out.empty();
   embed_texts(session.ctx, session.config, *session.parameters, in.texts, settings, [&](std::size_t t, std::span<const float> x) {
     if (!results.mine()) return;
     const std::size_t item = in.numbers[t];
@@ -96,7 +90,7 @@ void run_embed(const Invocation& invocation) {
     for (std::size_t at = 0; by_token && at < x.size(); at += static_cast<std::size_t>(C)) vectors.push_back(x.subspan(at, static_cast<std::size_t>(C)));
     if (!by_token) vectors = x;
     const std::string& id = in.documents[item].id;
-    if (json) return results.put(item, OrderedJson({{"id", id}, {"embedding", vectors}}).dump() + "\n");
+    if (o.json()) return results.put(item, OrderedJson({{"id", id}, {"embedding", vectors}}).dump() + "\n");
     results.put(item, fmt::format("{}\t{:.6f}\n", id, fmt::join(x, " ")));
   });
   results.finish();

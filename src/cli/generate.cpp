@@ -59,10 +59,7 @@ void warn_of_unused(const GenerationOptions& given, const Generation& decided, c
 
 std::vector<Job> make_jobs(const GenerateOptions& o, const Session& session, const std::vector<Document>& documents) {
   const Tokenizer& tokenizer = session.need_tokenizer();
-  GenerationFile file = read_generation_config(o.model.model);
-  if (file.eos.empty() && session.config.eos_id >= 0) file.eos = {session.config.eos_id};
-  if (!file.unknown.empty() && session.first())
-    log_warning("{}/generation_config.json sets {}, which Weft does not have; it is ignored", o.model.model, fmt::join(file.unknown, ", "));
+  const GenerationFile file = session.generation_file();
   GenerationOptions flags = o.generation;
   flags.seed = o.model.seed;
   std::vector<Job> jobs;

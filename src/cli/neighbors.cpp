@@ -49,7 +49,8 @@ std::int32_t token_of(const std::string& text, const Tokenizer& t, std::int64_t 
 void run_neighbors(const Invocation& invocation) {
   NeighborOptions o;
   const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
-  const CommandLine line = {"neighbors", "The nearest tokens in a model's embedding matrix.", &o.tokens, "TOKEN"};
+  const CommandLine line = {"neighbors", "The nearest tokens in a model's embedding matrix, to each TOKEN: as the vocabulary spells it, a text that is one token, or #ID.",
+                            &o.tokens, "TOKEN"};
   if (!parse_options(line, invocation.args, fields, invocation.mpi.world()->rank() == 0)) return;
   CHECK_USER(!o.tokens.empty(), "weft neighbors: name one or more tokens");
   CHECK_USER(o.top_k >= 1, "--top-k is {}; allowed: 1 or more", o.top_k);

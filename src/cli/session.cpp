@@ -116,6 +116,16 @@ std::optional<Tokenizer> open_tokenizer(const std::string& model, const std::str
 
 namespace {
 
+// RoBERTa's forward counts positions from padding_idx + 1, but transformers' generate() hands it positions that count from 0 (measured with
+// 5.24, is_decoder true and false, with and without a cache). We follow, so that the text is the same, and say so. The table keeps its rows.
+void count_from_zero(ModelConfig& c, const std::string& model, bool tells) {
+  if (tells)
+    log_warning("--model {}: positions count from 0 here, as in transformers' generate(), though the model learned them from {} on; score counts as it learned",
+                model, c.first_position);
+  c.context += std::exchange(c.first_position, 0);
+  c.pad_keeps_position = false;
+}
+
 ModelConfig config_for(ModelUse use, const std::string& model, bool tells) {
   ModelConfig c = open_config(model, "--model");
   const bool encoder = !family(c.family).defaults.causal;
@@ -123,12 +133,14 @@ ModelConfig config_for(ModelUse use, const std::string& model, bool tells) {
     case ModelUse::generate:
       if (c.head != HeadKind::causal_lm) set_head(c, HeadKind::causal_lm);
       if (encoder && !c.causal && tells)
-        log_warning("--model {}: if you want to use `{}` as a standalone, add `is_decoder=True.` to its config.json; as it is its prompt is read in both directions, as in transformers",
-                    model, architecture(c));
+        log_warning("--model {}: if you want to use `{}` as a standalone, add `is_decoder=True.` to its config.json; as it is its prompt is read in both directions, "
+                    "as in transformers", model, architecture(c));
+      if (encoder && c.first_position > 0) count_from_zero(c, model, tells);
       break;
     case ModelUse::chat:
       CHECK_USER(!encoder || c.head == HeadKind::causal_lm, "--model {}: is a {}; chat needs a causal language model", model, head_name(c.head));
       set_head(c, HeadKind::causal_lm);
+      if (encoder && c.first_position > 0) count_from_zero(c, model, tells);
       break;
     case ModelUse::score:
       if (!c.has_lm_head()) set_head(c, encoder ? HeadKind::masked_lm : HeadKind::causal_lm);
@@ -192,7 +204,8 @@ void Session::load_weights() {
     parameters.emplace(config, grid, dtype, Purpose::inference);
     if (!is_checkpoint(options.model)) load_hf_weights(*parameters, config, options.model, stream);
   }), stream);
-  if (is_checkpoint(options.model)) load_checkpoint(ctx, options.model, *parameters, config);
+  // Under its own config: the head that we opened it with may lack tensors of the file's.
+  if (is_checkpoint(options.model)) load_checkpoint(ctx, options.model, *parameters, open_config(options.model, "--model"));
 }
 
 const Tokenizer& Session::need_tokenizer() const {
@@ -206,6 +219,16 @@ std::int32_t Session::need_mask_id() const {
   const std::int32_t id = config.mask_id >= 0 ? config.mask_id : need_tokenizer().mask_id().value_or(-1);
   CHECK_USER(id >= 0, "--model {}: its tokenizer has no mask token", options.model);
   return id;
+}
+
+GenerationFile Session::generation_file() const {
+  const bool checkpoint = is_checkpoint(options.model);
+  const std::string origin = options.model + (checkpoint ? ": generation_config.json" : "/generation_config.json");
+  const std::string text = checkpoint ? generation_text(options.model) : "";
+  GenerationFile file = text.empty() ? read_generation_config(options.model) : parse_generation_config(text, origin);
+  if (file.eos.empty()) file.eos = end_tokens(config);
+  if (!file.unknown.empty() && first()) log_warning("{} sets {}, which Weft does not have; it is ignored", origin, fmt::join(file.unknown, ", "));
+  return file;
 }
 
 void Session::check_length(const std::string& what, std::size_t n_tokens) const {

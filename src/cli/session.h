@@ -6,6 +6,7 @@
 
 #include "cli/command.h"
 #include "core/fields.h"
+#include "infer/options.h"
 #include "io/documents.h"
 #include "model/context.h"
 #include "model/parameters.h"
@@ -68,6 +69,8 @@ struct Session {
   mutable bool warned_of_length = false;
   const Tokenizer& need_tokenizer() const;
   std::int32_t need_mask_id() const;
+  // What the model's generation_config.json says, with the end tokens of config.json where it names none; what is ignored of it is warned of.
+  GenerationFile generation_file() const;
   // UserError where a text of so many tokens is too long for the model. Rotary positions go on; that the model was not trained for it is warned
   // of once.
   void check_length(const std::string& what, std::size_t n_tokens) const;

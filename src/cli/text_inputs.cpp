@@ -14,6 +14,13 @@ std::optional<std::string> second_text(const Document& d, std::size_t i, const s
 
 }  // namespace
 
+void WholeTextOptions::visit(FieldVisitor& v, const char* group) {
+  model.visit(v);
+  texts.visit(v, false);
+  v.group(group);
+  v.field("truncation", truncation, "cut texts that are longer than the model's context");
+}
+
 TextInputs read_inputs(Session& session, const TextOptions& options, const std::vector<std::string>& pairs, bool truncate) {
   TextInputs in;
   in.documents = read_texts(options, session.grid.world(), session.stream);

@@ -9,6 +9,15 @@
 
 namespace weft {
 
+// The options of a command with a result for each text, which may be cut.
+struct WholeTextOptions {
+  ModelOptions model;
+  TextOptions texts;
+  bool truncation = false;
+  void visit(FieldVisitor& v, const char* group);  // leaves v in the command's own group
+  bool json() const { return texts.json || !texts.out.empty(); }
+};
+
 struct TextInputs {
   std::vector<Document> documents;                // all of them, on every rank
   std::vector<std::size_t> numbers;               // of this replica's among them

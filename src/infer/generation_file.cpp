@@ -41,16 +41,10 @@ std::vector<std::int32_t> token_ids(const Json& json, const char* key, const std
   return ids;
 }
 
-}  // namespace
-
-GenerationFile read_generation_config(const std::filesystem::path& dir) {
+GenerationFile from_json(const Json& json, const std::string& file) {
   GenerationFile result;
   GenerationOptions& o = result.options;
-  const std::filesystem::path file = dir / "generation_config.json";
-  std::error_code error;
-  if (!std::filesystem::exists(file, error)) return result;
-  const Json json = read_json_object(file);
-  const JsonReader r(json, file.string());
+  const JsonReader r(json, file);
   const auto integer = [&](const char* key, std::int64_t max) { return r.has(key) ? std::optional(r.integer(key, 0, max)) : std::nullopt; };
   const auto number = [&](const char* key, double min, double max) { return r.has(key) ? std::optional(r.number(key, min, max, 0)) : std::nullopt; };
   o.max_new_tokens = integer("max_new_tokens", 1 << 30);
@@ -76,18 +70,36 @@ GenerationFile read_generation_config(const std::filesystem::path& dir) {
   }
   if (r.has("stop_strings"))
     for (const Json& text : json["stop_strings"].is_array() ? json["stop_strings"] : Json::array({json["stop_strings"]})) {
-      CHECK_USER(text.is_string(), "{}: stop_strings holds {}; it must be texts", file.string(), text.dump().substr(0, 60));
+      CHECK_USER(text.is_string(), "{}: stop_strings holds {}; it must be texts", file, text.dump().substr(0, 60));
       o.stop.push_back(text.get<std::string>());
     }
-  if (r.has("eos_token_id")) result.eos = token_ids(json["eos_token_id"], "eos_token_id", file.string());
+  if (r.has("eos_token_id")) result.eos = token_ids(json["eos_token_id"], "eos_token_id", file);
   if (r.has("bad_words_ids")) {
-    CHECK_USER(json["bad_words_ids"].is_array(), "{}: bad_words_ids must be a list of lists of token ids", file.string());
-    for (const Json& ids : json["bad_words_ids"]) result.bad_words.push_back(token_ids(ids, "bad_words_ids", file.string()));
+    CHECK_USER(json["bad_words_ids"].is_array(), "{}: bad_words_ids must be a list of lists of token ids", file);
+    for (const Json& ids : json["bad_words_ids"]) result.bad_words.push_back(token_ids(ids, "bad_words_ids", file));
     std::erase_if(result.bad_words, [](const auto& ids) { return ids.empty(); });
   }
   for (const Foreign& f : foreign_keys())
     if (r.has(f.key) && json[f.key] != f.neutral) result.unknown.emplace_back(f.key);
   return result;
+}
+
+}  // namespace
+
+GenerationFile read_generation_config(const std::filesystem::path& dir) {
+  const std::filesystem::path file = dir / "generation_config.json";
+  std::error_code error;
+  return std::filesystem::exists(file, error) ? from_json(read_json_object(file), file.string()) : GenerationFile{};
+}
+
+GenerationFile parse_generation_config(const std::string& text, const std::string& origin) {
+  Json json;
+  try {
+    json = parse_json(text);
+  } catch (const Json::exception&) {  // said below
+  }
+  CHECK_USER(json.is_object(), "{}: is not a JSON object", origin);
+  return from_json(json, origin);
 }
 
 }  // namespace weft

@@ -39,7 +39,7 @@ struct Generation {
   std::vector<std::string> stop;
 };
 
-// What the model's generation_config.json sets; nothing where there is none.
+// What a model's generation_config.json sets.
 struct GenerationFile {
   GenerationOptions options;
   std::vector<std::int32_t> eos;
@@ -47,7 +47,8 @@ struct GenerationFile {
   std::int64_t min_length = 0;              // prompt included
   std::vector<std::string> unknown;         // settings that would change the text and that Weft does not have
 };
-GenerationFile read_generation_config(const std::filesystem::path& dir);
+GenerationFile read_generation_config(const std::filesystem::path& dir);  // nothing where there is none
+GenerationFile parse_generation_config(const std::string& text, const std::string& origin);
 
 // A prompt's place in its model, for resolve_generation's errors and lengths.
 struct PromptPlace {

@@ -41,34 +41,56 @@ void score_texts(const Context& ctx, const ModelConfig& config, const Parameters
 void score_masked_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters, std::span<const TokenizedText> texts,
                         std::span<const std::vector<std::uint8_t>> skipped, std::int32_t mask_id,
                         const std::function<void(std::size_t, std::span<const float>)>& done) {
-  // A text's variants are made when it is its turn: all at once would be its length squared for each.
-  for (std::size_t t = 0; t < texts.size(); ++t) {
-    const TokenizedText& text = texts[t];
-    std::vector<TokenizedText> variants;
-    std::vector<std::size_t> places;
-    for (std::size_t i = 0; i < text.ids.size(); ++i) {
-      if (skipped[t][i]) continue;
-      places.push_back(i);
-      variants.push_back(text);
-      variants.back().ids[i] = mask_id;
+  // A text with one token masked. Those of all texts share passes; each is made when it is its turn, since all at once would be each
+  // text's length squared.
+  struct Variant {
+    std::size_t text, place;
+    std::size_t row(const TextPass& pass, std::size_t v) const { return static_cast<std::size_t>(pass.begins[v]) + place; }
+  };
+  std::vector<Variant> variants;
+  for (std::size_t t = 0; t < texts.size(); ++t)
+    for (std::size_t i = 0; i < texts[t].ids.size(); ++i)
+      if (!skipped[t][i]) variants.push_back({t, i});
+  TextSource source = {.n = variants.size(), .length = [&](std::size_t v) { return static_cast<std::int64_t>(texts[variants[v].text].ids.size()); }, .text = nullptr};
+  source.text = [&](std::size_t v) {
+    TokenizedText masked = texts[variants[v].text];
+    masked.ids[variants[v].place] = mask_id;
+    return masked;
+  };
+
+  std::size_t at = 0;  // the text whose numbers come in
+  std::vector<float> logprobs(texts.empty() ? 0 : texts[0].ids.size(), kNone);
+  const auto finish_before = [&](std::size_t t) {
+    while (at < t) {
+      done(at, logprobs);
+      logprobs.assign(++at < texts.size() ? texts[at].ids.size() : 0, kNone);
     }
-    std::vector<float> logprobs(text.ids.size(), kNone);
-    PassTask task;
-    task.n_values = [](const TextPass& pass) { return pass.n; };
-    task.compute = [&](Decoder& decoder, ConstView hidden, const TextPass& pass, std::span<float> out) {
-      std::vector<std::int32_t> labels(pass.ids.size(), kIgnoreLabel);
-      std::vector<float> all(pass.ids.size());
-      const auto row = [&](std::size_t v) { return static_cast<std::size_t>(pass.begins[v]) + places[pass.first + v]; };
-      for (std::size_t v = 0; v < pass.n; ++v) labels[row(v)] = text.ids[places[pass.first + v]];
-      label_logprobs(decoder, hidden, labels, all);
-      for (std::size_t v = 0; v < pass.n; ++v) out[v] = all[row(v)];
-    };
-    task.done = [&](const TextPass& pass, std::span<const float> values) {
-      for (std::size_t v = 0; v < pass.n; ++v) logprobs[places[pass.first + v]] = values[v];
-    };
-    if (!variants.empty()) run_texts(ctx, config, parameters, variants, task, 4096);
-    done(t, logprobs);
-  }
+  };
+  std::vector<float> states;
+  std::vector<std::int32_t> labels;
+  PassTask task;
+  task.n_values = [](const TextPass& pass) { return pass.n; };
+  task.compute = [&](Decoder& decoder, ConstView hidden, const TextPass& pass, std::span<float> out) {
+    const std::int64_t C = config.width;
+    states.clear();
+    labels.clear();
+    for (std::size_t v = 0; v < pass.n; ++v) {  // the head reads the masked rows alone
+      const Variant& variant = variants[pass.first + v];
+      const float* from = hidden.as<float>() + static_cast<std::int64_t>(variant.row(pass, v)) * C;
+      states.insert(states.end(), from, from + C);
+      labels.push_back(texts[variant.text].ids[variant.place]);
+    }
+    label_logprobs(decoder, ConstView(states.data(), Dims{static_cast<std::int64_t>(pass.n), C}), labels, out);
+  };
+  task.done = [&](const TextPass& pass, std::span<const float> values) {
+    for (std::size_t v = 0; v < pass.n; ++v) {
+      const Variant& variant = variants[pass.first + v];
+      finish_before(variant.text);
+      logprobs[variant.place] = values[v];
+    }
+  };
+  if (!variants.empty()) run_texts(ctx, config, parameters, source, task, 4096);
+  finish_before(texts.size());
 }
 
 }  // namespace weft

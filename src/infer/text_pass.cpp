@@ -8,14 +8,14 @@ namespace {
 
 constexpr std::size_t kMaxTexts = 64;  // of a pass: slots of the cache
 
-TextPass next_pass(std::span<const TokenizedText> texts, std::size_t first, std::int64_t max_rows) {
+TextPass next_pass(const TextSource& texts, std::size_t first, std::int64_t max_rows) {
   TextPass pass;
   pass.first = first;
   bool typed = false;
-  for (std::size_t t = first; t < texts.size() && pass.n < kMaxTexts; ++t) {
-    const TokenizedText& text = texts[t];
-    const auto at = static_cast<std::int64_t>(pass.ids.size()), n = static_cast<std::int64_t>(text.ids.size());
+  for (std::size_t t = first; t < texts.n && pass.n < kMaxTexts; ++t) {
+    const auto at = static_cast<std::int64_t>(pass.ids.size()), n = texts.length(t);
     if (pass.n > 0 && at + n > max_rows) break;
+    const TokenizedText text = texts.text(t);
     if (n > 0) pass.slices.push_back({at, n, 0, static_cast<std::int64_t>(pass.n)});
     pass.begins.push_back(at);
     pass.ends.push_back(at + n);
@@ -31,22 +31,29 @@ TextPass next_pass(std::span<const TokenizedText> texts, std::size_t first, std:
 
 }  // namespace
 
-void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters, std::span<const TokenizedText> texts, const PassTask& task,
-               std::int64_t max_rows) {
+void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters, std::span<const TokenizedText> texts, const PassTask& task) {
+  const TextSource source = {.n = texts.size(),
+                             .length = [=](std::size_t t) { return static_cast<std::int64_t>(texts[t].ids.size()); },
+                             .text = [=](std::size_t t) { return texts[t]; }};
+  run_texts(ctx, config, parameters, source, task);
+}
+
+void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters, const TextSource& texts, const PassTask& task, std::int64_t max_rows) {
   std::int64_t longest = 1, all = 0;
-  for (const TokenizedText& t : texts) {
-    longest = std::max(longest, static_cast<std::int64_t>(t.ids.size()));
-    all += static_cast<std::int64_t>(t.ids.size());
+  for (std::size_t t = 0; t < texts.n; ++t) {
+    longest = std::max(longest, texts.length(t));
+    all += texts.length(t);
   }
+  const auto slots = static_cast<std::int64_t>(std::clamp<std::size_t>(texts.n, 1, kMaxTexts));
   CHECK(longest <= config.context || config.positions == Positions::rope, "a text of {} tokens for a context of {}", longest, config.context);
-  const std::int64_t rows = std::max(longest, std::min(max_rows, all));
-  const DecoderShape shape = {.slots = static_cast<std::int64_t>(std::clamp<std::size_t>(texts.size(), 1, kMaxTexts)), .S = longest, .max_rows = rows,
+  const std::int64_t rows = std::max(longest, std::min({max_rows, all, slots * longest}));
+  const DecoderShape shape = {.slots = slots, .S = longest, .max_rows = rows,
                               .max_logit_rows = task.max_logit_rows > 0 ? task.max_logit_rows : rows, .whole_texts = !config.causal};
   Decoder decoder(ctx, config, parameters, shape);
   const Grid& grid = ctx.grid;
   const int last_stage = (grid.shape().pp - 1) * grid.shape().tp;
   std::vector<float> values;
-  for (std::size_t first = 0; first < texts.size();) {
+  for (std::size_t first = 0; first < texts.n;) {
     const TextPass pass = next_pass(texts, first, rows);
     values.assign(task.n_values(pass), 0.0f);
     if (!pass.ids.empty()) {

@@ -13,6 +13,13 @@ struct TokenizedText {
   std::vector<std::int32_t> ids, types;  // types: empty, or one an id
 };
 
+// Texts that are made when their pass comes: all at once might not fit.
+struct TextSource {
+  std::size_t n = 0;
+  std::function<std::int64_t(std::size_t)> length;      // tokens of text i
+  std::function<TokenizedText(std::size_t)> text;
+};
+
 // The texts [first, first + n) of a run, one behind another as the rows of a pass.
 struct TextPass {
   std::size_t first = 0, n = 0;
@@ -36,7 +43,7 @@ struct PassTask {
 
 // Collective over a replica. Passes hold `max_rows` rows, more only where a text alone is longer. An Error where a text is longer than its model's context
 // and positions are learned, or a number is not finite.
-void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters, std::span<const TokenizedText> texts, const PassTask& task,
-               std::int64_t max_rows = 1024);
+void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters, const TextSource& texts, const PassTask& task, std::int64_t max_rows = 1024);
+void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters, std::span<const TokenizedText> texts, const PassTask& task);
 
 }  // namespace weft

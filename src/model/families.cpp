@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/check.h"
+#include "model/label_config.h"
 #include "model/rope_config.h"
 
 namespace weft {
@@ -49,8 +50,11 @@ std::int32_t token_id(const JsonReader& json, const std::string& key, std::int32
   if (!json.json().contains(key)) return otherwise;
   const Json& value = json.json()[key];
   if (value.is_null()) return -1;
-  if (value.is_array() && !value.empty() && value[0].is_number_integer()) return value[0].get<std::int32_t>();
-  return static_cast<std::int32_t>(json.integer(key, -1, 1 << 26, -1));
+  if (!value.is_array() || value.empty()) return static_cast<std::int32_t>(json.integer(key, -1, 1 << 26, -1));
+  for (const Json& id : value)
+    CHECK_USER(id.is_number_integer() && id.get<std::int64_t>() >= 0 && id.get<std::int64_t>() <= 1 << 26, "{}: {} is {}; allowed: a token id or a list of them", json.origin(),
+               key, value.dump().substr(0, 60));
+  return value[0].get<std::int32_t>();
 }
 
 void read_sizes(const Family& row, const JsonReader& json, ModelConfig& c) {
@@ -110,43 +114,6 @@ void write_sizes(const Family& row, const ModelConfig& c, Json& json) {
   put_id("bos_token_id", c.bos_id);
   if (c.pad_id >= 0 || json.contains("pad_token_id")) put_id("pad_token_id", c.pad_id);
   if (c.mask_id >= 0) put_id("mask_token_id", c.mask_id);
-}
-
-// id2label is an object of numbers as strings; label2id its inverse.
-void read_labels(const JsonReader& json, ModelConfig& c) {
-  const Json& all = json.json();
-  if (all.contains("id2label") && all["id2label"].is_object() && !all["id2label"].empty()) {
-    c.labels.assign(all["id2label"].size(), "");
-    for (const auto& [id, label] : all["id2label"].items()) {
-      const bool number = !id.empty() && id.size() < 9 && id.find_first_not_of("0123456789") == std::string::npos;
-      CHECK_USER(number && label.is_string() && std::stoul(id) < c.labels.size(), "{}: id2label maps '{}' to {}; allowed: ids 0 to {}, each to a string", json.origin(), id,
-                 label.dump().substr(0, 60), c.labels.size() - 1);
-      c.labels[std::stoul(id)] = label.get<std::string>();
-    }
-    c.n_labels = static_cast<std::int64_t>(c.labels.size());
-  } else {
-    c.n_labels = json.integer("num_labels", 1, 1 << 20, 2);
-  }
-  const std::string problem = json.string("problem_type", "");
-  if (problem == "regression" || (problem.empty() && c.n_labels == 1)) c.problem = Problem::regression;
-  else if (problem == "multi_label_classification") c.problem = Problem::multi_label;
-  else if (problem.empty() || problem == "single_label_classification") c.problem = Problem::single_label;
-  else user_error("{}: problem_type is '{}'; allowed: regression, single_label_classification, multi_label_classification", json.origin(), problem);
-}
-
-void write_labels(const ModelConfig& c, Json& json) {
-  if (!c.has_label_head()) return;
-  Json to = Json::object(), from = Json::object();
-  for (std::size_t i = 0; i < c.labels.size(); ++i) {
-    to[std::to_string(i)] = c.labels[i];
-    from[c.labels[i]] = i;
-  }
-  json["id2label"] = std::move(to);
-  json["label2id"] = std::move(from);
-  if (c.head != HeadKind::classify) return;
-  const char* names[] = {"regression", "single_label_classification", "multi_label_classification"};
-  const bool plain = c.problem == (c.n_labels == 1 ? Problem::regression : Problem::single_label);
-  if (!plain || json.contains("problem_type")) json["problem_type"] = names[static_cast<std::size_t>(c.problem)];
 }
 
 bool ends_with(const std::string& text, const std::string& end) { return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0; }
@@ -220,6 +187,12 @@ ModelConfig config_from_json(const Json& json, const std::string& origin) {
   set_head(config, head_of(*row, reader));
   validate(config, origin);
   return config;
+}
+
+std::vector<std::int32_t> end_tokens(const ModelConfig& c) {
+  const Json listed = c.source.is_object() ? c.source.value("eos_token_id", Json()) : Json();
+  if (listed.is_array() && !listed.empty() && listed[0] == c.eos_id) return listed.get<std::vector<std::int32_t>>();
+  return c.eos_id < 0 ? std::vector<std::int32_t>{} : std::vector{c.eos_id};
 }
 
 ModelConfig read_hf_config(const std::filesystem::path& dir) {

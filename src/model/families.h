@@ -43,6 +43,7 @@ struct Family {
   ModelConfig defaults;                    // the config class's, for keys that are missing
   ConfigKeys keys;
   std::vector<TensorName> tensors;
+  std::vector<std::string> carried = {};   // behind the prefix: what transformers' classes hold too but nothing here computes with; convert keeps it
   std::vector<std::pair<std::string, std::string>> aliases;  // endings that other writers give a tensor: ours in the file, theirs
   std::function<void(const JsonReader&, ModelConfig&)> read;  // what the keys do not cover
   std::function<void(const ModelConfig&, Json&)> write;       // sets what the config decides and `read` reads
@@ -54,6 +55,7 @@ const Family& family(const std::string& name);  // UserError with the list when 
 // config.json of a Hugging Face directory. UserErrors name the file and the key.
 ModelConfig read_hf_config(const std::filesystem::path& dir);
 ModelConfig config_from_json(const Json& json, const std::string& origin);  // the same from an object
+std::vector<std::int32_t> end_tokens(const ModelConfig& config);  // all that its eos_token_id lists; eos_id is the first
 Json write_hf_config(const ModelConfig& config);
 // A fresh model of the family with the class's knobs; the sizes are the caller's to set, then finish_sizes.
 ModelConfig fresh_config(const std::string& family);

@@ -84,13 +84,18 @@ const EncoderNames kBertLayer = {.layer = "encoder.layer.{}.", .query = "attenti
                                  .out = "attention.output.dense", .attn_norm = "attention.output.LayerNorm", .up = "intermediate.dense",
                                  .down = "output.dense", .mlp_norm = "output.LayerNorm"};
 
+// The row under another name: what the file's config.json calls the model, its classes and its tensors. `causal_lm` may be empty: none.
+Family named(Family row, const std::string& name, const std::string& class_name, const std::string& causal_lm) {
+  row.name = name;
+  row.class_name = class_name;
+  row.causal_lm = causal_lm;
+  row.prefix = name + ".";
+  return row;
+}
+
 // BERT (Devlin et al. 2018).
 Family bert() {
-  Family row;
-  row.name = "bert";
-  row.class_name = "Bert";
-  row.causal_lm = "LMHeadModel";
-  row.prefix = "bert.";
+  Family row = named({}, "bert", "Bert", "LMHeadModel");
   row.defaults = bert_defaults();
   row.keys = bert_keys();
   row.tensors = post_norm_tensors(kBertLayer, "embeddings.LayerNorm");
@@ -113,11 +118,7 @@ Family bert() {
 
 // DistilBERT (Sanh et al. 2019): BERT without token types, half as deep.
 Family distilbert() {
-  Family row = bert();
-  row.name = "distilbert";
-  row.class_name = "DistilBert";
-  row.causal_lm = "";
-  row.prefix = "distilbert.";
+  Family row = named(bert(), "distilbert", "DistilBert", "");
   row.defaults.layers = 6, row.defaults.token_types = 0, row.defaults.dropout_head = 0.2f, row.defaults.pooling = Pooling::first_relu;
   row.defaults.pooler = false;
   row.keys = {.layers = "n_layers", .width = "dim", .heads = "n_heads", .kv_heads = "", .head_dim = "", .ffn = "hidden_dim", .eps = "", .activation = "activation",
@@ -150,11 +151,7 @@ void count_from_pad(const JsonReader& json, ModelConfig& c) {
 
 // RoBERTa (Liu et al. 2019): BERT with other positions and heads.
 Family roberta() {
-  Family row = bert();
-  row.name = "roberta";
-  row.class_name = "Roberta";
-  row.causal_lm = "ForCausalLM";
-  row.prefix = "roberta.";
+  Family row = named(bert(), "roberta", "Roberta", "ForCausalLM");
   row.defaults.vocab = 50265, row.defaults.pad_id = 1, row.defaults.bos_id = 0, row.defaults.eos_id = 2;
   std::erase_if(row.tensors, [](const TensorName& t) { return t.ours.starts_with("head.") || t.ours.starts_with("pool.") || t.ours.starts_with("labels."); });
   add_head(row.tensors, "head.dense", "lm_head.dense");
@@ -174,20 +171,15 @@ Family roberta() {
 
 // XLM-RoBERTa (Conneau et al. 2019): RoBERTa in a hundred languages.
 Family xlm_roberta() {
-  Family row = roberta();
-  row.name = "xlm-roberta";
-  row.class_name = "XLMRoberta";
+  Family row = named(roberta(), "xlm-roberta", "XLMRoberta", "ForCausalLM");
+  row.prefix = "roberta.";
   row.defaults.vocab = 250002;
   return row;
 }
 
 // ESM-2 (Lin et al. 2023), proteins: pre-norm, rotary positions; ESM-1b: learned positions and a norm on the embeddings.
 Family esm() {
-  Family row = roberta();
-  row.name = "esm";
-  row.class_name = "Esm";
-  row.causal_lm = "";
-  row.prefix = "esm.";
+  Family row = named(roberta(), "esm", "Esm", "");
   ModelConfig& d = row.defaults;
   d.vocab = 33, d.context = 1026, d.token_types = 0, d.norm_place = NormPlace::pre, d.pad_id = 1, d.mask_id = 32, d.bos_id = -1, d.eos_id = 2;
   std::erase_if(row.tensors, [](const TensorName& t) { return t.ours.starts_with("layers.") || t.ours.starts_with("final") || t.ours.starts_with("embed.types"); });
@@ -201,7 +193,9 @@ Family esm() {
     row.tensors.push_back({"layers.{}.mlp.up" + end, {at + "intermediate.dense" + end}});
     row.tensors.push_back({"layers.{}.mlp.down" + end, {at + "output.dense" + end}});
     row.tensors.push_back({"final_norm" + end, {"encoder.emb_layer_norm_after" + end}});
+    row.carried.push_back("contact_head.regression" + end);  // which residues touch, from all attention maps
   }
+  row.carried.push_back("encoder.layer.{}.attention.self.rotary_embeddings.inv_freq");
   row.read = [](const JsonReader& json, ModelConfig& c) {
     CHECK_USER(!json.boolean("is_folding_model", false), "{}: is_folding_model is true (ESMFold); allowed: false", json.origin());
     CHECK_USER(!json.boolean("add_cross_attention", false), "{}: add_cross_attention is true; allowed: false", json.origin());

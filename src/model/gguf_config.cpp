@@ -83,24 +83,29 @@ void put_rope_scaling(const Source& from, const Heads& h, Json& config) {
   if (Json factors = rope_factors_of_gguf(rope); !factors.is_null()) config["rope_factors"] = std::move(factors);
 }
 
+// What all but GPT-2 call alike.
+Json sizes(const Source& from, const Heads& h, const char* model_type, const char* architecture) {
+  return {{"model_type", model_type},
+          {"architectures", {architecture}},
+          {"vocab_size", vocab_size(from)},
+          {"hidden_size", from.integer("embedding_length")},
+          {"intermediate_size", from.per_layer("feed_forward_length", kMany)},
+          {"num_hidden_layers", from.integer("block_count", 10'000)},
+          {"num_attention_heads", h.all},
+          {"max_position_embeddings", from.integer("context_length")}};
+}
+
 // What Llama and all that are shaped like it share.
 Json decoder(const Source& from, const char* model_type, const char* architecture) {
   CHECK_USER(!from.has("expert_count") || from.json.integer(from.key("expert_count"), 0, kMany) == 0, "{}: {} is {}; mixtures of experts are not supported",
              from.json.origin(), from.key("expert_count"), from.json.integer(from.key("expert_count"), 0, kMany));
   const Heads h = heads_of(from);
-  Json config = {{"model_type", model_type},
-                 {"architectures", {architecture}},
-                 {"vocab_size", vocab_size(from)},
-                 {"hidden_size", from.integer("embedding_length")},
-                 {"intermediate_size", from.per_layer("feed_forward_length", kMany)},
-                 {"num_hidden_layers", from.integer("block_count", 10'000)},
-                 {"num_attention_heads", h.all},
-                 {"num_key_value_heads", h.kv},
-                 {"head_dim", h.dim},
-                 {"max_position_embeddings", from.integer("context_length")},
-                 {"rope_theta", from.number("rope.freq_base", 10000.0)},
-                 {"tie_word_embeddings", !from.has_tensor("output.weight")},
-                 {"hidden_act", "silu"}};
+  Json config = sizes(from, h, model_type, architecture);
+  config["num_key_value_heads"] = h.kv;
+  config["head_dim"] = h.dim;
+  config["rope_theta"] = from.number("rope.freq_base", 10000.0);
+  config["tie_word_embeddings"] = !from.has_tensor("output.weight");
+  config["hidden_act"] = "silu";
   if (from.has("attention.layer_norm_rms_epsilon")) config["rms_norm_eps"] = from.number("attention.layer_norm_rms_epsilon", 0);
   put_token_ids(from, config);
   put_partial_rotary(from, h, "partial_rotary_factor", config);
@@ -207,21 +212,14 @@ Json gpt2(const Source& from) {
 
 Json gptneox(const Source& from) {
   const Heads h = heads_of(from);
-  Json config = {{"model_type", "gpt_neox"},
-                 {"architectures", {"GPTNeoXForCausalLM"}},
-                 {"vocab_size", vocab_size(from)},
-                 {"hidden_size", from.integer("embedding_length")},
-                 {"intermediate_size", from.integer("feed_forward_length")},
-                 {"num_hidden_layers", from.integer("block_count", 10'000)},
-                 {"num_attention_heads", h.all},
-                 {"max_position_embeddings", from.integer("context_length")},
-                 {"layer_norm_eps", from.number("attention.layer_norm_epsilon", 1e-5)},
-                 {"rotary_emb_base", from.number("rope.freq_base", 10000.0)},
-                 {"rotary_pct", 1.0},
-                 {"use_parallel_residual", from.json.boolean(from.key("use_parallel_residual"), true)},
-                 {"attention_bias", from.has_tensor("blk.0.attn_qkv.bias")},
-                 {"hidden_act", "gelu"},
-                 {"tie_word_embeddings", !from.has_tensor("output.weight")}};
+  Json config = sizes(from, h, "gpt_neox", "GPTNeoXForCausalLM");
+  config["layer_norm_eps"] = from.number("attention.layer_norm_epsilon", 1e-5);
+  config["rotary_emb_base"] = from.number("rope.freq_base", 10000.0);
+  config["rotary_pct"] = 1.0;
+  config["use_parallel_residual"] = from.json.boolean(from.key("use_parallel_residual"), true);
+  config["attention_bias"] = from.has_tensor("blk.0.attn_qkv.bias");
+  config["hidden_act"] = "gelu";
+  config["tie_word_embeddings"] = !from.has_tensor("output.weight");
   put_token_ids(from, config);
   put_partial_rotary(from, h, "rotary_pct", config);
   return config;
@@ -230,17 +228,10 @@ Json gptneox(const Source& from) {
 Json bert(const Source& from) {
   const Heads h = heads_of(from);
   const StoredTensor* types = from.file.find("token_types.weight");
-  Json config = {{"model_type", "bert"},
-                 {"architectures", {"BertModel"}},
-                 {"vocab_size", vocab_size(from)},
-                 {"hidden_size", from.integer("embedding_length")},
-                 {"intermediate_size", from.integer("feed_forward_length")},
-                 {"num_hidden_layers", from.integer("block_count", 10'000)},
-                 {"num_attention_heads", h.all},
-                 {"max_position_embeddings", from.integer("context_length")},
-                 {"layer_norm_eps", from.number("attention.layer_norm_epsilon", 1e-12)},
-                 {"type_vocab_size", types && types->shape.rank() == 2 ? types->shape[0] : 1},
-                 {"hidden_act", "gelu"}};
+  Json config = sizes(from, h, "bert", "BertModel");
+  config["layer_norm_eps"] = from.number("attention.layer_norm_epsilon", 1e-12);
+  config["type_vocab_size"] = types && types->shape.rank() == 2 ? types->shape[0] : 1;
+  config["hidden_act"] = "gelu";
   put_token_ids(from, config);
   return config;
 }

@@ -142,7 +142,11 @@ std::optional<StoredTensor> find_tensor(const WeightSource& source, const Family
   return std::nullopt;
 }
 
+bool is_frequencies(const std::string& name) { return name.ends_with("inv_freq"); }
+
 bool belongs_to_head(const Parameter& p) { return p.layer == kHead && !p.name.starts_with("final_norm"); }
+// The tensors whose shape the number of labels decides.
+bool labels_something(const Parameter& p) { return p.name.starts_with("labels.") || p.name.starts_with("token_labels."); }
 
 }  // namespace
 
@@ -160,6 +164,10 @@ std::vector<StoredTensor> find_parameter(const WeightSource& source, const Model
     CHECK_USER(tensor, "{}: tensor {} is missing ({} tensors are there){}", origin, stored.parts[i].name, source.n_tensors(),
                belongs_to_head(parameter) ? fmt::format("; was it saved as a {}?", head_name(config.head)) : "");
     const Dims expected = stored_shape(parameter.shape, stored, i);
+    if (missing == MissingHead::keep && labels_something(parameter) && tensor->shape != expected) {
+      if (kept) *kept = fmt::format("{} ({} there, {} here)", stored.parts[i].name, tensor->shape.str(), expected.str());
+      return {};
+    }
     CHECK_USER(tensor->shape == expected, "{}: tensor {} is {}, but config.json makes it {}", tensor->file, tensor->name, tensor->shape.str(), expected.str());
     tensors.push_back(*tensor);
   }
@@ -298,6 +306,46 @@ void lay_out_part(const StoredPart& part, const ModelConfig& config, const float
   place_run(out, stored_parameter(family(config.family), config, part.parameter), part.part, config, part.parameter.shape, 0, whole, part.parameter.shape.elems());
 }
 
+std::vector<CarriedTensor> carried_tensors(const ModelConfig& config, const WeightSource* source) {
+  const Family& row = family(config.family);
+  std::vector<CarriedTensor> list;
+  for (const std::string& pattern : row.carried) {
+    const std::size_t hole = pattern.find("{}");
+    const bool frequencies = is_frequencies(pattern);
+    for (std::int64_t layer = 0; layer < (hole == std::string::npos ? 1 : config.layers); ++layer) {
+      std::string name = row.prefix + pattern;
+      if (hole != std::string::npos) name.replace(row.prefix.size() + hole, 2, std::to_string(layer));
+      const auto stored = source ? find_tensor(*source, row, name) : std::nullopt;
+      CarriedTensor tensor = {.name = name, .dtype = DType::f32, .shape = {}, .values = {}};
+      if (stored) {
+        tensor.dtype = stored->dtype == DType::bf16 || stored->dtype == DType::f16 ? stored->dtype : DType::f32;
+        tensor.shape = stored->shape;
+        tensor.values.resize(static_cast<std::size_t>(stored->shape.elems()));
+        read_elements(*stored, 0, stored->shape.elems(), tensor.values.data());
+      } else if (frequencies && config.positions == Positions::rope) {
+        for (std::int64_t i = 0; i < config.rope.dims; i += 2)  // in fp32, as torch does
+          tensor.values.push_back(1.0f / std::pow(static_cast<float>(config.rope.theta), static_cast<float>(i) / static_cast<float>(config.rope.dims)));
+        tensor.shape = Dims{config.rope.dims / 2};
+      } else {
+        continue;
+      }
+      list.push_back(std::move(tensor));
+    }
+  }
+  return list;
+}
+
+void add_carried(std::vector<TensorToWrite>& tensors, const std::vector<CarriedTensor>& carried, std::optional<DType> dtype, Stream& stream) {
+  for (const CarriedTensor& tensor : carried) {
+    const DType as = is_frequencies(tensor.name) ? tensor.dtype : dtype.value_or(tensor.dtype);
+    tensors.push_back({tensor.name, as, tensor.shape, [&stream, tensor, as](std::span<std::byte> out) {
+                         if (out.empty()) return;  // a rank that does not write
+                         if (as == DType::f32) std::memcpy(out.data(), tensor.values.data(), out.size());
+                         else convert(View(out.data(), as, tensor.shape), ConstView(tensor.values.data(), tensor.shape), stream);
+                       }});
+  }
+}
+
 void write_hf_config_files(const ModelConfig& config, const std::filesystem::path& dir, DType dtype) {
   make_folder(dir);
   OrderedJson json = write_hf_config(config);
@@ -306,12 +354,12 @@ void write_hf_config_files(const ModelConfig& config, const std::filesystem::pat
   write_file_atomically(dir / "config.json", json.dump(2) + "\n");
   OrderedJson generation = {{"_from_model_config", true}};
   if (config.bos_id >= 0) generation["bos_token_id"] = config.bos_id;
-  if (config.eos_id >= 0) generation["eos_token_id"] = config.eos_id;
+  if (const auto ends = end_tokens(config); !ends.empty()) generation["eos_token_id"] = ends.size() == 1 ? OrderedJson(ends[0]) : OrderedJson(ends);
   write_file_atomically(dir / "generation_config.json", generation.dump(2) + "\n");
 }
 
 void save_hf_weights(const Parameters& parameters, const ModelConfig& config, const Grid& grid, const std::filesystem::path& dir, DType dtype,
-                     std::int64_t max_shard_bytes, Stream& stream) {
+                     std::int64_t max_shard_bytes, Stream& stream, const std::vector<CarriedTensor>& carried) {
   const bool writes = grid.world().rank() == 0;
   const Family& row = family(config.family);
   std::vector<TensorToWrite> tensors;
@@ -329,6 +377,7 @@ void save_hf_weights(const Parameters& parameters, const ModelConfig& config, co
     };
     tensors.push_back({part.name, dtype, part.shape, fill});
   }
+  add_carried(tensors, carried, dtype, stream);
   if (writes) write_hf_config_files(config, dir, dtype);
   write_safetensors(dir, tensors, max_shard_bytes, writes);
 }

@@ -4,23 +4,37 @@
 #include <filesystem>
 
 #include "comm/grid.h"
+#include "io/safetensors.h"
 #include "model/parameters.h"
 #include "model/weight_source.h"
 
 namespace weft {
 
-// What becomes of a head that the files do not have: a mistake, or new weights as they were initialised (fine-tuning).
+// What becomes of a head that the files do not have, or of labels of which they have another number: a mistake, or new weights as they
+// were initialised (fine-tuning; transformers' ignore_mismatched_sizes).
 enum class MissingHead : std::uint8_t { error, keep };
 
-// Fills parameters.weight (and the bf16 copies) from a Hugging Face directory; the result names what was kept. UserErrors: a missing tensor,
+// Fills parameters.weight (and the bf16 copies) from a Hugging Face directory; the result says what was kept. UserErrors: a missing tensor,
 // a wrong shape, a number that is not finite.
 std::vector<std::string> load_hf_weights(Parameters& parameters, const ModelConfig& config, const std::filesystem::path& path, Stream& stream,
                                          MissingHead missing = MissingHead::error);
 
+// What such a directory holds besides parameters (Family::carried): from `source`, null or one that may lack them; rotary frequencies are computed
+// where it does.
+struct CarriedTensor {
+  std::string name;
+  DType dtype = DType::f32;  // as stored
+  Dims shape;
+  std::vector<float> values;
+};
+std::vector<CarriedTensor> carried_tensors(const ModelConfig& config, const WeightSource* source);
+// Behind the parameters; in `dtype` where one is asked for, but frequencies, which it would spoil.
+void add_carried(std::vector<TensorToWrite>& tensors, const std::vector<CarriedTensor>& carried, std::optional<DType> dtype, Stream& stream);
+
 // config.json, generation_config.json and model.safetensors (sharded above max_shard_bytes), written by rank 0, the slices gathered
 // tensor by tensor. Collective. dtype: f32, bf16 or f16.
 void save_hf_weights(const Parameters& parameters, const ModelConfig& config, const Grid& grid, const std::filesystem::path& dir,
-                     DType dtype, std::int64_t max_shard_bytes, Stream& stream);
+                     DType dtype, std::int64_t max_shard_bytes, Stream& stream, const std::vector<CarriedTensor>& carried = {});
 
 // The whole of one parameter on world rank 0 (empty elsewhere), gathered from the ranks that own its parts. Collective over the
 // first data-parallel replica; other ranks return at once. `of` picks the tensor: weight, grad, …
@@ -32,7 +46,7 @@ std::vector<float> gather_stored(const Parameter& parameter, std::size_t part, c
                                  View LocalParameter::*of, Stream& stream);
 
 // A parameter at a time, for who does not hold the model. The tensors that it is stored in; none where it belongs to a head that may be kept
-// (`kept` is then its name). UserErrors: missing, a wrong shape.
+// (`kept` then says its name, and its shape there where that is another). UserErrors: missing, a wrong shape.
 std::vector<StoredTensor> find_parameter(const WeightSource& source, const ModelConfig& config, const Parameter& parameter, const std::string& origin,
                                          MissingHead missing = MissingHead::error, std::string* kept = nullptr);
 // out = the slice of it, as the registry lays it out. UserError: a number that is not finite.

@@ -80,6 +80,7 @@ std::vector<std::int64_t> checksums(const Context& ctx, const Parameters& parame
 std::string header_text(const ModelConfig& config, const RunState& state, const std::vector<std::int64_t>& sums) {
   OrderedJson json = {{"kind", "weft checkpoint"}, {"format_version", kFormat}, {"step", state.step}, {"cursor", state.cursor}, {"seed", state.seed}};
   json["tokenizer_checksum"] = text_checksum(state.tokenizer);
+  if (!state.generation.empty()) json["generation_checksum"] = text_checksum(state.generation);
   json["config"] = write_hf_config(config);
   json["tensors"] = OrderedJson::object();
   std::size_t at = 0;
@@ -109,7 +110,15 @@ Json read_header(const Hdf5File& in) {
 }
 
 std::int64_t file_bytes(const ModelConfig& config, const RunState& state) {
-  return count_parameters(config) * 12 + static_cast<std::int64_t>(state.tokenizer.size()) + (1 << 20);
+  return count_parameters(config) * 12 + static_cast<std::int64_t>(state.tokenizer.size() + state.generation.size()) + (1 << 20);
+}
+
+// Header and texts. `writes`: this rank does; all create.
+void write_texts(Hdf5File& out, const std::string& header, const RunState& state, bool writes) {
+  out.write_text("/header", header, writes);
+  out.set_attribute("/header", "checksum", static_cast<std::int64_t>(text_checksum(header)));
+  out.write_text("/tokenizer", state.tokenizer, writes);
+  if (!state.generation.empty()) out.write_text("/generation", state.generation, writes);
 }
 
 }  // namespace
@@ -126,10 +135,22 @@ CheckpointHeader read_checkpoint_header(const fs::path& file) {
   header.state.tokenizer = in.read_text("/tokenizer");
   CHECK_USER(json.value("tokenizer_checksum", std::uint64_t{0}) == text_checksum(header.state.tokenizer),
              "{}: the checkpoint's tokenizer is damaged (its checksum differs)", file.string());
+  if (json.contains("generation_checksum")) {
+    header.state.generation = in.read_text("/generation");
+    CHECK_USER(json["generation_checksum"] == text_checksum(header.state.generation), "{}: the checkpoint's generation_config.json is damaged (its checksum differs)",
+               file.string());
+  }
   return header;
 }
 
 bool is_checkpoint(const fs::path& file) { return file.extension() == ".h5" || file.extension() == ".hdf5"; }
+
+std::string generation_text(const fs::path& model) {
+  if (is_checkpoint(model)) return read_checkpoint_header(model).state.generation;
+  std::error_code error;
+  const fs::path file = model / "generation_config.json";
+  return fs::is_regular_file(file, error) ? read_text_file(file) : "";
+}
 
 void save_checkpoint(const Context& ctx, const fs::path& file, const Parameters& parameters, const ModelConfig& config, const RunState& state) {
   const Grid& grid = ctx.grid;
@@ -143,9 +164,7 @@ void save_checkpoint(const Context& ctx, const fs::path& file, const Parameters&
     const std::string header = header_text(config, state, checksums(ctx, parameters, config));
     error = caught([&] {
       Hdf5File out = Hdf5File::create(beside, native_mpi_comm(grid.replica()));
-      out.write_text("/header", header, first);
-      out.set_attribute("/header", "checksum", static_cast<std::int64_t>(text_checksum(header)));
-      out.write_text("/tokenizer", state.tokenizer, first);
+      write_texts(out, header, state, first);
       for (const Parameter& p : stored_parameters(config))
         for (const Kind& kind : kKinds) {
           out.create_dataset(kind.group + p.name, DType::f32, p.shape);
@@ -168,7 +187,7 @@ void save_checkpoint(const Context& ctx, const fs::path& file, const Parameters&
 
 void load_checkpoint(const Context& ctx, const fs::path& file, Parameters& parameters, const ModelConfig& config) {
   const std::vector<Parameter> stored = stored_parameters(config);
-  std::vector<std::int64_t> sums(stored.size() * 3);
+  std::vector<std::int64_t> sums(stored.size() * 3), is_read(stored.size());
   const bool training = !parameters.list().empty() && !parameters.list()[0].m.empty();
   const std::size_t kinds = training ? 3 : 1;
   Json header;
@@ -181,6 +200,8 @@ void load_checkpoint(const Context& ctx, const fs::path& file, Parameters& param
     for (LocalParameter& p : parameters.list()) {
       const std::string& name = p.info.tied_to.empty() ? p.info.name : p.info.tied_to;
       const auto place = static_cast<std::size_t>(std::find_if(stored.begin(), stored.end(), [&](const Parameter& q) { return q.name == name; }) - stored.begin());
+      CHECK_USER(place < stored.size(), "{}: is a checkpoint of a {}, which has no {}", file.string(), head_name(config.head), name);
+      is_read[place] = 1;
       const std::vector<FileRun> all = file_runs(runs(p.slice));
       for (std::size_t k = 0; k < kinds; ++k) {
         const std::string dataset = kKinds[k].group + name;
@@ -200,9 +221,10 @@ void load_checkpoint(const Context& ctx, const fs::path& file, Parameters& param
     }
   }), ctx.stream);
   ctx.grid.replica().all_reduce(View(sums.data(), Dims{static_cast<std::int64_t>(sums.size())}), ReduceOp::sum, ctx.stream);
+  ctx.grid.replica().all_reduce(View(is_read.data(), Dims{static_cast<std::int64_t>(is_read.size())}), ReduceOp::max, ctx.stream);
   agree(ctx.grid.world(), caught([&] {
     for (std::size_t i = 0; i < stored.size(); ++i)
-      for (std::size_t k = 0; k < kinds; ++k)
+      for (std::size_t k = 0; k < kinds && is_read[i] != 0; ++k)
         CHECK_USER(header.at("tensors").at(stored[i].name).at("checksums").at(k).get<std::int64_t>() == sums[i * 3 + k],
                    "{}: dataset {}{} is damaged (its checksum differs)", file.string(), kKinds[k].group, stored[i].name);
   }), ctx.stream);
@@ -231,12 +253,12 @@ std::vector<float> CheckpointWeights::read(const Parameter& p, int n_threads) co
   return values;
 }
 
-void write_weights_checkpoint(const fs::path& file, const ModelConfig& config, const std::string& tokenizer,
+void write_weights_checkpoint(const fs::path& file, const ModelConfig& config, const std::string& tokenizer, const std::string& generation,
                               const std::function<std::vector<float>(const Parameter&)>& weight, int n_threads) {
   const fs::path beside = file.string() + ".tmp";
-  const RunState state = {.step = 0, .cursor = 0, .seed = 0, .tokenizer = tokenizer};
+  const RunState state = {.step = 0, .cursor = 0, .seed = 0, .tokenizer = tokenizer, .generation = generation};
   try {
-    reserve_room(beside, count_parameters(config) * 4 + static_cast<std::int64_t>(tokenizer.size()) + (1 << 20));
+    reserve_room(beside, count_parameters(config) * 4 + static_cast<std::int64_t>(tokenizer.size() + generation.size()) + (1 << 20));
     Hdf5File out = Hdf5File::create(beside, nullptr);
     std::vector<std::int64_t> sums;
     for (const Parameter& p : stored_parameters(config)) {
@@ -253,10 +275,7 @@ void write_weights_checkpoint(const fs::path& file, const ModelConfig& config, c
         out.write(kind.group + p.name, ConstView(values.data(), p.shape), file_runs(all));
       }
     }
-    const std::string header = header_text(config, state, sums);
-    out.write_text("/header", header, true);
-    out.set_attribute("/header", "checksum", static_cast<std::int64_t>(text_checksum(header)));
-    out.write_text("/tokenizer", state.tokenizer, true);
+    write_texts(out, header_text(config, state, sums), state, true);
     out.close();
     put_in_place(beside, file);
   } catch (...) {

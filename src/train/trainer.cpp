@@ -36,6 +36,7 @@ class Trainer {
     check_memory();
     check_tokens();
     load_start();
+    read_carried();
     open_output();  // after everything that may refuse: a run that exists keeps its recipe
     measure_peak();
     log_start();
@@ -107,8 +108,16 @@ class Trainer {
     set_later_checkpoints_aside();
   }
 
+  // What the exported folder will hold besides parameters; now, since the first folder may be gone by then.
+  void read_carried() {
+    agree(grid_.world(), caught([&] {
+      const bool folder = !options_.model.empty() && !is_checkpoint(options_.model);
+      carried_ = carried_tensors(start_.config, folder ? open_weights(options_.model).get() : nullptr);
+    }), stream_);
+  }
+
   void load_first_weights() {
-    state_ = {.step = 0, .cursor = 0, .seed = options_.seed, .tokenizer = start_.tokenizer ? start_.tokenizer->to_json() : ""};
+    state_ = {.step = 0, .cursor = 0, .seed = options_.seed, .tokenizer = start_.tokenizer ? start_.tokenizer->to_json() : "", .generation = generation_text(options_.model)};
     parameters_.zero_moments();  // a damaged checkpoint may have been read half
     if (options_.model.empty()) {
       parameters_.init_weights(static_cast<std::uint64_t>(options_.seed));
@@ -121,7 +130,8 @@ class Trainer {
     }
   }
 
-  // Weights of a Hugging Face directory. A head that it lacks is new, but for the one that predicts the next token.
+  // Weights of a Hugging Face directory. A head that it lacks, or that has another number of labels, is new; not the one that predicts
+  // the next token.
   void load_directory() {
     const bool keep = options_.task != "clm";
     if (keep) parameters_.init_weights(static_cast<std::uint64_t>(options_.seed));
@@ -132,7 +142,8 @@ class Trainer {
     std::set<std::string> all;  // a rank names what it holds of
     for (const std::string& theirs : gather_texts(grid_.world(), Json(kept).dump(), stream_))
       for (const Json& name : parse_json(theirs)) all.insert(name.get<std::string>());
-    if (first_ && !all.empty()) log_info("{} has no {}; initialised anew: {}", options_.model, head_name(start_.config.head), fmt::join(all, ", "));
+    if (first_ && !all.empty())
+      log_info("{} does not have all of this {}; initialised anew: {}", options_.model, head_name(start_.config.head), fmt::join(all, ", "));
   }
 
   // From the newest checkpoint that is whole; with --resume auto, damaged ones are skipped and named. One that is whole but of another
@@ -283,9 +294,10 @@ class Trainer {
 
   void export_model() {
     const fs::path dir = start_.out / "model";
-    save_hf_weights(parameters_, start_.config, grid_, dir, DType::f32, kMaxShardBytes, stream_);
+    save_hf_weights(parameters_, start_.config, grid_, dir, DType::f32, kMaxShardBytes, stream_, carried_);
     on_first_rank(grid_.world(), stream_, [&] {
       if (start_.tokenizer) start_.tokenizer->save(dir);
+      if (!state_.generation.empty()) write_file_atomically(dir / "generation_config.json", state_.generation);
     });
     if (first_) log_info("saved {} and {}", checkpoint_name(folder(), state_.step).string(), dir.string());
   }
@@ -305,6 +317,7 @@ class Trainer {
   RunLog log_;
   ProgressLine progress_{first_};
   RunState state_;
+  std::vector<CarriedTensor> carried_;
   double peak_flops_ = 0;
   std::int64_t saved_ = -1;
 };

@@ -33,6 +33,39 @@ PY
   done
 }
 
+@test "convert: ESM's contact head goes from folder to folder, so that transformers finds all that its class has" {
+  cp -r "$DATA/families/esm_mlm" with
+  python3 - with <<'PY'
+import json, struct, sys
+data = bytearray(open(sys.argv[1] + "/model.safetensors", "rb").read())
+n = struct.unpack("<Q", data[:8])[0]
+for name, t in json.loads(bytes(data[8:8 + n])).items():  # numbers that bf16 can hold and that tell their places
+    if "contact_head" in name:
+        begin, end = (8 + n + at for at in t["data_offsets"])
+        data[begin:end] = struct.pack(f"<{t['shape'][-1]}f", *[0.25 * i - 1 for i in range(t["shape"][-1])])
+open(sys.argv[1] + "/model.safetensors", "wb").write(data)
+PY
+  ok 1 convert with full
+  ok 2 convert with half --dtype bf16 --json
+  json out 'lines[0]["tensors"] > 2'
+  python3 - <<'PY'
+import json, struct
+def tensors(folder):
+    data = open(folder + "/model.safetensors", "rb").read()
+    n = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:8 + n])
+    return {name: (t["dtype"], t["shape"], data[8 + n + t["data_offsets"][0]:8 + n + t["data_offsets"][1]]) for name, t in header.items() if name[0] != "_"}
+old, full, half = map(tensors, ("with", "full", "half"))
+assert set(old) <= set(full), set(old) - set(full)
+assert all(half[name] == old[name] for name in old if "inv_freq" in name)  # frequencies keep their precision
+for name in ("esm.contact_head.regression.weight", "esm.contact_head.regression.bias"):
+    assert full[name] == old[name] and half[name][:2] == ("BF16", old[name][1])
+    bits = half[name][2]
+    wide = [struct.unpack("<f", b"\0\0" + bits[i:i + 2])[0] for i in range(0, len(bits), 2)]
+    assert wide == [0.25 * i - 1 for i in range(len(wide))], wide
+PY
+}
+
 @test "convert: a GGUF file to a folder and to a checkpoint, bit for bit as transformers reads it" {
   for name in llama llama_quantised; do
     ok 2 convert "$DATA/gguf/$name.gguf" $name --tp 2 --json
@@ -76,6 +109,49 @@ PY
   cmp out one
   cp "$S/tokens.h5" .
   ok 2 train --data tokens.h5 --model again.h5 --batch-size 4 --steps 1 --out tuned
+}
+
+@test "convert: generation_config.json goes with a checkpoint, byte for byte, and is honoured there" {
+  cp -r "$S/run/model" model
+  # An end token that the model writes at once shows that the file is read.
+  ok 1 generate --model model --prompt 'The cat' --max-new-tokens 4 --json
+  ends=$(python3 -c 'import json; print(json.loads(open("out").readline())["ids"][2])')
+  printf '{"max_new_tokens": 3,\n "eos_token_id": [299, %s], "suppress_tokens": [7]}\n' "$ends" >model/generation_config.json
+  ok 1 generate --model model --prompt 'The cat' --json
+  cp out one
+  json out 'lines[0]["finish"] == "eos" and lines[0]["n_new"] <= 3'
+  ok 1 convert model c.h5
+  ok 2 generate --model c.h5 --prompt 'The cat' --json --tp 2
+  cmp out one
+  grep -q 'c.h5: generation_config.json sets suppress_tokens' err
+  ok 1 convert c.h5 back
+  cmp back/generation_config.json model/generation_config.json
+  # A run from it keeps it too: in its checkpoints, on every grid, and its export.
+  ok 3 train --data "$S/tokens.h5" --model model --batch-size 4 --steps 1 --out tuned
+  cmp tuned/model/generation_config.json model/generation_config.json
+  ok 1 convert tuned/checkpoints/step-00000001.h5 again
+  cmp again/generation_config.json model/generation_config.json
+  # Without the file, the list of config.json says where a text ends, also once converted.
+  rm model/generation_config.json
+  python3 - "$ends" <<'PY'
+import json, sys
+c = json.load(open("model/config.json"))
+c["eos_token_id"] = [299, int(sys.argv[1])]
+json.dump(c, open("model/config.json", "w"))
+PY
+  ok 1 convert model c.h5 --overwrite
+  ok 1 convert c.h5 back --overwrite
+  python3 - "$ends" <<'PY'
+import json, sys
+for file in ("config.json", "generation_config.json"):
+    assert json.load(open("back/" + file))["eos_token_id"] == [299, int(sys.argv[1])], file
+PY
+  for model in model c.h5 back; do
+    ok 1 generate --model $model --prompt 'The cat' --max-new-tokens 4 --json
+    json out 'lines[0]["finish"] == "eos" and lines[0]["n_new"] <= 3'
+  done
+  sed -i 's/"eos_token_id": \[299/"eos_token_id": ["x"/' model/config.json
+  refused 1 'model/config.json: eos_token_id is ."x",[0-9]+.; allowed: a token id or a list' generate --model model --prompt 'The cat'
 }
 
 @test "convert: what it refuses, leaving everything as it was" {

@@ -94,3 +94,60 @@ model() {
   [ "$(grep -c 'is_decoder' err)" = 1 ]
   json out 'lines[0]["n_new"] == 4'
 }
+
+# transformers 5.24, generate(do_sample=False, eos_token_id=None, pad_token_id=1) over the ids of the prompt. It hands RoBERTa positions from 0,
+# where its forward counts from padding_idx + 1; greedy over forward alone begins 19 10 77.
+@test "generate: a RoBERTa opened as a causal language model, token for token as the reference's generate" {
+  model roberta_mlm
+  cp -r roberta_mlm decoder
+  sed -i 's/"is_decoder": false/"is_decoder": true/; s/RobertaForMaskedLM/RobertaForCausalLM/' decoder/config.json
+  for n in 1 2; do
+    ok $n generate --model roberta_mlm --prompt 'the cat sat on' --max-new-tokens 30 --ignore-eos --json --tp $n
+    grep -q 'positions count from 0 here' err
+    json out 'lines[0]["ids"] == [42, 71, 47, 56, 3, 9, 3, 77, 22, 10, 10, 10, 10, 10, 10, 10, 10, 56, 3, 19, 10, 10, 77, 10, 10, 24, 23, 3, 3, 77]'
+    ok $n generate --model decoder --prompt 'the cat sat on' --max-new-tokens 30 --ignore-eos --json --pp $n
+    json out 'lines[0]["ids"] == [42, 71, 47, 56, 77, 71, 60, 3, 77, 10, 14, 77, 10, 10, 10, 14, 77, 77, 10, 14, 77, 77, 77, 10, 14, 77, 56, 3, 3, 77]'
+  done
+  sed 's/"model_type": "roberta"/"model_type": "xlm-roberta"/; s/RobertaFor/XLMRobertaFor/' decoder/config.json >xlm.json
+  cp -r decoder xlm
+  mv xlm.json xlm/config.json
+  cp out one
+  ok 1 generate --model xlm --prompt 'the cat sat on' --max-new-tokens 30 --ignore-eos --json
+  cmp out one
+  ok 1 convert decoder decoder.h5
+  ok 2 generate --model decoder.h5 --prompt 'the cat sat on' --max-new-tokens 30 --ignore-eos --json
+  cmp out one
+}
+
+@test "a checkpoint is opened with the head that a command wants, as its folder is" {
+  for name in bert_mlm gpt2_classify; do
+    model $name
+    cp "$DATA/words/vocab.txt" $name
+    ok 1 convert $name $name.h5
+    ok 1 embed --model $name --text 'a blue dog' --json
+    cp out one
+    for n in 1 2 3; do
+      ok $n embed --model $name.h5 --text 'a blue dog' --json --pp $(( n > 2 ? 1 : n ))
+      json out 'all(abs(x - y) < 1e-5 for x, y in zip(lines[0]["embedding"], json.loads(open("one").read())["embedding"]))'
+    done
+  done
+  for command in 'score --text' 'generate --max-new-tokens 3 --prompt'; do
+    for name in bert_mlm gpt2_classify; do
+      ok 1 ${command%% *} --model $name ${command#* } 'a blue dog' --json
+      cp out one
+      ok 1 ${command%% *} --model $name.h5 ${command#* } 'a blue dog' --json
+      cmp out one
+    done
+  done
+  model bert_classify
+  ok 1 convert bert_classify c.h5
+  refused 2 'c.h5: is a checkpoint of a text classifier, which has no head\.(bias|dense\.weight|weight)' score --model c.h5 --text a
+}
+
+@test "help says what a token, a pair and a cut text are" {
+  for line in 'neighbors #ID' 'classify as `top`' 'classify --truncation +cut texts that are longer' 'embed --truncation +cut texts that are longer' \
+    'data --pair-field TEXT +tasks classify and regress' 'data --label-field TEXT=label +tasks classify and regress' 'train --mlm-probability N=0.15 +task mlm'; do
+    ok 1 ${line%% *} --help
+    grep -Eq -- "${line#* }" out
+  done
+}

@@ -47,6 +47,20 @@ for x, y in zip(a, b):
 PY
 }
 
+# same_tensors A B PREFIX: those of B whose names begin with the prefix are A's, bit for bit.
+same_tensors() {
+  python3 - "$@" <<'PY'
+import json, struct, sys
+def tensors(folder):
+    data = open(folder + "/model.safetensors", "rb").read()
+    n = struct.unpack("<Q", data[:8])[0]
+    return {name: (t["shape"], data[8 + n + t["data_offsets"][0]:8 + n + t["data_offsets"][1]]) for name, t in json.loads(data[8:8 + n]).items() if name[0] != "_"}
+a, b = map(tensors, sys.argv[1:3])
+names = [name for name in b if name.startswith(sys.argv[3])]
+assert names and all(a[name] == b[name] for name in names), names
+PY
+}
+
 @test "data: the same labelled file on 1 and 3 ranks" {
   ok 3 data "$S/c.csv" --tokenizer "$S/bert" --task classify --pair-field second --val-fraction 0.2 --out c.h5
   h5diff "$S/c.h5" c.h5
@@ -87,6 +101,112 @@ PY
   ok 1 data four.csv --tokenizer "$S/esm" --task classify --val-fraction 0.25 --out four.h5
   ok 2 train --task classify --model one/model --data four.h5 --batch-size 2 --steps 2 --pp 2 --out tuned
   grep -q 'initialised anew: classifier.dense.bias' err
+  # What transformers' classes hold beside the parameters goes along: a contact head that the start has, and the rotary frequencies.
+  python3 - <<'PY'
+import json, struct
+data = open("one/model/model.safetensors", "rb").read()
+n = struct.unpack("<Q", data[:8])[0]
+header, body = json.loads(data[8:8 + n]), data[8 + n:]
+assert header["esm.encoder.layer.1.attention.self.rotary_embeddings.inv_freq"]["shape"] == [4]
+for name, shape in (("weight", [1, 6]), ("bias", [1])):
+    values = struct.pack(f"<{shape[-1]}f", *[0.25 * i - 1 for i in range(shape[-1])])
+    header["esm.contact_head.regression." + name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(body), len(body) + len(values)]}
+    body += values
+text = json.dumps(header).encode()
+open("one/model/model.safetensors", "wb").write(struct.pack("<Q", len(text)) + text + body)
+PY
+  for n in 1 2; do
+    ok $n train --task mlm --data "$S/p.h5" --model one/model --batch-size 4 --steps 1 --tp $n --out contacts$n
+    same_tensors one/model contacts$n/model esm.contact_head.regression.
+    same_tensors one/model contacts$n/model esm.encoder.layer.0.attention.self.rotary_embeddings.inv_freq
+  done
+}
+
+@test "classify: a classifier of other labels keeps its body and pooler and is given new labels, alike on any grid" {
+  ok 1 train --task classify --data "$S/c.h5" --family bert "${SIZES[@]}" --steps 2 --out two
+  python3 -c 'import json; p = "two/model/config.json"; c = json.load(open(p)); c["num_labels"] = 2; json.dump(c, open(p, "w"))'
+  for n in 1 2 3; do
+    ok $n train --task classify --data "$S/m.h5" --model two/model --batch-size 8 --steps 20 --lr 5e-3 --tp $n --out three$n
+    grep -q 'initialised anew: classifier.bias ((2) there, (3) here), classifier.weight ((2, 24) there, (3, 24) here)' err
+    [ "$(grep -c 'initialised anew' err)" = 1 ]
+  done
+  same_runs three1 three2
+  same_runs three1 three3
+  python3 - <<'PY'
+import json
+c = json.load(open("three1/model/config.json"))
+assert c["id2label"] == {"0": "x", "1": "y", "2": "z"} and c["label2id"] == {"x": 0, "y": 1, "z": 2}, c
+assert c["num_labels"] == 3 and c["problem_type"] == "multi_label_classification", c
+PY
+  ok 1 train --task classify --data "$S/m.h5" --model two/model --batch-size 8 --steps 1 --lr 0 --out still
+  same_tensors two/model still/model bert.
+  ok 1 train --task regress --data "$S/r.h5" --model three1/model --batch-size 8 --steps 2 --out numbers
+  grep -q 'initialised anew: classifier.bias' err
+  ok 1 train --task classify --data "$S/c.h5" --model numbers/model --batch-size 8 --steps 2 --out same  # two numbers: as many as labels
+  ! grep -q 'initialised anew' err
+  # Only training may draw labels: elsewhere, and where another tensor differs, the files are wrong.
+  cp -r two/model bad
+  python3 - <<'PY'
+import json
+c = json.load(open("bad/config.json"))
+c["id2label"], c["label2id"] = {str(i): f"L{i}" for i in range(3)}, {f"L{i}": i for i in range(3)}
+json.dump(c, open("bad/config.json", "w"))
+PY
+  refused 2 'tensor classifier.(weight|bias) is .*, but config.json makes it' classify --model bad --text good
+  sed -i 's/"num_labels": [0-9]*/"hidden_size": 36/; s/"hidden_size": 24/"hidden_size": 36/' bad/config.json
+  refused 2 'is .*24.*, but config.json makes it .*36' train --task classify --data "$S/c.h5" --model bad --batch-size 8 --steps 1 --out run
+  refused 1 'is a checkpoint of another model: .*labels' train --task classify --data "$S/m.h5" --model two/checkpoints/step-00000002.h5 --batch-size 8 --steps 1 --out run
+}
+
+@test "classify: the dropout of a head counts in training and not in validation, alike on any grid" {
+  ok 1 train --task classify --data "$S/c.h5" --family bert "${SIZES[@]}" --steps 2 --out base
+  for p in 0 0.5; do
+    cp -r base/model with$p
+    python3 - with$p/config.json $p <<'PY'
+import json, sys
+c = json.load(open(sys.argv[1]))
+c["classifier_dropout"] = float(sys.argv[2])
+assert c["hidden_dropout_prob"] == c["attention_probs_dropout_prob"] == 0
+json.dump(c, open(sys.argv[1], "w"))
+PY
+    # At a rate of 0 the weights stay, so that only what is dropped makes a difference.
+    ok 1 train --task classify --data "$S/c.h5" --model with$p --batch-size 8 --lr 0 --eval-every 4 --steps 12 --out run$p
+    python3 -c 'import json, sys; assert json.load(open(sys.argv[1]))["classifier_dropout"] == float(sys.argv[2])' run$p/model/config.json $p
+  done
+  for n in 2 3; do
+    ok $n train --task classify --data "$S/c.h5" --model with0.5 --batch-size 8 --lr 0 --eval-every 4 --steps 12 --tp $n --out tp$n
+    ok $n train --task classify --data "$S/c.h5" --model with0.5 --batch-size 8 --lr 0 --eval-every 4 --steps 12 --out dp$n
+    same_runs run0.5 tp$n
+    same_runs run0.5 dp$n
+  done
+  ok 2 train --task classify --data "$S/c.h5" --model with0.5 --batch-size 8 --lr 0 --eval-every 4 --steps 12 --pp 2 --out pp2
+  same_runs run0.5 pp2
+  python3 - <<'PY'
+import json
+def losses(run, event): return [l["loss"] for l in map(json.loads, open(run + "/run.jsonl")) if l["event"] == event]
+plain, dropped = losses("run0", "step"), losses("run0.5", "step")
+assert len(plain) == len(dropped) == 12 and all(abs(a - b) > 1e-6 for a, b in zip(plain, dropped)), (plain, dropped)
+assert all(abs(a - b) < 1e-6 for a, b in zip(losses("run0", "eval"), losses("run0.5", "eval")))
+PY
+}
+
+@test "data: a .smi file is its molecules, a line's first word each, on any number of ranks" {
+  printf 'CCO ethanol\nc1ccccc1Br\tbromobenzene\n\nC[C@H](N)C(=O)O L-alanine\nCC(=O)Oc1ccccc1C(=O)O\n' >mols.smi
+  printf 'CCO\nc1ccccc1Br\nC[C@H](N)C(=O)O\nCC(=O)Oc1ccccc1C(=O)O\n' >mols.txt
+  ok 1 tokenizer mols.smi --kind smiles --out smiles
+  ok 1 tokenizer mols.txt --kind smiles --out again
+  cmp smiles/tokenizer.json again/tokenizer.json
+  ok 1 data mols.txt --tokenizer smiles --out text.h5 --json
+  json out 'lines[0]["documents"] == 4 and lines[0]["tokens"] == 3 + 9 + 11 + 21 + 4'
+  for n in 1 2 3; do
+    ok $n data mols.smi --tokenizer smiles --out mols$n.h5 --json
+    json out 'lines[0]["documents"] == 4 and lines[0]["tokens"] == 3 + 9 + 11 + 21 + 4'
+    "$WEFT_SAME_TOKENS" mols$n.h5 text.h5
+  done
+  ok 1 tokenize --tokenizer smiles --in mols.smi --json
+  json out '[line["text"] for line in lines] == ["CCO", "c1ccccc1Br", "C[C@H](N)C(=O)O", "CC(=O)Oc1ccccc1C(=O)O"]' \
+    'lines[2]["tokens"][1] == "[C@H]" and lines[1]["tokens"][-1] == "Br"'
+  refused 2 "mols.smi: has no fields, so no 'label'" data mols.smi --tokenizer smiles --task classify --out t.h5
 }
 
 @test "what tasks refuse" {

@@ -188,6 +188,45 @@ TEST(Fuzz, TokenFile) {
   });
 }
 
+// Format 2: masked documents; pairs of a class each; documents of several labels or numbers.
+TEST(Fuzz, LabelledTokenFile) {
+  for (const std::string problem : {"", "single_label_classification", "multi_label_classification", "regression"}) {
+    const Folder folder;
+    const fs::path file = folder / "tokens.h5";
+    TokenFilePart part;
+    for (std::int32_t i = 0; i < 600; ++i) part.tokens.push_back(i % 211);
+    part.document_lengths.assign(20, 30);
+    TokenFileInfo info = {.tokenizer_hash = "0123456789abcdef", .task = "mlm", .tokenizer = "", .vocab_size = 211, .val_fraction = 0.1, .n_tokens = 600, .n_documents = 20};
+    if (!problem.empty()) info.task = problem == "regression" ? "regress" : "classify";
+    info.wrapping = {.before = {{2}, {0}}, .between = {{3}, {0}}, .behind = {{3}, {1}}, .first_type = 0, .second_type = 1};
+    if (!problem.empty()) info.labels = LabelKind{problem, {"a", "b", "c"}};
+    if (problem == "single_label_classification") {
+      info.pairs = true;
+      part.first_lengths.assign(20, 12);
+      for (std::int32_t i = 0; i < 20; ++i) part.labels.push_back(i % 3);
+    } else if (!problem.empty()) {
+      for (std::int32_t i = 0; i < 60; ++i) part.targets.push_back(static_cast<float>(i % 2));
+    }
+    write_token_file(file, info, part, nullptr, true, [](const std::string& error) { CHECK(error.empty(), "{}", error); });
+    fuzz(file, false, [&] {
+      const TokenFile tokens(file);
+      std::vector<std::int32_t> ids(24), types(24), labels(24);
+      std::vector<float> targets(3);
+      const bool classes = tokens.info().labels.has_value();
+      if (classes && tokens.info().labels->n_labels() > 3) return;  // a file that is whole, of more labels than we made room for
+      const std::vector<std::uint8_t> special(static_cast<std::size_t>(tokens.info().vocab_size));
+      const auto data = classes ? labelled_data(tokens, 24, 0, {0, 1, 2}) : masked_data(tokens, 24, 0, {0.15, 4, special});
+      data->check_tokens({0, tokens.info().n_tokens});
+      for (std::int64_t i = 0; i < data->n_train() + data->n_val(); ++i) {
+        Sample sample = {.ids = ids.data(), .types = types.data(), .labels = labels.data(), .targets = targets.data(), .length = 24, .n_labels = 0};
+        if (i < data->n_train()) data->train_sample(i, sample);
+        else data->val_sample(i - data->n_train(), sample);
+        CHECK(sample.length <= 24, "a sample of {} tokens", sample.length);
+      }
+    });
+  }
+}
+
 TEST(Fuzz, Checkpoint) {
   const Folder folder;
   const fs::path file = folder / "step-00000001.h5";
@@ -198,7 +237,7 @@ TEST(Fuzz, Checkpoint) {
   Stream stream({}, 1);
   const Context ctx{.grid = grid, .stream = stream, .precision = Precision::fp32, .clock = nullptr, .observer = {}};
   Parameters parameters(config, grid, DType::f32, Purpose::training);
-  save_checkpoint(ctx, file, parameters, config, {.step = 1, .cursor = 4, .seed = 0, .tokenizer = ""});
+  save_checkpoint(ctx, file, parameters, config, {.step = 1, .cursor = 4, .seed = 0, .tokenizer = "", .generation = ""});
   fuzz(file, false, [&] {
     read_checkpoint_header(file);
     load_checkpoint(ctx, file, parameters, config);

@@ -120,6 +120,47 @@ TEST(Tasks, PseudoLogLikelihoodOfMaskedModels) {
     });
 }
 
+// Texts share passes: more variants than a pass holds, none of an empty text or of one that is skipped whole, in the order of the texts.
+TEST(Tasks, PseudoLogLikelihoodsOfManyTextsAsOneByOne) {
+  on_grids("bert_mlm", HeadKind::masked_lm, [](Opened& m, const std::string& name) {
+    std::vector<TokenizedText> texts;
+    std::vector<std::vector<std::uint8_t>> skipped;
+    for (std::int32_t i = 0; i < 40; ++i) {
+      TokenizedText text;
+      for (std::int32_t t = 0; t < i * 7 % 12; ++t) text.ids.push_back((i * 31 + t * t * 7 + t) % 83);
+      text.types.assign(text.ids.size(), i % 2);
+      skipped.emplace_back(text.ids.size(), i % 5 == 1);
+      if (!skipped.back().empty()) skipped.back()[0] = 1;
+      texts.push_back(std::move(text));
+    }
+    const auto scores_of = [&](std::size_t first, std::size_t n) {
+      std::vector<std::vector<float>> all;
+      score_masked_texts(m.ctx, m.config, m.parameters, std::span(texts).subspan(first, n), std::span(skipped).subspan(first, n), 4,
+                         [&](std::size_t t, std::span<const float> logprobs) {
+                           EXPECT_EQ(t, all.size());
+                           all.emplace_back(logprobs.begin(), logprobs.end());
+                         });
+      EXPECT_EQ(all.size(), n);
+      return all;
+    };
+    const std::vector<std::vector<float>> together = scores_of(0, texts.size());
+    std::size_t numbers = 0;
+    for (std::size_t t = 0; t < texts.size(); ++t) {
+      const std::vector<float> alone = scores_of(t, 1)[0];
+      ASSERT_EQ(alone.size(), texts[t].ids.size());
+      ASSERT_EQ(together[t].size(), alone.size());
+      for (std::size_t i = 0; i < alone.size(); ++i) {
+        EXPECT_EQ(std::isnan(alone[i]), skipped[t][i] != 0);
+        EXPECT_EQ(std::isnan(together[t][i]), std::isnan(alone[i]));
+        if (skipped[t][i] != 0) continue;
+        EXPECT_NEAR(together[t][i], alone[i], 2e-6 * std::max(1.0f, std::abs(alone[i]))) << name << ", text " << t << ", token " << i;
+        ++numbers;
+      }
+    }
+    EXPECT_GT(numbers, 100u);
+  });
+}
+
 TEST(Tasks, VectorsOfEveryLayerAndPooling) {
   for (const auto& [model, golden] : tasks()["embed"].items())
     on_grids(model, HeadKind::base, [&, &golden = golden](Opened& m, const std::string& name) {

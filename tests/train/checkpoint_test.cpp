@@ -67,7 +67,7 @@ TEST(Checkpoint, AllPairsOfGridsResumeEachOther) {
       if (world) {
         Trial trial(std::move(world), shape, config, settings);
         trial.steps(source, 1, 10, golden.B);
-        save_checkpoint(trial.ctx, file_of(shape), trial.parameters, config, {.step = 10, .cursor = 10 * golden.B, .seed = 11, .tokenizer = "{}"});
+        save_checkpoint(trial.ctx, file_of(shape), trial.parameters, config, {.step = 10, .cursor = 10 * golden.B, .seed = 11, .tokenizer = "{}", .generation = ""});
         saved[file_of(shape)] = everything(trial);
       }
       folder.barrier();
@@ -103,7 +103,7 @@ TEST(Checkpoint, TheSameStateGivesTheSameHeaderOnEveryGrid) {
     auto world = first_ranks(shape.ranks());
     if (world) {
       Trial trial(std::move(world), shape, config, settings);
-      save_checkpoint(trial.ctx, folder / "a.h5", trial.parameters, config, {.step = 0, .cursor = 0, .seed = 11, .tokenizer = ""});
+      save_checkpoint(trial.ctx, folder / "a.h5", trial.parameters, config, {.step = 0, .cursor = 0, .seed = 11, .tokenizer = "", .generation = ""});
       trial.grid.world().barrier();
       if (header.empty()) header = header_of(folder / "a.h5");
       EXPECT_EQ(header_of(folder / "a.h5"), header) << name_of(shape);
@@ -126,7 +126,7 @@ struct Saved {
     const GridShape shape = ranks == 4 ? GridShape{2, 1, 2} : GridShape{std::min(ranks, 3), 1, 1};
     trial = std::make_unique<Trial>(test_mpi().world(), shape, config, settings);
     trial->steps(made_up_source(8, config.vocab), 1, 3, 4);
-    save_checkpoint(trial->ctx, file, trial->parameters, config, {.step = 3, .cursor = 12, .seed = 0, .tokenizer = R"({"model":"a tokenizer"})"});
+    save_checkpoint(trial->ctx, file, trial->parameters, config, {.step = 3, .cursor = 12, .seed = 0, .tokenizer = R"({"model":"a tokenizer"})", .generation = ""});
     folder.barrier();
   }
   // The sentence that every rank is refused with, or "" where none is. Collective.
