@@ -147,7 +147,8 @@ std::string special_of(const Json& config, const Json& map, const char* role, co
   return otherwise;
 }
 
-// All of the vocabulary is cut out of the text as it is; what is left falls into words, each unknown.
+// All of the vocabulary is cut out of the text as it is; what is left falls into words, each unknown. Python's white space has four control
+// characters more.
 Json of_esm(const fs::path& dir, const Json& config, const Json& vocab) {
   const Json map = read_if_there(dir / "special_tokens_map.json");
   const std::string cls = special_of(config, map, "cls_token", "<cls>"), eos = special_of(config, map, "eos_token", "<eos>"),
@@ -159,7 +160,9 @@ Json of_esm(const fs::path& dir, const Json& config, const Json& vocab) {
     const bool special = token == cls || token == eos || token == unk || token == pad || token == mask;
     added.push_back({{"id", id}, {"content", token}, {"special", special}, {"normalized", false}});
   }
-  return {{"added_tokens", added}, {"pre_tokenizer", {{"type", "WhitespaceSplit"}}}, {"post_processor", template_of(cls, eos, vocab, 0)},
+  const Json separators = {{"type", "Split"}, {"pattern", {{"Regex", R"([\x1c-\x1f])"}}}, {"behavior", "Removed"}, {"invert", false}};
+  const Json words = {{"type", "Sequence"}, {"pretokenizers", Json::array({{{"type", "WhitespaceSplit"}}, separators})}};
+  return {{"added_tokens", added}, {"pre_tokenizer", words}, {"post_processor", template_of(cls, eos, vocab, 0)},
           {"model", {{"type", "WordLevel"}, {"vocab", vocab}, {"unk_token", unk}}},
           {"weft", {{"cls_token", cls}, {"eos_token", eos}, {"unk_token", unk}, {"pad_token", pad}, {"mask_token", mask}}}};
 }
