@@ -4,6 +4,7 @@
 #include <map>
 
 #include "core/check.h"
+#include "text/json_values.h"
 #include "text/token_list.h"
 #include "text/unicode.h"
 
@@ -162,7 +163,7 @@ class TemplateStep : public Step {
       const Json ids = list("ids"), tokens = list("tokens");
       const bool good = ids.is_array() && tokens.is_array() && ids.size() == tokens.size() && std::all_of(ids.begin(), ids.end(), is_token_id) &&
                         std::all_of(tokens.begin(), tokens.end(), [](const Json& token) { return token.is_string(); });
-      CHECK_USER(good, "{}: special_tokens has '{}' without as many \"ids\" as \"tokens\"", origin, name);
+      CHECK_USER(good, "{}: special_tokens has '{}' without as many \"ids\" as \"tokens\"", origin, in_message(name));
       specials_[name] = {ids.get<std::vector<std::int32_t>>(), tokens.get<std::vector<std::string>>()};
     }
     single_ = read_template(json, "single", origin);
@@ -224,10 +225,10 @@ class TemplateStep : public Step {
       piece.type_id = static_cast<std::int32_t>(JsonReader(body, origin + ": " + key).integer("type_id", 0, kMaxTokenId));
       const auto id = body["id"].get<std::string>();
       if (is_text) {
-        CHECK_USER(id == "A" || id == "B", "{}: {} has Sequence '{}'; allowed: A, B", origin, key, id);
+        CHECK_USER(id == "A" || id == "B", "{}: {} has Sequence '{}'; allowed: A, B", origin, key, in_message(id));
         piece.text = id == "A" ? 0 : 1;
       } else {
-        CHECK_USER(specials_.contains(id), "{}: {} has '{}', which special_tokens has not", origin, key, id);
+        CHECK_USER(specials_.contains(id), "{}: {} has '{}', which special_tokens has not", origin, key, in_message(id));
         piece.special = id;
       }
       pieces.push_back(std::move(piece));
@@ -278,7 +279,7 @@ std::unique_ptr<Step> read_step(const Json& json, const std::string& origin) {
   if (type == "BertProcessing" || type == "RobertaProcessing") return std::make_unique<ClsSepStep>(json, type == "RobertaProcessing", origin);
   if (type == "ByteLevel") return std::make_unique<ByteLevelStep>(json, origin);
   CHECK_USER(type == "Sequence", "{}: type {} is not supported; allowed: TemplateProcessing, BertProcessing, RobertaProcessing, ByteLevel, Sequence", origin,
-             type.empty() ? "(none)" : type);
+             type.empty() ? "(none)" : in_message(type));
   CHECK_USER(json.contains("processors") && json["processors"].is_array(), "{}: processors is not a list", origin);
   std::vector<std::unique_ptr<Step>> steps;
   for (const Json& inner : json["processors"]) steps.push_back(read_step(inner, origin));
