@@ -5,9 +5,10 @@
 
 TOKENIZER is a folder with tokenizer.json (the reference is then the `tokenizers` package), with what a class of transformers reads (--class: vocab.txt for
 BertTokenizer and EsmTokenizer, vocab.json and merges.txt for GPT2Tokenizer, RobertaTokenizer, Qwen2Tokenizer, tokenizer.model for LlamaTokenizer), or with
-tokenizer.model alone (--class sentencepiece); or it is the GGUF file of a SmolLM, read with the gguf package. --make first trains one of tokenizer_shapes.py's there. FILEs, and 500 files of each FOLDER, are what
-pieces of text are cut from: manual pages in many languages (Debian manpages-ja, -zh, -ru, -fr, -de: /usr/share/man/ja ...), sources. The other half
-is hostile: every assigned code point of Unicode, white space, control characters, emoji, long runs, random Unicode, added tokens inside words.
+tokenizer.model alone (--class sentencepiece); or it is the GGUF file of a SmolLM, read with the gguf package. --make first trains one of
+tokenizer_shapes.py's there. FILEs, and 500 files of each FOLDER, are what pieces of text are cut from: manual pages in
+many languages (Debian manpages-ja, -zh, -ru, -fr, -de: /usr/share/man/ja ...), sources. The other half is hostile: every assigned code
+point of Unicode, white space, control characters, emoji, long runs, random Unicode, added tokens inside words.
 Needs tokenizers 0.23; transformers 5.24 or sentencepiece 0.2 where asked for.
 """
 import argparse
@@ -52,6 +53,11 @@ def smollm_of_gguf(path):
     return tok
 
 
+def spelled(spelling, ids):
+    """As the vocabulary has them: the package's own tokens are the text itself for unknown ones and those that take white space with them."""
+    return [spelling(i) for i in ids]
+
+
 class FromTokenizers:
     def __init__(self, tok):
         self.tok = tok
@@ -59,7 +65,7 @@ class FromTokenizers:
 
     def encode(self, texts, special):
         encodings = self.tok.encode_batch(texts, add_special_tokens=special)
-        return [{"ids": e.ids, "tokens": e.tokens, "offsets": [list(o) for o in e.offsets], "type_ids": e.type_ids} for e in encodings]
+        return [{"ids": e.ids, "tokens": spelled(self.tok.id_to_token, e.ids), "offsets": [list(o) for o in e.offsets], "type_ids": e.type_ids} for e in encodings]
 
     def decode(self, ids, skip):
         return self.tok.decode(ids, skip_special_tokens=skip)
@@ -75,7 +81,8 @@ class FromTransformers:
         batch = self.tok(texts, add_special_tokens=special)
         if not self.tok.is_fast:
             return [{"ids": ids, "tokens": self.tok.convert_ids_to_tokens(ids)} for ids in batch["input_ids"]]
-        return [{"ids": e.ids, "tokens": e.tokens, "offsets": [list(o) for o in e.offsets], "type_ids": e.type_ids} for e in batch.encodings]
+        spell = self.tok.convert_ids_to_tokens
+        return [{"ids": e.ids, "tokens": spelled(spell, e.ids), "offsets": [list(o) for o in e.offsets], "type_ids": e.type_ids} for e in batch.encodings]
 
     def decode(self, ids, skip):
         return self.tok.decode(ids, skip_special_tokens=skip)

@@ -115,8 +115,8 @@ TEST_P(WholeTokenizer, SavedAndLoadedIsTheSame) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, WholeTokenizer,
-                         testing::Values("gpt2", "roberta", "llama3", "qwen2", "smollm", "llama2", "phi3", "mistral", "gemma", "bert_uncased", "bert_cased", "wordlevel", "t5",
-                                         "xlmr", "esm"),
+                         testing::Values("gpt2", "roberta", "llama3", "qwen2", "smollm", "llama2", "phi3", "mistral", "gemma", "bert_uncased",
+                                         "bert_cased", "wordlevel", "t5", "xlmr", "esm"),
                          [](const auto& shape) { return std::string(shape.param); });
 
 }  // namespace
