@@ -28,6 +28,7 @@ class Step {
  public:
   virtual ~Step() = default;
   virtual std::int64_t n_added(bool pair) const = 0;
+  virtual std::int32_t largest_id() const { return -1; }
   virtual std::vector<Part> apply(std::vector<Part> parts, bool add_special_tokens) const = 0;
   virtual OrderedJson to_json() const = 0;
 };
@@ -114,6 +115,7 @@ class ClsSepStep : public Step {
         prefix_(roberta && JsonReader(json, origin).boolean("add_prefix_space", true)) {}
 
   std::int64_t n_added(bool pair) const override { return !pair ? 2 : roberta_ ? 4 : 3; }
+  std::int32_t largest_id() const override { return std::max(sep_.second, cls_.second); }
 
   std::vector<Part> apply(std::vector<Part> parts, bool add_special_tokens) const override {
     for (Part& part : parts) {
@@ -176,6 +178,15 @@ class TemplateStep : public Step {
     for (const Piece& piece : pair ? pair_ : single_)
       if (piece.text < 0) n += specials_.at(piece.special).ids.size();
     return static_cast<std::int64_t>(n);
+  }
+
+  std::int32_t largest_id() const override {
+    std::int32_t largest = -1;
+    for (const std::vector<Piece>* pieces : {&single_, &pair_})
+      for (const Piece& piece : *pieces)
+        if (piece.text < 0)
+          for (const std::int32_t id : specials_.at(piece.special).ids) largest = std::max(largest, id);
+    return largest;
   }
 
   std::vector<Part> apply(std::vector<Part> parts, bool add_special_tokens) const override {
@@ -258,6 +269,11 @@ class SequenceStep : public Step {
     for (const auto& step : steps_) n += step->n_added(pair);
     return n;
   }
+  std::int32_t largest_id() const override {
+    std::int32_t largest = -1;
+    for (const auto& step : steps_) largest = std::max(largest, step->largest_id());
+    return largest;
+  }
   std::vector<Part> apply(std::vector<Part> parts, bool add_special_tokens) const override {
     for (const auto& step : steps_) parts = step->apply(std::move(parts), add_special_tokens);
     return parts;
@@ -290,6 +306,7 @@ class Steps : public PostProcessor {
  public:
   explicit Steps(std::unique_ptr<Step> step) : step_(std::move(step)) {}
   std::int64_t n_added(bool pair) const override { return step_ ? step_->n_added(pair) : 0; }
+  std::int32_t largest_id() const override { return step_ ? step_->largest_id() : -1; }
 
   Encoding process(Encoding first, std::optional<Encoding> second, bool add_special_tokens, std::string_view first_text,
                    std::string_view second_text, std::span<const TokenSpaces> spaces) const override {

@@ -102,10 +102,10 @@ class JsonMutator {
   std::string text_of(std::string text) {
     switch (random(5)) {
       case 0: return text.substr(0, random(text.size() + 1));
-      case 1: return text + text;
-      case 2: return std::string(10'000, 'a') + text;
+      case 1: return text.append(text);
+      case 2: return text.insert(0, 1'000, 'a');
       case 3: return text.insert(random(text.size() + 1), random(2) ? "(" : "\\");
-      default: return std::string(1, '\0') + text;
+      default: return text.insert(0, 1, '\0');
     }
   }
 
