@@ -53,19 +53,19 @@ def smollm_of_gguf(path):
     return tok
 
 
-def spelled(spelling, ids):
-    """As the vocabulary has them: the package's own tokens are the text itself for unknown ones and those that take white space with them."""
-    return [spelling(i) for i in ids]
+def spelled(spelling, added, ids):
+    """As the file has them: the package's own tokens are the text itself for unknown ones, with its white space or normalized for added ones."""
+    return [added[i].content if i in added else spelling(i) for i in ids]
 
 
 class FromTokenizers:
     def __init__(self, tok):
-        self.tok = tok
-        self.added = [t.content for t in tok.get_added_tokens_decoder().values()]
+        self.tok, self.by_id = tok, tok.get_added_tokens_decoder()
+        self.added = [t.content for t in self.by_id.values()]
 
     def encode(self, texts, special):
         encodings = self.tok.encode_batch(texts, add_special_tokens=special)
-        return [{"ids": e.ids, "tokens": spelled(self.tok.id_to_token, e.ids), "offsets": [list(o) for o in e.offsets], "type_ids": e.type_ids} for e in encodings]
+        return [{"ids": e.ids, "tokens": spelled(self.tok.id_to_token, self.by_id, e.ids), "offsets": [list(o) for o in e.offsets], "type_ids": e.type_ids} for e in encodings]
 
     def decode(self, ids, skip):
         return self.tok.decode(ids, skip_special_tokens=skip)
@@ -75,14 +75,15 @@ class FromTransformers:
     def __init__(self, name, path):
         import transformers
         self.tok = getattr(transformers, name).from_pretrained(path)
-        self.added = [t.content for t in self.tok.added_tokens_decoder.values()]
+        self.by_id = self.tok.added_tokens_decoder
+        self.added = [t.content for t in self.by_id.values()]
 
     def encode(self, texts, special):
         batch = self.tok(texts, add_special_tokens=special)
         if not self.tok.is_fast:
             return [{"ids": ids, "tokens": self.tok.convert_ids_to_tokens(ids)} for ids in batch["input_ids"]]
         spell = self.tok.convert_ids_to_tokens
-        return [{"ids": e.ids, "tokens": spelled(spell, e.ids), "offsets": [list(o) for o in e.offsets], "type_ids": e.type_ids} for e in batch.encodings]
+        return [{"ids": e.ids, "tokens": spelled(spell, self.by_id, e.ids), "offsets": [list(o) for o in e.offsets], "type_ids": e.type_ids} for e in batch.encodings]
 
     def decode(self, ids, skip):
         return self.tok.decode(ids, skip_special_tokens=skip)
