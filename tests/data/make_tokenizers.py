@@ -4,7 +4,8 @@
     python tests/data/make_tokenizers.py tests/data/tokenizers
 texts.json: the texts. NAME/tokenizer.json, and NAME/golden.json: for each text the ids, the offsets in characters (from the end of the token before,
 then the length), the decoded text where it is not the text itself, and the same without special tokens; "pairs" of two texts by number.
-esm/vocab.txt is EsmTokenizer's. WordPiece's trainer breaks ties by chance, so that bert_* come out otherwise each time. Made with tokenizers 0.23.3, sentencepiece 0.2.3, transformers 5.24.
+esm/vocab.txt is EsmTokenizer's. WordPiece's trainer breaks ties by chance, so that bert_* come out otherwise each time.
+Made with tokenizers 0.23.3, sentencepiece 0.2.3, transformers 5.24.
 """
 import json
 import os
