@@ -99,6 +99,29 @@ TEST_P(WholeTokenizer, StreamsWhatItDecodes) {
     }
 }
 
+// Bytes that are no UTF-8: kept where every byte has a token (Qwen's normalizer and RoBERTa's <mask>, which takes a space with it, change what
+// is around them), else U+FFFD for each.
+TEST_P(WholeTokenizer, BrokenCharactersAreKeptOrReplaced) {
+  std::mt19937 generator(9);
+  const std::string broken[] = {"\xFF", "\xE6\x97", "\xF0\x9F\x91", "\x80", "\xC0\xAF", "\xED\xA0\x80", "\xC3"};
+  const std::string_view shape = GetParam();
+  const bool bytes = t.kind() == "byte-level BPE", keeps_all = shape != "qwen2" && shape != "roberta";
+  for (std::string text : texts) {
+    for (int i = 0; i < 3; ++i) text.insert(generator() % (text.size() + 1), broken[generator() % std::size(broken)]);
+    const Encoding e = t.encode(text, false);
+    if (!bytes) {
+      ASSERT_EQ(e.ids, t.ids(valid_utf8(text)));
+    } else if (keeps_all) {
+      ASSERT_EQ(t.decode(e.ids), text);
+    }
+    for (const auto& [begin, end] : e.offsets) ASSERT_TRUE(begin <= end && end <= static_cast<std::int64_t>(text.size()));
+    StreamDecoder stream(t, false);
+    std::string streamed;
+    for (const std::int32_t id : e.ids) streamed += stream.push(id);
+    ASSERT_EQ(streamed + stream.finish(), t.decode(e.ids));
+  }
+}
+
 TEST_P(WholeTokenizer, SavedAndLoadedIsTheSame) {
   const fs::path scratch = fs::temp_directory_path() / ("weft_whole_" + std::string(GetParam()) + std::to_string(::getpid()));
   t.save(scratch);
