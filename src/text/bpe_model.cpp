@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "text/byte_level.h"
+#include "text/json_values.h"
 #include "text/unicode.h"
 
 namespace weft {
@@ -42,10 +43,10 @@ void BpeModel::read_vocab(const Json& vocab, const std::string& origin) {
   CHECK_USER(vocab.is_object(), "{}: the vocabulary is not an object of tokens and ids", origin);
   for (const auto& [token, id] : vocab.items()) {
     CHECK_USER(id.is_number_unsigned() && id.get<std::uint64_t>() <= static_cast<std::uint64_t>(kMaxId), "{}: token '{}' has id {}; allowed: 0 to {}", origin,
-               token, id.dump().substr(0, 40), kMaxId);
+               in_message(token), id.dump().substr(0, 40), kMaxId);
     const auto at = id.get<std::size_t>();
     if (at >= tokens_.size()) tokens_.resize(at + 1);
-    CHECK_USER(tokens_[at].empty(), "{}: tokens '{}' and '{}' both have id {}", origin, tokens_[at], token, at);
+    CHECK_USER(tokens_[at].empty(), "{}: tokens '{}' and '{}' both have id {}", origin, in_message(tokens_[at]), in_message(token), at);
     tokens_[at] = token;
     ids_.insert(token, static_cast<std::int32_t>(at));
   }
@@ -58,7 +59,7 @@ void BpeModel::read_merges(const Json& merges, const std::string& origin) {
     if (merge.is_string()) {
       const auto& line = merge.get_ref<const std::string&>();
       const std::size_t space = line.find(' ');
-      CHECK_USER(space != std::string::npos && space > 0 && space + 1 < line.size(), "{}: the merge '{}' is not two tokens", origin, line.substr(0, 60));
+      CHECK_USER(space != std::string::npos && space > 0 && space + 1 < line.size(), "{}: the merge '{}' is not two tokens", origin, in_message(line));
       merges_.emplace_back(line.substr(0, space), line.substr(space + 1));
     } else {
       CHECK_USER(merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string(), "{}: the merge {} is not two tokens", origin,
@@ -72,10 +73,11 @@ void BpeModel::rank_merges(const std::string& origin) {
   std::vector<Merge> ranked;
   ranked.reserve(merges_.size());
   for (const auto& [left, right] : merges_) {
-    CHECK_USER(right.size() >= prefix_.size(), "{}: the merge '{} {}' is shorter than model.continuing_subword_prefix", origin, left, right);
+    CHECK_USER(right.size() >= prefix_.size(), "{}: the merge '{} {}' is shorter than model.continuing_subword_prefix", origin, in_message(left),
+               in_message(right));
     const std::int32_t a = ids_.find(left), b = ids_.find(right), result = ids_.find(left + right.substr(prefix_.size()));
     CHECK_USER(a != WordTable::kAbsent && b != WordTable::kAbsent && result != WordTable::kAbsent,
-               "{}: the merge '{} {}' joins tokens that are not in the vocabulary", origin, left, right);
+               "{}: the merge '{} {}' joins tokens that are not in the vocabulary", origin, in_message(left), in_message(right));
     ranked.push_back({a, b, result});
   }
   table_ = MergeTable(ranked);
@@ -111,7 +113,8 @@ void BpeModel::begin_symbols(std::string_view piece, std::vector<Symbol>& word) 
       continue;
     }
     if (!unk_token_) continue;
-    CHECK_USER(unk_ != WordTable::kAbsent, "model.unk_token '{}' is not in the vocabulary, but the text has '{}', which needs it", *unk_token_, s);
+    CHECK_USER(unk_ != WordTable::kAbsent, "model.unk_token '{}' is not in the vocabulary, but the text has '{}', which needs it", in_message(*unk_token_),
+               in_message(s));
     if (open && !fuse_unk_) close();
     open = true;
     unknown += static_cast<std::uint32_t>(n);

@@ -148,7 +148,7 @@ std::unique_ptr<Normalizer> read_normalizer(const Json& json, const std::string&
   if (type == "Precompiled") return read_precompiled(json, origin);
   auto made = read_unicode_normalizer(type, json, origin);
   CHECK_USER(made, "{}: normalizer {} is not supported; allowed: Sequence, Prepend, Replace, NFC, NFD, NFKC, NFKD, Lowercase, Strip, StripAccents, "
-             "BertNormalizer, Nmt, ByteLevel, Precompiled", origin, type);
+             "BertNormalizer, Nmt, ByteLevel, Precompiled", origin, in_message(type));
   return made;
 }
 

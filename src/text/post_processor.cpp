@@ -4,6 +4,7 @@
 #include <map>
 
 #include "core/check.h"
+#include "text/json_values.h"
 #include "text/token_list.h"
 #include "text/unicode.h"
 
@@ -27,6 +28,7 @@ class Step {
  public:
   virtual ~Step() = default;
   virtual std::int64_t n_added(bool pair) const = 0;
+  virtual std::int32_t largest_id() const { return -1; }
   virtual std::vector<Part> apply(std::vector<Part> parts, bool add_special_tokens) const = 0;
   virtual OrderedJson to_json() const = 0;
 };
@@ -113,6 +115,7 @@ class ClsSepStep : public Step {
         prefix_(roberta && JsonReader(json, origin).boolean("add_prefix_space", true)) {}
 
   std::int64_t n_added(bool pair) const override { return !pair ? 2 : roberta_ ? 4 : 3; }
+  std::int32_t largest_id() const override { return std::max(sep_.second, cls_.second); }
 
   std::vector<Part> apply(std::vector<Part> parts, bool add_special_tokens) const override {
     for (Part& part : parts) {
@@ -162,7 +165,7 @@ class TemplateStep : public Step {
       const Json ids = list("ids"), tokens = list("tokens");
       const bool good = ids.is_array() && tokens.is_array() && ids.size() == tokens.size() && std::all_of(ids.begin(), ids.end(), is_token_id) &&
                         std::all_of(tokens.begin(), tokens.end(), [](const Json& token) { return token.is_string(); });
-      CHECK_USER(good, "{}: special_tokens has '{}' without as many \"ids\" as \"tokens\"", origin, name);
+      CHECK_USER(good, "{}: special_tokens has '{}' without as many \"ids\" as \"tokens\"", origin, in_message(name));
       specials_[name] = {ids.get<std::vector<std::int32_t>>(), tokens.get<std::vector<std::string>>()};
     }
     single_ = read_template(json, "single", origin);
@@ -175,6 +178,15 @@ class TemplateStep : public Step {
     for (const Piece& piece : pair ? pair_ : single_)
       if (piece.text < 0) n += specials_.at(piece.special).ids.size();
     return static_cast<std::int64_t>(n);
+  }
+
+  std::int32_t largest_id() const override {
+    std::int32_t largest = -1;
+    for (const std::vector<Piece>* pieces : {&single_, &pair_})
+      for (const Piece& piece : *pieces)
+        if (piece.text < 0)
+          for (const std::int32_t id : specials_.at(piece.special).ids) largest = std::max(largest, id);
+    return largest;
   }
 
   std::vector<Part> apply(std::vector<Part> parts, bool add_special_tokens) const override {
@@ -224,10 +236,10 @@ class TemplateStep : public Step {
       piece.type_id = static_cast<std::int32_t>(JsonReader(body, origin + ": " + key).integer("type_id", 0, kMaxTokenId));
       const auto id = body["id"].get<std::string>();
       if (is_text) {
-        CHECK_USER(id == "A" || id == "B", "{}: {} has Sequence '{}'; allowed: A, B", origin, key, id);
+        CHECK_USER(id == "A" || id == "B", "{}: {} has Sequence '{}'; allowed: A, B", origin, key, in_message(id));
         piece.text = id == "A" ? 0 : 1;
       } else {
-        CHECK_USER(specials_.contains(id), "{}: {} has '{}', which special_tokens has not", origin, key, id);
+        CHECK_USER(specials_.contains(id), "{}: {} has '{}', which special_tokens has not", origin, key, in_message(id));
         piece.special = id;
       }
       pieces.push_back(std::move(piece));
@@ -257,6 +269,11 @@ class SequenceStep : public Step {
     for (const auto& step : steps_) n += step->n_added(pair);
     return n;
   }
+  std::int32_t largest_id() const override {
+    std::int32_t largest = -1;
+    for (const auto& step : steps_) largest = std::max(largest, step->largest_id());
+    return largest;
+  }
   std::vector<Part> apply(std::vector<Part> parts, bool add_special_tokens) const override {
     for (const auto& step : steps_) parts = step->apply(std::move(parts), add_special_tokens);
     return parts;
@@ -278,7 +295,7 @@ std::unique_ptr<Step> read_step(const Json& json, const std::string& origin) {
   if (type == "BertProcessing" || type == "RobertaProcessing") return std::make_unique<ClsSepStep>(json, type == "RobertaProcessing", origin);
   if (type == "ByteLevel") return std::make_unique<ByteLevelStep>(json, origin);
   CHECK_USER(type == "Sequence", "{}: type {} is not supported; allowed: TemplateProcessing, BertProcessing, RobertaProcessing, ByteLevel, Sequence", origin,
-             type.empty() ? "(none)" : type);
+             type.empty() ? "(none)" : in_message(type));
   CHECK_USER(json.contains("processors") && json["processors"].is_array(), "{}: processors is not a list", origin);
   std::vector<std::unique_ptr<Step>> steps;
   for (const Json& inner : json["processors"]) steps.push_back(read_step(inner, origin));
@@ -289,6 +306,7 @@ class Steps : public PostProcessor {
  public:
   explicit Steps(std::unique_ptr<Step> step) : step_(std::move(step)) {}
   std::int64_t n_added(bool pair) const override { return step_ ? step_->n_added(pair) : 0; }
+  std::int32_t largest_id() const override { return step_ ? step_->largest_id() : -1; }
 
   Encoding process(Encoding first, std::optional<Encoding> second, bool add_special_tokens, std::string_view first_text,
                    std::string_view second_text, std::span<const TokenSpaces> spaces) const override {

@@ -37,6 +37,7 @@ class PostProcessor {
  public:
   virtual ~PostProcessor() = default;
   virtual std::int64_t n_added(bool pair) const = 0;  // tokens that process() adds: truncation leaves room for them
+  virtual std::int32_t largest_id() const = 0;        // of the tokens that it adds to one text or two; -1: it adds none
   // With add_special_tokens false the texts are joined, types set, offsets trimmed, and nothing is added. For trimming: the
   // original texts, and the spaces of tokens by id (an id past the end is one in_text).
   virtual Encoding process(Encoding first, std::optional<Encoding> second, bool add_special_tokens, std::string_view first_text,

@@ -84,10 +84,10 @@ class Metaspace final : public PreTokenizer {
   Metaspace(const JsonReader& json, const std::string& origin)
       : replacement_(json.string("replacement", "▁")), scheme_(json.string("prepend_scheme", "")), split_(json.boolean("split", true)) {
     CHECK_USER(!replacement_.empty() && character_at(replacement_, 0).bytes == replacement_.size(), "{}: Metaspace's replacement is '{}'; allowed: one character",
-               origin, replacement_.substr(0, 40));
+               origin, in_message(replacement_));
     if (scheme_.empty()) scheme_ = json.boolean("add_prefix_space", true) ? "always" : "never";
     CHECK_USER(scheme_ == "always" || scheme_ == "first" || scheme_ == "never", "{}: Metaspace's prepend_scheme is '{}'; allowed: always, first, never", origin,
-               scheme_.substr(0, 40));
+               in_message(scheme_));
   }
 
   void apply(PreTokenized& t, bool) const override {
@@ -166,7 +166,7 @@ std::unique_ptr<PreTokenizer> read_pre_tokenizer(const Json& json, const std::st
   if (type == "Metaspace") return std::make_unique<Metaspace>(reader, origin);
   auto made = read_splitter(type, json, origin);
   CHECK_USER(made, "{}: pre_tokenizer {} is not supported; allowed: Sequence, ByteLevel, Split, Metaspace, BertPreTokenizer, Whitespace, WhitespaceSplit, "
-             "Digits, Punctuation, CharDelimiterSplit, FixedLength", origin, type);
+             "Digits, Punctuation, CharDelimiterSplit, FixedLength", origin, in_message(type));
   return made;
 }
 

@@ -2,9 +2,45 @@
 #include "core/check.h"
 #include "text/normalizer.h"
 #include "text/precompiled.h"
+#include "text/unicode.h"
 
 namespace weft {
 namespace {
+
+// A new character and how many more there are for it: 0 takes the place of one old character, -n of n more behind that, 1 is put in.
+struct Step {
+  std::string_view character;
+  std::int64_t change;
+};
+
+std::int64_t n_characters(std::string_view text) {
+  std::int64_t n = 0;
+  for (std::size_t at = 0; at < text.size(); at += character_at(text, at).bytes) ++n;
+  return n;
+}
+
+// The reference's places, its own oddities included: new characters take the old ones' places one by one, the last old one's when there are
+// more of them; of what is left out only the first has a place, and what is left out before everything is forgotten.
+void put_with_places(const NormalizedText& text, const std::vector<Change>& changes, Rewriter& out) {
+  const std::string_view old = text.text();
+  std::vector<Step> steps;
+  std::size_t at = 0;
+  for (const Change& c : changes) {
+    const std::int64_t n_old = n_characters(old.substr(at, c.bytes));
+    std::int64_t n_new = 0;
+    for (std::size_t i = 0, n; i < c.replacement.size(); i += n, ++n_new) {
+      n = character_at(c.replacement, i).bytes;
+      steps.push_back({std::string_view(c.replacement).substr(i, n), n_new < n_old ? 0 : 1});
+    }
+    if (n_new < n_old && !steps.empty()) steps.back().change -= n_old - n_new;
+    at += c.bytes;
+  }
+  at = 0;
+  for (const Step& step : steps) {
+    out.put_at(step.character, step.change <= 0 ? text.place_at(at) : at > 0 ? text.place_at(at - 1) : text.start());
+    for (std::int64_t i = step.change; i <= 0; ++i) at += character_at(old, at).bytes;
+  }
+}
 
 class PrecompiledNormalizer : public Normalizer {
  public:
@@ -13,15 +49,10 @@ class PrecompiledNormalizer : public Normalizer {
   void apply(NormalizedText& text) const override {
     std::vector<Change> changes;
     table_.apply(text.text(), changes);
-    const std::string_view old = text.text();
     Rewriter out(text);
-    std::size_t at = 0;
-    for (const Change& c : changes) {
-      const std::size_t end = at + c.bytes;
-      if (old.substr(at, c.bytes) == c.replacement) out.keep(at, end);
-      else if (!c.replacement.empty()) out.put_at(c.replacement, c.bytes > 0 ? text.place(at, end) : text.start());
-      at = end;
-    }
+    if (text.aligned()) put_with_places(text, changes, out);
+    else
+      for (const Change& c : changes) out.put_at(c.replacement, {});
     out.finish();
   }
   OrderedJson to_json() const override { return {{"type", "Precompiled"}, {"precompiled_charsmap", base64_}}; }

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "text/json_values.h"
 #include "text/unicode.h"
 #include "text/unicode_properties.h"
 
@@ -133,7 +134,7 @@ std::string rewrite(const std::string& p, bool scripts, const std::string& origi
           continue;
         }
         const std::size_t end = p.find('}', i);
-        CHECK_USER(end != std::string::npos, "{}: the regex '{}' has a property without '}}'", origin, p.substr(0, 100));
+        CHECK_USER(end != std::string::npos, "{}: the regex '{}' has a property without '}}'", origin, in_message(p));
         std::string name = p.substr(i + 2, end - i - 2);
         bool negated = name.starts_with('^');
         if (negated) name.erase(0, 1);
@@ -151,7 +152,7 @@ std::string rewrite(const std::string& p, bool scripts, const std::string& origi
         if (negated) out += (in_class || newer.empty()) ? "\\P{" + name + "}" : "[^" + property + "]";
         else out += in_class || newer.empty() ? property : "[" + property + "]";
       } else {
-        CHECK_USER(!in_class || (e != 'W' && e != 'H' && e != 'D'), "{}: the regex '{}' has \\{} in a class, which is not supported", origin, p.substr(0, 100), e);
+        CHECK_USER(!in_class || (e != 'W' && e != 'H' && e != 'D'), "{}: the regex '{}' has \\{} in a class, which is not supported", origin, in_message(p), e);
         const bool negated = e == 'W' || e == 'H' || e == 'D';
         out += in_class ? set : (negated ? "[^" : "[") + set + "]";
       }
@@ -160,10 +161,10 @@ std::string rewrite(const std::string& p, bool scripts, const std::string& origi
     if (in_class) {
       const bool posix = c == '[' && i + 1 < p.size() && p[i + 1] == ':';
       CHECK_USER((c != '[' || posix) && p.compare(i, 2, "&&") != 0, "{}: the regex '{}' has a set within a class ('[' or '&&'), which is not supported", origin,
-                 p.substr(0, 100));
+                 in_message(p));
       if (posix) {
         const std::size_t end = p.find(":]", i);
-        CHECK_USER(end != std::string::npos, "{}: the regex '{}' has a class without an end", origin, p.substr(0, 100));
+        CHECK_USER(end != std::string::npos, "{}: the regex '{}' has a class without an end", origin, in_message(p));
         out += p.substr(i, end + 2 - i);
         i = end + 1;
         continue;
@@ -209,7 +210,7 @@ Regex::Regex(std::string pattern, const std::string& origin) : pattern_(std::mov
   if (!impl_->code) {
     unsigned char message[128] = {};
     pcre2_get_error_message(error, message, sizeof message);
-    user_error("{}: the regex '{}' cannot be read ({})", origin, pattern_.substr(0, 200), reinterpret_cast<const char*>(message));
+    user_error("{}: the regex '{}' cannot be read ({})", origin, in_message(pattern_), reinterpret_cast<const char*>(message));
   }
   pcre2_jit_compile(impl_->code, PCRE2_JIT_COMPLETE);  // where there is no JIT, the interpreter serves
   impl_->limits = pcre2_match_context_create(nullptr);
@@ -245,7 +246,7 @@ bool RegexScan::next(std::size_t& match_begin, std::size_t& match_end) {
     int n = pcre2_match(regex_.impl_->code, subject, text_.size(), at_, 0, data, regex_.impl_->limits);
     if (n == PCRE2_ERROR_JIT_STACKLIMIT) n = pcre2_match(regex_.impl_->code, subject, text_.size(), at_, PCRE2_NO_JIT, data, regex_.impl_->limits);
     if (n == PCRE2_ERROR_NOMATCH) return false;
-    CHECK_USER(n > 0, "the regex '{}' gives up on a text of {} bytes (PCRE2 error {})", regex_.pattern_.substr(0, 200), text_.size(), n);
+    CHECK_USER(n > 0, "the regex '{}' gives up on a text of {} bytes (PCRE2 error {})", in_message(regex_.pattern_), text_.size(), n);
     const PCRE2_SIZE* found = pcre2_get_ovector_pointer(data);
     match_begin = found[0];
     match_end = found[1];

@@ -4,6 +4,7 @@
 #include <pcre2.h>
 
 #include "core/check.h"
+#include "text/json_values.h"
 #include "text/unicode.h"
 
 namespace weft {
@@ -23,7 +24,7 @@ SearchPattern::SearchPattern(const std::string& regex, std::string origin) : com
   if (!compiled_->code) {
     PCRE2_UCHAR message[200] = {};
     pcre2_get_error_message(error, message, sizeof message);
-    user_error("{}: '{}' is not a regular expression ({}, at byte {})", compiled_->origin, regex, reinterpret_cast<const char*>(message), at);
+    user_error("{}: '{}' is not a regular expression ({}, at byte {})", compiled_->origin, in_message(regex), reinterpret_cast<const char*>(message), at);
   }
   pcre2_jit_compile(compiled_->code, PCRE2_JIT_COMPLETE);  // without it the interpreter runs
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/check.h"
+#include "text/json_values.h"
 
 namespace weft {
 namespace {
@@ -55,7 +56,7 @@ void merged_with_next(const std::vector<Span>& spans, std::vector<Piece>& out) {
 SplitBehavior read_split_behavior(const std::string& name, const std::string& origin) {
   for (const auto& [known, behavior] : kNames)
     if (name == known) return behavior;
-  user_error("{}: behavior is '{}'; allowed: Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous", origin, name.substr(0, 60));
+  user_error("{}: behavior is '{}'; allowed: Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous", origin, in_message(name));
 }
 
 std::string name_of(SplitBehavior behavior) {

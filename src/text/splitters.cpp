@@ -162,7 +162,7 @@ class CharDelimiterSplit final : public PreTokenizer {
  public:
   CharDelimiterSplit(std::string delimiter, const std::string& origin) : delimiter_(std::move(delimiter)) {
     CHECK_USER(!delimiter_.empty() && character_at(delimiter_, 0).bytes == delimiter_.size(), "{}: CharDelimiterSplit's delimiter is '{}'; allowed: one character",
-               origin, delimiter_.substr(0, 40));
+               origin, in_message(delimiter_));
   }
   void apply(PreTokenized& t, bool) const override {
     const std::int32_t wanted = character_at(delimiter_, 0).code;

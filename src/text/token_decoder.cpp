@@ -5,6 +5,7 @@
 
 #include "core/check.h"
 #include "text/byte_level.h"
+#include "text/json_values.h"
 #include "text/search_pattern.h"
 #include "text/unicode.h"
 
@@ -85,7 +86,7 @@ Made wordpiece(const JsonReader& reader) {
 std::string one_character(const JsonReader& reader, const char* key, const char* otherwise) {
   const std::string text = reader.string(key, otherwise);
   const bool one = !text.empty() && character_at(text, 0).bytes == text.size();
-  CHECK_USER(one, "{}: {} is '{}'; allowed: one character", reader.origin(), key, text.substr(0, 60));
+  CHECK_USER(one, "{}: {} is '{}'; allowed: one character", reader.origin(), key, in_message(text));
   return text;
 }
 
@@ -95,8 +96,8 @@ Made metaspace(const JsonReader& reader) {
   const bool prefix = reader.boolean("add_prefix_space", true);
   const std::string scheme = reader.string("prepend_scheme", prefix ? "always" : "never");
   const bool known = scheme == "always" || scheme == "first" || scheme == "never";
-  CHECK_USER(known, "{}: prepend_scheme is '{}'; allowed: always, first, never", reader.origin(), scheme);
-  CHECK_USER(prefix || scheme == "never", "{}: add_prefix_space is false but prepend_scheme is '{}'; allowed: never", reader.origin(), scheme);
+  CHECK_USER(known, "{}: prepend_scheme is '{}'; allowed: always, first, never", reader.origin(), in_message(scheme));
+  CHECK_USER(prefix || scheme == "never", "{}: add_prefix_space is false but prepend_scheme is '{}'; allowed: never", reader.origin(), in_message(scheme));
   const OrderedJson json = {{"type", "Metaspace"}, {"replacement", replacement}, {"prepend_scheme", scheme}, {"split", reader.boolean("split", true)}};
   return std::make_unique<Decoder>(json, [=](Tokens tokens) {
     for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = replace_all(tokens[i], replacement, i == 0 && scheme != "never" ? "" : " ");
@@ -242,7 +243,7 @@ Made read_decoder(const Json& json, const std::string& origin) {
   if (type == "CTC") return ctc(reader);
   CHECK_USER(type == "Sequence",
              "{}: type {} is not supported; allowed: ByteLevel, WordPiece, Metaspace, Replace, ByteFallback, Fuse, Strip, BPEDecoder, CTC, Sequence", origin,
-             type.empty() ? "(none)" : type);
+             type.empty() ? "(none)" : in_message(type));
   return sequence(reader);
 }
 

@@ -1,6 +1,7 @@
 #include "text/token_list.h"
 
 #include "core/check.h"
+#include "text/json_values.h"
 
 namespace weft {
 
@@ -14,13 +15,13 @@ TokenList TokenList::from_map(const Json& vocab, const std::string& origin) {
   TokenList list;
   list.ids_.reserve(vocab.size());
   for (const auto& [token, id] : vocab.items()) {
-    CHECK_USER(is_token_id(id), "{}: token '{}' has id {}; allowed: 0 to {}", origin, token, id.dump().substr(0, 40), kMaxTokenId);
+    CHECK_USER(is_token_id(id), "{}: token '{}' has id {}; allowed: 0 to {}", origin, in_message(token), id.dump().substr(0, 40), kMaxTokenId);
     const auto at = id.get<std::size_t>();
     if (at >= list.tokens_.size()) {
       list.tokens_.resize(at + 1);
       list.used_.resize(at + 1);
     }
-    CHECK_USER(!list.used_[at], "{}: tokens '{}' and '{}' both have id {}", origin, list.tokens_[at], token, at);
+    CHECK_USER(!list.used_[at], "{}: tokens '{}' and '{}' both have id {}", origin, in_message(list.tokens_[at]), in_message(token), at);
     list.tokens_[at] = token;
     list.used_[at] = true;
     list.ids_.emplace(token, static_cast<std::int32_t>(at));

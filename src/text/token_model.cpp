@@ -1,6 +1,7 @@
 #include "text/token_model.h"
 
 #include "core/check.h"
+#include "text/json_values.h"
 
 namespace weft {
 
@@ -13,7 +14,7 @@ std::unique_ptr<TokenModel> read_token_model(const Json& model, const std::strin
   if (type == "WordPiece") return read_wordpiece(model, origin);
   if (type == "Unigram") return read_unigram(model, origin);
   if (type == "WordLevel") return read_word_level(model, origin);
-  user_error("{}: model type {} is not supported; allowed: BPE, WordPiece, Unigram, WordLevel", origin, type);
+  user_error("{}: model type {} is not supported; allowed: BPE, WordPiece, Unigram, WordLevel", origin, in_message(type));
 }
 
 }  // namespace weft

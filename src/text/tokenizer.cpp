@@ -18,6 +18,8 @@ void Tokenizer::Impl::finish(const std::string& origin) {
     ids.emplace(token.content, token.id);
   }
   CHECK_USER(!tokens.empty(), "{}: the vocabulary is empty", origin);
+  CHECK_USER(post_processor->largest_id() < static_cast<std::int64_t>(tokens.size()), "{}: post_processor adds a token with id {}; the vocabulary has 0 to {}", origin,
+             post_processor->largest_id(), tokens.size() - 1);
   decoded = tokens;
   for (const AddedToken& token : added.tokens()) {
     if (!token.normalized || !normalizer) continue;

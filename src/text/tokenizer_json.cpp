@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "core/rng.h"
+#include "text/json_values.h"
 #include "text/tokenizer_impl.h"
 
 namespace weft {
@@ -22,15 +23,17 @@ std::vector<AddedToken> read_added_tokens(const Json& list, const TokenModel& mo
     AddedToken token = read_added_token(entry, -1, origin);
     const auto at = static_cast<std::size_t>(token.id);
     const std::string there = at < model.tokens().size() ? model.tokens()[at] : "";
-    CHECK_USER(there.empty() || there == token.content, "{}: added token '{}' has id {}, which is '{}' in the vocabulary", origin, token.content, token.id, there);
+    CHECK_USER(there.empty() || there == token.content, "{}: added token '{}' has id {}, which is '{}' in the vocabulary", origin, in_message(token.content),
+               token.id, in_message(there));
     const auto known = own.find(token.content);
-    CHECK_USER(known == own.end() || known->second == at, "{}: added token '{}' has id {}, but id {} in the vocabulary", origin, token.content, token.id,
-               known->second);
+    CHECK_USER(known == own.end() || known->second == at, "{}: added token '{}' has id {}, but id {} in the vocabulary", origin, in_message(token.content),
+               token.id, known->second);
     const auto by_id = content_of.find(token.id);
     const auto by_content = id_of.find(token.content);
     if (by_id != content_of.end() && by_content != id_of.end() && by_content->second == token.id) continue;  // told twice
-    CHECK_USER(by_id == content_of.end(), "{}: added tokens '{}' and '{}' both have id {}", origin, by_id->second, token.content, token.id);
-    CHECK_USER(by_content == id_of.end(), "{}: added token '{}' has two ids, {} and {}", origin, token.content, by_content->second, token.id);
+    CHECK_USER(by_id == content_of.end(), "{}: added tokens '{}' and '{}' both have id {}", origin, in_message(by_id->second), in_message(token.content),
+               token.id);
+    CHECK_USER(by_content == id_of.end(), "{}: added token '{}' has two ids, {} and {}", origin, in_message(token.content), by_content->second, token.id);
     content_of[token.id] = token.content;
     id_of[token.content] = token.id;
     out.push_back(std::move(token));

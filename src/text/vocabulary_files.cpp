@@ -3,6 +3,7 @@
 #include <sstream>
 
 #include "core/check.h"
+#include "text/token_list.h"
 #include "text/tokenizer_impl.h"
 
 namespace weft {
@@ -83,6 +84,15 @@ Json template_of(const std::string& first, const std::string& last, const Json& 
           {"special_tokens", tokens}};
 }
 
+std::string special_of(const Json& config, const Json& map, const char* role, const char* otherwise) {
+  for (const Json* json : {&config, &map}) {
+    const Json value = json->value(role, Json());
+    if (value.is_string()) return value.get<std::string>();
+    if (value.is_object() && value.value("content", Json()).is_string()) return value["content"].get<std::string>();
+  }
+  return otherwise;
+}
+
 // GPT-2's class and those that are made as it is.
 Json of_merges(const fs::path& dir, const Json& config) {
   const std::string vocab_file = (dir / "vocab.json").string(), merges_file = (dir / "merges.txt").string(), name = class_of_config(config, dir);
@@ -98,8 +108,23 @@ Json of_merges(const fs::path& dir, const Json& config) {
     if (!line.empty() && !(first && line.starts_with("#version"))) merges.push_back(line);
   }
   AddedList added(vocab);
-  if (const auto end = vocab.find("<|endoftext|>"); end != vocab.end() && end->is_number_unsigned() && end->get<std::uint64_t>() <= static_cast<std::uint64_t>(kMaxId))
+  if (const auto end = vocab.find("<|endoftext|>"); end != vocab.end() && is_token_id(*end))
     added.put({.id = end->get<std::int32_t>(), .content = "<|endoftext|>"}, vocab_file);  // known by name: these files have no list
+  Json roles;  // RoBERTa's special tokens are in its vocabulary
+  if (name == "RobertaTokenizer") {
+    const Json map = read_if_there(dir / "special_tokens_map.json");
+    constexpr std::pair<const char*, const char*> kUsual[] = {{"bos_token", "<s>"},   {"eos_token", "</s>"},  {"unk_token", "<unk>"}, {"sep_token", "</s>"},
+                                                              {"pad_token", "<pad>"}, {"cls_token", "<s>"}, {"mask_token", "<mask>"}};
+    for (const auto& [role, usual] : kUsual) {
+      const std::string token = special_of(config, map, role, usual);
+      if (const auto own = vocab.find(token); own != vocab.end() && is_token_id(*own)) {
+        added.put({.id = own->get<std::int32_t>(), .content = token}, vocab_file);
+        roles[role] = token;
+      }
+    }
+    for (const auto& [role, usual] : {std::pair("cls_token", "<s>"), std::pair("sep_token", "</s>")})
+      CHECK_USER(roles.contains(role), "{}: has no {}, which RobertaTokenizer needs", vocab_file, special_of(config, map, role, usual));
+  }
   added.read(dir, config);
   const bool prefix = JsonReader(config, (dir / "tokenizer_config.json").string()).boolean("add_prefix_space", false);
   Json level = {{"type", "ByteLevel"}, {"add_prefix_space", prefix}, {"trim_offsets", true}, {"use_regex", true}}, pre = level, post = level, normalizer;
@@ -112,12 +137,12 @@ Json of_merges(const fs::path& dir, const Json& config) {
     pre = {{"type", "Sequence"}, {"pretokenizers", Json::array({split, level})}};
   }
   if (name == "RobertaTokenizer") {
-    for (const char* token : {"<s>", "</s>"}) CHECK_USER(vocab.contains(token), "{}: has no {}, which RobertaTokenizer needs", vocab_file, token);
-    post = {{"type", "RobertaProcessing"}, {"sep", Json::array({"</s>", vocab["</s>"]})}, {"cls", Json::array({"<s>", vocab["<s>"]})}, {"trim_offsets", true},
+    const std::string cls = roles["cls_token"], sep = roles["sep_token"];
+    post = {{"type", "RobertaProcessing"}, {"sep", Json::array({sep, vocab[sep]})}, {"cls", Json::array({cls, vocab[cls]})}, {"trim_offsets", true},
             {"add_prefix_space", prefix}};
   }
   return {{"added_tokens", added.json()}, {"normalizer", normalizer}, {"pre_tokenizer", pre}, {"post_processor", post}, {"decoder", level},
-          {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", merges}}}};
+          {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", merges}}}, {"weft", roles}};
 }
 
 // A token a line, by number; of equal lines the last counts.
@@ -138,16 +163,8 @@ Json vocab_of_lines(const fs::path& file) {
   return vocab;
 }
 
-std::string special_of(const Json& config, const Json& map, const char* role, const char* otherwise) {
-  for (const Json* json : {&config, &map}) {
-    const Json value = json->value(role, Json());
-    if (value.is_string()) return value.get<std::string>();
-    if (value.is_object() && value.value("content", Json()).is_string()) return value["content"].get<std::string>();
-  }
-  return otherwise;
-}
-
-// All of the vocabulary is cut out of the text as it is; what is left falls into words, each unknown.
+// All of the vocabulary is cut out of the text as it is; what is left falls into words, each unknown. Python's white space has four control
+// characters more.
 Json of_esm(const fs::path& dir, const Json& config, const Json& vocab) {
   const Json map = read_if_there(dir / "special_tokens_map.json");
   const std::string cls = special_of(config, map, "cls_token", "<cls>"), eos = special_of(config, map, "eos_token", "<eos>"),
@@ -159,7 +176,9 @@ Json of_esm(const fs::path& dir, const Json& config, const Json& vocab) {
     const bool special = token == cls || token == eos || token == unk || token == pad || token == mask;
     added.push_back({{"id", id}, {"content", token}, {"special", special}, {"normalized", false}});
   }
-  return {{"added_tokens", added}, {"pre_tokenizer", {{"type", "WhitespaceSplit"}}}, {"post_processor", template_of(cls, eos, vocab, 0)},
+  const Json separators = {{"type", "Split"}, {"pattern", {{"Regex", R"([\x1c-\x1f])"}}}, {"behavior", "Removed"}, {"invert", false}};
+  const Json words = {{"type", "Sequence"}, {"pretokenizers", Json::array({{{"type", "WhitespaceSplit"}}, separators})}};
+  return {{"added_tokens", added}, {"pre_tokenizer", words}, {"post_processor", template_of(cls, eos, vocab, 0)},
           {"model", {{"type", "WordLevel"}, {"vocab", vocab}, {"unk_token", unk}}},
           {"weft", {{"cls_token", cls}, {"eos_token", eos}, {"unk_token", unk}, {"pad_token", pad}, {"mask_token", mask}}}};
 }

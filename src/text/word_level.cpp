@@ -1,5 +1,6 @@
 // WordLevel: a piece is a token or unknown.
 #include "core/check.h"
+#include "text/json_values.h"
 #include "text/token_list.h"
 #include "text/token_model.h"
 
@@ -18,7 +19,7 @@ class WordLevel : public TokenModel {
     if (piece.empty()) return;
     std::optional<std::int32_t> id = list_.find(piece);
     if (!id) id = unk_;
-    CHECK_USER(id, "{}: '{}' is not in the vocabulary, and neither is model.unk_token '{}'", origin_, piece.substr(0, 60), unk_token_);
+    CHECK_USER(id, "{}: '{}' is not in the vocabulary, and neither is model.unk_token '{}'", origin_, in_message(piece), in_message(unk_token_));
     out.push_back({*id, 0, static_cast<std::uint32_t>(piece.size())});
   }
 

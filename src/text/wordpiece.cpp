@@ -1,5 +1,6 @@
 // WordPiece: the longest token that begins the word, then the longest continuation ("##ing") of what is left, and so on.
 #include "core/check.h"
+#include "text/json_values.h"
 #include "text/token_list.h"
 #include "text/token_model.h"
 #include "text/token_trie.h"
@@ -65,7 +66,7 @@ class WordPiece : public TokenModel {
 
   // Any failure makes the whole piece one unknown token.
   void unknown(std::string_view piece, std::size_t before, std::vector<PieceToken>& out) const {
-    CHECK_USER(unk_, "{}: a word is not in the vocabulary, and neither is model.unk_token '{}'", origin_, unk_token_);
+    CHECK_USER(unk_, "{}: a word is not in the vocabulary, and neither is model.unk_token '{}'", origin_, in_message(unk_token_));
     out.resize(before);
     out.push_back({*unk_, 0, static_cast<std::uint32_t>(piece.size())});
   }

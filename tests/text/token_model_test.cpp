@@ -48,6 +48,15 @@ TEST(TokenModel, EncodesAsTheReference) {
   EXPECT_GT(n, 1000u);
 }
 
+// Paths of the same tokens in another order are as good; which one wins hangs on the last bit of a score, which the reference reads its own way.
+TEST(TokenModel, ScoresAreReadAsTheReferenceReadsThem) {
+  const Json json = Json::parse(R"({"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], ["_", -2.717862129211426], ["------------", -11.049247741699219],
+                                    ["----------------", -6.011274337768555]]})");
+  const auto unigram = read_unigram(json, "test.json");
+  EXPECT_EQ(encode(*unigram, "_" + std::string(40, '-')), (Tokens{{1, 0, 1}, {2, 1, 13}, {3, 13, 29}, {2, 29, 41}}));
+  EXPECT_EQ(unigram->to_json()["vocab"][2][1].get<double>(), -11.049247741699219);  // and written as it was
+}
+
 // A whole document as one piece takes time that grows with its length, not with its square.
 TEST(TokenModel, LongPiecesTakeLinearTime) {
   std::string document;

@@ -156,6 +156,7 @@ TEST(Tokenizer, RefusesFilesThatContradictThemselves) {
   refused(good, [](Json& j) { j.erase("model"); }, "model");
   refused(good, [](Json& j) { j["model"]["type"] = 3; }, "model: type is 3");
   refused(good, [](Json& j) { j["added_tokens"][0]["id"] = 3; }, "id 3");
+  refused(good, [](Json& j) { j["post_processor"] = {{"type", "BertProcessing"}, {"sep", {"[SEP]", 600}}, {"cls", {"[CLS]", 0}}}; }, "id 600");
   refused(good, [](Json& j) { j["added_tokens"].push_back({{"id", 700}, {"content", "<|endoftext|>"}}); }, "<|endoftext|>");
 }
 
