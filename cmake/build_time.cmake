@@ -1,4 +1,4 @@
-# What keeps the build short: ccache that finds other clones' objects, one precompiled header, -O3 for the kernels alone.
+# What keeps the build short: ccache that finds other clones' objects, one precompiled header, -O3 for the kernels alone, -O1 where nothing is hot.
 find_program(CCACHE ccache)
 if(CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_SLOPPINESS=pch_defines,time_macros ${CCACHE})
@@ -8,6 +8,9 @@ add_library(weft_kernel_speed INTERFACE)
 if(NOT WEFT_CUDA STREQUAL EMULATED)  # sanitizers and -O3 together take minutes a file
   target_compile_options(weft_kernel_speed INTERFACE $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O3>)
 endif()
+
+add_library(weft_quickly_built INTERFACE)
+target_compile_options(weft_quickly_built INTERFACE $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O1>)
 
 # weft_precompiled(target): it takes the headers that cost most from weft_core, which everything links.
 function(weft_precompiled target)

@@ -79,7 +79,7 @@ TEST(WordPatterns, CutAsPcre2Does) {
     }
     EXPECT_GT(n_words, 200'000u) << name;
   }
-  EXPECT_EQ(known_word_pattern(std::string(kLlama3) + "|x"), nullptr);
+  EXPECT_EQ(known_word_pattern(fmt::format("{}|x", kLlama3)), nullptr);
 }
 
 }  // namespace
