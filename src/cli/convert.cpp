@@ -172,9 +172,10 @@ Written write_directory(const ConvertOptions& o, const std::string& from, const 
   write_safetensors(dir, tensors, size_bytes(o.max_shard_size), true);
   if (const std::string generation = generation_text(from); !generation.empty()) write_file_atomically(dir / "generation_config.json", generation);
   write_tokenizer(o, from, dir);
-  if (weights.n_tensors() > tensors.size())
-    log_info("{} tensors of {} are no part of the {} (buffers, copies of tied weights, other heads) and were left out",
-             weights.n_tensors() - tensors.size(), from, head_name(config.head));
+  const std::size_t kept = parameters + static_cast<std::size_t>(std::count_if(carried.begin(), carried.end(), [](const auto& t) { return t.found; }));
+  if (weights.n_tensors() > kept)
+    log_info("{} tensors of {} are no part of the {} (buffers, copies of tied weights, other heads) and were left out", weights.n_tensors() - kept, from,
+             head_name(config.head));
   return written;
 }
 
@@ -183,6 +184,8 @@ Written write_checkpoint(const ConvertOptions& o, const std::string& from, const
   Weights weights(from, config, stream);
   const std::optional<Tokenizer> tokenizer = open_tokenizer(from, o.tokenizer);
   if (!tokenizer) log_warning("{}: comes without a tokenizer; name one with --tokenizer", from);
+  for (const CarriedTensor& t : weights.carried())
+    if (t.found && !is_frequencies(t.name)) log_info("{} is no parameter and was left out: a checkpoint holds parameters alone", t.name);
   Written written;
   write_weights_checkpoint(file, config, tokenizer ? tokenizer->to_json() : "", generation_text(from), [&](const Parameter& p) {
     ++written.tensors;

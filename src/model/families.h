@@ -43,7 +43,7 @@ struct Family {
   ModelConfig defaults;                    // the config class's, for keys that are missing
   ConfigKeys keys;
   std::vector<TensorName> tensors;
-  std::vector<std::string> carried = {};   // behind the prefix: what transformers' classes hold too but nothing here computes with; convert keeps it
+  std::vector<std::string> carried = {};   // behind the prefix: what transformers' classes hold too but nothing here computes with; kept from folder to folder
   std::vector<std::pair<std::string, std::string>> aliases;  // endings that other writers give a tensor: ours in the file, theirs
   std::function<void(const JsonReader&, ModelConfig&)> read;  // what the keys do not cover
   std::function<void(const ModelConfig&, Json&)> write;       // sets what the config decides and `read` reads

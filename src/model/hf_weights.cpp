@@ -142,8 +142,6 @@ std::optional<StoredTensor> find_tensor(const WeightSource& source, const Family
   return std::nullopt;
 }
 
-bool is_frequencies(const std::string& name) { return name.ends_with("inv_freq"); }
-
 bool belongs_to_head(const Parameter& p) { return p.layer == kHead && !p.name.starts_with("final_norm"); }
 // The tensors whose shape the number of labels decides.
 bool labels_something(const Parameter& p) { return p.name.starts_with("labels.") || p.name.starts_with("token_labels."); }
@@ -306,6 +304,8 @@ void lay_out_part(const StoredPart& part, const ModelConfig& config, const float
   place_run(out, stored_parameter(family(config.family), config, part.parameter), part.part, config, part.parameter.shape, 0, whole, part.parameter.shape.elems());
 }
 
+bool is_frequencies(const std::string& name) { return name.ends_with("inv_freq"); }
+
 std::vector<CarriedTensor> carried_tensors(const ModelConfig& config, const WeightSource* source) {
   const Family& row = family(config.family);
   std::vector<CarriedTensor> list;
@@ -316,7 +316,7 @@ std::vector<CarriedTensor> carried_tensors(const ModelConfig& config, const Weig
       std::string name = row.prefix + pattern;
       if (hole != std::string::npos) name.replace(row.prefix.size() + hole, 2, std::to_string(layer));
       const auto stored = source ? find_tensor(*source, row, name) : std::nullopt;
-      CarriedTensor tensor = {.name = name, .dtype = DType::f32, .shape = {}, .values = {}};
+      CarriedTensor tensor = {.name = name, .dtype = DType::f32, .shape = {}, .values = {}, .found = stored.has_value()};
       if (stored) {
         tensor.dtype = stored->dtype == DType::bf16 || stored->dtype == DType::f16 ? stored->dtype : DType::f32;
         tensor.shape = stored->shape;

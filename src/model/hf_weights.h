@@ -26,7 +26,9 @@ struct CarriedTensor {
   DType dtype = DType::f32;  // as stored
   Dims shape;
   std::vector<float> values;
+  bool found = false;  // in the source; else computed
 };
+bool is_frequencies(const std::string& name);  // rotary ones, which transformers computes
 std::vector<CarriedTensor> carried_tensors(const ModelConfig& config, const WeightSource* source);
 // Behind the parameters; in `dtype` where one is asked for, but frequencies, which it would spoil.
 void add_carried(std::vector<TensorToWrite>& tensors, const std::vector<CarriedTensor>& carried, std::optional<DType> dtype, Stream& stream);

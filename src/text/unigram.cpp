@@ -38,7 +38,8 @@ double as_reference_reads(double number) {
   const auto significand = static_cast<double>(digits);
   if (std::abs(exponent) > 300 || digits == 0) return number;
   const double power = std::strtod(fmt::format("1e{}", std::abs(exponent)).c_str(), nullptr);
-  return std::copysign(exponent < 0 ? significand / power : significand * power, number);
+  const double read = std::copysign(exponent < 0 ? significand / power : significand * power, number);
+  return std::isfinite(read) ? read : number;
 }
 
 class Unigram : public TokenModel {

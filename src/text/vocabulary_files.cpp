@@ -84,13 +84,17 @@ Json template_of(const std::string& first, const std::string& last, const Json& 
           {"special_tokens", tokens}};
 }
 
-std::string special_of(const Json& config, const Json& map, const char* role, const char* otherwise) {
+// The special token of a role: its entry in tokenizer_config.json, else in special_tokens_map.json; a text, or an object with flags.
+Json special_entry(const Json& config, const Json& map, const char* role, const char* otherwise) {
   for (const Json* json : {&config, &map}) {
     const Json value = json->value(role, Json());
-    if (value.is_string()) return value.get<std::string>();
-    if (value.is_object() && value.value("content", Json()).is_string()) return value["content"].get<std::string>();
+    if (value.is_string() || (value.is_object() && value.value("content", Json()).is_string())) return value;
   }
   return otherwise;
+}
+std::string special_of(const Json& config, const Json& map, const char* role, const char* otherwise) {
+  const Json entry = special_entry(config, map, role, otherwise);
+  return (entry.is_object() ? entry["content"] : entry).get<std::string>();
 }
 
 // GPT-2's class and those that are made as it is.
@@ -118,7 +122,11 @@ Json of_merges(const fs::path& dir, const Json& config) {
     for (const auto& [role, usual] : kUsual) {
       const std::string token = special_of(config, map, role, usual);
       if (const auto own = vocab.find(token); own != vocab.end() && is_token_id(*own)) {
-        added.put({.id = own->get<std::int32_t>(), .content = token}, vocab_file);
+        const Json entry = special_entry(config, map, role, usual);
+        AddedToken as = {.id = own->get<std::int32_t>(), .content = token};
+        if (entry.is_object()) as = read_added_token(entry, as.id, vocab_file);
+        as.special = true;
+        added.put(as, vocab_file);
         roles[role] = token;
       }
     }

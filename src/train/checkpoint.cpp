@@ -146,6 +146,7 @@ CheckpointHeader read_checkpoint_header(const fs::path& file) {
 bool is_checkpoint(const fs::path& file) { return file.extension() == ".h5" || file.extension() == ".hdf5"; }
 
 std::string generation_text(const fs::path& model) {
+  if (model.empty()) return "";  // a fresh model: not the file of whatever folder we are in
   if (is_checkpoint(model)) return read_checkpoint_header(model).state.generation;
   std::error_code error;
   const fs::path file = model / "generation_config.json";

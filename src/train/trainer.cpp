@@ -110,10 +110,16 @@ class Trainer {
 
   // What the exported folder will hold besides parameters; now, since the first folder may be gone by then.
   void read_carried() {
-    agree(grid_.world(), caught([&] {
-      const bool folder = !options_.model.empty() && !is_checkpoint(options_.model);
-      carried_ = carried_tensors(start_.config, folder ? open_weights(options_.model).get() : nullptr);
-    }), stream_);
+    if (family(start_.config.family).carried.empty()) return;
+    std::unique_ptr<WeightSource> source;
+    try {
+      if (!options_.model.empty() && !is_checkpoint(options_.model)) source = open_weights(options_.model);
+    } catch (const UserError& error) {  // a resumed run needs the folder for nothing else
+      if (first_) log_warning("the exported model goes without what only its first folder held: {}", error.what());
+    }
+    const std::int32_t there = source != nullptr;
+    if (!grid_.world().all_reduce_value(there, ReduceOp::min, stream_)) source.reset();  // every rank writes the same list
+    agree(grid_.world(), caught([&] { carried_ = carried_tensors(start_.config, source.get()); }), stream_);
   }
 
   void load_first_weights() {

@@ -11,7 +11,7 @@ setup() { in_folder; }
     [ -s "run/$file" ]
   done
   [ "$(ls run | tr '\n' ' ')" = 'checkpoints model recipe.toml run.jsonl ' ]
-  ! find run -name '*.tmp' | grep .
+  [ -z "$(find run -name '*.tmp')" ]
   json run/run.jsonl '[line["event"] for line in lines] == ["start", "step", "step", "save", "step", "step", "eval", "save", "end"]' \
     '{"version", "commit", "hosts", "grid", "model", "parameters", "threads", "peaks"} < set(lines[0])' 'lines[0]["grid"] == {"tp": 1, "pp": 1, "dp": 1}' \
     'set(lines[1]) == {"event", "step", "loss", "grad_norm", "lr", "tokens", "step_s", "tokens_per_s", "mfu", "shares"}' 'lines[1]["tokens"] == 4 * 48' \
@@ -33,6 +33,14 @@ PY
   diff "$S/run/recipe.toml" again/recipe.toml >difference || true
   [ "$(grep -c '^>' difference)" = 1 ]
   grep -q '> out = "again"' difference
+}
+
+@test "train: a fresh model takes nothing from the folder that the run is started in" {
+  cp -r "$S/run/model" here
+  cd here
+  sed -i '1s/{/{"eos_token_id": 7,/' generation_config.json
+  ok 1 train --data "$S/tokens.h5" --layers 1 --width 24 --heads 3 --context 48 --batch-size 4 --steps 1 --out run
+  [ "$(grep -c '"eos_token_id": 7' run/model/generation_config.json)" = 0 ]
 }
 
 @test "train: goes on where it stopped, and leaves a run alone that it may not continue" {

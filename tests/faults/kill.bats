@@ -36,7 +36,7 @@ grid=(--tp 2)
     if [ $((kills % 2)) = 0 ]; then kill -KILL "${all[@]}"; else kill -KILL "${all[RANDOM % n]}"; fi
     ends "$launched"
     [ "$code" != 0 ]
-    ! grep "skipped" run.log
+    [ "$(grep -c "skipped" run.log)" = 0 ]
     kills=$((kills + 1))
     if grep -q "resuming from" run.log; then resumed=$((resumed + 1)); fi
     if compgen -G "run/checkpoints/*.tmp" >/dev/null; then strays=$((strays + 1)); fi
@@ -45,7 +45,7 @@ grid=(--tp 2)
   ends "$launched"
   [ "$code" = 0 ]
   grep "resuming from" run.log
-  ! grep "skipped" run.log
+  [ "$(grep -c "skipped" run.log)" = 0 ]
   diff <(curve run) calm.curve
   cmp run/model/model.safetensors calm/model/model.safetensors
   checkpoints_are_whole run

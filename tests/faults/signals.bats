@@ -29,7 +29,7 @@ stops() {
   ends "$launched"
   [ "$code" = 3 ]
   [ "$(grep -c "weft: stopped by a signal" run.log)" = 1 ]
-  ! grep -i "rank .*:.*error" run.log
+  [ "$(grep -ci "rank .*:.*error" run.log)" = 0 ]
   tail -n 1 run/run.jsonl | grep '"event":"end".*"reason":"signal"'
   step=$(tail -n 1 run/run.jsonl | sed -E 's/.*"step":([0-9]+).*/\1/')
   [ -f "run/checkpoints/$(printf 'step-%08d.h5' "$step")" ]

@@ -102,6 +102,9 @@ TEST(Gpt2, RobertasSpecialTokensAreKnownByName) {
   EXPECT_EQ(t.encode_pair("cat", "<pad>").ids, (Ids{begin, cat[0], end, end, *t.id("<pad>"), end}));
   EXPECT_EQ(t.mask_id(), mask);
   EXPECT_EQ(t.decode(t.encode("cat").ids, true), "cat");
+  // As older transformers saved it: with its flags.
+  folder.put("tokenizer_config.json", R"({"tokenizer_class": "RobertaTokenizer", "mask_token": {"content": "<mask>", "lstrip": true}})");
+  EXPECT_EQ(Tokenizer::load(folder.path).encode("cat <mask>cat").ids, (Ids{begin, cat[0], mask, cat[0], end}));
 }
 
 TEST(Gpt2, FilesThatDisagreeAreRefused) {
