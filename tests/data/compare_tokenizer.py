@@ -113,7 +113,10 @@ def reference_of(args):
     if args.tokenizer.endswith(".gguf"):
         return FromTokenizers(smollm_of_gguf(args.tokenizer))
     file = os.path.join(args.tokenizer, "tokenizer.json")
-    return FromTokenizers(Tokenizer.from_file(file) if os.path.exists(file) else gpt2_of_files(args.tokenizer))
+    tokenizer = Tokenizer.from_file(file) if os.path.exists(file) else gpt2_of_files(args.tokenizer)
+    tokenizer.no_padding()  # transformers pads and truncates where a call asks for it, whatever the file says
+    tokenizer.no_truncation()
+    return FromTokenizers(tokenizer)
 
 
 def rows_of_weft(args, texts, special):
