@@ -123,7 +123,8 @@ class Trainer {
   }
 
   void load_first_weights() {
-    state_ = {.step = 0, .cursor = 0, .seed = options_.seed, .tokenizer = start_.tokenizer ? start_.tokenizer->to_json() : "", .generation = generation_text(options_.model)};
+    state_ = {.step = 0, .cursor = 0, .seed = options_.seed, .tokenizer = start_.tokenizer ? start_.tokenizer->to_json() : "", .generation = ""};
+    agree(grid_.world(), caught([&] { state_.generation = generation_text(options_.model); }), stream_);
     parameters_.zero_moments();  // a damaged checkpoint may have been read half
     if (options_.model.empty()) {
       parameters_.init_weights(static_cast<std::uint64_t>(options_.seed));
