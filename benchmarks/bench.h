@@ -1,5 +1,6 @@
-// What `weft bench WHAT` measures. Every number comes with its unit, its share of a named peak of this machine, measured in the same
-// run, and the command that made it. Kernels and steps share their FLOPs and bytes with model/sizes.
+// What `weft bench WHAT` measures. Every number comes with its unit, its share of a named peak of
+// this machine, measured in the same run, and the command that made it. Kernels and steps share
+// their FLOPs and bytes with model/sizes.
 #pragma once
 
 #include <functional>
@@ -36,9 +37,9 @@ struct Measurement {
   std::string name;
   double value = 0;
   std::string unit;
-  double share = 0;   // of the peak; 0 where none applies
-  std::string peak;   // "fp32 matmul", "memory reads", …
-  OrderedJson more;   // further fields of the JSON line
+  double share = 0;  // of the peak; 0 where none applies
+  std::string peak;  // "fp32 matmul", "memory reads", …
+  OrderedJson more;  // further fields of the JSON line
 };
 
 struct BenchRun {
@@ -62,6 +63,7 @@ double median(std::vector<double> values);
 double seconds_of(const Grid& grid, Stream& stream, const std::function<void()>& body);
 
 // Median seconds of `repeats` calls after one that is not counted.
-double median_seconds(const Grid& grid, Stream& stream, std::int64_t repeats, const std::function<void()>& body);
+double median_seconds(const Grid& grid, Stream& stream, std::int64_t repeats,
+                      const std::function<void()>& body);
 
 }  // namespace weft

@@ -1,5 +1,6 @@
-// Each op of kernels/ops.h at the model's sizes, beside its bound: the larger of FLOPs over the measured matmul rate and bytes over the
-// measured read bandwidth. Inputs rotate through sets that together exceed the caches.
+// Each op of kernels/ops.h at the model's sizes, beside its bound: the larger of FLOPs over the
+// measured matmul rate and bytes over the measured read bandwidth. Inputs rotate through sets that
+// together exceed the caches.
 #include <algorithm>
 #include <functional>
 #include <vector>
@@ -25,24 +26,38 @@ class Cases {
 
   // layout(arena) -> views; body(views). The layout is repeated for each set.
   template <class Layout, class Body>
-  void add(const std::string& name, Bound bound, const Layout& layout, const Body& body, Precision precision = Precision::fp32) {
+  void add(const std::string& name, Bound bound, const Layout& layout, const Body& body,
+           Precision precision = Precision::fp32) {
     const std::size_t one = measure(layout);
-    const std::size_t sets = std::clamp<std::size_t>(kSetsBytes / std::max<std::size_t>(one, 1), 1, 64);
+    const std::size_t sets =
+        std::clamp<std::size_t>(kSetsBytes / std::max<std::size_t>(one, 1), 1, 64);
     Arena arena("benchmark", one * sets + 64 * sets);
     std::vector<decltype(layout(arena))> views;
     for (std::size_t i = 0; i < sets; ++i) views.push_back(layout(arena));
     std::size_t next = 0;
     const auto ranks = static_cast<double>(run_.grid.shape().ranks());
-    const double matmul = (precision == Precision::bf16 ? run_.peaks.matmul_bf16 : run_.peaks.matmul_fp32) / ranks, read = run_.peaks.read_bytes_per_s / ranks;
+    const double matmul = (precision == Precision::bf16 ? run_.peaks.matmul_bf16
+                                                        : run_.peaks.matmul_fp32) /
+                          ranks,
+                 read = run_.peaks.read_bytes_per_s / ranks;
     const double compute_s = bound.flops / matmul, memory_s = bound.bytes / read;
     const bool compute = compute_s > memory_s;
     constexpr double kLongEnough = 10e-3;  // seconds of one repeat
-    const auto inner = std::clamp<std::int64_t>(static_cast<std::int64_t>(kLongEnough / std::max(compute_s, memory_s)), 1, 1000);
-    const double seconds = median_seconds(run_.grid, run_.stream, run_.options.repeats, [&] {
-                             for (std::int64_t i = 0; i < inner; ++i) body(views[next++ % sets]);
-                           }) / static_cast<double>(inner);
-    run_.report({name, compute ? bound.flops / seconds / 1e9 : bound.bytes / seconds / 1e9, compute ? "GFLOP/s" : "GB/s", std::max(compute_s, memory_s) / seconds,
-                 compute ? (precision == Precision::bf16 ? "bf16 matmul" : "fp32 matmul") : "memory reads", {{"seconds", seconds}, {"flops", bound.flops}, {"bytes", bound.bytes}}});
+    const auto inner = std::clamp<std::int64_t>(
+        static_cast<std::int64_t>(kLongEnough / std::max(compute_s, memory_s)), 1, 1000);
+    const double seconds = median_seconds(run_.grid, run_.stream, run_.options.repeats,
+                                          [&] {
+                                            for (std::int64_t i = 0; i < inner; ++i)
+                                              body(views[next++ % sets]);
+                                          }) /
+                           static_cast<double>(inner);
+    run_.report(
+        {name,
+         compute ? bound.flops / seconds / 1e9 : bound.bytes / seconds / 1e9,
+         compute ? "GFLOP/s" : "GB/s",
+         std::max(compute_s, memory_s) / seconds,
+         compute ? (precision == Precision::bf16 ? "bf16 matmul" : "fp32 matmul") : "memory reads",
+         {{"seconds", seconds}, {"flops", bound.flops}, {"bytes", bound.bytes}}});
   }
 
  private:
@@ -52,72 +67,129 @@ class Cases {
 View filled(Arena& arena, Dims dims, DType dtype = DType::f32) {
   View x = arena.alloc(dtype, dims);
   if (!arena.measuring() && dtype == DType::f32)
-    for (std::int64_t i = 0; i < x.elems(); ++i) x.as<float>()[i] = static_cast<float>(i % 17 - 8) * 0.01f;
+    for (std::int64_t i = 0; i < x.elems(); ++i)
+      x.as<float>()[i] = static_cast<float>(i % 17 - 8) * 0.01f;
   return x;
 }
 
-void linear_cases(Cases& cases, Stream& stream, const char* name, std::int64_t N, std::int64_t O, std::int64_t I, Precision precision) {
-  struct Views { View y, x, w, b, dw, db; };
-  const auto layout = [=](Arena& a) { return Views{filled(a, {N, O}), filled(a, {N, I}), filled(a, {O, I}), filled(a, {O}), filled(a, {O, I}), filled(a, {O})}; };
+void linear_cases(Cases& cases, Stream& stream, const char* name, std::int64_t N, std::int64_t O,
+                  std::int64_t I, Precision precision) {
+  struct Views {
+    View y, x, w, b, dw, db;
+  };
+  const auto layout = [=](Arena& a) {
+    return Views{filled(a, {N, O}), filled(a, {N, I}), filled(a, {O, I}),
+                 filled(a, {O}),    filled(a, {O, I}), filled(a, {O})};
+  };
   const double n = static_cast<double>(N), o = static_cast<double>(O), i = static_cast<double>(I);
   const Bound bound = {2 * n * o * i, 4 * (n * o + n * i + o * i)};
   const std::string suffix = precision == Precision::bf16 ? " bf16" : "";
   const std::string shape = fmt::format(" {} x {} x {}{}", N, O, I, suffix);
-  cases.add(std::string(name) + shape, bound, layout, [&](const Views& v) { linear(v.y, v.x, v.w, v.b, precision, stream); }, precision);
+  cases.add(
+      std::string(name) + shape, bound, layout,
+      [&](const Views& v) { linear(v.y, v.x, v.w, v.b, precision, stream); }, precision);
   if (N == 1) return;
-  cases.add(std::string(name) + " dx" + shape, bound, layout, [&](const Views& v) { linear_backward_input(v.x, v.y, v.w, precision, stream); }, precision);
-  cases.add(std::string(name) + " dw" + shape, {bound.flops, bound.bytes + 4 * o * i}, layout,
-            [&](const Views& v) { linear_backward_weight(v.dw, v.db, v.y, v.x, precision, stream); }, precision);
+  cases.add(
+      std::string(name) + " dx" + shape, bound, layout,
+      [&](const Views& v) { linear_backward_input(v.x, v.y, v.w, precision, stream); }, precision);
+  cases.add(
+      std::string(name) + " dw" + shape, {bound.flops, bound.bytes + 4 * o * i}, layout,
+      [&](const Views& v) { linear_backward_weight(v.dw, v.db, v.y, v.x, precision, stream); },
+      precision);
 }
 
-void attention_cases(Cases& cases, Stream& stream, std::int64_t B, std::int64_t T, std::int64_t H, std::int64_t D) {
-  struct Views { View out, lse, qkv, dqkv, dout; };
+void attention_cases(Cases& cases, Stream& stream, std::int64_t B, std::int64_t T, std::int64_t H,
+                     std::int64_t D) {
+  struct Views {
+    View out, lse, qkv, dqkv, dout;
+  };
   const auto layout = [=](Arena& a) {
-    return Views{filled(a, {B, T, H, D}), filled(a, {B, H, T}), filled(a, {B, T, 3 * H, D}), filled(a, {B, T, 3 * H, D}), filled(a, {B, T, H, D})};
+    return Views{filled(a, {B, T, H, D}), filled(a, {B, H, T}), filled(a, {B, T, 3 * H, D}),
+                 filled(a, {B, T, 3 * H, D}), filled(a, {B, T, H, D})};
   };
   AttentionArgs args;
   args.n_heads = args.n_kv_heads = args.total_heads = static_cast<int>(H);
   args.head_dim = static_cast<int>(D);
   args.scale = 0.125f;
-  const double pairs = static_cast<double>(B * H) * static_cast<double>(T) * static_cast<double>(T + 1) / 2, row = 4 * static_cast<double>(B * T * H * D);
-  cases.add(fmt::format("attention {} x {} x {} x {}", B, T, H, D), {4 * pairs * static_cast<double>(D), 4 * row}, layout,
+  const double pairs = static_cast<double>(B * H) * static_cast<double>(T) *
+                       static_cast<double>(T + 1) / 2,
+               row = 4 * static_cast<double>(B * T * H * D);
+  cases.add(fmt::format("attention {} x {} x {} x {}", B, T, H, D),
+            {4 * pairs * static_cast<double>(D), 4 * row}, layout,
             [&](const Views& v) { attention(v.out, v.lse, v.qkv, ConstView(), args, stream); });
-  cases.add(fmt::format("attention backward {} x {} x {} x {}", B, T, H, D), {10 * pairs * static_cast<double>(D), 8 * row}, layout,
-            [&](const Views& v) { attention_backward(v.dqkv, v.dout, v.out, v.lse, v.qkv, ConstView(), args, stream); });
-  struct Decode { View out, k, v, qkv; };
+  cases.add(fmt::format("attention backward {} x {} x {} x {}", B, T, H, D),
+            {10 * pairs * static_cast<double>(D), 8 * row}, layout, [&](const Views& v) {
+              attention_backward(v.dqkv, v.dout, v.out, v.lse, v.qkv, ConstView(), args, stream);
+            });
+  struct Decode {
+    View out, k, v, qkv;
+  };
   const CacheSlice slice = {0, 1, T - 1, 0};
-  cases.add(fmt::format("attention decode {} keys x {} x {}", T, H, D), {0, 2 * row / static_cast<double>(B)},
-            [=](Arena& a) { return Decode{filled(a, {1, H, D}), filled(a, {1, T, H, D}), filled(a, {1, T, H, D}), filled(a, {1, 3 * H, D})}; },
-            [&](const Decode& v) { attention_cached(v.out, v.k, v.v, v.qkv, ConstView(), std::span(&slice, 1), args, stream); });
+  cases.add(
+      fmt::format("attention decode {} keys x {} x {}", T, H, D),
+      {0, 2 * row / static_cast<double>(B)},
+      [=](Arena& a) {
+        return Decode{filled(a, {1, H, D}), filled(a, {1, T, H, D}), filled(a, {1, T, H, D}),
+                      filled(a, {1, 3 * H, D})};
+      },
+      [&](const Decode& v) {
+        attention_cached(v.out, v.k, v.v, v.qkv, ConstView(), std::span(&slice, 1), args, stream);
+      });
 }
 
-void row_cases(Cases& cases, Stream& stream, std::int64_t B, std::int64_t T, std::int64_t C, std::int64_t F) {
+void row_cases(Cases& cases, Stream& stream, std::int64_t B, std::int64_t T, std::int64_t C,
+               std::int64_t F) {
   const double x = 4 * static_cast<double>(B * T * C), f = 4 * static_cast<double>(B * T * F);
-  struct Norm { View y, sum, mean, rstd, x, delta, w, b; };
+  struct Norm {
+    View y, sum, mean, rstd, x, delta, w, b;
+  };
   const auto norm = [=](Arena& a) {
-    return Norm{filled(a, {B, T, C}), filled(a, {B, T, C}), filled(a, {B, T}), filled(a, {B, T}), filled(a, {B, T, C}), filled(a, {B, T, C}), filled(a, {C}), filled(a, {C})};
+    return Norm{filled(a, {B, T, C}), filled(a, {B, T, C}), filled(a, {B, T}), filled(a, {B, T}),
+                filled(a, {B, T, C}), filled(a, {B, T, C}), filled(a, {C}),    filled(a, {C})};
   };
   const std::string shape = fmt::format(" {} x {}", B * T, C);
-  cases.add("add + layer norm" + shape, {0, 4 * x}, norm, [&](const Norm& v) { add_layer_norm(v.y, v.sum, v.mean, v.rstd, v.x, v.delta, v.w, v.b, 1e-5f, {}, stream); });
-  cases.add("add + layer norm, dropout 0.1" + shape, {0, 4 * x}, norm,
-            [&](const Norm& v) { add_layer_norm(v.y, v.sum, v.mean, v.rstd, v.x, v.delta, v.w, v.b, 1e-5f, {.p = 0.1f}, stream); });
-  cases.add("add + layer norm backward" + shape, {0, 5 * x}, norm,
-            [&](const Norm& v) { add_layer_norm_backward(v.y, v.delta, v.w, v.b, v.x, v.sum, v.mean, v.rstd, v.w, {}, stream); });
-  struct Pair { View y, x; };
+  cases.add("add + layer norm" + shape, {0, 4 * x}, norm, [&](const Norm& v) {
+    add_layer_norm(v.y, v.sum, v.mean, v.rstd, v.x, v.delta, v.w, v.b, 1e-5f, {}, stream);
+  });
+  cases.add("add + layer norm, dropout 0.1" + shape, {0, 4 * x}, norm, [&](const Norm& v) {
+    add_layer_norm(v.y, v.sum, v.mean, v.rstd, v.x, v.delta, v.w, v.b, 1e-5f, {.p = 0.1f}, stream);
+  });
+  cases.add("add + layer norm backward" + shape, {0, 5 * x}, norm, [&](const Norm& v) {
+    add_layer_norm_backward(v.y, v.delta, v.w, v.b, v.x, v.sum, v.mean, v.rstd, v.w, {}, stream);
+  });
+  struct Pair {
+    View y, x;
+  };
   const auto pair = [=](Arena& a) { return Pair{filled(a, {B * T, F}), filled(a, {B * T, F})}; };
-  cases.add(fmt::format("gelu {} x {}", B * T, F), {0, 2 * f}, pair, [&](const Pair& v) { activation(v.y, v.x, ConstView(), Activation::gelu_tanh, stream); });
-  cases.add(fmt::format("gelu backward {} x {}", B * T, F), {0, 3 * f}, pair, [&](const Pair& v) { activation_backward(v.y, View(), v.y, v.x, ConstView(), Activation::gelu_tanh, stream); });
+  cases.add(fmt::format("gelu {} x {}", B * T, F), {0, 2 * f}, pair, [&](const Pair& v) {
+    activation(v.y, v.x, ConstView(), Activation::gelu_tanh, stream);
+  });
+  cases.add(fmt::format("gelu backward {} x {}", B * T, F), {0, 3 * f}, pair, [&](const Pair& v) {
+    activation_backward(v.y, View(), v.y, v.x, ConstView(), Activation::gelu_tanh, stream);
+  });
 }
 
 void loss_and_optimizer_cases(Cases& cases, Stream& stream, std::int64_t V, std::int64_t C) {
   const std::int64_t N = std::clamp<std::int64_t>((64 << 20) / (4 * V), 16, 1024);
   const double logits = 4 * static_cast<double>(N * V), weights = 4 * static_cast<double>(V * C);
-  struct Loss { View logits, stats, labels, lse; };
-  const auto loss = [=](Arena& a) { return Loss{filled(a, {N, V}), filled(a, {N, 3}), filled(a, {N}, DType::i32), filled(a, {N})}; };
-  cases.add(fmt::format("cross-entropy {} x {}", N, V), {0, logits}, loss, [&](const Loss& v) { cross_entropy_stats(v.stats, v.logits, v.labels, 0, 0, stream); });
-  cases.add(fmt::format("cross-entropy backward {} x {}", N, V), {0, 2 * logits}, loss, [&](const Loss& v) { cross_entropy_backward(v.logits, v.lse, v.labels, 0, 0, 0, stream); });
-  struct Adam { View w, m, v, g; };
-  const auto adam = [=](Arena& a) { return Adam{filled(a, {V, C}), a.alloc(DType::f32, {V, C}), a.alloc(DType::f32, {V, C}), filled(a, {V, C})}; };
+  struct Loss {
+    View logits, stats, labels, lse;
+  };
+  const auto loss = [=](Arena& a) {
+    return Loss{filled(a, {N, V}), filled(a, {N, 3}), filled(a, {N}, DType::i32), filled(a, {N})};
+  };
+  cases.add(fmt::format("cross-entropy {} x {}", N, V), {0, logits}, loss,
+            [&](const Loss& v) { cross_entropy_stats(v.stats, v.logits, v.labels, 0, 0, stream); });
+  cases.add(
+      fmt::format("cross-entropy backward {} x {}", N, V), {0, 2 * logits}, loss,
+      [&](const Loss& v) { cross_entropy_backward(v.logits, v.lse, v.labels, 0, 0, 0, stream); });
+  struct Adam {
+    View w, m, v, g;
+  };
+  const auto adam = [=](Arena& a) {
+    return Adam{filled(a, {V, C}), a.alloc(DType::f32, {V, C}), a.alloc(DType::f32, {V, C}),
+                filled(a, {V, C})};
+  };
   cases.add(fmt::format("AdamW {} x {}", V, C), {0, 7 * weights}, adam, [&](const Adam& t) {
     const AdamWTensor tensor = {t.w, t.m, t.v, t.g, View(), true};
     adamw(std::span(&tensor, 1), {.lr = 1e-4f, .weight_decay = 0.1f}, stream);
@@ -139,11 +211,15 @@ void bench_kernels(const BenchRun& run) {
     linear_cases(cases, run.stream, "attention out", N, c.width, c.heads * c.head_dim, precision);
     linear_cases(cases, run.stream, "MLP up", N, c.ffn, c.width, precision);
     linear_cases(cases, run.stream, "MLP down", N, c.width, c.ffn, precision);
-    linear_cases(cases, run.stream, "head", std::min<std::int64_t>(N, 320), c.vocab, c.width, precision);
+    linear_cases(cases, run.stream, "head", std::min<std::int64_t>(N, 320), c.vocab, c.width,
+                 precision);
   }
-  for (std::int64_t rows : {1, 4, 8, 16, 32}) linear_cases(cases, run.stream, rows == 1 ? "decode MLP up" : "few rows MLP up", rows, c.ffn, c.width, Precision::fp32);
+  for (std::int64_t rows : {1, 4, 8, 16, 32})
+    linear_cases(cases, run.stream, rows == 1 ? "decode MLP up" : "few rows MLP up", rows, c.ffn,
+                 c.width, Precision::fp32);
   linear_cases(cases, run.stream, "decode qkv", 1, c.qkv_rows(), c.width, Precision::fp32);
-  linear_cases(cases, run.stream, "decode attention out", 1, c.width, c.heads * c.head_dim, Precision::fp32);
+  linear_cases(cases, run.stream, "decode attention out", 1, c.width, c.heads * c.head_dim,
+               Precision::fp32);
   linear_cases(cases, run.stream, "decode MLP down", 1, c.width, c.ffn, Precision::fp32);
   linear_cases(cases, run.stream, "decode head", 1, c.vocab, c.width, Precision::fp32);
   attention_cases(cases, run.stream, B, T, c.heads, c.head_dim);

@@ -4,7 +4,9 @@
 
 namespace weft {
 namespace {
-[[noreturn]] void not_built() { user_error("this weft was built without its benchmarks (WEFT_BENCHMARKS=OFF)"); }
+[[noreturn]] void not_built() {
+  user_error("this weft was built without its benchmarks (WEFT_BENCHMARKS=OFF)");
+}
 }  // namespace
 
 void BenchOptions::visit(FieldVisitor&) {}
@@ -16,6 +18,8 @@ void bench_step(const BenchRun&) { not_built(); }
 void bench_generate(const BenchRun&) { not_built(); }
 double median(std::vector<double>) { not_built(); }
 double seconds_of(const Grid&, Stream&, const std::function<void()>&) { not_built(); }
-double median_seconds(const Grid&, Stream&, std::int64_t, const std::function<void()>&) { not_built(); }
+double median_seconds(const Grid&, Stream&, std::int64_t, const std::function<void()>&) {
+  not_built();
+}
 
 }  // namespace weft

@@ -1,4 +1,5 @@
-// A training step of the model on this grid, on random tokens: forward, backward, gradient sums, clipping, AdamW.
+// A training step of the model on this grid, on random tokens: forward, backward, gradient sums,
+// clipping, AdamW.
 #include <vector>
 
 #include "benchmarks/bench.h"
@@ -13,7 +14,11 @@ void bench_step(const BenchRun& run) {
   const BenchOptions& o = run.options;
   const bool bf16 = o.dtype == "bf16";
   ShareClock clock;
-  const Context ctx = {.grid = run.grid, .stream = run.stream, .precision = bf16 ? Precision::bf16 : Precision::fp32, .clock = &clock, .observer = {}};
+  const Context ctx = {.grid = run.grid,
+                       .stream = run.stream,
+                       .precision = bf16 ? Precision::bf16 : Precision::fp32,
+                       .clock = &clock,
+                       .observer = {}};
   Parameters parameters(run.config, run.grid, bf16 ? DType::bf16 : DType::f32, Purpose::training);
   parameters.init_weights(0);
   parameters.refresh_bf16(run.stream);
@@ -24,13 +29,17 @@ void bench_step(const BenchRun& run) {
   settings.schedule = schedule_kind(o.pipeline_schedule);
   settings.recompute = o.recompute == "block" ? Recompute::block : Recompute::none;
   TrainStep step(ctx, run.config, parameters, settings);
-  const SampleSource source = next_tokens(o.context, [&](std::int64_t place, std::int32_t* ids, std::int32_t* labels) {
-    for (std::int64_t t = 0; t < o.context; ++t) {
-      const auto token = [&](std::int64_t i) { return static_cast<std::int32_t>(mix64(static_cast<std::uint64_t>(place * 4099 + i)) % static_cast<std::uint64_t>(run.config.vocab)); };
-      if (ids) ids[t] = token(t);
-      if (labels) labels[t] = token(t + 1);
-    }
-  });
+  const SampleSource source =
+      next_tokens(o.context, [&](std::int64_t place, std::int32_t* ids, std::int32_t* labels) {
+        for (std::int64_t t = 0; t < o.context; ++t) {
+          const auto token = [&](std::int64_t i) {
+            return static_cast<std::int32_t>(mix64(static_cast<std::uint64_t>(place * 4099 + i)) %
+                                             static_cast<std::uint64_t>(run.config.vocab));
+          };
+          if (ids) ids[t] = token(t);
+          if (labels) labels[t] = token(t + 1);
+        }
+      });
   std::int64_t number = 0;
   std::array<double, kShares> shares{};
   double loss = 0;
@@ -44,20 +53,29 @@ void bench_step(const BenchRun& run) {
   for (double s : shares) total += s;
   OrderedJson booked;
   for (std::size_t i = 0; i < kShares; ++i)
-    booked[std::string(kShareNames[i])] = run.grid.world().all_reduce_value(shares[i] / total, ReduceOp::sum, run.stream) / run.grid.shape().ranks();
+    booked[std::string(kShareNames[i])] =
+        run.grid.world().all_reduce_value(shares[i] / total, ReduceOp::sum, run.stream) /
+        run.grid.shape().ranks();
   const auto tokens = static_cast<double>(o.batch_size * o.context);
   const double flops = training_flops_per_token(run.config, o.context) * tokens / seconds;
   const double peak = bf16 ? run.peaks.matmul_bf16 : run.peaks.matmul_fp32;
-  OrderedJson more = {{"seconds", seconds}, {"flops", flops}, {"loss", loss}, {"shares", booked},
-                      {"planned_bytes", parameters.bytes() + step.activation_bytes()}, {"resident_bytes", resident_bytes()}};
+  OrderedJson more = {{"seconds", seconds},
+                      {"flops", flops},
+                      {"loss", loss},
+                      {"shares", booked},
+                      {"planned_bytes", parameters.bytes() + step.activation_bytes()},
+                      {"resident_bytes", resident_bytes()}};
   if (o.pp > 1) {
     const auto n_micro = static_cast<int>(TrainStep::n_micro_batches(settings, run.grid.shape()));
     std::vector<std::vector<Instruction>> all;
-    for (int s = 0; s < run.grid.shape().pp; ++s) all.push_back(schedule(settings.schedule, run.grid.shape().pp, s, n_micro));
+    for (int s = 0; s < run.grid.shape().pp; ++s)
+      all.push_back(schedule(settings.schedule, run.grid.shape().pp, s, n_micro));
     more["micro_batches"] = n_micro;
-    more["computed_bubble"] = bubble_fraction(all, stage_costs(run.config, run.grid.shape().pp, o.context));
+    more["computed_bubble"] =
+        bubble_fraction(all, stage_costs(run.config, run.grid.shape().pp, o.context));
   }
-  run.report({fmt::format("train step, {} x {} tokens, {}", o.batch_size, o.context, o.dtype), tokens / seconds, "tok/s", flops / peak, bf16 ? "bf16 matmul" : "fp32 matmul", more});
+  run.report({fmt::format("train step, {} x {} tokens, {}", o.batch_size, o.context, o.dtype),
+              tokens / seconds, "tok/s", flops / peak, bf16 ? "bf16 matmul" : "fp32 matmul", more});
 }
 
 }  // namespace weft

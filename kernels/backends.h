@@ -1,16 +1,20 @@
-// The back ends behind ops.h: each op once per back end, under the same name and type (weft::cpu::linear, …), gathered in
-// one table. ops.cpp checks shapes and dtypes and then calls the table of the tensors' device.
+// The back ends behind ops.h: each op once per back end, under the same name and type
+// (weft::cpu::linear, …), gathered in one table. ops.cpp checks shapes and dtypes and then calls
+// the table of the tensors' device.
 #pragma once
 
 #include "kernels/ops.h"
 
-#define WEFT_FOR_EACH_OP(X)                                                                                  \
-  X(linear) X(linear_backward_input) X(linear_backward_weight) X(dropout) X(add_layer_norm)                  \
-  X(add_layer_norm_backward) X(add_rms_norm) X(add_rms_norm_backward) X(activation) X(activation_backward)   \
-  X(gated_activation) X(gated_activation_backward) X(rope) X(rope_backward) X(attention)                     \
-  X(attention_backward) X(attention_cached) X(embedding) X(embedding_backward) X(cross_entropy_stats)        \
-  X(cross_entropy_combine) X(cross_entropy_backward) X(adamw) X(sum_of_squares) X(add) X(scale) X(soft_cap)  \
-  X(convert) X(sample)
+// clang-format off
+#define WEFT_FOR_EACH_OP(X)                                                                     \
+  X(linear) X(linear_backward_input) X(linear_backward_weight)                                  \
+  X(dropout) X(add_layer_norm) X(add_layer_norm_backward) X(add_rms_norm)                       \
+  X(add_rms_norm_backward) X(activation) X(activation_backward)                                 \
+  X(gated_activation) X(gated_activation_backward) X(rope) X(rope_backward)                     \
+  X(attention) X(attention_backward) X(attention_cached) X(embedding) X(embedding_backward)     \
+  X(cross_entropy_stats) X(cross_entropy_combine) X(cross_entropy_backward)                     \
+  X(adamw) X(sum_of_squares) X(add) X(scale) X(soft_cap) X(convert) X(sample)
+// clang-format on
 
 namespace weft {
 

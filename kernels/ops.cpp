@@ -10,27 +10,30 @@ const Backend& backend(const Stream& stream) {
   return stream.device().type == DeviceType::cpu ? cpu_backend() : cuda_backend();
 }
 
-void expect(const char* op, const char* name, ConstView x, const Dims& shape, DType dtype = DType::f32) {
-  CHECK(x.dtype() == dtype && x.shape() == shape, "{}: {} is {} {}, expected {} {}", op, name, dtype_name(x.dtype()),
-        x.shape().str(), dtype_name(dtype), shape.str());
+void expect(const char* op, const char* name, ConstView x, const Dims& shape,
+            DType dtype = DType::f32) {
+  CHECK(x.dtype() == dtype && x.shape() == shape, "{}: {} is {} {}, expected {} {}", op, name,
+        dtype_name(x.dtype()), x.shape().str(), dtype_name(dtype), shape.str());
 }
 
 // The dtype of a call's activations: fp32, or bf16 on a GPU.
 DType act_dtype(const char* op, ConstView x, const Stream& stream) {
   const DType dtype = x.dtype();
-  CHECK(dtype == DType::f32 || (dtype == DType::bf16 && stream.device().type == DeviceType::cuda), "{}: activations are {}; supported: {}", op,
-        dtype_name(dtype), stream.device().type == DeviceType::cuda ? "fp32, bf16" : "fp32 on the CPU");
+  CHECK(dtype == DType::f32 || (dtype == DType::bf16 && stream.device().type == DeviceType::cuda),
+        "{}: activations are {}; supported: {}", op, dtype_name(dtype),
+        stream.device().type == DeviceType::cuda ? "fp32, bf16" : "fp32 on the CPU");
   return dtype;
 }
 
 void expect_weight(const char* op, ConstView w, const Dims& shape) {
   const DType dtype = w.dtype();
-  CHECK(dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16, "{}: weights are {}; supported: fp32, bf16, fp16", op,
-        dtype_name(dtype));
+  CHECK(dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16,
+        "{}: weights are {}; supported: fp32, bf16, fp16", op, dtype_name(dtype));
   expect(op, "w", w, shape, dtype);
 }
 
-void expect_optional(const char* op, const char* name, ConstView x, const Dims& shape, DType dtype = DType::f32) {
+void expect_optional(const char* op, const char* name, ConstView x, const Dims& shape,
+                     DType dtype = DType::f32) {
   if (!x.empty()) expect(op, name, x, shape, dtype);
 }
 
@@ -47,7 +50,8 @@ void linear(View y, ConstView x, ConstView w, ConstView bias, Precision precisio
   backend(stream).linear(y, x, w, bias, precision, stream);
 }
 
-void linear_backward_input(View dx, ConstView dy, ConstView w, Precision precision, Stream& stream) {
+void linear_backward_input(View dx, ConstView dy, ConstView w, Precision precision,
+                           Stream& stream) {
   const auto [N, O] = dy.dims<2>();
   const auto [O_w, I] = w.dims<2>();
   const DType act = act_dtype("linear_backward_input", dy, stream);
@@ -57,7 +61,8 @@ void linear_backward_input(View dx, ConstView dy, ConstView w, Precision precisi
   backend(stream).linear_backward_input(dx, dy, w, precision, stream);
 }
 
-void linear_backward_weight(View dw, View dbias, ConstView dy, ConstView x, Precision precision, Stream& stream) {
+void linear_backward_weight(View dw, View dbias, ConstView dy, ConstView x, Precision precision,
+                            Stream& stream) {
   const auto [N, O] = dy.dims<2>();
   const auto [N_x, I] = x.dims<2>();
   const DType act = act_dtype("linear_backward_weight", dy, stream);
@@ -76,14 +81,16 @@ void dropout(View y, ConstView x, const Dropout& drop, Stream& stream) {
   backend(stream).dropout(y, x, drop, stream);
 }
 
-void add_layer_norm(View y, View sum, View mean, View rstd, ConstView x, ConstView delta, ConstView weight, ConstView bias, float eps,
-                    const Dropout& drop, Stream& stream) {
+void add_layer_norm(View y, View sum, View mean, View rstd, ConstView x, ConstView delta,
+                    ConstView weight, ConstView bias, float eps, const Dropout& drop,
+                    Stream& stream) {
   const auto [B, T, C] = x.dims<3>();
   const DType act = act_dtype("add_layer_norm", x, stream);
   expect("add_layer_norm", "x", x, {B, T, C}, act);
   expect_optional("add_layer_norm", "delta", delta, {B, T, C}, act);
   expect_optional("add_layer_norm", "sum", sum, {B, T, C}, act);
-  CHECK(delta.empty() || !sum.empty(), "add_layer_norm: delta is given, but nowhere to put the sum");
+  CHECK(delta.empty() || !sum.empty(),
+        "add_layer_norm: delta is given, but nowhere to put the sum");
   if (!y.empty()) {
     expect("add_layer_norm", "y", y, {B, T, C}, act);
     expect("add_layer_norm", "mean", mean, {B, T});
@@ -94,8 +101,9 @@ void add_layer_norm(View y, View sum, View mean, View rstd, ConstView x, ConstVi
   backend(stream).add_layer_norm(y, sum, mean, rstd, x, delta, weight, bias, eps, drop, stream);
 }
 
-void add_layer_norm_backward(View dsum, View ddelta, View dweight, View dbias, ConstView dy, ConstView sum, ConstView mean, ConstView rstd,
-                             ConstView weight, const Dropout& drop, Stream& stream) {
+void add_layer_norm_backward(View dsum, View ddelta, View dweight, View dbias, ConstView dy,
+                             ConstView sum, ConstView mean, ConstView rstd, ConstView weight,
+                             const Dropout& drop, Stream& stream) {
   const auto [B, T, C] = dsum.dims<3>();
   const DType act = act_dtype("add_layer_norm_backward", dsum, stream);
   expect("add_layer_norm_backward", "dsum", dsum, {B, T, C}, act);
@@ -109,11 +117,12 @@ void add_layer_norm_backward(View dsum, View ddelta, View dweight, View dbias, C
     expect("add_layer_norm_backward", "dweight", dweight, {C});
     expect_optional("add_layer_norm_backward", "dbias", dbias, {C});
   }
-  backend(stream).add_layer_norm_backward(dsum, ddelta, dweight, dbias, dy, sum, mean, rstd, weight, drop, stream);
+  backend(stream).add_layer_norm_backward(dsum, ddelta, dweight, dbias, dy, sum, mean, rstd, weight,
+                                          drop, stream);
 }
 
-void add_rms_norm(View y, View sum, View rstd, ConstView x, ConstView delta, ConstView weight, float offset, float eps, const Dropout& drop,
-                  Stream& stream) {
+void add_rms_norm(View y, View sum, View rstd, ConstView x, ConstView delta, ConstView weight,
+                  float offset, float eps, const Dropout& drop, Stream& stream) {
   const auto [B, T, C] = x.dims<3>();
   const DType act = act_dtype("add_rms_norm", x, stream);
   expect_optional("add_rms_norm", "delta", delta, {B, T, C}, act);
@@ -127,8 +136,9 @@ void add_rms_norm(View y, View sum, View rstd, ConstView x, ConstView delta, Con
   backend(stream).add_rms_norm(y, sum, rstd, x, delta, weight, offset, eps, drop, stream);
 }
 
-void add_rms_norm_backward(View dsum, View ddelta, View dweight, ConstView dy, ConstView sum, ConstView rstd, ConstView weight, float offset,
-                           const Dropout& drop, Stream& stream) {
+void add_rms_norm_backward(View dsum, View ddelta, View dweight, ConstView dy, ConstView sum,
+                           ConstView rstd, ConstView weight, float offset, const Dropout& drop,
+                           Stream& stream) {
   const auto [B, T, C] = dsum.dims<3>();
   const DType act = act_dtype("add_rms_norm_backward", dsum, stream);
   expect_optional("add_rms_norm_backward", "ddelta", ddelta, {B, T, C}, act);
@@ -139,7 +149,8 @@ void add_rms_norm_backward(View dsum, View ddelta, View dweight, ConstView dy, C
     expect("add_rms_norm_backward", "weight", weight, {C});
     expect("add_rms_norm_backward", "dweight", dweight, {C});
   }
-  backend(stream).add_rms_norm_backward(dsum, ddelta, dweight, dy, sum, rstd, weight, offset, drop, stream);
+  backend(stream).add_rms_norm_backward(dsum, ddelta, dweight, dy, sum, rstd, weight, offset, drop,
+                                        stream);
 }
 
 void activation(View y, ConstView x, ConstView bias, Activation kind, Stream& stream) {
@@ -150,7 +161,8 @@ void activation(View y, ConstView x, ConstView bias, Activation kind, Stream& st
   backend(stream).activation(y, x, bias, kind, stream);
 }
 
-void activation_backward(View dx, View dbias, ConstView dy, ConstView x, ConstView bias, Activation kind, Stream& stream) {
+void activation_backward(View dx, View dbias, ConstView dy, ConstView x, ConstView bias,
+                         Activation kind, Stream& stream) {
   const auto [N, F] = x.dims<2>();
   const DType act = act_dtype("activation_backward", x, stream);
   expect("activation_backward", "dy", dy, {N, F}, act);
@@ -169,7 +181,8 @@ void gated_activation(View y, ConstView x, ConstView bias, Activation kind, Stre
   backend(stream).gated_activation(y, x, bias, kind, stream);
 }
 
-void gated_activation_backward(View dx, View dbias, ConstView dy, ConstView x, ConstView bias, Activation kind, Stream& stream) {
+void gated_activation_backward(View dx, View dbias, ConstView dy, ConstView x, ConstView bias,
+                               Activation kind, Stream& stream) {
   const auto [N, F] = dy.dims<2>();
   const DType act = act_dtype("gated_activation_backward", x, stream);
   expect("gated_activation_backward", "x", x, {N, 2 * F}, act);
@@ -182,14 +195,15 @@ void gated_activation_backward(View dx, View dbias, ConstView dy, ConstView x, C
 
 namespace {
 
-void check_rope(const char* op, ConstView heads, ConstView positions, ConstView table, const RopeArgs& args, const Stream& stream) {
+void check_rope(const char* op, ConstView heads, ConstView positions, ConstView table,
+                const RopeArgs& args, const Stream& stream) {
   const auto [N, R, D] = heads.dims<3>();
   const auto [S, two, half] = table.dims<3>();
   act_dtype(op, heads, stream);
   expect(op, "positions", positions, {N}, DType::i32);
   expect(op, "table", table, {S, 2, half});
-  CHECK(half >= 1 && 2 * half <= D && args.n_heads >= 0 && args.n_heads <= R, "{}: {} of {} heads turned, {} of {} dims", op, args.n_heads, R,
-        2 * half, D);
+  CHECK(half >= 1 && 2 * half <= D && args.n_heads >= 0 && args.n_heads <= R,
+        "{}: {} of {} heads turned, {} of {} dims", op, args.n_heads, R, 2 * half, D);
 }
 
 }  // namespace
@@ -199,7 +213,8 @@ void rope(View heads, ConstView positions, ConstView table, const RopeArgs& args
   backend(stream).rope(heads, positions, table, args, stream);
 }
 
-void rope_backward(View heads, ConstView positions, ConstView table, const RopeArgs& args, Stream& stream) {
+void rope_backward(View heads, ConstView positions, ConstView table, const RopeArgs& args,
+                   Stream& stream) {
   check_rope("rope_backward", heads, positions, table, args, stream);
   backend(stream).rope_backward(heads, positions, table, args, stream);
 }
@@ -207,23 +222,27 @@ void rope_backward(View heads, ConstView positions, ConstView table, const RopeA
 namespace {
 
 void check_heads(const char* op, const AttentionArgs& args, const Stream& stream) {
-  CHECK(args.n_heads >= 1 && args.n_kv_heads >= 1 && args.n_heads % args.n_kv_heads == 0 && args.head_dim >= 1,
+  CHECK(args.n_heads >= 1 && args.n_kv_heads >= 1 && args.n_heads % args.n_kv_heads == 0 &&
+            args.head_dim >= 1,
         "{}: {} heads, {} KV heads of dim {}", op, args.n_heads, args.n_kv_heads, args.head_dim);
   CHECK(args.softcap >= 0, "{}: softcap is {}; 0 is none", op, args.softcap);
   if (stream.device().type == DeviceType::cuda)
-    CHECK(args.head_dim % 8 == 0 && args.head_dim >= 16 && args.head_dim <= 256, "{}: head dim {} on a GPU; supported: multiples of 8 from 16 to 256",
-          op, args.head_dim);
+    CHECK(args.head_dim % 8 == 0 && args.head_dim >= 16 && args.head_dim <= 256,
+          "{}: head dim {} on a GPU; supported: multiples of 8 from 16 to 256", op, args.head_dim);
 }
 
 void check_lengths(const char* op, ConstView lengths, std::int64_t B, const AttentionArgs& args) {
   if (!args.packed) return expect_optional(op, "lengths", lengths, {B}, DType::i32);
   CHECK(B == 1 && lengths.rank() == 1 && lengths.elems() >= 2 && lengths.dtype() == DType::i32,
-        "{}: packed sequences need one batch row and where each begins, (n + 1) i32; got {} batch rows and lengths {}", op, B, lengths.shape().str());
+        "{}: packed sequences need one batch row and where each begins, (n + 1) i32; got {} batch "
+        "rows and lengths {}",
+        op, B, lengths.shape().str());
 }
 
 }  // namespace
 
-void attention(View out, View lse, ConstView qkv, ConstView lengths, const AttentionArgs& args, Stream& stream) {
+void attention(View out, View lse, ConstView qkv, ConstView lengths, const AttentionArgs& args,
+               Stream& stream) {
   check_heads("attention", args, stream);
   const std::int64_t H = args.n_heads, Hkv = args.n_kv_heads, D = args.head_dim;
   const auto [B, T, rows, dim] = qkv.dims<4>();
@@ -235,8 +254,8 @@ void attention(View out, View lse, ConstView qkv, ConstView lengths, const Atten
   backend(stream).attention(out, lse, qkv, lengths, args, stream);
 }
 
-void attention_backward(View dqkv, ConstView dout, ConstView out, ConstView lse, ConstView qkv, ConstView lengths,
-                        const AttentionArgs& args, Stream& stream) {
+void attention_backward(View dqkv, ConstView dout, ConstView out, ConstView lse, ConstView qkv,
+                        ConstView lengths, const AttentionArgs& args, Stream& stream) {
   check_heads("attention_backward", args, stream);
   const std::int64_t H = args.n_heads, Hkv = args.n_kv_heads, D = args.head_dim;
   const auto [B, T, rows, dim] = qkv.dims<4>();
@@ -250,8 +269,9 @@ void attention_backward(View dqkv, ConstView dout, ConstView out, ConstView lse,
   backend(stream).attention_backward(dqkv, dout, out, lse, qkv, lengths, args, stream);
 }
 
-void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, ConstView pages, std::span<const CacheSlice> slices,
-                      const AttentionArgs& args, Stream& stream) {
+void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, ConstView pages,
+                      std::span<const CacheSlice> slices, const AttentionArgs& args,
+                      Stream& stream) {
   check_heads("attention_cached", args, stream);
   const std::int64_t H = args.n_heads, Hkv = args.n_kv_heads, D = args.head_dim;
   const auto [N, rows, dim] = qkv.dims<3>();
@@ -269,18 +289,21 @@ void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, Const
     slots = table_slots, M = table_pages;
   }
   for (const CacheSlice& s : slices) {
-    CHECK(s.first_row >= 0 && s.n_rows >= 1 && s.first_row + s.n_rows <= N && s.n_cached >= 0 && s.n_cached + s.n_rows <= S * M &&
-              s.slot >= 0 && s.slot < slots,
-          "attention_cached: rows {}+{} of {}, slot {} of {}, {} cached of {}", s.first_row, s.n_rows, N, s.slot, slots, s.n_cached, S * M);
+    CHECK(s.first_row >= 0 && s.n_rows >= 1 && s.first_row + s.n_rows <= N && s.n_cached >= 0 &&
+              s.n_cached + s.n_rows <= S * M && s.slot >= 0 && s.slot < slots,
+          "attention_cached: rows {}+{} of {}, slot {} of {}, {} cached of {}", s.first_row,
+          s.n_rows, N, s.slot, slots, s.n_cached, S * M);
     for (std::int64_t m = 0; !pages.empty() && m * S < s.n_cached + s.n_rows; ++m) {
       const std::int32_t page = pages.as<std::int32_t>()[s.slot * M + m];
-      CHECK(page >= 0 && page < n_pages, "attention_cached: page {} of slot {} is {}, of {} pages", m, s.slot, page, n_pages);
+      CHECK(page >= 0 && page < n_pages, "attention_cached: page {} of slot {} is {}, of {} pages",
+            m, s.slot, page, n_pages);
     }
   }
   backend(stream).attention_cached(out, k_cache, v_cache, qkv, pages, slices, args, stream);
 }
 
-void embedding(View y, ConstView ids, ConstView table, std::int64_t first_row, bool accumulate, Stream& stream) {
+void embedding(View y, ConstView ids, ConstView table, std::int64_t first_row, bool accumulate,
+               Stream& stream) {
   const auto [N, C] = y.dims<2>();
   const auto [V, C_t] = table.dims<2>();
   expect("embedding", "y", y, {N, C_t}, act_dtype("embedding", y, stream));
@@ -289,7 +312,8 @@ void embedding(View y, ConstView ids, ConstView table, std::int64_t first_row, b
   backend(stream).embedding(y, ids, table, first_row, accumulate, stream);
 }
 
-void embedding_backward(View dtable, ConstView dy, ConstView ids, std::int64_t first_row, Stream& stream) {
+void embedding_backward(View dtable, ConstView dy, ConstView ids, std::int64_t first_row,
+                        Stream& stream) {
   const auto [N, C] = dy.dims<2>();
   const auto [V, C_t] = dtable.dims<2>();
   expect("embedding_backward", "dy", dy, {N, C_t}, act_dtype("embedding_backward", dy, stream));
@@ -298,7 +322,8 @@ void embedding_backward(View dtable, ConstView dy, ConstView ids, std::int64_t f
   backend(stream).embedding_backward(dtable, dy, ids, first_row, stream);
 }
 
-void cross_entropy_stats(View stats, ConstView logits, ConstView labels, std::int64_t first_vocab, float softcap, Stream& stream) {
+void cross_entropy_stats(View stats, ConstView logits, ConstView labels, std::int64_t first_vocab,
+                         float softcap, Stream& stream) {
   const auto [N, V] = logits.dims<2>();
   act_dtype("cross_entropy_stats", logits, stream);
   expect("cross_entropy_stats", "stats", stats, {N, 3});
@@ -315,8 +340,8 @@ void cross_entropy_combine(View loss, View lse, ConstView stats, ConstView label
   backend(stream).cross_entropy_combine(loss, lse, stats, labels, stream);
 }
 
-void cross_entropy_backward(View logits, ConstView lse, ConstView labels, std::int64_t first_vocab, float scale, float softcap,
-                            Stream& stream) {
+void cross_entropy_backward(View logits, ConstView lse, ConstView labels, std::int64_t first_vocab,
+                            float scale, float softcap, Stream& stream) {
   const auto [N, V] = logits.dims<2>();
   act_dtype("cross_entropy_backward", logits, stream);
   expect("cross_entropy_backward", "lse", lse, {N});
@@ -362,20 +387,24 @@ void soft_cap(View y, ConstView x, float cap, Stream& stream) {
 void convert(View y, ConstView x, Stream& stream) {
   CHECK(x.elems() == y.elems(), "convert: {} into {}", x.shape().str(), y.shape().str());
   for (ConstView v : {x, ConstView(y)})
-    CHECK(v.dtype() == DType::f32 || v.dtype() == DType::bf16 || v.dtype() == DType::f16, "convert: {} is not supported",
-          dtype_name(v.dtype()));
+    CHECK(v.dtype() == DType::f32 || v.dtype() == DType::bf16 || v.dtype() == DType::f16,
+          "convert: {} is not supported", dtype_name(v.dtype()));
   backend(stream).convert(y, x, stream);
 }
 
-void sample(View ids, View logprobs, ConstView logits, std::span<const SampleRow> rows, Stream& stream) {
+void sample(View ids, View logprobs, ConstView logits, std::span<const SampleRow> rows,
+            Stream& stream) {
   const auto [N, V] = logits.dims<2>();
   act_dtype("sample", logits, stream);
   expect("sample", "ids", ids, {N}, DType::i32);
   expect_optional("sample", "logprobs", logprobs, {N});
-  CHECK(static_cast<std::int64_t>(rows.size()) == N && V >= 1, "sample: {} rows of {} logits, {} rows' settings", N, V, rows.size());
+  CHECK(static_cast<std::int64_t>(rows.size()) == N && V >= 1,
+        "sample: {} rows of {} logits, {} rows' settings", N, V, rows.size());
   for (const SampleRow& r : rows)
-    CHECK(r.greedy || (r.temperature > 0 && r.top_k >= 0 && r.top_p > 0 && r.min_p >= 0 && r.min_p <= 1 && r.uniform >= 0 && r.uniform < 1),
-          "sample: temperature {}, top_k {}, top_p {}, min_p {}, draw {}", r.temperature, r.top_k, r.top_p, r.min_p, r.uniform);
+    CHECK(r.greedy || (r.temperature > 0 && r.top_k >= 0 && r.top_p > 0 && r.min_p >= 0 &&
+                       r.min_p <= 1 && r.uniform >= 0 && r.uniform < 1),
+          "sample: temperature {}, top_k {}, top_p {}, min_p {}, draw {}", r.temperature, r.top_k,
+          r.top_p, r.min_p, r.uniform);
   backend(stream).sample(ids, logprobs, logits, rows, stream);
 }
 

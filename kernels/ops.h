@@ -1,9 +1,10 @@
-// All maths on tensors, the whole interface on one page. Outputs come first, then inputs, then scalars, the stream last.
-// Accumulation is fp32 everywhere. A shape or dtype that an op does not support is an Error naming the op and the shapes.
-// "act" is the dtype of activations and of their gradients, one for all of a call: fp32; on a GPU also bf16. Norm weights, biases,
-// statistics and the gradients of parameters are fp32 always.
-// Dims: N rows (tokens), B sequences, T queries, S cache length, C width, I/O in and out features, H heads, Hkv KV heads,
-// D head dim, V vocabulary (V_tp: a rank's rows of it).
+// All maths on tensors, the whole interface on one page. Outputs come first, then inputs, then
+// scalars, the stream last. Accumulation is fp32 everywhere. A shape or dtype that an op does not
+// support is an Error naming the op and the shapes. "act" is the dtype of activations and of their
+// gradients, one for all of a call: fp32; on a GPU also bf16. Norm weights, biases, statistics and
+// the gradients of parameters are fp32 always. Dims: N rows (tokens), B sequences, T queries, S
+// cache length, C width, I/O in and out features, H heads, Hkv KV heads, D head dim, V vocabulary
+// (V_tp: a rank's rows of it).
 #pragma once
 
 #include <cstdint>
@@ -15,12 +16,15 @@
 
 namespace weft {
 
-// ---------------------------------------------------------------------------------------------------------------- linear
-// How a matmul multiplies: fp32; fp32 in an order of summation that does not depend on how many rows there are (slower for many);
-// or inputs rounded to bf16 with fp32 accumulation (AMX/AVX-512 where the CPU has them).
+// ---- linear
+
+// How a matmul multiplies: fp32; fp32 in an order of summation that does not depend on how many
+// rows there are (slower for many); or inputs rounded to bf16 with fp32 accumulation (AMX/AVX-512
+// where the CPU has them).
 enum class Precision : std::uint8_t { fp32, fp32_fixed, bf16 };
 
-// y = x wᵀ + bias, as torch.nn.Linear. One to a few rows stream w at memory bandwidth; more go to the matmul library.
+// y = x wᵀ + bias, as torch.nn.Linear. One to a few rows stream w at memory bandwidth; more go to
+// the matmul library.
 void linear(View y,          // (N, O) act
             ConstView x,     // (N, I) act
             ConstView w,     // (O, I) fp32, bf16 or fp16
@@ -43,14 +47,16 @@ void linear_backward_weight(View dw,       // (O, I) fp32, accumulated into
 // The matmul library in use, for reports: "oneDNN 2.6.3", "OpenBLAS …".
 std::string matmul_library();
 
-// --------------------------------------------------------------------------------------------------------------- dropout
-// Element e of sequence s is kept iff uniform(philox(key(seed, step, site), (e, s))) >= p, and then scaled by 1/(1-p).
-// The mask is recomputed in backward, never stored, and does not know the grid.
+// ---- dropout
+
+// Element e of sequence s is kept iff uniform(philox(key(seed, step, site), (e, s))) >= p, and then
+// scaled by 1/(1-p). The mask is recomputed in backward, never stored, and does not know the grid.
 struct Dropout {
-  float p = 0;                    // 0: the op passes through
-  std::uint64_t seed = 0;         // of the run
-  std::uint32_t step = 0;         // optimizer step
-  std::uint32_t site = 0;         // which dropout of the model: 3·layer + {1 attention, 2 attention out, 3 MLP out}, 0 embedding
+  float p = 0;             // 0: the op passes through
+  std::uint64_t seed = 0;  // of the run
+  std::uint32_t step = 0;  // optimizer step
+  std::uint32_t site = 0;  // which dropout of the model: 3·layer + {1 attention, 2 attention out, 3
+                           // MLP out}, 0 embedding
   std::int64_t first_sample = 0;  // global sample index of row 0 of the batch
 };
 
@@ -59,9 +65,11 @@ void dropout(View y,       // (B, T, C) act
              ConstView x,  // (B, T, C) act
              const Dropout& drop, Stream& stream);
 
-// ------------------------------------------------------------------------------------------------------------------ norm
-// sum = x + dropout(delta);  y = (sum - mean)·rstd·weight + bias, over the last dim. mean and rstd are saved for backward.
-// Without delta (empty) sum may be empty and y = norm(x).  Without y (empty) only the sum is formed.
+// ---- norm
+
+// sum = x + dropout(delta);  y = (sum - mean)·rstd·weight + bias, over the last dim. mean and rstd
+// are saved for backward. Without delta (empty) sum may be empty and y = norm(x).  Without y
+// (empty) only the sum is formed.
 void add_layer_norm(View y,            // (B, T, C) act, or empty
                     View sum,          // (B, T, C) act, may alias x; empty when delta is
                     View mean,         // (B, T) fp32
@@ -73,18 +81,20 @@ void add_layer_norm(View y,            // (B, T, C) act, or empty
                     float eps, const Dropout& drop, Stream& stream);
 
 // dsum += d(norm)/d(sum)·dy;  ddelta = dropout'(dsum);  dweight, dbias accumulate.
-void add_layer_norm_backward(View dsum,         // (B, T, C) act: in: gradient from the residual path; out: of x
-                             View ddelta,       // (B, T, C) act, or empty (then dsum is delta's gradient too when p = 0)
-                             View dweight,      // (C) fp32, accumulated into
-                             View dbias,        // (C) fp32, accumulated into, or empty
-                             ConstView dy,      // (B, T, C) act, or empty
-                             ConstView sum,     // (B, T, C) act
-                             ConstView mean,    // (B, T) fp32
-                             ConstView rstd,    // (B, T) fp32
-                             ConstView weight,  // (C) fp32
-                             const Dropout& drop, Stream& stream);
+void add_layer_norm_backward(
+    View dsum,         // (B, T, C) act: in: gradient from the residual path; out: of x
+    View ddelta,       // (B, T, C) act, or empty (then dsum is delta's gradient too when p = 0)
+    View dweight,      // (C) fp32, accumulated into
+    View dbias,        // (C) fp32, accumulated into, or empty
+    ConstView dy,      // (B, T, C) act, or empty
+    ConstView sum,     // (B, T, C) act
+    ConstView mean,    // (B, T) fp32
+    ConstView rstd,    // (B, T) fp32
+    ConstView weight,  // (C) fp32
+    const Dropout& drop, Stream& stream);
 
-// As add_layer_norm, without mean and bias:  y = sum·rstd·(offset + weight), rstd = 1/sqrt(mean(sum²) + eps); offset is 1 for Gemma, else 0.
+// As add_layer_norm, without mean and bias:  y = sum·rstd·(offset + weight), rstd =
+// 1/sqrt(mean(sum²) + eps); offset is 1 for Gemma, else 0.
 void add_rms_norm(View y,            // (B, T, C) act, or empty
                   View sum,          // (B, T, C) act, may alias x; empty when delta is
                   View rstd,         // (B, T) fp32
@@ -93,16 +103,18 @@ void add_rms_norm(View y,            // (B, T, C) act, or empty
                   ConstView weight,  // (C) fp32
                   float offset, float eps, const Dropout& drop, Stream& stream);
 
-void add_rms_norm_backward(View dsum,         // (B, T, C) act: in: gradient from the residual path; out: of x
-                           View ddelta,       // (B, T, C) act, or empty (then dsum is delta's gradient too when p = 0)
-                           View dweight,      // (C) fp32, accumulated into
-                           ConstView dy,      // (B, T, C) act, or empty
-                           ConstView sum,     // (B, T, C) act
-                           ConstView rstd,    // (B, T) fp32
-                           ConstView weight,  // (C) fp32
-                           float offset, const Dropout& drop, Stream& stream);
+void add_rms_norm_backward(
+    View dsum,         // (B, T, C) act: in: gradient from the residual path; out: of x
+    View ddelta,       // (B, T, C) act, or empty (then dsum is delta's gradient too when p = 0)
+    View dweight,      // (C) fp32, accumulated into
+    ConstView dy,      // (B, T, C) act, or empty
+    ConstView sum,     // (B, T, C) act
+    ConstView rstd,    // (B, T) fp32
+    ConstView weight,  // (C) fp32
+    float offset, const Dropout& drop, Stream& stream);
 
-// ------------------------------------------------------------------------------------------------------------ activation
+// ---- activation
+
 enum class Activation : std::uint8_t { gelu_tanh, gelu_erf, silu, relu, tanh };
 
 // y = act(x + bias);  x and y may be the same.
@@ -118,7 +130,8 @@ void activation_backward(View dx,         // (N, F) act
                          ConstView bias,  // (F) fp32, or empty
                          Activation kind, Stream& stream);
 
-// y = act(g)·u, where [g u] = x + bias: the gate's F columns, then the F columns of what it gates (SwiGLU: silu, GeGLU: gelu).
+// y = act(g)·u, where [g u] = x + bias: the gate's F columns, then the F columns of what it gates
+// (SwiGLU: silu, GeGLU: gelu).
 void gated_activation(View y,          // (N, F) act
                       ConstView x,     // (N, 2F) act
                       ConstView bias,  // (2F) fp32, or empty
@@ -131,46 +144,56 @@ void gated_activation_backward(View dx,         // (N, 2F) act
                                ConstView bias,  // (2F) fp32, or empty
                                Activation kind, Stream& stream);
 
-// ------------------------------------------------------------------------------------------------------------------ rope
+// ---- rope
+
 struct RopeArgs {
-  int n_heads = 0;           // of the R rows of a token, the first n_heads are turned: query and key heads
-  bool interleaved = false;  // pairs (2i, 2i+1) as GPT-J; else (i, i + P/2) as transformers' rotate_half
+  int n_heads = 0;  // of the R rows of a token, the first n_heads are turned: query and key heads
+  bool interleaved =
+      false;  // pairs (2i, 2i+1) as GPT-J; else (i, i + P/2) as transformers' rotate_half
 };
 
-// Turns pair i of the first P of D dims by its angle at the token's position, in place:  (a, b) <- (a cos - b sin, b cos + a sin).
-// The table holds cos and sin already scaled (llama3, yarn, longrope: the model's concern).
-void rope(View heads,          // (N, R, D) act, in place
-          ConstView positions, // (N) i32, rows of the table
-          ConstView table,     // (S, 2, P/2) fp32: the cosines, then the sines; P even, at most D
+// Turns pair i of the first P of D dims by its angle at the token's position, in place:  (a, b) <-
+// (a cos - b sin, b cos + a sin). The table holds cos and sin already scaled (llama3, yarn,
+// longrope: the model's concern).
+void rope(View heads,           // (N, R, D) act, in place
+          ConstView positions,  // (N) i32, rows of the table
+          ConstView table,      // (S, 2, P/2) fp32: the cosines, then the sines; P even, at most D
           const RopeArgs& args, Stream& stream);
 // Turns gradients back by the same angles (the transpose).
-void rope_backward(View heads, ConstView positions, ConstView table, const RopeArgs& args, Stream& stream);  // as rope
+void rope_backward(View heads, ConstView positions, ConstView table, const RopeArgs& args,
+                   Stream& stream);  // as rope
 
-// ------------------------------------------------------------------------------------------------------------- attention
+// ---- attention
+
 struct AttentionArgs {
-  int n_heads = 0;          // H of this rank
-  int n_kv_heads = 0;       // Hkv of this rank; divides n_heads
-  int head_dim = 0;         // D; on a GPU a multiple of 8, 16 to 256
-  float scale = 1;          // of q·k
-  float softcap = 0;        // 0: none; else scores become cap·tanh(score/cap), before the mask
-  bool causal = true;       // key j is seen by query i iff j <= i …
-  int window_left = -1;     // … and j >= i - window_left, where that is not negative
-  int window_right = -1;    // … and j <= i + window_right, likewise
-  bool packed = false;      // `lengths` holds where sequences begin in the T rows of the one batch row, not their lengths
-  int first_head = 0;       // global index of head 0, for the dropout counter
-  int total_heads = 0;      // H of the whole model, likewise
-  Dropout drop;             // on the probabilities
-  bool fixed_order = false; // attention_cached: a row's bits do not depend on how many rows its sequence brings (slower for one)
+  int n_heads = 0;        // H of this rank
+  int n_kv_heads = 0;     // Hkv of this rank; divides n_heads
+  int head_dim = 0;       // D; on a GPU a multiple of 8, 16 to 256
+  float scale = 1;        // of q·k
+  float softcap = 0;      // 0: none; else scores become cap·tanh(score/cap), before the mask
+  bool causal = true;     // key j is seen by query i iff j <= i …
+  int window_left = -1;   // … and j >= i - window_left, where that is not negative
+  int window_right = -1;  // … and j <= i + window_right, likewise
+  bool packed = false;  // `lengths` holds where sequences begin in the T rows of the one batch row,
+                        // not their lengths
+  int first_head = 0;   // global index of head 0, for the dropout counter
+  int total_heads = 0;  // H of the whole model, likewise
+  Dropout drop;         // on the probabilities
+  bool fixed_order = false;  // attention_cached: a row's bits do not depend on how many rows its
+                             // sequence brings (slower for one)
 };
 
-// out = softmax(softcap(scale · q kᵀ) + mask) v, tile by tile with an online softmax: no (T, T) matrix in memory. A query that sees no
-// key gives 0 and lse -inf. Several lengths in one batch: padded rows (lengths), or one after the other without padding (packed:
-// tokens see their own sequence only; rows past the last begin are padding).
-void attention(View out,           // (B, T, H, D) act
-               View lse,           // (B, H, T) fp32: log of the softmax denominator, for backward
-               ConstView qkv,      // (B, T, H + 2 Hkv, D) act: query heads, then key heads, then value heads
-               ConstView lengths,  // (B) i32: keys at and past it are padding; packed: (n + 1) i32, ascending from 0; empty: all T
-               const AttentionArgs& args, Stream& stream);
+// out = softmax(softcap(scale · q kᵀ) + mask) v, tile by tile with an online softmax: no (T, T)
+// matrix in memory. A query that sees no key gives 0 and lse -inf. Several lengths in one batch:
+// padded rows (lengths), or one after the other without padding (packed: tokens see their own
+// sequence only; rows past the last begin are padding).
+void attention(
+    View out,           // (B, T, H, D) act
+    View lse,           // (B, H, T) fp32: log of the softmax denominator, for backward
+    ConstView qkv,      // (B, T, H + 2 Hkv, D) act: query heads, then key heads, then value heads
+    ConstView lengths,  // (B) i32: keys at and past it are padding; packed: (n + 1) i32, ascending
+                        // from 0; empty: all T
+    const AttentionArgs& args, Stream& stream);
 
 // Recomputes the probabilities from lse; deterministic.
 void attention_backward(View dqkv,          // (B, T, H + 2 Hkv, D) act, written
@@ -189,16 +212,20 @@ struct CacheSlice {
   std::int64_t slot = 0;       // row of the page table
 };
 
-// Appends the new keys and values to the cache, then attends causally to everything cached. Token t of slot s lies in page
-// pages[s][t / S], row t % S. One token of a sequence is split over its keys, in chunks that depend on nothing else.
+// Appends the new keys and values to the cache, then attends causally to everything cached. Token t
+// of slot s lies in page pages[s][t / S], row t % S. One token of a sequence is split over its
+// keys, in chunks that depend on nothing else.
 void attention_cached(View out,         // (N, H, D) act
                       View k_cache,     // (n_pages, S, Hkv, D) act
                       View v_cache,     // (n_pages, S, Hkv, D) act
                       ConstView qkv,    // (N, H + 2 Hkv, D) act
-                      ConstView pages,  // (slots, M) i32 in host memory, S a multiple of 64; empty: slot s has page s alone
-                      std::span<const CacheSlice> slices, const AttentionArgs& args, Stream& stream);
+                      ConstView pages,  // (slots, M) i32 in host memory, S a multiple of 64; empty:
+                                        // slot s has page s alone
+                      std::span<const CacheSlice> slices, const AttentionArgs& args,
+                      Stream& stream);
 
-// ------------------------------------------------------------------------------------------------------------- embedding
+// ---- embedding
+
 // y[n] = table[ids[n] - first_row] where this rank holds the row, else 0;  += when accumulate.
 void embedding(View y,           // (N, C) act
                ConstView ids,    // (N) i32
@@ -206,14 +233,15 @@ void embedding(View y,           // (N, C) act
                std::int64_t first_row, bool accumulate, Stream& stream);
 
 // dtable[ids[n] - first_row] += dy[n], in the order of n (deterministic).
-void embedding_backward(View dtable,   // (V_tp, C) fp32, accumulated into
-                        ConstView dy,  // (N, C) act
-                        ConstView ids, // (N) i32
+void embedding_backward(View dtable,    // (V_tp, C) fp32, accumulated into
+                        ConstView dy,   // (N, C) act
+                        ConstView ids,  // (N) i32
                         std::int64_t first_row, Stream& stream);
 
-// ------------------------------------------------------------------------------------------------------------------ loss
-// What a vocabulary shard knows of each row's softmax: stats[n] = {max_v z, Σ_v exp(z - max), label's z or 0}, where z is the logit,
-// or softcap·tanh(logit/softcap) where softcap is not 0.
+// ---- loss
+
+// What a vocabulary shard knows of each row's softmax: stats[n] = {max_v z, Σ_v exp(z - max),
+// label's z or 0}, where z is the logit, or softcap·tanh(logit/softcap) where softcap is not 0.
 void cross_entropy_stats(View stats,        // (N, 3) fp32
                          ConstView logits,  // (N, V_tp) act
                          ConstView labels,  // (N) i32, global ids; kIgnoreLabel: no label
@@ -221,20 +249,23 @@ void cross_entropy_stats(View stats,        // (N, 3) fp32
 
 constexpr std::int32_t kIgnoreLabel = -100;  // as torch.nn.functional.cross_entropy
 
-// Joins the shards' stats in order: lse = log Σ exp, loss = lse - label's logit (0 where the label is ignored).
-void cross_entropy_combine(View loss,        // (N) fp32
-                           View lse,         // (N) fp32
-                           ConstView stats,  // (shards, N, 3) fp32
-                           ConstView labels, // (N) i32
+// Joins the shards' stats in order: lse = log Σ exp, loss = lse - label's logit (0 where the label
+// is ignored).
+void cross_entropy_combine(View loss,         // (N) fp32
+                           View lse,          // (N) fp32
+                           ConstView stats,   // (shards, N, 3) fp32
+                           ConstView labels,  // (N) i32
                            Stream& stream);
 
-// logits <- scale · (softmax(z) - onehot(label)) · dz/dlogit in place; 0 rows where the label is ignored.
+// logits <- scale · (softmax(z) - onehot(label)) · dz/dlogit in place; 0 rows where the label is
+// ignored.
 void cross_entropy_backward(View logits,       // (N, V_tp) act
                             ConstView lse,     // (N) fp32
                             ConstView labels,  // (N) i32
                             std::int64_t first_vocab, float scale, float softcap, Stream& stream);
 
-// ------------------------------------------------------------------------------------------------------------- optimizer
+// ---- optimizer
+
 struct AdamWTensor {
   View weight;       // fp32 master
   View m, v;         // fp32 moments
@@ -249,14 +280,16 @@ struct AdamWArgs {
   float grad_scale = 1;   // gradients are multiplied by it first (clipping)
 };
 
-// As torch.optim.AdamW:  w -= lr·wd·w;  m, v <- moments;  w -= lr·m̂/(sqrt(v̂) + eps). One pass over all tensors.
+// As torch.optim.AdamW:  w -= lr·wd·w;  m, v <- moments;  w -= lr·m̂/(sqrt(v̂) + eps). One pass over
+// all tensors.
 void adamw(std::span<const AdamWTensor> tensors, const AdamWArgs& args, Stream& stream);
 
-// Σ x² over all elements of all tensors (fp32), in fp64 over fixed chunks: the result does not depend on the number of threads.
-// Waits for the stream.
+// Σ x² over all elements of all tensors (fp32), in fp64 over fixed chunks: the result does not
+// depend on the number of threads. Waits for the stream.
 double sum_of_squares(std::span<const ConstView> tensors, Stream& stream);
 
-// ----------------------------------------------------------------------------------------------------------- elementwise
+// ---- elementwise
+
 // y += x;   y *= s;   y and x fp32, or bf16 on a GPU (not necessarily both)
 void add(View y, ConstView x, Stream& stream);
 void scale(View y, float s, Stream& stream);
@@ -265,15 +298,19 @@ void soft_cap(View y, ConstView x, float cap, Stream& stream);
 // y = x in y's dtype (fp32, bf16, fp16)
 void convert(View y, ConstView x, Stream& stream);
 
-// -------------------------------------------------------------------------------------------------------------- sampling
-// How one row's next token is chosen, as transformers' warpers in their order: temperature, top-k, top-p, min-p.
+// ---- sampling
+
+// How one row's next token is chosen, as transformers' warpers in their order: temperature, top-k,
+// top-p, min-p.
 struct SampleRow {
   bool greedy = true;      // the likeliest token (the first of equals); what follows is not read
   double temperature = 1;  // > 0
   std::int64_t top_k = 0;  // 0: all; those equal to the k-th stay
-  double top_p = 1;        // the least likely tokens go while what goes holds at most 1 - top_p (of equals the first ids go first)
+  double top_p = 1;        // the least likely tokens go while what goes holds at most 1 - top_p (of
+                           // equals the first ids go first)
   double min_p = 0;        // tokens less likely than min_p times the likeliest go
-  double uniform = 0;      // the draw, in [0, 1): the first id at which the sum of probabilities in id order exceeds it
+  double uniform = 0;  // the draw, in [0, 1): the first id at which the sum of probabilities in id
+                       // order exceeds it
 };
 
 // ids[n] = the chosen token;  logprobs[n] = its log softmax in the raw logits.

@@ -24,8 +24,9 @@ double measured_matmul_flops(Precision precision, Stream& stream) {
   double best = 1e30;
   for (int i = 0; i < 4; ++i)  // the first one makes the primitive
     best = std::min(best, seconds_of([&] {
-      linear(View(c.data(), shape), ConstView(a.data(), shape), ConstView(b.data(), shape), ConstView(), precision, stream);
-    }));
+                      linear(View(c.data(), shape), ConstView(a.data(), shape),
+                             ConstView(b.data(), shape), ConstView(), precision, stream);
+                    }));
   return 2.0 * n * n * n / best;
 }
 
@@ -38,7 +39,8 @@ double measured_read_bytes_per_s(Stream& stream) {
   double best = 1e30;
   volatile double sink = 0;
   for (int i = 0; i < 4; ++i)
-    best = std::min(best, seconds_of([&] { sink = sum_of_squares(std::span(&values, 1), stream); }));
+    best =
+        std::min(best, seconds_of([&] { sink = sum_of_squares(std::span(&values, 1), stream); }));
   (void)sink;
   return static_cast<double>(x.bytes()) / best;
 }
@@ -46,7 +48,8 @@ double measured_read_bytes_per_s(Stream& stream) {
 double sustained_read_bytes_per_s(ConstView memory, double seconds, Stream& stream) {
   volatile double sink = 0;
   double spent = 0, bytes = 0;
-  for (; spent < seconds; bytes += static_cast<double>(memory.bytes())) spent += seconds_of([&] { sink = sum_of_squares(std::span(&memory, 1), stream); });
+  for (; spent < seconds; bytes += static_cast<double>(memory.bytes()))
+    spent += seconds_of([&] { sink = sum_of_squares(std::span(&memory, 1), stream); });
   (void)sink;
   return bytes / spent;
 }

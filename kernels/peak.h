@@ -1,4 +1,5 @@
-// Measured peaks of this rank's cores, the yardsticks of every report. Each takes about a tenth of a second.
+// Measured peaks of this rank's cores, the yardsticks of every report. Each takes about a tenth of
+// a second.
 #pragma once
 
 #include "kernels/ops.h"
@@ -9,7 +10,8 @@ namespace weft {
 double measured_matmul_flops(Precision precision, Stream& stream);
 // Bytes/s of reading memory far larger than the caches, at its best.
 double measured_read_bytes_per_s(Stream& stream);
-// Bytes/s of reading this memory (fp32) over and over for so long: what lasts, where a shared machine gives more for a moment.
+// Bytes/s of reading this memory (fp32) over and over for so long: what lasts, where a shared
+// machine gives more for a moment.
 double sustained_read_bytes_per_s(ConstView memory, double seconds, Stream& stream);
 
 }  // namespace weft

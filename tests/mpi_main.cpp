@@ -1,4 +1,5 @@
-// main of the tests that run on several ranks: starts MPI, lets rank 0 print, fails where any rank fails.
+// main of the tests that run on several ranks: starts MPI, lets rank 0 print, fails where any rank
+// fails.
 #include <gtest/gtest.h>
 
 #include "mpi_main.h"

@@ -21,7 +21,8 @@ struct Sequences {
 };
 
 std::string name_of(const Sequences& q, DType act) {
-  std::string name = fmt::format(" {} B{} T{} H{} Hkv{} D{}", dtype_name(act), q.B, q.T, q.H, q.Hkv, q.D);
+  std::string name =
+      fmt::format(" {} B{} T{} H{} Hkv{} D{}", dtype_name(act), q.B, q.T, q.H, q.Hkv, q.D);
   if (q.causal) name += " causal";
   if (q.window >= 0) name += fmt::format(" window{}", q.window);
   if (q.softcap > 0) name += " softcap";
@@ -47,9 +48,12 @@ AttentionArgs args_of(const Sequences& q) {
 struct Tensors {
   View out, lse, qkv, lengths;
   Tensors(Memory& memory, const Sequences& q, DType act)
-      : out(memory.normal(act, {q.B, q.T, q.H, q.D})), lse(memory.positive({q.B, q.H, q.T})), qkv(memory.normal(act, {q.B, q.T, q.H + 2 * q.Hkv, q.D})) {
+      : out(memory.normal(act, {q.B, q.T, q.H, q.D})),
+        lse(memory.positive({q.B, q.H, q.T})),
+        qkv(memory.normal(act, {q.B, q.T, q.H + 2 * q.Hkv, q.D})) {
     std::vector<std::int32_t> begins;
-    for (std::int64_t i = 0; q.packed > 0 && i <= q.packed; ++i) begins.push_back(static_cast<std::int32_t>(q.T * i / q.packed));
+    for (std::int64_t i = 0; q.packed > 0 && i <= q.packed; ++i)
+      begins.push_back(static_cast<std::int32_t>(q.T * i / q.packed));
     if (q.packed > 0) lengths = memory.integers(begins);
   }
 };
@@ -59,7 +63,8 @@ double pairs_of(const Sequences& q) {
   const std::int64_t n = q.packed > 0 ? q.packed : 1, T = q.T / n;
   double pairs = 0;
   for (std::int64_t i = 0; i < T; ++i) {
-    const std::int64_t begin = q.window >= 0 ? std::max<std::int64_t>(0, i - q.window) : 0, end = q.causal ? i + 1 : T;
+    const std::int64_t begin = q.window >= 0 ? std::max<std::int64_t>(0, i - q.window) : 0,
+                       end = q.causal ? i + 1 : T;
     pairs += static_cast<double>(end - begin);
   }
   return pairs * static_cast<double>(q.B * q.H * n);
@@ -68,16 +73,33 @@ double pairs_of(const Sequences& q) {
 void add_sequence_cases(std::vector<Case>& cases, const Sequences& q, DType act) {
   const Rate rate = act == DType::bf16 ? Rate::bf16 : Rate::tf32;
   const AttentionArgs args = args_of(q);
-  const double product = 2 * pairs_of(q) * static_cast<double>(q.D);  // forward multiplies q kᵀ and p v; backward q kᵀ, dout vᵀ, pᵀ dout, ds k, dsᵀ q
-  cases.push_back({"attention" + name_of(q, act), rate, {}, [=](Memory& memory, Stream&) -> Body {
-    return [=, t = Tensors(memory, q, act)](Stream& s) { attention(t.out, t.lse, t.qkv, t.lengths, args, s); };
-  }, 2 * product});
-  cases.push_back({"attention_backward" + name_of(q, act), rate, {}, [=](Memory& memory, Stream& stream) -> Body {
-    const Tensors t(memory, q, act);
-    const View dqkv = memory.normal(act, t.qkv.shape()), dout = memory.normal(act, t.out.shape());
-    if (!memory.pretended()) attention(t.out, t.lse, t.qkv, t.lengths, args, stream);
-    return [=](Stream& s) { attention_backward(dqkv, dout, t.out, t.lse, t.qkv, t.lengths, args, s); };
-  }, 5 * product});
+  const double product =
+      2 * pairs_of(q) *
+      static_cast<double>(
+          q.D);  // forward multiplies q kᵀ and p v; backward q kᵀ, dout vᵀ, pᵀ dout, ds k, dsᵀ q
+  cases.push_back({"attention" + name_of(q, act),
+                   rate,
+                   {},
+                   [=](Memory& memory, Stream&) -> Body {
+                     return [=, t = Tensors(memory, q, act)](Stream& s) {
+                       attention(t.out, t.lse, t.qkv, t.lengths, args, s);
+                     };
+                   },
+                   2 * product});
+  cases.push_back({"attention_backward" + name_of(q, act),
+                   rate,
+                   {},
+                   [=](Memory& memory, Stream& stream) -> Body {
+                     const Tensors t(memory, q, act);
+                     const View dqkv = memory.normal(act, t.qkv.shape()),
+                                dout = memory.normal(act, t.out.shape());
+                     if (!memory.pretended())
+                       attention(t.out, t.lse, t.qkv, t.lengths, args, stream);
+                     return [=](Stream& s) {
+                       attention_backward(dqkv, dout, t.out, t.lse, t.qkv, t.lengths, args, s);
+                     };
+                   },
+                   5 * product});
 }
 
 struct Cached {
@@ -87,24 +109,36 @@ struct Cached {
 
 void add_cached_case(std::vector<Case>& cases, const Cached& q, DType act) {
   constexpr std::int64_t kPage = 64;
-  const std::string name = fmt::format("attention_cached {} {} sequences of {} keys, {} new, H{} Hkv{} D{}{}{}", dtype_name(act), q.sequences, q.keys, q.new_tokens,
-                                       q.H, q.Hkv, q.D, q.paged ? " paged" : "", q.fixed_order ? " fixed_order" : "");
-  cases.push_back({name, act == DType::bf16 ? Rate::bf16 : Rate::tf32, {}, [=](Memory& memory, Stream&) -> Body {
-    const std::int64_t N = q.sequences * q.new_tokens, S = q.paged ? kPage : q.keys, M = q.keys / S, n_pages = q.sequences * M;
-    const View k = memory.normal(act, {n_pages, S, q.Hkv, q.D}), v = memory.normal(act, {n_pages, S, q.Hkv, q.D});
-    const View qkv = memory.normal(act, {N, q.H + 2 * q.Hkv, q.D}), out = memory.normal(act, {N, q.H, q.D});
-    std::vector<std::int32_t> pages(static_cast<std::size_t>(n_pages));  // (slots, M) on the host
-    std::iota(pages.begin(), pages.end(), 0);
-    std::shuffle(pages.begin(), pages.end(), std::mt19937_64(1));
-    std::vector<CacheSlice> slices;
-    for (std::int64_t i = 0; i < q.sequences; ++i) slices.push_back({i * q.new_tokens, q.new_tokens, q.keys - q.new_tokens, i});
-    AttentionArgs args = args_of({1, 1, q.H, q.Hkv, q.D});
-    args.fixed_order = q.fixed_order;
-    return [=](Stream& s) {
-      const ConstView table = q.paged ? ConstView(pages.data(), {q.sequences, M}) : ConstView();
-      attention_cached(out, k, v, qkv, table, slices, args, s);
-    };
-  }});
+  const std::string name =
+      fmt::format("attention_cached {} {} sequences of {} keys, {} new, H{} Hkv{} D{}{}{}",
+                  dtype_name(act), q.sequences, q.keys, q.new_tokens, q.H, q.Hkv, q.D,
+                  q.paged ? " paged" : "", q.fixed_order ? " fixed_order" : "");
+  cases.push_back({name,
+                   act == DType::bf16 ? Rate::bf16 : Rate::tf32,
+                   {},
+                   [=](Memory& memory, Stream&) -> Body {
+                     const std::int64_t N = q.sequences * q.new_tokens,
+                                        S = q.paged ? kPage : q.keys, M = q.keys / S,
+                                        n_pages = q.sequences * M;
+                     const View k = memory.normal(act, {n_pages, S, q.Hkv, q.D}),
+                                v = memory.normal(act, {n_pages, S, q.Hkv, q.D});
+                     const View qkv = memory.normal(act, {N, q.H + 2 * q.Hkv, q.D}),
+                                out = memory.normal(act, {N, q.H, q.D});
+                     std::vector<std::int32_t> pages(
+                         static_cast<std::size_t>(n_pages));  // (slots, M) on the host
+                     std::iota(pages.begin(), pages.end(), 0);
+                     std::shuffle(pages.begin(), pages.end(), std::mt19937_64(1));
+                     std::vector<CacheSlice> slices;
+                     for (std::int64_t i = 0; i < q.sequences; ++i)
+                       slices.push_back({i * q.new_tokens, q.new_tokens, q.keys - q.new_tokens, i});
+                     AttentionArgs args = args_of({1, 1, q.H, q.Hkv, q.D});
+                     args.fixed_order = q.fixed_order;
+                     return [=](Stream& s) {
+                       const ConstView table =
+                           q.paged ? ConstView(pages.data(), {q.sequences, M}) : ConstView();
+                       attention_cached(out, k, v, qkv, table, slices, args, s);
+                     };
+                   }});
 }
 
 }  // namespace
@@ -127,15 +161,17 @@ std::vector<Case> attention_cases() {
   add_sequence_cases(cases, with([](Sequences& q) { q.window = 512; }), DType::bf16);
   add_sequence_cases(cases, with([](Sequences& q) { q.softcap = 50; }), DType::bf16);
   add_sequence_cases(cases, with([](Sequences& q) { q.dropout = 0.1f; }), DType::bf16);
-  add_sequence_cases(cases, with([](Sequences& q) { q.B = 1, q.T = 8192, q.packed = 8; }), DType::bf16);
+  add_sequence_cases(cases, with([](Sequences& q) { q.B = 1, q.T = 8192, q.packed = 8; }),
+                     DType::bf16);
   for (const DType act : {DType::bf16, DType::f32}) {
-    add_cached_case(cases, {64, 4096, 1, 32, 8, 128}, act);                 // decoding
-    add_cached_case(cases, {1, 4096, 2048, 32, 8, 128}, act);               // the second half of a prompt
+    add_cached_case(cases, {64, 4096, 1, 32, 8, 128}, act);    // decoding
+    add_cached_case(cases, {1, 4096, 2048, 32, 8, 128}, act);  // the second half of a prompt
   }
   add_cached_case(cases, {64, 4096, 1, 32, 8, 128, false}, DType::bf16);
   add_cached_case(cases, {64, 4096, 1, 32, 8, 128, true, true}, DType::bf16);
   add_cached_case(cases, {64, 4096, 1, 32, 32, 128}, DType::bf16);
-  add_cached_case(cases, {1, 32768, 1, 32, 8, 128}, DType::bf16);  // one long sequence: keys are split
+  add_cached_case(cases, {1, 32768, 1, 32, 8, 128},
+                  DType::bf16);  // one long sequence: keys are split
   return cases;
 }
 

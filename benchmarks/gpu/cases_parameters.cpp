@@ -17,39 +17,58 @@ struct Layer {
 };
 
 void add_linear_cases(std::vector<Case>& cases, const Layer& q, bool backward) {
-  const char* precision = q.precision == Precision::fp32_fixed                              ? " fixed_order"
-                          : q.precision == Precision::bf16 && q.act != DType::bf16 ? " rounded to bf16"
-                                                                                           : "";
-  const std::string weight = q.weight != q.act ? fmt::format(" {} weight", dtype_name(q.weight)) : "";
-  const std::string suffix = fmt::format(" {}{}{}{} {}x{}x{}", dtype_name(q.act), weight, precision, q.bias ? " bias" : "", q.N, q.O, q.I);
+  const char* precision = q.precision == Precision::fp32_fixed ? " fixed_order"
+                          : q.precision == Precision::bf16 && q.act != DType::bf16
+                              ? " rounded to bf16"
+                              : "";
+  const std::string weight =
+      q.weight != q.act ? fmt::format(" {} weight", dtype_name(q.weight)) : "";
+  const std::string suffix = fmt::format(" {}{}{}{} {}x{}x{}", dtype_name(q.act), weight, precision,
+                                         q.bias ? " bias" : "", q.N, q.O, q.I);
   const Rate rate = q.precision == Precision::bf16 ? Rate::bf16 : Rate::fp32;
-  const double n = static_cast<double>(q.N), o = static_cast<double>(q.O), i = static_cast<double>(q.I), size = q.precision == Precision::bf16 ? 2 : 4;
+  const double n = static_cast<double>(q.N), o = static_cast<double>(q.O),
+               i = static_cast<double>(q.I), size = q.precision == Precision::bf16 ? 2 : 4;
   const Products product = {size * (n * i + o * i + n * o), 2 * n * o * i};
   struct Tensors {
     View y, x, w, bias;
     Tensors(Memory& memory, const Layer& l)
-        : y(memory.normal(l.act, {l.N, l.O})), x(memory.normal(l.act, {l.N, l.I})), w(memory.normal(l.weight, {l.O, l.I})), bias(memory.normal(DType::f32, {l.O})) {}
+        : y(memory.normal(l.act, {l.N, l.O})),
+          x(memory.normal(l.act, {l.N, l.I})),
+          w(memory.normal(l.weight, {l.O, l.I})),
+          bias(memory.normal(DType::f32, {l.O})) {}
   };
   cases.push_back({"linear" + suffix, rate, product, [=](Memory& memory, Stream&) -> Body {
-    return [=, t = Tensors(memory, q)](Stream& s) { linear(t.y, t.x, t.w, q.bias ? ConstView(t.bias) : ConstView(), q.precision, s); };
-  }});
+                     return [=, t = Tensors(memory, q)](Stream& s) {
+                       linear(t.y, t.x, t.w, q.bias ? ConstView(t.bias) : ConstView(), q.precision,
+                              s);
+                     };
+                   }});
   if (!backward) return;
-  cases.push_back({"linear_backward_input" + suffix, rate, product, [=](Memory& memory, Stream&) -> Body {
-    return [=, t = Tensors(memory, q)](Stream& s) { linear_backward_input(t.x, t.y, t.w, q.precision, s); };
-  }});
+  cases.push_back(
+      {"linear_backward_input" + suffix, rate, product, [=](Memory& memory, Stream&) -> Body {
+         return [=, t = Tensors(memory, q)](Stream& s) {
+           linear_backward_input(t.x, t.y, t.w, q.precision, s);
+         };
+       }});
   // dw is fp32, read and written.
-  cases.push_back({"linear_backward_weight" + suffix, rate, {size * (n * i + n * o) + 8 * o * i, product.flops}, [=](Memory& memory, Stream&) -> Body {
-    return [=, t = Tensors(memory, q), dw = memory.normal(DType::f32, {q.O, q.I}), dbias = memory.normal(DType::f32, {q.O})](Stream& s) {
-      linear_backward_weight(dw, q.bias ? dbias : View(), t.y, t.x, q.precision, s);
-    };
-  }});
+  cases.push_back({"linear_backward_weight" + suffix,
+                   rate,
+                   {size * (n * i + n * o) + 8 * o * i, product.flops},
+                   [=](Memory& memory, Stream&) -> Body {
+                     return [=, t = Tensors(memory, q), dw = memory.normal(DType::f32, {q.O, q.I}),
+                             dbias = memory.normal(DType::f32, {q.O})](Stream& s) {
+                       linear_backward_weight(dw, q.bias ? dbias : View(), t.y, t.x, q.precision,
+                                              s);
+                     };
+                   }});
 }
 
 // The parameters of one layer: 202 million in six tensors.
 struct Parameters {
   std::vector<View> weight, m, v, grad, copy;
   explicit Parameters(Memory& memory, bool moments, bool copies) {
-    for (const Dims& shape : {Dims{C}, Dims{3 * C, C}, Dims{C, C}, Dims{C}, Dims{2 * F, C}, Dims{C, F}}) {
+    for (const Dims& shape :
+         {Dims{C}, Dims{3 * C, C}, Dims{C, C}, Dims{C}, Dims{2 * F, C}, Dims{C, F}}) {
       grad.push_back(memory.normal(DType::f32, shape));
       if (!moments) continue;
       weight.push_back(memory.normal(DType::f32, shape));
@@ -62,25 +81,45 @@ struct Parameters {
 
 void optimizer_cases(std::vector<Case>& cases) {
   for (const bool copies : {true, false}) {
-    cases.push_back({fmt::format("adamw {}202M in 6 tensors", copies ? "and bf16 copy " : ""), Rate::fp32, {}, [=](Memory& memory, Stream&) -> Body {
-      const Parameters p(memory, true, copies);
-      std::vector<AdamWTensor> tensors;
-      for (std::size_t i = 0; i < p.weight.size(); ++i) tensors.push_back({p.weight[i], p.m[i], p.v[i], p.grad[i], p.copy[i], p.weight[i].rank() > 1});
-      return [=](Stream& s) { adamw(tensors, {.lr = 1e-4f, .weight_decay = 0.1f, .step = 100, .grad_scale = 0.5f}, s); };
-    }});
+    cases.push_back({fmt::format("adamw {}202M in 6 tensors", copies ? "and bf16 copy " : ""),
+                     Rate::fp32,
+                     {},
+                     [=](Memory& memory, Stream&) -> Body {
+                       const Parameters p(memory, true, copies);
+                       std::vector<AdamWTensor> tensors;
+                       for (std::size_t i = 0; i < p.weight.size(); ++i)
+                         tensors.push_back({p.weight[i], p.m[i], p.v[i], p.grad[i], p.copy[i],
+                                            p.weight[i].rank() > 1});
+                       return [=](Stream& s) {
+                         adamw(tensors,
+                               {.lr = 1e-4f, .weight_decay = 0.1f, .step = 100, .grad_scale = 0.5f},
+                               s);
+                       };
+                     }});
   }
-  cases.push_back({"sum_of_squares 202M in 6 tensors", Rate::fp32, {}, [](Memory& memory, Stream&) -> Body {
-    const Parameters p(memory, false, false);
-    return [tensors = std::vector<ConstView>(p.grad.begin(), p.grad.end())](Stream& s) { sum_of_squares(tensors, s); };
-  }});
+  cases.push_back(
+      {"sum_of_squares 202M in 6 tensors", Rate::fp32, {}, [](Memory& memory, Stream&) -> Body {
+         const Parameters p(memory, false, false);
+         return [tensors = std::vector<ConstView>(p.grad.begin(), p.grad.end())](Stream& s) {
+           sum_of_squares(tensors, s);
+         };
+       }});
 }
 
 void elementwise_cases(std::vector<Case>& cases) {
-  const auto pair = [&](const std::string& op, DType y_dtype, DType x_dtype, std::int64_t columns, void (*body)(View, ConstView, Stream&)) {
-    const std::string dtypes = y_dtype == x_dtype ? std::string(dtype_name(y_dtype)) : fmt::format("{} {}", dtype_name(y_dtype), dtype_name(x_dtype));
-    cases.push_back({fmt::format("{} {} {}x{}", op, dtypes, N, columns), Rate::fp32, {}, [=](Memory& memory, Stream&) -> Body {
-      return [=, y = memory.normal(y_dtype, {N, columns}), x = memory.normal(x_dtype, {N, columns})](Stream& s) { body(y, x, s); };
-    }});
+  const auto pair = [&](const std::string& op, DType y_dtype, DType x_dtype, std::int64_t columns,
+                        void (*body)(View, ConstView, Stream&)) {
+    const std::string dtypes = y_dtype == x_dtype
+                                   ? std::string(dtype_name(y_dtype))
+                                   : fmt::format("{} {}", dtype_name(y_dtype), dtype_name(x_dtype));
+    cases.push_back({fmt::format("{} {} {}x{}", op, dtypes, N, columns),
+                     Rate::fp32,
+                     {},
+                     [=](Memory& memory, Stream&) -> Body {
+                       return
+                           [=, y = memory.normal(y_dtype, {N, columns}),
+                            x = memory.normal(x_dtype, {N, columns})](Stream& s) { body(y, x, s); };
+                     }});
   };
   const auto add_to = [](View y, ConstView x, Stream& s) { add(y, x, s); };
   const auto turn_sign = [](View y, ConstView, Stream& s) { scale(y, -1.0f, s); };
@@ -110,7 +149,8 @@ std::vector<Case> linear_cases() {
   add_linear_cases(cases, {N, 3 * C, C, true, DType::bf16, DType::f32}, false);
   add_linear_cases(cases, {N, 3 * C, C, true, DType::f32, DType::f32, Precision::fp32}, true);
   add_linear_cases(cases, {N, 3 * C, C, true, DType::f32, DType::f32, Precision::bf16}, true);
-  add_linear_cases(cases, {64, 3 * C, C, true, DType::f32, DType::f32, Precision::fp32_fixed}, false);
+  add_linear_cases(cases, {64, 3 * C, C, true, DType::f32, DType::f32, Precision::fp32_fixed},
+                   false);
   return cases;
 }
 
@@ -123,7 +163,8 @@ std::vector<Case> parameter_cases() {
 
 std::vector<Case> standard_cases() {
   std::vector<Case> cases;
-  for (const auto part : {attention_cases, row_cases, vocabulary_cases, parameter_cases, linear_cases})
+  for (const auto part :
+       {attention_cases, row_cases, vocabulary_cases, parameter_cases, linear_cases})
     for (Case& c : part()) cases.push_back(std::move(c));
   return cases;
 }

@@ -9,10 +9,12 @@
 namespace weft::gpu_bench {
 namespace {
 
-// The mangled name, as in the compiler's register report; the program exports its symbols for this (-rdynamic).
+// The mangled name, as in the compiler's register report; the program exports its symbols for this
+// (-rdynamic).
 std::string symbol_of(const void* kernel) {
   Dl_info info{};
-  CHECK(dladdr(kernel, &info) != 0 && info.dli_sname && info.dli_saddr == kernel, "the kernel at {} has no exported name", kernel);
+  CHECK(dladdr(kernel, &info) != 0 && info.dli_sname && info.dli_saddr == kernel,
+        "the kernel at {} has no exported name", kernel);
   return info.dli_sname;
 }
 
@@ -29,10 +31,18 @@ void list_launches(const std::vector<Case>& cases, const Report& report) {
     c.prepare(memory, stream)(stream);
     stream.synchronize();
     for (const auto& e : log.entries)
-      report({{"case", c.name}, {"kernel", symbol_of(e.kernel)}, {"grid", list(e.shape.grid)}, {"block", list(e.shape.block)},
-              {"shared_bytes", e.shape.shared_bytes}, {"bytes", e.work.bytes}, {"flops", e.work.flops}});
+      report({{"case", c.name},
+              {"kernel", symbol_of(e.kernel)},
+              {"grid", list(e.shape.grid)},
+              {"block", list(e.shape.block)},
+              {"shared_bytes", e.shape.shared_bytes},
+              {"bytes", e.work.bytes},
+              {"flops", e.work.flops}});
     if (c.products.flops > 0)
-      report({{"case", c.name}, {"kernel", "cuBLAS"}, {"bytes", c.products.bytes}, {"flops", c.products.flops}});
+      report({{"case", c.name},
+              {"kernel", "cuBLAS"},
+              {"bytes", c.products.bytes},
+              {"flops", c.products.flops}});
   }
 }
 

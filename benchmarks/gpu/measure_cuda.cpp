@@ -10,18 +10,19 @@
 #include "kernels/cuda/launch.cuh"
 #include "measure.h"
 
-#define CUBLAS_CHECK(call)                                                                                          \
-  do {                                                                                                              \
-    const cublasStatus_t result = (call);                                                                           \
-    CHECK(result == CUBLAS_STATUS_SUCCESS, "{}: {} ({})", #call, cublasGetStatusString(result), static_cast<int>(result)); \
+#define CUBLAS_CHECK(call)                                                                      \
+  do {                                                                                          \
+    const cublasStatus_t result = (call);                                                       \
+    CHECK(result == CUBLAS_STATUS_SUCCESS, "{}: {} ({})", #call, cublasGetStatusString(result), \
+          static_cast<int>(result));                                                            \
   } while (false)
 
 namespace weft::gpu_bench {
 namespace {
 
-constexpr int kRepeats = 25;          // of which the median counts
+constexpr int kRepeats = 25;            // of which the median counts
 constexpr double kLongEnough_s = 1e-3;  // of one repeat: several calls, where one is shorter
-constexpr double kMostOfACase_s = 3;  // its repeats go down to kFewestRepeats for this
+constexpr double kMostOfACase_s = 3;    // its repeats go down to kFewestRepeats for this
 constexpr int kFewestRepeats = 20;
 
 struct Peaks {
@@ -59,7 +60,8 @@ struct Timing {
 
 Timing median_time(Stream& stream, std::size_t sets, const std::function<void()>& body) {
   const EventPair events;
-  for (std::size_t i = 0; i < 2 * sets; ++i) body();  // every set once more than the one that loads modules and grows scratch
+  for (std::size_t i = 0; i < 2 * sets; ++i)
+    body();  // every set once more than the one that loads modules and grows scratch
   const double one = events.seconds(stream, static_cast<int>(std::max<std::size_t>(sets, 3)), body);
   Timing t;
   t.calls = std::clamp(static_cast<int>(kLongEnough_s / std::max(one, 1e-7)), 1, 200);
@@ -74,8 +76,11 @@ Timing median_time(Stream& stream, std::size_t sets, const std::function<void()>
 
 std::string driver_version() {
   std::ifstream in("/proc/driver/nvidia/version");
-  for (std::string word; in >> word;)  // "NVRM version: NVIDIA UNIX … Kernel Module  580.159.04  Release Build …"
-    if (word.find_first_not_of("0123456789.") == std::string::npos && std::count(word.begin(), word.end(), '.') >= 1) return word;
+  for (std::string word;
+       in >> word;)  // "NVRM version: NVIDIA UNIX … Kernel Module  580.159.04  Release Build …"
+    if (word.find_first_not_of("0123456789.") == std::string::npos &&
+        std::count(word.begin(), word.end(), '.') >= 1)
+      return word;
   int version = 0;
   CUDA_CHECK(cudaDriverGetVersion(&version));
   return "for CUDA " + std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
@@ -92,22 +97,28 @@ double copy_bandwidth(Stream& stream, Patterns& patterns) {
   constexpr std::int64_t kElems = std::int64_t{1} << 28;  // 1 GiB of fp32
   Memory memory(stream, &patterns);
   const View to = memory.normal(DType::f32, {kElems}), from = memory.normal(DType::f32, {kElems});
-  const Timing t = median_time(stream, 1, [&] { CUDA_CHECK(cudaMemcpyAsync(to.data(), from.data(), from.bytes(), cudaMemcpyDeviceToDevice, cuda::native(stream))); });
+  const Timing t = median_time(stream, 1, [&] {
+    CUDA_CHECK(cudaMemcpyAsync(to.data(), from.data(), from.bytes(), cudaMemcpyDeviceToDevice,
+                               cuda::native(stream)));
+  });
   return 2 * static_cast<double>(from.bytes()) / t.seconds;
 }
 
 double matmul_rate(Stream& stream, Patterns& patterns, DType dtype, cublasComputeType_t compute) {
   constexpr int kSize = 8192;
   Memory memory(stream, &patterns);
-  const View a = memory.normal(dtype, {kSize, kSize}), b = memory.normal(dtype, {kSize, kSize}), c = memory.normal(dtype, {kSize, kSize});
+  const View a = memory.normal(dtype, {kSize, kSize}), b = memory.normal(dtype, {kSize, kSize}),
+             c = memory.normal(dtype, {kSize, kSize});
   const cudaDataType type = dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F;
   cublasHandle_t handle = nullptr;
   CUBLAS_CHECK(cublasCreate(&handle));
-  const std::shared_ptr<void> owner(handle, [](void* h) { cublasDestroy(static_cast<cublasHandle_t>(h)); });
+  const std::shared_ptr<void> owner(handle,
+                                    [](void* h) { cublasDestroy(static_cast<cublasHandle_t>(h)); });
   CUBLAS_CHECK(cublasSetStream(handle, cuda::native(stream)));
   const float one = 1, zero = 0;
   const Timing t = median_time(stream, 1, [&] {
-    CUBLAS_CHECK(cublasGemmEx(handle, CUBLAS_OP_T, CUBLAS_OP_N, kSize, kSize, kSize, &one, a.data(), type, kSize, b.data(), type, kSize, &zero, c.data(), type, kSize,
+    CUBLAS_CHECK(cublasGemmEx(handle, CUBLAS_OP_T, CUBLAS_OP_N, kSize, kSize, kSize, &one, a.data(),
+                              type, kSize, b.data(), type, kSize, &zero, c.data(), type, kSize,
                               compute, CUBLAS_GEMM_DEFAULT));
   });
   return 2.0 * kSize * kSize * kSize / t.seconds;
@@ -115,7 +126,8 @@ double matmul_rate(Stream& stream, Patterns& patterns, DType dtype, cublasComput
 
 class Bench {
  public:
-  Bench(Stream& stream, const Report& report) : stream_(stream), report_(report), patterns_(stream) {
+  Bench(Stream& stream, const Report& report)
+      : stream_(stream), report_(report), patterns_(stream) {
     cudaDeviceProp properties{};
     CUDA_CHECK(cudaGetDeviceProperties(&properties, 0));
     gpu_ = properties.name;
@@ -139,8 +151,10 @@ class Bench {
       sets.push_back(c.prepare(*memories.back(), stream_));
     };
     add_set();
-    // Together beyond the L2 four times over, so that a set is gone from it when its turn comes again.
-    const std::size_t n = std::clamp<std::size_t>(4 * l2_bytes_ / std::max<std::size_t>(memories[0]->bytes(), 1) + 1, 1, 256);
+    // Together beyond the L2 four times over, so that a set is gone from it when its turn comes
+    // again.
+    const std::size_t n = std::clamp<std::size_t>(
+        4 * l2_bytes_ / std::max<std::size_t>(memories[0]->bytes(), 1) + 1, 1, 256);
     while (sets.size() < n) add_set();
     stream_.synchronize();
 
@@ -154,13 +168,25 @@ class Bench {
     if (c.flops > 0) flops = c.flops;
 
     std::size_t next = 0;
-    const Timing t = median_time(stream_, sets.size(), [&] { sets[next++ % sets.size()](stream_); });
-    const double rate = c.rate == Rate::bf16 ? peaks_.bf16 : c.rate == Rate::tf32 ? peaks_.tf32 : peaks_.fp32;
+    const Timing t =
+        median_time(stream_, sets.size(), [&] { sets[next++ % sets.size()](stream_); });
+    const double rate = c.rate == Rate::bf16   ? peaks_.bf16
+                        : c.rate == Rate::tf32 ? peaks_.tf32
+                                               : peaks_.fp32;
     const double memory_s = bytes / peaks_.copy, compute_s = flops / rate;
     static constexpr const char* kRates[] = {"bf16 matmul", "tf32 matmul", "fp32 matmul"};
-    line({{"case", c.name}, {"ms", 1e3 * t.seconds}, {"gb_per_s", 1e-9 * bytes / t.seconds}, {"tflop_per_s", 1e-12 * flops / t.seconds},
-          {"bound", compute_s > memory_s ? kRates[static_cast<int>(c.rate)] : "copy bandwidth"}, {"share", std::max(compute_s, memory_s) / t.seconds},
-          {"bytes", bytes}, {"flops", flops}, {"launches", log.entries.size()}, {"repeats", t.repeats}, {"calls", t.calls}, {"sets", sets.size()}});
+    line({{"case", c.name},
+          {"ms", 1e3 * t.seconds},
+          {"gb_per_s", 1e-9 * bytes / t.seconds},
+          {"tflop_per_s", 1e-12 * flops / t.seconds},
+          {"bound", compute_s > memory_s ? kRates[static_cast<int>(c.rate)] : "copy bandwidth"},
+          {"share", std::max(compute_s, memory_s) / t.seconds},
+          {"bytes", bytes},
+          {"flops", flops},
+          {"launches", log.entries.size()},
+          {"repeats", t.repeats},
+          {"calls", t.calls},
+          {"sets", sets.size()}});
   }
 
  private:
@@ -181,15 +207,18 @@ class Bench {
 
 }  // namespace
 
-std::vector<std::string> measure(const std::vector<Case>& cases, double limit_s, const Report& report) {
+std::vector<std::string> measure(const std::vector<Case>& cases, double limit_s,
+                                 const Report& report) {
   CHECK_USER(gpu_count() > 0, "no GPU on this machine (or no driver)");
   const auto start = std::chrono::steady_clock::now();
   Stream stream({DeviceType::cuda, 0});
   Bench bench(stream, report);
   std::vector<std::string> left;
   for (const Case& c : cases) {
-    if (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() > limit_s) left.push_back(c.name);
-    else bench.measure(c);
+    if (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() > limit_s)
+      left.push_back(c.name);
+    else
+      bench.measure(c);
   }
   return left;
 }

@@ -10,7 +10,8 @@ namespace weft::gpu_bench {
 namespace {
 
 constexpr std::size_t kPatternElems = (16 << 20) + 4096;  // 64 MiB of fp32: beyond every L2
-constexpr std::size_t kPatternStep = 1 << 20 | 1 << 8;    // 16-byte aligned, and not a divisor of the whole
+constexpr std::size_t kPatternStep =
+    1 << 20 | 1 << 8;  // 16-byte aligned, and not a divisor of the whole
 constexpr Device kGpu = {DeviceType::cuda, 0};
 // No memory of a program begins here on x86-64 or AArch64 Linux: touching it is a fault.
 constexpr std::uintptr_t kNowhere = 1ull << 56;
@@ -29,7 +30,8 @@ Patterns::Patterns(Stream& stream) {
   std::vector<float> values(kPatternElems);
   for (float& x : values) x = normal(random);
   std::vector<BFloat16> narrow(kPatternElems);
-  std::transform(values.begin(), values.end(), narrow.begin(), [](float x) { return to_bfloat16(x); });
+  std::transform(values.begin(), values.end(), narrow.begin(),
+                 [](float x) { return to_bfloat16(x); });
   fp32_ = upload(values.data(), values.size() * sizeof(float), stream);
   bf16_ = upload(narrow.data(), narrow.size() * sizeof(BFloat16), stream);
   for (float& x : values) x = std::abs(x);
@@ -37,8 +39,12 @@ Patterns::Patterns(Stream& stream) {
 }
 
 void Patterns::fill(View x, bool positive, Stream& stream) {
-  CHECK(x.dtype() == DType::f32 || (x.dtype() == DType::bf16 && !positive), "no pattern of {}", dtype_name(x.dtype()));
-  const auto* from = static_cast<const std::byte*>((x.dtype() == DType::bf16 ? bf16_ : positive ? fp32_positive_ : fp32_).get());
+  CHECK(x.dtype() == DType::f32 || (x.dtype() == DType::bf16 && !positive), "no pattern of {}",
+        dtype_name(x.dtype()));
+  const auto* from = static_cast<const std::byte*>((x.dtype() == DType::bf16 ? bf16_
+                                                    : positive               ? fp32_positive_
+                                                                             : fp32_)
+                                                       .get());
   auto* to = static_cast<std::byte*>(x.data());
   const std::size_t elem = dtype_bytes(x.dtype());
   for (std::size_t done = 0, elems = static_cast<std::size_t>(x.elems()); done < elems;) {
@@ -50,7 +56,8 @@ void Patterns::fill(View x, bool positive, Stream& stream) {
 }
 
 View Memory::take(DType dtype, const Dims& shape) {
-  const std::size_t bytes = static_cast<std::size_t>(shape.elems()) * dtype_bytes(dtype), padded = (bytes + 255) / 256 * 256;
+  const std::size_t bytes = static_cast<std::size_t>(shape.elems()) * dtype_bytes(dtype),
+                    padded = (bytes + 255) / 256 * 256;
   void* at = reinterpret_cast<void*>(kNowhere + bytes_);
   if (!pretended()) {
     blocks_.push_back(allocate(kGpu, bytes));
@@ -82,7 +89,8 @@ View Memory::ids(std::int64_t n, std::int64_t end) {
 
 View Memory::counted(std::int64_t n, std::int64_t end) {
   std::vector<std::int32_t> values(static_cast<std::size_t>(n));
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<std::int32_t>(static_cast<std::int64_t>(i) % end);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = static_cast<std::int32_t>(static_cast<std::int64_t>(i) % end);
   return integers(values);
 }
 

@@ -5,7 +5,8 @@
 
 namespace weft::cpu {
 
-// What tells an rms norm from a layer norm: no mean is taken, and the weight is used as offset + weight.
+// What tells an rms norm from a layer norm: no mean is taken, and the weight is used as offset +
+// weight.
 struct NormKind {
   bool rms = false;
   float offset = 0;
@@ -15,7 +16,8 @@ struct NormKind {
 struct NormRow {
   float *y, *sum, *mean, *rstd;
   const float *x, *delta, *weight, *bias;
-  std::int64_t C, sequence, first_elem;  // sequence and first element of the row, for the dropout counter
+  std::int64_t C, sequence,
+      first_elem;  // sequence and first element of the row, for the dropout counter
 };
 
 // One row of their backward: dweight and dbias (or null) are the piece's partial sums.
@@ -26,7 +28,8 @@ struct NormGradRow {
   std::int64_t C;
 };
 
-// One row of activation_backward or gated_activation_backward; dbias (the piece's partial sums) and bias may be null.
+// One row of activation_backward or gated_activation_backward; dbias (the piece's partial sums) and
+// bias may be null.
 struct ActivationGradRow {
   float *dx, *dbias;
   const float *dy, *x, *bias;

@@ -1,4 +1,5 @@
-// Cuts batches, heads and caches into the single-head problems of attention_tile, and shares them among the threads.
+// Cuts batches, heads and caches into the single-head problems of attention_tile, and shares them
+// among the threads.
 #include <omp.h>
 
 #include <algorithm>
@@ -18,7 +19,8 @@ class TeamScratch {
  public:
   TeamScratch(Stream& stream, std::int64_t elems)
       : elems_((elems + 15) / 16 * 16),
-        base_(static_cast<float*>(stream.scratch(static_cast<std::size_t>(elems_ * stream.n_threads()) * sizeof(float)))) {}
+        base_(static_cast<float*>(stream.scratch(
+            static_cast<std::size_t>(elems_ * stream.n_threads()) * sizeof(float)))) {}
   float* mine() const { return base_ + elems_ * omp_get_thread_num(); }
 
  private:
@@ -36,31 +38,38 @@ struct Sequence {
   std::int64_t b, begin, n_rows, n_keys;
 };
 
-std::vector<Sequence> sequences(const char* op, ConstView lengths, std::int64_t B, std::int64_t T, bool packed) {
+std::vector<Sequence> sequences(const char* op, ConstView lengths, std::int64_t B, std::int64_t T,
+                                bool packed) {
   std::vector<Sequence> all;
   const std::int32_t* at = lengths.empty() ? nullptr : lengths.as<std::int32_t>();
   if (!packed) {
-    for (std::int64_t b = 0; b < B; ++b) all.push_back({b, 0, T, at ? std::clamp<std::int64_t>(at[b], 0, T) : T});
+    for (std::int64_t b = 0; b < B; ++b)
+      all.push_back({b, 0, T, at ? std::clamp<std::int64_t>(at[b], 0, T) : T});
     return all;
   }
   CHECK(at[0] == 0, "{}: the first packed sequence begins at {}, not at 0", op, at[0]);
   for (std::int64_t s = 0; s + 1 < lengths.elems(); ++s) {
-    CHECK(at[s] <= at[s + 1] && at[s + 1] <= T, "{}: packed sequence {} is rows [{}, {}) of {}", op, s, at[s], at[s + 1], T);
+    CHECK(at[s] <= at[s + 1] && at[s + 1] <= T, "{}: packed sequence {} is rows [{}, {}) of {}", op,
+          s, at[s], at[s + 1], T);
     all.push_back({0, at[s], at[s + 1] - at[s], at[s + 1] - at[s]});
   }
   return all;
 }
 
 // Of a packed batch row: where its padding begins.
-std::int64_t padding_begin(const std::vector<Sequence>& all) { return all.empty() ? 0 : all.back().begin + all.back().n_rows; }
+std::int64_t padding_begin(const std::vector<Sequence>& all) {
+  return all.empty() ? 0 : all.back().begin + all.back().n_rows;
+}
 
-HeadDropout head_dropout(const AttentionArgs& args, std::int64_t h, const Sequence& s, std::int64_t T) {
+HeadDropout head_dropout(const AttentionArgs& args, std::int64_t h, const Sequence& s,
+                         std::int64_t T) {
   return {args.drop, args.first_head + h, T, args.drop.first_sample + s.b, s.begin};
 }
 
 }  // namespace
 
-void attention(View out, View lse, ConstView qkv, ConstView lengths, const AttentionArgs& args, Stream& stream) {
+void attention(View out, View lse, ConstView qkv, ConstView lengths, const AttentionArgs& args,
+               Stream& stream) {
   const std::int64_t H = args.n_heads, Hkv = args.n_kv_heads, D = args.head_dim, group = H / Hkv;
   const std::int64_t B = qkv.dim(0), T = qkv.dim(1), stride = (H + 2 * Hkv) * D;
   const auto* in = qkv.as<float>();
@@ -74,12 +83,14 @@ void attention(View out, View lse, ConstView qkv, ConstView lengths, const Atten
   std::vector<Task> tasks;
   for (const Sequence& s : all)
     for (std::int64_t h = 0; h < H; ++h)
-      for (std::int64_t tile = (s.n_rows + kTile - 1) / kTile; tile-- > 0;) tasks.push_back({&s, h, tile});  // the long ones first
+      for (std::int64_t tile = (s.n_rows + kTile - 1) / kTile; tile-- > 0;)
+        tasks.push_back({&s, h, tile});  // the long ones first
   if (args.packed) {
     const std::int64_t end = padding_begin(all);
     std::fill(result + end * H * D, result + T * H * D, 0.0f);
     for (std::int64_t h = 0; h < H; ++h)
-      std::fill(denominator + h * T + end, denominator + (h + 1) * T, -std::numeric_limits<float>::infinity());
+      std::fill(denominator + h * T + end, denominator + (h + 1) * T,
+                -std::numeric_limits<float>::infinity());
   }
 
   const TeamScratch scratch(stream, head_forward_scratch_elems(D));
@@ -87,16 +98,30 @@ void attention(View out, View lse, ConstView qkv, ConstView lengths, const Atten
     const auto [s, h, tile] = tasks[static_cast<std::size_t>(t)];
     const std::int64_t first = s->b * T + s->begin;  // row of the batch
     const float* row = in + first * stride;
-    head_forward({.q = row + h * D, .k = row + (H + h / group) * D, .v = row + (H + Hkv + h / group) * D, .out = result + (first * H + h) * D,
-                  .lse = denominator + (s->b * H + h) * T + s->begin, .q_stride = stride, .kv_stride = stride, .out_stride = H * D,
-                  .first_query = tile * kTile, .n_q = std::min(kTile, s->n_rows - tile * kTile), .n_keys = s->n_keys, .offset = 0, .D = D,
-                  .window = window(args), .pages = {}, .scale = args.scale, .softcap = args.softcap, .drop = head_dropout(args, h, *s, T)},
+    head_forward({.q = row + h * D,
+                  .k = row + (H + h / group) * D,
+                  .v = row + (H + Hkv + h / group) * D,
+                  .out = result + (first * H + h) * D,
+                  .lse = denominator + (s->b * H + h) * T + s->begin,
+                  .q_stride = stride,
+                  .kv_stride = stride,
+                  .out_stride = H * D,
+                  .first_query = tile * kTile,
+                  .n_q = std::min(kTile, s->n_rows - tile * kTile),
+                  .n_keys = s->n_keys,
+                  .offset = 0,
+                  .D = D,
+                  .window = window(args),
+                  .pages = {},
+                  .scale = args.scale,
+                  .softcap = args.softcap,
+                  .drop = head_dropout(args, h, *s, T)},
                  scratch.mine());
   });
 }
 
-void attention_backward(View dqkv, ConstView dout, ConstView out, ConstView lse, ConstView qkv, ConstView lengths, const AttentionArgs& args,
-                        Stream& stream) {
+void attention_backward(View dqkv, ConstView dout, ConstView out, ConstView lse, ConstView qkv,
+                        ConstView lengths, const AttentionArgs& args, Stream& stream) {
   const std::int64_t H = args.n_heads, Hkv = args.n_kv_heads, D = args.head_dim, group = H / Hkv;
   const std::int64_t B = qkv.dim(0), T = qkv.dim(1), stride = (H + 2 * Hkv) * D;
   const auto* in = qkv.as<float>();
@@ -119,21 +144,38 @@ void attention_backward(View dqkv, ConstView dout, ConstView out, ConstView lse,
       std::fill(dv + t * stride, dv + t * stride + D, 0.0f);
     }
     for (std::int64_t h = kv * group; h < (kv + 1) * group; ++h)
-      head_backward({.q = row + h * D, .k = row + (H + kv) * D, .v = row + (H + Hkv + kv) * D, .out = out.as<float>() + (first * H + h) * D,
-                     .dout = dout.as<float>() + (first * H + h) * D, .lse = lse.as<float>() + (s.b * H + h) * T + s.begin,
-                     .dq = grad_row + h * D, .dk = dk, .dv = dv, .qkv_stride = stride, .out_stride = H * D, .T = s.n_rows, .n_keys = s.n_keys,
-                     .D = D, .window = window(args), .scale = args.scale, .softcap = args.softcap, .drop = head_dropout(args, h, s, T)},
+      head_backward({.q = row + h * D,
+                     .k = row + (H + kv) * D,
+                     .v = row + (H + Hkv + kv) * D,
+                     .out = out.as<float>() + (first * H + h) * D,
+                     .dout = dout.as<float>() + (first * H + h) * D,
+                     .lse = lse.as<float>() + (s.b * H + h) * T + s.begin,
+                     .dq = grad_row + h * D,
+                     .dk = dk,
+                     .dv = dv,
+                     .qkv_stride = stride,
+                     .out_stride = H * D,
+                     .T = s.n_rows,
+                     .n_keys = s.n_keys,
+                     .D = D,
+                     .window = window(args),
+                     .scale = args.scale,
+                     .softcap = args.softcap,
+                     .drop = head_dropout(args, h, s, T)},
                     scratch.mine());
   });
 }
 
-void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, ConstView pages, std::span<const CacheSlice> slices,
-                      const AttentionArgs& args, Stream& stream) {
+void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, ConstView pages,
+                      std::span<const CacheSlice> slices, const AttentionArgs& args,
+                      Stream& stream) {
   const std::int64_t H = args.n_heads, Hkv = args.n_kv_heads, D = args.head_dim, group = H / Hkv;
   const std::int64_t stride = (H + 2 * Hkv) * D, S = k_cache.dim(1), kv_row = Hkv * D;
   const auto* in = qkv.as<float>();
   auto *k = k_cache.as<float>(), *v = v_cache.as<float>();
-  const auto table = [&](const CacheSlice& s) { return pages.empty() ? nullptr : pages.as<std::int32_t>() + s.slot * pages.dim(1); };
+  const auto table = [&](const CacheSlice& s) {
+    return pages.empty() ? nullptr : pages.as<std::int32_t>() + s.slot * pages.dim(1);
+  };
   const auto cache_row = [&](const CacheSlice& s, std::int64_t token) {
     return pages.empty() ? s.slot * S + token : table(s)[token / S] * S + token % S;
   };
@@ -157,18 +199,35 @@ void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, Const
     for (std::int64_t h = 0; h < H; ++h)
       for (std::int64_t i = 0; i < s.n_rows; i += step) tasks.push_back({&s, h, i});
   }
-  const TeamScratch scratch(stream, std::max(head_decode_scratch_elems(most_keys), head_forward_scratch_elems(D)));
+  const TeamScratch scratch(
+      stream, std::max(head_decode_scratch_elems(most_keys), head_forward_scratch_elems(D)));
   parallel_tasks(stream, static_cast<std::int64_t>(tasks.size()), [&](std::int64_t t) {
     const Task& task = tasks[static_cast<std::size_t>(t)];
     const CacheSlice& s = *task.slice;
-    const std::int64_t h = task.head, cache = (pages.empty() ? s.slot * S * kv_row : 0) + h / group * D;
-    const HeadForward head = {.q = in + s.first_row * stride + h * D, .k = k + cache, .v = v + cache,
-                              .out = out.as<float>() + (s.first_row * H + h) * D, .lse = nullptr, .q_stride = stride, .kv_stride = kv_row,
-                              .out_stride = H * D, .first_query = task.first_query, .n_q = std::min(kTile, s.n_rows - task.first_query),
-                              .n_keys = s.n_cached + s.n_rows, .offset = s.n_cached, .D = D, .window = window(args), .pages = {table(s), S},
-                              .scale = args.scale, .softcap = args.softcap, .drop = {}};
-    if (decodes(s)) head_decode(head, scratch.mine());
-    else head_forward(head, scratch.mine());
+    const std::int64_t h = task.head,
+                       cache = (pages.empty() ? s.slot * S * kv_row : 0) + h / group * D;
+    const HeadForward head = {.q = in + s.first_row * stride + h * D,
+                              .k = k + cache,
+                              .v = v + cache,
+                              .out = out.as<float>() + (s.first_row * H + h) * D,
+                              .lse = nullptr,
+                              .q_stride = stride,
+                              .kv_stride = kv_row,
+                              .out_stride = H * D,
+                              .first_query = task.first_query,
+                              .n_q = std::min(kTile, s.n_rows - task.first_query),
+                              .n_keys = s.n_cached + s.n_rows,
+                              .offset = s.n_cached,
+                              .D = D,
+                              .window = window(args),
+                              .pages = {table(s), S},
+                              .scale = args.scale,
+                              .softcap = args.softcap,
+                              .drop = {}};
+    if (decodes(s))
+      head_decode(head, scratch.mine());
+    else
+      head_forward(head, scratch.mine());
   });
 }
 

@@ -1,5 +1,6 @@
-// Scores are kept transposed, (keys, queries): so queries fill the vectors, no sum runs across lanes, and neither keys nor values
-// are packed. Forward: FlashAttention-2 (Dao, 2023), algorithm 1; backward: algorithm 2.
+// Scores are kept transposed, (keys, queries): so queries fill the vectors, no sum runs across
+// lanes, and neither keys nor values are packed. Forward: FlashAttention-2 (Dao, 2023), algorithm
+// 1; backward: algorithm 2.
 #include "kernels/cpu/attention_tile.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -25,37 +26,45 @@ namespace hn = hwy::HWY_NAMESPACE;
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
 // to (D, kTile) = factor · fromᵀ for the first `columns` columns; those past n are zero.
-void transpose_tile(float* HWY_RESTRICT to, const float* HWY_RESTRICT from, std::int64_t stride, std::int64_t n, std::int64_t columns, std::int64_t D,
-                    float factor) {
+void transpose_tile(float* HWY_RESTRICT to, const float* HWY_RESTRICT from, std::int64_t stride,
+                    std::int64_t n, std::int64_t columns, std::int64_t D, float factor) {
   for (std::int64_t i0 = 0; i0 < columns; i0 += 8)
     for (std::int64_t d = 0; d < D; ++d)
-      for (std::int64_t i = i0; i < i0 + 8; ++i) to[d * kTile + i] = i < n ? factor * from[i * stride + d] : 0.0f;
+      for (std::int64_t i = i0; i < i0 + 8; ++i)
+        to[d * kTile + i] = i < n ? factor * from[i * stride + d] : 0.0f;
 }
 
 // Multiplies scores (keys, queries) of one tile by the dropout factors of its probabilities.
-void drop_tile(float* p, const HeadDropout& drop, const DropoutKey& key, std::int64_t first_query, std::int64_t n_q, std::int64_t first_key,
-               std::int64_t n_k) {
+void drop_tile(float* p, const HeadDropout& drop, const DropoutKey& key, std::int64_t first_query,
+               std::int64_t n_q, std::int64_t first_key, std::int64_t n_k) {
   float factors[kTile];
   for (std::int64_t i = 0; i < n_q; ++i) {
     dropout_factors(factors, key, static_cast<std::uint64_t>(drop.sample),
-                    (drop.head * drop.T + drop.first_row + first_query + i) * drop.T + drop.first_row + first_key, n_k);
+                    (drop.head * drop.T + drop.first_row + first_query + i) * drop.T +
+                        drop.first_row + first_key,
+                    n_k);
     for (std::int64_t j = 0; j < n_k; ++j) p[j * kTile + i] *= factors[j];
   }
 }
 
 // Scores (keys, queries) that a query must not see become -inf; first_query is a position.
-void mask_tile(float* s, std::int64_t first_query, std::int64_t first_key, std::int64_t n_k, HeadWindow window) {
+void mask_tile(float* s, std::int64_t first_query, std::int64_t first_key, std::int64_t n_k,
+               HeadWindow window) {
   for (std::int64_t j = 0; j < n_k; ++j) {
     const std::int64_t key = first_key + j - first_query;
-    const std::int64_t before = std::clamp<std::int64_t>(key - window.right, 0, kTile);    // queries too early to see it
-    const std::int64_t after = std::clamp<std::int64_t>(key + window.left + 1, 0, kTile);  // the first that is too late
+    const std::int64_t before =
+        std::clamp<std::int64_t>(key - window.right, 0, kTile);  // queries too early to see it
+    const std::int64_t after =
+        std::clamp<std::int64_t>(key + window.left + 1, 0, kTile);  // the first that is too late
     std::fill(s + j * kTile, s + j * kTile + before, kMinusInfinity);
     std::fill(s + j * kTile + after, s + (j + 1) * kTile, kMinusInfinity);
   }
 }
 
-// s = cap·tanh(s) where s already holds score/cap; slope = 1 - tanh² unless null. Whole vectors of the first `columns` columns.
-void cap_tile(float* HWY_RESTRICT s, float* HWY_RESTRICT slope, std::int64_t n_k, std::int64_t columns, float cap) {
+// s = cap·tanh(s) where s already holds score/cap; slope = 1 - tanh² unless null. Whole vectors of
+// the first `columns` columns.
+void cap_tile(float* HWY_RESTRICT s, float* HWY_RESTRICT slope, std::int64_t n_k,
+              std::int64_t columns, float cap) {
   const hn::ScalableTag<float> d;
   const auto L = static_cast<std::int64_t>(hn::Lanes(d));
   const auto factor = hn::Set(d, cap), one = hn::Set(d, 1.0f);
@@ -72,7 +81,8 @@ float score_factor(float scale, float softcap) { return softcap > 0 ? scale / so
 
 // Where key j and its value lie after row 0; they go on for the rest of j's tile.
 HWY_INLINE std::int64_t key_offset(const HeadForward& h, std::int64_t j) {
-  const std::int64_t row = h.pages.table ? h.pages.table[j / h.pages.size] * h.pages.size + j % h.pages.size : j;
+  const std::int64_t row =
+      h.pages.table ? h.pages.table[j / h.pages.size] * h.pages.size + j % h.pages.size : j;
   return row * h.kv_stride;
 }
 
@@ -80,26 +90,32 @@ void HeadForwardTile(const HeadForward& h, float* scratch) {
   const hn::ScalableTag<float> d;
   const auto L = static_cast<std::int64_t>(hn::Lanes(d));
   const std::int64_t D = h.D;
-  float* q_t = scratch;              // (D, kTile)
-  float* s = q_t + D * kTile;        // (kTile keys, kTile queries)
-  float* o = s + kTile * kTile;      // (kTile, D)
-  float* max = o + kTile * D;        // (kTile)
-  float* sum = max + kTile;          // (kTile)
-  float* rescale = sum + kTile;      // (kTile)
-  const std::int64_t whole = std::max<std::int64_t>(L, 8), columns = (h.n_q + whole - 1) / whole * whole;  // of the tile: those computed
-  transpose_tile(q_t, h.q + h.first_query * h.q_stride, h.q_stride, h.n_q, columns, D, score_factor(h.scale, h.softcap));
+  float* q_t = scratch;          // (D, kTile)
+  float* s = q_t + D * kTile;    // (kTile keys, kTile queries)
+  float* o = s + kTile * kTile;  // (kTile, D)
+  float* max = o + kTile * D;    // (kTile)
+  float* sum = max + kTile;      // (kTile)
+  float* rescale = sum + kTile;  // (kTile)
+  const std::int64_t whole = std::max<std::int64_t>(L, 8),
+                     columns = (h.n_q + whole - 1) / whole * whole;  // of the tile: those computed
+  transpose_tile(q_t, h.q + h.first_query * h.q_stride, h.q_stride, h.n_q, columns, D,
+                 score_factor(h.scale, h.softcap));
   std::fill(max, max + kTile, kMinusInfinity);
   std::fill(sum, sum + kTile, 0.0f);
   std::memset(o, 0, static_cast<std::size_t>(kTile * D) * sizeof(float));
   const DropoutKey key = dropout_key(h.drop.drop);
 
-  const std::int64_t at = h.first_query + h.offset;  // position of the first query; any query sees keys of [first, last) alone
-  const std::int64_t first = std::max<std::int64_t>(0, at - h.window.left) / kTile * kTile, last = std::min(h.n_keys, at + h.n_q + h.window.right);
+  const std::int64_t at =
+      h.first_query +
+      h.offset;  // position of the first query; any query sees keys of [first, last) alone
+  const std::int64_t first = std::max<std::int64_t>(0, at - h.window.left) / kTile * kTile,
+                     last = std::min(h.n_keys, at + h.n_q + h.window.right);
   for (std::int64_t j0 = first; j0 < last; j0 += kTile) {
     const std::int64_t n_k = std::min(kTile, last - j0), offset = key_offset(h, j0);
     tile_gemm({h.k + offset, h.kv_stride, 1}, q_t, kTile, s, kTile, n_k, columns, D, false);
     if (h.softcap > 0) cap_tile(s, nullptr, n_k, columns, h.softcap);
-    if (j0 + n_k - 1 > at + h.window.right || j0 < at + h.n_q - 1 - h.window.left) mask_tile(s, at, j0, n_k, h.window);
+    if (j0 + n_k - 1 > at + h.window.right || j0 < at + h.n_q - 1 - h.window.left)
+      mask_tile(s, at, j0, n_k, h.window);
     for (std::int64_t i = 0; i < columns; i += L) {
       const auto before = hn::LoadU(d, max + i);
       auto now = before;
@@ -139,8 +155,11 @@ void HeadDecode(const HeadForward& h, float* scores) {
   const auto L = static_cast<std::int64_t>(hn::Lanes(d));
   const std::int64_t D = h.D, whole = D / L * L;
   const std::int64_t at = h.first_query + h.offset;
-  const std::int64_t first = std::max<std::int64_t>(0, at - h.window.left), last = std::min(h.n_keys, at + 1 + h.window.right);
-  const auto next = [](std::int64_t j) { return (j / kTile + 1) * kTile; };  // where the next tile begins
+  const std::int64_t first = std::max<std::int64_t>(0, at - h.window.left),
+                     last = std::min(h.n_keys, at + 1 + h.window.right);
+  const auto next = [](std::int64_t j) {
+    return (j / kTile + 1) * kTile;
+  };  // where the next tile begins
   const float* q = h.q + h.first_query * h.q_stride;
   const float factor = score_factor(h.scale, h.softcap);
   float max = kMinusInfinity;
@@ -150,7 +169,8 @@ void HeadDecode(const HeadForward& h, float* scores) {
     float* tile = scores + j0 - first;
     for (std::int64_t j = 0; j < n_k; ++j, k += h.kv_stride) {
       auto sum = hn::Zero(d);
-      for (std::int64_t c = 0; c < whole; c += L) sum = hn::MulAdd(hn::LoadU(d, q + c), hn::LoadU(d, k + c), sum);
+      for (std::int64_t c = 0; c < whole; c += L)
+        sum = hn::MulAdd(hn::LoadU(d, q + c), hn::LoadU(d, k + c), sum);
       float s = hn::GetLane(hn::SumOfLanes(d, sum));
       for (std::int64_t c = whole; c < D; ++c) s += q[c] * k[c];
       tile[j] = s * factor;
@@ -168,7 +188,8 @@ void HeadDecode(const HeadForward& h, float* scores) {
       total += p;
       const auto p_v = hn::Set(d, p);
       std::int64_t c = 0;
-      for (; c < whole; c += L) hn::StoreU(hn::MulAdd(p_v, hn::LoadU(d, v + c), hn::LoadU(d, out + c)), d, out + c);
+      for (; c < whole; c += L)
+        hn::StoreU(hn::MulAdd(p_v, hn::LoadU(d, v + c), hn::LoadU(d, out + c)), d, out + c);
       for (; c < D; ++c) out[c] += p * v[c];
     }
   }
@@ -180,42 +201,52 @@ void HeadBackwardAll(const HeadBackward& h, float* scratch) {
   const hn::ScalableTag<float> d;
   const auto L = static_cast<std::int64_t>(hn::Lanes(d));
   const std::int64_t D = h.D, T = h.T, n_tiles = (T + kTile - 1) / kTile;
-  float* q_t = scratch;                     // (n_tiles, D, kTile), scaled
+  float* q_t = scratch;  // (n_tiles, D, kTile), scaled
   float* dout_t = q_t + n_tiles * D * kTile;
-  float* row_dot = dout_t + n_tiles * D * kTile;  // (n_tiles · kTile): Σ_d dout·out, which is Σ_j p·dp
-  float* lse = row_dot + n_tiles * kTile;         // (n_tiles · kTile)
-  float* p = lse + n_tiles * kTile;               // (kTile keys, kTile queries)
+  float* row_dot =
+      dout_t + n_tiles * D * kTile;  // (n_tiles · kTile): Σ_d dout·out, which is Σ_j p·dp
+  float* lse = row_dot + n_tiles * kTile;  // (n_tiles · kTile)
+  float* p = lse + n_tiles * kTile;        // (kTile keys, kTile queries)
   float* ds = p + kTile * kTile;
-  float* factor = ds + kTile * kTile;             // dropout factors of the tile
-  float* slope = factor + kTile * kTile;          // d(capped score)/d(score) of the tile
+  float* factor = ds + kTile * kTile;     // dropout factors of the tile
+  float* slope = factor + kTile * kTile;  // d(capped score)/d(score) of the tile
   const DropoutKey key = dropout_key(h.drop.drop);
   const bool drops = h.drop.drop.p > 0;
 
   for (std::int64_t tile = 0; tile < n_tiles; ++tile) {
     const std::int64_t i0 = tile * kTile, n = std::min(kTile, T - i0);
-    transpose_tile(q_t + tile * D * kTile, h.q + i0 * h.qkv_stride, h.qkv_stride, n, kTile, D, score_factor(h.scale, h.softcap));
-    transpose_tile(dout_t + tile * D * kTile, h.dout + i0 * h.out_stride, h.out_stride, n, kTile, D, 1.0f);
+    transpose_tile(q_t + tile * D * kTile, h.q + i0 * h.qkv_stride, h.qkv_stride, n, kTile, D,
+                   score_factor(h.scale, h.softcap));
+    transpose_tile(dout_t + tile * D * kTile, h.dout + i0 * h.out_stride, h.out_stride, n, kTile, D,
+                   1.0f);
   }
   for (std::int64_t i = 0; i < n_tiles * kTile; ++i) {
     float dot = 0;
     if (i < T)
-      for (std::int64_t c = 0; c < D; ++c) dot += h.dout[i * h.out_stride + c] * h.out[i * h.out_stride + c];
+      for (std::int64_t c = 0; c < D; ++c)
+        dot += h.dout[i * h.out_stride + c] * h.out[i * h.out_stride + c];
     row_dot[i] = dot;
     // A query that saw no key has probability 0 everywhere: +inf makes exp(s - lse) vanish.
     lse[i] = i < T && h.lse[i] > kMinusInfinity ? h.lse[i] : std::numeric_limits<float>::infinity();
   }
-  for (std::int64_t i = 0; i < T; ++i) std::fill(h.dq + i * h.qkv_stride, h.dq + i * h.qkv_stride + D, 0.0f);
+  for (std::int64_t i = 0; i < T; ++i)
+    std::fill(h.dq + i * h.qkv_stride, h.dq + i * h.qkv_stride + D, 0.0f);
 
   for (std::int64_t j0 = 0; j0 < h.n_keys; j0 += kTile) {
     const std::int64_t n_k = std::min(kTile, h.n_keys - j0);
     const float *k = h.k + j0 * h.qkv_stride, *v = h.v + j0 * h.qkv_stride;
-    const std::int64_t first = std::max<std::int64_t>(0, j0 - h.window.right) / kTile * kTile, last = std::min(T, j0 + n_k + h.window.left);
-    for (std::int64_t i0 = first; i0 < last; i0 += kTile) {  // the queries that see any of these keys
+    const std::int64_t first = std::max<std::int64_t>(0, j0 - h.window.right) / kTile * kTile,
+                       last = std::min(T, j0 + n_k + h.window.left);
+    for (std::int64_t i0 = first; i0 < last;
+         i0 += kTile) {  // the queries that see any of these keys
       const std::int64_t n_q = std::min(kTile, T - i0), tile = i0 / kTile;
-      tile_gemm({k, h.qkv_stride, 1}, q_t + tile * D * kTile, kTile, p, kTile, n_k, kTile, D, false);
+      tile_gemm({k, h.qkv_stride, 1}, q_t + tile * D * kTile, kTile, p, kTile, n_k, kTile, D,
+                false);
       if (h.softcap > 0) cap_tile(p, slope, n_k, kTile, h.softcap);
-      if (j0 + n_k - 1 > i0 + h.window.right || j0 < i0 + n_q - 1 - h.window.left) mask_tile(p, i0, j0, n_k, h.window);
-      tile_gemm({v, h.qkv_stride, 1}, dout_t + tile * D * kTile, kTile, ds, kTile, n_k, kTile, D, false);
+      if (j0 + n_k - 1 > i0 + h.window.right || j0 < i0 + n_q - 1 - h.window.left)
+        mask_tile(p, i0, j0, n_k, h.window);
+      tile_gemm({v, h.qkv_stride, 1}, dout_t + tile * D * kTile, kTile, ds, kTile, n_k, kTile, D,
+                false);
       for (std::int64_t i = 0; i < kTile; i += L) {
         const auto minus_lse = hn::Neg(hn::LoadU(d, lse + i0 + i));
         for (std::int64_t j = 0; j < n_k; ++j) {
@@ -234,15 +265,19 @@ void HeadBackwardAll(const HeadBackward& h, float* scratch) {
         const auto dot = hn::LoadU(d, row_dot + i0 + i);
         for (std::int64_t e = i; e < n_k * kTile; e += kTile) {
           const auto probability = hn::LoadU(d, p + e);
-          hn::StoreU(hn::Mul(hn::Mul(probability, scale), hn::Sub(hn::LoadU(d, ds + e), dot)), d, ds + e);
+          hn::StoreU(hn::Mul(hn::Mul(probability, scale), hn::Sub(hn::LoadU(d, ds + e), dot)), d,
+                     ds + e);
           if (drops) hn::StoreU(hn::Mul(probability, hn::LoadU(d, factor + e)), d, p + e);
         }
       }
       if (h.softcap > 0)
         for (std::int64_t e = 0; e < n_k * kTile; ++e) ds[e] *= slope[e];
-      tile_gemm({p, kTile, 1}, h.dout + i0 * h.out_stride, h.out_stride, h.dv + j0 * h.qkv_stride, h.qkv_stride, n_k, D, n_q, true);
-      tile_gemm({ds, kTile, 1}, h.q + i0 * h.qkv_stride, h.qkv_stride, h.dk + j0 * h.qkv_stride, h.qkv_stride, n_k, D, n_q, true);
-      tile_gemm({ds, 1, kTile}, k, h.qkv_stride, h.dq + i0 * h.qkv_stride, h.qkv_stride, n_q, D, n_k, true);
+      tile_gemm({p, kTile, 1}, h.dout + i0 * h.out_stride, h.out_stride, h.dv + j0 * h.qkv_stride,
+                h.qkv_stride, n_k, D, n_q, true);
+      tile_gemm({ds, kTile, 1}, h.q + i0 * h.qkv_stride, h.qkv_stride, h.dk + j0 * h.qkv_stride,
+                h.qkv_stride, n_k, D, n_q, true);
+      tile_gemm({ds, 1, kTile}, k, h.qkv_stride, h.dq + i0 * h.qkv_stride, h.qkv_stride, n_q, D,
+                n_k, true);
     }
   }
 }
@@ -259,15 +294,23 @@ HWY_EXPORT(HeadDecode);
 HWY_EXPORT(HeadBackwardAll);
 
 std::int64_t head_decode_scratch_elems(std::int64_t n_keys) { return n_keys + kTile; }
-std::int64_t head_forward_scratch_elems(std::int64_t D) { return 2 * D * kTile + kTile * kTile + 3 * kTile; }
-void head_forward(const HeadForward& head, float* scratch) { HWY_DYNAMIC_DISPATCH(HeadForwardTile)(head, scratch); }
-void head_decode(const HeadForward& head, float* scratch) { HWY_DYNAMIC_DISPATCH(HeadDecode)(head, scratch); }
+std::int64_t head_forward_scratch_elems(std::int64_t D) {
+  return 2 * D * kTile + kTile * kTile + 3 * kTile;
+}
+void head_forward(const HeadForward& head, float* scratch) {
+  HWY_DYNAMIC_DISPATCH(HeadForwardTile)(head, scratch);
+}
+void head_decode(const HeadForward& head, float* scratch) {
+  HWY_DYNAMIC_DISPATCH(HeadDecode)(head, scratch);
+}
 
 std::int64_t head_backward_scratch_elems(std::int64_t T, std::int64_t D) {
   const std::int64_t padded = (T + kTile - 1) / kTile * kTile;
   return 2 * padded * D + 2 * padded + 4 * kTile * kTile;
 }
-void head_backward(const HeadBackward& head, float* scratch) { HWY_DYNAMIC_DISPATCH(HeadBackwardAll)(head, scratch); }
+void head_backward(const HeadBackward& head, float* scratch) {
+  HWY_DYNAMIC_DISPATCH(HeadBackwardAll)(head, scratch);
+}
 
 }  // namespace weft::cpu
 #endif

@@ -1,4 +1,5 @@
-// One head's attention between a few queries and all keys, whatever the memory layout: attention.cpp cuts batches and caches into these.
+// One head's attention between a few queries and all keys, whatever the memory layout:
+// attention.cpp cuts batches and caches into these.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +10,8 @@ namespace weft::cpu {
 
 constexpr std::int64_t kTile = 64;  // queries and keys of a tile
 
-// Dropout of the probabilities of one head: element (head·T + query)·T + key of a sample, both counted from first_row.
+// Dropout of the probabilities of one head: element (head·T + query)·T + key of a sample, both
+// counted from first_row.
 struct HeadDropout {
   Dropout drop;
   std::int64_t head = 0, T = 0, sample = 0, first_row = 0;
@@ -21,33 +23,37 @@ struct HeadWindow {
   std::int64_t left = kUnbounded, right = kUnbounded;
 };
 
-// Keys and values of one head cut into pages of `size` rows, a multiple of kTile; table == nullptr: one after the other.
+// Keys and values of one head cut into pages of `size` rows, a multiple of kTile; table == nullptr:
+// one after the other.
 struct HeadPages {
   const std::int32_t* table = nullptr;
   std::int64_t size = 0;
 };
 
-// Queries [first_query, first_query + n_q), n_q <= kTile, of one head; query i is at position i + offset and sees keys of [0, n_keys).
+// Queries [first_query, first_query + n_q), n_q <= kTile, of one head; query i is at position i +
+// offset and sees keys of [0, n_keys).
 struct HeadForward {
   const float *q, *k, *v;  // row 0 of this head; k and v: of its page 0
   float* out;
-  float* lse;              // may be null
+  float* lse;  // may be null
   std::int64_t q_stride, kv_stride, out_stride;
   std::int64_t first_query, n_q, n_keys, offset, D;
   HeadWindow window;
   HeadPages pages;
-  float scale, softcap;    // softcap 0: none
+  float scale, softcap;  // softcap 0: none
   HeadDropout drop;
 };
 
 std::int64_t head_forward_scratch_elems(std::int64_t D);
 void head_forward(const HeadForward& head, float* scratch);
 
-// One query against all keys, their scores in scratch: for decoding, where tiles would be nearly empty.
+// One query against all keys, their scores in scratch: for decoding, where tiles would be nearly
+// empty.
 std::int64_t head_decode_scratch_elems(std::int64_t n_keys);
 void head_decode(const HeadForward& head, float* scratch);
 
-// All queries and keys of one query head; dk and dv accumulate (the heads of a KV group share them).
+// All queries and keys of one query head; dk and dv accumulate (the heads of a KV group share
+// them).
 struct HeadBackward {
   const float *q, *k, *v, *out, *dout, *lse;
   float *dq, *dk, *dv;

@@ -14,7 +14,8 @@ namespace weft::cpu {
 namespace HWY_NAMESPACE {
 
 // Elements [begin, begin + n) of sequence s.
-void DropoutRow(float* y, const float* x, const Dropout& drop, std::int64_t s, std::int64_t begin, std::int64_t n) {
+void DropoutRow(float* y, const float* x, const Dropout& drop, std::int64_t s, std::int64_t begin,
+                std::int64_t n) {
   const DropoutKey key = dropout_key(drop);
   float factor[512];
   for (std::int64_t i = 0; i < n; i += 512) {
@@ -41,10 +42,11 @@ void dropout(View y, ConstView x, const Dropout& drop, Stream& stream) {
   const auto [B, T, C] = x.dims<3>();
   const auto* in = x.as<float>();
   auto* out = y.as<float>();
-  parallel_for(stream, B * T, row_grain(C), [&, T = T, C = C](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r)
-      HWY_DYNAMIC_DISPATCH(DropoutRow)(out + r * C, in + r * C, drop, drop.first_sample + r / T, r % T * C, C);
-  });
+  parallel_for(stream, B * T, row_grain(C),
+               [&, T = T, C = C](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t r = begin; r < end; ++r) HWY_DYNAMIC_DISPATCH(DropoutRow)
+                 (out + r * C, in + r * C, drop, drop.first_sample + r / T, r % T * C, C);
+               });
 }
 
 }  // namespace weft::cpu

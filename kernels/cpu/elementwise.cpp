@@ -24,8 +24,10 @@ void SoftCapRun(float* y, const float* x, float cap, std::int64_t n) {
     const bool whole = i + L <= n;
     const auto in = whole ? hn::LoadU(d, x + i) : hn::MaskedLoad(mask, d, x + i);
     const auto out = hn::Mul(cap_v, hn::Tanh(d, hn::Div(in, cap_v)));
-    if (whole) hn::StoreU(out, d, y + i);
-    else hn::BlendedStore(out, mask, d, y + i);
+    if (whole)
+      hn::StoreU(out, d, y + i);
+    else
+      hn::BlendedStore(out, mask, d, y + i);
   }
 }
 
@@ -75,9 +77,12 @@ float element(ConstView x, std::int64_t i) {
 }
 
 void set_element(View y, std::int64_t i, float value) {
-  if (y.dtype() == DType::f32) y.as<float>()[i] = value;
-  else if (y.dtype() == DType::bf16) y.as<BFloat16>()[i] = to_bfloat16(value);
-  else y.as<Float16>()[i] = to_float16(value);
+  if (y.dtype() == DType::f32)
+    y.as<float>()[i] = value;
+  else if (y.dtype() == DType::bf16)
+    y.as<BFloat16>()[i] = to_bfloat16(value);
+  else
+    y.as<Float16>()[i] = to_float16(value);
 }
 
 }  // namespace
@@ -96,7 +101,8 @@ void scale(View y, float s, Stream& stream) {
 
 void soft_cap(View y, ConstView x, float cap, Stream& stream) {
   parallel_for(stream, y.elems(), kGrain, [&](std::int64_t begin, std::int64_t end) {
-    HWY_DYNAMIC_DISPATCH(SoftCapRun)(y.as<float>() + begin, x.as<float>() + begin, cap, end - begin);
+    HWY_DYNAMIC_DISPATCH(SoftCapRun)
+    (y.as<float>() + begin, x.as<float>() + begin, cap, end - begin);
   });
 }
 
@@ -105,10 +111,14 @@ void convert(View y, ConstView x, Stream& stream) {
   parallel_for(stream, x.elems(), kGrain, [&](std::int64_t begin, std::int64_t end) {
     const std::int64_t n = end - begin;
     const auto at = static_cast<std::size_t>(begin) * dtype_bytes(from);
-    if (from == to) std::memcpy(static_cast<std::byte*>(y.data()) + at, static_cast<const std::byte*>(x.data()) + at,
-                                static_cast<std::size_t>(n) * dtype_bytes(from));
-    else if (from == DType::bf16 && to == DType::f32) HWY_DYNAMIC_DISPATCH(WidenBf16)(y.as<float>() + begin, x.as<BFloat16>() + begin, n);
-    else if (from == DType::f32 && to == DType::bf16) HWY_DYNAMIC_DISPATCH(NarrowBf16)(y.as<BFloat16>() + begin, x.as<float>() + begin, n);
+    if (from == to)
+      std::memcpy(static_cast<std::byte*>(y.data()) + at,
+                  static_cast<const std::byte*>(x.data()) + at,
+                  static_cast<std::size_t>(n) * dtype_bytes(from));
+    else if (from == DType::bf16 && to == DType::f32)
+      HWY_DYNAMIC_DISPATCH(WidenBf16)(y.as<float>() + begin, x.as<BFloat16>() + begin, n);
+    else if (from == DType::f32 && to == DType::bf16)
+      HWY_DYNAMIC_DISPATCH(NarrowBf16)(y.as<BFloat16>() + begin, x.as<float>() + begin, n);
     else
       for (std::int64_t i = begin; i < end; ++i) set_element(y, i, element(x, i));
   });

@@ -5,7 +5,8 @@
 
 namespace weft::cpu {
 
-void embedding(View y, ConstView ids, ConstView table, std::int64_t first_row, bool accumulate, Stream& stream) {
+void embedding(View y, ConstView ids, ConstView table, std::int64_t first_row, bool accumulate,
+               Stream& stream) {
   const auto [N, C] = y.dims<2>();
   const std::int64_t rows = table.dim(0);
   const auto* id = ids.as<std::int32_t>();
@@ -27,13 +28,17 @@ void embedding(View y, ConstView ids, ConstView table, std::int64_t first_row, b
       }
     });
   };
-  if (table.dtype() == DType::f32) run(table.as<float>(), [](float x) { return x; });
-  else if (table.dtype() == DType::bf16) run(table.as<BFloat16>(), [](BFloat16 x) { return to_float(x); });
-  else run(table.as<Float16>(), [](Float16 x) { return to_float(x); });
+  if (table.dtype() == DType::f32)
+    run(table.as<float>(), [](float x) { return x; });
+  else if (table.dtype() == DType::bf16)
+    run(table.as<BFloat16>(), [](BFloat16 x) { return to_float(x); });
+  else
+    run(table.as<Float16>(), [](Float16 x) { return to_float(x); });
 }
 
 // Threads share the columns, so that each sum runs in the order of n.
-void embedding_backward(View dtable, ConstView dy, ConstView ids, std::int64_t first_row, Stream& stream) {
+void embedding_backward(View dtable, ConstView dy, ConstView ids, std::int64_t first_row,
+                        Stream& stream) {
   const auto [N, C] = dy.dims<2>();
   const std::int64_t rows = dtable.dim(0);
   const auto* id = ids.as<std::int32_t>();

@@ -1,4 +1,5 @@
-// One matrix product of the matmul library: gemm_onednn.cpp, or gemm_cblas.cpp where oneDNN is absent (CMake chooses).
+// One matrix product of the matmul library: gemm_onednn.cpp, or gemm_cblas.cpp where oneDNN is
+// absent (CMake chooses).
 #pragma once
 
 #include <cstdint>
@@ -13,12 +14,13 @@ namespace weft::cpu {
 struct GemmShape {
   std::int64_t M = 0, N = 0, K = 0;
   bool transpose_a = false, transpose_b = false;
-  bool accumulate = false;      // c is added to
-  DType inputs = DType::f32;    // f32, or bf16 where gemm_has_bf16()
+  bool accumulate = false;    // c is added to
+  DType inputs = DType::f32;  // f32, or bf16 where gemm_has_bf16()
   friend bool operator==(const GemmShape&, const GemmShape&) = default;
 };
 
-void gemm(float* c, const void* a, const void* b, const float* bias /* or null */, const GemmShape& shape, Stream& stream);
+void gemm(float* c, const void* a, const void* b, const float* bias /* or null */,
+          const GemmShape& shape, Stream& stream);
 
 // Whether bf16 inputs are multiplied faster than fp32 ones on this CPU (AMX, AVX-512 BF16).
 bool gemm_has_bf16();

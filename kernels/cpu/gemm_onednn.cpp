@@ -26,8 +26,9 @@ struct ShapeHash {
   std::size_t operator()(const std::pair<GemmShape, bool>& key) const {
     const GemmShape& s = key.first;
     std::size_t h = 0;
-    for (std::int64_t x : {s.M, s.N, s.K, std::int64_t{s.transpose_a}, std::int64_t{s.transpose_b}, std::int64_t{s.accumulate},
-                           static_cast<std::int64_t>(s.inputs), std::int64_t{key.second}})
+    for (std::int64_t x : {s.M, s.N, s.K, std::int64_t{s.transpose_a}, std::int64_t{s.transpose_b},
+                           std::int64_t{s.accumulate}, static_cast<std::int64_t>(s.inputs),
+                           std::int64_t{key.second}})
       h = h * 0x9E3779B97F4A7C15ull + static_cast<std::size_t>(x);
     return h;
   }
@@ -56,14 +57,16 @@ struct Gemms {
     const memory::desc a({s.M, s.K}, type, s.transpose_a ? Tag::ba : Tag::ab);
     const memory::desc b({s.K, s.N}, type, s.transpose_b ? Tag::ba : Tag::ab);
     const memory::desc c({s.M, s.N}, memory::data_type::f32, Tag::ab);
-    const memory::desc bias = with_bias ? memory::desc({1, s.N}, memory::data_type::f32, Tag::ab) : memory::desc();
+    const memory::desc bias =
+        with_bias ? memory::desc({1, s.N}, memory::data_type::f32, Tag::ab) : memory::desc();
     dnnl::primitive_attr attributes;
     if (s.accumulate) {
       dnnl::post_ops post;
       post.append_sum(1.0f);
       attributes.set_post_ops(post);
     }
-    const dnnl::matmul::desc desc = with_bias ? dnnl::matmul::desc(a, b, bias, c) : dnnl::matmul::desc(a, b, c);
+    const dnnl::matmul::desc desc =
+        with_bias ? dnnl::matmul::desc(a, b, bias, c) : dnnl::matmul::desc(a, b, c);
     Primitive p;
     p.op = dnnl::matmul(dnnl::matmul::primitive_desc(desc, attributes, engine));
     p.a = memory(a, engine, nullptr);
@@ -81,7 +84,8 @@ bool gemm_has_bf16() {
   return isa == dnnl::cpu_isa::avx512_core_bf16 || isa == dnnl::cpu_isa::avx512_core_amx;
 }
 
-void gemm(float* c, const void* a, const void* b, const float* bias, const GemmShape& shape, Stream& stream) {
+void gemm(float* c, const void* a, const void* b, const float* bias, const GemmShape& shape,
+          Stream& stream) {
   if (shape.M == 0 || shape.N == 0) return;
   omp_set_num_threads(stream.n_threads());  // oneDNN takes its team from the calling thread
   Gemms& gemms = stream.attached<Gemms>();
@@ -90,7 +94,8 @@ void gemm(float* c, const void* a, const void* b, const float* bias, const GemmS
     p.a.set_data_handle(const_cast<void*>(a), gemms.stream);
     p.b.set_data_handle(const_cast<void*>(b), gemms.stream);
     p.c.set_data_handle(c, gemms.stream);
-    std::unordered_map<int, memory> arguments = {{DNNL_ARG_SRC, p.a}, {DNNL_ARG_WEIGHTS, p.b}, {DNNL_ARG_DST, p.c}};
+    std::unordered_map<int, memory> arguments = {
+        {DNNL_ARG_SRC, p.a}, {DNNL_ARG_WEIGHTS, p.b}, {DNNL_ARG_DST, p.c}};
     if (bias) {
       p.bias.set_data_handle(const_cast<float*>(bias), gemms.stream);
       arguments.emplace(DNNL_ARG_BIAS, p.bias);
@@ -98,7 +103,8 @@ void gemm(float* c, const void* a, const void* b, const float* bias, const GemmS
     p.op.execute(gemms.stream, arguments);
     gemms.stream.wait();
   } catch (const dnnl::error& error) {
-    throw Error(fmt::format("oneDNN: {} (matmul {} x {} x {} in {})", error.what(), shape.M, shape.N, shape.K, dtype_name(shape.inputs)));
+    throw Error(fmt::format("oneDNN: {} (matmul {} x {} x {} in {})", error.what(), shape.M,
+                            shape.N, shape.K, dtype_name(shape.inputs)));
   }
 }
 

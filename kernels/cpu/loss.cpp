@@ -27,14 +27,17 @@ struct Uncapped {
 };
 struct Capped {
   float cap;
-  HWY_INLINE hn::Vec<F> z(F d, hn::Vec<F> logit) const { return hn::Mul(hn::Set(d, cap), hn::Tanh(d, hn::Div(logit, hn::Set(d, cap)))); }
+  HWY_INLINE hn::Vec<F> z(F d, hn::Vec<F> logit) const {
+    return hn::Mul(hn::Set(d, cap), hn::Tanh(d, hn::Div(logit, hn::Set(d, cap))));
+  }
   HWY_INLINE hn::Vec<F> times_slope(F d, hn::Vec<F> x, hn::Vec<F> z) const {
     const auto tanh = hn::Div(z, hn::Set(d, cap));
     return hn::Mul(x, hn::NegMulAdd(tanh, tanh, hn::Set(d, 1.0f)));
   }
 };
 
-// stats = {max, Σ exp(z - max)} of one row. The cap is monotone: the largest z is that of the largest logit.
+// stats = {max, Σ exp(z - max)} of one row. The cap is monotone: the largest z is that of the
+// largest logit.
 template <class Cap>
 void row_stats(float* stats, const float* logits, std::int64_t V, float softcap, const Cap& cap) {
   const F d;
@@ -52,7 +55,8 @@ void row_stats(float* stats, const float* logits, std::int64_t V, float softcap,
   constexpr std::int64_t kRun = 64;
   for (v = 0; v + L <= V;) {
     auto run = hn::Zero(d);
-    for (std::int64_t k = 0; k < kRun && v + L <= V; ++k, v += L) run = hn::Add(run, hn::Exp(d, hn::Sub(cap.z(d, hn::LoadU(d, logits + v)), max_v)));
+    for (std::int64_t k = 0; k < kRun && v + L <= V; ++k, v += L)
+      run = hn::Add(run, hn::Exp(d, hn::Sub(cap.z(d, hn::LoadU(d, logits + v)), max_v)));
     sum += static_cast<double>(hn::GetLane(hn::SumOfLanes(d, run)));
   }
   for (; v < V; ++v) sum += std::exp(capped(logits[v], softcap) - max);
@@ -61,27 +65,34 @@ void row_stats(float* stats, const float* logits, std::int64_t V, float softcap,
 }
 
 void RowStats(float* stats, const float* logits, std::int64_t V, float softcap) {
-  if (softcap == 0) row_stats(stats, logits, V, softcap, Uncapped());
-  else row_stats(stats, logits, V, softcap, Capped{softcap});
+  if (softcap == 0)
+    row_stats(stats, logits, V, softcap, Uncapped());
+  else
+    row_stats(stats, logits, V, softcap, Capped{softcap});
 }
 
 // logits <- scale·exp(z - lse)·dz/dlogit
 template <class Cap>
-void row_softmax(float* logits, float lse, float scale, std::int64_t V, float softcap, const Cap& cap) {
+void row_softmax(float* logits, float lse, float scale, std::int64_t V, float softcap,
+                 const Cap& cap) {
   const F d;
   const auto L = static_cast<std::int64_t>(hn::Lanes(d));
   const auto lse_v = hn::Set(d, lse), scale_v = hn::Set(d, scale);
   std::int64_t v = 0;
   for (; v + L <= V; v += L) {
     const auto z = cap.z(d, hn::LoadU(d, logits + v));
-    hn::StoreU(cap.times_slope(d, hn::Mul(scale_v, hn::Exp(d, hn::Sub(z, lse_v))), z), d, logits + v);
+    hn::StoreU(cap.times_slope(d, hn::Mul(scale_v, hn::Exp(d, hn::Sub(z, lse_v))), z), d,
+               logits + v);
   }
-  for (; v < V; ++v) logits[v] = scale * std::exp(capped(logits[v], softcap) - lse) * cap_slope(logits[v], softcap);
+  for (; v < V; ++v)
+    logits[v] = scale * std::exp(capped(logits[v], softcap) - lse) * cap_slope(logits[v], softcap);
 }
 
 void RowSoftmax(float* logits, float lse, float scale, std::int64_t V, float softcap) {
-  if (softcap == 0) row_softmax(logits, lse, scale, V, softcap, Uncapped());
-  else row_softmax(logits, lse, scale, V, softcap, Capped{softcap});
+  if (softcap == 0)
+    row_softmax(logits, lse, scale, V, softcap, Uncapped());
+  else
+    row_softmax(logits, lse, scale, V, softcap, Capped{softcap});
 }
 
 }  // namespace HWY_NAMESPACE
@@ -94,7 +105,8 @@ namespace weft::cpu {
 HWY_EXPORT(RowStats);
 HWY_EXPORT(RowSoftmax);
 
-void cross_entropy_stats(View stats, ConstView logits, ConstView labels, std::int64_t first_vocab, float softcap, Stream& stream) {
+void cross_entropy_stats(View stats, ConstView logits, ConstView labels, std::int64_t first_vocab,
+                         float softcap, Stream& stream) {
   const auto [N, V] = logits.dims<2>();
   const auto* label = labels.as<std::int32_t>();
   parallel_for(stream, N, row_grain(V), [&, V = V](std::int64_t begin, std::int64_t end) {
@@ -117,17 +129,20 @@ void cross_entropy_combine(View loss, View lse, ConstView stats, ConstView label
     double sum = 0, label_logit = 0;
     for (std::int64_t s = 0; s < shards; ++s) {
       const float* shard = in + (s * N + n) * 3;
-      if (shard[1] > 0) sum += static_cast<double>(shard[1]) * std::exp(static_cast<double>(shard[0]) - max);
+      if (shard[1] > 0)
+        sum += static_cast<double>(shard[1]) * std::exp(static_cast<double>(shard[0]) - max);
       label_logit += shard[2];
     }
     const double total = max + std::log(sum);
     lse.as<float>()[n] = static_cast<float>(total);
-    loss.as<float>()[n] = labels.as<std::int32_t>()[n] == kIgnoreLabel ? 0.0f : static_cast<float>(total - label_logit);
+    loss.as<float>()[n] = labels.as<std::int32_t>()[n] == kIgnoreLabel
+                              ? 0.0f
+                              : static_cast<float>(total - label_logit);
   }
 }
 
-void cross_entropy_backward(View logits, ConstView lse, ConstView labels, std::int64_t first_vocab, float scale, float softcap,
-                            Stream& stream) {
+void cross_entropy_backward(View logits, ConstView lse, ConstView labels, std::int64_t first_vocab,
+                            float scale, float softcap, Stream& stream) {
   const auto [N, V] = logits.dims<2>();
   const auto* label = labels.as<std::int32_t>();
   parallel_for(stream, N, row_grain(V), [&, V = V](std::int64_t begin, std::int64_t end) {

@@ -1,4 +1,5 @@
-// Linear layers on the matmul library, or on the weight-streaming kernel where there are only a few rows.
+// Linear layers on the matmul library, or on the weight-streaming kernel where there are only a few
+// rows.
 #include "core/check.h"
 #include "kernels/backends.h"
 #include "kernels/cpu/gemm.h"
@@ -11,7 +12,8 @@ namespace {
 // Scratch for several operands of one call.
 class Operands {
  public:
-  Operands(Stream& stream, std::size_t bytes) : next_(static_cast<std::byte*>(stream.scratch(bytes))) {}
+  Operands(Stream& stream, std::size_t bytes)
+      : next_(static_cast<std::byte*>(stream.scratch(bytes))) {}
   static std::size_t padded(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
 
   // x itself, or its copy in `dtype`.
@@ -27,7 +29,8 @@ class Operands {
     View copy(next_, DType::f32, x.shape());
     next_ += padded(copy.bytes());
     cpu::convert(copy, x, stream);
-    if (x.dtype() != DType::bf16) round_to_bf16(copy.as<float>(), copy.as<float>(), x.elems(), stream);
+    if (x.dtype() != DType::bf16)
+      round_to_bf16(copy.as<float>(), copy.as<float>(), x.elems(), stream);
     return copy.data();
   }
 
@@ -35,8 +38,10 @@ class Operands {
   std::byte* next_;
 };
 
-void multiply(float* c, ConstView a, ConstView b, const float* bias, GemmShape shape, Precision precision, Stream& stream) {
-  const std::size_t bytes = Operands::padded(static_cast<std::size_t>(a.elems()) * 4) + Operands::padded(static_cast<std::size_t>(b.elems()) * 4);
+void multiply(float* c, ConstView a, ConstView b, const float* bias, GemmShape shape,
+              Precision precision, Stream& stream) {
+  const std::size_t bytes = Operands::padded(static_cast<std::size_t>(a.elems()) * 4) +
+                            Operands::padded(static_cast<std::size_t>(b.elems()) * 4);
   if (precision == Precision::bf16 && gemm_has_bf16()) {
     Operands operands(stream, bytes);
     shape.inputs = DType::bf16;
@@ -48,7 +53,8 @@ void multiply(float* c, ConstView a, ConstView b, const float* bias, GemmShape s
     const void* a_rounded = operands.rounded(a, stream);
     return gemm(c, a_rounded, operands.rounded(b, stream), bias, shape, stream);
   }
-  if (a.dtype() == DType::f32 && b.dtype() == DType::f32) return gemm(c, a.data(), b.data(), bias, shape, stream);
+  if (a.dtype() == DType::f32 && b.dtype() == DType::f32)
+    return gemm(c, a.data(), b.data(), bias, shape, stream);
   Operands operands(stream, bytes);
   const void* a_f32 = operands.in(a, DType::f32, stream);
   gemm(c, a_f32, operands.in(b, DType::f32, stream), bias, shape, stream);
@@ -60,18 +66,24 @@ void linear(View y, ConstView x, ConstView w, ConstView bias, Precision precisio
   const auto [N, I] = x.dims<2>();
   const std::int64_t O = w.dim(0);
   const float* b = bias.empty() ? nullptr : bias.as<float>();
-  if (N <= kStreamLinearRows || precision == Precision::fp32_fixed) return stream_linear(y.as<float>(), x.as<float>(), w, b, N, precision, stream);
-  multiply(y.as<float>(), x, w, b, {.M = N, .N = O, .K = I, .transpose_b = true}, precision, stream);
+  if (N <= kStreamLinearRows || precision == Precision::fp32_fixed)
+    return stream_linear(y.as<float>(), x.as<float>(), w, b, N, precision, stream);
+  multiply(y.as<float>(), x, w, b, {.M = N, .N = O, .K = I, .transpose_b = true}, precision,
+           stream);
 }
 
-void linear_backward_input(View dx, ConstView dy, ConstView w, Precision precision, Stream& stream) {
+void linear_backward_input(View dx, ConstView dy, ConstView w, Precision precision,
+                           Stream& stream) {
   const auto [N, O] = dy.dims<2>();
   multiply(dx.as<float>(), dy, w, nullptr, {.M = N, .N = w.dim(1), .K = O}, precision, stream);
 }
 
-void linear_backward_weight(View dw, View dbias, ConstView dy, ConstView x, Precision precision, Stream& stream) {
+void linear_backward_weight(View dw, View dbias, ConstView dy, ConstView x, Precision precision,
+                            Stream& stream) {
   const auto [N, O] = dy.dims<2>();
-  multiply(dw.as<float>(), dy, x, nullptr, {.M = O, .N = x.dim(1), .K = N, .transpose_a = true, .accumulate = true}, precision, stream);
+  multiply(dw.as<float>(), dy, x, nullptr,
+           {.M = O, .N = x.dim(1), .K = N, .transpose_a = true, .accumulate = true}, precision,
+           stream);
   if (!dbias.empty()) add_column_sums(dbias.as<float>(), dy.as<float>(), N, O, stream);
 }
 

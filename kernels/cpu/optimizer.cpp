@@ -17,19 +17,25 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 using F = hn::ScalableTag<float>;
 
-void AdamWRun(float* w, float* m, float* v, const float* g, BFloat16* copy, std::int64_t n, const AdamWFactors& f) {
+void AdamWRun(float* w, float* m, float* v, const float* g, BFloat16* copy, std::int64_t n,
+              const AdamWFactors& f) {
   const F d;
   const auto L = static_cast<std::int64_t>(hn::Lanes(d));
-  const auto scale = hn::Set(d, f.grad_scale), beta1 = hn::Set(d, f.beta1), beta2 = hn::Set(d, f.beta2), keep = hn::Set(d, f.keep),
-             step = hn::Set(d, f.step), root = hn::Set(d, f.root), eps = hn::Set(d, f.eps);
+  const auto scale = hn::Set(d, f.grad_scale), beta1 = hn::Set(d, f.beta1),
+             beta2 = hn::Set(d, f.beta2), keep = hn::Set(d, f.keep), step = hn::Set(d, f.step),
+             root = hn::Set(d, f.root), eps = hn::Set(d, f.eps);
   const auto rest1 = hn::Set(d, 1 - f.beta1), rest2 = hn::Set(d, 1 - f.beta2);
   for (std::int64_t i = 0; i < n; i += L) {
     const auto mask = hn::FirstN(d, static_cast<std::size_t>(n - i));
     const bool whole = i + L <= n;
-    const auto load = [&](const float* p) { return whole ? hn::LoadU(d, p + i) : hn::MaskedLoad(mask, d, p + i); };
+    const auto load = [&](const float* p) {
+      return whole ? hn::LoadU(d, p + i) : hn::MaskedLoad(mask, d, p + i);
+    };
     const auto store = [&](hn::Vec<F> x, float* p) {
-      if (whole) hn::StoreU(x, d, p + i);
-      else hn::BlendedStore(x, mask, d, p + i);
+      if (whole)
+        hn::StoreU(x, d, p + i);
+      else
+        hn::BlendedStore(x, mask, d, p + i);
     };
     const auto grad = hn::Mul(load(g), scale);
     const auto m_new = hn::MulAdd(beta1, load(m), hn::Mul(rest1, grad));
@@ -72,8 +78,10 @@ HWY_EXPORT(AdamWRun);
 HWY_EXPORT(SquareRun);
 
 void adamw(std::span<const AdamWTensor> tensors, const AdamWArgs& args, Stream& stream) {
-  const double correction1 = 1 - std::pow(static_cast<double>(args.beta1), static_cast<double>(args.step));
-  const double correction2 = 1 - std::pow(static_cast<double>(args.beta2), static_cast<double>(args.step));
+  const double correction1 =
+      1 - std::pow(static_cast<double>(args.beta1), static_cast<double>(args.step));
+  const double correction2 =
+      1 - std::pow(static_cast<double>(args.beta2), static_cast<double>(args.step));
   struct Piece {
     const AdamWTensor* tensor;
     std::int64_t begin, size;
@@ -81,17 +89,23 @@ void adamw(std::span<const AdamWTensor> tensors, const AdamWArgs& args, Stream& 
   constexpr std::int64_t kPiece = 1 << 15;
   std::vector<Piece> pieces;
   for (const AdamWTensor& t : tensors)
-    for (std::int64_t i = 0; i < t.weight.elems(); i += kPiece) pieces.push_back({&t, i, std::min(kPiece, t.weight.elems() - i)});
-  parallel_for(stream, static_cast<std::int64_t>(pieces.size()), 1, [&](std::int64_t begin, std::int64_t) {
-    const auto [t, at, size] = pieces[static_cast<std::size_t>(begin)];
-    const AdamWFactors factors = {.grad_scale = args.grad_scale, .beta1 = args.beta1, .beta2 = args.beta2,
-                                  .keep = t->decay ? 1.0f - args.lr * args.weight_decay : 1.0f,
-                                  .step = static_cast<float>(args.lr / correction1),
-                                  .root = static_cast<float>(1 / std::sqrt(correction2)), .eps = args.eps};
-    HWY_DYNAMIC_DISPATCH(AdamWRun)
-    (t->weight.as<float>() + at, t->m.as<float>() + at, t->v.as<float>() + at, t->grad.as<float>() + at,
-     t->weight_bf16.empty() ? nullptr : t->weight_bf16.as<BFloat16>() + at, size, factors);
-  });
+    for (std::int64_t i = 0; i < t.weight.elems(); i += kPiece)
+      pieces.push_back({&t, i, std::min(kPiece, t.weight.elems() - i)});
+  parallel_for(
+      stream, static_cast<std::int64_t>(pieces.size()), 1, [&](std::int64_t begin, std::int64_t) {
+        const auto [t, at, size] = pieces[static_cast<std::size_t>(begin)];
+        const AdamWFactors factors = {.grad_scale = args.grad_scale,
+                                      .beta1 = args.beta1,
+                                      .beta2 = args.beta2,
+                                      .keep = t->decay ? 1.0f - args.lr * args.weight_decay : 1.0f,
+                                      .step = static_cast<float>(args.lr / correction1),
+                                      .root = static_cast<float>(1 / std::sqrt(correction2)),
+                                      .eps = args.eps};
+        HWY_DYNAMIC_DISPATCH(AdamWRun)
+        (t->weight.as<float>() + at, t->m.as<float>() + at, t->v.as<float>() + at,
+         t->grad.as<float>() + at,
+         t->weight_bf16.empty() ? nullptr : t->weight_bf16.as<BFloat16>() + at, size, factors);
+      });
 }
 
 namespace {
@@ -103,7 +117,8 @@ double sum_of_squares_of_one(ConstView x, Stream& stream) {
   const auto* values = x.as<float>();
   parallel_for(stream, n, 16 * kPiece, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; i += kPiece)
-      sums[static_cast<std::size_t>(i / kPiece)] = HWY_DYNAMIC_DISPATCH(SquareRun)(values + i, std::min(kPiece, end - i));
+      sums[static_cast<std::size_t>(i / kPiece)] =
+          HWY_DYNAMIC_DISPATCH(SquareRun)(values + i, std::min(kPiece, end - i));
   });
   double sum = 0;
   for (double s : sums) sum += s;

@@ -1,5 +1,5 @@
-// Work shared among a stream's OpenMP team. Pieces are cut by size, never by the number of threads, so sums over pieces that are
-// added up in order give the same bits on any team.
+// Work shared among a stream's OpenMP team. Pieces are cut by size, never by the number of threads,
+// so sums over pieces that are added up in order give the same bits on any team.
 #pragma once
 
 #include <algorithm>
@@ -35,6 +35,8 @@ void parallel_tasks(const Stream& stream, std::int64_t n, const Body& body) {
 }
 
 // Rows of width `width` a piece: about 16 KiB of fp32, so that a piece pays for its start.
-inline std::int64_t row_grain(std::int64_t width) { return std::max<std::int64_t>(1, 4096 / std::max<std::int64_t>(width, 1)); }
+inline std::int64_t row_grain(std::int64_t width) {
+  return std::max<std::int64_t>(1, 4096 / std::max<std::int64_t>(width, 1));
+}
 
 }  // namespace weft::cpu

@@ -26,9 +26,10 @@ HWY_INLINE void turn_one(float& a, float& b, float cos, float sin) {
   a = turned;
 }
 
-// One token's heads: `n_heads` rows of D, of which the first 2·half dims are turned; direction is 1, or -1 to turn back.
-void RopeToken(float* heads, const float* cos, const float* sin, std::int64_t n_heads, std::int64_t D, std::int64_t half, bool interleaved,
-               float direction) {
+// One token's heads: `n_heads` rows of D, of which the first 2·half dims are turned; direction is
+// 1, or -1 to turn back.
+void RopeToken(float* heads, const float* cos, const float* sin, std::int64_t n_heads,
+               std::int64_t D, std::int64_t half, bool interleaved, float direction) {
   const F d;
   const auto L = static_cast<std::int64_t>(hn::Lanes(d));
   const V sign = hn::Set(d, direction);
@@ -51,8 +52,10 @@ void RopeToken(float* heads, const float* cos, const float* sin, std::int64_t n_
       }
     }
     for (; i < half; ++i) {
-      if (interleaved) turn_one(x[2 * i], x[2 * i + 1], cos[i], direction * sin[i]);
-      else turn_one(x[i], x[half + i], cos[i], direction * sin[i]);
+      if (interleaved)
+        turn_one(x[2 * i], x[2 * i + 1], cos[i], direction * sin[i]);
+      else
+        turn_one(x[i], x[half + i], cos[i], direction * sin[i]);
     }
   }
 }
@@ -68,17 +71,23 @@ HWY_EXPORT(RopeToken);
 
 namespace {
 
-void turn_heads(const char* op, View heads, ConstView positions, ConstView table, const RopeArgs& args, float direction, Stream& stream) {
+void turn_heads(const char* op, View heads, ConstView positions, ConstView table,
+                const RopeArgs& args, float direction, Stream& stream) {
   const auto [N, R, D] = heads.dims<3>();
   const std::int64_t S = table.dim(0), half = table.dim(2);
   const auto* position = positions.as<std::int32_t>();
-  for (std::int64_t n = 0; n < N; ++n) CHECK(position[n] >= 0 && position[n] < S, "{}: position {} of token {}, of {}", op, position[n], n, S);
-  parallel_for(stream, N, row_grain(args.n_heads * D), [&, R = R, D = D](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t n = begin; n < end; ++n) {
-      const float* cos = table.as<float>() + position[n] * 2 * half;
-      HWY_DYNAMIC_DISPATCH(RopeToken)(heads.as<float>() + n * R * D, cos, cos + half, args.n_heads, D, half, args.interleaved, direction);
-    }
-  });
+  for (std::int64_t n = 0; n < N; ++n)
+    CHECK(position[n] >= 0 && position[n] < S, "{}: position {} of token {}, of {}", op,
+          position[n], n, S);
+  parallel_for(stream, N, row_grain(args.n_heads * D),
+               [&, R = R, D = D](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t n = begin; n < end; ++n) {
+                   const float* cos = table.as<float>() + position[n] * 2 * half;
+                   HWY_DYNAMIC_DISPATCH(RopeToken)
+                   (heads.as<float>() + n * R * D, cos, cos + half, args.n_heads, D, half,
+                    args.interleaved, direction);
+                 }
+               });
 }
 
 }  // namespace
@@ -87,7 +96,8 @@ void rope(View heads, ConstView positions, ConstView table, const RopeArgs& args
   turn_heads("rope", heads, positions, table, args, 1, stream);
 }
 
-void rope_backward(View heads, ConstView positions, ConstView table, const RopeArgs& args, Stream& stream) {
+void rope_backward(View heads, ConstView positions, ConstView table, const RopeArgs& args,
+                   Stream& stream) {
   turn_heads("rope_backward", heads, positions, table, args, -1, stream);
 }
 

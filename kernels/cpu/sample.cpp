@@ -1,5 +1,5 @@
-// From logits to the next token, step by step as infer/sampler.cpp has it: the same float scores and double probabilities, summed in
-// the same order, so that both keep the same tokens.
+// From logits to the next token, step by step as infer/sampler.cpp has it: the same float scores
+// and double probabilities, summed in the same order, so that both keep the same tokens.
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -34,14 +34,18 @@ struct Kept {
 // Softmax over the candidates alone; returns the largest probability.
 double normalise(Kept k) {
   double max = -std::numeric_limits<double>::infinity(), sum = 0, largest = 0;
-  for (const Candidate* c = k.begin; c != k.end; ++c) max = std::max(max, static_cast<double>(c->score));
-  for (Candidate* c = k.begin; c != k.end; ++c) sum += c->probability = std::exp(static_cast<double>(c->score) - max);
+  for (const Candidate* c = k.begin; c != k.end; ++c)
+    max = std::max(max, static_cast<double>(c->score));
+  for (Candidate* c = k.begin; c != k.end; ++c)
+    sum += c->probability = std::exp(static_cast<double>(c->score) - max);
   for (Candidate* c = k.begin; c != k.end; ++c) largest = std::max(largest, c->probability /= sum);
   return largest;
 }
 
-// The scores of at least the k-th; all but -inf where k is 0. Only the k-th is selected: sorting a whole vocabulary takes milliseconds.
-Kept top_k(const float* logits, std::int64_t V, float temperature, std::int64_t k, const Room& room) {
+// The scores of at least the k-th; all but -inf where k is 0. Only the k-th is selected: sorting a
+// whole vocabulary takes milliseconds.
+Kept top_k(const float* logits, std::int64_t V, float temperature, std::int64_t k,
+           const Room& room) {
   float least = -kInfinity;
   if (k > 0 && k < V) {
     for (std::int64_t v = 0; v < V; ++v) room.scores[v] = logits[v] / temperature;
@@ -51,12 +55,14 @@ Kept top_k(const float* logits, std::int64_t V, float temperature, std::int64_t 
   Kept kept = {room.candidates, room.candidates};
   for (std::int64_t v = 0; v < V; ++v) {
     const float score = logits[v] / temperature;
-    if (score >= least && score > -kInfinity) *kept.end++ = {0, score, static_cast<std::int32_t>(v)};
+    if (score >= least && score > -kInfinity)
+      *kept.end++ = {0, score, static_cast<std::int32_t>(v)};
   }
   return kept;
 }
 
-// The least likely go, of equals the first ids first, while what is gone holds at most 1 - p; one stays.
+// The least likely go, of equals the first ids first, while what is gone holds at most 1 - p; one
+// stays.
 Kept top_p(Kept k, double p) {
   normalise(k);
   std::sort(k.begin, k.end, [](const Candidate& a, const Candidate& b) {
@@ -94,7 +100,8 @@ double log_sum_exp(const float* logits, std::int64_t V, double max) {
   return max + std::log(sum);
 }
 
-std::int32_t choose(const float* logits, std::int64_t V, std::int32_t likeliest, const SampleRow& row, const Room& room) {
+std::int32_t choose(const float* logits, std::int64_t V, std::int32_t likeliest,
+                    const SampleRow& row, const Room& room) {
   const auto temperature = static_cast<float>(row.temperature);
   // So cold that the scores overflow, only the likeliest is left.
   if (row.greedy || !std::isfinite(logits[likeliest] / temperature)) return likeliest;
@@ -106,26 +113,34 @@ std::int32_t choose(const float* logits, std::int64_t V, std::int32_t likeliest,
 
 }  // namespace
 
-void sample(View ids, View logprobs, ConstView logits, std::span<const SampleRow> rows, Stream& stream) {
+void sample(View ids, View logprobs, ConstView logits, std::span<const SampleRow> rows,
+            Stream& stream) {
   const auto [N, V] = logits.dims<2>();
   for (std::int64_t n = 0; n < N; ++n) {
     const float* row = logits.as<float>() + n * V;
     const bool finite = std::none_of(row, row + V, [](float x) { return !(x < kInfinity); });
-    CHECK(finite && std::any_of(row, row + V, [](float x) { return x > -kInfinity; }), "sample: row {} holds a NaN, an infinity or nothing but -inf", n);
+    CHECK(finite && std::any_of(row, row + V, [](float x) { return x > -kInfinity; }),
+          "sample: row {} holds a NaN, an infinity or nothing but -inf", n);
   }
   // One room a thread: a row's result does not depend on which it gets.
-  const std::int64_t grain = std::max<std::int64_t>((N + stream.n_threads() - 1) / stream.n_threads(), 1), rooms = (N + grain - 1) / grain;
-  auto* memory = static_cast<std::byte*>(stream.scratch(static_cast<std::size_t>(rooms * V) * (sizeof(Candidate) + sizeof(float))));
+  const std::int64_t grain = std::max<std::int64_t>(
+                         (N + stream.n_threads() - 1) / stream.n_threads(), 1),
+                     rooms = (N + grain - 1) / grain;
+  auto* memory = static_cast<std::byte*>(
+      stream.scratch(static_cast<std::size_t>(rooms * V) * (sizeof(Candidate) + sizeof(float))));
   parallel_for(stream, N, grain, [&, V = V](std::int64_t begin, std::int64_t end) {
     const std::int64_t r = begin / grain;
-    const Room room = {reinterpret_cast<float*>(memory + static_cast<std::size_t>(rooms * V) * sizeof(Candidate)) + r * V,
-                       reinterpret_cast<Candidate*>(memory) + r * V};
+    const Room room = {
+        reinterpret_cast<float*>(memory + static_cast<std::size_t>(rooms * V) * sizeof(Candidate)) +
+            r * V,
+        reinterpret_cast<Candidate*>(memory) + r * V};
     for (std::int64_t n = begin; n < end; ++n) {
       const float* row = logits.as<float>() + n * V;
       const auto likeliest = static_cast<std::int32_t>(std::max_element(row, row + V) - row);
       const std::int32_t id = choose(row, V, likeliest, rows[static_cast<std::size_t>(n)], room);
       ids.as<std::int32_t>()[n] = id;
-      if (!logprobs.empty()) logprobs.as<float>()[n] = static_cast<float>(row[id] - log_sum_exp(row, V, row[likeliest]));
+      if (!logprobs.empty())
+        logprobs.as<float>()[n] = static_cast<float>(row[id] - log_sum_exp(row, V, row[likeliest]));
     }
   });
 }

@@ -31,10 +31,11 @@ inline float widen(float w) { return w; }
 inline float widen(BFloat16 w) { return to_float(w); }
 inline float widen(Float16 w) { return to_float(w); }
 
-// R rows of w against N rows of x: y[n][o] for o in [0, R). One accumulator a pair, whatever R and N are.
+// R rows of w against N rows of x: y[n][o] for o in [0, R). One accumulator a pair, whatever R and
+// N are.
 template <int R, int N, class W>
-HWY_INLINE void dot_rows(float* HWY_RESTRICT y, std::int64_t ldy, const float* HWY_RESTRICT x, const W* HWY_RESTRICT w, const float* bias,
-                         std::int64_t I) {
+HWY_INLINE void dot_rows(float* HWY_RESTRICT y, std::int64_t ldy, const float* HWY_RESTRICT x,
+                         const W* HWY_RESTRICT w, const float* bias, std::int64_t I) {
   const F d;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   hn::Vec<F> sums[R][N];
@@ -65,40 +66,56 @@ HWY_INLINE void dot_rows(float* HWY_RESTRICT y, std::int64_t ldy, const float* H
 }
 
 template <int N, class W>
-void rows_of(float* y, std::int64_t ldy, const float* x, const W* w, const float* bias, std::int64_t I, std::int64_t begin, std::int64_t end) {
-  // One row of x is bound by memory: w is then read strictly in sequence, which its prefetchers like best (measured: a tenth more than eight
-  // rows of w at a time). For more, as many sums at a time as the registers hold beside their factors.
+void rows_of(float* y, std::int64_t ldy, const float* x, const W* w, const float* bias,
+             std::int64_t I, std::int64_t begin, std::int64_t end) {
+  // One row of x is bound by memory: w is then read strictly in sequence, which its prefetchers
+  // like best (measured: a tenth more than eight rows of w at a time). For more, as many sums at a
+  // time as the registers hold beside their factors.
   constexpr int kSums = HWY_TARGET == HWY_AVX3 ? 24 : 12;
   constexpr int R = N == 1 ? 1 : std::max(1, std::min(8, kSums / N));
   std::int64_t o = begin;
-  for (; o + R <= end; o += R) dot_rows<R, N>(y + o, ldy, x, w + o * I, bias ? bias + o : nullptr, I);
+  for (; o + R <= end; o += R)
+    dot_rows<R, N>(y + o, ldy, x, w + o * I, bias ? bias + o : nullptr, I);
   for (; o < end; ++o) dot_rows<1, N>(y + o, ldy, x, w + o * I, bias ? bias + o : nullptr, I);
 }
 
 template <class W>
-void any_rows(float* y, std::int64_t ldy, const float* x, const W* w, const float* bias, std::int64_t I, std::int64_t N,
-              std::int64_t begin, std::int64_t end) {
+void any_rows(float* y, std::int64_t ldy, const float* x, const W* w, const float* bias,
+              std::int64_t I, std::int64_t N, std::int64_t begin, std::int64_t end) {
   switch (N) {
-    case 1: return rows_of<1>(y, ldy, x, w, bias, I, begin, end);
-    case 2: return rows_of<2>(y, ldy, x, w, bias, I, begin, end);
-    case 3: return rows_of<3>(y, ldy, x, w, bias, I, begin, end);
-    case 4: return rows_of<4>(y, ldy, x, w, bias, I, begin, end);
-    case 5: return rows_of<5>(y, ldy, x, w, bias, I, begin, end);
-    case 6: return rows_of<6>(y, ldy, x, w, bias, I, begin, end);
-    case 7: return rows_of<7>(y, ldy, x, w, bias, I, begin, end);
-    case 8: return rows_of<8>(y, ldy, x, w, bias, I, begin, end);
+    case 1:
+      return rows_of<1>(y, ldy, x, w, bias, I, begin, end);
+    case 2:
+      return rows_of<2>(y, ldy, x, w, bias, I, begin, end);
+    case 3:
+      return rows_of<3>(y, ldy, x, w, bias, I, begin, end);
+    case 4:
+      return rows_of<4>(y, ldy, x, w, bias, I, begin, end);
+    case 5:
+      return rows_of<5>(y, ldy, x, w, bias, I, begin, end);
+    case 6:
+      return rows_of<6>(y, ldy, x, w, bias, I, begin, end);
+    case 7:
+      return rows_of<7>(y, ldy, x, w, bias, I, begin, end);
+    case 8:
+      return rows_of<8>(y, ldy, x, w, bias, I, begin, end);
   }
 }
 
 // Output features [begin, end).
-void StreamRows(float* y, std::int64_t ldy, const float* x, const void* w, DType dtype, const float* bias, std::int64_t I, std::int64_t N,
-                std::int64_t begin, std::int64_t end) {
-  if (dtype == DType::f32) any_rows(y, ldy, x, static_cast<const float*>(w), bias, I, N, begin, end);
-  else if (dtype == DType::bf16) any_rows(y, ldy, x, static_cast<const BFloat16*>(w), bias, I, N, begin, end);
-  else any_rows(y, ldy, x, static_cast<const Float16*>(w), bias, I, N, begin, end);
+void StreamRows(float* y, std::int64_t ldy, const float* x, const void* w, DType dtype,
+                const float* bias, std::int64_t I, std::int64_t N, std::int64_t begin,
+                std::int64_t end) {
+  if (dtype == DType::f32)
+    any_rows(y, ldy, x, static_cast<const float*>(w), bias, I, N, begin, end);
+  else if (dtype == DType::bf16)
+    any_rows(y, ldy, x, static_cast<const BFloat16*>(w), bias, I, N, begin, end);
+  else
+    any_rows(y, ldy, x, static_cast<const Float16*>(w), bias, I, N, begin, end);
 }
 
-void ColumnSums(float* sums, const float* x, std::int64_t N, std::int64_t O, std::int64_t begin, std::int64_t end) {
+void ColumnSums(float* sums, const float* x, std::int64_t N, std::int64_t O, std::int64_t begin,
+                std::int64_t end) {
   const F d;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   std::int64_t o = begin;
@@ -107,7 +124,8 @@ void ColumnSums(float* sums, const float* x, std::int64_t N, std::int64_t O, std
     for (int k = 0; k < 4; ++k) s[k] = hn::Zero(d);
     for (std::int64_t n = 0; n < N; ++n)
       for (int k = 0; k < 4; ++k) s[k] = hn::Add(s[k], hn::LoadU(d, x + n * O + o + k * lanes));
-    for (int k = 0; k < 4; ++k) hn::StoreU(hn::Add(s[k], hn::LoadU(d, sums + o + k * lanes)), d, sums + o + k * lanes);
+    for (int k = 0; k < 4; ++k)
+      hn::StoreU(hn::Add(s[k], hn::LoadU(d, sums + o + k * lanes)), d, sums + o + k * lanes);
   }
   for (; o < end; ++o) {
     float s = 0;
@@ -126,11 +144,14 @@ namespace weft::cpu {
 HWY_EXPORT(StreamRows);
 HWY_EXPORT(ColumnSums);
 
-void stream_linear(float* y, const float* x, ConstView w, const float* bias, std::int64_t N, Precision precision, Stream& stream) {
+void stream_linear(float* y, const float* x, ConstView w, const float* bias, std::int64_t N,
+                   Precision precision, Stream& stream) {
   const std::int64_t O = w.dim(0), I = w.dim(1);
-  if (precision == Precision::bf16) {  // rounds both factors; scratch holds the rounded x, and w where it is not bf16 already
+  if (precision == Precision::bf16) {  // rounds both factors; scratch holds the rounded x, and w
+                                       // where it is not bf16 already
     const bool narrow = w.dtype() == DType::bf16;
-    auto* rounded = static_cast<float*>(stream.scratch(static_cast<std::size_t>(N * I + (narrow ? 0 : O * I)) * sizeof(float)));
+    auto* rounded = static_cast<float*>(
+        stream.scratch(static_cast<std::size_t>(N * I + (narrow ? 0 : O * I)) * sizeof(float)));
     round_to_bf16(rounded, x, N * I, stream);
     x = rounded;
     if (!narrow) {
@@ -141,11 +162,15 @@ void stream_linear(float* y, const float* x, ConstView w, const float* bias, std
     }
   }
   // Pieces of some 200 KB, or as many as keep the team busy.
-  const std::int64_t grain = std::clamp<std::int64_t>(O / (4 * stream.n_threads()) / 8 * 8, 8, std::max<std::int64_t>(8, 49152 / std::max<std::int64_t>(I, 1) / 8 * 8));
+  const std::int64_t grain = std::clamp<std::int64_t>(
+      O / (4 * stream.n_threads()) / 8 * 8, 8,
+      std::max<std::int64_t>(8, 49152 / std::max<std::int64_t>(I, 1) / 8 * 8));
   parallel_tasks(stream, (O + grain - 1) / grain, [&](std::int64_t piece) {
     const std::int64_t begin = piece * grain, end = std::min(O, begin + grain);
     for (std::int64_t n = 0; n < N; n += kStreamLinearRows)  // a piece of w stays in the cache
-      HWY_DYNAMIC_DISPATCH(StreamRows)(y + n * O, O, x + n * I, w.data(), w.dtype(), bias, I, std::min(kStreamLinearRows, N - n), begin, end);
+      HWY_DYNAMIC_DISPATCH(StreamRows)
+    (y + n * O, O, x + n * I, w.data(), w.dtype(), bias, I, std::min(kStreamLinearRows, N - n),
+     begin, end);
   });
 }
 
@@ -156,7 +181,9 @@ void round_to_bf16(float* y, const float* x, std::int64_t n, Stream& stream) {
 }
 
 void add_column_sums(float* sums, const float* x, std::int64_t N, std::int64_t O, Stream& stream) {
-  parallel_for(stream, O, 256, [&](std::int64_t begin, std::int64_t end) { HWY_DYNAMIC_DISPATCH(ColumnSums)(sums, x, N, O, begin, end); });
+  parallel_for(stream, O, 256, [&](std::int64_t begin, std::int64_t end) {
+    HWY_DYNAMIC_DISPATCH(ColumnSums)(sums, x, N, O, begin, end);
+  });
 }
 
 }  // namespace weft::cpu

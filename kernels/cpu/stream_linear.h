@@ -1,5 +1,6 @@
-// y = x wᵀ + bias, for few rows at memory bandwidth: each weight is read once and widened in registers. A row's result does not
-// depend on how many rows there are. Also the small row and element loops that matmul.cpp needs.
+// y = x wᵀ + bias, for few rows at memory bandwidth: each weight is read once and widened in
+// registers. A row's result does not depend on how many rows there are. Also the small row and
+// element loops that matmul.cpp needs.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,8 @@ constexpr std::int64_t kStreamLinearRows = 8;  // more rows than this go to the 
 void stream_linear(float* y,        // (N, O)
                    const float* x,  // (N, I)
                    ConstView w,     // (O, I) fp32, bf16 or fp16
-                   const float* bias /* (O) or null */, std::int64_t N, Precision precision, Stream& stream);
+                   const float* bias /* (O) or null */, std::int64_t N, Precision precision,
+                   Stream& stream);
 
 // y[i] = x[i] rounded to the nearest bf16
 void round_to_bf16(float* y, const float* x, std::int64_t n, Stream& stream);

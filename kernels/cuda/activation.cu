@@ -10,13 +10,17 @@
 namespace weft::cuda {
 
 __device__ __forceinline__ float sigmoid(float x) {
-  return __fdividef(1.0f, 1.0f + expf(-fmaxf(x, -87.0f)));  // below it expf(-x) leaves the range of __fdividef; the sigmoid is 0 to fp32 by then
+  return __fdividef(
+      1.0f, 1.0f + expf(-fmaxf(x, -87.0f)));  // below it expf(-x) leaves the range of __fdividef;
+                                              // the sigmoid is 0 to fp32 by then
 }
 
 // tanh form: y = x·σ(2u), u = sqrt(2/π)(x + 0.044715 x³), as 0.5·(1 + tanh u) = σ(2u)
 struct GeluTanh {
   static constexpr float kTwoRoot2OverPi = 1.5957691216057308f, kCubic = 0.044715f;
-  static __device__ __forceinline__ float twice_u(float x) { return kTwoRoot2OverPi * x * fmaf(kCubic, x * x, 1.0f); }
+  static __device__ __forceinline__ float twice_u(float x) {
+    return kTwoRoot2OverPi * x * fmaf(kCubic, x * x, 1.0f);
+  }
   static __device__ __forceinline__ float value(float x) { return x * sigmoid(twice_u(x)); }
   static __device__ __forceinline__ float slope(float x) {
     const float s = sigmoid(twice_u(x)), du = kTwoRoot2OverPi * fmaf(3 * kCubic, x * x, 1.0f);
@@ -25,9 +29,13 @@ struct GeluTanh {
 };
 
 struct GeluErf {  // y = x·Φ(x)
-  static __device__ __forceinline__ float normal_cdf(float x) { return fmaf(0.5f, erff(x * 0.7071067811865476f), 0.5f); }
+  static __device__ __forceinline__ float normal_cdf(float x) {
+    return fmaf(0.5f, erff(x * 0.7071067811865476f), 0.5f);
+  }
   static __device__ __forceinline__ float value(float x) { return x * normal_cdf(x); }
-  static __device__ __forceinline__ float slope(float x) { return fmaf(x, 0.3989422804014327f * expf(-0.5f * x * x), normal_cdf(x)); }
+  static __device__ __forceinline__ float slope(float x) {
+    return fmaf(x, 0.3989422804014327f * expf(-0.5f * x * x), normal_cdf(x));
+  }
 };
 
 struct Silu {
@@ -51,8 +59,8 @@ struct Tanh {
   }
 };
 
-// One layout for all four kernels: a warp takes 32 runs of kN columns, and so has their biases in registers; the block's 8 warps and the
-// gridDim.y blocks over one another take the rows in turn.
+// One layout for all four kernels: a warp takes 32 runs of kN columns, and so has their biases in
+// registers; the block's 8 warps and the gridDim.y blocks over one another take the rows in turn.
 constexpr int kWarps = 8;
 
 struct Rows {
@@ -64,10 +72,13 @@ template <int kN>
 __device__ __forceinline__ int first_column() {
   return static_cast<int>(blockIdx.x * 32 + threadIdx.x % 32) * kN;
 }
-__device__ __forceinline__ std::int64_t first_row() { return static_cast<std::int64_t>(blockIdx.y) * kWarps + threadIdx.x / 32; }
+__device__ __forceinline__ std::int64_t first_row() {
+  return static_cast<std::int64_t>(blockIdx.y) * kWarps + threadIdx.x / 32;
+}
 
 template <class T, int kN, class Kind>
-__global__ void __launch_bounds__(32 * kWarps) activation_kernel(T* y, const T* x, const float* bias, Rows rows) {
+__global__ void __launch_bounds__(32 * kWarps)
+    activation_kernel(T* y, const T* x, const float* bias, Rows rows) {
   const int c = first_column<kN>();
   if (c >= rows.F) return;
   float b[kN] = {};
@@ -82,7 +93,8 @@ __global__ void __launch_bounds__(32 * kWarps) activation_kernel(T* y, const T* 
 }
 
 template <class T, int kN, class Kind>
-__global__ void __launch_bounds__(32 * kWarps) gated_activation_kernel(T* y, const T* x, const float* bias, Rows rows) {
+__global__ void __launch_bounds__(32 * kWarps)
+    gated_activation_kernel(T* y, const T* x, const float* bias, Rows rows) {
   const int c = first_column<kN>();
   if (c >= rows.F) return;
   float gate_bias[kN] = {}, up_bias[kN] = {};
@@ -95,7 +107,8 @@ __global__ void __launch_bounds__(32 * kWarps) gated_activation_kernel(T* y, con
     load(gate, x + row * 2 * rows.F + c);
     load(up, x + (row * 2 + 1) * rows.F + c);
 #pragma unroll
-    for (int i = 0; i < kN; ++i) gate[i] = Kind::value(gate[i] + gate_bias[i]) * (up[i] + up_bias[i]);
+    for (int i = 0; i < kN; ++i)
+      gate[i] = Kind::value(gate[i] + gate_bias[i]) * (up[i] + up_bias[i]);
     store(y + row * rows.F + c, gate);
   }
 }
@@ -108,11 +121,14 @@ __device__ __forceinline__ void add_run(float (&x)[kN], const float* p) {
   for (int i = 0; i < kN; ++i) x[i] += y[i];
 }
 
-// partial[c] <- Σ over the block's warps of their sums of its 32·kN columns, in order. `shared` is (kWarps, 32·kN); all threads call.
+// partial[c] <- Σ over the block's warps of their sums of its 32·kN columns, in order. `shared` is
+// (kWarps, 32·kN); all threads call.
 template <int kN>
-__device__ __forceinline__ void add_warps(float* partial, const float (&sum)[kN], int F, float* shared) {
+__device__ __forceinline__ void add_warps(float* partial, const float (&sum)[kN], int F,
+                                          float* shared) {
   static_assert(kN <= kWarps);  // a thread a column
-  const int thread = static_cast<int>(threadIdx.x), c = static_cast<int>(blockIdx.x) * 32 * kN + thread;
+  const int thread = static_cast<int>(threadIdx.x),
+            c = static_cast<int>(blockIdx.x) * 32 * kN + thread;
   store(shared + thread * kN, sum);
   __syncthreads();
   if (thread < 32 * kN && c < F) {
@@ -126,7 +142,8 @@ __device__ __forceinline__ void add_warps(float* partial, const float (&sum)[kN]
 // partial: (gridDim.y, F), or null.
 template <class T, int kN, class Kind>
 __global__ void __launch_bounds__(32 * kWarps)
-    activation_backward_kernel(T* dx, float* partial, const T* dy, const T* x, const float* bias, Rows rows) {
+    activation_backward_kernel(T* dx, float* partial, const T* dy, const T* x, const float* bias,
+                               Rows rows) {
   const int c = first_column<kN>();
   float b[kN] = {}, dbias[kN] = {};
   if (c < rows.F) {
@@ -143,13 +160,17 @@ __global__ void __launch_bounds__(32 * kWarps)
       store(dx + row * rows.F + c, d);
     }
   }
-  if (partial) add_warps(partial + static_cast<std::int64_t>(blockIdx.y) * rows.F, dbias, rows.F, shared_memory<float>());
+  if (partial)
+    add_warps(partial + static_cast<std::int64_t>(blockIdx.y) * rows.F, dbias, rows.F,
+              shared_memory<float>());
 }
 
-// partial: (gridDim.y, 2F), or null. Biases are loaded for each row (from L1): kept, they would cost half of the occupancy.
+// partial: (gridDim.y, 2F), or null. Biases are loaded for each row (from L1): kept, they would
+// cost half of the occupancy.
 template <class T, int kN, class Kind>
 __global__ void __launch_bounds__(32 * kWarps, 4)
-    gated_activation_backward_kernel(T* dx, float* partial, const T* dy, const T* x, const float* bias, Rows rows) {
+    gated_activation_backward_kernel(T* dx, float* partial, const T* dy, const T* x,
+                                     const float* bias, Rows rows) {
   const int c = first_column<kN>();
   float gate_sum[kN] = {}, up_sum[kN] = {};
   if (c < rows.F) {
@@ -187,87 +208,117 @@ namespace {
 template <class F>
 void for_kind(Activation kind, const F& f) {
   switch (kind) {
-    case Activation::gelu_tanh: return f(GeluTanh());
-    case Activation::gelu_erf: return f(GeluErf());
-    case Activation::silu: return f(Silu());
-    case Activation::relu: return f(Relu());
-    case Activation::tanh: return f(Tanh());
+    case Activation::gelu_tanh:
+      return f(GeluTanh());
+    case Activation::gelu_erf:
+      return f(GeluErf());
+    case Activation::silu:
+      return f(Silu());
+    case Activation::relu:
+      return f(Relu());
+    case Activation::tanh:
+      return f(Tanh());
   }
 }
 
 // f(an activation, a kind, elements at a time) for the instantiation to launch.
 template <class F>
 void for_kernel(DType act, Activation kind, bool packed, const F& f) {
-  for_act(act, [&](auto zero) { for_kind(kind, [&](auto k) { for_pack<kRun<decltype(zero)>>(packed, [&](auto n) { f(zero, k, n); }); }); });
+  for_act(act, [&](auto zero) {
+    for_kind(kind, [&](auto k) {
+      for_pack<kRun<decltype(zero)>>(packed, [&](auto n) { f(zero, k, n); });
+    });
+  });
 }
 
-// Groups of rows, a block each: they depend on N alone, as the sums over them do. Large N: 64 rows or more a group.
+// Groups of rows, a block each: they depend on N alone, as the sums over them do. Large N: 64 rows
+// or more a group.
 std::int64_t row_groups(std::int64_t N, bool sums) {
-  return sums ? std::clamp<std::int64_t>(ceil_div(N, 64), 1, 256) : std::min<std::int64_t>(ceil_div(N, 4 * kWarps), 65535);
+  return sums ? std::clamp<std::int64_t>(ceil_div(N, 64), 1, 256)
+              : std::min<std::int64_t>(ceil_div(N, 4 * kWarps), 65535);
 }
 
 LaunchShape grid(std::int64_t F, std::int64_t groups, int n, bool sums) {
-  return {{static_cast<unsigned>(ceil_div(F, 32 * n)), static_cast<unsigned>(groups)}, {32 * kWarps},
+  return {{static_cast<unsigned>(ceil_div(F, 32 * n)), static_cast<unsigned>(groups)},
+          {32 * kWarps},
           sums ? static_cast<std::size_t>(32 * kWarps * n) * sizeof(float) : 0};
 }
 
 float* partial_sums(View dbias, std::int64_t groups, Stream& stream) {
-  return dbias.empty() ? nullptr : static_cast<float*>(stream.scratch(static_cast<std::size_t>(groups) * dbias.bytes()));
+  return dbias.empty() ? nullptr
+                       : static_cast<float*>(
+                             stream.scratch(static_cast<std::size_t>(groups) * dbias.bytes()));
 }
 
-constexpr double kForwardFlops = 10, kBackwardFlops = 20;  // of an element, about: an exponential is taken as 4
+constexpr double kForwardFlops = 10,
+                 kBackwardFlops = 20;  // of an element, about: an exponential is taken as 4
 
 }  // namespace
 
 void activation(View y, ConstView x, ConstView bias, Activation kind, Stream& stream) {
   const auto [N, F] = x.dims<2>();
-  const Work work = {2.0 * static_cast<double>(x.bytes()) + static_cast<double>(bias.bytes()), kForwardFlops * static_cast<double>(x.elems())};
-  for_kernel(x.dtype(), kind, packs(F, y.data(), x.data(), bias.data()), [&, N = N, F = F](auto zero, auto k, auto n) {
-    using Act = decltype(zero);
-    launch(activation_kernel<Act, n(), decltype(k)>, grid(F, row_groups(N, false), n, false), work, stream, pointer<Act>(y), pointer<Act>(x),
-           pointer<float>(bias), Rows{N, static_cast<int>(F)});
-  });
+  const Work work = {2.0 * static_cast<double>(x.bytes()) + static_cast<double>(bias.bytes()),
+                     kForwardFlops * static_cast<double>(x.elems())};
+  for_kernel(x.dtype(), kind, packs(F, y.data(), x.data(), bias.data()),
+             [&, N = N, F = F](auto zero, auto k, auto n) {
+               using Act = decltype(zero);
+               launch(activation_kernel<Act, n(), decltype(k)>,
+                      grid(F, row_groups(N, false), n, false), work, stream, pointer<Act>(y),
+                      pointer<Act>(x), pointer<float>(bias), Rows{N, static_cast<int>(F)});
+             });
 }
 
-void activation_backward(View dx, View dbias, ConstView dy, ConstView x, ConstView bias, Activation kind, Stream& stream) {
+void activation_backward(View dx, View dbias, ConstView dy, ConstView x, ConstView bias,
+                         Activation kind, Stream& stream) {
   const auto [N, F] = x.dims<2>();
   if (N == 0) return;
   const bool sums = !dbias.empty();
   const std::int64_t groups = row_groups(N, sums);
   float* partial = partial_sums(dbias, groups, stream);
-  const Work work = {3.0 * static_cast<double>(x.bytes()) + static_cast<double>(bias.bytes()) + static_cast<double>(groups) * static_cast<double>(dbias.bytes()),
+  const Work work = {3.0 * static_cast<double>(x.bytes()) + static_cast<double>(bias.bytes()) +
+                         static_cast<double>(groups) * static_cast<double>(dbias.bytes()),
                      kBackwardFlops * static_cast<double>(x.elems())};
-  for_kernel(x.dtype(), kind, packs(F, dx.data(), dy.data(), x.data(), bias.data()), [&, N = N, F = F](auto zero, auto k, auto n) {
-    using Act = decltype(zero);
-    launch(activation_backward_kernel<Act, n(), decltype(k)>, grid(F, groups, n, sums), work, stream, pointer<Act>(dx), partial, pointer<Act>(dy),
-           pointer<Act>(x), pointer<float>(bias), Rows{N, static_cast<int>(F)});
-  });
+  for_kernel(x.dtype(), kind, packs(F, dx.data(), dy.data(), x.data(), bias.data()),
+             [&, N = N, F = F](auto zero, auto k, auto n) {
+               using Act = decltype(zero);
+               launch(activation_backward_kernel<Act, n(), decltype(k)>, grid(F, groups, n, sums),
+                      work, stream, pointer<Act>(dx), partial, pointer<Act>(dy), pointer<Act>(x),
+                      pointer<float>(bias), Rows{N, static_cast<int>(F)});
+             });
   if (sums) add_column_sums(pointer<float>(dbias), nullptr, partial, groups, F, stream);
 }
 
 void gated_activation(View y, ConstView x, ConstView bias, Activation kind, Stream& stream) {
   const auto [N, F] = y.dims<2>();
-  const Work work = {1.5 * static_cast<double>(x.bytes()) + static_cast<double>(bias.bytes()), kForwardFlops * static_cast<double>(y.elems())};
-  for_kernel(x.dtype(), kind, packs(F, y.data(), x.data(), bias.data()), [&, N = N, F = F](auto zero, auto k, auto n) {
-    using Act = decltype(zero);
-    launch(gated_activation_kernel<Act, n(), decltype(k)>, grid(F, row_groups(N, false), n, false), work, stream, pointer<Act>(y), pointer<Act>(x),
-           pointer<float>(bias), Rows{N, static_cast<int>(F)});
-  });
+  const Work work = {1.5 * static_cast<double>(x.bytes()) + static_cast<double>(bias.bytes()),
+                     kForwardFlops * static_cast<double>(y.elems())};
+  for_kernel(x.dtype(), kind, packs(F, y.data(), x.data(), bias.data()),
+             [&, N = N, F = F](auto zero, auto k, auto n) {
+               using Act = decltype(zero);
+               launch(gated_activation_kernel<Act, n(), decltype(k)>,
+                      grid(F, row_groups(N, false), n, false), work, stream, pointer<Act>(y),
+                      pointer<Act>(x), pointer<float>(bias), Rows{N, static_cast<int>(F)});
+             });
 }
 
-void gated_activation_backward(View dx, View dbias, ConstView dy, ConstView x, ConstView bias, Activation kind, Stream& stream) {
+void gated_activation_backward(View dx, View dbias, ConstView dy, ConstView x, ConstView bias,
+                               Activation kind, Stream& stream) {
   const auto [N, F] = dy.dims<2>();
   if (N == 0) return;
   const bool sums = !dbias.empty();
   const std::int64_t groups = row_groups(N, sums);
   float* partial = partial_sums(dbias, groups, stream);
-  const Work work = {2.5 * static_cast<double>(x.bytes()) + static_cast<double>(bias.bytes()) + static_cast<double>(groups) * static_cast<double>(dbias.bytes()),
+  const Work work = {2.5 * static_cast<double>(x.bytes()) + static_cast<double>(bias.bytes()) +
+                         static_cast<double>(groups) * static_cast<double>(dbias.bytes()),
                      kBackwardFlops * static_cast<double>(dy.elems())};
-  for_kernel(x.dtype(), kind, packs(F, dx.data(), dy.data(), x.data(), bias.data()), [&, N = N, F = F](auto zero, auto k, auto n) {
-    using Act = decltype(zero);
-    launch(gated_activation_backward_kernel<Act, n(), decltype(k)>, grid(F, groups, n, sums), work, stream, pointer<Act>(dx), partial,
-           pointer<Act>(dy), pointer<Act>(x), pointer<float>(bias), Rows{N, static_cast<int>(F)});
-  });
+  for_kernel(x.dtype(), kind, packs(F, dx.data(), dy.data(), x.data(), bias.data()),
+             [&, N = N, F = F](auto zero, auto k, auto n) {
+               using Act = decltype(zero);
+               launch(gated_activation_backward_kernel<Act, n(), decltype(k)>,
+                      grid(F, groups, n, sums), work, stream, pointer<Act>(dx), partial,
+                      pointer<Act>(dy), pointer<Act>(x), pointer<float>(bias),
+                      Rows{N, static_cast<int>(F)});
+             });
   if (sums) add_column_sums(pointer<float>(dbias), nullptr, partial, groups, 2 * F, stream);
 }
 

@@ -1,5 +1,6 @@
-// FlashAttention-2 (Dao, 2023), algorithm 1: a block takes a tile of queries of one head through its keys with an online softmax.
-// While K Qᵀ of a tile is multiplied its V is under way, and while P V is, the next K: shared memory holds one tile of each.
+// FlashAttention-2 (Dao, 2023), algorithm 1: a block takes a tile of queries of one head through
+// its keys with an online softmax. While K Qᵀ of a tile is multiplied its V is under way, and while
+// P V is, the next K: shared memory holds one tile of each.
 #include "kernels/cuda/attention_tile.cuh"
 
 namespace weft::cuda {
@@ -8,36 +9,49 @@ namespace weft::cuda {
 template <class T, int kWidth>
 struct ForwardShape {
   static constexpr bool kNarrow = sizeof(T) == 2, kTwice = kNarrow && kWidth <= 128;
-  static constexpr int kWarps = kNarrow && kWidth > 128 ? 8 : 4, kRowTiles = kTwice ? 2 : 1, kThreads = 32 * kWarps, kBlocks = kTwice ? 2 : 1;
-  static constexpr int kQueries = kWarps * kRowTiles * 16, kKeys = kNarrow ? 64 : kWidth <= 128 ? 32 : 16;
-  static constexpr std::size_t kSharedBytes = (kQueries + 2 * kKeys) * kWidth * sizeof(T) + kQueries * sizeof(Span);
+  static constexpr int kWarps = kNarrow && kWidth > 128 ? 8 : 4, kRowTiles = kTwice ? 2 : 1,
+                       kThreads = 32 * kWarps, kBlocks = kTwice ? 2 : 1;
+  static constexpr int kQueries = kWarps * kRowTiles * 16, kKeys = kNarrow         ? 64
+                                                                   : kWidth <= 128 ? 32
+                                                                                   : 16;
+  static constexpr std::size_t kSharedBytes =
+      (kQueries + 2 * kKeys) * kWidth * sizeof(T) + kQueries * sizeof(Span);
 };
 
 template <class T, int kWidth>
-__global__ void __launch_bounds__(ForwardShape<T, kWidth>::kThreads, ForwardShape<T, kWidth>::kBlocks)
+__global__ void __launch_bounds__(ForwardShape<T, kWidth>::kThreads,
+                                  ForwardShape<T, kWidth>::kBlocks)
     attention_kernel(T* out,        // (B, T, H, D)
                      float* lse,    // (B, H, T)
                      const T* qkv,  // (B, T, H + 2 Hkv, D)
                      AttentionProblem p) {
   using Shape = ForwardShape<T, kWidth>;
   using F = Fragments<T>;
-  constexpr int kRowTiles = Shape::kRowTiles, kThreads = Shape::kThreads, kQueries = Shape::kQueries, kKeys = Shape::kKeys;
+  constexpr int kRowTiles = Shape::kRowTiles, kThreads = Shape::kThreads,
+                kQueries = Shape::kQueries, kKeys = Shape::kKeys;
   constexpr int kTiles = kKeys / 8, kOut = kWidth / 8;
-  T* q_tile = shared_memory<T>();               // (kQueries, kWidth)
-  T* k_tile = q_tile + kQueries * kWidth;       // (kKeys, kWidth)
-  T* v_tile = k_tile + kKeys * kWidth;          // (kKeys, kWidth)
-  Span* spans = reinterpret_cast<Span*>(v_tile + kKeys * kWidth);  // (kQueries): keys that each query sees
-  const int lane = static_cast<int>(threadIdx.x) % 32, warp_row = static_cast<int>(threadIdx.x) / 32 * kRowTiles * 16;
+  T* q_tile = shared_memory<T>();          // (kQueries, kWidth)
+  T* k_tile = q_tile + kQueries * kWidth;  // (kKeys, kWidth)
+  T* v_tile = k_tile + kKeys * kWidth;     // (kKeys, kWidth)
+  Span* spans =
+      reinterpret_cast<Span*>(v_tile + kKeys * kWidth);  // (kQueries): keys that each query sees
+  const int lane = static_cast<int>(threadIdx.x) % 32,
+            warp_row = static_cast<int>(threadIdx.x) / 32 * kRowTiles * 16;
 
-  const int n_tiles = (p.T + kQueries - 1) / kQueries, head = static_cast<int>(blockIdx.x) / n_tiles;
-  const int tile = n_tiles - 1 - static_cast<int>(blockIdx.x) % n_tiles, h = head % p.H, b = head / p.H;  // the longest first if causal
-  const int kv = h / (p.H / p.Hkv), first_query = tile * kQueries, last_query = min(first_query + kQueries, p.T) - 1;
+  const int n_tiles = (p.T + kQueries - 1) / kQueries,
+            head = static_cast<int>(blockIdx.x) / n_tiles;
+  const int tile = n_tiles - 1 - static_cast<int>(blockIdx.x) % n_tiles, h = head % p.H,
+            b = head / p.H;  // the longest first if causal
+  const int kv = h / (p.H / p.Hkv), first_query = tile * kQueries,
+            last_query = min(first_query + kQueries, p.T) - 1;
   const std::int64_t stride = static_cast<std::int64_t>(p.H + 2 * p.Hkv) * p.D;
   const T* row = qkv + b * p.T * stride;
   const T *q = row + h * p.D, *k = row + (p.H + kv) * p.D, *v = row + (p.H + p.Hkv + kv) * p.D;
 
-  const Span first_span = keys_of_query(p, b, first_query), last_span = keys_of_query(p, b, last_query);
-  for (int i = static_cast<int>(threadIdx.x); i < kQueries; i += kThreads) spans[i] = keys_of_query(p, b, min(first_query + i, last_query));
+  const Span first_span = keys_of_query(p, b, first_query),
+             last_span = keys_of_query(p, b, last_query);
+  for (int i = static_cast<int>(threadIdx.x); i < kQueries; i += kThreads)
+    spans[i] = keys_of_query(p, b, min(first_query + i, last_query));
 
   float o[kRowTiles][kOut][4], max_score[kRowTiles][2], sum[kRowTiles][2];
   clear(o);
@@ -51,7 +65,8 @@ __global__ void __launch_bounds__(ForwardShape<T, kWidth>::kThreads, ForwardShap
 
   load_tile<T, kWidth, kQueries, kThreads>(q_tile, q, stride, first_query, p.T, p.D);
   int j = first_span.begin / kKeys * kKeys;
-  if (j < last_span.end) load_tile<T, kWidth, kKeys, kThreads>(k_tile, k, stride, j, last_span.end, p.D);
+  if (j < last_span.end)
+    load_tile<T, kWidth, kKeys, kThreads>(k_tile, k, stride, j, last_span.end, p.D);
   commit_copies();
   for (; j < last_span.end; j += kKeys) {
     wait_copies<0>();
@@ -62,7 +77,8 @@ __global__ void __launch_bounds__(ForwardShape<T, kWidth>::kThreads, ForwardShap
     std::uint32_t kept[kRowTiles];
     if (p.drop.threshold != 0) {
 #pragma unroll
-      for (int r = 0; r < kRowTiles; ++r) kept[r] = kept_of_tiles<false, kTiles>(p, b, h, first_query + warp_row + 16 * r, j, lane);
+      for (int r = 0; r < kRowTiles; ++r)
+        kept[r] = kept_of_tiles<false, kTiles>(p, b, h, first_query + warp_row + 16 * r, j, lane);
     }
 
     float s[kRowTiles][kTiles][4];
@@ -96,7 +112,8 @@ __global__ void __launch_bounds__(ForwardShape<T, kWidth>::kThreads, ForwardShap
 
     wait_copies<0>();
     __syncthreads();  // V is there, and K is no longer read
-    if (j + kKeys < last_span.end) load_tile<T, kWidth, kKeys, kThreads>(k_tile, k, stride, j + kKeys, last_span.end, p.D);
+    if (j + kKeys < last_span.end)
+      load_tile<T, kWidth, kKeys, kThreads>(k_tile, k, stride, j + kKeys, last_span.end, p.D);
     commit_copies();
 
 #pragma unroll
@@ -105,7 +122,8 @@ __global__ void __launch_bounds__(ForwardShape<T, kWidth>::kThreads, ForwardShap
       for (int half = 0; half < 2; ++half) {
         float now = max_score[r][half];
 #pragma unroll
-        for (int n = 0; n < kTiles; ++n) now = fmaxf(now, fmaxf(s[r][n][2 * half], s[r][n][2 * half + 1]));
+        for (int n = 0; n < kTiles; ++n)
+          now = fmaxf(now, fmaxf(s[r][n][2 * half], s[r][n][2 * half + 1]));
         now = fmaxf(now, __shfl_xor_sync(kFullWarp, now, 1));
         now = fmaxf(now, __shfl_xor_sync(kFullWarp, now, 2));
         // A query that sees no key yet keeps -inf; subtracting 0 instead avoids inf - inf.
@@ -150,44 +168,63 @@ __global__ void __launch_bounds__(ForwardShape<T, kWidth>::kThreads, ForwardShap
       const int tile_row = warp_row + 16 * r + 8 * half + lane / 4;
       if (lane % 4 == 0 && first_query + tile_row < p.T) {
         const float score = max_score[r][half] * (p.softcap > 0 ? 1.0f : p.scale);
-        lse[static_cast<std::int64_t>(head) * p.T + first_query + tile_row] = total > 0 ? score + logf(total) : -kInfinity;
+        lse[static_cast<std::int64_t>(head) * p.T + first_query + tile_row] =
+            total > 0 ? score + logf(total) : -kInfinity;
       }
       const float inverse = total > 0 ? p.drop.scale / total : 0.0f;
 #pragma unroll
       for (int n = 0; n < kOut; ++n) {
-        T* to = q_tile + Tile<T, kWidth>::offset(tile_row, 8 * n / Tile<T, kWidth>::kChunk + 2 * (lane % 4) / Tile<T, kWidth>::kChunk);
-        F::store_pair(to + 2 * (lane % 4) % Tile<T, kWidth>::kChunk, o[r][n][2 * half] * inverse, o[r][n][2 * half + 1] * inverse);
+        T* to = q_tile +
+                Tile<T, kWidth>::offset(tile_row, 8 * n / Tile<T, kWidth>::kChunk +
+                                                      2 * (lane % 4) / Tile<T, kWidth>::kChunk);
+        F::store_pair(to + 2 * (lane % 4) % Tile<T, kWidth>::kChunk, o[r][n][2 * half] * inverse,
+                      o[r][n][2 * half + 1] * inverse);
       }
     }
   __syncwarp(kFullWarp);
-  store_rows<T, kWidth, kRowTiles * 16>(out + b * p.T * static_cast<std::int64_t>(p.H) * p.D + h * p.D, static_cast<std::int64_t>(p.H) * p.D, q_tile,
-                                        warp_row, first_query + warp_row, p.T, p.T, p.D, lane);
+  store_rows<T, kWidth, kRowTiles * 16>(
+      out + b * p.T * static_cast<std::int64_t>(p.H) * p.D + h * p.D,
+      static_cast<std::int64_t>(p.H) * p.D, q_tile, warp_row, first_query + warp_row, p.T, p.T, p.D,
+      lane);
 }
 
 template <class T, int kWidth>
-void launch_attention(View out, View lse, ConstView qkv, const AttentionProblem& p, Stream& stream) {
+void launch_attention(View out, View lse, ConstView qkv, const AttentionProblem& p,
+                      Stream& stream) {
   const std::int64_t B = qkv.dim(0);
-  const Work work = {static_cast<double>(qkv.bytes() + out.bytes() + lse.bytes()), 4.0 * static_cast<double>(B * p.H * p.D) * visible_pairs(p)};
+  const Work work = {static_cast<double>(qkv.bytes() + out.bytes() + lse.bytes()),
+                     4.0 * static_cast<double>(B * p.H * p.D) * visible_pairs(p)};
   using Shape = ForwardShape<T, kWidth>;
   const auto blocks = static_cast<unsigned>(B * p.H * ceil_div(p.T, Shape::kQueries));
-  launch(attention_kernel<T, kWidth>, {dim3(blocks), dim3(Shape::kThreads), Shape::kSharedBytes}, work, stream, static_cast<T*>(out.data()),
-         static_cast<float*>(lse.data()), static_cast<const T*>(qkv.data()), p);
+  launch(attention_kernel<T, kWidth>, {dim3(blocks), dim3(Shape::kThreads), Shape::kSharedBytes},
+         work, stream, static_cast<T*>(out.data()), static_cast<float*>(lse.data()),
+         static_cast<const T*>(qkv.data()), p);
 }
 
-void attention(View out, View lse, ConstView qkv, ConstView lengths, const AttentionArgs& args, Stream& stream) {
+void attention(View out, View lse, ConstView qkv, ConstView lengths, const AttentionArgs& args,
+               Stream& stream) {
   const AttentionProblem p = attention_problem("attention", qkv, lengths, args);
   const int D = args.head_dim;
   if (qkv.dtype() == DType::bf16) {
-    if (D <= 32) launch_attention<__nv_bfloat16, 32>(out, lse, qkv, p, stream);
-    else if (D <= 64) launch_attention<__nv_bfloat16, 64>(out, lse, qkv, p, stream);
-    else if (D <= 96) launch_attention<__nv_bfloat16, 96>(out, lse, qkv, p, stream);
-    else if (D <= 128) launch_attention<__nv_bfloat16, 128>(out, lse, qkv, p, stream);
-    else if (D <= 192) launch_attention<__nv_bfloat16, 192>(out, lse, qkv, p, stream);
-    else launch_attention<__nv_bfloat16, 256>(out, lse, qkv, p, stream);
+    if (D <= 32)
+      launch_attention<__nv_bfloat16, 32>(out, lse, qkv, p, stream);
+    else if (D <= 64)
+      launch_attention<__nv_bfloat16, 64>(out, lse, qkv, p, stream);
+    else if (D <= 96)
+      launch_attention<__nv_bfloat16, 96>(out, lse, qkv, p, stream);
+    else if (D <= 128)
+      launch_attention<__nv_bfloat16, 128>(out, lse, qkv, p, stream);
+    else if (D <= 192)
+      launch_attention<__nv_bfloat16, 192>(out, lse, qkv, p, stream);
+    else
+      launch_attention<__nv_bfloat16, 256>(out, lse, qkv, p, stream);
   } else {
-    if (D <= 64) launch_attention<float, 64>(out, lse, qkv, p, stream);
-    else if (D <= 128) launch_attention<float, 128>(out, lse, qkv, p, stream);
-    else launch_attention<float, 256>(out, lse, qkv, p, stream);
+    if (D <= 64)
+      launch_attention<float, 64>(out, lse, qkv, p, stream);
+    else if (D <= 128)
+      launch_attention<float, 128>(out, lse, qkv, p, stream);
+    else
+      launch_attention<float, 256>(out, lse, qkv, p, stream);
   }
 }
 

@@ -1,11 +1,15 @@
-// attention_cached: new keys and values are appended to the paged cache, then query vectors attend to it in the manner of flash-decoding.
+// attention_cached: new keys and values are appended to the paged cache, then query vectors attend
+// to it in the manner of flash-decoding.
 //
-// Keys are cut into chunks of 256 at absolute positions. Within a chunk an online softmax goes through tiles of 64 keys (32 of wide
-// heads), also at absolute positions; chunks are joined in order. Slices of few query vectors give each chunk a block and join them in a
-// second kernel (attention_decode_kernel, attention_combine_kernel); slices of many let one block go through all chunks of its query tile
-// (attention_chunk_kernel) and join them as it goes. Both do the same operations in the same order for a query vector, wherever it lies in
-// which tile (see attention_cached_tile.cuh): tiles that it does not see multiply its sums by 1 and add 0. So a row's bits depend neither on
-// the batch nor on how many rows its slice brings, and AttentionArgs::fixed_order costs nothing here.
+// Keys are cut into chunks of 256 at absolute positions. Within a chunk an online softmax goes
+// through tiles of 64 keys (32 of wide heads), also at absolute positions; chunks are joined in
+// order. Slices of few query vectors give each chunk a block and join them in a second kernel
+// (attention_decode_kernel, attention_combine_kernel); slices of many let one block go through all
+// chunks of its query tile (attention_chunk_kernel) and join them as it goes. Both do the same
+// operations in the same order for a query vector, wherever it lies in which tile (see
+// attention_cached_tile.cuh): tiles that it does not see multiply its sums by 1 and add 0. So a
+// row's bits depend neither on the batch nor on how many rows its slice brings, and
+// AttentionArgs::fixed_order costs nothing here.
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -16,68 +20,90 @@
 
 namespace weft::cuda {
 
-constexpr int kChunkKeys = 256;      // depends on nothing, so that sums do not
-constexpr int kDecodeVectors = 16;   // query vectors of a tile that has a block for each chunk
-constexpr int kSplitVectors = 64;    // slices of at most so many query vectors a KV head are split over their chunks
+constexpr int kChunkKeys = 256;     // depends on nothing, so that sums do not
+constexpr int kDecodeVectors = 16;  // query vectors of a tile that has a block for each chunk
+constexpr int kSplitVectors =
+    64;  // slices of at most so many query vectors a KV head are split over their chunks
 constexpr int kDecodeThreads = 128;
-constexpr int query_tile(int width, std::size_t elem_bytes) { return width * elem_bytes > 512 ? 32 : 64; }  // else: to fit into 163 KiB
-constexpr int kRowThreads = 128;     // of blocks that do a row a warp
+constexpr int query_tile(int width, std::size_t elem_bytes) {
+  return width * elem_bytes > 512 ? 32 : 64;
+}  // else: to fit into 163 KiB
+constexpr int kRowThreads = 128;  // of blocks that do a row a warp
 
-// ------------------------------------------------------------------------------------------------------------------ append
-// A warp copies a new token's keys and values, both of them contiguous, into the token's place in its page.
+// ---- append
+
+// A warp copies a new token's keys and values, both of them contiguous, into the token's place in
+// its page.
 template <class T>
 __global__ void attention_append_kernel(CachedCall<T> call, int n_tokens) {
   const int token = static_cast<int>(blockIdx.x * (kRowThreads / 32) + threadIdx.x / 32);
   if (token >= n_tokens) return;
   const int index = slice_of(call.first_token, call.n_slices, token);
   const CachedSlice slice = call.slices[index];
-  const int i = token - call.first_token[index], position = slice.n_cached + i, kv_row = call.Hkv * call.D;
+  const int i = token - call.first_token[index], position = slice.n_cached + i,
+            kv_row = call.Hkv * call.D;
   const int page = call.pages[slice.pages + position / call.S];
   const std::int64_t to = (static_cast<std::int64_t>(page) * call.S + position % call.S) * kv_row;
-  const std::int64_t from = (static_cast<std::int64_t>(slice.first_row + i) * (call.H + 2 * call.Hkv) + call.H) * call.D;
+  const std::int64_t from =
+      (static_cast<std::int64_t>(slice.first_row + i) * (call.H + 2 * call.Hkv) + call.H) * call.D;
   const auto* row = reinterpret_cast<const float4*>(call.qkv + from);  // (2, Hkv, D)
   auto *k = reinterpret_cast<float4*>(call.k + to), *v = reinterpret_cast<float4*>(call.v + to);
   const int units = kv_row / (16 / static_cast<int>(sizeof(T)));
 #pragma unroll 4
   for (int u = static_cast<int>(threadIdx.x) % 32; u < 2 * units; u += 32) {
-    if (u < units) k[u] = row[u];
-    else v[u - units] = row[u];
+    if (u < units)
+      k[u] = row[u];
+    else
+      v[u - units] = row[u];
   }
 }
 
-// ------------------------------------------------------------------------------------------------------------------ decode
-// One chunk of keys for 16 query vectors: each warp scores a quarter of a tile's keys and gathers a quarter of the columns; in between the
-// scores are exchanged in shared memory, and every warp does the whole softmax, in the order in which attention_chunk_kernel does it.
+// ---- decode
+
+// One chunk of keys for 16 query vectors: each warp scores a quarter of a tile's keys and gathers a
+// quarter of the columns; in between the scores are exchanged in shared memory, and every warp does
+// the whole softmax, in the order in which attention_chunk_kernel does it.
 template <class T, int kWidth>
 struct DecodeShape {
   static constexpr int kSlots = kWidth * sizeof(T) > 256 ? 2 : 4;
   static constexpr int kKeyTiles = CacheTile<T, kWidth>::kKeys / 8;
   static constexpr std::size_t kSharedBytes =
-      sizeof(T) * (kDecodeVectors * kWidth + kSlots * CacheTile<T, kWidth>::kElems) + sizeof(float4) * kKeyTiles * 32;
+      sizeof(T) * (kDecodeVectors * kWidth + kSlots * CacheTile<T, kWidth>::kElems) +
+      sizeof(float4) * kKeyTiles * 32;
 };
 
 template <class T, int kWidth>
 __global__ void __launch_bounds__(kDecodeThreads, 1) attention_decode_kernel(CachedCall<T> call) {
   using Shape = DecodeShape<T, kWidth>;
   using Layout = CacheTile<T, kWidth>;
-  constexpr int kWarps = kDecodeThreads / 32, kKeyTiles = Shape::kKeyTiles, kTiles = kWidth / 8 / kWarps;
-  constexpr int kOwnKeyTiles = sizeof(T) == 2 || kKeyTiles > kWarps ? 2 : 1;  // bf16 keys are read in pairs of tiles, if only by two warps
+  constexpr int kWarps = kDecodeThreads / 32, kKeyTiles = Shape::kKeyTiles,
+                kTiles = kWidth / 8 / kWarps;
+  constexpr int kOwnKeyTiles =
+      sizeof(T) == 2 || kKeyTiles > kWarps
+          ? 2
+          : 1;  // bf16 keys are read in pairs of tiles, if only by two warps
   static_assert(kKeyTiles % kOwnKeyTiles == 0 && kKeyTiles <= kWarps * kOwnKeyTiles);
-  T* q = shared_memory<T>();                                                           // (16, kWidth)
-  T* slots = q + kDecodeVectors * kWidth;                                              // (kSlots, kKeys, kWidth)
-  auto* exchange = reinterpret_cast<float4*>(slots + Shape::kSlots * Layout::kElems);  // (kKeyTiles, 32): a thread's part of a fragment
-  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32, kv = static_cast<int>(blockIdx.y);
+  T* q = shared_memory<T>();               // (16, kWidth)
+  T* slots = q + kDecodeVectors * kWidth;  // (kSlots, kKeys, kWidth)
+  auto* exchange = reinterpret_cast<float4*>(
+      slots + Shape::kSlots * Layout::kElems);  // (kKeyTiles, 32): a thread's part of a fragment
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32,
+            kv = static_cast<int>(blockIdx.y);
 
   const int index = slice_of(call.first_block, call.n_slices, static_cast<int>(blockIdx.x));
   const CachedSlice slice = call.slices[index];
-  const int group = call.H / call.Hkv, n_vectors = slice.n_rows * group, n_tiles = (n_vectors + kDecodeVectors - 1) / kDecodeVectors;
-  const int item = static_cast<int>(blockIdx.x) - call.first_block[index], chunk = item / n_tiles;  // a chunk's tiles side by side
+  const int group = call.H / call.Hkv, n_vectors = slice.n_rows * group,
+            n_tiles = (n_vectors + kDecodeVectors - 1) / kDecodeVectors;
+  const int item = static_cast<int>(blockIdx.x) - call.first_block[index],
+            chunk = item / n_tiles;  // a chunk's tiles side by side
   const QueryTile tile = {kv, group, item % n_tiles * kDecodeVectors, n_vectors};
 
   const int chunk_begin = (slice.first_chunk + chunk) * kChunkKeys;
   const int last_vector = min(tile.first_vector + kDecodeVectors, n_vectors) - 1;
-  const int begin = keys_of_row(call, slice, tile.row(tile.first_vector)).begin, end = keys_of_row(call, slice, tile.row(last_vector)).end;
-  const TileRing<T, kWidth, Shape::kSlots, kDecodeThreads> ring(slots, {max(begin, chunk_begin), min(end, chunk_begin + kChunkKeys)});
+  const int begin = keys_of_row(call, slice, tile.row(tile.first_vector)).begin,
+            end = keys_of_row(call, slice, tile.row(last_vector)).end;
+  const TileRing<T, kWidth, Shape::kSlots, kDecodeThreads> ring(
+      slots, {max(begin, chunk_begin), min(end, chunk_begin + kChunkKeys)});
   KeyRange seen[2];
   seen_by_rows(seen, call, slice, tile, tile.first_vector);
 
@@ -103,18 +129,24 @@ __global__ void __launch_bounds__(kDecodeThreads, 1) attention_decode_kernel(Cac
   wait_copies<0>();
   join_quad(state);
 
-  if (slice.n_chunks == 1) return store_out(acc, state, call, slice, tile, tile.first_vector, warp * kTiles);
+  if (slice.n_chunks == 1)
+    return store_out(acc, state, call, slice, tile, tile.first_vector, warp * kTiles);
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     const int vector = tile.first_vector + lane / 4 + 8 * r;
     if (vector >= n_vectors) continue;
     const std::int64_t partial =
-        slice.first_partial + (static_cast<std::int64_t>(tile.row(vector)) * call.H + tile.head(vector)) * slice.n_chunks + chunk;
-    if (warp == 0 && lane % 4 == 0) call.partial[partial] = make_float2(state.max.of[r], state.sum.of[r]);
+        slice.first_partial +
+        (static_cast<std::int64_t>(tile.row(vector)) * call.H + tile.head(vector)) *
+            slice.n_chunks +
+        chunk;
+    if (warp == 0 && lane % 4 == 0)
+      call.partial[partial] = make_float2(state.max.of[r], state.sum.of[r]);
 #pragma unroll
     for (int n = 0; n < kTiles; ++n) {
       const int column = 8 * (warp * kTiles + n) + 2 * (lane % 4);
-      if (column < call.D) store_two(call.partial_out + partial * call.D + column, acc[n][2 * r], acc[n][2 * r + 1]);
+      if (column < call.D)
+        store_two(call.partial_out + partial * call.D + column, acc[n][2 * r], acc[n][2 * r + 1]);
     }
   }
 }
@@ -122,62 +154,82 @@ __global__ void __launch_bounds__(kDecodeThreads, 1) attention_decode_kernel(Cac
 // Joins a row's chunks in order: a warp does 64 columns of one query vector.
 template <class T>
 __global__ void attention_combine_kernel(CachedCall<T> call, int n_tokens) {
-  const int vector = static_cast<int>(blockIdx.x * (kRowThreads / 32) + threadIdx.x / 32), token = vector / call.H;
+  const int vector = static_cast<int>(blockIdx.x * (kRowThreads / 32) + threadIdx.x / 32),
+            token = vector / call.H;
   if (token >= n_tokens) return;
   const int index = slice_of(call.first_token, call.n_slices, token);
   const CachedSlice slice = call.slices[index];
   const int column = static_cast<int>(blockIdx.y) * 64 + static_cast<int>(threadIdx.x) % 32 * 2;
   if (slice.n_chunks == 1 || column >= call.D) return;
   const int row = token - call.first_token[index], head = vector % call.H;
-  const std::int64_t first = slice.first_partial + (static_cast<std::int64_t>(row) * call.H + head) * slice.n_chunks;
+  const std::int64_t first =
+      slice.first_partial + (static_cast<std::int64_t>(row) * call.H + head) * slice.n_chunks;
   const float2* stats = call.partial + first;
   const float* from = call.partial_out + first * call.D + column;
   float max = -INFINITY, sum = 0, low = 0, high = 0;
 #pragma unroll 8
   for (int chunk = 0; chunk < slice.n_chunks; ++chunk) {
-    const float2 stat = stats[chunk], part = *reinterpret_cast<const float2*>(from + static_cast<std::int64_t>(chunk) * call.D);
+    const float2 stat = stats[chunk], part = *reinterpret_cast<const float2*>(
+                                          from + static_cast<std::int64_t>(chunk) * call.D);
     const float2 factors = join_chunk(max, sum, stat.x, stat.y);
     low = join_value(low, part.x, factors);
     high = join_value(high, part.y, factors);
   }
   const float inverse = 1.0f / sum;
-  store_two(call.out + (static_cast<std::int64_t>(slice.first_row + row) * call.H + head) * call.D + column, low * inverse, high * inverse);
+  store_two(call.out + (static_cast<std::int64_t>(slice.first_row + row) * call.H + head) * call.D +
+                column,
+            low * inverse, high * inverse);
 }
 
-// ----------------------------------------------------------------------------------------------------------------- prefill
-// All chunks, one after the other, for a tile of query vectors: 16 a warp, or, of wide heads, 16 two warps, which share keys and columns as
-// attention_decode_kernel's do, so that the sums fit into registers. What the chunks before gave waits in shared memory.
+// ---- prefill
+
+// All chunks, one after the other, for a tile of query vectors: 16 a warp, or, of wide heads, 16
+// two warps, which share keys and columns as attention_decode_kernel's do, so that the sums fit
+// into registers. What the chunks before gave waits in shared memory.
 template <class T, int kWidth>
 struct ChunkShape {
   static constexpr int kVectors = query_tile(kWidth, sizeof(T)), kWarpsARow = kWidth > 128 ? 2 : 1;
   static constexpr int kThreads = kVectors / 16 * 32 * kWarpsARow, kSlots = 2;
-  static constexpr int kKeyTiles = CacheTile<T, kWidth>::kKeys / 8, kTiles = kWidth / 8 / kWarpsARow;
-  static constexpr std::size_t kExchangeBytes = kWarpsARow > 1 ? sizeof(float4) * kVectors / 16 * kKeyTiles * 32 : 0;
-  static constexpr std::size_t kSharedBytes = sizeof(T) * (kVectors * kWidth + kSlots * CacheTile<T, kWidth>::kElems) + kExchangeBytes;
-  static constexpr std::size_t kJoinBytes = sizeof(float4) * kThreads * (kTiles + 1);  // more, where some slice has more than one chunk
+  static constexpr int kKeyTiles = CacheTile<T, kWidth>::kKeys / 8,
+                       kTiles = kWidth / 8 / kWarpsARow;
+  static constexpr std::size_t kExchangeBytes = kWarpsARow > 1 ? sizeof(float4) * kVectors /
+                                                                     16 * kKeyTiles * 32
+                                                               : 0;
+  static constexpr std::size_t kSharedBytes =
+      sizeof(T) * (kVectors * kWidth + kSlots * CacheTile<T, kWidth>::kElems) + kExchangeBytes;
+  static constexpr std::size_t kJoinBytes =
+      sizeof(float4) * kThreads * (kTiles + 1);  // more, where some slice has more than one chunk
 };
 
 template <class T, int kWidth>
-__global__ void __launch_bounds__(ChunkShape<T, kWidth>::kThreads, 1) attention_chunk_kernel(CachedCall<T> call) {
+__global__ void __launch_bounds__(ChunkShape<T, kWidth>::kThreads, 1)
+    attention_chunk_kernel(CachedCall<T> call) {
   using Shape = ChunkShape<T, kWidth>;
   using Layout = CacheTile<T, kWidth>;
   constexpr int kTiles = Shape::kTiles, kTilesOfChunk = kChunkKeys / Layout::kKeys;
-  T* q = shared_memory<T>();                                                           // (kVectors, kWidth)
-  T* slots = q + Shape::kVectors * kWidth;                                             // (kSlots, kKeys, kWidth)
-  auto* exchange = reinterpret_cast<float4*>(slots + Shape::kSlots * Layout::kElems);  // (kVectors / 16, kKeyTiles, 32)
-  float4* joined = exchange + Shape::kExchangeBytes / sizeof(float4);                  // (kTiles + 1, threads): each thread's own
-  const int warp = static_cast<int>(threadIdx.x) / 32 / Shape::kWarpsARow, kv = static_cast<int>(blockIdx.y);
+  T* q = shared_memory<T>();                // (kVectors, kWidth)
+  T* slots = q + Shape::kVectors * kWidth;  // (kSlots, kKeys, kWidth)
+  auto* exchange = reinterpret_cast<float4*>(
+      slots + Shape::kSlots * Layout::kElems);  // (kVectors / 16, kKeyTiles, 32)
+  float4* joined = exchange + Shape::kExchangeBytes /
+                                  sizeof(float4);  // (kTiles + 1, threads): each thread's own
+  const int warp = static_cast<int>(threadIdx.x) / 32 / Shape::kWarpsARow,
+            kv = static_cast<int>(blockIdx.y);
   const int share = static_cast<int>(threadIdx.x) / 32 % Shape::kWarpsARow;
   exchange += warp * Shape::kKeyTiles * 32;
 
   const int index = slice_of(call.first_block, call.n_slices, static_cast<int>(blockIdx.x));
   const CachedSlice slice = call.slices[index];
-  const int group = call.H / call.Hkv, n_vectors = slice.n_rows * group, n_tiles = (n_vectors + Shape::kVectors - 1) / Shape::kVectors;
-  const int item = n_tiles - 1 - (static_cast<int>(blockIdx.x) - call.first_block[index]);  // the long ones first
+  const int group = call.H / call.Hkv, n_vectors = slice.n_rows * group,
+            n_tiles = (n_vectors + Shape::kVectors - 1) / Shape::kVectors;
+  const int item = n_tiles - 1 -
+                   (static_cast<int>(blockIdx.x) - call.first_block[index]);  // the long ones first
   const QueryTile tile = {kv, group, item * Shape::kVectors, n_vectors};
-  const int last_vector = min(tile.first_vector + Shape::kVectors, n_vectors) - 1, first_vector = tile.first_vector + 16 * warp;
+  const int last_vector = min(tile.first_vector + Shape::kVectors, n_vectors) - 1,
+            first_vector = tile.first_vector + 16 * warp;
   const TileRing<T, kWidth, Shape::kSlots, Shape::kThreads> ring(
-      slots, {keys_of_row(call, slice, tile.row(tile.first_vector)).begin, keys_of_row(call, slice, tile.row(last_vector)).end});
+      slots, {keys_of_row(call, slice, tile.row(tile.first_vector)).begin,
+              keys_of_row(call, slice, tile.row(last_vector)).end});
   KeyRange seen[2];
   seen_by_rows(seen, call, slice, tile, first_vector);
 
@@ -197,7 +249,8 @@ __global__ void __launch_bounds__(ChunkShape<T, kWidth>::kThreads, 1) attention_
     } else {
       constexpr int kOwnKeyTiles = Shape::kKeyTiles / Shape::kWarpsARow;
       float own[kOwnKeyTiles][4];
-      multiply_keys<kWidth>(own, q + 16 * warp * kWidth, ring.slot(2 * i), 8 * share * kOwnKeyTiles);
+      multiply_keys<kWidth>(own, q + 16 * warp * kWidth, ring.slot(2 * i),
+                            8 * share * kOwnKeyTiles);
       scale_and_mask(own, call, seen, ring.first_key(i) + 8 * share * kOwnKeyTiles);
       put_scores(exchange, own, share * kOwnKeyTiles);
       ring.advance(2 * i + 1, call, slice, kv);  // its barrier is the exchange's too
@@ -230,7 +283,8 @@ __global__ void __launch_bounds__(ChunkShape<T, kWidth>::kThreads, 1) attention_
     state = SoftmaxState{};
 #pragma unroll
     for (int n = 0; n < kTiles; ++n) {
-      joined[n * Shape::kThreads + threadIdx.x] = make_float4(acc[n][0], acc[n][1], acc[n][2], acc[n][3]);
+      joined[n * Shape::kThreads + threadIdx.x] =
+          make_float4(acc[n][0], acc[n][1], acc[n][2], acc[n][3]);
 #pragma unroll
       for (int e = 0; e < 4; ++e) acc[n][e] = 0;
     }
@@ -239,7 +293,8 @@ __global__ void __launch_bounds__(ChunkShape<T, kWidth>::kThreads, 1) attention_
   store_out(acc, state, call, slice, tile, first_vector, share * kTiles);
 }
 
-// -------------------------------------------------------------------------------------------------------------------- host
+// ---- host
+
 namespace {
 
 int as_int(std::int64_t n) {
@@ -256,19 +311,26 @@ struct CallPlan {
   int n_split = 0, n_split_tokens = 0, n_tokens = 0, n_split_blocks = 0, n_whole_blocks = 0;
   std::int64_t n_partials = 0;
   bool combines = false, whole_joins = false;
-  double split_keys = 0, split_pairs = 0, whole_keys = 0, whole_pairs = 0;  // cached tokens read, (query row, key) pairs
+  double split_keys = 0, split_pairs = 0, whole_keys = 0,
+         whole_pairs = 0;  // cached tokens read, (query row, key) pairs
 
-  void add(const CacheSlice& s, bool split, int tile_vectors, ConstView page_table, std::int64_t S, const AttentionArgs& args) {
-    const int n_cached = as_int(s.n_cached), n_rows = as_int(s.n_rows), group = args.n_heads / args.n_kv_heads;
-    const auto keys = [&](int i) { return visible_keys(n_cached, n_rows, i, args.causal, args.window_left, args.window_right); };
+  void add(const CacheSlice& s, bool split, int tile_vectors, ConstView page_table, std::int64_t S,
+           const AttentionArgs& args) {
+    const int n_cached = as_int(s.n_cached), n_rows = as_int(s.n_rows),
+              group = args.n_heads / args.n_kv_heads;
+    const auto keys = [&](int i) {
+      return visible_keys(n_cached, n_rows, i, args.causal, args.window_left, args.window_right);
+    };
     const int begin = keys(0).begin, end = keys(n_rows - 1).end;
-    CachedSlice slice = {as_int(s.first_row), n_rows, n_cached, 0, begin / kChunkKeys, 0, as_int(n_partials)};
+    CachedSlice slice = {as_int(s.first_row), n_rows, n_cached,          0,
+                         begin / kChunkKeys,  0,      as_int(n_partials)};
     slice.n_chunks = (end - 1) / kChunkKeys + 1 - slice.first_chunk;
     const int n_tiles = as_int(ceil_div(s.n_rows * group, tile_vectors));
     if (split) {
       first_block.push_back(n_split_blocks);
       n_split_blocks = as_int(n_split_blocks + std::int64_t{n_tiles} * slice.n_chunks);
-      if (slice.n_chunks > 1) n_partials += s.n_rows * args.n_heads * slice.n_chunks, combines = true;
+      if (slice.n_chunks > 1)
+        n_partials += s.n_rows * args.n_heads * slice.n_chunks, combines = true;
       ++n_split;
       n_split_tokens += n_rows;
     } else {
@@ -279,7 +341,8 @@ struct CallPlan {
     first_token.push_back(n_tokens);
     n_tokens = as_int(std::int64_t{n_tokens} + n_rows);
     (split ? split_keys : whole_keys) += end - begin;
-    for (int i = 0; i < n_rows; ++i) (split ? split_pairs : whole_pairs) += keys(i).end - keys(i).begin;
+    for (int i = 0; i < n_rows; ++i)
+      (split ? split_pairs : whole_pairs) += keys(i).end - keys(i).begin;
 
     // Its pages, from the first that any row sees to the last that it fills.
     const std::int64_t first_page = begin / S, last_page = (s.n_cached + s.n_rows - 1) / S;
@@ -301,17 +364,27 @@ void attend(CachedCall<T> call, const CallPlan& plan, Stream& stream) {
   const int n_whole_tokens = plan.n_tokens - plan.n_split_tokens;
   if (plan.n_split > 0) {
     call.n_slices = plan.n_split;
-    const double partial_bytes = static_cast<double>(plan.n_partials) * (call.D + 2) * sizeof(float);
-    launch(attention_decode_kernel<T, kWidth>,
-           {{static_cast<unsigned>(plan.n_split_blocks), Hkv}, kDecodeThreads, DecodeShape<T, kWidth>::kSharedBytes},
-           {2 * row_bytes * (call.Hkv * plan.split_keys + double{1} * call.H * plan.n_split_tokens) + partial_bytes, flops * plan.split_pairs}, stream,
-           call);
+    const double partial_bytes =
+        static_cast<double>(plan.n_partials) * (call.D + 2) * sizeof(float);
+    launch(
+        attention_decode_kernel<T, kWidth>,
+        {{static_cast<unsigned>(plan.n_split_blocks), Hkv},
+         kDecodeThreads,
+         DecodeShape<T, kWidth>::kSharedBytes},
+        {2 * row_bytes * (call.Hkv * plan.split_keys + double{1} * call.H * plan.n_split_tokens) +
+             partial_bytes,
+         flops * plan.split_pairs},
+        stream, call);
     if (plan.combines)
       launch(attention_combine_kernel<T>,
-             {{static_cast<unsigned>(ceil_div(std::int64_t{plan.n_split_tokens} * call.H, kRowThreads / 32)), static_cast<unsigned>(ceil_div(call.D, 64))},
-              kRowThreads, 0},
-             {partial_bytes + row_bytes * call.H * plan.n_split_tokens, 2.0 * call.D * static_cast<double>(plan.n_partials)}, stream, call,
-             plan.n_split_tokens);
+             {{static_cast<unsigned>(
+                   ceil_div(std::int64_t{plan.n_split_tokens} * call.H, kRowThreads / 32)),
+               static_cast<unsigned>(ceil_div(call.D, 64))},
+              kRowThreads,
+              0},
+             {partial_bytes + row_bytes * call.H * plan.n_split_tokens,
+              2.0 * call.D * static_cast<double>(plan.n_partials)},
+             stream, call, plan.n_split_tokens);
   }
   if (n_whole_tokens > 0) {
     using Shape = ChunkShape<T, kWidth>;
@@ -319,31 +392,42 @@ void attend(CachedCall<T> call, const CallPlan& plan, Stream& stream) {
     call.first_block += plan.n_split;
     call.n_slices = static_cast<int>(plan.slices.size()) - plan.n_split;
     launch(attention_chunk_kernel<T, kWidth>,
-           {{static_cast<unsigned>(plan.n_whole_blocks), Hkv}, Shape::kThreads, Shape::kSharedBytes + (plan.whole_joins ? Shape::kJoinBytes : 0)},
-           {2 * row_bytes * (call.Hkv * plan.whole_keys + double{1} * call.H * n_whole_tokens), flops * plan.whole_pairs}, stream, call);
+           {{static_cast<unsigned>(plan.n_whole_blocks), Hkv},
+            Shape::kThreads,
+            Shape::kSharedBytes + (plan.whole_joins ? Shape::kJoinBytes : 0)},
+           {2 * row_bytes * (call.Hkv * plan.whole_keys + double{1} * call.H * n_whole_tokens),
+            flops * plan.whole_pairs},
+           stream, call);
   }
 }
 
 template <class T>
-void append_and_attend(View out, View k_cache, View v_cache, ConstView qkv, ConstView pages, std::span<const CacheSlice> slices,
-                       const AttentionArgs& args, Stream& stream) {
+void append_and_attend(View out, View k_cache, View v_cache, ConstView qkv, ConstView pages,
+                       std::span<const CacheSlice> slices, const AttentionArgs& args,
+                       Stream& stream) {
   const std::int64_t S = k_cache.dim(1), H = args.n_heads, Hkv = args.n_kv_heads, D = args.head_dim;
-  CHECK(reinterpret_cast<std::uintptr_t>(out.data()) % 16 == 0 && reinterpret_cast<std::uintptr_t>(qkv.data()) % 16 == 0 &&
-            reinterpret_cast<std::uintptr_t>(k_cache.data()) % 16 == 0 && reinterpret_cast<std::uintptr_t>(v_cache.data()) % 16 == 0,
+  CHECK(reinterpret_cast<std::uintptr_t>(out.data()) % 16 == 0 &&
+            reinterpret_cast<std::uintptr_t>(qkv.data()) % 16 == 0 &&
+            reinterpret_cast<std::uintptr_t>(k_cache.data()) % 16 == 0 &&
+            reinterpret_cast<std::uintptr_t>(v_cache.data()) % 16 == 0,
         "attention_cached: a tensor does not begin at a multiple of 16 bytes");
   const int chunk_vectors = query_tile(D <= 128 ? 128 : 256, sizeof(T));
-  const auto splits = [&](const CacheSlice& s) { return s.n_rows == 1 || s.n_rows * (H / Hkv) <= kSplitVectors; };
+  const auto splits = [&](const CacheSlice& s) {
+    return s.n_rows == 1 || s.n_rows * (H / Hkv) <= kSplitVectors;
+  };
   CallPlan plan;
   for (const bool split : {true, false})
     for (const CacheSlice& s : slices)
-      if (splits(s) == split) plan.add(s, split, split ? kDecodeVectors : chunk_vectors, pages, S, args);
+      if (splits(s) == split)
+        plan.add(s, split, split ? kDecodeVectors : chunk_vectors, pages, S, args);
 
   // Scratch: slices, first tokens, first blocks, pages | partials' states, partials
   const std::size_t n = plan.slices.size(), ints = 2 * n + plan.pages.size();
   const std::size_t upload_bytes = align_16(n * sizeof(CachedSlice) + ints * sizeof(int));
   const auto n_partials = static_cast<std::size_t>(plan.n_partials);
   const std::size_t state_bytes = align_16(n_partials * sizeof(float2));
-  auto* scratch = static_cast<unsigned char*>(stream.scratch(upload_bytes + state_bytes + n_partials * static_cast<std::size_t>(D) * sizeof(float)));
+  auto* scratch = static_cast<unsigned char*>(stream.scratch(
+      upload_bytes + state_bytes + n_partials * static_cast<std::size_t>(D) * sizeof(float)));
   std::vector<unsigned char> upload(upload_bytes);
   std::size_t filled = 0;
   const auto put = [&](const auto& part) {
@@ -364,24 +448,33 @@ void append_and_attend(View out, View k_cache, View v_cache, ConstView qkv, Cons
   constexpr float kLog2OfE = 1.44269504f;
   call.qkv = static_cast<const T*>(qkv.data()), call.out = static_cast<T*>(out.data());
   call.k = static_cast<T*>(k_cache.data()), call.v = static_cast<T*>(v_cache.data());
-  call.n_slices = static_cast<int>(n), call.H = args.n_heads, call.Hkv = args.n_kv_heads, call.D = args.head_dim, call.S = as_int(S);
+  call.n_slices = static_cast<int>(n), call.H = args.n_heads, call.Hkv = args.n_kv_heads,
+  call.D = args.head_dim, call.S = as_int(S);
   call.scale = args.softcap > 0 ? args.scale / args.softcap : args.scale * kLog2OfE;
   call.softcap = args.softcap * kLog2OfE;
-  call.causal = args.causal, call.window_left = args.window_left, call.window_right = args.window_right;
+  call.causal = args.causal, call.window_left = args.window_left,
+  call.window_right = args.window_right;
 
-  launch(attention_append_kernel<T>, {static_cast<unsigned>(ceil_div(plan.n_tokens, kRowThreads / 32)), kRowThreads, 0},
-         {4.0 * plan.n_tokens * static_cast<double>(Hkv * D) * sizeof(T), 0}, stream, call, plan.n_tokens);
-  if (D <= 64) attend<T, 64>(call, plan, stream);
-  else if (D <= 128) attend<T, 128>(call, plan, stream);
-  else attend<T, 256>(call, plan, stream);
+  launch(attention_append_kernel<T>,
+         {static_cast<unsigned>(ceil_div(plan.n_tokens, kRowThreads / 32)), kRowThreads, 0},
+         {4.0 * plan.n_tokens * static_cast<double>(Hkv * D) * sizeof(T), 0}, stream, call,
+         plan.n_tokens);
+  if (D <= 64)
+    attend<T, 64>(call, plan, stream);
+  else if (D <= 128)
+    attend<T, 128>(call, plan, stream);
+  else
+    attend<T, 256>(call, plan, stream);
 }
 
 }  // namespace
 
-void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, ConstView pages, std::span<const CacheSlice> slices,
-                      const AttentionArgs& args, Stream& stream) {
+void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, ConstView pages,
+                      std::span<const CacheSlice> slices, const AttentionArgs& args,
+                      Stream& stream) {
   if (slices.empty()) return;
-  const auto run = qkv.dtype() == DType::f32 ? append_and_attend<float> : append_and_attend<__nv_bfloat16>;
+  const auto run =
+      qkv.dtype() == DType::f32 ? append_and_attend<float> : append_and_attend<__nv_bfloat16>;
   run(out, k_cache, v_cache, qkv, pages, slices, args, stream);
 }
 

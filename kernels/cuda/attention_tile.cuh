@@ -1,5 +1,6 @@
-// What attention's forward and backward kernels share: swizzled tiles in shared memory, tensor-core fragments of either dtype, which
-// keys a query sees, and dropout of a fragment. Layouts of fragments as in instructions.cuh: g = lane/4, t = lane%4.
+// What attention's forward and backward kernels share: swizzled tiles in shared memory, tensor-core
+// fragments of either dtype, which keys a query sees, and dropout of a fragment. Layouts of
+// fragments as in instructions.cuh: g = lane/4, t = lane%4.
 #pragma once
 
 #include <cmath>
@@ -18,12 +19,14 @@ namespace weft::cuda {
 constexpr float kLog2E = 1.44269504088896341f;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-// ----------------------------------------------------------------------------------------------------------------- problem
+// ---- problem
+
 // Apart from random.cuh's DropoutMask: attention counts elements by head, and takes signed samples.
 struct AttentionDropout {
   std::uint64_t key = 0;
-  std::uint32_t threshold = 0;  // an element is kept iff its word's upper 24 bits reach it; 0: no dropout
-  float scale = 1;              // 1 / (1 - p)
+  std::uint32_t threshold =
+      0;            // an element is kept iff its word's upper 24 bits reach it; 0: no dropout
+  float scale = 1;  // 1 / (1 - p)
   std::int64_t first_head = 0, first_sample = 0;
 };
 
@@ -31,16 +34,19 @@ struct AttentionProblem {
   const std::int32_t* lengths = nullptr;  // as ops.h, or null
   int n_packed = 0;                       // sequences that `lengths` delimits; 0: not packed
   int T = 0, H = 0, Hkv = 0, D = 0;
-  int left = 0, right = 0;                // query i sees keys i - left to i + right (causal: right = 0) of its sequence
+  int left = 0,
+      right = 0;  // query i sees keys i - left to i + right (causal: right = 0) of its sequence
   float scale = 1, softcap = 0;
-  float log2_unit = 1;                    // a score, capped or (without cap) not yet scaled, times this is a power of 2
+  float log2_unit =
+      1;  // a score, capped or (without cap) not yet scaled, times this is a power of 2
   AttentionDropout drop;
 };
 
-inline AttentionProblem attention_problem(const char* op, ConstView qkv, ConstView lengths, const AttentionArgs& args) {
+inline AttentionProblem attention_problem(const char* op, ConstView qkv, ConstView lengths,
+                                          const AttentionArgs& args) {
   CHECK(args.scale > 0, "{}: scale {}; supported on a GPU: positive", op, args.scale);
-  CHECK(args.head_dim % 8 == 0 && args.head_dim >= 16 && args.head_dim <= 256, "{}: head dim {}; supported on a GPU: multiples of 8, 16 to 256",
-        op, args.head_dim);
+  CHECK(args.head_dim % 8 == 0 && args.head_dim >= 16 && args.head_dim <= 256,
+        "{}: head dim {}; supported on a GPU: multiples of 8, 16 to 256", op, args.head_dim);
   AttentionProblem p;
   const auto T = static_cast<int>(qkv.dim(1));
   p.lengths = lengths.empty() ? nullptr : lengths.as<std::int32_t>();
@@ -53,7 +59,8 @@ inline AttentionProblem attention_problem(const char* op, ConstView qkv, ConstVi
   p.log2_unit = args.softcap > 0 ? kLog2E : args.scale * kLog2E;
   const Dropout& drop = args.drop;
   if (drop.p > 0) {
-    p.drop.key = mix64(drop.seed ^ mix64((static_cast<std::uint64_t>(drop.step) << 32) | drop.site));
+    p.drop.key =
+        mix64(drop.seed ^ mix64((static_cast<std::uint64_t>(drop.step) << 32) | drop.site));
     p.drop.threshold = static_cast<std::uint32_t>(std::ceil(static_cast<double>(drop.p) * 0x1p24));
     p.drop.scale = 1.0f / (1.0f - drop.p);
     p.drop.first_head = args.first_head;
@@ -62,13 +69,15 @@ inline AttentionProblem attention_problem(const char* op, ConstView qkv, ConstVi
   return p;
 }
 
-// Pairs of query and key that a head's mask lets through, for Work; padding and packing (known to the device only) are not subtracted.
+// Pairs of query and key that a head's mask lets through, for Work; padding and packing (known to
+// the device only) are not subtracted.
 inline double visible_pairs(const AttentionProblem& p) {
   const double T = p.T, l = p.left < p.T ? p.left : T - 1, r = p.right < p.T ? p.right : T - 1;
   return T * (l + r + 1) - l * (l + 1) / 2 - r * (r + 1) / 2;
 }
 
-// ------------------------------------------------------------------------------------------------------------------- masks
+// ---- masks
+
 struct Span {
   int begin, end;
 };
@@ -81,17 +90,21 @@ __device__ __forceinline__ int key_end(const AttentionProblem& p, int b) {
 
 // The packed sequence that holds row t; rows past the last begin see and are seen by nothing.
 __device__ __forceinline__ Span packed_sequence(const AttentionProblem& p, int t) {
-  int low = 0, high = p.n_packed + 1;  // the begins before `low` are <= t, those from `high` on are not
+  int low = 0,
+      high = p.n_packed + 1;  // the begins before `low` are <= t, those from `high` on are not
   while (low < high) {
     const int middle = (low + high) / 2;
-    if (p.lengths[middle] <= t) low = middle + 1;
-    else high = middle;
+    if (p.lengths[middle] <= t)
+      low = middle + 1;
+    else
+      high = middle;
   }
   const int first = low > 0 ? p.lengths[low - 1] : 0;
   return {min(first, p.T), min(low <= p.n_packed ? p.lengths[low] : first, p.T)};
 }
 
-// Neither end of these spans decreases with the row: a tile's span goes from its first row's begin to its last row's end.
+// Neither end of these spans decreases with the row: a tile's span goes from its first row's begin
+// to its last row's end.
 __device__ __forceinline__ Span keys_of_query(const AttentionProblem& p, int b, int i) {
   const Span sequence = p.n_packed > 0 ? packed_sequence(p, i) : Span{0, key_end(p, b)};
   return {max(sequence.begin, i - p.left), min(sequence.end, i + p.right + 1)};
@@ -101,33 +114,46 @@ __device__ __forceinline__ Span queries_of_key(const AttentionProblem& p, int j)
   return {max(sequence.begin, j - p.right), min(sequence.end, j + p.left + 1)};
 }
 
-// ------------------------------------------------------------------------------------------------------------------- tiles
-// A tile is rows of kWidth elements in 16-byte chunks; chunk c of row r lies at c ^ (bits of r), so that the same chunk of 8 rows in
-// turn (ldmatrix), or 8 rows' words in it, fall on 32 different banks.
+// ---- tiles
+
+// A tile is rows of kWidth elements in 16-byte chunks; chunk c of row r lies at c ^ (bits of r), so
+// that the same chunk of 8 rows in turn (ldmatrix), or 8 rows' words in it, fall on 32 different
+// banks.
 template <class T, int kWidth>
 struct Tile {
   static constexpr int kChunk = 16 / static_cast<int>(sizeof(T)), kChunks = kWidth / kChunk;
-  static constexpr int kMask = kChunks % 8 == 0 ? 7 : 3;  // 3: a row is an odd number of half banks' widths, and its parity picks the half
-  static constexpr int kUnrollCopies = sizeof(T) == 4 ? 1 : 16, kUnrollDepth = sizeof(T) == 4 ? 1 : kWidth == 96 ? 2 : 16;  // more would spill
+  static constexpr int kMask =
+      kChunks % 8 == 0
+          ? 7
+          : 3;  // 3: a row is an odd number of half banks' widths, and its parity picks the half
+  static constexpr int kUnrollCopies = sizeof(T) == 4 ? 1 : 16,
+                       kUnrollDepth = sizeof(T) == 4 ? 1
+                                      : kWidth == 96 ? 2
+                                                     : 16;  // more would spill
   static_assert(kChunks % (kMask + 1) == 0);
 
   static __device__ __forceinline__ int offset(int row, int chunk) {
     return row * kWidth + (chunk ^ (row >> (kMask == 7 ? 0 : 1) & kMask)) * kChunk;
   }
-  // The offset of a place `rows` (a multiple of 8) and `chunks` away from one in the first 8 rows and first two chunks (or, for an even
-  // number of chunks, in one of them): an exclusive or and a constant.
+  // The offset of a place `rows` (a multiple of 8) and `chunks` away from one in the first 8 rows
+  // and first two chunks (or, for an even number of chunks, in one of them): an exclusive or and a
+  // constant.
   static __device__ __forceinline__ int shifted(int offset, int rows, int chunks) {
     return (offset ^ (chunks & kMask) * kChunk) + rows * kWidth + (chunks & ~kMask) * kChunk;
   }
 };
 
-// Begins copying rows [first, first + kRows) of `from`; rows at and past `end` and columns at and past D become zero.
+// Begins copying rows [first, first + kRows) of `from`; rows at and past `end` and columns at and
+// past D become zero.
 template <class T, int kWidth, int kRows, int kThreads>
-__device__ __forceinline__ void load_tile(T* tile, const T* from, std::int64_t stride, int first, int end, int D) {
+__device__ __forceinline__ void load_tile(T* tile, const T* from, std::int64_t stride, int first,
+                                          int end, int D) {
   using Layout = Tile<T, kWidth>;
-  constexpr int kAbreast = Layout::kMask + 1, kStep = kThreads / kAbreast;  // threads on a row; rows at once
+  constexpr int kAbreast = Layout::kMask + 1,
+                kStep = kThreads / kAbreast;  // threads on a row; rows at once
   static_assert(kRows % kStep == 0 && kStep % 8 == 0);
-  const int row = static_cast<int>(threadIdx.x) / kAbreast, chunk = static_cast<int>(threadIdx.x) % kAbreast;
+  const int row = static_cast<int>(threadIdx.x) / kAbreast,
+            chunk = static_cast<int>(threadIdx.x) % kAbreast;
   T* to = tile + Layout::offset(row, chunk);
   const std::int64_t begin = (first + row) * stride + chunk * Layout::kChunk;
 #pragma unroll Layout::kUnrollCopies
@@ -139,9 +165,11 @@ __device__ __forceinline__ void load_tile(T* tile, const T* from, std::int64_t s
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------------- fragments
-// Operands of the tensor cores: A is 16 rows by kDepth, B is kDepth by two tiles of 8 columns. B comes from a tile's rows (x yᵀ) or
-// from its columns (p y); p is the accumulators of a product before, in registers.
+// ---- fragments
+
+// Operands of the tensor cores: A is 16 rows by kDepth, B is kDepth by two tiles of 8 columns. B
+// comes from a tile's rows (x yᵀ) or from its columns (p y); p is the accumulators of a product
+// before, in registers.
 template <class T>
 struct Fragments;
 
@@ -164,22 +192,30 @@ struct Fragments<__nv_bfloat16> {
   }
   // Where a lane's part of the fragment at the tile's corner lies.
   template <int kWidth>
-  static __device__ __forceinline__ int corner_a(int lane) { return Tile<T, kWidth>::offset(lane & 15, lane >> 4); }
+  static __device__ __forceinline__ int corner_a(int lane) {
+    return Tile<T, kWidth>::offset(lane & 15, lane >> 4);
+  }
   template <int kWidth>
-  static __device__ __forceinline__ int corner_rows(int lane) { return Tile<T, kWidth>::offset((lane & 7) + (lane >> 4 << 3), lane >> 3 & 1); }
+  static __device__ __forceinline__ int corner_rows(int lane) {
+    return Tile<T, kWidth>::offset((lane & 7) + (lane >> 4 << 3), lane >> 3 & 1);
+  }
   template <int kWidth>
-  static __device__ __forceinline__ int corner_columns(int lane) { return Tile<T, kWidth>::offset(lane & 15, lane >> 4); }
+  static __device__ __forceinline__ int corner_columns(int lane) {
+    return Tile<T, kWidth>::offset(lane & 15, lane >> 4);
+  }
 
   template <int kWidth>
   static __device__ __forceinline__ void load_a(A& a, const T* tile, int corner, int row, int k) {
     load_matrix_x4(a.r, tile + Tile<T, kWidth>::shifted(corner, row, k / 8));
   }
   template <int kWidth>
-  static __device__ __forceinline__ void load_b_rows(B& b, const T* tile, int corner, int n, int k) {
+  static __device__ __forceinline__ void load_b_rows(B& b, const T* tile, int corner, int n,
+                                                     int k) {
     load_matrix_x4(b.r, tile + Tile<T, kWidth>::shifted(corner, n, k / 8));
   }
   template <int kWidth>
-  static __device__ __forceinline__ void load_b_columns(B& b, const T* tile, int corner, int k, int n) {
+  static __device__ __forceinline__ void load_b_columns(B& b, const T* tile, int corner, int k,
+                                                        int n) {
     load_matrix_x4_transposed(b.r, tile + Tile<T, kWidth>::shifted(corner, k, n / 8));
   }
   template <int kTiles>
@@ -189,7 +225,8 @@ struct Fragments<__nv_bfloat16> {
     a.r[2] = pack(p[2 * step + 1][0], p[2 * step + 1][1]);
     a.r[3] = pack(p[2 * step + 1][2], p[2 * step + 1][3]);
   }
-  static __device__ __forceinline__ void multiply(float (&first)[4], float (&second)[4], const A& a, const B& b) {
+  static __device__ __forceinline__ void multiply(float (&first)[4], float (&second)[4], const A& a,
+                                                  const B& b) {
     const std::uint32_t b0[2] = {b.r[0], b.r[1]}, b1[2] = {b.r[2], b.r[3]};
     mma_m16n8k16(first, a.r, b0);
     mma_m16n8k16(second, a.r, b1);
@@ -198,7 +235,9 @@ struct Fragments<__nv_bfloat16> {
     const std::uint32_t bits = pack(low, high);
     *reinterpret_cast<std::uint32_t*>(to) = bits;
   }
-  static __device__ __forceinline__ float tanh(float x) { return 1.0f - __fdividef(2.0f, __expf(2.0f * x) + 1.0f); }  // to 1e-7 absolute
+  static __device__ __forceinline__ float tanh(float x) {
+    return 1.0f - __fdividef(2.0f, __expf(2.0f * x) + 1.0f);
+  }  // to 1e-7 absolute
 };
 
 // fp32 as a sum of two tf32: x = hi + lo to 2^-22, and x y ≈ hi hi + hi lo + lo hi.
@@ -218,25 +257,38 @@ struct Fragments<float> {
     lo = to_tf32(x - __uint_as_float(hi));
   }
   template <int kWidth>
-  static __device__ __forceinline__ int corner_a(int lane) { return Tile<T, kWidth>::offset(lane / 4, 0) + lane % 4; }
+  static __device__ __forceinline__ int corner_a(int lane) {
+    return Tile<T, kWidth>::offset(lane / 4, 0) + lane % 4;
+  }
   template <int kWidth>
-  static __device__ __forceinline__ int corner_rows(int lane) { return corner_a<kWidth>(lane); }
-  // The order of k is free: an accumulator's columns 2t and 2t + 1 are taken as k = t and t + 4, so p needs no exchange between lanes.
+  static __device__ __forceinline__ int corner_rows(int lane) {
+    return corner_a<kWidth>(lane);
+  }
+  // The order of k is free: an accumulator's columns 2t and 2t + 1 are taken as k = t and t + 4, so
+  // p needs no exchange between lanes.
   template <int kWidth>
-  static __device__ __forceinline__ int corner_columns(int lane) { return Tile<T, kWidth>::offset(2 * (lane % 4), lane / 16) + lane / 4 % 4; }
+  static __device__ __forceinline__ int corner_columns(int lane) {
+    return Tile<T, kWidth>::offset(2 * (lane % 4), lane / 16) + lane / 4 % 4;
+  }
 
   template <int kWidth>
   static __device__ __forceinline__ void load_a(A& a, const T* tile, int corner, int row, int k) {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) split(a.hi[i], a.lo[i], tile[Tile<T, kWidth>::shifted(corner, row + 8 * (i & 1), k / 4 + (i >> 1))]);
+    for (int i = 0; i < 4; ++i)
+      split(a.hi[i], a.lo[i],
+            tile[Tile<T, kWidth>::shifted(corner, row + 8 * (i & 1), k / 4 + (i >> 1))]);
   }
   template <int kWidth>
-  static __device__ __forceinline__ void load_b_rows(B& b, const T* tile, int corner, int n, int k) {
+  static __device__ __forceinline__ void load_b_rows(B& b, const T* tile, int corner, int n,
+                                                     int k) {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) split(b.hi[i], b.lo[i], tile[Tile<T, kWidth>::shifted(corner, n + 8 * (i >> 1), k / 4 + (i & 1))]);
+    for (int i = 0; i < 4; ++i)
+      split(b.hi[i], b.lo[i],
+            tile[Tile<T, kWidth>::shifted(corner, n + 8 * (i >> 1), k / 4 + (i & 1))]);
   }
   template <int kWidth>
-  static __device__ __forceinline__ void load_b_columns(B& b, const T* tile, int corner, int k, int n) {
+  static __device__ __forceinline__ void load_b_columns(B& b, const T* tile, int corner, int k,
+                                                        int n) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {  // an odd row's chunks are exchanged in pairs
       const int even = Tile<T, kWidth>::shifted(corner, k, n / 4 + 2 * (i >> 1));
@@ -250,29 +302,37 @@ struct Fragments<float> {
     split(a.hi[2], a.lo[2], p[step][1]);
     split(a.hi[3], a.lo[3], p[step][3]);
   }
-  static __device__ __forceinline__ void multiply_one(float (&d)[4], const A& a, const std::uint32_t (&hi)[2], const std::uint32_t (&lo)[2]) {
+  static __device__ __forceinline__ void multiply_one(float (&d)[4], const A& a,
+                                                      const std::uint32_t (&hi)[2],
+                                                      const std::uint32_t (&lo)[2]) {
     mma_m16n8k8_tf32(d, a.lo, hi);
     mma_m16n8k8_tf32(d, a.hi, lo);
     mma_m16n8k8_tf32(d, a.hi, hi);
   }
-  static __device__ __forceinline__ void multiply(float (&first)[4], float (&second)[4], const A& a, const B& b) {
+  static __device__ __forceinline__ void multiply(float (&first)[4], float (&second)[4], const A& a,
+                                                  const B& b) {
     multiply_one(first, a, {b.hi[0], b.hi[1]}, {b.lo[0], b.lo[1]});
     multiply_one(second, a, {b.hi[2], b.hi[3]}, {b.lo[2], b.lo[3]});
   }
-  static __device__ __forceinline__ void store_pair(T* to, float low, float high) { *reinterpret_cast<float2*>(to) = make_float2(low, high); }
+  static __device__ __forceinline__ void store_pair(T* to, float low, float high) {
+    *reinterpret_cast<float2*>(to) = make_float2(low, high);
+  }
   static __device__ __forceinline__ float tanh(float x) { return tanhf(x); }
 };
 
 // d (kRowTiles·16, kTiles·8) += rows [row, …) of x · rows [column, …) of y, transposed.
 template <class T, int kWidth, int kRowTiles, int kTiles>
-__device__ __forceinline__ void multiply_rows(float (&d)[kRowTiles][kTiles][4], const T* x, int row, const T* y, int column, int lane) {
+__device__ __forceinline__ void multiply_rows(float (&d)[kRowTiles][kTiles][4], const T* x, int row,
+                                              const T* y, int column, int lane) {
   using F = Fragments<T>;
-  const int corner_a = F::template corner_a<kWidth>(lane), corner_b = F::template corner_rows<kWidth>(lane);
-#pragma unroll Tile<T, kWidth>::kUnrollDepth
+  const int corner_a = F::template corner_a<kWidth>(lane),
+            corner_b = F::template corner_rows<kWidth>(lane);
+#pragma unroll Tile < T, kWidth> ::kUnrollDepth
   for (int k = 0; k < kWidth; k += F::kDepth) {
     typename F::A a[kRowTiles];
 #pragma unroll
-    for (int r = 0; r < kRowTiles; ++r) F::template load_a<kWidth>(a[r], x + row * kWidth, corner_a, 16 * r, k);
+    for (int r = 0; r < kRowTiles; ++r)
+      F::template load_a<kWidth>(a[r], x + row * kWidth, corner_a, 16 * r, k);
 #pragma unroll
     for (int n = 0; n < kTiles; n += 2) {
       typename F::B b;
@@ -285,8 +345,9 @@ __device__ __forceinline__ void multiply_rows(float (&d)[kRowTiles][kTiles][4], 
 
 // d (kRowTiles·16, kOut·8) += p (kRowTiles·16, kTiles·8) · rows [row, …) of y, columns [column, …).
 template <class T, int kWidth, int kRowTiles, int kTiles, int kOut>
-__device__ __forceinline__ void multiply_columns(float (&d)[kRowTiles][kOut][4], const float (&p)[kRowTiles][kTiles][4], const T* y, int row,
-                                                 int column, int lane) {
+__device__ __forceinline__ void multiply_columns(float (&d)[kRowTiles][kOut][4],
+                                                 const float (&p)[kRowTiles][kTiles][4], const T* y,
+                                                 int row, int column, int lane) {
   using F = Fragments<T>;
   const int corner = F::template corner_columns<kWidth>(lane);
 #pragma unroll
@@ -297,7 +358,8 @@ __device__ __forceinline__ void multiply_columns(float (&d)[kRowTiles][kOut][4],
 #pragma unroll
     for (int n = 0; n < kOut; n += 2) {
       typename F::B b;
-      F::template load_b_columns<kWidth>(b, y + row * kWidth, corner, step * F::kDepth, column + 8 * n);
+      F::template load_b_columns<kWidth>(b, y + row * kWidth, corner, step * F::kDepth,
+                                         column + 8 * n);
 #pragma unroll
       for (int r = 0; r < kRowTiles; ++r) F::multiply(d[r][n], d[r][n + 1], a[r], b);
     }
@@ -314,10 +376,11 @@ __device__ __forceinline__ void clear(float (&d)[kRowTiles][kTiles][4]) {
       for (int e = 0; e < 4; ++e) d[r][n][e] = 0;
 }
 
-// Writes `kRows` rows of a finished tile in shared memory, by one warp, 16 bytes a lane: rows at and past `end` are not there,
-// those at and past `zero_from` are zero.
+// Writes `kRows` rows of a finished tile in shared memory, by one warp, 16 bytes a lane: rows at
+// and past `end` are not there, those at and past `zero_from` are zero.
 template <class T, int kWidth, int kRows>
-__device__ __forceinline__ void store_rows(T* to, std::int64_t stride, const T* tile, int tile_row, int first, int end, int zero_from, int D, int lane) {
+__device__ __forceinline__ void store_rows(T* to, std::int64_t stride, const T* tile, int tile_row,
+                                           int first, int end, int zero_from, int D, int lane) {
   using Layout = Tile<T, kWidth>;
   const int chunks = D / Layout::kChunk;
   for (int piece = lane; piece < kRows * chunks; piece += 32) {
@@ -329,15 +392,22 @@ __device__ __forceinline__ void store_rows(T* to, std::int64_t stride, const T* 
   }
 }
 
-// ----------------------------------------------------------------------------------------------------------------- dropout
-// Philox4x32-10 as core/rng.h: which of the four elements of `block` of this sample are kept, one bit each.
-__device__ __forceinline__ std::uint32_t kept_of_block(const AttentionDropout& drop, std::uint64_t block, std::uint64_t sample) {
-  std::uint32_t c0 = static_cast<std::uint32_t>(block), c1 = static_cast<std::uint32_t>(block >> 32);
-  std::uint32_t c2 = static_cast<std::uint32_t>(sample), c3 = static_cast<std::uint32_t>(sample >> 32);
-  std::uint32_t k0 = static_cast<std::uint32_t>(drop.key), k1 = static_cast<std::uint32_t>(drop.key >> 32);
+// ---- dropout
+
+// Philox4x32-10 as core/rng.h: which of the four elements of `block` of this sample are kept, one
+// bit each.
+__device__ __forceinline__ std::uint32_t kept_of_block(const AttentionDropout& drop,
+                                                       std::uint64_t block, std::uint64_t sample) {
+  std::uint32_t c0 = static_cast<std::uint32_t>(block),
+                c1 = static_cast<std::uint32_t>(block >> 32);
+  std::uint32_t c2 = static_cast<std::uint32_t>(sample),
+                c3 = static_cast<std::uint32_t>(sample >> 32);
+  std::uint32_t k0 = static_cast<std::uint32_t>(drop.key),
+                k1 = static_cast<std::uint32_t>(drop.key >> 32);
 #pragma unroll
   for (int round = 0; round < 10; ++round) {
-    const std::uint32_t high0 = __umulhi(0xD2511F53u, c0), low0 = 0xD2511F53u * c0, high1 = __umulhi(0xCD9E8D57u, c2), low1 = 0xCD9E8D57u * c2;
+    const std::uint32_t high0 = __umulhi(0xD2511F53u, c0), low0 = 0xD2511F53u * c0,
+                        high1 = __umulhi(0xCD9E8D57u, c2), low1 = 0xCD9E8D57u * c2;
     c0 = high1 ^ c1 ^ k0;
     c1 = low1;
     c2 = high0 ^ c3 ^ k1;
@@ -345,27 +415,34 @@ __device__ __forceinline__ std::uint32_t kept_of_block(const AttentionDropout& d
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }
-  return ((c0 >> 8) >= drop.threshold ? 1u : 0u) | ((c1 >> 8) >= drop.threshold ? 2u : 0u) | ((c2 >> 8) >= drop.threshold ? 4u : 0u) |
-         ((c3 >> 8) >= drop.threshold ? 8u : 0u);
+  return ((c0 >> 8) >= drop.threshold ? 1u : 0u) | ((c1 >> 8) >= drop.threshold ? 2u : 0u) |
+         ((c2 >> 8) >= drop.threshold ? 4u : 0u) | ((c3 >> 8) >= drop.threshold ? 8u : 0u);
 }
 
-// Which of this lane's four accumulators of the 16 x 8 tile at (row, column) are kept, one bit each. Rows are queries, or (kKeys) keys;
-// sequence = head·T of the element's index. The whole warp calls it.
+// Which of this lane's four accumulators of the 16 x 8 tile at (row, column) are kept, one bit
+// each. Rows are queries, or (kKeys) keys; sequence = head·T of the element's index. The whole warp
+// calls it.
 template <bool kKeys>
-__device__ __forceinline__ std::uint32_t kept_of_tile(const AttentionProblem& p, std::int64_t sequence, std::uint64_t sample, int row, int column,
-                                                      int lane) {
+__device__ __forceinline__ std::uint32_t kept_of_tile(const AttentionProblem& p,
+                                                      std::int64_t sequence, std::uint64_t sample,
+                                                      int row, int column, int lane) {
   const int g = lane / 4, t = lane % 4;
   if (p.T % 4 == 0) {  // then four keys in turn are a block: the tile has 32 of them, one a lane
-    const int query = kKeys ? column + (lane & 7) : row + (lane >> 1), key = kKeys ? row + 4 * (lane >> 3) : column + 4 * (lane & 1);
-    const std::uint32_t mine = kept_of_block(p.drop, static_cast<std::uint64_t>((sequence + query) * p.T + key) / 4, sample);
-    const std::uint32_t word0 = __ballot_sync(kFullWarp, (mine & 1) != 0), word1 = __ballot_sync(kFullWarp, (mine & 2) != 0);
-    const std::uint32_t word2 = __ballot_sync(kFullWarp, (mine & 4) != 0), word3 = __ballot_sync(kFullWarp, (mine & 8) != 0);
+    const int query = kKeys ? column + (lane & 7) : row + (lane >> 1),
+              key = kKeys ? row + 4 * (lane >> 3) : column + 4 * (lane & 1);
+    const std::uint32_t mine = kept_of_block(
+        p.drop, static_cast<std::uint64_t>((sequence + query) * p.T + key) / 4, sample);
+    const std::uint32_t word0 = __ballot_sync(kFullWarp, (mine & 1) != 0),
+                        word1 = __ballot_sync(kFullWarp, (mine & 2) != 0);
+    const std::uint32_t word2 = __ballot_sync(kFullWarp, (mine & 4) != 0),
+                        word3 = __ballot_sync(kFullWarp, (mine & 8) != 0);
     if constexpr (kKeys) {
       const std::uint32_t even = (g & 2) != 0 ? word2 : word0, odd = (g & 2) != 0 ? word3 : word1;
       const std::uint32_t word = ((g & 1) != 0 ? odd : even) >> (8 * (g >> 2) + 2 * t);
       return (word & 3) | ((word >> 16 & 3) << 2);
     } else {
-      const std::uint32_t low = ((t & 1) != 0 ? word2 : word0) >> (2 * g + (t >> 1)), high = ((t & 1) != 0 ? word3 : word1) >> (2 * g + (t >> 1));
+      const std::uint32_t low = ((t & 1) != 0 ? word2 : word0) >> (2 * g + (t >> 1)),
+                          high = ((t & 1) != 0 ? word3 : word1) >> (2 * g + (t >> 1));
       return (low & 1) | ((high & 1) << 1) | ((low >> 16 & 1) << 2) | ((high >> 16 & 1) << 3);
     }
   }
@@ -374,20 +451,26 @@ __device__ __forceinline__ std::uint32_t kept_of_tile(const AttentionProblem& p,
   for (int e = 0; e < 4; ++e) {
     const int r = row + g + 8 * (e >> 1), c = column + 2 * t + (e & 1);
     const std::int64_t element = (sequence + (kKeys ? c : r)) * p.T + (kKeys ? r : c);
-    kept |= (kept_of_block(p.drop, static_cast<std::uint64_t>(element) / 4, sample) >> (element & 3) & 1) << e;
+    kept |=
+        (kept_of_block(p.drop, static_cast<std::uint64_t>(element) / 4, sample) >> (element & 3) &
+         1)
+        << e;
   }
   return kept;
 }
 
 // The same for kTiles tiles side by side, four bits each.
 template <bool kKeys, int kTiles>
-__device__ __forceinline__ std::uint32_t kept_of_tiles(const AttentionProblem& p, int b, int h, int row, int column, int lane) {
+__device__ __forceinline__ std::uint32_t kept_of_tiles(const AttentionProblem& p, int b, int h,
+                                                       int row, int column, int lane) {
   static_assert(kTiles <= 8);
   const std::int64_t sequence = (p.drop.first_head + h) * p.T;
   std::uint32_t kept = 0;
 #pragma unroll 1  // the counters' arithmetic is long, and here few registers are free
   for (int n = 0; n < kTiles; ++n)
-    kept |= kept_of_tile<kKeys>(p, sequence, static_cast<std::uint64_t>(p.drop.first_sample + b), row, column + 8 * n, lane) << (4 * n);
+    kept |= kept_of_tile<kKeys>(p, sequence, static_cast<std::uint64_t>(p.drop.first_sample + b),
+                                row, column + 8 * n, lane)
+            << (4 * n);
   return kept;
 }
 

@@ -8,8 +8,9 @@ namespace weft::cuda {
 constexpr int kSlices = 16;  // of the groups, one a warp
 
 // A block sums 32 columns: warp w takes groups w, w + 16, …; then the 16 sums are added in order.
-__global__ void __launch_bounds__(32 * kSlices) column_sum_kernel(float* first, float* second, const float* partial, std::int64_t groups,
-                                                                  std::int64_t columns) {
+__global__ void __launch_bounds__(32 * kSlices)
+    column_sum_kernel(float* first, float* second, const float* partial, std::int64_t groups,
+                      std::int64_t columns) {
   float* sums = shared_memory<float>();  // (kSlices, 32)
   const int lane = static_cast<int>(threadIdx.x) % 32, slice = static_cast<int>(threadIdx.x) / 32;
   const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * 32 + lane;
@@ -26,12 +27,17 @@ __global__ void __launch_bounds__(32 * kSlices) column_sum_kernel(float* first, 
   out[c] += sum;
 }
 
-void add_column_sums(float* first, float* second, const float* partial, std::int64_t groups, std::int64_t columns, Stream& stream) {
+void add_column_sums(float* first, float* second, const float* partial, std::int64_t groups,
+                     std::int64_t columns, Stream& stream) {
   const int outputs = second ? 2 : 1;
   const auto elems = static_cast<double>(outputs * columns);
-  const LaunchShape shape = {{static_cast<unsigned>(ceil_div(columns, 32)), static_cast<unsigned>(outputs)}, {32 * kSlices}, 32 * kSlices * sizeof(float)};
+  const LaunchShape shape = {
+      {static_cast<unsigned>(ceil_div(columns, 32)), static_cast<unsigned>(outputs)},
+      {32 * kSlices},
+      32 * kSlices * sizeof(float)};
   const auto n = static_cast<double>(groups);
-  launch(column_sum_kernel, shape, {4 * elems * (n + 2), elems * n}, stream, first, second, partial, groups, columns);
+  launch(column_sum_kernel, shape, {4 * elems * (n + 2), elems * n}, stream, first, second, partial,
+         groups, columns);
 }
 
 }  // namespace weft::cuda

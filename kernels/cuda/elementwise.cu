@@ -45,7 +45,8 @@ __device__ __forceinline__ void map_run(Y* y, const X* x, const Op& op) {
 template <class Y, class X, int kN, class Op>
 __global__ void __launch_bounds__(256) map_kernel(Y* y, const X* x, std::int64_t elems, Op op) {
   std::int64_t e = (static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * kN;
-  if (e + kN <= elems) map_run<Y, X, kN>(y + e, x + e, op);
+  if (e + kN <= elems)
+    map_run<Y, X, kN>(y + e, x + e, op);
   else
     for (; e < elems; ++e) map_run<Y, X, 1>(y + e, x + e, op);
 }
@@ -54,24 +55,30 @@ template <class Y, class X, class Op>
 void map(View y, ConstView x, const Op& op, double flops_per_elem, Stream& stream) {
   const std::int64_t elems = y.elems();
   const auto n_elems = static_cast<double>(elems);
-  const Work work = {n_elems * (sizeof(Y) * (kReadsY<Op> ? 2 : 1) + sizeof(X) * (kReadsX<Op> ? 1 : 0)), n_elems * flops_per_elem};
+  const Work work = {
+      n_elems * (sizeof(Y) * (kReadsY<Op> ? 2 : 1) + sizeof(X) * (kReadsX<Op> ? 1 : 0)),
+      n_elems * flops_per_elem};
   for_pack<kPackElems>(packs(0, y.data(), x.data()), [&](auto n) {
-    launch(map_kernel<Y, X, n(), Op>, {{static_cast<unsigned>(ceil_div(elems, 256 * n))}, {256}}, work, stream, pointer<Y>(y), pointer<X>(x), elems, op);
+    launch(map_kernel<Y, X, n(), Op>, {{static_cast<unsigned>(ceil_div(elems, 256 * n))}, {256}},
+           work, stream, pointer<Y>(y), pointer<X>(x), elems, op);
   });
 }
 
 void add(View y, ConstView x, Stream& stream) {
   for_act(y.dtype(), [&](auto y_zero) {
-    for_act(x.dtype(), [&](auto x_zero) { map<decltype(y_zero), decltype(x_zero)>(y, x, Sum(), 1, stream); });
+    for_act(x.dtype(),
+            [&](auto x_zero) { map<decltype(y_zero), decltype(x_zero)>(y, x, Sum(), 1, stream); });
   });
 }
 
 void scale(View y, float s, Stream& stream) {
-  for_act(y.dtype(), [&](auto zero) { map<decltype(zero), decltype(zero)>(y, y, Product{s}, 1, stream); });
+  for_act(y.dtype(),
+          [&](auto zero) { map<decltype(zero), decltype(zero)>(y, y, Product{s}, 1, stream); });
 }
 
 void soft_cap(View y, ConstView x, float cap, Stream& stream) {
-  for_act(y.dtype(), [&](auto zero) { map<decltype(zero), decltype(zero)>(y, x, SoftCap{cap}, 3, stream); });
+  for_act(y.dtype(),
+          [&](auto zero) { map<decltype(zero), decltype(zero)>(y, x, SoftCap{cap}, 3, stream); });
 }
 
 void convert(View y, ConstView x, Stream& stream) {

@@ -10,14 +10,16 @@ namespace weft::cuda {
 
 // A block a row.
 template <class T, class W, int kWidth>
-__global__ void __launch_bounds__(256) embedding_kernel(T* __restrict__ y,                // (N, C)
-                                                        const int* __restrict__ ids,      // (N)
-                                                        const W* __restrict__ table,      // (V_tp, C)
-                                                        long long first_row, long long V, int C, bool accumulate) {
+__global__ void __launch_bounds__(256)
+    embedding_kernel(T* __restrict__ y,            // (N, C)
+                     const int* __restrict__ ids,  // (N)
+                     const W* __restrict__ table,  // (V_tp, C)
+                     long long first_row, long long V, int C, bool accumulate) {
   const long long n = blockIdx.x, row = ids[n] - first_row;
   const bool here = row >= 0 && row < V;
   if (!here && accumulate) return;
-  for (int c = static_cast<int>(threadIdx.x) * kWidth; c < C; c += static_cast<int>(blockDim.x) * kWidth) {
+  for (int c = static_cast<int>(threadIdx.x) * kWidth; c < C;
+       c += static_cast<int>(blockDim.x) * kWidth) {
     auto* to = reinterpret_cast<Pack<T, kWidth>*>(y + n * C + c);
     Pack<T, kWidth> out;
     if (accumulate) out = *to;
@@ -32,19 +34,22 @@ __global__ void __launch_bounds__(256) embedding_kernel(T* __restrict__ y,      
   }
 }
 
-// ------------------------------------------------------------------------------------------------------------------------ backward
-// Rows of dy are first put in the order of (row of the table, n) by a stable radix sort, 8 bits a pass, least significant first. A pass is
-// two launches: every tile counts its digits, then every tile adds up what lies before each of its elements and moves them there.
-// Tokens outside the shard have the key V_tp and end up last.
-constexpr int kDigits = 256, kSortWarps = 8, kSortThreads = 32 * kSortWarps, kTile = 4096, kWarpTile = kTile / kSortWarps;
+// ---- backward
+
+// Rows of dy are first put in the order of (row of the table, n) by a stable radix sort, 8 bits a
+// pass, least significant first. A pass is two launches: every tile counts its digits, then every
+// tile adds up what lies before each of its elements and moves them there. Tokens outside the shard
+// have the key V_tp and end up last.
+constexpr int kDigits = 256, kSortWarps = 8, kSortThreads = 32 * kSortWarps, kTile = 4096,
+              kWarpTile = kTile / kSortWarps;
 
 struct SortPass {
-  const int* ids;            // (N) the first pass reads these; null in later ones
-  const unsigned* keys_in;   // (N)
-  const int* order_in;       // (N)
-  unsigned* keys_out;        // (N)
-  int* order_out;            // (N)
-  int* counts;               // (tiles, kDigits)
+  const int* ids;           // (N) the first pass reads these; null in later ones
+  const unsigned* keys_in;  // (N)
+  const int* order_in;      // (N)
+  unsigned* keys_out;       // (N)
+  int* order_out;           // (N)
+  int* counts;              // (tiles, kDigits)
   long long first_row, V;
   int N, shift;
 };
@@ -57,13 +62,16 @@ __device__ __forceinline__ unsigned sort_key(const SortPass& pass, int n) {
   return static_cast<unsigned>(row >= 0 && row < pass.V ? row : pass.V);
 }
 
-// The digits of this warp's part of the tile: counts (kDigits) of the warp in shared memory, zeroed and filled.
+// The digits of this warp's part of the tile: counts (kDigits) of the warp in shared memory, zeroed
+// and filled.
 __device__ void count_digits(int* counts, const SortPass& pass) {
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
   for (int d = lane; d < kDigits; d += 32) counts[d] = 0;
   __syncwarp(kFullWarp);
-  const int begin = static_cast<int>(blockIdx.x) * kTile + warp * kWarpTile, end = min(pass.N, begin + kWarpTile);
-  for (int n = begin + lane; n < end; n += 32) atomicAdd(&counts[sort_key(pass, n) >> pass.shift & (kDigits - 1)], 1);
+  const int begin = static_cast<int>(blockIdx.x) * kTile + warp * kWarpTile,
+            end = min(pass.N, begin + kWarpTile);
+  for (int n = begin + lane; n < end; n += 32)
+    atomicAdd(&counts[sort_key(pass, n) >> pass.shift & (kDigits - 1)], 1);
 }
 
 }  // namespace
@@ -79,7 +87,8 @@ __global__ void __launch_bounds__(kSortThreads) sort_count_kernel(SortPass pass)
 }
 
 __global__ void __launch_bounds__(kSortThreads) sort_move_kernel(SortPass pass) {
-  int* next = shared_memory<int>();        // (kSortWarps, kDigits): where a warp's next element of a digit goes
+  int* next =
+      shared_memory<int>();  // (kSortWarps, kDigits): where a warp's next element of a digit goes
   int* warp_sums = next + kSortWarps * kDigits;  // (kSortWarps)
   const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
   count_digits(next + warp * kDigits, pass);
@@ -108,7 +117,8 @@ __global__ void __launch_bounds__(kSortThreads) sort_move_kernel(SortPass pass) 
   __syncthreads();
 
   int* own = next + warp * kDigits;
-  const int begin = static_cast<int>(blockIdx.x) * kTile + warp * kWarpTile, end = min(pass.N, begin + kWarpTile);
+  const int begin = static_cast<int>(blockIdx.x) * kTile + warp * kWarpTile,
+            end = min(pass.N, begin + kWarpTile);
   for (int first = begin; first < end; first += 32) {  // the same for all lanes
     const int n = first + lane;
     const bool live = n < end;
@@ -130,14 +140,16 @@ __global__ void __launch_bounds__(kSortThreads) sort_move_kernel(SortPass pass) 
   }
 }
 
-// A warp for each place of the sorted order and each 32·kWidth columns; the first place of a run of equal rows does the work. Indices of
-// the run are fetched 32 at a time, and of those kInFlight rows of dy, which are then added in order.
+// A warp for each place of the sorted order and each 32·kWidth columns; the first place of a run of
+// equal rows does the work. Indices of the run are fetched 32 at a time, and of those kInFlight
+// rows of dy, which are then added in order.
 template <class T, int kWidth>
-__global__ void __launch_bounds__(256, 4) embedding_backward_kernel(float* __restrict__ dtable,         // (V_tp, C)
-                                                                    const T* __restrict__ dy,           // (N, C)
-                                                                    const unsigned* __restrict__ keys,  // (N) sorted
-                                                                    const int* __restrict__ order,      // (N)
-                                                                    long long V, int N, int C) {
+__global__ void __launch_bounds__(256, 4)
+    embedding_backward_kernel(float* __restrict__ dtable,         // (V_tp, C)
+                              const T* __restrict__ dy,           // (N, C)
+                              const unsigned* __restrict__ keys,  // (N) sorted
+                              const int* __restrict__ order,      // (N)
+                              long long V, int N, int C) {
   constexpr int kInFlight = 8;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int place = static_cast<int>(blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32);
@@ -159,7 +171,8 @@ __global__ void __launch_bounds__(256, 4) embedding_backward_kernel(float* __res
 #pragma unroll
       for (int i = 0; i < kInFlight; ++i) {
         const long long from = __shfl_sync(kFullWarp, n, (r + i) % 32);
-        if (live && r + i < count) rows[i] = *reinterpret_cast<const Pack<T, kWidth>*>(dy + from * C + c);
+        if (live && r + i < count)
+          rows[i] = *reinterpret_cast<const Pack<T, kWidth>*>(dy + from * C + c);
       }
 #pragma unroll
       for (int i = 0; i < kInFlight; ++i)
@@ -174,28 +187,43 @@ __global__ void __launch_bounds__(256, 4) embedding_backward_kernel(float* __res
 
 namespace {
 
-bool aligned(const void* p, std::size_t bytes) { return reinterpret_cast<std::uintptr_t>(p) % bytes == 0; }
+bool aligned(const void* p, std::size_t bytes) {
+  return reinterpret_cast<std::uintptr_t>(p) % bytes == 0;
+}
 
 template <class T, class W, int kWidth>
-void launch_embedding(View y, ConstView ids, ConstView table, std::int64_t first_row, bool accumulate, Stream& stream) {
+void launch_embedding(View y, ConstView ids, ConstView table, std::int64_t first_row,
+                      bool accumulate, Stream& stream) {
   const auto [N, C] = y.dims<2>();
-  const auto threads = static_cast<unsigned>(std::min<std::int64_t>(256, ceil_div(ceil_div(C, kWidth), 32) * 32));
-  const double bytes = static_cast<double>(N * C) * static_cast<double>(sizeof(W) + sizeof(T) * (accumulate ? 2 : 1)) + 4.0 * static_cast<double>(N);
-  launch(embedding_kernel<T, W, kWidth>, {static_cast<unsigned>(N), threads}, {bytes, accumulate ? static_cast<double>(N * C) : 0}, stream,
-         static_cast<T*>(y.data()), ids.as<std::int32_t>(), static_cast<const W*>(table.data()), first_row, table.dim(0), static_cast<int>(C), accumulate);
+  const auto threads =
+      static_cast<unsigned>(std::min<std::int64_t>(256, ceil_div(ceil_div(C, kWidth), 32) * 32));
+  const double bytes = static_cast<double>(N * C) *
+                           static_cast<double>(sizeof(W) + sizeof(T) * (accumulate ? 2 : 1)) +
+                       4.0 * static_cast<double>(N);
+  launch(embedding_kernel<T, W, kWidth>, {static_cast<unsigned>(N), threads},
+         {bytes, accumulate ? static_cast<double>(N * C) : 0}, stream, static_cast<T*>(y.data()),
+         ids.as<std::int32_t>(), static_cast<const W*>(table.data()), first_row, table.dim(0),
+         static_cast<int>(C), accumulate);
 }
 
 template <class T, class W>
-void choose_width(View y, ConstView ids, ConstView table, std::int64_t first_row, bool accumulate, Stream& stream) {
-  if (y.dim(1) % 8 == 0 && aligned(y.data(), 16) && aligned(table.data(), 16)) launch_embedding<T, W, 8>(y, ids, table, first_row, accumulate, stream);
-  else launch_embedding<T, W, 1>(y, ids, table, first_row, accumulate, stream);
+void choose_width(View y, ConstView ids, ConstView table, std::int64_t first_row, bool accumulate,
+                  Stream& stream) {
+  if (y.dim(1) % 8 == 0 && aligned(y.data(), 16) && aligned(table.data(), 16))
+    launch_embedding<T, W, 8>(y, ids, table, first_row, accumulate, stream);
+  else
+    launch_embedding<T, W, 1>(y, ids, table, first_row, accumulate, stream);
 }
 
 template <class T>
-void choose_table(View y, ConstView ids, ConstView table, std::int64_t first_row, bool accumulate, Stream& stream) {
-  if (table.dtype() == DType::f32) choose_width<T, float>(y, ids, table, first_row, accumulate, stream);
-  else if (table.dtype() == DType::bf16) choose_width<T, __nv_bfloat16>(y, ids, table, first_row, accumulate, stream);
-  else choose_width<T, __half>(y, ids, table, first_row, accumulate, stream);
+void choose_table(View y, ConstView ids, ConstView table, std::int64_t first_row, bool accumulate,
+                  Stream& stream) {
+  if (table.dtype() == DType::f32)
+    choose_width<T, float>(y, ids, table, first_row, accumulate, stream);
+  else if (table.dtype() == DType::bf16)
+    choose_width<T, __nv_bfloat16>(y, ids, table, first_row, accumulate, stream);
+  else
+    choose_width<T, __half>(y, ids, table, first_row, accumulate, stream);
 }
 
 struct SortedRows {
@@ -204,10 +232,13 @@ struct SortedRows {
 };
 
 SortedRows sort_rows(ConstView ids, std::int64_t first_row, std::int64_t V, Stream& stream) {
-  const std::int64_t N = ids.elems(), tiles = ceil_div(N, kTile), padded = ceil_div(N, 16) * 16;  // 64-byte pieces
-  auto* scratch = static_cast<unsigned*>(stream.scratch(static_cast<std::size_t>(4 * padded + tiles * kDigits) * 4));
+  const std::int64_t N = ids.elems(), tiles = ceil_div(N, kTile),
+                     padded = ceil_div(N, 16) * 16;  // 64-byte pieces
+  auto* scratch = static_cast<unsigned*>(
+      stream.scratch(static_cast<std::size_t>(4 * padded + tiles * kDigits) * 4));
   unsigned* keys[2] = {scratch, scratch + padded};
-  int* order[2] = {reinterpret_cast<int*>(scratch + 2 * padded), reinterpret_cast<int*>(scratch + 3 * padded)};
+  int* order[2] = {reinterpret_cast<int*>(scratch + 2 * padded),
+                   reinterpret_cast<int*>(scratch + 3 * padded)};
   SortPass pass = {};
   pass.ids = ids.as<std::int32_t>();
   pass.counts = reinterpret_cast<int*>(scratch + 4 * padded);
@@ -219,8 +250,13 @@ SortedRows sort_rows(ConstView ids, std::int64_t first_row, std::int64_t V, Stre
     pass.keys_out = keys[to];
     pass.order_out = order[to];
     const double moved = static_cast<double>(N) * (pass.ids ? 12 : 16);
-    launch(sort_count_kernel, {static_cast<unsigned>(tiles), kSortThreads, kSortWarps * kDigits * sizeof(int)}, {4.0 * static_cast<double>(N), 0}, stream, pass);
-    launch(sort_move_kernel, {static_cast<unsigned>(tiles), kSortThreads, (kSortWarps * kDigits + kSortWarps) * sizeof(int)}, {moved, 0}, stream, pass);
+    launch(sort_count_kernel,
+           {static_cast<unsigned>(tiles), kSortThreads, kSortWarps * kDigits * sizeof(int)},
+           {4.0 * static_cast<double>(N), 0}, stream, pass);
+    launch(sort_move_kernel,
+           {static_cast<unsigned>(tiles), kSortThreads,
+            (kSortWarps * kDigits + kSortWarps) * sizeof(int)},
+           {moved, 0}, stream, pass);
     pass.ids = nullptr;
     pass.keys_in = keys[to];
     pass.order_in = order[to];
@@ -232,30 +268,41 @@ template <class T, int kWidth>
 void launch_backward(View dtable, ConstView dy, const SortedRows& rows, Stream& stream) {
   const auto [N, C] = dy.dims<2>();
   const auto elems = static_cast<double>(N * C);
-  launch(embedding_backward_kernel<T, kWidth>, {{static_cast<unsigned>(ceil_div(N, 8)), static_cast<unsigned>(ceil_div(C, 32 * kWidth))}, 256},
-         {elems * (sizeof(T) + 8.0), elems}, stream, dtable.as<float>(), static_cast<const T*>(dy.data()), rows.keys, rows.order, dtable.dim(0),
+  launch(embedding_backward_kernel<T, kWidth>,
+         {{static_cast<unsigned>(ceil_div(N, 8)), static_cast<unsigned>(ceil_div(C, 32 * kWidth))},
+          256},
+         {elems * (sizeof(T) + 8.0), elems}, stream, dtable.as<float>(),
+         static_cast<const T*>(dy.data()), rows.keys, rows.order, dtable.dim(0),
          static_cast<int>(N), static_cast<int>(C));
 }
 
 }  // namespace
 
-void embedding(View y, ConstView ids, ConstView table, std::int64_t first_row, bool accumulate, Stream& stream) {
+void embedding(View y, ConstView ids, ConstView table, std::int64_t first_row, bool accumulate,
+               Stream& stream) {
   if (y.elems() == 0) return;
-  if (y.dtype() == DType::f32) choose_table<float>(y, ids, table, first_row, accumulate, stream);
-  else choose_table<__nv_bfloat16>(y, ids, table, first_row, accumulate, stream);
+  if (y.dtype() == DType::f32)
+    choose_table<float>(y, ids, table, first_row, accumulate, stream);
+  else
+    choose_table<__nv_bfloat16>(y, ids, table, first_row, accumulate, stream);
 }
 
-void embedding_backward(View dtable, ConstView dy, ConstView ids, std::int64_t first_row, Stream& stream) {
+void embedding_backward(View dtable, ConstView dy, ConstView ids, std::int64_t first_row,
+                        Stream& stream) {
   if (dy.elems() == 0 || dtable.elems() == 0) return;
   CHECK(dy.dim(0) <= INT32_MAX - 64, "embedding_backward: {} rows", dy.dim(0));
   const SortedRows rows = sort_rows(ids, first_row, dtable.dim(0), stream);
   const bool wide = dy.dim(1) % 4 == 0 && aligned(dtable.data(), 16) && aligned(dy.data(), 16);
   if (dy.dtype() == DType::f32) {
-    if (wide) launch_backward<float, 4>(dtable, dy, rows, stream);
-    else launch_backward<float, 1>(dtable, dy, rows, stream);
+    if (wide)
+      launch_backward<float, 4>(dtable, dy, rows, stream);
+    else
+      launch_backward<float, 1>(dtable, dy, rows, stream);
   } else {
-    if (wide) launch_backward<__nv_bfloat16, 4>(dtable, dy, rows, stream);
-    else launch_backward<__nv_bfloat16, 1>(dtable, dy, rows, stream);
+    if (wide)
+      launch_backward<__nv_bfloat16, 4>(dtable, dy, rows, stream);
+    else
+      launch_backward<__nv_bfloat16, 1>(dtable, dy, rows, stream);
   }
 }
 

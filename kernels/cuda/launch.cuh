@@ -1,5 +1,6 @@
-// How kernels are started: launch(kernel, shape, work, stream, arguments…), because <<< >>> is not C++ and because every launch states
-// the bytes and FLOPs it cannot do without. For sources of kernels/cuda only.
+// How kernels are started: launch(kernel, shape, work, stream, arguments…), because <<< >>> is not
+// C++ and because every launch states the bytes and FLOPs it cannot do without. For sources of
+// kernels/cuda only.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -13,10 +14,11 @@
 #include "core/check.h"
 #include "core/device.h"
 
-#define CUDA_CHECK(call)                                                                                     \
-  do {                                                                                                       \
-    const cudaError_t result = (call);                                                                       \
-    CHECK(result == cudaSuccess, "{}: {} ({})", #call, cudaGetErrorString(result), static_cast<int>(result)); \
+#define CUDA_CHECK(call)                                                           \
+  do {                                                                             \
+    const cudaError_t result = (call);                                             \
+    CHECK(result == cudaSuccess, "{}: {} ({})", #call, cudaGetErrorString(result), \
+          static_cast<int>(result));                                               \
   } while (false)
 
 namespace weft::cuda {
@@ -26,12 +28,14 @@ struct LaunchShape {
   std::size_t shared_bytes = 0;
 };
 
-// What a launch must do at least: device memory read and written once each, and floating-point operations (an fma is two).
+// What a launch must do at least: device memory read and written once each, and floating-point
+// operations (an fma is two).
 struct Work {
   double bytes = 0, flops = 0;
 };
 
-// The launches of a stream since it was switched on: for benchmarks and for the table in kernels/README.md. stream.attached<LaunchLog>().
+// The launches of a stream since it was switched on: for benchmarks and for the table in
+// kernels/README.md. stream.attached<LaunchLog>().
 struct LaunchLog {
   struct Entry {
     const void* kernel;
@@ -52,7 +56,8 @@ inline cudaStream_t native(Stream& stream) { return static_cast<cudaStream_t>(st
 namespace weft::cuda {
 
 template <class... Params, class... Args>
-void launch(void (*kernel)(Params...), const LaunchShape& shape, const Work& work, Stream& stream, Args... args) {
+void launch(void (*kernel)(Params...), const LaunchShape& shape, const Work& work, Stream& stream,
+            Args... args) {
   if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;  // nothing to do
   auto& log = stream.attached<LaunchLog>();
   if (log.on) log.entries.push_back({reinterpret_cast<const void*>(kernel), shape, work});

@@ -10,7 +10,8 @@
 namespace weft::cuda {
 namespace {
 
-// exp as the dtype deserves it: bf16 logits are uncertain by far more than the 1e-6 that the GPU's own exp2 loses.
+// exp as the dtype deserves it: bf16 logits are uncertain by far more than the 1e-6 that the GPU's
+// own exp2 loses.
 template <class T>
 __device__ __forceinline__ float exponential(float x) {
   return sizeof(T) == 2 ? __expf(x) : expf(x);
@@ -22,7 +23,9 @@ struct Softmax {
 };
 
 // exp(-inf - -inf) is 0 here: what holds nothing but -inf adds nothing.
-__device__ __forceinline__ float finite_or_zero(float max) { return max == kMinusInfinity ? 0.0f : max; }
+__device__ __forceinline__ float finite_or_zero(float max) {
+  return max == kMinusInfinity ? 0.0f : max;
+}
 
 __device__ __forceinline__ Softmax join(const Softmax& a, const Softmax& b) {
   const float max = fmaxf(a.max, b.max), shift = finite_or_zero(max);
@@ -31,16 +34,18 @@ __device__ __forceinline__ Softmax join(const Softmax& a, const Softmax& b) {
 
 }  // namespace
 
-// A block a row; one pass with a running maximum. A pack's terms are added up before they join the thread's sum, and the threads' sums in a
-// tree, so that no sum is longer than a few hundred terms.
+// A block a row; one pass with a running maximum. A pack's terms are added up before they join the
+// thread's sum, and the threads' sums in a tree, so that no sum is longer than a few hundred terms.
 template <class T>
-__global__ void __launch_bounds__(512) cross_entropy_stats_kernel(float* __restrict__ stats,          // (N, 3)
-                                                                  const T* __restrict__ logits,       // (N, V)
-                                                                  const int* __restrict__ labels,     // (N)
-                                                                  long long first_vocab, int V, float softcap) {
+__global__ void __launch_bounds__(512)
+    cross_entropy_stats_kernel(float* __restrict__ stats,       // (N, 3)
+                               const T* __restrict__ logits,    // (N, V)
+                               const int* __restrict__ labels,  // (N)
+                               long long first_vocab, int V, float softcap) {
   auto* partial = shared_memory<Softmax>();  // (32)
   const long long n = blockIdx.x;
-  const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32, threads = static_cast<int>(blockDim.x);
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32,
+            threads = static_cast<int>(blockDim.x);
   const LogitsRow<const T> row(logits + n * V, V);
   constexpr int kPack = LogitsRow<const T>::kPack;
   const bool caps = softcap != 0;
@@ -65,7 +70,8 @@ __global__ void __launch_bounds__(512) cross_entropy_stats_kernel(float* __restr
 
 #pragma unroll
   for (int lanes = 16; lanes > 0; lanes /= 2) {
-    const Softmax other = {__shfl_xor_sync(kFullWarp, own.max, lanes), __shfl_xor_sync(kFullWarp, own.sum, lanes)};
+    const Softmax other = {__shfl_xor_sync(kFullWarp, own.max, lanes),
+                           __shfl_xor_sync(kFullWarp, own.sum, lanes)};
     own = join(own, other);
   }
   if (lane == 0) partial[warp] = own;
@@ -74,7 +80,8 @@ __global__ void __launch_bounds__(512) cross_entropy_stats_kernel(float* __restr
   own = lane < threads / 32 ? partial[lane] : Softmax{kMinusInfinity, 0};
 #pragma unroll
   for (int lanes = 16; lanes > 0; lanes /= 2) {
-    const Softmax other = {__shfl_xor_sync(kFullWarp, own.max, lanes), __shfl_xor_sync(kFullWarp, own.sum, lanes)};
+    const Softmax other = {__shfl_xor_sync(kFullWarp, own.max, lanes),
+                           __shfl_xor_sync(kFullWarp, own.sum, lanes)};
     own = join(own, other);
   }
   if (lane != 0) return;
@@ -89,11 +96,12 @@ __global__ void __launch_bounds__(512) cross_entropy_stats_kernel(float* __restr
   stats[3 * n + 2] = at_label;
 }
 
-__global__ void __launch_bounds__(128) cross_entropy_combine_kernel(float* __restrict__ loss,         // (N)
-                                                                    float* __restrict__ lse,          // (N)
-                                                                    const float* __restrict__ stats,  // (shards, N, 3)
-                                                                    const int* __restrict__ labels,   // (N)
-                                                                    int shards, long long N) {
+__global__ void __launch_bounds__(128)
+    cross_entropy_combine_kernel(float* __restrict__ loss,         // (N)
+                                 float* __restrict__ lse,          // (N)
+                                 const float* __restrict__ stats,  // (shards, N, 3)
+                                 const int* __restrict__ labels,   // (N)
+                                 int shards, long long N) {
   const long long n = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (n >= N) return;
   float max = kMinusInfinity;
@@ -101,7 +109,9 @@ __global__ void __launch_bounds__(128) cross_entropy_combine_kernel(float* __res
   double sum = 0, label_logit = 0;
   for (int s = 0; s < shards; ++s) {
     const float* shard = stats + (s * N + n) * 3;
-    if (!(shard[1] == 0)) sum += static_cast<double>(shard[1]) * exp(static_cast<double>(shard[0]) - static_cast<double>(max));
+    if (!(shard[1] == 0))
+      sum += static_cast<double>(shard[1]) *
+             exp(static_cast<double>(shard[0]) - static_cast<double>(max));
     label_logit += static_cast<double>(shard[2]);
   }
   const double total = static_cast<double>(max) + log(sum);
@@ -111,10 +121,11 @@ __global__ void __launch_bounds__(128) cross_entropy_combine_kernel(float* __res
 
 // A block a row, in place: read once, written once.
 template <class T>
-__global__ void __launch_bounds__(512) cross_entropy_backward_kernel(T* __restrict__ logits,           // (N, V)
-                                                                     const float* __restrict__ lse,    // (N)
-                                                                     const int* __restrict__ labels,   // (N)
-                                                                     long long first_vocab, int V, float scale, float softcap) {
+__global__ void __launch_bounds__(512)
+    cross_entropy_backward_kernel(T* __restrict__ logits,          // (N, V)
+                                  const float* __restrict__ lse,   // (N)
+                                  const int* __restrict__ labels,  // (N)
+                                  long long first_vocab, int V, float scale, float softcap) {
   const long long n = blockIdx.x;
   const LogitsRow<T> row(logits + n * V, V);
   constexpr int kPack = LogitsRow<T>::kPack;
@@ -147,43 +158,57 @@ namespace {
 
 // Enough threads for a pack each, at most 512.
 unsigned row_threads(std::int64_t V, std::size_t elem_bytes) {
-  return static_cast<unsigned>(std::clamp<std::int64_t>(ceil_div(V * static_cast<std::int64_t>(elem_bytes), 16 * 32) * 32, 32, 512));
+  return static_cast<unsigned>(std::clamp<std::int64_t>(
+      ceil_div(V * static_cast<std::int64_t>(elem_bytes), 16 * 32) * 32, 32, 512));
 }
 
 template <class T>
-void stats_of(View stats, ConstView logits, ConstView labels, std::int64_t first_vocab, float softcap, Stream& stream) {
+void stats_of(View stats, ConstView logits, ConstView labels, std::int64_t first_vocab,
+              float softcap, Stream& stream) {
   const auto [N, V] = logits.dims<2>();
   const auto elems = static_cast<double>(N * V);
-  launch(cross_entropy_stats_kernel<T>, {static_cast<unsigned>(N), row_threads(V, sizeof(T)), 32 * sizeof(Softmax)},
-         {elems * sizeof(T) + 16.0 * static_cast<double>(N), 4 * elems}, stream, stats.as<float>(), static_cast<const T*>(logits.data()),
-         labels.as<std::int32_t>(), first_vocab, static_cast<int>(V), softcap);
+  launch(cross_entropy_stats_kernel<T>,
+         {static_cast<unsigned>(N), row_threads(V, sizeof(T)), 32 * sizeof(Softmax)},
+         {elems * sizeof(T) + 16.0 * static_cast<double>(N), 4 * elems}, stream, stats.as<float>(),
+         static_cast<const T*>(logits.data()), labels.as<std::int32_t>(), first_vocab,
+         static_cast<int>(V), softcap);
 }
 
 template <class T>
-void backward_of(View logits, ConstView lse, ConstView labels, std::int64_t first_vocab, float scale, float softcap, Stream& stream) {
+void backward_of(View logits, ConstView lse, ConstView labels, std::int64_t first_vocab,
+                 float scale, float softcap, Stream& stream) {
   const auto [N, V] = logits.dims<2>();
   const auto elems = static_cast<double>(N * V);
   launch(cross_entropy_backward_kernel<T>, {static_cast<unsigned>(N), row_threads(V, sizeof(T))},
-         {2 * elems * sizeof(T) + 8.0 * static_cast<double>(N), 4 * elems}, stream, static_cast<T*>(logits.data()), lse.as<float>(),
-         labels.as<std::int32_t>(), first_vocab, static_cast<int>(V), scale, softcap);
+         {2 * elems * sizeof(T) + 8.0 * static_cast<double>(N), 4 * elems}, stream,
+         static_cast<T*>(logits.data()), lse.as<float>(), labels.as<std::int32_t>(), first_vocab,
+         static_cast<int>(V), scale, softcap);
 }
 
 }  // namespace
 
-void cross_entropy_stats(View stats, ConstView logits, ConstView labels, std::int64_t first_vocab, float softcap, Stream& stream) {
-  if (logits.dtype() == DType::f32) stats_of<float>(stats, logits, labels, first_vocab, softcap, stream);
-  else stats_of<__nv_bfloat16>(stats, logits, labels, first_vocab, softcap, stream);
+void cross_entropy_stats(View stats, ConstView logits, ConstView labels, std::int64_t first_vocab,
+                         float softcap, Stream& stream) {
+  if (logits.dtype() == DType::f32)
+    stats_of<float>(stats, logits, labels, first_vocab, softcap, stream);
+  else
+    stats_of<__nv_bfloat16>(stats, logits, labels, first_vocab, softcap, stream);
 }
 
 void cross_entropy_combine(View loss, View lse, ConstView stats, ConstView labels, Stream& stream) {
   const std::int64_t shards = stats.dim(0), N = stats.dim(1);
-  launch(cross_entropy_combine_kernel, {static_cast<unsigned>(ceil_div(N, 128)), 128}, {static_cast<double>(N * (12 * shards + 12)), 0}, stream,
-         loss.as<float>(), lse.as<float>(), stats.as<float>(), labels.as<std::int32_t>(), static_cast<int>(shards), N);
+  launch(cross_entropy_combine_kernel, {static_cast<unsigned>(ceil_div(N, 128)), 128},
+         {static_cast<double>(N * (12 * shards + 12)), 0}, stream, loss.as<float>(),
+         lse.as<float>(), stats.as<float>(), labels.as<std::int32_t>(), static_cast<int>(shards),
+         N);
 }
 
-void cross_entropy_backward(View logits, ConstView lse, ConstView labels, std::int64_t first_vocab, float scale, float softcap, Stream& stream) {
-  if (logits.dtype() == DType::f32) backward_of<float>(logits, lse, labels, first_vocab, scale, softcap, stream);
-  else backward_of<__nv_bfloat16>(logits, lse, labels, first_vocab, scale, softcap, stream);
+void cross_entropy_backward(View logits, ConstView lse, ConstView labels, std::int64_t first_vocab,
+                            float scale, float softcap, Stream& stream) {
+  if (logits.dtype() == DType::f32)
+    backward_of<float>(logits, lse, labels, first_vocab, scale, softcap, stream);
+  else
+    backward_of<__nv_bfloat16>(logits, lse, labels, first_vocab, scale, softcap, stream);
 }
 
 }  // namespace weft::cuda

@@ -10,17 +10,18 @@
 
 namespace weft::cuda {
 
-// All tensors of a call are one launch. Each is cut into chunks, numbered through; a block does one chunk and finds its tensor in a table.
+// All tensors of a call are one launch. Each is cut into chunks, numbered through; a block does one
+// chunk and finds its tensor in a table.
 constexpr int kOptimizerThreads = 256, kOptimizerPack = 4;
 constexpr std::int64_t kChunk = 8192;  // a multiple of kOptimizerThreads·kOptimizerPack
 
 struct AdamWEntry {
-  float *weight, *m, *v;      // (elems)
-  const float* grad;          // (elems)
-  __nv_bfloat16* copy;        // (elems), or null
+  float *weight, *m, *v;  // (elems)
+  const float* grad;      // (elems)
+  __nv_bfloat16* copy;    // (elems), or null
   long long elems, first_chunk;
-  float keep;                 // 1 - lr·weight_decay, or 1
-  bool aligned;               // packs may be loaded at once
+  float keep;    // 1 - lr·weight_decay, or 1
+  bool aligned;  // packs may be loaded at once
 };
 
 struct SquaresEntry {
@@ -42,13 +43,16 @@ __device__ __forceinline__ const Entry& entry_of(const Entry* table, int n, long
   int low = 0, high = n;  // first_chunk of low is at most `chunk`, that of high is past it
   while (high - low > 1) {
     const int middle = (low + high) / 2;
-    if (table[middle].first_chunk <= chunk) low = middle;
-    else high = middle;
+    if (table[middle].first_chunk <= chunk)
+      low = middle;
+    else
+      high = middle;
   }
   return table[low];
 }
 
-__device__ __forceinline__ void adamw_update(float& w, float& m, float& v, float g, float keep, const AdamWStep& f) {
+__device__ __forceinline__ void adamw_update(float& w, float& m, float& v, float g, float keep,
+                                             const AdamWStep& f) {
   g *= f.grad_scale;
   m = fmaf(f.beta1, m, (1 - f.beta1) * g);
   v = fmaf(f.beta2, v, (1 - f.beta2) * (g * g));
@@ -57,8 +61,9 @@ __device__ __forceinline__ void adamw_update(float& w, float& m, float& v, float
 
 }  // namespace
 
-__global__ void __launch_bounds__(kOptimizerThreads) adamw_kernel(const AdamWEntry* __restrict__ table,  // (n)
-                                                                  int n, AdamWStep f) {
+__global__ void __launch_bounds__(kOptimizerThreads)
+    adamw_kernel(const AdamWEntry* __restrict__ table,  // (n)
+                 int n, AdamWStep f) {
   const AdamWEntry& t = entry_of(table, n, blockIdx.x);
   const long long begin = (blockIdx.x - t.first_chunk) * kChunk;
   const int size = static_cast<int>(min(t.elems - begin, static_cast<long long>(kChunk)));
@@ -67,7 +72,8 @@ __global__ void __launch_bounds__(kOptimizerThreads) adamw_kernel(const AdamWEnt
   __nv_bfloat16* copy = t.copy ? t.copy + begin : nullptr;
   const float keep = t.keep;
   const int whole = t.aligned ? size / kOptimizerPack * kOptimizerPack : 0;
-  for (int i = static_cast<int>(threadIdx.x) * kOptimizerPack; i < whole; i += kOptimizerThreads * kOptimizerPack) {
+  for (int i = static_cast<int>(threadIdx.x) * kOptimizerPack; i < whole;
+       i += kOptimizerThreads * kOptimizerPack) {
     float w[kOptimizerPack], m[kOptimizerPack], v[kOptimizerPack], g[kOptimizerPack];
     load(w, weight + i);
     load(m, m_at + i);
@@ -90,7 +96,8 @@ namespace {
 
 // The block's sum of one double a thread, in a fixed tree; the result is thread 0's.
 __device__ __forceinline__ double block_sum_of_doubles(double x, double* shared) {
-  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32, warps = static_cast<int>(blockDim.x) / 32;
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32,
+            warps = static_cast<int>(blockDim.x) / 32;
 #pragma unroll
   for (int lanes = 16; lanes > 0; lanes /= 2) x += __shfl_xor_sync(kFullWarp, x, lanes);
   if (lane == 0) shared[warp] = x;
@@ -104,15 +111,18 @@ __device__ __forceinline__ double block_sum_of_doubles(double x, double* shared)
 
 }  // namespace
 
-// sums[chunk] = Σ x² of one chunk. A thread's elements do not depend on alignment: neither do the bits.
-__global__ void __launch_bounds__(kOptimizerThreads) square_chunks_kernel(double* __restrict__ sums,               // (chunks)
-                                                                          const SquaresEntry* __restrict__ table,  // (n)
-                                                                          int n) {
+// sums[chunk] = Σ x² of one chunk. A thread's elements do not depend on alignment: neither do the
+// bits.
+__global__ void __launch_bounds__(kOptimizerThreads)
+    square_chunks_kernel(double* __restrict__ sums,               // (chunks)
+                         const SquaresEntry* __restrict__ table,  // (n)
+                         int n) {
   const SquaresEntry t = entry_of(table, n, blockIdx.x);
   const long long begin = (blockIdx.x - t.first_chunk) * kChunk, end = min(t.elems, begin + kChunk);
   double sum = 0;
 #pragma unroll 4
-  for (long long i = begin + threadIdx.x * kOptimizerPack; i < end; i += kOptimizerThreads * kOptimizerPack) {
+  for (long long i = begin + threadIdx.x * kOptimizerPack; i < end;
+       i += kOptimizerThreads * kOptimizerPack) {
     float x[kOptimizerPack];
     if (t.aligned && i + kOptimizerPack <= end) {
       load(x, t.x + i);
@@ -121,16 +131,18 @@ __global__ void __launch_bounds__(kOptimizerThreads) square_chunks_kernel(double
       for (int k = 0; k < kOptimizerPack; ++k) x[k] = i + k < end ? t.x[i + k] : 0.0f;
     }
 #pragma unroll
-    for (int k = 0; k < kOptimizerPack; ++k) sum = fma(static_cast<double>(x[k]), static_cast<double>(x[k]), sum);
+    for (int k = 0; k < kOptimizerPack; ++k)
+      sum = fma(static_cast<double>(x[k]), static_cast<double>(x[k]), sum);
   }
   sum = block_sum_of_doubles(sum, shared_memory<double>());
   if (threadIdx.x == 0) sums[blockIdx.x] = sum;
 }
 
 // One block: total = Σ sums.
-__global__ void __launch_bounds__(1024) sum_chunks_kernel(double* __restrict__ total,       // (1)
-                                                          const double* __restrict__ sums,  // (chunks)
-                                                          long long chunks) {
+__global__ void __launch_bounds__(1024)
+    sum_chunks_kernel(double* __restrict__ total,       // (1)
+                      const double* __restrict__ sums,  // (chunks)
+                      long long chunks) {
   double sum = 0;
   for (long long i = threadIdx.x; i < chunks; i += blockDim.x) sum += sums[i];
   sum = block_sum_of_doubles(sum, shared_memory<double>());
@@ -139,7 +151,9 @@ __global__ void __launch_bounds__(1024) sum_chunks_kernel(double* __restrict__ t
 
 namespace {
 
-bool aligned(const void* p, std::size_t bytes) { return reinterpret_cast<std::uintptr_t>(p) % bytes == 0; }
+bool aligned(const void* p, std::size_t bytes) {
+  return reinterpret_cast<std::uintptr_t>(p) % bytes == 0;
+}
 
 template <class Entry>
 Entry* upload(const std::vector<Entry>& table, void* scratch, Stream& stream) {
@@ -150,27 +164,38 @@ Entry* upload(const std::vector<Entry>& table, void* scratch, Stream& stream) {
 }  // namespace
 
 void adamw(std::span<const AdamWTensor> tensors, const AdamWArgs& args, Stream& stream) {
-  const double correction1 = 1 - std::pow(static_cast<double>(args.beta1), static_cast<double>(args.step));
-  const double correction2 = 1 - std::pow(static_cast<double>(args.beta2), static_cast<double>(args.step));
-  const AdamWStep step = {args.grad_scale, args.beta1, args.beta2, static_cast<float>(args.lr / correction1),
-                          static_cast<float>(1 / std::sqrt(correction2)), args.eps};
+  const double correction1 =
+      1 - std::pow(static_cast<double>(args.beta1), static_cast<double>(args.step));
+  const double correction2 =
+      1 - std::pow(static_cast<double>(args.beta2), static_cast<double>(args.step));
+  const AdamWStep step = {args.grad_scale,
+                          args.beta1,
+                          args.beta2,
+                          static_cast<float>(args.lr / correction1),
+                          static_cast<float>(1 / std::sqrt(correction2)),
+                          args.eps};
   std::vector<AdamWEntry> table;
   std::int64_t chunks = 0;
   Work work;
   for (const AdamWTensor& t : tensors) {
     const std::int64_t elems = t.weight.elems();
     if (elems == 0) continue;
-    auto* copy = t.weight_bf16.empty() ? nullptr : static_cast<__nv_bfloat16*>(t.weight_bf16.data());
-    const bool packs = aligned(t.weight.data(), 16) && aligned(t.m.data(), 16) && aligned(t.v.data(), 16) && aligned(t.grad.data(), 16) && aligned(copy, 8);
-    table.push_back({t.weight.as<float>(), t.m.as<float>(), t.v.as<float>(), t.grad.as<float>(), copy, elems, chunks,
-                     t.decay ? 1.0f - args.lr * args.weight_decay : 1.0f, packs});
+    auto* copy =
+        t.weight_bf16.empty() ? nullptr : static_cast<__nv_bfloat16*>(t.weight_bf16.data());
+    const bool packs = aligned(t.weight.data(), 16) && aligned(t.m.data(), 16) &&
+                       aligned(t.v.data(), 16) && aligned(t.grad.data(), 16) && aligned(copy, 8);
+    table.push_back({t.weight.as<float>(), t.m.as<float>(), t.v.as<float>(), t.grad.as<float>(),
+                     copy, elems, chunks, t.decay ? 1.0f - args.lr * args.weight_decay : 1.0f,
+                     packs});
     chunks += ceil_div(elems, kChunk);
     work.bytes += static_cast<double>(elems) * (copy ? 30 : 28);
     work.flops += 13 * static_cast<double>(elems);
   }
   if (table.empty()) return;
-  const AdamWEntry* entries = upload(table, stream.scratch(table.size() * sizeof(AdamWEntry)), stream);
-  launch(adamw_kernel, {static_cast<unsigned>(chunks), kOptimizerThreads}, work, stream, entries, static_cast<int>(table.size()), step);
+  const AdamWEntry* entries =
+      upload(table, stream.scratch(table.size() * sizeof(AdamWEntry)), stream);
+  launch(adamw_kernel, {static_cast<unsigned>(chunks), kOptimizerThreads}, work, stream, entries,
+         static_cast<int>(table.size()), step);
 }
 
 double sum_of_squares(std::span<const ConstView> tensors, Stream& stream) {
@@ -185,12 +210,16 @@ double sum_of_squares(std::span<const ConstView> tensors, Stream& stream) {
     work.flops += 2 * static_cast<double>(x.elems());
   }
   if (table.empty()) return 0;
-  auto* sums = static_cast<double*>(stream.scratch(static_cast<std::size_t>(chunks + 1) * sizeof(double) + table.size() * sizeof(SquaresEntry)));
+  auto* sums = static_cast<double*>(stream.scratch(
+      static_cast<std::size_t>(chunks + 1) * sizeof(double) + table.size() * sizeof(SquaresEntry)));
   double* total = sums + chunks;
   const SquaresEntry* entries = upload(table, total + 1, stream);
-  launch(square_chunks_kernel, {static_cast<unsigned>(chunks), kOptimizerThreads, 32 * sizeof(double)}, work, stream, sums, entries,
-         static_cast<int>(table.size()));
-  launch(sum_chunks_kernel, {1, 1024, 32 * sizeof(double)}, {8.0 * static_cast<double>(chunks), static_cast<double>(chunks)}, stream, total, sums, chunks);
+  launch(square_chunks_kernel,
+         {static_cast<unsigned>(chunks), kOptimizerThreads, 32 * sizeof(double)}, work, stream,
+         sums, entries, static_cast<int>(table.size()));
+  launch(sum_chunks_kernel, {1, 1024, 32 * sizeof(double)},
+         {8.0 * static_cast<double>(chunks), static_cast<double>(chunks)}, stream, total, sums,
+         chunks);
   double result = 0;
   copy_bytes(&result, total, sizeof result, stream);
   return result;

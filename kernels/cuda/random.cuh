@@ -1,4 +1,5 @@
-// core/rng.h and kernels/cpu/dropout_mask-inl.h on the device: the same words, the same masks, bit for bit.
+// core/rng.h and kernels/cpu/dropout_mask-inl.h on the device: the same words, the same masks, bit
+// for bit.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -21,14 +22,18 @@ struct DropoutMask {
 
 inline DropoutMask dropout_mask(const Dropout& drop) {
   return {mix64(drop.seed ^ mix64((static_cast<std::uint64_t>(drop.step) << 32) | drop.site)),
-          static_cast<std::uint32_t>(std::ceil(static_cast<double>(drop.p) * 0x1p24)), 1.0f / (1.0f - drop.p),
-          static_cast<std::uint64_t>(drop.first_sample)};
+          static_cast<std::uint32_t>(std::ceil(static_cast<double>(drop.p) * 0x1p24)),
+          1.0f / (1.0f - drop.p), static_cast<std::uint64_t>(drop.first_sample)};
 }
 
-// philox(key, {block, sequence}) of core/rng.h: words of elements 4·block … 4·block + 3 of the sequence.
-__device__ __forceinline__ uint4 random_words(std::uint64_t key, std::uint64_t block, std::uint64_t sequence) {
-  std::uint32_t c0 = static_cast<std::uint32_t>(block), c1 = static_cast<std::uint32_t>(block >> 32);
-  std::uint32_t c2 = static_cast<std::uint32_t>(sequence), c3 = static_cast<std::uint32_t>(sequence >> 32);
+// philox(key, {block, sequence}) of core/rng.h: words of elements 4·block … 4·block + 3 of the
+// sequence.
+__device__ __forceinline__ uint4 random_words(std::uint64_t key, std::uint64_t block,
+                                              std::uint64_t sequence) {
+  std::uint32_t c0 = static_cast<std::uint32_t>(block),
+                c1 = static_cast<std::uint32_t>(block >> 32);
+  std::uint32_t c2 = static_cast<std::uint32_t>(sequence),
+                c3 = static_cast<std::uint32_t>(sequence >> 32);
   std::uint32_t k0 = static_cast<std::uint32_t>(key), k1 = static_cast<std::uint32_t>(key >> 32);
 #pragma unroll
   for (int round = 0; round < 10; ++round) {
@@ -47,10 +52,13 @@ __device__ __forceinline__ float dropout_factor(const DropoutMask& mask, std::ui
   return (word >> 8) >= mask.threshold ? mask.scale : 0.0f;
 }
 
-// factor[i] = 1/(1-p) where element begin + i of sequence `row` of the batch is kept, else 0. kN is 1, or a multiple of 4 as begin then is.
+// factor[i] = 1/(1-p) where element begin + i of sequence `row` of the batch is kept, else 0. kN is
+// 1, or a multiple of 4 as begin then is.
 template <int kN>
-__device__ __forceinline__ void dropout_factors(float (&factor)[kN], const DropoutMask& mask, std::int64_t row, std::int64_t begin) {
-  const std::uint64_t sequence = mask.first_sample + static_cast<std::uint64_t>(row), block = static_cast<std::uint64_t>(begin) / 4;
+__device__ __forceinline__ void dropout_factors(float (&factor)[kN], const DropoutMask& mask,
+                                                std::int64_t row, std::int64_t begin) {
+  const std::uint64_t sequence = mask.first_sample + static_cast<std::uint64_t>(row),
+                      block = static_cast<std::uint64_t>(begin) / 4;
   if constexpr (kN == 1) {
     const uint4 words = random_words(mask.key, block, sequence);
     const std::uint32_t low = begin & 1 ? words.y : words.x, high = begin & 1 ? words.w : words.z;
@@ -59,7 +67,8 @@ __device__ __forceinline__ void dropout_factors(float (&factor)[kN], const Dropo
     static_assert(kN % 4 == 0);
 #pragma unroll
     for (int i = 0; i < kN; i += 4) {
-      const uint4 words = random_words(mask.key, block + static_cast<std::uint64_t>(i / 4), sequence);
+      const uint4 words =
+          random_words(mask.key, block + static_cast<std::uint64_t>(i / 4), sequence);
       factor[i] = dropout_factor(mask, words.x);
       factor[i + 1] = dropout_factor(mask, words.y);
       factor[i + 2] = dropout_factor(mask, words.z);

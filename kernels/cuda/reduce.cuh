@@ -1,4 +1,5 @@
-// Sums and maxima over warps and teams of warps, in one fixed tree: the same bits whatever the schedule. Every lane gets the result.
+// Sums and maxima over warps and teams of warps, in one fixed tree: the same bits whatever the
+// schedule. Every lane gets the result.
 #pragma once
 
 #include "kernels/cuda/instructions.cuh"
@@ -21,8 +22,9 @@ __device__ __forceinline__ float warp_max(float x) {
 template <int kK>
 constexpr int kReduceFloats = 32 * kK;  // a warp's value each
 
-// x[k] <- Σ over the caller's team. A block is teams of `team_warps` warps each (32 at most in all; one team: the block), numbered along
-// threadIdx.x; all of its threads must call. `shared` is kReduceFloats<kK> floats, free again on return.
+// x[k] <- Σ over the caller's team. A block is teams of `team_warps` warps each (32 at most in all;
+// one team: the block), numbered along threadIdx.x; all of its threads must call. `shared` is
+// kReduceFloats<kK> floats, free again on return.
 template <int kK>
 __device__ __forceinline__ void team_sum(float (&x)[kK], int team_warps, float* shared) {
 #pragma unroll
@@ -36,7 +38,8 @@ __device__ __forceinline__ void team_sum(float (&x)[kK], int team_warps, float* 
   __syncthreads();
   const int first = warp / team_warps * team_warps;
 #pragma unroll
-  for (int k = 0; k < kK; ++k) x[k] = warp_sum(lane < team_warps ? shared[k * 32 + first + lane] : 0.0f);
+  for (int k = 0; k < kK; ++k)
+    x[k] = warp_sum(lane < team_warps ? shared[k * 32 + first + lane] : 0.0f);
   __syncthreads();
 }
 
@@ -48,7 +51,8 @@ __device__ __forceinline__ float block_sum(float x, float* shared) {
 }
 
 __device__ __forceinline__ float block_max(float x, float* shared) {
-  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32, warps = static_cast<int>(blockDim.x) / 32;
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32,
+            warps = static_cast<int>(blockDim.x) / 32;
   x = warp_max(x);
   if (lane == 0) shared[warp] = x;
   __syncthreads();

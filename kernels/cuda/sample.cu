@@ -6,10 +6,12 @@
 #include "kernels/cuda/logits_row.cuh"
 #include "kernels/ops.h"
 
-// One block draws one row's token. What it adds up are integers, tokens' probabilities relative to the likeliest in steps of 2^-42: such
-// sums are exact, so the choice depends neither on the order of threads nor on where in a batch the row lies. (A token less likely than
-// 2^-43 of the likeliest is never drawn.) Thresholds are found by radix selection over the bits of the scores, not by sorting: a histogram
-// over the upper 11 bits, one over the next 11 of those in the bin that matters, one over the last 10.
+// One block draws one row's token. What it adds up are integers, tokens' probabilities relative to
+// the likeliest in steps of 2^-42: such sums are exact, so the choice depends neither on the order
+// of threads nor on where in a batch the row lies. (A token less likely than 2^-43 of the likeliest
+// is never drawn.) Thresholds are found by radix selection over the bits of the scores, not by
+// sorting: a histogram over the upper 11 bits, one over the next 11 of those in the bin that
+// matters, one over the last 10.
 namespace weft::cuda {
 namespace {
 
@@ -22,7 +24,9 @@ __device__ __forceinline__ unsigned order_key(float x) {
   const unsigned bits = __float_as_uint(x + 0.0f);
   return bits >> 31 ? ~bits : bits | 0x80000000u;
 }
-__device__ __forceinline__ float from_key(unsigned key) { return __uint_as_float(key >> 31 ? key & 0x7FFFFFFFu : ~key); }
+__device__ __forceinline__ float from_key(unsigned key) {
+  return __uint_as_float(key >> 31 ? key & 0x7FFFFFFFu : ~key);
+}
 
 // A search's result: the first index at which the running sum exceeds the target.
 struct Found {
@@ -35,12 +39,15 @@ struct Best {
   int id;
 };
 
-// Shared memory: n entries, as two words each because 64-bit atomics there are loops; then a result.
+// Shared memory: n entries, as two words each because 64-bit atomics there are loops; then a
+// result.
 struct Entries {
   unsigned *low, *high;  // (n)
   int n;
   Found* found;
-  __device__ __forceinline__ Mass at(int i) const { return static_cast<Mass>(high[i]) << 32 | low[i]; }
+  __device__ __forceinline__ Mass at(int i) const {
+    return static_cast<Mass>(high[i]) << 32 | low[i];
+  }
   __device__ __forceinline__ void set(int i, Mass x) const {
     low[i] = static_cast<unsigned>(x);
     high[i] = static_cast<unsigned>(x >> 32);
@@ -58,7 +65,9 @@ struct CountAll {
 };
 struct CountEqual {
   unsigned key;
-  __device__ __forceinline__ Mass operator()(float score, int) const { return order_key(score) == key ? 1 : 0; }
+  __device__ __forceinline__ Mass operator()(float score, int) const {
+    return order_key(score) == key ? 1 : 0;
+  }
 };
 struct TokenMass {
   float max;           // score
@@ -75,7 +84,8 @@ struct TokenMass {
   }
 };
 
-// A row's scores, logit/temperature in fp32 as on the CPU: rounding may make equals of neighbours. NaN is never chosen.
+// A row's scores, logit/temperature in fp32 as on the CPU: rounding may make equals of neighbours.
+// NaN is never chosen.
 template <class T>
 struct Scores {
   static constexpr int kPack = LogitsRow<const T>::kPack;
@@ -109,14 +119,16 @@ __device__ __forceinline__ Mass warp_inclusive(Mass x) {
   return x;
 }
 
-// Where the running sum over entries[0 … n) first exceeds `target`; or, where share >= 0, that share of the total. Every thread calls and
-// gets the result. One warp does it: each lane adds up a stretch of entries, the lane that crosses the target walks its own.
+// Where the running sum over entries[0 … n) first exceeds `target`; or, where share >= 0, that
+// share of the total. Every thread calls and gets the result. One warp does it: each lane adds up a
+// stretch of entries, the lane that crosses the target walks its own.
 __device__ Found search(const Entries& entries, int n, double share, Mass target) {
   __syncthreads();
   if (threadIdx.x < 32) {
     const int lane = static_cast<int>(threadIdx.x), stretch = (n + 31) / 32, begin = lane * stretch;
     Mass sum = 0;
-    for (int i = 0, k = lane % stretch; i < stretch; ++i, k = k + 1 == stretch ? 0 : k + 1)  // lanes start apart: other banks
+    for (int i = 0, k = lane % stretch; i < stretch;
+         ++i, k = k + 1 == stretch ? 0 : k + 1)  // lanes start apart: other banks
       if (begin + k < n) sum += entries.at(begin + k);
     const Mass inclusive = warp_inclusive(sum), total = __shfl_sync(kFullWarp, inclusive, 31);
     if (share >= 0) {
@@ -127,7 +139,8 @@ __device__ Found search(const Entries& entries, int n, double share, Mass target
     if (lane == (over == 0 ? 31 : __ffs(static_cast<int>(over)) - 1)) {
       Mass before = inclusive - sum;
       int i = begin;
-      for (; i < min(n, begin + stretch) - 1 && before + entries.at(i) <= target; ++i) before += entries.at(i);
+      for (; i < min(n, begin + stretch) - 1 && before + entries.at(i) <= target; ++i)
+        before += entries.at(i);
       *entries.found = {total, target, before, min(i, n - 1)};
     }
   }
@@ -137,11 +150,14 @@ __device__ Found search(const Entries& entries, int n, double share, Mass target
   return found;
 }
 
-// entries[bin] = Σ weight over the scores whose key has `prefix` in its upper bits (those above shift + bits), bin = the next `bits`.
+// entries[bin] = Σ weight over the scores whose key has `prefix` in its upper bits (those above
+// shift + bits), bin = the next `bits`.
 template <class T, class Weight>
-__device__ void histogram(const Entries& entries, const Scores<T>& row, const Weight& weight, unsigned prefix, int shift, int bits) {
+__device__ void histogram(const Entries& entries, const Scores<T>& row, const Weight& weight,
+                          unsigned prefix, int shift, int bits) {
   constexpr int kPack = Scores<T>::kPack;
-  for (int i = static_cast<int>(threadIdx.x); i < kBins; i += static_cast<int>(blockDim.x)) entries.set(i, 0);
+  for (int i = static_cast<int>(threadIdx.x); i < kBins; i += static_cast<int>(blockDim.x))
+    entries.set(i, 0);
   __syncthreads();
   for (int p = static_cast<int>(threadIdx.x); p < row.packs(); p += static_cast<int>(blockDim.x)) {
     float x[kPack];
@@ -156,13 +172,15 @@ __device__ void histogram(const Entries& entries, const Scores<T>& row, const We
   }
 }
 
-// The score at which the running sum of weights, in ascending order of scores, first exceeds the target (or the share of the total).
+// The score at which the running sum of weights, in ascending order of scores, first exceeds the
+// target (or the share of the total).
 struct Selected {
   unsigned key;
   Mass rest;  // target less the weight of all smaller scores
 };
 template <class T, class Weight>
-__device__ Selected select(const Entries& entries, const Scores<T>& row, const Weight& weight, double share, Mass target) {
+__device__ Selected select(const Entries& entries, const Scores<T>& row, const Weight& weight,
+                           double share, Mass target) {
   Found found = {};
   unsigned key = 0;
   int shift = 32;
@@ -177,12 +195,14 @@ __device__ Selected select(const Entries& entries, const Scores<T>& row, const W
   return {key, target};
 }
 
-// The first id at which the running sum of weights, in the order of ids, exceeds the target (or the share of the total); -1 where the total
-// is 0. A chunk is what a warp reads at once.
+// The first id at which the running sum of weights, in the order of ids, exceeds the target (or the
+// share of the total); -1 where the total is 0. A chunk is what a warp reads at once.
 template <class T, class Weight>
-__device__ int locate(const Entries& entries, const Scores<T>& row, const Weight& weight, double share, Mass target) {
+__device__ int locate(const Entries& entries, const Scores<T>& row, const Weight& weight,
+                      double share, Mass target) {
   constexpr int kPack = Scores<T>::kPack;
-  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32, warps = static_cast<int>(blockDim.x) / 32;
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32,
+            warps = static_cast<int>(blockDim.x) / 32;
   const int chunks = (row.packs() + 31) / 32;
   float x[kPack];
   for (int chunk = warp; chunk < chunks; chunk += warps) {
@@ -227,7 +247,8 @@ __device__ __forceinline__ Best better(const Best& a, const Best& b) {
 __device__ __forceinline__ Best warp_best(Best best) {
 #pragma unroll
   for (int lanes = 16; lanes > 0; lanes /= 2) {
-    const Best other = {__shfl_xor_sync(kFullWarp, best.logit, lanes), __shfl_xor_sync(kFullWarp, best.id, lanes)};
+    const Best other = {__shfl_xor_sync(kFullWarp, best.logit, lanes),
+                        __shfl_xor_sync(kFullWarp, best.id, lanes)};
     best = better(best, other);
   }
   return best;
@@ -237,7 +258,8 @@ __device__ __forceinline__ Best warp_best(Best best) {
 template <class T>
 __device__ Best likeliest(const Scores<T>& row, Best* shared) {
   constexpr int kPack = Scores<T>::kPack;
-  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32, warps = static_cast<int>(blockDim.x) / 32;
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32,
+            warps = static_cast<int>(blockDim.x) / 32;
   Best best = {kMinusInfinity, 0};
   for (int p = static_cast<int>(threadIdx.x); p < row.packs(); p += static_cast<int>(blockDim.x)) {
     float x[kPack];
@@ -258,7 +280,8 @@ __device__ Best likeliest(const Scores<T>& row, Best* shared) {
 template <class T>
 __device__ float log_sum(const Scores<T>& row, float max, Mass* shared) {
   constexpr int kPack = Scores<T>::kPack;
-  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32, warps = static_cast<int>(blockDim.x) / 32;
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32,
+            warps = static_cast<int>(blockDim.x) / 32;
   constexpr float kUnit = static_cast<float>(Mass{1} << kMassBits);
   Mass sum = 0;
   for (int p = static_cast<int>(threadIdx.x); p < row.packs(); p += static_cast<int>(blockDim.x)) {
@@ -266,26 +289,29 @@ __device__ float log_sum(const Scores<T>& row, float max, Mass* shared) {
     row.load(x, p);
 #pragma unroll
     for (int i = 0; i < kPack; ++i)
-      if (x[i] > kMinusInfinity) sum += static_cast<Mass>((x[i] == max ? 1.0f : expf(x[i] - max)) * kUnit);
+      if (x[i] > kMinusInfinity)
+        sum += static_cast<Mass>((x[i] == max ? 1.0f : expf(x[i] - max)) * kUnit);
   }
   sum = warp_total(sum);
   if (lane == 0) shared[warp] = sum;
   __syncthreads();
   sum = warp_total(lane < warps ? shared[lane] : 0);
   __syncthreads();
-  return static_cast<float>(log(static_cast<double>(sum) / static_cast<double>(Mass{1} << kMassBits)));
+  return static_cast<float>(
+      log(static_cast<double>(sum) / static_cast<double>(Mass{1} << kMassBits)));
 }
 
 }  // namespace
 
 template <class T>
-__global__ void __launch_bounds__(1024) sample_kernel(int* __restrict__ ids,              // (N)
-                                                      float* __restrict__ logprobs,       // (N), or null
-                                                      const T* __restrict__ logits,       // (N, V)
-                                                      const SampleRow* __restrict__ rows, // (N)
+__global__ void __launch_bounds__(1024) sample_kernel(int* __restrict__ ids,         // (N)
+                                                      float* __restrict__ logprobs,  // (N), or null
+                                                      const T* __restrict__ logits,  // (N, V)
+                                                      const SampleRow* __restrict__ rows,  // (N)
                                                       int V, int n_entries) {
   auto* shared = shared_memory<unsigned>();
-  const Entries entries = {shared, shared + n_entries, n_entries, reinterpret_cast<Found*>(shared + 2 * n_entries)};
+  const Entries entries = {shared, shared + n_entries, n_entries,
+                           reinterpret_cast<Found*>(shared + 2 * n_entries)};
   const long long n = blockIdx.x;
   const SampleRow settings = rows[n];
   const Scores<T> raw = {LogitsRow<const T>(logits + n * V, V), 1};
@@ -297,15 +323,19 @@ __global__ void __launch_bounds__(1024) sample_kernel(int* __restrict__ ids,    
   if (!settings.greedy && max > kMinusInfinity && max < -kMinusInfinity) {
     TokenMass mass = {max, 0, -1, 0};
     if (settings.top_k > 0 && settings.top_k < V) {
-      // Counted from below, with what sticks out of the row (-inf) counted too: the k-th from above.
+      // Counted from below, with what sticks out of the row (-inf) counted too: the k-th from
+      // above.
       const Mass counted = static_cast<Mass>(row.packs()) * Scores<T>::kPack;
-      mass.floor_key = select(entries, row, CountAll(), -1, counted - static_cast<Mass>(settings.top_k)).key;
+      mass.floor_key =
+          select(entries, row, CountAll(), -1, counted - static_cast<Mass>(settings.top_k)).key;
     }
     if (settings.top_p < 1) {
       const Selected last = select(entries, row, mass, 1 - settings.top_p, 0);
-      const Mass each = mass(from_key(last.key), V);  // not 0: the running sum exceeded its target there
-      const Mass equals_out = last.rest / each;       // so many of those equal to the threshold
-      if (equals_out > 0) mass.floor_cut = locate(entries, row, CountEqual{last.key}, -1, equals_out - 1);
+      const Mass each =
+          mass(from_key(last.key), V);           // not 0: the running sum exceeded its target there
+      const Mass equals_out = last.rest / each;  // so many of those equal to the threshold
+      if (equals_out > 0)
+        mass.floor_cut = locate(entries, row, CountEqual{last.key}, -1, equals_out - 1);
       mass.floor_key = last.key;
     }
     mass.min_p = settings.min_p;
@@ -313,7 +343,9 @@ __global__ void __launch_bounds__(1024) sample_kernel(int* __restrict__ ids,    
     if (drawn >= 0) id = drawn;
   }
   float logprob = 0;
-  if (logprobs) logprob = widen(raw.row.row[id]) - best.logit - log_sum(raw, best.logit, reinterpret_cast<Mass*>(shared));
+  if (logprobs)
+    logprob = widen(raw.row.row[id]) - best.logit -
+              log_sum(raw, best.logit, reinterpret_cast<Mass*>(shared));
   if (threadIdx.x != 0) return;
   ids[n] = id;
   if (logprobs) logprobs[n] = logprob;
@@ -322,28 +354,36 @@ __global__ void __launch_bounds__(1024) sample_kernel(int* __restrict__ ids,    
 namespace {
 
 template <class T>
-void sample_of(View ids, View logprobs, ConstView logits, std::span<const SampleRow> rows, Stream& stream) {
+void sample_of(View ids, View logprobs, ConstView logits, std::span<const SampleRow> rows,
+               Stream& stream) {
   const auto [N, V] = logits.dims<2>();
   auto* settings = static_cast<SampleRow*>(stream.scratch(rows.size_bytes()));
   copy_bytes(settings, rows.data(), rows.size_bytes(), stream);
   constexpr std::int64_t kPack = 16 / static_cast<std::int64_t>(sizeof(T));
   const std::int64_t packs = ceil_div(V, kPack) + 1;  // one more where the row begins inside of one
   const std::int64_t n_entries = std::max<std::int64_t>(kBins, ceil_div(packs, 64) * 2);
-  const auto threads = static_cast<unsigned>(std::min<std::int64_t>(1024, ceil_div(packs, 32) * 32));
+  const auto threads =
+      static_cast<unsigned>(std::min<std::int64_t>(1024, ceil_div(packs, 32) * 32));
   const auto elems = static_cast<double>(N * V);
-  launch(sample_kernel<T>, {static_cast<unsigned>(N), threads, static_cast<std::size_t>(n_entries) * 8 + sizeof(Found)},
-         {elems * sizeof(T) + 8.0 * static_cast<double>(N), elems}, stream, ids.as<std::int32_t>(),
-         logprobs.empty() ? nullptr : logprobs.as<float>(), static_cast<const T*>(logits.data()), settings, static_cast<int>(V),
-         static_cast<int>(n_entries));
+  launch(
+      sample_kernel<T>,
+      {static_cast<unsigned>(N), threads, static_cast<std::size_t>(n_entries) * 8 + sizeof(Found)},
+      {elems * sizeof(T) + 8.0 * static_cast<double>(N), elems}, stream, ids.as<std::int32_t>(),
+      logprobs.empty() ? nullptr : logprobs.as<float>(), static_cast<const T*>(logits.data()),
+      settings, static_cast<int>(V), static_cast<int>(n_entries));
 }
 
 }  // namespace
 
-void sample(View ids, View logprobs, ConstView logits, std::span<const SampleRow> rows, Stream& stream) {
+void sample(View ids, View logprobs, ConstView logits, std::span<const SampleRow> rows,
+            Stream& stream) {
   if (rows.empty()) return;
-  CHECK(logits.dim(1) <= kMaxVocabulary, "sample: a vocabulary of {} on a GPU; supported: up to {}", logits.dim(1), kMaxVocabulary);
-  if (logits.dtype() == DType::f32) sample_of<float>(ids, logprobs, logits, rows, stream);
-  else sample_of<__nv_bfloat16>(ids, logprobs, logits, rows, stream);
+  CHECK(logits.dim(1) <= kMaxVocabulary, "sample: a vocabulary of {} on a GPU; supported: up to {}",
+        logits.dim(1), kMaxVocabulary);
+  if (logits.dtype() == DType::f32)
+    sample_of<float>(ids, logprobs, logits, rows, stream);
+  else
+    sample_of<__nv_bfloat16>(ids, logprobs, logits, rows, stream);
 }
 
 }  // namespace weft::cuda

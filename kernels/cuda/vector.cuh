@@ -1,4 +1,5 @@
-// Runs of kN consecutive elements between memory and fp32 registers: 16 bytes at a time, or one element where alignment allows no more.
+// Runs of kN consecutive elements between memory and fp32 registers: 16 bytes at a time, or one
+// element where alignment allows no more.
 #pragma once
 
 #include <cuda_bf16.h>

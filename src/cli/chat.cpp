@@ -31,9 +31,11 @@ struct ChatOptions {
   void visit(FieldVisitor& v) {
     model.visit(v);
     v.group("conversation");
-    v.field("prompt", prompt, "a message to send (repeatable); without any they come from stdin, a line each");
+    v.field("prompt", prompt,
+            "a message to send (repeatable); without any they come from stdin, a line each");
     v.field("system", system, "what the model is told before the conversation");
-    v.field("chat_template", chat_template, "file with a Jinja template, when none comes with the tokenizer");
+    v.field("chat_template", chat_template,
+            "file with a Jinja template, when none comes with the tokenizer");
     v.field("json", json, "a JSON line an answer on stdout");
     generation.visit(v);
   }
@@ -43,20 +45,28 @@ std::string find_template(const ChatOptions& o, const Tokenizer& tokenizer) {
   if (!o.chat_template.empty()) return read_text_file(o.chat_template);
   const auto& all = tokenizer.chat_templates();
   if (const auto found = all.find("default"); found != all.end()) return found->second;
-  CHECK_USER(!all.empty(), "--model {}: its tokenizer has no chat template, so how it is talked to is not known; give one with --chat-template FILE, or use weft generate",
+  CHECK_USER(!all.empty(),
+             "--model {}: its tokenizer has no chat template, so how it is talked to is not known; "
+             "give one with --chat-template FILE, or use weft generate",
              o.model.model);
   std::vector<std::string> names;
   for (const auto& [name, unused] : all) names.push_back(name);
-  CHECK_USER(all.size() == 1, "--model {}: its tokenizer has the chat templates {}, and none is the default; give one with --chat-template FILE", o.model.model,
-             fmt::join(names, ", "));
+  CHECK_USER(all.size() == 1,
+             "--model {}: its tokenizer has the chat templates {}, and none is the default; give "
+             "one with --chat-template FILE",
+             o.model.model, fmt::join(names, ", "));
   return all.begin()->second;
 }
 
-// Special tokens with which a template ends a turn: what the model writes there too, even where its end token is another.
+// Special tokens with which a template ends a turn: what the model writes there too, even where its
+// end token is another.
 std::vector<std::int32_t> turn_ends(const Tokenizer& tokenizer, const std::string& chat_template) {
   std::vector<std::int32_t> ids;
-  for (const char* text : {"<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "<|end_of_turn|>", "<|eot|>"})
-    if (const auto id = tokenizer.id(text); id && tokenizer.is_special(*id) && chat_template.find(text) != std::string::npos) ids.push_back(*id);
+  for (const char* text : {"<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>",
+                           "<|end_of_turn|>", "<|eot|>"})
+    if (const auto id = tokenizer.id(text);
+        id && tokenizer.is_special(*id) && chat_template.find(text) != std::string::npos)
+      ids.push_back(*id);
   return ids;
 }
 
@@ -64,28 +74,39 @@ std::vector<std::int32_t> turn_ends(const Tokenizer& tokenizer, const std::strin
 class Chat {
  public:
   Chat(const ChatOptions& o, Session& session)
-      : options_(o), session_(session), tokenizer_(session.need_tokenizer()), template_(find_template(o, tokenizer_)), flags_(o.generation),
+      : options_(o),
+        session_(session),
+        tokenizer_(session.need_tokenizer()),
+        template_(find_template(o, tokenizer_)),
+        flags_(o.generation),
         file_(session.generation_file()) {
     flags_.seed = o.model.seed;
-    if (!file_.options.max_new_tokens && !file_.options.max_length) file_.options.max_new_tokens = kMaxNewTokens;
+    if (!file_.options.max_new_tokens && !file_.options.max_length)
+      file_.options.max_new_tokens = kMaxNewTokens;
     file_.options.num_return_sequences.reset();
     for (std::int32_t id : turn_ends(tokenizer_, template_))
-      if (std::find(file_.eos.begin(), file_.eos.end(), id) == file_.eos.end()) file_.eos.push_back(id);
-    CHECK_USER(flags_.num_return_sequences.value_or(1) == 1, "--num-return-sequences is {}; allowed: 1, since a conversation goes on from one answer",
-               *flags_.num_return_sequences);
+      if (std::find(file_.eos.begin(), file_.eos.end(), id) == file_.eos.end())
+        file_.eos.push_back(id);
+    CHECK_USER(
+        flags_.num_return_sequences.value_or(1) == 1,
+        "--num-return-sequences is {}; allowed: 1, since a conversation goes on from one answer",
+        *flags_.num_return_sequences);
     reset();
     // What is wrong with options and template is said before the weights are read.
     const Generation g = request(with({.role = "user", .content = "?"})).options;
     const std::vector<std::string> unused = unused_options(flags_, g);
-    if (!unused.empty() && session.first()) log_warning("without effect: {}", fmt::join(unused, ", "));
+    if (!unused.empty() && session.first())
+      log_warning("without effect: {}", fmt::join(unused, ", "));
   }
 
   void reset() {
     messages_.clear();
-    if (!options_.system.empty()) messages_.push_back({.role = "system", .content = options_.system});
+    if (!options_.system.empty())
+      messages_.push_back({.role = "system", .content = options_.system});
   }
 
-  // Collective over the world. Prints the answer, on rank 0 as it is written. UserErrors leave the conversation as it was.
+  // Collective over the world. Prints the answer, on rank 0 as it is written. UserErrors leave the
+  // conversation as it was.
   void answer(const std::string& text) {
     const std::vector<ChatMessage> messages = with({.role = "user", .content = text});
     GenerationRequest r = request(messages);
@@ -101,9 +122,12 @@ class Chat {
         if (streams && !piece.empty()) print(piece);
       };
       Engine engine(session_.ctx, session_.config, *session_.parameters, &tokenizer_, limits);
-      engine.run({&r, 1}, [&](std::size_t, std::int64_t sample, const Completion& c) {
-        if (sample == 0) answer = c;
-      }, [&](std::size_t, std::int32_t id) { show(decoder.push(id)); });
+      engine.run(
+          {&r, 1},
+          [&](std::size_t, std::int64_t sample, const Completion& c) {
+            if (sample == 0) answer = c;
+          },
+          [&](std::size_t, std::int32_t id) { show(decoder.push(id)); });
       if (r.options.num_beams > 1)
         for (std::int32_t id : answer.ids) show(decoder.push(id));
       show(decoder.finish());
@@ -116,8 +140,9 @@ class Chat {
     messages_.push_back({.role = "assistant", .content = content});
     if (streams) print("\n");
     if (!prints || !options_.json) return;
-    OrderedJson line = {{"role", "assistant"}, {"content", valid_utf8(content)}, {"ids", answer.ids}, {"finish", answer.finish}, {"n_prompt", r.ids.size()},
-                        {"n_new", answer.ids.size()}};
+    OrderedJson line = {{"role", "assistant"},      {"content", valid_utf8(content)},
+                        {"ids", answer.ids},        {"finish", answer.finish},
+                        {"n_prompt", r.ids.size()}, {"n_new", answer.ids.size()}};
     if (r.options.logprobs) line["logprobs"] = answer.logprobs;
     print(line.dump() + "\n");
   }
@@ -138,14 +163,18 @@ class Chat {
     GenerationRequest r;
     r.ids = tokenizer_.encode(prompt, false).ids;  // the template writes the special tokens
     CHECK_USER(!r.ids.empty(), "the chat template makes no prompt of the conversation");
-    const PromptPlace place = {.what = "the conversation", .n_tokens = static_cast<std::int64_t>(r.ids.size()), .context = session_.config.context,
+    const PromptPlace place = {.what = "the conversation",
+                               .n_tokens = static_cast<std::int64_t>(r.ids.size()),
+                               .context = session_.config.context,
                                .vocab = session_.config.vocab};
     r.options = resolve_generation({}, flags_, file_, place, &tokenizer_);
     return r;
   }
 
   void print(const std::string& text) {
-    if (write_error_.empty() && (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)) write_error_ = std::strerror(errno);
+    if (write_error_.empty() && (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() ||
+                                 std::fflush(stdout) != 0))
+      write_error_ = std::strerror(errno);
   }
 
   // What is free now that the weights are there. Collective over the world the first time.
@@ -158,8 +187,10 @@ class Chat {
   void share(std::vector<std::int32_t>& ids) {
     Communicator& world = session_.grid.world();
     if (world.size() == 1) return;
-    ids.resize(static_cast<std::size_t>(world.all_reduce_value(static_cast<std::int64_t>(ids.size()), ReduceOp::max, session_.stream)));
-    world.broadcast(View(ids.data(), Dims{static_cast<std::int64_t>(ids.size())}), 0, session_.stream);
+    ids.resize(static_cast<std::size_t>(world.all_reduce_value(
+        static_cast<std::int64_t>(ids.size()), ReduceOp::max, session_.stream)));
+    world.broadcast(View(ids.data(), Dims{static_cast<std::int64_t>(ids.size())}), 0,
+                    session_.stream);
   }
 
   const ChatOptions& options_;
@@ -169,7 +200,8 @@ class Chat {
   GenerationOptions flags_;
   GenerationFile file_;
   std::vector<ChatMessage> messages_;
-  std::map<std::vector<std::int32_t>, std::int64_t> copies_;  // of each prompt so far: the same question again gets another draw
+  std::map<std::vector<std::int32_t>, std::int64_t>
+      copies_;  // of each prompt so far: the same question again gets another draw
   std::int64_t free_bytes_ = -1;
   std::string write_error_;  // rank 0's
 };
@@ -190,7 +222,8 @@ std::optional<std::string> next_line(Communicator& world, Stream& stream, bool t
   world.broadcast(View(&size, Dims{1}), 0, stream);
   if (size < 0) return std::nullopt;
   line.resize(static_cast<std::size_t>(size));
-  if (size > 0) world.broadcast(View(static_cast<void*>(line.data()), DType::u8, {size}), 0, stream);
+  if (size > 0)
+    world.broadcast(View(static_cast<void*>(line.data()), DType::u8, {size}), 0, stream);
   return line;
 }
 
@@ -199,21 +232,28 @@ std::optional<std::string> next_line(Communicator& world, Stream& stream, bool t
 void run_chat(const Invocation& invocation) {
   ChatOptions o;
   const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
-  const CommandLine command = {"chat", "A conversation with the model. Lines that begin with a slash: /reset begins anew, /quit ends (as the end of stdin does).", nullptr, ""};
+  const CommandLine command = {"chat",
+                               "A conversation with the model. Lines that begin with a slash: "
+                               "/reset begins anew, /quit ends (as the end of stdin does).",
+                               nullptr, ""};
   if (!parse_options(command, invocation.args, fields, invocation.mpi.world()->rank() == 0)) return;
   Session session(invocation, o.model, ModelUse::chat);
   Chat chat(o, session);
   session.load_weights();
   Communicator& world = session.grid.world();
   const auto check_stdout = [&] {
-    on_first_rank(world, session.stream, [&] { CHECK_USER(chat.write_error().empty(), "stdout cannot be written ({})", chat.write_error()); });
+    on_first_rank(world, session.stream, [&] {
+      CHECK_USER(chat.write_error().empty(), "stdout cannot be written ({})", chat.write_error());
+    });
   };
   for (const std::string& prompt : o.prompt) {
     chat.answer(prompt);
     check_stdout();
   }
   if (!o.prompt.empty()) return;
-  const bool terminal = world.all_reduce_value<std::int32_t>(session.first() && ::isatty(STDIN_FILENO) == 1, ReduceOp::max, session.stream) != 0;
+  const bool terminal =
+      world.all_reduce_value<std::int32_t>(session.first() && ::isatty(STDIN_FILENO) == 1,
+                                           ReduceOp::max, session.stream) != 0;
   while (const auto text = next_line(world, session.stream, terminal)) {
     if (*text == "/quit") break;
     if (*text == "/reset") chat.reset();
@@ -222,7 +262,8 @@ void run_chat(const Invocation& invocation) {
       chat.answer(*text);
     } catch (const UserError& error) {  // every rank has it
       if (!terminal) throw;
-      if (session.first()) log_line(LogLevel::error, fmt::format("weft: {}; /reset begins anew", error.what()));
+      if (session.first())
+        log_line(LogLevel::error, fmt::format("weft: {}; /reset begins anew", error.what()));
     }
     check_stdout();
   }

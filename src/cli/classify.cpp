@@ -18,8 +18,11 @@ struct ClassifyOptions : WholeTextOptions {
 
   void visit(FieldVisitor& v) {
     WholeTextOptions::visit(v, "classify");
-    v.field("text_pair", text_pair, "the second text of a pair, one for each text (repeatable); in JSONL: text_pair");
-    v.field("top_k", top_k, "labels to list, the most probable first; 0: all; unless 1 a JSON line has them as `top`");
+    v.field("text_pair", text_pair,
+            "the second text of a pair, one for each text (repeatable); in JSONL: text_pair");
+    v.field(
+        "top_k", top_k,
+        "labels to list, the most probable first; 0: all; unless 1 a JSON line has them as `top`");
   }
 };
 
@@ -27,22 +30,29 @@ struct ClassifyOptions : WholeTextOptions {
 std::vector<std::size_t> ranked(const std::vector<double>& p, std::int64_t top_k) {
   std::vector<std::size_t> order(p.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return p[a] > p[b]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return p[a] > p[b]; });
   if (top_k > 0) order.resize(std::min(order.size(), static_cast<std::size_t>(top_k)));
   return order;
 }
 
-OrderedJson text_line(const ModelConfig& c, const std::string& id, std::span<const float> logits, std::int64_t top_k) {
+OrderedJson text_line(const ModelConfig& c, const std::string& id, std::span<const float> logits,
+                      std::int64_t top_k) {
   const std::vector<double> p = label_probabilities(c, logits);
   const std::vector<std::size_t> order = ranked(p, top_k);
-  OrderedJson line = {{"id", id}, {"label", c.labels[order[0]]}, {"score", p[order[0]]}, {"logits", logits}, {"probabilities", p}};
+  OrderedJson line = {{"id", id},
+                      {"label", c.labels[order[0]]},
+                      {"score", p[order[0]]},
+                      {"logits", logits},
+                      {"probabilities", p}};
   if (top_k == 1) return line;
   for (std::size_t i : order) line["top"].push_back({{"label", c.labels[i]}, {"score", p[i]}});
   return line;
 }
 
 // A token classifier's line: the label of each token that is not one put around the text.
-OrderedJson token_line(const Session& s, const std::string& id, const Encoding& e, std::span<const float> logits) {
+OrderedJson token_line(const Session& s, const std::string& id, const Encoding& e,
+                       std::span<const float> logits) {
   OrderedJson line = {{"id", id}, {"tokens", OrderedJson::array()}};
   const auto n = static_cast<std::size_t>(s.config.n_labels);
   for (std::size_t t = 0; t < e.ids.size(); ++t) {
@@ -50,7 +60,11 @@ OrderedJson token_line(const Session& s, const std::string& id, const Encoding& 
     const std::span<const float> own = logits.subspan(t * n, n);
     const std::vector<double> p = label_probabilities(s.config, own);
     const std::size_t best = ranked(p, 1)[0];
-    line["tokens"].push_back({{"token", valid_utf8(s.tokenizer->token(e.ids[t]))}, {"label", s.config.labels[best]}, {"score", p[best]}, {"logits", own}, {"probabilities", p}});
+    line["tokens"].push_back({{"token", valid_utf8(s.tokenizer->token(e.ids[t]))},
+                              {"label", s.config.labels[best]},
+                              {"score", p[best]},
+                              {"logits", own},
+                              {"probabilities", p}});
   }
   return line;
 }
@@ -59,11 +73,18 @@ std::string as_text(const OrderedJson& line) {
   std::string text;
   if (line.contains("tokens")) {
     text = fmt::format("{}\n", line["id"].get<std::string>());
-    for (const OrderedJson& t : line["tokens"]) text += fmt::format("  {:<20} {:<20} {:.4f}\n", t["token"].get<std::string>(), t["label"].get<std::string>(), t["score"].get<double>());
+    for (const OrderedJson& t : line["tokens"])
+      text += fmt::format("  {:<20} {:<20} {:.4f}\n", t["token"].get<std::string>(),
+                          t["label"].get<std::string>(), t["score"].get<double>());
     return text;
   }
-  const OrderedJson top = line.contains("top") ? line["top"] : OrderedJson::array({{{"label", line["label"]}, {"score", line["score"]}}});
-  for (const OrderedJson& t : top) text += fmt::format("{:<12} {:<20} {:.4f}\n", line["id"].get<std::string>(), t["label"].get<std::string>(), t["score"].get<double>());
+  const OrderedJson top =
+      line.contains("top")
+          ? line["top"]
+          : OrderedJson::array({{{"label", line["label"]}, {"score", line["score"]}}});
+  for (const OrderedJson& t : top)
+    text += fmt::format("{:<12} {:<20} {:.4f}\n", line["id"].get<std::string>(),
+                        t["label"].get<std::string>(), t["score"].get<double>());
   return text;
 }
 
@@ -72,19 +93,25 @@ std::string as_text(const OrderedJson& line) {
 void run_classify(const Invocation& invocation) {
   ClassifyOptions o;
   const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
-  if (!parse_options({"classify", "Label, probability and logits of each text or pair.", nullptr, ""}, invocation.args, fields, invocation.mpi.world()->rank() == 0)) return;
+  if (!parse_options(
+          {"classify", "Label, probability and logits of each text or pair.", nullptr, ""},
+          invocation.args, fields, invocation.mpi.world()->rank() == 0))
+    return;
   CHECK_USER(o.top_k >= 0, "--top-k is {}; allowed: 0 (all) or more", o.top_k);
   Session session(invocation, o.model, ModelUse::label);
   const TextInputs in = read_inputs(session, o.texts, o.text_pair, o.truncation);
   session.load_weights();
   ResultWriter results(session, o.texts.out, in.documents.size());
-  classify_texts(session.ctx, session.config, *session.parameters, in.texts, [&](std::size_t t, std::span<const float> logits) {
-    if (!results.mine()) return;
-    const std::string& id = in.documents[in.numbers[t]].id;
-    const bool by_token = session.config.head == HeadKind::classify_tokens;
-    const OrderedJson line = by_token ? token_line(session, id, in.encodings[t], logits) : text_line(session.config, id, logits, o.top_k);
-    results.put(in.numbers[t], o.json() ? line.dump() + "\n" : as_text(line));
-  });
+  classify_texts(session.ctx, session.config, *session.parameters, in.texts,
+                 [&](std::size_t t, std::span<const float> logits) {
+                   if (!results.mine()) return;
+                   const std::string& id = in.documents[in.numbers[t]].id;
+                   const bool by_token = session.config.head == HeadKind::classify_tokens;
+                   const OrderedJson line = by_token
+                                                ? token_line(session, id, in.encodings[t], logits)
+                                                : text_line(session.config, id, logits, o.top_k);
+                   results.put(in.numbers[t], o.json() ? line.dump() + "\n" : as_text(line));
+                 });
   results.finish();
 }
 

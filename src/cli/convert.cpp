@@ -33,9 +33,12 @@ struct ConvertOptions {
   void visit(FieldVisitor& v) {
     v.group("model");
     v.field("tokenizer", tokenizer, "tokenizer directory, when it does not come with SRC");
-    v.field("dtype", dtype, "how DST stores weights: fp32, bf16, fp16; unset: each tensor as SRC does, a GGUF file's blocks as fp32");
+    v.field("dtype", dtype,
+            "how DST stores weights: fp32, bf16, fp16; unset: each tensor as SRC does, a GGUF "
+            "file's blocks as fp32");
     v.group("output");
-    v.field("max_shard_size", max_shard_size, "the largest file of a HF directory: 5GB, 200MB, 1GiB or bytes");
+    v.field("max_shard_size", max_shard_size,
+            "the largest file of a HF directory: 5GB, 200MB, 1GiB or bytes");
     v.field("overwrite", overwrite, "replace DST where it is a model already");
     v.field("json", json, "a JSON line on stdout");
     v.group("parallel");
@@ -48,15 +51,19 @@ struct ConvertOptions {
 
 // "5GB", as transformers spells it, or bytes.
 std::int64_t size_bytes(const std::string& text) {
-  constexpr std::pair<const char*, double> kUnits[] = {{"KB", 1e3},        {"MB", 1e6},        {"GB", 1e9},       {"TB", 1e12}, {"KiB", 0x1p10},
-                                                       {"MiB", 0x1p20},    {"GiB", 0x1p30},    {"TiB", 0x1p40},   {"", 1.0}};
+  constexpr std::pair<const char*, double> kUnits[] = {
+      {"KB", 1e3},     {"MB", 1e6},     {"GB", 1e9},     {"TB", 1e12}, {"KiB", 0x1p10},
+      {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40}, {"", 1.0}};
   double number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   const std::string unit(static_cast<const char*>(end), text.data() + text.size());
   for (const auto& [name, bytes] : kUnits)
-    if (error == std::errc() && unit == name && number > 0 && number * bytes >= 1 && number * bytes < 1e18)
+    if (error == std::errc() && unit == name && number > 0 && number * bytes >= 1 &&
+        number * bytes < 1e18)
       return static_cast<std::int64_t>(number * bytes);
-  user_error("--max-shard-size is '{}'; allowed: a size such as 5GB, 200MB or 1GiB, or a number of bytes", text);
+  user_error(
+      "--max-shard-size is '{}'; allowed: a size such as 5GB, 200MB or 1GiB, or a number of bytes",
+      text);
 }
 
 std::optional<DType> asked_dtype(const std::string& name) {
@@ -69,15 +76,19 @@ std::optional<DType> asked_dtype(const std::string& name) {
 // A model's weights, a parameter at a time, whatever file they are in.
 class Weights {
  public:
-  Weights(const std::string& path, const ModelConfig& config, Stream& stream) : path_(path), config_(config), stream_(stream) {
-    if (is_checkpoint(path)) checkpoint_ = std::make_unique<CheckpointWeights>(path);
-    else source_ = open_weights(path);
+  Weights(const std::string& path, const ModelConfig& config, Stream& stream)
+      : path_(path), config_(config), stream_(stream) {
+    if (is_checkpoint(path))
+      checkpoint_ = std::make_unique<CheckpointWeights>(path);
+    else
+      source_ = open_weights(path);
   }
 
   std::vector<float> read(const Parameter& p) {
     if (checkpoint_) return checkpoint_->read(p, stream_.n_threads());
     std::vector<float> whole(static_cast<std::size_t>(p.shape.elems()));
-    read_parameter(find_parameter(*source_, config_, p, path_), config_, p, {p.shape, -1, {}}, whole.data(), stream_);
+    read_parameter(find_parameter(*source_, config_, p, path_), config_, p, {p.shape, -1, {}},
+                   whole.data(), stream_);
     return whole;
   }
 
@@ -106,27 +117,39 @@ struct Written {
 };
 
 // What a tokenizer is made of in a Hugging Face directory.
-constexpr const char* kTokenizerFiles[] = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-                                           "vocab.json",     "merges.txt",            "vocab.txt",               "tokenizer.model",
-                                           "spiece.model",   "sentencepiece.bpe.model", "chat_template.jinja",   "chat_template.json"};
+constexpr const char* kTokenizerFiles[] = {"tokenizer.json",
+                                           "tokenizer_config.json",
+                                           "special_tokens_map.json",
+                                           "added_tokens.json",
+                                           "vocab.json",
+                                           "merges.txt",
+                                           "vocab.txt",
+                                           "tokenizer.model",
+                                           "spiece.model",
+                                           "sentencepiece.bpe.model",
+                                           "chat_template.jinja",
+                                           "chat_template.json"};
 
 void copy_if_there(const fs::path& from, const fs::path& to, const char* name) {
   std::error_code error;
   if (!fs::exists(from / name, error)) return;
   fs::copy_file(from / name, to / name, fs::copy_options::overwrite_existing, error);
-  CHECK_USER(!error, "{}: cannot be copied to {} ({})", (from / name).string(), to.string(), error.message());
+  CHECK_USER(!error, "{}: cannot be copied to {} ({})", (from / name).string(), to.string(),
+             error.message());
 }
 
 // A file's own tokenizer goes over byte for byte; another's is written as Weft understands it.
 void write_tokenizer(const ConvertOptions& o, const std::string& from, const fs::path& dir) {
   std::error_code error;
   const std::string path = o.tokenizer.empty() ? from : o.tokenizer;
-  const std::optional<Tokenizer> tokenizer = open_tokenizer(from, o.tokenizer);  // so that one which is damaged is found now
+  const std::optional<Tokenizer> tokenizer =
+      open_tokenizer(from, o.tokenizer);  // so that one which is damaged is found now
   if (!tokenizer) log_warning("{}: comes without a tokenizer; name one with --tokenizer", from);
   if (fs::is_directory(path, error)) {
     for (const char* name : kTokenizerFiles) copy_if_there(path, dir, name);
     if (fs::is_directory(fs::path(path) / "additional_chat_templates", error))
-      fs::copy(fs::path(path) / "additional_chat_templates", dir / "additional_chat_templates", fs::copy_options::recursive, error);
+      fs::copy(fs::path(path) / "additional_chat_templates", dir / "additional_chat_templates",
+               fs::copy_options::recursive, error);
   } else if (tokenizer) {
     tokenizer->save(dir);
   }
@@ -134,10 +157,14 @@ void write_tokenizer(const ConvertOptions& o, const std::string& from, const fs:
 
 void check_fits(const std::vector<float>& values, DType dtype, const std::string& name) {
   if (dtype != DType::f16) return;
-  for (float x : values) CHECK_USER(std::fabs(x) < 65520.0f, "tensor {} holds {}, above what fp16 can hold; allowed: --dtype bf16, fp32", name, x);
+  for (float x : values)
+    CHECK_USER(std::fabs(x) < 65520.0f,
+               "tensor {} holds {}, above what fp16 can hold; allowed: --dtype bf16, fp32", name,
+               x);
 }
 
-Written write_directory(const ConvertOptions& o, const std::string& from, const ModelConfig& config, const fs::path& dir, Stream& stream) {
+Written write_directory(const ConvertOptions& o, const std::string& from, const ModelConfig& config,
+                        const fs::path& dir, Stream& stream) {
   const std::optional<DType> asked = asked_dtype(o.dtype);
   Weights weights(from, config, stream);
   std::vector<TensorToWrite> tensors;
@@ -151,7 +178,8 @@ Written write_directory(const ConvertOptions& o, const std::string& from, const 
       if (held_name != part.parameter.name) held = weights.read(part.parameter);
       held_name = part.parameter.name;
       check_fits(held, dtype, part.name);
-      if (dtype == DType::f32) return lay_out_part(part, config, held.data(), reinterpret_cast<float*>(out.data()));
+      if (dtype == DType::f32)
+        return lay_out_part(part, config, held.data(), reinterpret_cast<float*>(out.data()));
       std::vector<float> wide(static_cast<std::size_t>(part.shape.elems()));
       lay_out_part(part, config, held.data(), wide.data());
       convert(View(out.data(), dtype, part.shape), ConstView(wide.data(), part.shape), stream);
@@ -165,40 +193,55 @@ Written write_directory(const ConvertOptions& o, const std::string& from, const 
   const std::size_t parameters = tensors.size();
   add_carried(tensors, carried, asked, stream);
   for (std::size_t i = parameters; i < tensors.size(); ++i)
-    written.bytes += tensors[i].shape.elems() * static_cast<std::int64_t>(dtype_bytes(tensors[i].dtype));
+    written.bytes +=
+        tensors[i].shape.elems() * static_cast<std::int64_t>(dtype_bytes(tensors[i].dtype));
   written.tensors = tensors.size();
-  const auto most = std::max_element(elems.begin(), elems.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  const auto most = std::max_element(
+      elems.begin(), elems.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   write_hf_config_files(config, dir, most->first);
   write_safetensors(dir, tensors, size_bytes(o.max_shard_size), true);
-  if (const std::string generation = generation_text(from); !generation.empty()) write_file_atomically(dir / "generation_config.json", generation);
+  if (const std::string generation = generation_text(from); !generation.empty())
+    write_file_atomically(dir / "generation_config.json", generation);
   write_tokenizer(o, from, dir);
-  const std::size_t kept = parameters + static_cast<std::size_t>(std::count_if(carried.begin(), carried.end(), [](const auto& t) { return t.found; }));
+  const std::size_t kept =
+      parameters + static_cast<std::size_t>(std::count_if(carried.begin(), carried.end(),
+                                                          [](const auto& t) { return t.found; }));
   if (weights.n_tensors() > kept)
-    log_info("{} tensors of {} are no part of the {} (buffers, copies of tied weights, other heads) and were left out", weights.n_tensors() - kept, from,
-             head_name(config.head));
+    log_info(
+        "{} tensors of {} are no part of the {} (buffers, copies of tied weights, other heads) and "
+        "were left out",
+        weights.n_tensors() - kept, from, head_name(config.head));
   return written;
 }
 
-Written write_checkpoint(const ConvertOptions& o, const std::string& from, const ModelConfig& config, const fs::path& file, Stream& stream) {
-  CHECK_USER(asked_dtype(o.dtype).value_or(DType::f32) == DType::f32, "--dtype is {}, but a Weft checkpoint holds fp32; allowed: fp32", o.dtype);
+Written write_checkpoint(const ConvertOptions& o, const std::string& from,
+                         const ModelConfig& config, const fs::path& file, Stream& stream) {
+  CHECK_USER(asked_dtype(o.dtype).value_or(DType::f32) == DType::f32,
+             "--dtype is {}, but a Weft checkpoint holds fp32; allowed: fp32", o.dtype);
   Weights weights(from, config, stream);
   const std::optional<Tokenizer> tokenizer = open_tokenizer(from, o.tokenizer);
   if (!tokenizer) log_warning("{}: comes without a tokenizer; name one with --tokenizer", from);
   for (const CarriedTensor& t : weights.carried())
-    if (t.found && !is_frequencies(t.name)) log_info("{} is no parameter and was left out: a checkpoint holds parameters alone", t.name);
+    if (t.found && !is_frequencies(t.name))
+      log_info("{} is no parameter and was left out: a checkpoint holds parameters alone", t.name);
   Written written;
-  write_weights_checkpoint(file, config, tokenizer ? tokenizer->to_json() : "", generation_text(from), [&](const Parameter& p) {
-    ++written.tensors;
-    written.bytes += p.shape.elems() * static_cast<std::int64_t>(sizeof(float));
-    return weights.read(p);
-  }, stream.n_threads());
+  write_weights_checkpoint(
+      file, config, tokenizer ? tokenizer->to_json() : "", generation_text(from),
+      [&](const Parameter& p) {
+        ++written.tensors;
+        written.bytes += p.shape.elems() * static_cast<std::int64_t>(sizeof(float));
+        return weights.read(p);
+      },
+      stream.n_threads());
   return written;
 }
 
-// A folder that is made beside its place and put there when whole; what it replaces is gone only then.
+// A folder that is made beside its place and put there when whole; what it replaces is gone only
+// then.
 class FolderBeside {
  public:
-  explicit FolderBeside(const fs::path& place) : place_(place), beside_(fmt::format("{}.{}.tmp", place.string(), ::getpid())) {
+  explicit FolderBeside(const fs::path& place)
+      : place_(place), beside_(fmt::format("{}.{}.tmp", place.string(), ::getpid())) {
     make_folder(beside_);
   }
   ~FolderBeside() {
@@ -212,7 +255,8 @@ class FolderBeside {
   void put_in_place() {
     std::error_code error;
     if (!fs::exists(place_, error)) return weft::put_in_place(beside_, place_);
-    if (::renameat2(AT_FDCWD, beside_.c_str(), AT_FDCWD, place_.c_str(), RENAME_EXCHANGE) == 0) return;
+    if (::renameat2(AT_FDCWD, beside_.c_str(), AT_FDCWD, place_.c_str(), RENAME_EXCHANGE) == 0)
+      return;
     const fs::path old = beside_.string() + ".old";  // where the file system cannot exchange
     fs::rename(place_, old, error);
     CHECK_USER(!error, "{}: cannot be replaced ({})", place_.string(), error.message());
@@ -231,8 +275,10 @@ bool within(const fs::path& inner, const fs::path& outer) {
 }
 
 void check_places(const ConvertOptions& o, const std::string& from, const fs::path& to) {
-  CHECK_USER(to.extension() != ".gguf" && to.extension() != ".safetensors",
-             "DST {}: allowed: a folder (Hugging Face's layout) or a file that ends in .h5 (a checkpoint)", to.string());
+  CHECK_USER(
+      to.extension() != ".gguf" && to.extension() != ".safetensors",
+      "DST {}: allowed: a folder (Hugging Face's layout) or a file that ends in .h5 (a checkpoint)",
+      to.string());
   std::error_code error;
   if (!fs::exists(to, error)) return;
   CHECK_USER(o.overwrite, "DST {}: is there already; --overwrite replaces it", to.string());
@@ -240,10 +286,12 @@ void check_places(const ConvertOptions& o, const std::string& from, const fs::pa
   CHECK_USER(!within(real_from, real_to) && !within(real_to, real_from),
              "DST {}: is SRC, or one is within the other; choose another place", to.string());
   const bool folder = fs::is_directory(to, error);
-  if (is_checkpoint(to)) CHECK_USER(!folder, "DST {}: is a folder, not a checkpoint", to.string());
+  if (is_checkpoint(to))
+    CHECK_USER(!folder, "DST {}: is a folder, not a checkpoint", to.string());
   else
     CHECK_USER(folder && (fs::exists(to / "config.json", error) || fs::is_empty(to, error)),
-               "DST {}: --overwrite replaces a model's folder only, and this has no config.json", to.string());
+               "DST {}: --overwrite replaces a model's folder only, and this has no config.json",
+               to.string());
 }
 
 }  // namespace
@@ -252,8 +300,10 @@ void run_convert(const Invocation& invocation) {
   auto world = invocation.mpi.world();
   ConvertOptions o;
   const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
-  const CommandLine line = {"convert", "Turns a model into another form: HF directory to checkpoint (.h5) and back, GGUF to either.",
-                            &o.positional, "SRC DST"};
+  const CommandLine line = {
+      "convert",
+      "Turns a model into another form: HF directory to checkpoint (.h5) and back, GGUF to either.",
+      &o.positional, "SRC DST"};
   if (!parse_options(line, invocation.args, fields, world->rank() == 0)) return;
   CHECK_USER(o.positional.size() == 2, "weft convert: name SRC and DST");
   resolve_grid(o.tp, o.pp, o.dp, world->size());
@@ -261,22 +311,28 @@ void run_convert(const Invocation& invocation) {
   fs::path to = fs::path(o.positional[1]).lexically_normal();
   if (!to.has_filename()) to = to.parent_path();
   Stream stream({}, resolve_threads(o.threads, invocation.mpi.ranks_on_host()));
-  on_first_rank(*world, stream, [&] {  // one file is read, another written: the other ranks would only wait for the same disk
-    const ModelConfig config = open_config(from, "SRC");
-    check_places(o, from, to);
-    size_bytes(o.max_shard_size);
-    Written written;
-    if (is_checkpoint(to)) {
-      if (to.has_parent_path()) make_folder(to.parent_path());
-      written = write_checkpoint(o, from, config, to, stream);
-    } else {
-      FolderBeside folder(to);
-      written = write_directory(o, from, config, folder.path(), stream);
-      folder.put_in_place();
-    }
-    if (o.json) fmt::print("{}\n", OrderedJson({{"tensors", written.tensors}, {"bytes", written.bytes}}).dump());
-    else log_info("{}: {} tensors, {:.1f} MB", to.string(), written.tensors, 1e-6 * static_cast<double>(written.bytes));
-  });
+  on_first_rank(
+      *world, stream,
+      [&] {  // one file is read, another written: the other ranks would only wait for the same disk
+        const ModelConfig config = open_config(from, "SRC");
+        check_places(o, from, to);
+        size_bytes(o.max_shard_size);
+        Written written;
+        if (is_checkpoint(to)) {
+          if (to.has_parent_path()) make_folder(to.parent_path());
+          written = write_checkpoint(o, from, config, to, stream);
+        } else {
+          FolderBeside folder(to);
+          written = write_directory(o, from, config, folder.path(), stream);
+          folder.put_in_place();
+        }
+        if (o.json)
+          fmt::print("{}\n",
+                     OrderedJson({{"tensors", written.tensors}, {"bytes", written.bytes}}).dump());
+        else
+          log_info("{}: {} tensors, {:.1f} MB", to.string(), written.tensors,
+                   1e-6 * static_cast<double>(written.bytes));
+      });
 }
 
 }  // namespace weft

@@ -20,7 +20,8 @@ namespace {
 
 struct DataOptions {
   std::vector<std::string> inputs;
-  std::string tokenizer, out, field, pair_field, label_field = "label", documents = "line", task = "clm";
+  std::string tokenizer, out, field, pair_field, label_field = "label", documents = "line",
+                                                 task = "clm";
   double val_fraction = 0.0;
   std::int64_t threads = 0;
   bool json = false;
@@ -31,18 +32,25 @@ struct DataOptions {
     v.field("tokenizer", tokenizer, "tokenizer directory, or a model's");
     v.field("out", out, "token file to write (.h5)");
     v.field("field", field, "JSONL field or CSV column that holds the text");
-    v.field("pair_field", pair_field, "tasks classify and regress: field or column of a second text");
-    v.field("label_field", label_field, "tasks classify and regress: field or column of the label: a class, a number, or several (a list; in tables a;b)");
-    v.field("documents", documents, "what a document of a .txt file is: line, paragraph (blank lines between them), file");
-    v.field("val_fraction", val_fraction, "share kept for validation, at the end: of the tokens, or of the documents where the task is not clm");
+    v.field("pair_field", pair_field,
+            "tasks classify and regress: field or column of a second text");
+    v.field("label_field", label_field,
+            "tasks classify and regress: field or column of the label: a class, a number, or "
+            "several (a list; in tables a;b)");
+    v.field("documents", documents,
+            "what a document of a .txt file is: line, paragraph (blank lines between them), file");
+    v.field("val_fraction", val_fraction,
+            "share kept for validation, at the end: of the tokens, or of the documents where the "
+            "task is not clm");
     v.field("task", task, "training task the file is for: clm, mlm, classify, regress");
     v.field("threads", threads, "threads of a rank; 0: cores of the host / ranks on it");
     v.field("json", json, "a JSON line on stdout");
   }
 };
 
-// Every rank reads all files (splitting lines costs a tenth of tokenising them) and keeps the documents that begin in its share of their bytes:
-// consecutive ones, and whoever keeps them the token file is the same.
+// Every rank reads all files (splitting lines costs a tenth of tokenising them) and keeps the
+// documents that begin in its share of their bytes: consecutive ones, and whoever keeps them the
+// token file is the same.
 std::vector<FilePart> shares(const std::vector<std::string>& inputs, const Communicator& world) {
   std::vector<std::int64_t> sizes;
   std::int64_t total = 0;
@@ -94,7 +102,8 @@ void add(Share& share, const DataOptions& o, std::int32_t end_token, Texts& text
 }
 
 // Tokenises this rank's documents, some hundreds at a time on all threads.
-Share tokenize_share(const DataOptions& o, const Tokenizer& tokenizer, std::int32_t end_token, const std::vector<FilePart>& parts) {
+Share tokenize_share(const DataOptions& o, const Tokenizer& tokenizer, std::int32_t end_token,
+                     const std::vector<FilePart>& parts) {
   constexpr std::size_t kBatch = 512;
   constexpr std::size_t kBatchBytes = 8 << 20;
   Share share = {{}, LabelCollector(o.task == "regress")};
@@ -124,7 +133,8 @@ Share tokenize_share(const DataOptions& o, const Tokenizer& tokenizer, std::int3
         texts.label = std::move(d.extras[0]);
       }
       if (!o.pair_field.empty()) {
-        CHECK_USER(d.extras[1].is_string(), "{}: field '{}' is {}, not text", texts.place, o.pair_field, d.extras[1].type_name());
+        CHECK_USER(d.extras[1].is_string(), "{}: field '{}' is {}, not text", texts.place,
+                   o.pair_field, d.extras[1].type_name());
         texts.second = d.extras[1].get<std::string>();
       }
       texts.first = std::move(d.text);
@@ -145,34 +155,54 @@ void run_data(const Invocation& invocation) {
   Stream stream;
   DataOptions o;
   const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
-  const CommandLine line = {"data", "Turns text, JSONL, CSV or FASTA files into one token file for training.", &o.inputs, "IN"};
+  const CommandLine line = {
+      "data", "Turns text, JSONL, CSV or FASTA files into one token file for training.", &o.inputs,
+      "IN"};
   if (!parse_options(line, invocation.args, fields, world->rank() == 0)) return;
-  CHECK_USER(!o.inputs.empty(), "weft data: name one or more input files (.txt, .jsonl, .csv, .tsv, .fasta, .smi)");
+  CHECK_USER(!o.inputs.empty(),
+             "weft data: name one or more input files (.txt, .jsonl, .csv, .tsv, .fasta, .smi)");
   CHECK_USER(!o.out.empty(), "--out is missing: name the token file to write (.h5)");
-  CHECK_USER(std::filesystem::path(o.out).extension() == ".h5", "--out is '{}'; allowed: a file that ends in .h5", o.out);
-  CHECK_USER(!o.tokenizer.empty(), "--tokenizer is missing: name a tokenizer directory (make one with `weft tokenizer`)");
-  CHECK_USER(o.task == "clm" || o.task == "mlm" || o.labelled(), "--task is '{}'; allowed: clm, mlm, classify, regress", o.task);
-  CHECK_USER(o.pair_field.empty() || o.labelled(), "--pair-field is '{}', but --task is {}; allowed with classify and regress", o.pair_field, o.task);
-  CHECK_USER(o.val_fraction >= 0 && o.val_fraction < 1, "--val-fraction is {}; allowed: 0 up to, not including, 1", o.val_fraction);
+  CHECK_USER(std::filesystem::path(o.out).extension() == ".h5",
+             "--out is '{}'; allowed: a file that ends in .h5", o.out);
+  CHECK_USER(!o.tokenizer.empty(),
+             "--tokenizer is missing: name a tokenizer directory (make one with `weft tokenizer`)");
+  CHECK_USER(o.task == "clm" || o.task == "mlm" || o.labelled(),
+             "--task is '{}'; allowed: clm, mlm, classify, regress", o.task);
+  CHECK_USER(o.pair_field.empty() || o.labelled(),
+             "--pair-field is '{}', but --task is {}; allowed with classify and regress",
+             o.pair_field, o.task);
+  CHECK_USER(o.val_fraction >= 0 && o.val_fraction < 1,
+             "--val-fraction is {}; allowed: 0 up to, not including, 1", o.val_fraction);
   text_unit(o.documents);
-  for (const std::string& input : o.inputs) CHECK_USER(input != "-" || world->size() == 1, "stdin can be read by one rank only; write it to a file first");
+  for (const std::string& input : o.inputs)
+    CHECK_USER(input != "-" || world->size() == 1,
+               "stdin can be read by one rank only; write it to a file first");
   const Tokenizer tokenizer = Tokenizer::load(o.tokenizer);
   const auto end_token = tokenizer.eos_id();
-  CHECK_USER(end_token || o.task != "clm", "--tokenizer {}: has no end token, which must close every document", o.tokenizer);
+  CHECK_USER(end_token || o.task != "clm",
+             "--tokenizer {}: has no end token, which must close every document", o.tokenizer);
   omp_set_num_threads(resolve_threads(o.threads, invocation.mpi.ranks_on_host()));
 
   std::optional<Share> share;
-  agree(*world, caught([&] { share = tokenize_share(o, tokenizer, end_token.value_or(-1), shares(o.inputs, *world)); }), stream);
+  agree(*world, caught([&] {
+    share = tokenize_share(o, tokenizer, end_token.value_or(-1), shares(o.inputs, *world));
+  }),
+        stream);
   TokenFilePart& part = share->part;
-  const std::int64_t mine[2] = {static_cast<std::int64_t>(part.tokens.size()), static_cast<std::int64_t>(part.document_lengths.size())};
+  const std::int64_t mine[2] = {static_cast<std::int64_t>(part.tokens.size()),
+                                static_cast<std::int64_t>(part.document_lengths.size())};
   std::vector<std::int64_t> all(static_cast<std::size_t>(2 * world->size()));
   world->all_gather(View(all.data(), Dims{2 * world->size()}), ConstView(mine, Dims{2}), stream);
-  TokenFileInfo info = {.tokenizer_hash = tokenizer.hash(), .task = o.task, .tokenizer = tokenizer.to_json(), .vocab_size = tokenizer.vocab_size(),
+  TokenFileInfo info = {.tokenizer_hash = tokenizer.hash(),
+                        .task = o.task,
+                        .tokenizer = tokenizer.to_json(),
+                        .vocab_size = tokenizer.vocab_size(),
                         .val_fraction = o.val_fraction};
   if (o.task != "clm") info.wrapping = wrapping_of(tokenizer, !o.pair_field.empty());
   info.pairs = !o.pair_field.empty();
   for (int r = 0; r < world->size(); ++r) {
-    if (r == world->rank()) part.first_token = info.n_tokens, part.first_document = info.n_documents;
+    if (r == world->rank())
+      part.first_token = info.n_tokens, part.first_document = info.n_documents;
     info.n_tokens += all[static_cast<std::size_t>(2 * r)];
     info.n_documents += all[static_cast<std::size_t>(2 * r + 1)];
   }
@@ -180,12 +210,18 @@ void run_data(const Invocation& invocation) {
   if (o.labelled()) info.labels = share->labels.finish(*world, part, stream);
   const std::int64_t n_without = world->all_reduce_value(share->n_without, ReduceOp::sum, stream);
   on_first_rank(*world, stream, [&] { make_folder(std::filesystem::path(o.out).parent_path()); });
-  write_token_file(o.out, info, part, native_mpi_comm(*world), world->rank() == 0, [&](const std::string& error) { agree(*world, error, stream); });
+  write_token_file(o.out, info, part, native_mpi_comm(*world), world->rank() == 0,
+                   [&](const std::string& error) { agree(*world, error, stream); });
   if (world->rank() != 0) return;
   if (n_without > 0) log_warning("{} documents have no tokens and are left out", n_without);
-  if (o.json) fmt::print("{}\n", OrderedJson({{"documents", info.n_documents}, {"tokens", info.n_tokens}}).dump());
-  else if (!info.labels) log_info("{}: {} documents, {} tokens", o.out, info.n_documents, info.n_tokens);
-  else log_info("{}: {} documents, {} tokens; {}, {} labels", o.out, info.n_documents, info.n_tokens, info.labels->problem, info.labels->n_labels());
+  if (o.json)
+    fmt::print("{}\n",
+               OrderedJson({{"documents", info.n_documents}, {"tokens", info.n_tokens}}).dump());
+  else if (!info.labels)
+    log_info("{}: {} documents, {} tokens", o.out, info.n_documents, info.n_tokens);
+  else
+    log_info("{}: {} documents, {} tokens; {}, {} labels", o.out, info.n_documents, info.n_tokens,
+             info.labels->problem, info.labels->n_labels());
 }
 
 }  // namespace weft

@@ -26,37 +26,46 @@ struct FillOptions {
 void run_fill(const Invocation& invocation) {
   FillOptions o;
   const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
-  if (!parse_options({"fill", "Candidates for each mask token of a text, by their probability.", nullptr, ""}, invocation.args, fields, invocation.mpi.world()->rank() == 0))
+  if (!parse_options(
+          {"fill", "Candidates for each mask token of a text, by their probability.", nullptr, ""},
+          invocation.args, fields, invocation.mpi.world()->rank() == 0))
     return;
   Session session(invocation, o.model, ModelUse::fill);
-  CHECK_USER(o.top_k >= 1 && o.top_k <= session.config.vocab, "--top-k is {}; allowed: 1 to {}", o.top_k, session.config.vocab);
+  CHECK_USER(o.top_k >= 1 && o.top_k <= session.config.vocab, "--top-k is {}; allowed: 1 to {}",
+             o.top_k, session.config.vocab);
   const std::int32_t mask = session.need_mask_id();
   const Tokenizer& tokenizer = session.need_tokenizer();
   const TextInputs in = read_inputs(session, o.texts);
   for (std::size_t t = 0; t < in.texts.size(); ++t)
-    CHECK_USER(std::find(in.texts[t].ids.begin(), in.texts[t].ids.end(), mask) != in.texts[t].ids.end(), "text {} has no {}; put one where a token is to be found",
-               in.documents[in.numbers[t]].id, tokenizer.token(mask));
+    CHECK_USER(
+        std::find(in.texts[t].ids.begin(), in.texts[t].ids.end(), mask) != in.texts[t].ids.end(),
+        "text {} has no {}; put one where a token is to be found", in.documents[in.numbers[t]].id,
+        tokenizer.token(mask));
   session.load_weights();
   ResultWriter results(session, o.texts.out, in.documents.size());
   const bool json = o.texts.json || !o.texts.out.empty();
-  fill_texts(session.ctx, session.config, *session.parameters, in.texts, mask, o.top_k, [&](std::size_t t, const std::vector<std::vector<Candidate>>& masks) {
-    if (!results.mine()) return;
-    const std::vector<std::int32_t>& ids = in.texts[t].ids;
-    const std::string& id = in.documents[in.numbers[t]].id;
-    OrderedJson line = {{"id", id}, {"candidates", OrderedJson::array()}};
-    std::string text;
-    std::size_t position = 0;
-    for (const std::vector<Candidate>& list : masks) {
-      while (ids[position] != mask) ++position;
-      for (const Candidate& c : list) {
-        const std::string token = valid_utf8(tokenizer.token(c.id));
-        line["candidates"].push_back({{"position", position}, {"token", token}, {"id", c.id}, {"score", c.probability}});
-        text += fmt::format("{:<12} {:>5}  {:<20} {:.4f}\n", id, position, token, c.probability);
-      }
-      ++position;
-    }
-    results.put(in.numbers[t], json ? line.dump() + "\n" : text);
-  });
+  fill_texts(
+      session.ctx, session.config, *session.parameters, in.texts, mask, o.top_k,
+      [&](std::size_t t, const std::vector<std::vector<Candidate>>& masks) {
+        if (!results.mine()) return;
+        const std::vector<std::int32_t>& ids = in.texts[t].ids;
+        const std::string& id = in.documents[in.numbers[t]].id;
+        OrderedJson line = {{"id", id}, {"candidates", OrderedJson::array()}};
+        std::string text;
+        std::size_t position = 0;
+        for (const std::vector<Candidate>& list : masks) {
+          while (ids[position] != mask) ++position;
+          for (const Candidate& c : list) {
+            const std::string token = valid_utf8(tokenizer.token(c.id));
+            line["candidates"].push_back(
+                {{"position", position}, {"token", token}, {"id", c.id}, {"score", c.probability}});
+            text +=
+                fmt::format("{:<12} {:>5}  {:<20} {:.4f}\n", id, position, token, c.probability);
+          }
+          ++position;
+        }
+        results.put(in.numbers[t], json ? line.dump() + "\n" : text);
+      });
   results.finish();
 }
 

@@ -25,7 +25,10 @@ struct InfoOptions {
   }
 };
 
-std::string megabytes(double bytes) { return bytes < 1e9 ? fmt::format("{:.1f} MB", bytes / 1e6) : fmt::format("{:.2f} GB", bytes / 1e9); }
+std::string megabytes(double bytes) {
+  return bytes < 1e9 ? fmt::format("{:.1f} MB", bytes / 1e6)
+                     : fmt::format("{:.2f} GB", bytes / 1e9);
+}
 
 constexpr DType kPlain[] = {DType::f32, DType::bf16, DType::f16, DType::f64};
 
@@ -33,67 +36,106 @@ void info_of_model(const InfoOptions& o, const Communicator& world) {
   const std::string path = o.model.model;
   std::error_code error;
   CHECK_USER(std::filesystem::exists(path, error), "{}: no such file or folder", path);
-  const ModelConfig c = is_checkpoint(path) ? read_checkpoint_header(path).config : read_model_config(path);
+  const ModelConfig c =
+      is_checkpoint(path) ? read_checkpoint_header(path).config : read_model_config(path);
   // Any grid may be asked about, whatever ranks run this.
   const int dp = static_cast<int>(std::max<std::int64_t>(o.model.dp, 1));
-  CHECK_USER(o.model.tp >= 1 && o.model.tp <= c.heads, "--tp is {}; allowed: 1 to {}, the model's heads", o.model.tp, c.heads);
-  CHECK_USER(o.model.pp >= 1 && o.model.pp <= c.layers, "--pp is {}; allowed: 1 to {}, the model's layers", o.model.pp, c.layers);
+  CHECK_USER(o.model.tp >= 1 && o.model.tp <= c.heads,
+             "--tp is {}; allowed: 1 to {}, the model's heads", o.model.tp, c.heads);
+  CHECK_USER(o.model.pp >= 1 && o.model.pp <= c.layers,
+             "--pp is {}; allowed: 1 to {}, the model's layers", o.model.pp, c.layers);
   const GridShape shape = {static_cast<int>(o.model.tp), static_cast<int>(o.model.pp), dp};
   const std::string stored = is_checkpoint(path) ? "fp32" : stored_format(path);
-  const DType held = o.model.dtype == "bf16" ? DType::bf16 : o.model.dtype == "fp16" ? DType::f16 : DType::f32;
+  const DType held = o.model.dtype == "bf16"   ? DType::bf16
+                     : o.model.dtype == "fp16" ? DType::f16
+                                               : DType::f32;
   std::size_t weights = 0, training = 0;
   for (int t = 0; t < shape.tp; ++t)
     for (int p = 0; p < shape.pp; ++p) {
       weights = std::max(weights, Parameters::plan_bytes(c, shape, t, p, held, Purpose::inference));
-      training = std::max(training, Parameters::plan_bytes(c, shape, t, p, DType::f32, Purpose::training));
+      training =
+          std::max(training, Parameters::plan_bytes(c, shape, t, p, DType::f32, Purpose::training));
     }
   if (world.rank() != 0) return;
   const std::int64_t n = count_parameters(c);
   // The model's alone: files of other formats than GGUF may hold more.
-  const DType* plain = std::find_if(std::begin(kPlain), std::end(kPlain), [&](DType d) { return stored == dtype_name(d); });
-  const std::int64_t bytes = GgufReader::is_gguf(path) || plain == std::end(kPlain) ? stored_bytes(path) : n * static_cast<std::int64_t>(dtype_bytes(*plain));
+  const DType* plain = std::find_if(std::begin(kPlain), std::end(kPlain),
+                                    [&](DType d) { return stored == dtype_name(d); });
+  const std::int64_t bytes = GgufReader::is_gguf(path) || plain == std::end(kPlain)
+                                 ? stored_bytes(path)
+                                 : n * static_cast<std::int64_t>(dtype_bytes(*plain));
   if (o.json) {
-    const OrderedJson line = {{"family", c.family}, {"parameters", n}, {"layers", c.layers}, {"heads", c.heads}, {"kv_heads", c.kv_heads}, {"width", c.width},
-                              {"vocab", c.vocab}, {"context", c.context}, {"dtype", stored}, {"bytes", bytes}, {"bytes_per_rank", weights}};
+    const OrderedJson line = {
+        {"family", c.family}, {"parameters", n},          {"layers", c.layers},
+        {"heads", c.heads},   {"kv_heads", c.kv_heads},   {"width", c.width},
+        {"vocab", c.vocab},   {"context", c.context},     {"dtype", stored},
+        {"bytes", bytes},     {"bytes_per_rank", weights}};
     fmt::print("{}\n", line.dump());
     return;
   }
   fmt::print("{}\n\n", module_tree(c));
   fmt::print("{:<42} {:>16} {:>14}\n", "parameters by part", "elements", "share");
-  for (const auto& [part, elems] : parameters_by_part(c)) fmt::print("  {:<40} {:>16} {:>13.2f}%\n", part, elems, 100.0 * static_cast<double>(elems) / static_cast<double>(n));
+  for (const auto& [part, elems] : parameters_by_part(c))
+    fmt::print("  {:<40} {:>16} {:>13.2f}%\n", part, elems,
+               100.0 * static_cast<double>(elems) / static_cast<double>(n));
   fmt::print("  {:<40} {:>16} {:>13.2f}%\n\n", "total", n, 100.0);
-  fmt::print("family {}, {} layers, width {}, {} heads ({} KV) of {}, feed-forward {}, vocabulary {}, context {}\n", c.family, c.layers, c.width, c.heads, c.kv_heads,
-             c.head_dim, c.ffn, c.vocab, c.context);
-  fmt::print("stored in {} ({}); on a grid of tp {} x pp {} a rank holds {} of weights in {}, or {} in fp32 with gradients and moments for training, activations not counted\n",
-             stored, megabytes(static_cast<double>(bytes)), shape.tp, shape.pp, megabytes(static_cast<double>(weights)),
-             dtype_name(held), megabytes(static_cast<double>(training)));
+  fmt::print(
+      "family {}, {} layers, width {}, {} heads ({} KV) of {}, feed-forward {}, vocabulary {}, "
+      "context {}\n",
+      c.family, c.layers, c.width, c.heads, c.kv_heads, c.head_dim, c.ffn, c.vocab, c.context);
+  fmt::print(
+      "stored in {} ({}); on a grid of tp {} x pp {} a rank holds {} of weights in {}, or {} in "
+      "fp32 with gradients and moments for training, activations not counted\n",
+      stored, megabytes(static_cast<double>(bytes)), shape.tp, shape.pp,
+      megabytes(static_cast<double>(weights)), dtype_name(held),
+      megabytes(static_cast<double>(training)));
 }
 
 void info_of_machine(const InfoOptions& o, const Invocation& invocation) {
   auto world = invocation.mpi.world();
-  const int ranks = invocation.mpi.ranks_on_host(), threads = resolve_threads(o.model.threads, ranks);
+  const int ranks = invocation.mpi.ranks_on_host(),
+            threads = resolve_threads(o.model.threads, ranks);
   Stream stream({}, threads);
   world->barrier();
-  const double flops = world->all_reduce_value(measured_matmul_flops(Precision::fp32, stream), ReduceOp::sum, stream);
+  const double flops = world->all_reduce_value(measured_matmul_flops(Precision::fp32, stream),
+                                               ReduceOp::sum, stream);
   world->barrier();
-  const double flops_bf16 = world->all_reduce_value(measured_matmul_flops(Precision::bf16, stream), ReduceOp::sum, stream);
+  const double flops_bf16 = world->all_reduce_value(measured_matmul_flops(Precision::bf16, stream),
+                                                    ReduceOp::sum, stream);
   world->barrier();
-  const double read = world->all_reduce_value(measured_read_bytes_per_s(stream), ReduceOp::sum, stream);
+  const double read =
+      world->all_reduce_value(measured_read_bytes_per_s(stream), ReduceOp::sum, stream);
   std::vector<std::int32_t> bound(static_cast<std::size_t>(world->size()));
   const std::int32_t mine = affinity_cpus();
   world->all_gather(View(bound.data(), Dims{world->size()}), ConstView(&mine, Dims{1}), stream);
   if (world->rank() != 0) return;
   if (o.json) {
-    fmt::print("{}\n", OrderedJson({{"host", host_name()}, {"cpu", cpu_model()}, {"cores", host_cores()}, {"ranks", world->size()}, {"ranks_on_host", ranks},
-                                    {"threads", threads}, {"bound_cpus", bound}, {"matmul", matmul_library()}, {"matmul_flops", flops},
-                                    {"matmul_flops_bf16", flops_bf16}, {"read_bytes_per_s", read}, {"devices", OrderedJson::array()}}).dump());
+    fmt::print("{}\n", OrderedJson({{"host", host_name()},
+                                    {"cpu", cpu_model()},
+                                    {"cores", host_cores()},
+                                    {"ranks", world->size()},
+                                    {"ranks_on_host", ranks},
+                                    {"threads", threads},
+                                    {"bound_cpus", bound},
+                                    {"matmul", matmul_library()},
+                                    {"matmul_flops", flops},
+                                    {"matmul_flops_bf16", flops_bf16},
+                                    {"read_bytes_per_s", read},
+                                    {"devices", OrderedJson::array()}})
+                           .dump());
     return;
   }
-  fmt::print("host      {} ({}, {} cores)\nranks     {}, {} on this host, {} threads each\nbinding  ", host_name(), cpu_model(), host_cores(), world->size(), ranks, threads);
-  for (std::size_t r = 0; r < bound.size(); ++r) fmt::print(" rank {}: {} CPU{}", r, bound[r], bound[r] == 1 ? "" : "s");
-  fmt::print("\nmeasured  {:.1f} GFLOP/s fp32 and {:.1f} bf16 ({}, 1024 cubed), {:.1f} GB/s read from memory, over all ranks together\ndevices   cpu only: {}\n",
-             flops / 1e9, flops_bf16 / 1e9, matmul_library(), read / 1e9,
-             gpu_count() == 0 ? "CUDA is not built in, or finds no GPU" : fmt::format("{} GPUs, which no command uses yet", gpu_count()));
+  fmt::print(
+      "host      {} ({}, {} cores)\nranks     {}, {} on this host, {} threads each\nbinding  ",
+      host_name(), cpu_model(), host_cores(), world->size(), ranks, threads);
+  for (std::size_t r = 0; r < bound.size(); ++r)
+    fmt::print(" rank {}: {} CPU{}", r, bound[r], bound[r] == 1 ? "" : "s");
+  fmt::print(
+      "\nmeasured  {:.1f} GFLOP/s fp32 and {:.1f} bf16 ({}, 1024 cubed), {:.1f} GB/s read from "
+      "memory, over all ranks together\ndevices   cpu only: {}\n",
+      flops / 1e9, flops_bf16 / 1e9, matmul_library(), read / 1e9,
+      gpu_count() == 0 ? "CUDA is not built in, or finds no GPU"
+                       : fmt::format("{} GPUs, which no command uses yet", gpu_count()));
 }
 
 }  // namespace
@@ -102,12 +144,16 @@ void run_info(const Invocation& invocation) {
   auto world = invocation.mpi.world();
   InfoOptions o;
   const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
-  const CommandLine line = {"info", "Shows a model's module tree and sizes; without a model, this machine.", &o.positional, "MODEL"};
+  const CommandLine line = {"info",
+                            "Shows a model's module tree and sizes; without a model, this machine.",
+                            &o.positional, "MODEL"};
   if (!parse_options(line, invocation.args, fields, world->rank() == 0)) return;
   CHECK_USER(o.positional.size() <= 1, "weft info: name one model");
   if (!o.positional.empty()) o.model.model = o.positional[0];
-  if (o.model.model.empty()) info_of_machine(o, invocation);
-  else info_of_model(o, *world);
+  if (o.model.model.empty())
+    info_of_machine(o, invocation);
+  else
+    info_of_model(o, *world);
 }
 
 }  // namespace weft

@@ -1,4 +1,5 @@
-// The program: finds the command, starts MPI, turns whatever is thrown into one message and an exit code.
+// The program: finds the command, starts MPI, turns whatever is thrown into one message and an exit
+// code.
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -29,21 +30,27 @@ constexpr Command kCommands[] = {
     {"classify", "use", "label, probability and logits of texts", run_classify},
     {"fill", "use", "candidates for masked tokens", run_fill},
     {"embed", "use", "a vector for each text, or token", run_embed},
-    {"convert", "use", "a model in another form: HF directory, checkpoint, from GGUF; another dtype", run_convert},
+    {"convert", "use",
+     "a model in another form: HF directory, checkpoint, from GGUF; another dtype", run_convert},
     {"tokenize", "look inside", "the tokens of texts; ids back to text", run_tokenize},
     {"neighbors", "look inside", "the nearest tokens in the embedding matrix", run_neighbors},
-    {"info", "look inside", "a model's module tree and sizes; without a model, this machine", run_info},
-    {"bench", "measure", "machine, kernels, comm, step or generate on this grid, beside measured peaks", run_bench},
+    {"info", "look inside", "a model's module tree and sizes; without a model, this machine",
+     run_info},
+    {"bench", "measure",
+     "machine, kernels, comm, step or generate on this grid, beside measured peaks", run_bench},
 };
 
 void print_help() {
-  std::puts("Weft trains and runs transformer language models across MPI ranks.\n\n  weft COMMAND [options]\n  mpiexec -n N weft COMMAND [options]");
+  std::puts(
+      "Weft trains and runs transformer language models across MPI ranks.\n\n  weft COMMAND "
+      "[options]\n  mpiexec -n N weft COMMAND [options]");
   const char* group = "";
   for (const Command& c : kCommands) {
     if (std::strcmp(group, c.group) != 0) std::printf("\n%s:\n", group = c.group);
     std::printf("  %-10s %s\n", c.name, c.summary);
   }
-  std::puts("\nweft COMMAND --help lists a command's options; weft --version [--json] what is inside.");
+  std::puts(
+      "\nweft COMMAND --help lists a command's options; weft --version [--json] what is inside.");
 }
 
 const Command& find_command(const std::string& name) {
@@ -67,14 +74,16 @@ void run(Mpi& mpi, const std::vector<std::string>& args, int rank) {
   find_command(args[0]).run({mpi, {args.begin() + 1, args.end()}});
 }
 
-// One message whatever the number of ranks: rank 0's where all failed, this rank's own where it failed alone.
+// One message whatever the number of ranks: rank 0's where all failed, this rank's own where it
+// failed alone.
 int report(const std::exception& error, int code, int rank, int size) {
   std::fflush(stdout);
   if (Mpi::all_arrive(2.0)) {
     if (rank == 0) log_line(LogLevel::error, fmt::format("weft: {}", error.what()));
     return code;
   }
-  log_line(LogLevel::error, size > 1 ? fmt::format("weft: rank {}: {}", rank, error.what()) : fmt::format("weft: {}", error.what()));
+  log_line(LogLevel::error, size > 1 ? fmt::format("weft: rank {}: {}", rank, error.what())
+                                     : fmt::format("weft: {}", error.what()));
   Mpi::abort(code);
 }
 
@@ -93,7 +102,9 @@ int main(int argc, char** argv) {
       // All ranks are done: what is left is the one that prints.
       errno = 0;
       const bool printed = std::fflush(stdout) == 0 && !std::ferror(stdout);
-      if (!printed) log_line(LogLevel::error, fmt::format("weft: stdout cannot be written ({})", std::strerror(errno)));
+      if (!printed)
+        log_line(LogLevel::error,
+                 fmt::format("weft: stdout cannot be written ({})", std::strerror(errno)));
       return printed ? 0 : 2;
     } catch (const UserError& error) {
       return report(error, 2, rank, size);

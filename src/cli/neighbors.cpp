@@ -40,7 +40,8 @@ std::int32_t token_of(const std::string& text, const Tokenizer& t, std::int64_t 
   }
   if (const auto id = t.id(text)) return *id;
   const std::vector<std::int32_t> ids = t.ids(text);
-  CHECK_USER(ids.size() == 1, "'{}' is {} tokens; name one as the vocabulary spells it, or by #ID", text, ids.size());
+  CHECK_USER(ids.size() == 1, "'{}' is {} tokens; name one as the vocabulary spells it, or by #ID",
+             text, ids.size());
   return ids[0];
 }
 
@@ -49,7 +50,9 @@ std::int32_t token_of(const std::string& text, const Tokenizer& t, std::int64_t 
 void run_neighbors(const Invocation& invocation) {
   NeighborOptions o;
   const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
-  const CommandLine line = {"neighbors", "The nearest tokens in a model's embedding matrix, to each TOKEN: as the vocabulary spells it, a text that is one token, or #ID.",
+  const CommandLine line = {"neighbors",
+                            "The nearest tokens in a model's embedding matrix, to each TOKEN: as "
+                            "the vocabulary spells it, a text that is one token, or #ID.",
                             &o.tokens, "TOKEN"};
   if (!parse_options(line, invocation.args, fields, invocation.mpi.world()->rank() == 0)) return;
   CHECK_USER(!o.tokens.empty(), "weft neighbors: name one or more tokens");
@@ -60,14 +63,18 @@ void run_neighbors(const Invocation& invocation) {
   std::vector<std::int32_t> ids;
   for (const std::string& token : o.tokens) ids.push_back(token_of(token, t, session.config.vocab));
   session.load_weights();
-  const auto all = nearest_tokens(session.ctx, session.config, *session.parameters, ids, metric, o.top_k);
+  const auto all =
+      nearest_tokens(session.ctx, session.config, *session.parameters, ids, metric, o.top_k);
   on_first_rank(session.grid.world(), session.stream, [&] {
     for (std::size_t i = 0; i < ids.size(); ++i) {
-      OrderedJson json = {{"token", valid_utf8(t.token(ids[i]))}, {"neighbors", OrderedJson::array()}};
+      OrderedJson json = {{"token", valid_utf8(t.token(ids[i]))},
+                          {"neighbors", OrderedJson::array()}};
       if (!o.json) fmt::print("{}\n", valid_utf8(t.token(ids[i])));
       for (const Neighbor& n : all[i]) {
-        json["neighbors"].push_back({{"token", valid_utf8(t.token(n.id))}, {"id", n.id}, {"score", n.score}});
-        if (!o.json) fmt::print("  {:<24} {:>7}  {:.4f}\n", valid_utf8(t.token(n.id)), n.id, n.score);
+        json["neighbors"].push_back(
+            {{"token", valid_utf8(t.token(n.id))}, {"id", n.id}, {"score", n.score}});
+        if (!o.json)
+          fmt::print("  {:<24} {:>7}  {:.4f}\n", valid_utf8(t.token(n.id)), n.id, n.score);
       }
       if (o.json) fmt::print("{}\n", json.dump());
     }

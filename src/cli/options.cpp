@@ -1,12 +1,12 @@
 #include "cli/options.h"
 
+#include <toml++/toml.h>
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <iostream>
 #include <map>
-#include <toml++/toml.h>
 
 #include "core/check.h"
 
@@ -26,14 +26,16 @@ void set_value(std::string& value, const std::string& text, const std::string&) 
 void set_value(std::int64_t& value, const std::string& text, const std::string& what) {
   std::int64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  CHECK_USER(error == std::errc() && end == text.data() + text.size(), "{} is '{}'; it must be a whole number", what, text);
+  CHECK_USER(error == std::errc() && end == text.data() + text.size(),
+             "{} is '{}'; it must be a whole number", what, text);
   value = number;
 }
 
 void set_value(double& value, const std::string& text, const std::string& what) {
   double number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  CHECK_USER(error == std::errc() && end == text.data() + text.size() && std::isfinite(number), "{} is '{}'; it must be a finite number", what, text);
+  CHECK_USER(error == std::errc() && end == text.data() + text.size() && std::isfinite(number),
+             "{} is '{}'; it must be a finite number", what, text);
   value = number;
 }
 
@@ -41,7 +43,6 @@ void set_value(bool& value, const std::string& text, const std::string& what) {
   CHECK_USER(text == "true" || text == "false", "{} is '{}'; allowed: true, false", what, text);
   value = text == "true";
 }
-
 
 template <class T>
 void set_value(std::optional<T>& value, const std::string& text, const std::string& what) {
@@ -65,19 +66,30 @@ class UniformVisitor : public FieldVisitor {
   void field(const char* n, std::int64_t& v, const char* h) override { self().each(n, v, h); }
   void field(const char* n, double& v, const char* h) override { self().each(n, v, h); }
   void field(const char* n, bool& v, const char* h) override { self().each(n, v, h); }
-  void field(const char* n, std::vector<std::string>& v, const char* h) override { self().each(n, v, h); }
-  void field(const char* n, std::optional<std::int64_t>& v, const char* h) override { self().each(n, v, h); }
-  void field(const char* n, std::optional<double>& v, const char* h) override { self().each(n, v, h); }
-  void field(const char* n, std::optional<bool>& v, const char* h) override { self().each(n, v, h); }
+  void field(const char* n, std::vector<std::string>& v, const char* h) override {
+    self().each(n, v, h);
+  }
+  void field(const char* n, std::optional<std::int64_t>& v, const char* h) override {
+    self().each(n, v, h);
+  }
+  void field(const char* n, std::optional<double>& v, const char* h) override {
+    self().each(n, v, h);
+  }
+  void field(const char* n, std::optional<bool>& v, const char* h) override {
+    self().each(n, v, h);
+  }
 
  protected:
   Derived& self() { return static_cast<Derived&>(*this); }
   std::string group_ = "options";
 };
 
-template <class T> constexpr bool kIsBool = std::is_same_v<T, bool> || std::is_same_v<T, std::optional<bool>>;
-template <class T> constexpr bool kIsList = std::is_same_v<T, std::vector<std::string>>;
-template <class T> constexpr bool kIsText = std::is_same_v<T, std::string>;
+template <class T>
+constexpr bool kIsBool = std::is_same_v<T, bool> || std::is_same_v<T, std::optional<bool>>;
+template <class T>
+constexpr bool kIsList = std::is_same_v<T, std::vector<std::string>>;
+template <class T>
+constexpr bool kIsText = std::is_same_v<T, std::string>;
 
 class Names : public UniformVisitor<Names> {
  public:
@@ -97,12 +109,18 @@ class AddFlags : public UniformVisitor<AddFlags> {
   void each(const char* name, T& value, const char* help) {
     const std::string flag = flag_of(name);
     if constexpr (kIsBool<T>) {
-      app_.add_flag_function(flag, [&value](std::int64_t n) { value = n > 0; }, help)->group(group_);
+      app_.add_flag_function(
+              flag, [&value](std::int64_t n) { value = n > 0; }, help)
+          ->group(group_);
     } else if constexpr (kIsList<T>) {
-      app_.add_option_function<std::vector<std::string>>(flag, [&value](const std::vector<std::string>& all) { value = all; }, help)
-          ->allow_extra_args(false)->type_name("TEXT")->group(group_);
+      app_.add_option_function<std::vector<std::string>>(
+              flag, [&value](const std::vector<std::string>& all) { value = all; }, help)
+          ->allow_extra_args(false)
+          ->type_name("TEXT")
+          ->group(group_);
     } else {
-      CLI::Option* option = app_.add_option_function<std::string>(flag, [&value, flag](const std::string& text) { set_value(value, text, flag); }, help);
+      CLI::Option* option = app_.add_option_function<std::string>(
+          flag, [&value, flag](const std::string& text) { set_value(value, text, flag); }, help);
       option->take_last()->group(group_)->type_name(kIsText<T> ? "TEXT" : "N");
       if constexpr (requires { text_of(value); }) {
         if (const std::string text = text_of(value); !text.empty()) option->default_str(text);
@@ -126,7 +144,8 @@ std::string toml_text(const toml::node& node, const std::string& what) {
 
 class SetFromToml : public UniformVisitor<SetFromToml> {
  public:
-  SetFromToml(std::map<std::string, const toml::node*> values, std::string file) : values_(std::move(values)), file_(std::move(file)) {}
+  SetFromToml(std::map<std::string, const toml::node*> values, std::string file)
+      : values_(std::move(values)), file_(std::move(file)) {}
   template <class T>
   void each(const char* name, T& value, const char*) {
     const auto at = values_.find(name);
@@ -137,12 +156,15 @@ class SetFromToml : public UniformVisitor<SetFromToml> {
       value.clear();
       if (const toml::array* list = node.as_array())
         for (const toml::node& entry : *list) value.push_back(toml_text(entry, what));
-      else value.push_back(toml_text(node, what));
+      else
+        value.push_back(toml_text(node, what));
     } else if constexpr (kIsText<T>) {
-      CHECK_USER(node.is_string() || node.is_boolean(), "{} is {}; it must be a text in quotes", what, toml_text(node, what));
+      CHECK_USER(node.is_string() || node.is_boolean(), "{} is {}; it must be a text in quotes",
+                 what, toml_text(node, what));
       value = toml_text(node, what);
     } else {
-      CHECK_USER(!node.is_string(), "{} is '{}', a text; it must be {}", what, toml_text(node, what), kIsBool<T> ? "true or false" : "a number");
+      CHECK_USER(!node.is_string(), "{} is '{}', a text; it must be {}", what,
+                 toml_text(node, what), kIsBool<T> ? "true or false" : "a number");
       set_value(value, toml_text(node, what), what);
     }
   }
@@ -165,8 +187,10 @@ void read_toml(const std::string& file, const VisitFields& fields) {
   std::map<std::string, const toml::node*> values;
   const auto take = [&](const std::string& key, const toml::node& node) {
     const bool known = std::find(names.all.begin(), names.all.end(), key) != names.all.end();
-    CHECK_USER(known, "{}: line {}: unknown key '{}'{}", file, node.source().begin.line, key, suggestion(key, names.all));
-    CHECK_USER(values.emplace(key, &node).second, "{}: line {}: key '{}' is given twice", file, node.source().begin.line, key);
+    CHECK_USER(known, "{}: line {}: unknown key '{}'{}", file, node.source().begin.line, key,
+               suggestion(key, names.all));
+    CHECK_USER(values.emplace(key, &node).second, "{}: line {}: key '{}' is given twice", file,
+               node.source().begin.line, key);
   };
   for (const auto& [key, node] : table) {
     const toml::table* group = node.as_table();
@@ -184,14 +208,19 @@ class WriteToml : public UniformVisitor<WriteToml> {
  public:
   template <class T>
   void each(const char* name, T& value, const char*) {
-    if (group_ != written_) out += fmt::format("{}[{}]\n", out.empty() ? "" : "\n", written_ = group_);
+    if (group_ != written_)
+      out += fmt::format("{}[{}]\n", out.empty() ? "" : "\n", written_ = group_);
     write(name, value);
   }
   std::string out;
 
  private:
-  static std::string quoted(const std::string& text) { return Json(text).dump(); }  // JSON's escapes are TOML's
-  void write(const char* name, const std::string& v) { out += fmt::format("{} = {}\n", name, quoted(v)); }
+  static std::string quoted(const std::string& text) {
+    return Json(text).dump();
+  }  // JSON's escapes are TOML's
+  void write(const char* name, const std::string& v) {
+    out += fmt::format("{} = {}\n", name, quoted(v));
+  }
   void write(const char* name, std::int64_t v) { out += fmt::format("{} = {}\n", name, v); }
   void write(const char* name, double v) {
     std::string text = fmt::format("{}", v);
@@ -213,18 +242,24 @@ class WriteToml : public UniformVisitor<WriteToml> {
 
 class SetFromJson : public UniformVisitor<SetFromJson> {
  public:
-  SetFromJson(const Json& object, std::string origin) : object_(object), origin_(std::move(origin)) {}
+  SetFromJson(const Json& object, std::string origin)
+      : object_(object), origin_(std::move(origin)) {}
   template <class T>
   void each(const char* name, T& value, const char*) {
     if (!object_.contains(name) || object_[name].is_null()) return;
     const Json& given = object_[name];
     const std::string what = origin_ + ": " + name;
-    const auto text = [&](const Json& entry) { return entry.is_string() ? entry.get<std::string>() : entry.dump(); };
+    const auto text = [&](const Json& entry) {
+      return entry.is_string() ? entry.get<std::string>() : entry.dump();
+    };
     if constexpr (kIsList<T>) {
       value.clear();
-      for (const Json& entry : given.is_array() ? given : Json::array({given})) value.push_back(text(entry));
+      for (const Json& entry : given.is_array() ? given : Json::array({given}))
+        value.push_back(text(entry));
     } else {
-      CHECK_USER(kIsText<T> ? given.is_string() || given.is_boolean() : !given.is_string(), "{} is {}; it must be {}", what, given.dump().substr(0, 60), kIsText<T> ? "a text" : "a number, true or false");
+      CHECK_USER(kIsText<T> ? given.is_string() || given.is_boolean() : !given.is_string(),
+                 "{} is {}; it must be {}", what, given.dump().substr(0, 60),
+                 kIsText<T> ? "a text" : "a number, true or false");
       set_value(value, text(given), what);
     }
   }
@@ -263,7 +298,8 @@ std::string suggestion(const std::string& word, const std::vector<std::string>& 
   return best ? fmt::format(" (did you mean '{}'?)", *best) : "";
 }
 
-bool parse_options(const CommandLine& command, const std::vector<std::string>& given, const VisitFields& fields, bool prints) {
+bool parse_options(const CommandLine& command, const std::vector<std::string>& given,
+                   const VisitFields& fields, bool prints) {
   Names names;
   fields(names);
   // "--flag true" becomes "--flag=true"; --config comes first of all, since flags win over it.
@@ -271,12 +307,14 @@ bool parse_options(const CommandLine& command, const std::vector<std::string>& g
   for (std::size_t i = 0; i < given.size(); ++i) {
     const std::size_t equals = given[i].find('=');
     const std::string flag = given[i].substr(0, equals);
-    const bool boolean = std::find(names.booleans.begin(), names.booleans.end(), flag) != names.booleans.end();
+    const bool boolean =
+        std::find(names.booleans.begin(), names.booleans.end(), flag) != names.booleans.end();
     if (boolean && equals != std::string::npos) {
       bool ignored = false;
       set_value(ignored, given[i].substr(equals + 1), flag);
       args.push_back(given[i]);
-    } else if (boolean && i + 1 < given.size() && (given[i + 1] == "true" || given[i + 1] == "false")) {
+    } else if (boolean && i + 1 < given.size() &&
+               (given[i + 1] == "true" || given[i + 1] == "false")) {
       args.push_back(given[i] + "=" + given[i + 1]);
       ++i;
     } else {
@@ -295,10 +333,12 @@ bool parse_options(const CommandLine& command, const std::vector<std::string>& g
   CLI::App app(command.summary, "weft " + command.name);
   app.get_formatter()->column_width(34);
   std::string config;
-  app.add_option("--config", config, "TOML file with any of these options; flags win over it")->type_name("FILE");
+  app.add_option("--config", config, "TOML file with any of these options; flags win over it")
+      ->type_name("FILE");
   AddFlags add(app);
   fields(add);
-  if (command.positionals) app.add_option(command.positional_name, *command.positionals)->type_name("");
+  if (command.positionals)
+    app.add_option(command.positional_name, *command.positionals)->type_name("");
   app.allow_extras();
   std::reverse(args.begin(), args.end());
   try {
@@ -308,7 +348,8 @@ bool parse_options(const CommandLine& command, const std::vector<std::string>& g
     return false;
   } catch (const CLI::ArgumentMismatch& error) {  // "--layers: 1 required N missing"
     const std::string text = error.what();
-    user_error("{} needs a value; see weft {} --help", text.substr(0, text.find(':')), command.name);
+    user_error("{} needs a value; see weft {} --help", text.substr(0, text.find(':')),
+               command.name);
   } catch (const CLI::ParseError& error) {
     user_error("{}", error.what());
   }
@@ -316,7 +357,8 @@ bool parse_options(const CommandLine& command, const std::vector<std::string>& g
   for (const std::string& name : names.all) flags.push_back(flag_of(name));
   for (const std::string& extra : app.remaining()) {
     const std::string word = extra.substr(0, extra.find('='));
-    if (word.starts_with("-")) user_error("weft {} has no option '{}'{}", command.name, word, suggestion(word, flags));
+    if (word.starts_with("-"))
+      user_error("weft {} has no option '{}'{}", command.name, word, suggestion(word, flags));
     user_error("weft {}: '{}' was not expected", command.name, extra);
   }
   return true;

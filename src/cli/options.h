@@ -1,4 +1,5 @@
-// The command line of one command: flags made from visited fields, a TOML file under them, --help, and errors with suggestions.
+// The command line of one command: flags made from visited fields, a TOML file under them, --help,
+// and errors with suggestions.
 #pragma once
 
 #include <functional>
@@ -14,12 +15,15 @@ using VisitFields = std::function<void(FieldVisitor&)>;
 
 struct CommandLine {
   std::string name, summary;
-  std::vector<std::string>* positionals = nullptr;  // words that are no options; null: none are allowed
-  std::string positional_name;                      // "IN...", for --help
+  std::vector<std::string>* positionals =
+      nullptr;                  // words that are no options; null: none are allowed
+  std::string positional_name;  // "IN...", for --help
 };
 
-// Sets the fields from --config FILE, then from the flags. False when --help was asked for; it has been printed then (where `prints`).
-bool parse_options(const CommandLine& command, const std::vector<std::string>& args, const VisitFields& fields, bool prints);
+// Sets the fields from --config FILE, then from the flags. False when --help was asked for; it has
+// been printed then (where `prints`).
+bool parse_options(const CommandLine& command, const std::vector<std::string>& args,
+                   const VisitFields& fields, bool prints);
 
 // All fields as TOML, grouped in tables; unset ones are left out.
 std::string to_toml(const VisitFields& fields);

@@ -10,7 +10,8 @@
 
 namespace weft {
 
-// Rank 0 prints each item as soon as those before it are there; other replicas send it theirs as they come.
+// Rank 0 prints each item as soon as those before it are there; other replicas send it theirs as
+// they come.
 class ResultWriter {
  public:
   ResultWriter(const Session& session, const std::string& out, std::size_t n_items);
@@ -18,9 +19,9 @@ class ResultWriter {
   using Collect = std::function<void(std::vector<std::string>)>;
   ResultWriter(const Session& session, Collect collect, std::size_t n_items);
   ~ResultWriter();
-  bool mine() const;                              // whether this rank gives its replica's results
-  void put(std::size_t item, std::string text);   // on ranks where mine()
-  void finish();                                  // collective
+  bool mine() const;                             // whether this rank gives its replica's results
+  void put(std::size_t item, std::string text);  // on ranks where mine()
+  void finish();                                 // collective
 
  private:
   // Item, or none when the sender has no more, and size of the text that follows.

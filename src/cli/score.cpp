@@ -34,7 +34,8 @@ OrderedJson result(const Document& d, std::span<const float> logprobs, bool toke
   }
   const double loss = n > 0 ? -sum / static_cast<double>(n) : 0;
   OrderedJson line = {{"id", d.id}, {"n_tokens", logprobs.size()}};
-  line["loss"] = n > 0 ? OrderedJson(loss) : OrderedJson(nullptr);  // one token alone is predicted by nothing
+  line["loss"] =
+      n > 0 ? OrderedJson(loss) : OrderedJson(nullptr);  // one token alone is predicted by nothing
   line["logprob"] = sum;
   line["perplexity"] = n > 0 ? OrderedJson(std::exp(loss)) : OrderedJson(nullptr);
   if (!tokens) return line;
@@ -44,13 +45,19 @@ OrderedJson result(const Document& d, std::span<const float> logprobs, bool toke
   return line;
 }
 
-std::string number(const OrderedJson& value, const char* format) { return value.is_null() ? "-" : fmt::format(fmt::runtime(format), value.get<double>()); }
+std::string number(const OrderedJson& value, const char* format) {
+  return value.is_null() ? "-" : fmt::format(fmt::runtime(format), value.get<double>());
+}
 
-std::string as_text(const Session& session, const OrderedJson& line, std::span<const std::int32_t> ids, std::span<const float> logprobs, bool tokens) {
-  std::string text = fmt::format("{:<12} {:>6} tokens  loss {:>9}  perplexity {}\n", line["id"].get<std::string>(), ids.size(), number(line["loss"], "{:.4f}"),
-                                 number(line["perplexity"], "{:.3f}"));
+std::string as_text(const Session& session, const OrderedJson& line,
+                    std::span<const std::int32_t> ids, std::span<const float> logprobs,
+                    bool tokens) {
+  std::string text =
+      fmt::format("{:<12} {:>6} tokens  loss {:>9}  perplexity {}\n", line["id"].get<std::string>(),
+                  ids.size(), number(line["loss"], "{:.4f}"), number(line["perplexity"], "{:.3f}"));
   for (std::size_t i = 0; tokens && i < ids.size(); ++i)
-    text += fmt::format("  {:<20} {}\n", session.need_tokenizer().token(ids[i]), std::isnan(logprobs[i]) ? "-" : fmt::format("{:.4f}", logprobs[i]));
+    text += fmt::format("  {:<20} {}\n", session.need_tokenizer().token(ids[i]),
+                        std::isnan(logprobs[i]) ? "-" : fmt::format("{:.4f}", logprobs[i]));
   return text;
 }
 
@@ -59,7 +66,10 @@ std::string as_text(const Session& session, const OrderedJson& line, std::span<c
 void run_score(const Invocation& invocation) {
   ScoreOptions o;
   const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
-  const CommandLine line = {"score", "Log-likelihood of each text under the model; of a masked model its pseudo-log-likelihood.", nullptr, ""};
+  const CommandLine line = {
+      "score",
+      "Log-likelihood of each text under the model; of a masked model its pseudo-log-likelihood.",
+      nullptr, ""};
   if (!parse_options(line, invocation.args, fields, invocation.mpi.world()->rank() == 0)) return;
   Session session(invocation, o.model, ModelUse::score);
   const bool masked = session.config.head == HeadKind::masked_lm;
@@ -71,14 +81,17 @@ void run_score(const Invocation& invocation) {
   const auto done = [&](std::size_t t, std::span<const float> logprobs) {
     if (!results.mine()) return;
     const OrderedJson result_line = result(in.documents[in.numbers[t]], logprobs, o.token_logprobs);
-    results.put(in.numbers[t], json ? result_line.dump() + "\n" : as_text(session, result_line, in.texts[t].ids, logprobs, o.token_logprobs));
+    results.put(in.numbers[t],
+                json ? result_line.dump() + "\n"
+                     : as_text(session, result_line, in.texts[t].ids, logprobs, o.token_logprobs));
   };
   if (!masked) {
     score_texts(session.ctx, session.config, *session.parameters, in.texts, done);
   } else {
     std::vector<std::vector<std::uint8_t>> skipped;
     for (const Encoding& e : in.encodings) skipped.push_back(e.added);
-    score_masked_texts(session.ctx, session.config, *session.parameters, in.texts, skipped, mask, done);
+    score_masked_texts(session.ctx, session.config, *session.parameters, in.texts, skipped, mask,
+                       done);
   }
   results.finish();
 }

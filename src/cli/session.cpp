@@ -9,8 +9,8 @@
 #include "core/check.h"
 #include "core/hardware.h"
 #include "core/log.h"
-#include "kernels/backends.h"
 #include "io/gguf.h"
+#include "kernels/backends.h"
 #include "model/families.h"
 #include "model/hf_weights.h"
 #include "model/weight_source.h"
@@ -30,7 +30,8 @@ void ModelOptions::visit(FieldVisitor& v) {
   v.field("dp", dp, "data-parallel ranks; 0: ranks / (tp * pp)");
   v.field("device", device, "cpu; cuda is to come");
   v.field("threads", threads, "threads of a rank; 0: cores of the host / ranks on it");
-  v.field("deterministic", deterministic, "results do not depend on what else is in the batch, to the last bit (slower)");
+  v.field("deterministic", deterministic,
+          "results do not depend on what else is in the batch, to the last bit (slower)");
 }
 
 void TextOptions::visit(FieldVisitor& v, bool with_prompt) {
@@ -46,10 +47,12 @@ void TextOptions::visit(FieldVisitor& v, bool with_prompt) {
 std::vector<Document> read_texts(const TextOptions& o) {
   std::vector<Document> all;
   for (const std::vector<std::string>* list : {&o.text, &o.prompt})
-    for (const std::string& text : *list) all.push_back({.text = text, .id = "", .options = nullptr, .line = 0});
+    for (const std::string& text : *list)
+      all.push_back({.text = text, .id = "", .options = nullptr, .line = 0});
   if (!o.in.empty())
     for (Document& d : read_documents(o.in, o.field)) all.push_back(std::move(d));
-  CHECK_USER(!all.empty(), "there is no text: give --text or --in FILE{}", o.in.empty() ? "" : " that holds some");
+  CHECK_USER(!all.empty(), "there is no text: give --text or --in FILE{}",
+             o.in.empty() ? "" : " that holds some");
   for (std::size_t i = 0; i < all.size(); ++i)
     if (all[i].id.empty()) all[i].id = std::to_string(i);
   return all;
@@ -62,8 +65,12 @@ std::string pack(const std::vector<Document>& documents) {
   std::string out;
   for (const Document& d : documents) {
     const std::string options = d.options.dump();
-    const std::uint64_t sizes[4] = {d.text.size(), d.id.size(), options.size(), static_cast<std::uint64_t>(d.line)};
-    out.append(reinterpret_cast<const char*>(sizes), sizeof sizes).append(d.text).append(d.id).append(options);
+    const std::uint64_t sizes[4] = {d.text.size(), d.id.size(), options.size(),
+                                    static_cast<std::uint64_t>(d.line)};
+    out.append(reinterpret_cast<const char*>(sizes), sizeof sizes)
+        .append(d.text)
+        .append(d.id)
+        .append(options);
   }
   return out;
 }
@@ -88,17 +95,22 @@ std::vector<Document> unpack(const std::string& packed) {
 }  // namespace
 
 std::vector<Document> read_texts(const TextOptions& o, Communicator& world, Stream& stream) {
-  CHECK_USER(o.out.empty() || std::filesystem::path(o.out).extension() == ".jsonl", "--out is '{}'; allowed: a .jsonl file", o.out);
+  CHECK_USER(o.out.empty() || std::filesystem::path(o.out).extension() == ".jsonl",
+             "--out is '{}'; allowed: a .jsonl file", o.out);
   if (world.size() == 1) return read_texts(o);
   std::string packed;
   on_first_rank(world, stream, [&] { packed = pack(read_texts(o)); });
-  packed.resize(static_cast<std::size_t>(world.all_reduce_value(static_cast<std::int64_t>(packed.size()), ReduceOp::max, stream)));
-  world.broadcast(View(static_cast<void*>(packed.data()), DType::u8, {static_cast<std::int64_t>(packed.size())}), 0, stream);
+  packed.resize(static_cast<std::size_t>(
+      world.all_reduce_value(static_cast<std::int64_t>(packed.size()), ReduceOp::max, stream)));
+  world.broadcast(View(static_cast<void*>(packed.data()), DType::u8,
+                       {static_cast<std::int64_t>(packed.size())}),
+                  0, stream);
   return unpack(packed);
 }
 
 ModelConfig open_config(const std::string& model, const std::string& what) {
-  CHECK_USER(!model.empty(), "{} is missing: name a HF directory, a GGUF file or a Weft checkpoint (.h5)", what);
+  CHECK_USER(!model.empty(),
+             "{} is missing: name a HF directory, a GGUF file or a Weft checkpoint (.h5)", what);
   std::error_code error;
   CHECK_USER(std::filesystem::exists(model, error), "{} {}: no such file or folder", what, model);
   if (is_checkpoint(model)) return read_checkpoint_header(model).config;
@@ -109,19 +121,23 @@ ModelConfig open_config(const std::string& model, const std::string& what) {
 
 std::optional<Tokenizer> open_tokenizer(const std::string& model, const std::string& tokenizer) {
   if (!tokenizer.empty()) return Tokenizer::load(tokenizer);
-  if (!is_checkpoint(model)) return Tokenizer::present(model) ? std::optional(Tokenizer::load(model)) : std::nullopt;
+  if (!is_checkpoint(model))
+    return Tokenizer::present(model) ? std::optional(Tokenizer::load(model)) : std::nullopt;
   const std::string json = read_checkpoint_header(model).state.tokenizer;
   return json.empty() ? std::nullopt : std::optional(Tokenizer::from_json(json, model));
 }
 
 namespace {
 
-// RoBERTa's forward counts positions from padding_idx + 1, but transformers' generate() hands it positions that count from 0 (measured with
-// 5.24, is_decoder true and false, with and without a cache). We follow, so that the text is the same, and say so. The table keeps its rows.
+// RoBERTa's forward counts positions from padding_idx + 1, but transformers' generate() hands it
+// positions that count from 0 (measured with 5.24, is_decoder true and false, with and without a
+// cache). We follow, so that the text is the same, and say so. The table keeps its rows.
 void count_from_zero(ModelConfig& c, const std::string& model, bool tells) {
   if (tells)
-    log_warning("--model {}: positions count from 0 here, as in transformers' generate(), though the model learned them from {} on; score counts as it learned",
-                model, c.first_position);
+    log_warning(
+        "--model {}: positions count from 0 here, as in transformers' generate(), though the model "
+        "learned them from {} on; score counts as it learned",
+        model, c.first_position);
   c.context += std::exchange(c.first_position, 0);
   c.pad_keeps_position = false;
 }
@@ -133,21 +149,31 @@ ModelConfig config_for(ModelUse use, const std::string& model, bool tells) {
     case ModelUse::generate:
       if (c.head != HeadKind::causal_lm) set_head(c, HeadKind::causal_lm);
       if (encoder && !c.causal && tells)
-        log_warning("--model {}: if you want to use `{}` as a standalone, add `is_decoder=True.` to its config.json; as it is its prompt is read in both directions, "
-                    "as in transformers", model, architecture(c));
+        log_warning(
+            "--model {}: if you want to use `{}` as a standalone, add `is_decoder=True.` to its "
+            "config.json; as it is its prompt is read in both directions, "
+            "as in transformers",
+            model, architecture(c));
       if (encoder && c.first_position > 0) count_from_zero(c, model, tells);
       break;
     case ModelUse::chat:
-      CHECK_USER(!encoder || c.head == HeadKind::causal_lm, "--model {}: is a {}; chat needs a causal language model", model, head_name(c.head));
+      CHECK_USER(!encoder || c.head == HeadKind::causal_lm,
+                 "--model {}: is a {}; chat needs a causal language model", model,
+                 head_name(c.head));
       set_head(c, HeadKind::causal_lm);
       if (encoder && c.first_position > 0) count_from_zero(c, model, tells);
       break;
     case ModelUse::score:
       if (!c.has_lm_head()) set_head(c, encoder ? HeadKind::masked_lm : HeadKind::causal_lm);
       break;
-    case ModelUse::fill: set_head(c, HeadKind::masked_lm); break;
+    case ModelUse::fill:
+      set_head(c, HeadKind::masked_lm);
+      break;
     case ModelUse::label:
-      CHECK_USER(c.has_label_head(), "--model {}: is a {}, not a text or token classifier; fine-tune it with weft train --task classify", model, head_name(c.head));
+      CHECK_USER(c.has_label_head(),
+                 "--model {}: is a {}, not a text or token classifier; fine-tune it with weft "
+                 "train --task classify",
+                 model, head_name(c.head));
       break;
     case ModelUse::states:
       set_head(c, HeadKind::base);
@@ -165,28 +191,41 @@ int use_threads(const Invocation& invocation, const ModelOptions& o) {
 
 GridShape checked_grid(const ModelOptions& o, const ModelConfig& c, int ranks) {
   const GridShape shape = resolve_grid(o.tp, o.pp, o.dp, ranks);
-  CHECK_USER(shape.tp <= c.heads, "--tp is {}, but the model has {} heads; allowed: 1 to {}", shape.tp, c.heads, c.heads);
-  CHECK_USER(shape.pp <= c.layers, "--pp is {}, but the model has {} layers; allowed: 1 to {}", shape.pp, c.layers, c.layers);
+  CHECK_USER(shape.tp <= c.heads, "--tp is {}, but the model has {} heads; allowed: 1 to {}",
+             shape.tp, c.heads, c.heads);
+  CHECK_USER(shape.pp <= c.layers, "--pp is {}, but the model has {} layers; allowed: 1 to {}",
+             shape.pp, c.layers, c.layers);
   return shape;
 }
 
 }  // namespace
 
 void check_device(const std::string& device) {
-  CHECK_USER(device.empty() || device == "cpu" || device == "cuda", "--device is '{}'; allowed: cpu, cuda", device);
+  CHECK_USER(device.empty() || device == "cpu" || device == "cuda",
+             "--device is '{}'; allowed: cpu, cuda", device);
   if (device != "cuda") return;
   cuda_backend();  // says so where it is not built in
-  user_error("--device cuda: the GPU kernels are built in, but no command runs on them yet; allowed here: cpu");
+  user_error(
+      "--device cuda: the GPU kernels are built in, but no command runs on them yet; allowed here: "
+      "cpu");
 }
 
 Session::Session(const Invocation& invocation, const ModelOptions& given, ModelUse use)
-    : ranks_on_host(invocation.mpi.ranks_on_host()), options(given), config(config_for(use, given.model, invocation.mpi.world()->rank() == 0)),
+    : ranks_on_host(invocation.mpi.ranks_on_host()),
+      options(given),
+      config(config_for(use, given.model, invocation.mpi.world()->rank() == 0)),
       tokenizer(open_tokenizer(given.model, given.tokenizer)),
-      grid(invocation.mpi.world(), checked_grid(given, config, invocation.mpi.world()->size())), stream({}, use_threads(invocation, given)),
+      grid(invocation.mpi.world(), checked_grid(given, config, invocation.mpi.world()->size())),
+      stream({}, use_threads(invocation, given)),
       memory_bytes(host_memory_bytes() / invocation.mpi.ranks_on_host()),
-      ctx{.grid = grid, .stream = stream, .precision = given.deterministic ? Precision::fp32_fixed : Precision::fp32, .clock = nullptr, .observer = {}} {
+      ctx{.grid = grid,
+          .stream = stream,
+          .precision = given.deterministic ? Precision::fp32_fixed : Precision::fp32,
+          .clock = nullptr,
+          .observer = {}} {
   check_device(options.device);
-  CHECK_USER(options.dtype.empty() || options.dtype == "fp32" || options.dtype == "bf16" || options.dtype == "fp16",
+  CHECK_USER(options.dtype.empty() || options.dtype == "fp32" || options.dtype == "bf16" ||
+                 options.dtype == "fp16",
              "--dtype is '{}'; allowed: fp32, bf16, fp16", options.dtype);
 }
 
@@ -196,47 +235,65 @@ std::int64_t Session::free_memory_bytes() const {
 }
 
 void Session::load_weights() {
-  const DType dtype = options.dtype == "bf16" ? DType::bf16 : options.dtype == "fp16" ? DType::f16 : DType::f32;
+  const DType dtype = options.dtype == "bf16"   ? DType::bf16
+                      : options.dtype == "fp16" ? DType::f16
+                                                : DType::f32;
   agree(grid.world(), caught([&] {
-    const auto planned = static_cast<double>(Parameters::plan_bytes(config, grid.shape(), grid.tp().rank(), grid.pp().rank(), dtype, Purpose::inference));
-    CHECK_USER(planned <= static_cast<double>(memory_bytes), "--model {}: its weights take {:.1f} GB on a rank, whose share of the host's memory is {:.1f} GB",
-               options.model, planned / 1e9, static_cast<double>(memory_bytes) / 1e9);
-    parameters.emplace(config, grid, dtype, Purpose::inference);
-    if (!is_checkpoint(options.model)) load_hf_weights(*parameters, config, options.model, stream);
-  }), stream);
+          const auto planned = static_cast<double>(Parameters::plan_bytes(
+              config, grid.shape(), grid.tp().rank(), grid.pp().rank(), dtype, Purpose::inference));
+          CHECK_USER(planned <= static_cast<double>(memory_bytes),
+                     "--model {}: its weights take {:.1f} GB on a rank, whose share of the host's "
+                     "memory is {:.1f} GB",
+                     options.model, planned / 1e9, static_cast<double>(memory_bytes) / 1e9);
+          parameters.emplace(config, grid, dtype, Purpose::inference);
+          if (!is_checkpoint(options.model))
+            load_hf_weights(*parameters, config, options.model, stream);
+        }),
+        stream);
   // Under its own config: the head that we opened it with may lack tensors of the file's.
-  if (is_checkpoint(options.model)) load_checkpoint(ctx, options.model, *parameters, open_config(options.model, "--model"));
+  if (is_checkpoint(options.model))
+    load_checkpoint(ctx, options.model, *parameters, open_config(options.model, "--model"));
 }
 
 const Tokenizer& Session::need_tokenizer() const {
-  CHECK_USER(tokenizer, "--model {}: comes without a tokenizer; name one with --tokenizer", options.model);
-  CHECK_USER(tokenizer->vocab_size() <= config.vocab, "the tokenizer has {} tokens, but the model {}: it belongs to another model", tokenizer->vocab_size(),
-             config.vocab);
+  CHECK_USER(tokenizer, "--model {}: comes without a tokenizer; name one with --tokenizer",
+             options.model);
+  CHECK_USER(tokenizer->vocab_size() <= config.vocab,
+             "the tokenizer has {} tokens, but the model {}: it belongs to another model",
+             tokenizer->vocab_size(), config.vocab);
   return *tokenizer;
 }
 
 std::int32_t Session::need_mask_id() const {
-  const std::int32_t id = config.mask_id >= 0 ? config.mask_id : need_tokenizer().mask_id().value_or(-1);
+  const std::int32_t id =
+      config.mask_id >= 0 ? config.mask_id : need_tokenizer().mask_id().value_or(-1);
   CHECK_USER(id >= 0, "--model {}: its tokenizer has no mask token", options.model);
   return id;
 }
 
 GenerationFile Session::generation_file() const {
   const bool checkpoint = is_checkpoint(options.model);
-  const std::string origin = options.model + (checkpoint ? ": generation_config.json" : "/generation_config.json");
+  const std::string origin =
+      options.model + (checkpoint ? ": generation_config.json" : "/generation_config.json");
   const std::string text = checkpoint ? generation_text(options.model) : "";
-  GenerationFile file = text.empty() ? read_generation_config(options.model) : parse_generation_config(text, origin);
+  GenerationFile file =
+      text.empty() ? read_generation_config(options.model) : parse_generation_config(text, origin);
   if (file.eos.empty()) file.eos = end_tokens(config);
-  if (!file.unknown.empty() && first()) log_warning("{} sets {}, which Weft does not have; it is ignored", origin, fmt::join(file.unknown, ", "));
+  if (!file.unknown.empty() && first())
+    log_warning("{} sets {}, which Weft does not have; it is ignored", origin,
+                fmt::join(file.unknown, ", "));
   return file;
 }
 
 void Session::check_length(const std::string& what, std::size_t n_tokens) const {
   const auto n = static_cast<std::int64_t>(n_tokens);
   if (n <= config.context) return;
-  CHECK_USER(config.positions == Positions::rope, "{} has {} tokens, but the model's context holds {}", what, n, config.context);
+  CHECK_USER(config.positions == Positions::rope,
+             "{} has {} tokens, but the model's context holds {}", what, n, config.context);
   if (first() && !std::exchange(warned_of_length, true))
-    log_warning("{} has {} tokens; the model was made for {} at most, so its results may make no sense", what, n, config.context);
+    log_warning(
+        "{} has {} tokens; the model was made for {} at most, so its results may make no sense",
+        what, n, config.context);
 }
 
 }  // namespace weft

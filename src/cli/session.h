@@ -1,4 +1,5 @@
-// A model opened by a command: grid, stream, weights and tokenizer, by the options that all such commands share.
+// A model opened by a command: grid, stream, weights and tokenizer, by the options that all such
+// commands share.
 #pragma once
 
 #include <memory>
@@ -53,7 +54,7 @@ std::optional<Tokenizer> open_tokenizer(const std::string& model, const std::str
 struct Session {
   // Reads config and tokenizer; checks the grid.
   Session(const Invocation& invocation, const ModelOptions& options, ModelUse use);
-  void load_weights();                                                  // collective; may be called after the inputs were checked
+  void load_weights();  // collective; may be called after the inputs were checked
 
   int ranks_on_host = 1;
   ModelOptions options;
@@ -69,12 +70,14 @@ struct Session {
   mutable bool warned_of_length = false;
   const Tokenizer& need_tokenizer() const;
   std::int32_t need_mask_id() const;
-  // What the model's generation_config.json says, with the end tokens of config.json where it names none; what is ignored of it is warned of.
+  // What the model's generation_config.json says, with the end tokens of config.json where it names
+  // none; what is ignored of it is warned of.
   GenerationFile generation_file() const;
-  // UserError where a text of so many tokens is too long for the model. Rotary positions go on; that the model was not trained for it is warned
-  // of once.
+  // UserError where a text of so many tokens is too long for the model. Rotary positions go on;
+  // that the model was not trained for it is warned of once.
   void check_length(const std::string& what, std::size_t n_tokens) const;
-  std::int64_t free_memory_bytes() const;  // this rank's share of what its host has left. Collective
+  std::int64_t free_memory_bytes()
+      const;  // this rank's share of what its host has left. Collective
 };
 
 }  // namespace weft

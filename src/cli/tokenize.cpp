@@ -27,7 +27,8 @@ struct TokenizeOptions {
     v.field("tokenizer", tokenizer, "tokenizer directory or tokenizer.json");
     v.field("decode", decode, "ids to turn back into text: \"1 2 3\"");
     v.field("text_pair", text_pair, "the second text of a pair, one for each text (repeatable)");
-    v.field("no_special_tokens", no_special_tokens, "add no special tokens around a text; leave them out of decoded text");
+    v.field("no_special_tokens", no_special_tokens,
+            "add no special tokens around a text; leave them out of decoded text");
     texts.visit(v, false);
   }
 };
@@ -42,7 +43,8 @@ struct Row {
 
 using Offsets = std::vector<std::pair<std::int64_t, std::int64_t>>;
 
-// Offsets as transformers gives them: in characters of the text that is shown, not in bytes. A character that several tokens share belongs to each.
+// Offsets as transformers gives them: in characters of the text that is shown, not in bytes. A
+// character that several tokens share belongs to each.
 void offsets_in_characters(const std::string& text, Offsets& offsets) {
   std::vector<std::int64_t> at(text.size() + 1);  // character that each byte belongs to
   std::int64_t characters = 0;
@@ -58,18 +60,24 @@ void offsets_in_characters(const std::string& text, Offsets& offsets) {
   }
 }
 
-Row make_row(const TokenizeOptions& o, const Tokenizer& t, const std::string& text, const std::string* pair) {
+Row make_row(const TokenizeOptions& o, const Tokenizer& t, const std::string& text,
+             const std::string* pair) {
   const bool special = !o.no_special_tokens;
-  Row row = {.text = text, .pair = std::nullopt, .encoding = pair ? t.encode_pair(text, *pair, special) : t.encode(text, special), .decoded = ""};
+  Row row = {.text = text,
+             .pair = std::nullopt,
+             .encoding = pair ? t.encode_pair(text, *pair, special) : t.encode(text, special),
+             .decoded = ""};
   Encoding& e = row.encoding;
   // The first text's tokens come first; those put around texts are nobody's.
   std::size_t first = e.ids.size();
   if (pair) {
     row.pair = *pair;
     std::size_t left = t.ids(text).size();
-    for (first = 0; first < e.ids.size() && (left > 0 || e.added[first]); ++first) left -= !e.added[first];
+    for (first = 0; first < e.ids.size() && (left > 0 || e.added[first]); ++first)
+      left -= !e.added[first];
   }
-  Offsets of_first(e.offsets.begin(), e.offsets.begin() + static_cast<std::ptrdiff_t>(first)), of_second(e.offsets.begin() + static_cast<std::ptrdiff_t>(first), e.offsets.end());
+  Offsets of_first(e.offsets.begin(), e.offsets.begin() + static_cast<std::ptrdiff_t>(first)),
+      of_second(e.offsets.begin() + static_cast<std::ptrdiff_t>(first), e.offsets.end());
   offsets_in_characters(text, of_first);
   offsets_in_characters(pair ? *pair : text, of_second);
   e.offsets = std::move(of_first);
@@ -88,7 +96,8 @@ std::vector<std::int32_t> parse_ids(const std::string& text, std::int64_t vocab)
     }
     std::int32_t id = -1;
     const auto [next, error] = std::from_chars(at, end, id);
-    CHECK_USER(error == std::errc() && id >= 0 && id < vocab, "--decode: '{}' is no token id; allowed: whole numbers from 0 to {}",
+    CHECK_USER(error == std::errc() && id >= 0 && id < vocab,
+               "--decode: '{}' is no token id; allowed: whole numbers from 0 to {}",
                std::string(at, std::min(end, at + 20)), vocab - 1);
     ids.push_back(id);
     at = next;
@@ -99,9 +108,12 @@ std::vector<std::int32_t> parse_ids(const std::string& text, std::int64_t vocab)
 // Bytes that a terminal can show: control characters and broken UTF-8 escaped.
 std::string shown(const std::string& bytes) { return Json(valid_utf8(bytes)).dump(); }
 
-// As the vocabulary spells it, unless that would move the terminal's cursor (the character tokenizer has "\n" itself).
+// As the vocabulary spells it, unless that would move the terminal's cursor (the character
+// tokenizer has "\n" itself).
 std::string shown_token(const std::string& token) {
-  const bool plain = std::none_of(token.begin(), token.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; });
+  const bool plain = std::none_of(token.begin(), token.end(), [](char c) {
+    return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
+  });
   return plain ? token : shown(token);
 }
 
@@ -122,12 +134,15 @@ std::string table(const Row& row, const Tokenizer& t) {
   std::string out = fmt::format("text     {}\n", shown(row.text));
   if (row.pair) out += fmt::format("pair     {}\n", shown(*row.pair));
   const Encoding& e = row.encoding;
-  out += fmt::format("tokens   {}\n\n{:>5}  {:>7}  {}{:<24} {}\n", e.ids.size(), "place", "id", row.pair ? "type  " : "", "token", "bytes");
+  out += fmt::format("tokens   {}\n\n{:>5}  {:>7}  {}{:<24} {}\n", e.ids.size(), "place", "id",
+                     row.pair ? "type  " : "", "token", "bytes");
   for (std::size_t i = 0; i < e.ids.size(); ++i) {
     std::string hex;
-    for (char c : t.token_bytes(e.ids[i])) hex += fmt::format("{}{:02x}", hex.empty() ? "" : " ", static_cast<unsigned char>(c));
+    for (char c : t.token_bytes(e.ids[i]))
+      hex += fmt::format("{}{:02x}", hex.empty() ? "" : " ", static_cast<unsigned char>(c));
     const std::string type = row.pair ? fmt::format("{:>4}  ", e.type_ids[i]) : "";
-    out += fmt::format("{:>5}  {:>7}  {}{:<24} {}\n", i, e.ids[i], type, shown_token(t.token(e.ids[i])), hex);
+    out += fmt::format("{:>5}  {:>7}  {}{:<24} {}\n", i, e.ids[i], type,
+                       shown_token(t.token(e.ids[i])), hex);
   }
   return out + fmt::format("\ndecoded  {}\n\n", shown(row.decoded));
 }
@@ -136,15 +151,19 @@ std::string table(const Row& row, const Tokenizer& t) {
 void decode_ids(const TokenizeOptions& o, const Tokenizer& t) {
   const std::vector<std::int32_t> ids = parse_ids(o.decode, t.vocab_size());
   const std::string text = t.decode(ids, o.no_special_tokens);
-  if (o.texts.json) fmt::print("{}\n", OrderedJson({{"ids", ids}, {"decoded", valid_utf8(text)}}).dump());
-  else fmt::print("{}\n", text);
+  if (o.texts.json)
+    fmt::print("{}\n", OrderedJson({{"ids", ids}, {"decoded", valid_utf8(text)}}).dump());
+  else
+    fmt::print("{}\n", text);
 }
 
 void tokenize_texts(const TokenizeOptions& o, const Tokenizer& t) {
   const std::vector<Document> texts = read_texts(o.texts);
-  CHECK_USER(o.text_pair.empty() || o.text_pair.size() == texts.size(), "--text-pair is given {} times, for {} texts; each text needs one", o.text_pair.size(),
+  CHECK_USER(o.text_pair.empty() || o.text_pair.size() == texts.size(),
+             "--text-pair is given {} times, for {} texts; each text needs one", o.text_pair.size(),
              texts.size());
-  CHECK_USER(o.texts.out.empty() || std::filesystem::path(o.texts.out).extension() == ".jsonl", "--out is '{}'; allowed: a .jsonl file", o.texts.out);
+  CHECK_USER(o.texts.out.empty() || std::filesystem::path(o.texts.out).extension() == ".jsonl",
+             "--out is '{}'; allowed: a .jsonl file", o.texts.out);
   const bool json = o.texts.json || !o.texts.out.empty();
   std::string out;
   if (!json) out = fmt::format("{}, {} tokens in the vocabulary\n\n", t.kind(), t.vocab_size());
@@ -153,7 +172,9 @@ void tokenize_texts(const TokenizeOptions& o, const Tokenizer& t) {
     out += json ? json_line(row, t) : table(row, t);
   }
   if (!o.texts.out.empty()) return write_file_atomically(o.texts.out, out);
-  CHECK_USER(std::fwrite(out.data(), 1, out.size(), stdout) == out.size() && std::fflush(stdout) == 0, "stdout cannot be written ({})", std::strerror(errno));
+  CHECK_USER(
+      std::fwrite(out.data(), 1, out.size(), stdout) == out.size() && std::fflush(stdout) == 0,
+      "stdout cannot be written ({})", std::strerror(errno));
 }
 
 }  // namespace
@@ -162,14 +183,20 @@ void run_tokenize(const Invocation& invocation) {
   auto world = invocation.mpi.world();
   TokenizeOptions o;
   const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
-  if (!parse_options({"tokenize", "Shows the tokens of texts, or turns ids back into text.", nullptr, ""}, invocation.args, fields, world->rank() == 0)) return;
+  if (!parse_options(
+          {"tokenize", "Shows the tokens of texts, or turns ids back into text.", nullptr, ""},
+          invocation.args, fields, world->rank() == 0))
+    return;
   const std::string path = o.tokenizer.empty() ? o.model : o.tokenizer;
-  CHECK_USER(!path.empty(), "--tokenizer is missing: name a tokenizer directory, or a model's with --model");
+  CHECK_USER(!path.empty(),
+             "--tokenizer is missing: name a tokenizer directory, or a model's with --model");
   Stream stream;
   on_first_rank(*world, stream, [&] {  // one rank's work, and stdin is one rank's
     const Tokenizer t = Tokenizer::load(path);
-    if (o.decode.empty()) tokenize_texts(o, t);
-    else decode_ids(o, t);
+    if (o.decode.empty())
+      tokenize_texts(o, t);
+    else
+      decode_ids(o, t);
   });
 }
 

@@ -17,11 +17,16 @@ struct TokenizerOptions {
 
   void visit(FieldVisitor& v) {
     v.group("tokenizer");
-    v.field("kind", kind, "bpe (byte level, as GPT-2), wordpiece (as BERT), unigram (as SentencePiece), word, char, codon (DNA, RNA), smiles (molecules)");
+    v.field("kind", kind,
+            "bpe (byte level, as GPT-2), wordpiece (as BERT), unigram (as SentencePiece), word, "
+            "char, codon (DNA, RNA), smiles (molecules)");
     v.field("vocab_size", vocab_size, "tokens at most");
-    v.field("special_tokens", special_tokens, "special tokens, the end token first (repeatable); unset: <|endoftext|> and what the kind needs");
+    v.field("special_tokens", special_tokens,
+            "special tokens, the end token first (repeatable); unset: <|endoftext|> and what the "
+            "kind needs");
     v.field("field", field, "JSONL field or CSV column that holds the text");
-    v.field("documents", documents, "what a document of a .txt file is: line, paragraph (blank lines between them), file");
+    v.field("documents", documents,
+            "what a document of a .txt file is: line, paragraph (blank lines between them), file");
     v.field("out", out, "folder to write");
     v.field("json", json, "a JSON line on stdout");
   }
@@ -34,26 +39,37 @@ void run_tokenizer(const Invocation& invocation) {
   Stream stream;
   TokenizerOptions o;
   const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
-  const CommandLine line = {"tokenizer", "Trains a tokenizer on text, JSONL, CSV or FASTA files.", &o.inputs, "IN"};
+  const CommandLine line = {"tokenizer", "Trains a tokenizer on text, JSONL, CSV or FASTA files.",
+                            &o.inputs, "IN"};
   if (!parse_options(line, invocation.args, fields, world->rank() == 0)) return;
-  CHECK_USER(!o.inputs.empty(), "weft tokenizer: name one or more input files (.txt, .jsonl, .csv, .tsv, .fasta)");
+  CHECK_USER(!o.inputs.empty(),
+             "weft tokenizer: name one or more input files (.txt, .jsonl, .csv, .tsv, .fasta)");
   CHECK_USER(!o.out.empty(), "--out is missing: name the folder to write");
   const TextUnit unit = text_unit(o.documents);
   if (o.special_tokens.empty()) o.special_tokens = default_special_tokens(o.kind);
-  on_first_rank(*world, stream, [&] {  // one rank's work: counting words is quick, and merges are learned one after another
-    TokenizerTrainer trainer({.kind = o.kind, .vocab_size = o.vocab_size, .special_tokens = o.special_tokens});
-    std::int64_t n = 0;
-    for (const std::string& input : o.inputs)
-      read_documents(input, o.field, [&](Document&& d) {
-        trainer.add(d.text);
-        ++n;
-      }, unit);
-    CHECK_USER(n > 0, "{}: holds no documents", o.inputs.front());
-    const Tokenizer tokenizer = trainer.finish();
-    tokenizer.save(o.out);
-    if (o.json) fmt::print("{}\n", OrderedJson({{"vocab_size", tokenizer.vocab_size()}}).dump());
-    else log_info("{}: {} of {} tokens, from {} documents", o.out, tokenizer.kind(), tokenizer.vocab_size(), n);
-  });
+  on_first_rank(
+      *world, stream,
+      [&] {  // one rank's work: counting words is quick, and merges are learned one after another
+        TokenizerTrainer trainer(
+            {.kind = o.kind, .vocab_size = o.vocab_size, .special_tokens = o.special_tokens});
+        std::int64_t n = 0;
+        for (const std::string& input : o.inputs)
+          read_documents(
+              input, o.field,
+              [&](Document&& d) {
+                trainer.add(d.text);
+                ++n;
+              },
+              unit);
+        CHECK_USER(n > 0, "{}: holds no documents", o.inputs.front());
+        const Tokenizer tokenizer = trainer.finish();
+        tokenizer.save(o.out);
+        if (o.json)
+          fmt::print("{}\n", OrderedJson({{"vocab_size", tokenizer.vocab_size()}}).dump());
+        else
+          log_info("{}: {} of {} tokens, from {} documents", o.out, tokenizer.kind(),
+                   tokenizer.vocab_size(), n);
+      });
 }
 
 }  // namespace weft

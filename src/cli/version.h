@@ -5,7 +5,7 @@
 
 namespace weft {
 
-OrderedJson build_info();      // version, commit, compiler, mpi, hdf5, matmul, cuda, nccl
+OrderedJson build_info();  // version, commit, compiler, mpi, hdf5, matmul, cuda, nccl
 void print_version(bool json);
 
 }  // namespace weft

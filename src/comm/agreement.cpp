@@ -5,11 +5,13 @@
 namespace weft {
 
 void agree(Communicator& world, const std::string& error, Stream& stream) {
-  const int first = world.all_reduce_value<std::int32_t>(error.empty() ? world.size() : world.rank(), ReduceOp::min, stream);
+  const int first = world.all_reduce_value<std::int32_t>(
+      error.empty() ? world.size() : world.rank(), ReduceOp::min, stream);
   if (first == world.size()) return;
   auto size = static_cast<std::int64_t>(error.size());
   world.broadcast(View(&size, Dims{1}), first, stream);
-  std::string text = world.rank() == first ? error : std::string(static_cast<std::size_t>(size), '\0');
+  std::string text =
+      world.rank() == first ? error : std::string(static_cast<std::size_t>(size), '\0');
   world.broadcast(View(static_cast<void*>(text.data()), DType::u8, {size}), first, stream);
   throw UserError(text);
 }
@@ -18,14 +20,17 @@ void on_first_rank(Communicator& world, Stream& stream, const std::function<void
   agree(world, world.rank() == 0 ? caught(body) : "", stream);
 }
 
-std::vector<std::string> gather_texts(Communicator& world, const std::string& text, Stream& stream) {
+std::vector<std::string> gather_texts(Communicator& world, const std::string& text,
+                                      Stream& stream) {
   std::vector<std::int64_t> sizes(static_cast<std::size_t>(world.size()));
   const auto mine = static_cast<std::int64_t>(text.size());
   world.all_gather(View(sizes.data(), Dims{world.size()}), ConstView(&mine, Dims{1}), stream);
   std::int64_t total = 0;
   for (const std::int64_t size : sizes) total += size;
   std::string joined(static_cast<std::size_t>(total), '\0');
-  world.all_gather(View(static_cast<void*>(joined.data()), DType::u8, {total}), ConstView(static_cast<const void*>(text.data()), DType::u8, {mine}), sizes, stream);
+  world.all_gather(View(static_cast<void*>(joined.data()), DType::u8, {total}),
+                   ConstView(static_cast<const void*>(text.data()), DType::u8, {mine}), sizes,
+                   stream);
   std::vector<std::string> all;
   std::size_t at = 0;
   for (const std::int64_t size : sizes) {

@@ -1,4 +1,5 @@
-// Errors that all ranks share: where one rank fails in a step that the others do not, all of them throw the same sentence.
+// Errors that all ranks share: where one rank fails in a step that the others do not, all of them
+// throw the same sentence.
 #pragma once
 
 #include <functional>
@@ -10,7 +11,8 @@
 
 namespace weft {
 
-// Collective. Where a rank brings an error (not empty), every rank throws UserError with the first such rank's text.
+// Collective. Where a rank brings an error (not empty), every rank throws UserError with the first
+// such rank's text.
 void agree(Communicator& world, const std::string& error, Stream& stream);
 
 // `body` on rank 0 alone; what it throws, all throw. Collective.

@@ -1,5 +1,6 @@
-// Collectives over a group of ranks. `self` is one rank, `mpi` moves host memory, `nccl` device memory.
-// Views must be contiguous, alike in dtype and elems on every rank. A failed or dead peer is an Error, never a hang we cause.
+// Collectives over a group of ranks. `self` is one rank, `mpi` moves host memory, `nccl` device
+// memory. Views must be contiguous, alike in dtype and elems on every rank. A failed or dead peer
+// is an Error, never a hang we cause.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,8 @@ namespace weft {
 
 enum class ReduceOp : std::uint8_t { sum, max, min };
 
-// A transfer under way. Its buffers must stay untouched until wait() has returned; destroying it waits.
+// A transfer under way. Its buffers must stay untouched until wait() has returned; destroying it
+// waits.
 class Transfer {
  public:
   virtual ~Transfer() = default;
@@ -35,12 +37,15 @@ class Communicator {
 
   virtual void barrier() = 0;
   virtual void broadcast(View x, int root, Stream& stream) = 0;
-  virtual void all_reduce(View x, ReduceOp op, Stream& stream) = 0;  // fp32, fp64, i32, i64; in place
+  virtual void all_reduce(View x, ReduceOp op,
+                          Stream& stream) = 0;  // fp32, fp64, i32, i64; in place
   // out (n) = rank's n-th of the sum over ranks of in (size·n)
   virtual void reduce_scatter(View out, ConstView in, ReduceOp op, Stream& stream) = 0;
-  // out (size·n): rank r's in (n) at r·n. With counts (elements a rank) the parts may differ; in has counts[rank].
+  // out (size·n): rank r's in (n) at r·n. With counts (elements a rank) the parts may differ; in
+  // has counts[rank].
   virtual void all_gather(View out, ConstView in, Stream& stream) = 0;
-  virtual void all_gather(View out, ConstView in, std::span<const std::int64_t> counts, Stream& stream) = 0;
+  virtual void all_gather(View out, ConstView in, std::span<const std::int64_t> counts,
+                          Stream& stream) = 0;
   virtual void send(ConstView x, int to, int tag, Stream& stream) = 0;
   virtual void recv(View x, int from, int tag, Stream& stream) = 0;
 
@@ -78,15 +83,16 @@ class Mpi {
   std::unique_ptr<Communicator> world() const;
   int ranks_on_host() const;  // ranks that share this host's memory
   int rank_on_host() const;
-  static std::string library_version();  // one line
+  static std::string library_version();           // one line
   [[noreturn]] static void abort(int exit_code);  // ends all ranks
-  static bool active();  // between start and stop
-  // True when every rank has called this within the time: so ranks that fail alike can end in order, and one that fails alone
-  // knows it. Uses MPI_COMM_WORLD, which nothing else does.
+  static bool active();                           // between start and stop
+  // True when every rank has called this within the time: so ranks that fail alike can end in
+  // order, and one that fails alone knows it. Uses MPI_COMM_WORLD, which nothing else does.
   static bool all_arrive(double timeout_s);
 };
 
-// The MPI handle of a communicator of this back end, for parallel HDF5: pointer to MPI_Comm, or null for `self`.
+// The MPI handle of a communicator of this back end, for parallel HDF5: pointer to MPI_Comm, or
+// null for `self`.
 const void* native_mpi_comm(const Communicator& communicator);
 
 }  // namespace weft

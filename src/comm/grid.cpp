@@ -13,20 +13,24 @@ constexpr std::int64_t kMaxAxis = 1 << 20;  // three of them multiply without ov
 GridShape resolve_grid(std::int64_t tp, std::int64_t pp, std::int64_t dp, int n_ranks) {
   CHECK_USER(tp >= 1 && tp <= kMaxAxis, "--tp is {}; allowed: 1 to {}", tp, kMaxAxis);
   CHECK_USER(pp >= 1 && pp <= kMaxAxis, "--pp is {}; allowed: 1 to {}", pp, kMaxAxis);
-  CHECK_USER(dp >= 0 && dp <= kMaxAxis, "--dp is {}; allowed: 1 to {}, or 0 for what --tp and --pp leave", dp, kMaxAxis);
+  CHECK_USER(dp >= 0 && dp <= kMaxAxis,
+             "--dp is {}; allowed: 1 to {}, or 0 for what --tp and --pp leave", dp, kMaxAxis);
   const std::int64_t replica = tp * pp;
   if (dp == 0) {
-    CHECK_USER(n_ranks % replica == 0, "--tp {} --pp {} needs a multiple of {} ranks, but {} {} started", tp, pp, replica, n_ranks,
-               n_ranks == 1 ? "was" : "were");
+    CHECK_USER(n_ranks % replica == 0,
+               "--tp {} --pp {} needs a multiple of {} ranks, but {} {} started", tp, pp, replica,
+               n_ranks, n_ranks == 1 ? "was" : "were");
     dp = n_ranks / replica;
   }
-  CHECK_USER(replica * dp == n_ranks, "--tp {} --pp {} --dp {} needs {} ranks, but {} {} started", tp, pp, dp, replica * dp, n_ranks,
-             n_ranks == 1 ? "was" : "were");
+  CHECK_USER(replica * dp == n_ranks, "--tp {} --pp {} --dp {} needs {} ranks, but {} {} started",
+             tp, pp, dp, replica * dp, n_ranks, n_ranks == 1 ? "was" : "were");
   return {static_cast<int>(tp), static_cast<int>(pp), static_cast<int>(dp)};
 }
 
-Grid::Grid(std::unique_ptr<Communicator> world, GridShape shape) : shape_(shape), world_(std::move(world)) {
-  CHECK(shape.ranks() == world_->size(), "a grid of {} x {} x {} on {} ranks", shape.tp, shape.pp, shape.dp, world_->size());
+Grid::Grid(std::unique_ptr<Communicator> world, GridShape shape)
+    : shape_(shape), world_(std::move(world)) {
+  CHECK(shape.ranks() == world_->size(), "a grid of {} x {} x {} on {} ranks", shape.tp, shape.pp,
+        shape.dp, world_->size());
   const int rank = world_->rank();
   const int t = rank % shape.tp, p = rank / shape.tp % shape.pp, d = rank / (shape.tp * shape.pp);
   tp_ = world_->split(rank / shape.tp, t);

@@ -13,7 +13,8 @@ struct GridShape {
   friend bool operator==(const GridShape&, const GridShape&) = default;
 };
 
-// Fills in dp where it is 0 (ranks / (tp·pp)); a UserError names tp, pp, dp and the number of ranks where they do not fit.
+// Fills in dp where it is 0 (ranks / (tp·pp)); a UserError names tp, pp, dp and the number of ranks
+// where they do not fit.
 GridShape resolve_grid(std::int64_t tp, std::int64_t pp, std::int64_t dp, int n_ranks);
 
 class Grid {
@@ -25,7 +26,8 @@ class Grid {
   Communicator& tp() const { return *tp_; }
   Communicator& pp() const { return *pp_; }  // ranks that differ in pipeline stage only
   Communicator& dp() const { return *dp_; }
-  // First and last stage of this pipeline, for a tied embedding; size 1 where pp is 1 or this stage is neither.
+  // First and last stage of this pipeline, for a tied embedding; size 1 where pp is 1 or this stage
+  // is neither.
   Communicator& ends() const { return *ends_; }
   // All ranks that hold the same data-parallel replica: tp × pp.
   Communicator& replica() const { return *replica_; }

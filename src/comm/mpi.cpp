@@ -1,4 +1,5 @@
-// Collectives over host memory by MPI 3. Operations of more than kChunk elements are cut, since MPI counts are ints.
+// Collectives over host memory by MPI 3. Operations of more than kChunk elements are cut, since MPI
+// counts are ints.
 #include <mpi.h>
 
 #include <algorithm>
@@ -11,10 +12,11 @@
 #include "core/check.h"
 #include "core/log.h"
 
-#define MPI_CHECK(call)                                                                     \
-  do {                                                                                      \
-    const int weft_mpi_code = (call);                                                       \
-    if (weft_mpi_code != MPI_SUCCESS) ::weft::throw_error(__FILE__, __LINE__, #call, ::weft::mpi_text(weft_mpi_code)); \
+#define MPI_CHECK(call)                                                                \
+  do {                                                                                 \
+    const int weft_mpi_code = (call);                                                  \
+    if (weft_mpi_code != MPI_SUCCESS)                                                  \
+      ::weft::throw_error(__FILE__, __LINE__, #call, ::weft::mpi_text(weft_mpi_code)); \
   } while (false)
 
 namespace weft {
@@ -31,18 +33,28 @@ std::string mpi_text(int code) {
 
 MPI_Datatype reducible(DType dtype) {
   switch (dtype) {
-    case DType::f32: return MPI_FLOAT;
-    case DType::f64: return MPI_DOUBLE;
-    case DType::i32: return MPI_INT32_T;
-    case DType::i64: return MPI_INT64_T;
-    default: break;
+    case DType::f32:
+      return MPI_FLOAT;
+    case DType::f64:
+      return MPI_DOUBLE;
+    case DType::i32:
+      return MPI_INT32_T;
+    case DType::i64:
+      return MPI_INT64_T;
+    default:
+      break;
   }
-  CHECK(false, "a reduction over ranks takes fp32, fp64, int32 or int64, not {}", dtype_name(dtype));
+  CHECK(false, "a reduction over ranks takes fp32, fp64, int32 or int64, not {}",
+        dtype_name(dtype));
 }
 
-MPI_Op mpi_op(ReduceOp op) { return op == ReduceOp::sum ? MPI_SUM : op == ReduceOp::max ? MPI_MAX : MPI_MIN; }
+MPI_Op mpi_op(ReduceOp op) {
+  return op == ReduceOp::sum ? MPI_SUM : op == ReduceOp::max ? MPI_MAX : MPI_MIN;
+}
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 // Adds the time of its scope to a counter.
 class Timed {
@@ -61,18 +73,21 @@ class MpiTransfer : public Transfer {
  public:
   explicit MpiTransfer(double& seconds) : seconds_(&seconds) {}
   ~MpiTransfer() override {
-    if (!requests_.empty()) MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE);
+    if (!requests_.empty())
+      MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE);
   }
   MPI_Request* add() { return &requests_.emplace_back(MPI_REQUEST_NULL); }
   void wait() override {
     const Timed timed(*seconds_);
-    MPI_CHECK(MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE));
+    MPI_CHECK(
+        MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE));
     requests_.clear();
   }
   bool test() override {
     const Timed timed(*seconds_);
     int done = 1;
-    MPI_CHECK(MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done, MPI_STATUSES_IGNORE));
+    MPI_CHECK(MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done,
+                          MPI_STATUSES_IGNORE));
     if (done) requests_.clear();
     return done != 0;
   }
@@ -122,7 +137,9 @@ class MpiCommunicator : public Communicator {
   void broadcast(View x, int root, Stream&) override {
     const Timed timed(seconds_);
     count(x.bytes());
-    each_chunk(x.bytes(), [&](std::int64_t at, int n) { MPI_CHECK(MPI_Bcast(byte(x.data(), at), n, MPI_BYTE, root, comm_)); });
+    each_chunk(x.bytes(), [&](std::int64_t at, int n) {
+      MPI_CHECK(MPI_Bcast(byte(x.data(), at), n, MPI_BYTE, root, comm_));
+    });
   }
 
   void all_reduce(View x, ReduceOp op, Stream&) override {
@@ -130,29 +147,34 @@ class MpiCommunicator : public Communicator {
     count(x.bytes());
     const auto width = static_cast<std::int64_t>(dtype_bytes(x.dtype()));
     each_chunk(static_cast<std::size_t>(x.elems()), [&](std::int64_t at, int n) {
-      MPI_CHECK(MPI_Allreduce(MPI_IN_PLACE, byte(x.data(), at * width), n, reducible(x.dtype()), mpi_op(op), comm_));
+      MPI_CHECK(MPI_Allreduce(MPI_IN_PLACE, byte(x.data(), at * width), n, reducible(x.dtype()),
+                              mpi_op(op), comm_));
     });
   }
 
   void reduce_scatter(View out, ConstView in, ReduceOp op, Stream&) override {
-    CHECK(out.elems() * size_ == in.elems() && out.dtype() == in.dtype(), "reduce_scatter: {} into {} on {} ranks",
-          in.shape().str(), out.shape().str(), size_);
-    CHECK(in.elems() <= kChunk, "reduce_scatter: {} elements at once; at most {}", in.elems(), kChunk);
+    CHECK(out.elems() * size_ == in.elems() && out.dtype() == in.dtype(),
+          "reduce_scatter: {} into {} on {} ranks", in.shape().str(), out.shape().str(), size_);
+    CHECK(in.elems() <= kChunk, "reduce_scatter: {} elements at once; at most {}", in.elems(),
+          kChunk);
     const Timed timed(seconds_);
     count(in.bytes());
-    MPI_CHECK(MPI_Reduce_scatter_block(in.data(), out.data(), static_cast<int>(out.elems()), reducible(in.dtype()), mpi_op(op), comm_));
+    MPI_CHECK(MPI_Reduce_scatter_block(in.data(), out.data(), static_cast<int>(out.elems()),
+                                       reducible(in.dtype()), mpi_op(op), comm_));
   }
 
   void all_gather(View out, ConstView in, Stream& stream) override {
-    CHECK(out.elems() == in.elems() * size_ && out.dtype() == in.dtype(), "all_gather: {} of each of {} ranks into {}",
-          in.shape().str(), size_, out.shape().str());
+    CHECK(out.elems() == in.elems() * size_ && out.dtype() == in.dtype(),
+          "all_gather: {} of each of {} ranks into {}", in.shape().str(), size_, out.shape().str());
     const std::vector<std::int64_t> counts(static_cast<std::size_t>(size_), in.elems());
     all_gather(out, in, counts, stream);
   }
 
   // Each rank's part is broadcast when it exceeds what a count can say; else one call.
-  void all_gather(View out, ConstView in, std::span<const std::int64_t> counts, Stream& stream) override {
-    CHECK(static_cast<int>(counts.size()) == size_ && counts[static_cast<std::size_t>(rank_)] == in.elems(),
+  void all_gather(View out, ConstView in, std::span<const std::int64_t> counts,
+                  Stream& stream) override {
+    CHECK(static_cast<int>(counts.size()) == size_ &&
+              counts[static_cast<std::size_t>(rank_)] == in.elems(),
           "all_gather: counts do not fit {} ranks or {} elements", size_, in.elems());
     const auto width = static_cast<std::int64_t>(dtype_bytes(in.dtype()));
     std::vector<int> bytes, begins;
@@ -162,12 +184,13 @@ class MpiCommunicator : public Communicator {
       bytes.push_back(static_cast<int>(std::min(n * width, kChunk)));
       total += n * width;
     }
-    CHECK(total == static_cast<std::int64_t>(out.bytes()), "all_gather: {} bytes into {}", total, out.bytes());
+    CHECK(total == static_cast<std::int64_t>(out.bytes()), "all_gather: {} bytes into {}", total,
+          out.bytes());
     if (total <= kChunk) {
       const Timed timed(seconds_);
       count(in.bytes());
-      MPI_CHECK(MPI_Allgatherv(in.data(), bytes[static_cast<std::size_t>(rank_)], MPI_BYTE, out.data(), bytes.data(), begins.data(),
-                               MPI_BYTE, comm_));
+      MPI_CHECK(MPI_Allgatherv(in.data(), bytes[static_cast<std::size_t>(rank_)], MPI_BYTE,
+                               out.data(), bytes.data(), begins.data(), MPI_BYTE, comm_));
       return;
     }
     std::int64_t at = 0;
@@ -179,8 +202,12 @@ class MpiCommunicator : public Communicator {
     }
   }
 
-  void send(ConstView x, int to, int tag, Stream& stream) override { start_send(x, to, tag, stream)->wait(); }
-  void recv(View x, int from, int tag, Stream& stream) override { start_recv(x, from, tag, stream)->wait(); }
+  void send(ConstView x, int to, int tag, Stream& stream) override {
+    start_send(x, to, tag, stream)->wait();
+  }
+  void recv(View x, int from, int tag, Stream& stream) override {
+    start_recv(x, from, tag, stream)->wait();
+  }
 
   std::unique_ptr<Transfer> start_all_reduce(View x, ReduceOp op, Stream&) override {
     const Timed timed(seconds_);
@@ -188,7 +215,8 @@ class MpiCommunicator : public Communicator {
     auto transfer = std::make_unique<MpiTransfer>(seconds_);
     const auto width = static_cast<std::int64_t>(dtype_bytes(x.dtype()));
     each_chunk(static_cast<std::size_t>(x.elems()), [&](std::int64_t at, int n) {
-      MPI_CHECK(MPI_Iallreduce(MPI_IN_PLACE, byte(x.data(), at * width), n, reducible(x.dtype()), mpi_op(op), comm_, transfer->add()));
+      MPI_CHECK(MPI_Iallreduce(MPI_IN_PLACE, byte(x.data(), at * width), n, reducible(x.dtype()),
+                               mpi_op(op), comm_, transfer->add()));
     });
     return transfer;
   }
@@ -212,10 +240,13 @@ class MpiCommunicator : public Communicator {
 
  private:
   static std::byte* byte(void* p, std::int64_t at) { return static_cast<std::byte*>(p) + at; }
-  static const std::byte* byte(const void* p, std::int64_t at) { return static_cast<const std::byte*>(p) + at; }
+  static const std::byte* byte(const void* p, std::int64_t at) {
+    return static_cast<const std::byte*>(p) + at;
+  }
   void count(std::size_t bytes) { bytes_ += static_cast<std::int64_t>(bytes); }
 
-  // each(at, n): pieces of [0, total) of at most kChunk; one empty piece when total is 0, so that collectives stay matched.
+  // each(at, n): pieces of [0, total) of at most kChunk; one empty piece when total is 0, so that
+  // collectives stay matched.
   template <class Each>
   static void each_chunk(std::size_t total, Each&& each) {
     const auto end = static_cast<std::int64_t>(total);
@@ -245,7 +276,8 @@ Mpi::Mpi(int* argc, char*** argv) {
   int provided = 0;
   const int code = MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided);
   CHECK(code == MPI_SUCCESS, "MPI did not start: {}", mpi_text(code));
-  if (provided < MPI_THREAD_FUNNELED) log_warning("this MPI was built without thread support; a rank's threads may disturb it");
+  if (provided < MPI_THREAD_FUNNELED)
+    log_warning("this MPI was built without thread support; a rank's threads may disturb it");
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
 }
 

@@ -26,7 +26,9 @@ class SelfCommunicator : public Communicator {
   void barrier() override {}
   void broadcast(View, int root, Stream&) override { check_peer(root, "broadcast"); }
   void all_reduce(View, ReduceOp, Stream&) override {}
-  void reduce_scatter(View out, ConstView in, ReduceOp, Stream&) override { copy(out, in, "reduce_scatter"); }
+  void reduce_scatter(View out, ConstView in, ReduceOp, Stream&) override {
+    copy(out, in, "reduce_scatter");
+  }
   void all_gather(View out, ConstView in, Stream&) override { copy(out, in, "all_gather"); }
   void all_gather(View out, ConstView in, std::span<const std::int64_t> counts, Stream&) override {
     CHECK(counts.size() == 1 && counts[0] == in.elems(), "all_gather: counts do not fit one rank");
@@ -41,14 +43,17 @@ class SelfCommunicator : public Communicator {
     check_peer(from, "recv");
     for (auto message = queue_.begin(); message != queue_.end(); ++message) {
       if (message->first != tag) continue;
-      CHECK(message->second.size() == x.bytes(), "recv: {} bytes were sent, {} expected", message->second.size(), x.bytes());
+      CHECK(message->second.size() == x.bytes(), "recv: {} bytes were sent, {} expected",
+            message->second.size(), x.bytes());
       if (x.bytes()) std::memcpy(x.data(), message->second.data(), x.bytes());
       queue_.erase(message);
       return;
     }
     CHECK(false, "recv: a single rank waits for a message with tag {} that it has not sent", tag);
   }
-  std::unique_ptr<Transfer> start_all_reduce(View, ReduceOp, Stream&) override { return std::make_unique<Done>(); }
+  std::unique_ptr<Transfer> start_all_reduce(View, ReduceOp, Stream&) override {
+    return std::make_unique<Done>();
+  }
   std::unique_ptr<Transfer> start_send(ConstView x, int to, int tag, Stream& stream) override {
     send(x, to, tag, stream);
     return std::make_unique<Done>();
@@ -59,7 +64,9 @@ class SelfCommunicator : public Communicator {
   }
 
  private:
-  static void check_peer(int rank, const char* op) { CHECK(rank == 0, "{}: no rank {} in a group of one", op, rank); }
+  static void check_peer(int rank, const char* op) {
+    CHECK(rank == 0, "{}: no rank {} in a group of one", op, rank);
+  }
   static void copy(View out, ConstView in, const char* op) {
     CHECK(out.bytes() == in.bytes(), "{}: {} into {}", op, in.shape().str(), out.shape().str());
     if (in.bytes() && out.data() != in.data()) std::memmove(out.data(), in.data(), in.bytes());
@@ -69,6 +76,8 @@ class SelfCommunicator : public Communicator {
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_self_communicator() { return std::make_unique<SelfCommunicator>(); }
+std::unique_ptr<Communicator> make_self_communicator() {
+  return std::make_unique<SelfCommunicator>();
+}
 
 }  // namespace weft

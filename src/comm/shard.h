@@ -1,4 +1,5 @@
-// Who owns which slice. Every uneven split of the program is this one rule: the first (n mod parts) parts get one more.
+// Who owns which slice. Every uneven split of the program is this one rule: the first (n mod parts)
+// parts get one more.
 #pragma once
 
 #include <cstdint>
@@ -17,15 +18,16 @@ struct Range {
 // Part `index` of [0, n) cut into `parts`.
 Range split_range(std::int64_t n, int parts, int index);
 
-// Heads of a rank. Query heads are split as evenly as possible in whole KV groups where Hkv >= tp; where tp exceeds Hkv, KV heads are
-// replicated: a rank holds the KV heads its query heads read.
+// Heads of a rank. Query heads are split as evenly as possible in whole KV groups where Hkv >= tp;
+// where tp exceeds Hkv, KV heads are replicated: a rank holds the KV heads its query heads read.
 struct HeadShard {
   Range q;   // query heads
   Range kv;  // KV heads (may overlap other ranks')
 };
 HeadShard split_heads(std::int64_t n_heads, std::int64_t n_kv_heads, int tp, int index);
 
-// A rank's slice of a tensor: whole along every dim but `dim`, and there the union of `ranges` in order.
+// A rank's slice of a tensor: whole along every dim but `dim`, and there the union of `ranges` in
+// order.
 struct Slice {
   Dims global;                // dims of the whole tensor
   int dim = -1;               // -1: replicated, ranges are empty
@@ -34,7 +36,8 @@ struct Slice {
   bool whole() const { return dim < 0; }
 };
 
-// The slice as contiguous runs: global element offset, local element offset, length. Ascending in the local offset.
+// The slice as contiguous runs: global element offset, local element offset, length. Ascending in
+// the local offset.
 struct Run {
   std::int64_t global_begin, local_begin, size;
 };

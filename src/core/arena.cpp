@@ -8,19 +8,24 @@ namespace weft {
 
 Arena::Arena(std::string name, std::size_t bytes) : name_(std::move(name)), capacity_(bytes) {
   const std::size_t mapped = std::max<std::size_t>(bytes, 64);
-  void* memory = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  CHECK_USER(memory != MAP_FAILED, "the {} take {} bytes, more than this machine can give", name_, bytes);
+  void* memory = mmap(nullptr, mapped, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  CHECK_USER(memory != MAP_FAILED, "the {} take {} bytes, more than this machine can give", name_,
+             bytes);
   madvise(memory, mapped, MADV_HUGEPAGE);
-  base_ = std::shared_ptr<std::byte>(static_cast<std::byte*>(memory), [mapped](std::byte* p) { munmap(p, mapped); });
+  base_ = std::shared_ptr<std::byte>(static_cast<std::byte*>(memory),
+                                     [mapped](std::byte* p) { munmap(p, mapped); });
 }
 
 View Arena::alloc(DType dtype, const Dims& dims) {
-  const std::size_t bytes = (static_cast<std::size_t>(dims.elems()) * dtype_bytes(dtype) + 63) / 64 * 64;
+  const std::size_t bytes =
+      (static_cast<std::size_t>(dims.elems()) * dtype_bytes(dtype) + 63) / 64 * 64;
   const std::size_t begin = used_;
   used_ += bytes;
   peak_ = std::max(peak_, used_);
   if (measuring()) return View(reinterpret_cast<void*>(begin + 64), dtype, dims);
-  CHECK(used_ <= capacity_, "the {} arena was planned with {} bytes and needs {}", name_, capacity_, used_);
+  CHECK(used_ <= capacity_, "the {} arena was planned with {} bytes and needs {}", name_, capacity_,
+        used_);
   return View(base_.get() + begin, dtype, dims);
 }
 

@@ -1,5 +1,6 @@
-// Memory planned before the first step. The same layout function runs twice: on a measuring arena (no memory, gives the
-// bytes the planner prints) and on the real one; so plan and program cannot differ.
+// Memory planned before the first step. The same layout function runs twice: on a measuring arena
+// (no memory, gives the bytes the planner prints) and on the real one; so plan and program cannot
+// differ.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +15,8 @@ class Arena {
  public:
   // A measuring arena: alloc() returns views of a null-based address that must not be touched.
   Arena() = default;
-  // A real one: `bytes` of zeroed memory, 64-byte aligned, touched by first use. `name` appears in errors and reports.
+  // A real one: `bytes` of zeroed memory, 64-byte aligned, touched by first use. `name` appears in
+  // errors and reports.
   Arena(std::string name, std::size_t bytes);
 
   // Next `dims` elements, 64-byte aligned. Throws when the plan was too small.

@@ -38,8 +38,10 @@ std::shared_ptr<void> allocate(Device device, std::size_t bytes) {
 
 void copy_bytes(void* to, const void* from, std::size_t bytes, Stream& stream) {
   if (bytes == 0) return;
-  if (stream.native()) gpu::copy(to, from, bytes, stream.native());
-  else std::memcpy(to, from, bytes);
+  if (stream.native())
+    gpu::copy(to, from, bytes, stream.native());
+  else
+    std::memcpy(to, from, bytes);
 }
 
 }  // namespace weft

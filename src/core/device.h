@@ -1,4 +1,5 @@
-// Where memory lives and where work is enqueued. The CPU runs in order on the calling thread with an OpenMP team.
+// Where memory lives and where work is enqueued. The CPU runs in order on the calling thread with
+// an OpenMP team.
 #pragma once
 
 #include <cstddef>
@@ -17,8 +18,9 @@ struct Device {
   friend bool operator==(const Device&, const Device&) = default;
 };
 
-// An in-order queue of work on one device, with what its kernels keep between calls (primitive caches, scratch).
-// On the CPU every call has finished when it returns; on a GPU it has been enqueued.
+// An in-order queue of work on one device, with what its kernels keep between calls (primitive
+// caches, scratch). On the CPU every call has finished when it returns; on a GPU it has been
+// enqueued.
 class Stream {
  public:
   explicit Stream(Device device = {}, int n_threads = 1);
@@ -26,9 +28,11 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
 
   Device device() const { return device_; }
-  int n_threads() const { return n_threads_; }  // size of the OpenMP team that kernels on this stream use
+  int n_threads() const {
+    return n_threads_;
+  }  // size of the OpenMP team that kernels on this stream use
   void* native() const { return native_.get(); }  // the cudaStream_t; null on the CPU
-  void synchronize();                             // returns when all that was enqueued has run; throws what failed meanwhile
+  void synchronize();  // returns when all that was enqueued has run; throws what failed meanwhile
 
   // The one T of this stream, made on first use; T is a kernel's private cache.
   template <class T>
@@ -38,7 +42,8 @@ class Stream {
     return *static_cast<T*>(slot.get());
   }
 
-  // Scratch in the device's memory, of at least `bytes`, 64-byte aligned, valid until the next scratch() on this stream. Grows, never shrinks.
+  // Scratch in the device's memory, of at least `bytes`, 64-byte aligned, valid until the next
+  // scratch() on this stream. Grows, never shrinks.
   void* scratch(std::size_t bytes);
   std::size_t scratch_bytes() const { return scratch_bytes_; }
 
@@ -54,11 +59,12 @@ class Stream {
 // GPUs that this process can use: 0 in a build without CUDA.
 int gpu_count();
 
-// Uninitialised memory of the device, 64-byte aligned. Throws a UserError naming the size where there is not enough.
+// Uninitialised memory of the device, 64-byte aligned. Throws a UserError naming the size where
+// there is not enough.
 std::shared_ptr<void> allocate(Device device, std::size_t bytes);
 
-// Enqueued on the stream, whose device is one of the two. `from` in host memory may be reused on return; `to` in host memory is
-// complete on return.
+// Enqueued on the stream, whose device is one of the two. `from` in host memory may be reused on
+// return; `to` in host memory is complete on return.
 void copy_bytes(void* to, const void* from, std::size_t bytes, Stream& stream);
 
 }  // namespace weft

@@ -1,5 +1,7 @@
-// Options are described once: a struct of options visits its fields, and visitors make flags, --help, TOML and JSON of them.
-//   void visit(FieldVisitor& v) { v.group("model"); v.field("layers", layers, "number of blocks"); }
+// Options are described once: a struct of options visits its fields, and visitors make flags,
+// --help, TOML and JSON of them.
+//   void visit(FieldVisitor& v) { v.group("model"); v.field("layers", layers, "number of blocks");
+//   }
 // The name is the flag with underscores (batch_size: --batch-size).
 #pragma once
 

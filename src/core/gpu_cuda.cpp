@@ -3,10 +3,11 @@
 #include "core/check.h"
 #include "core/gpu.h"
 
-#define CUDA_CHECK(call)                                                                              \
-  do {                                                                                                \
-    const cudaError_t result = (call);                                                                       \
-    CHECK(result == cudaSuccess, "{}: {} ({})", #call, cudaGetErrorString(result), static_cast<int>(result)); \
+#define CUDA_CHECK(call)                                                           \
+  do {                                                                             \
+    const cudaError_t result = (call);                                             \
+    CHECK(result == cudaSuccess, "{}: {} ({})", #call, cudaGetErrorString(result), \
+          static_cast<int>(result));                                               \
   } while (false)
 
 namespace weft::gpu {
@@ -19,14 +20,18 @@ int count() {
 }
 
 std::shared_ptr<void> make_stream(int device) {
-  CHECK_USER(device >= 0 && device < count(), "--device cuda: GPU {} of {} on this host", device, count());
+  CHECK_USER(device >= 0 && device < count(), "--device cuda: GPU {} of {} on this host", device,
+             count());
   CUDA_CHECK(cudaSetDevice(device));
   cudaStream_t stream = nullptr;
   CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-  return std::shared_ptr<void>(stream, [](void* s) { cudaStreamDestroy(static_cast<cudaStream_t>(s)); });
+  return std::shared_ptr<void>(stream,
+                               [](void* s) { cudaStreamDestroy(static_cast<cudaStream_t>(s)); });
 }
 
-void synchronize(void* stream) { CUDA_CHECK(cudaStreamSynchronize(static_cast<cudaStream_t>(stream))); }
+void synchronize(void* stream) {
+  CUDA_CHECK(cudaStreamSynchronize(static_cast<cudaStream_t>(stream)));
+}
 
 std::shared_ptr<void> allocate(int device, std::size_t bytes) {
   CUDA_CHECK(cudaSetDevice(device));
@@ -36,7 +41,8 @@ std::shared_ptr<void> allocate(int device, std::size_t bytes) {
     std::size_t free_bytes = 0, total_bytes = 0;
     cudaGetLastError();
     CUDA_CHECK(cudaMemGetInfo(&free_bytes, &total_bytes));
-    user_error("{} bytes are more than GPU {} can give: {} of its {} are free", bytes, device, free_bytes, total_bytes);
+    user_error("{} bytes are more than GPU {} can give: {} of its {} are free", bytes, device,
+               free_bytes, total_bytes);
   }
   CHECK(error == cudaSuccess, "cudaMalloc of {} bytes: {}", bytes, cudaGetErrorString(error));
   return std::shared_ptr<void>(memory, [](void* p) { cudaFree(p); });

@@ -4,7 +4,9 @@
 namespace weft::gpu {
 namespace {
 
-[[noreturn]] void absent() { user_error("--device cuda: this weft was built without CUDA (WEFT_CUDA=OFF); allowed here: cpu"); }
+[[noreturn]] void absent() {
+  user_error("--device cuda: this weft was built without CUDA (WEFT_CUDA=OFF); allowed here: cpu");
+}
 
 }  // namespace
 

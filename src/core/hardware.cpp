@@ -17,7 +17,8 @@ int host_cores() {
   hwloc_topology_t topology;
   if (hwloc_topology_init(&topology) != 0) return 1;
   int cores = 0;
-  if (hwloc_topology_load(topology) == 0) cores = hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_CORE);
+  if (hwloc_topology_load(topology) == 0)
+    cores = hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_CORE);
   hwloc_topology_destroy(topology);
   return std::max(1, cores);
 }
@@ -50,7 +51,9 @@ long resident_bytes() {
   return n == 2 ? resident * sysconf(_SC_PAGESIZE) : 0;
 }
 
-std::int64_t host_memory_bytes() { return static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE); }
+std::int64_t host_memory_bytes() {
+  return static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+}
 
 std::int64_t available_bytes() {
   std::int64_t bytes = INT64_MAX;
@@ -60,7 +63,8 @@ std::int64_t available_bytes() {
     if (key == "MemAvailable:") bytes = kb * 1024;
   // A container's or a batch job's limit; page cache that it holds can be dropped.
   std::int64_t limit = 0, used = 0, cache = 0;
-  std::ifstream most("/sys/fs/cgroup/memory.max"), now("/sys/fs/cgroup/memory.current"), stat("/sys/fs/cgroup/memory.stat");
+  std::ifstream most("/sys/fs/cgroup/memory.max"), now("/sys/fs/cgroup/memory.current"),
+      stat("/sys/fs/cgroup/memory.stat");
   if (!(most >> limit) || !(now >> used)) return bytes;
   for (std::int64_t value = 0; stat >> key >> value;)
     if (key == "inactive_file" || key == "active_file") cache += value;
@@ -68,12 +72,16 @@ std::int64_t available_bytes() {
 }
 
 int resolve_threads(std::int64_t asked, int ranks_on_host) {
-  CHECK_USER(asked >= 0 && asked <= 4096, "--threads is {}; allowed: 0 (the host's cores shared among its ranks) to 4096", asked);
+  CHECK_USER(asked >= 0 && asked <= 4096,
+             "--threads is {}; allowed: 0 (the host's cores shared among its ranks) to 4096",
+             asked);
   const int share = std::max(1, host_cores() / std::max(1, ranks_on_host)), bound = affinity_cpus();
   const int wanted = asked > 0 ? static_cast<int>(asked) : share;
   if (wanted > bound) {
-    log_warning("this rank is bound to {} CPU{}, but {} threads {}; give mpiexec --bind-to none (Open MPI) or --cpu-bind depth (PALS)", bound, bound == 1 ? "" : "s",
-                wanted, asked > 0 ? "are asked for" : "would fit the host");
+    log_warning(
+        "this rank is bound to {} CPU{}, but {} threads {}; give mpiexec --bind-to none (Open MPI) "
+        "or --cpu-bind depth (PALS)",
+        bound, bound == 1 ? "" : "s", wanted, asked > 0 ? "are asked for" : "would fit the host");
     return asked > 0 ? wanted : bound;
   }
   return wanted;

@@ -24,7 +24,9 @@ Logger& logger() {
 }  // namespace
 
 void set_log_rank(int rank) { logger().rank = rank; }
-void set_log_quiet(bool quiet) { logger().sink->set_level(quiet ? spdlog::level::warn : spdlog::level::info); }
+void set_log_quiet(bool quiet) {
+  logger().sink->set_level(quiet ? spdlog::level::warn : spdlog::level::info);
+}
 
 void log_line(LogLevel level, std::string_view message) {
   const int rank = logger().rank;
@@ -33,10 +35,14 @@ void log_line(LogLevel level, std::string_view message) {
       if (rank == 0) logger().sink->info("{}", message);
       break;
     case LogLevel::warning:
-      if (rank == 0) logger().sink->warn("warning: {}", message);
-      else logger().sink->warn("warning (rank {}): {}", rank, message);
+      if (rank == 0)
+        logger().sink->warn("warning: {}", message);
+      else
+        logger().sink->warn("warning (rank {}): {}", rank, message);
       break;
-    case LogLevel::error: logger().sink->error("{}", message); break;
+    case LogLevel::error:
+      logger().sink->error("{}", message);
+      break;
   }
 }
 

@@ -14,14 +14,22 @@ constexpr double kNever = -1e9;  // transformers' score of what must not be take
 
 // Only the first beam counts at first, else all would find the same tokens.
 BeamSearch::BeamSearch(Continuation prompt, const Generation& g, std::int64_t vocab)
-    : g_(&g), vocab_(vocab), n_prompt_(static_cast<std::int64_t>(prompt.ids.size())),
-      n_candidates_(std::min<std::int64_t>(std::max<std::int64_t>(2, 1 + static_cast<std::int64_t>(g.eos.size())) * g.num_beams, g.num_beams * vocab)),
-      running_(static_cast<std::size_t>(g.num_beams), Beam{.text = std::move(prompt), .score = kNever, .finish = ""}) {
+    : g_(&g),
+      vocab_(vocab),
+      n_prompt_(static_cast<std::int64_t>(prompt.ids.size())),
+      n_candidates_(std::min<std::int64_t>(
+          std::max<std::int64_t>(2, 1 + static_cast<std::int64_t>(g.eos.size())) * g.num_beams,
+          g.num_beams * vocab)),
+      running_(static_cast<std::size_t>(g.num_beams),
+               Beam{.text = std::move(prompt), .score = kNever, .finish = ""}) {
   running_[0].score = 0;
 }
 
-std::vector<BeamCandidate> BeamSearch::choose(Sampler& sampler, std::span<const std::span<const float>> logits, std::uint64_t stream) const {
-  // A heap of the best so far, by score or by a key that makes the best of a draw without replacement (Gumbel's trick); its front is the worst.
+std::vector<BeamCandidate> BeamSearch::choose(Sampler& sampler,
+                                              std::span<const std::span<const float>> logits,
+                                              std::uint64_t stream) const {
+  // A heap of the best so far, by score or by a key that makes the best of a draw without
+  // replacement (Gumbel's trick); its front is the worst.
   struct Entry {
     double key = 0;
     BeamCandidate c;
@@ -33,7 +41,8 @@ std::vector<BeamCandidate> BeamSearch::choose(Sampler& sampler, std::span<const 
   std::vector<Entry> heap;
   for (std::size_t b = 0; b < running_.size(); ++b) {
     const Beam& beam = running_[b];
-    const std::span<const float> scores = sampler.process(logits[std::min(b, logits.size() - 1)], *g_, beam.text.ids, n_prompt_);
+    const std::span<const float> scores =
+        sampler.process(logits[std::min(b, logits.size() - 1)], *g_, beam.text.ids, n_prompt_);
     for (std::int64_t id = 0; id < vocab_; ++id) {
       Entry e;
       e.c.score = beam.score + scores[static_cast<std::size_t>(id)];
@@ -43,7 +52,8 @@ std::vector<BeamCandidate> BeamSearch::choose(Sampler& sampler, std::span<const 
       e.key = e.c.score;
       if (g_->do_sample) {
         const auto which = static_cast<std::uint32_t>(static_cast<std::int64_t>(b) * vocab_ + id);
-        const double u = draw(g_->seed, stream, static_cast<std::int64_t>(beam.text.ids.size()), which);
+        const double u =
+            draw(g_->seed, stream, static_cast<std::int64_t>(beam.text.ids.size()), which);
         e.key -= std::log(-std::log(u + 0x1p-54));
       }
       const bool full = static_cast<std::int64_t>(heap.size()) == n_candidates_;
@@ -63,19 +73,26 @@ std::vector<BeamCandidate> BeamSearch::choose(Sampler& sampler, std::span<const 
     return a.beam != b.beam ? a.beam < b.beam : a.id < b.id;
   });
   if (g_->logprobs)
-    for (BeamCandidate& c : best) c.logprob = log_probability(logits[std::min(static_cast<std::size_t>(c.beam), logits.size() - 1)], c.id);
+    for (BeamCandidate& c : best)
+      c.logprob = log_probability(
+          logits[std::min(static_cast<std::size_t>(c.beam), logits.size() - 1)], c.id);
   return best;
 }
 
-std::vector<std::int32_t> BeamSearch::advance(std::span<const BeamCandidate> candidates, const Append& append) {
-  CHECK_USER(!candidates.empty(), "no token is left to continue with: --bad-words, --no-repeat-ngram-size and --min-new-tokens forbid them all");
+std::vector<std::int32_t> BeamSearch::advance(std::span<const BeamCandidate> candidates,
+                                              const Append& append) {
+  CHECK_USER(!candidates.empty(),
+             "no token is left to continue with: --bad-words, --no-repeat-ngram-size and "
+             "--min-new-tokens forbid them all");
   const auto width = running_.size();
   std::vector<Beam> next;
   for (const BeamCandidate& c : candidates) {
-    next.push_back({.text = running_[static_cast<std::size_t>(c.beam)].text, .score = c.score, .finish = ""});
+    next.push_back(
+        {.text = running_[static_cast<std::size_t>(c.beam)].text, .score = c.score, .finish = ""});
     next.back().finish = append(next.back().text, c);
   }
-  const double length = static_cast<double>(next[0].text.ids.size()) - static_cast<double>(n_prompt_);
+  const double length =
+      static_cast<double>(next[0].text.ids.size()) - static_cast<double>(n_prompt_);
   const double penalty = std::pow(length, g_->length_penalty);
 
   // Only the best num_beams candidates may be results; the others are there so that as many go on.
@@ -83,7 +100,8 @@ std::vector<std::int32_t> BeamSearch::advance(std::span<const BeamCandidate> can
     if (next[i].finish.empty()) continue;
     Beam ended = next[i];
     ended.score /= penalty;
-    const auto at = std::find_if(finished_.begin(), finished_.end(), [&](const Beam& b) { return b.score < ended.score; });
+    const auto at = std::find_if(finished_.begin(), finished_.end(),
+                                 [&](const Beam& b) { return b.score < ended.score; });
     finished_.insert(at, std::move(ended));
     if (finished_.size() > width) finished_.pop_back();
   }
@@ -98,8 +116,11 @@ std::vector<std::int32_t> BeamSearch::advance(std::span<const BeamCandidate> can
   if (running_.empty()) return {};
   const bool full = finished_.size() == width;
   if (full && g_->early_stopping == EarlyStopping::yes) return {};
-  const double longest = g_->early_stopping == EarlyStopping::never && g_->length_penalty > 0 ? static_cast<double>(g_->max_new_tokens) : length;
-  if (full && running_[0].score / std::pow(longest, g_->length_penalty) <= finished_.back().score) return {};
+  const double longest = g_->early_stopping == EarlyStopping::never && g_->length_penalty > 0
+                             ? static_cast<double>(g_->max_new_tokens)
+                             : length;
+  if (full && running_[0].score / std::pow(longest, g_->length_penalty) <= finished_.back().score)
+    return {};
   return parents;
 }
 

@@ -14,7 +14,7 @@ struct BeamCandidate {
   double score = 0;        // sum of processed log-probabilities
   std::int32_t beam = -1;  // the running beam that it continues; -1: none
   std::int32_t id = 0;
-  float logprob = 0;      // of the model itself
+  float logprob = 0;  // of the model itself
 };
 
 class BeamSearch {
@@ -27,17 +27,24 @@ class BeamSearch {
 
   BeamSearch(Continuation prompt, const Generation& g, std::int64_t vocab);
 
-  std::span<const Beam> running() const { return running_; }  // num_beams of them; before the first step all are the prompt
+  std::span<const Beam> running() const {
+    return running_;
+  }  // num_beams of them; before the first step all are the prompt
   std::int64_t n_candidates() const { return n_candidates_; }
 
-  // The best candidates of all beams, or a draw of them without replacement, best first. logits: of each running beam (V); one row
-  // before the first step. May be fewer than n_candidates() where most tokens are forbidden.
-  std::vector<BeamCandidate> choose(Sampler& sampler, std::span<const std::span<const float>> logits, std::uint64_t stream) const;
+  // The best candidates of all beams, or a draw of them without replacement, best first. logits: of
+  // each running beam (V); one row before the first step. May be fewer than n_candidates() where
+  // most tokens are forbidden.
+  std::vector<BeamCandidate> choose(Sampler& sampler,
+                                    std::span<const std::span<const float>> logits,
+                                    std::uint64_t stream) const;
 
-  // One step. `append` continues a text by a token and says what ends it, as append_token. The result: parents[i] is the former beam that
-  // the i-th running one continues. Nothing when the search is over.
+  // One step. `append` continues a text by a token and says what ends it, as append_token. The
+  // result: parents[i] is the former beam that the i-th running one continues. Nothing when the
+  // search is over.
   using Append = std::function<std::string(Continuation&, const BeamCandidate&)>;
-  std::vector<std::int32_t> advance(std::span<const BeamCandidate> candidates, const Append& append);
+  std::vector<std::int32_t> advance(std::span<const BeamCandidate> candidates,
+                                    const Append& append);
 
   // Ended beams, best first: score / (new tokens ^ length_penalty).
   std::span<const Beam> finished() const { return finished_; }

@@ -7,14 +7,16 @@
 
 namespace weft {
 
-void classify_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters, std::span<const TokenizedText> texts,
+void classify_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
+                    std::span<const TokenizedText> texts,
                     const std::function<void(std::size_t, std::span<const float>)>& done) {
   const auto n = static_cast<std::size_t>(config.n_labels);
   const bool by_token = config.head == HeadKind::classify_tokens;
   PassTask task;
   task.max_logit_rows = by_token ? 0 : 64;
   task.n_values = [=](const TextPass& pass) { return n * (by_token ? pass.ids.size() : pass.n); };
-  task.compute = [&](Decoder& decoder, ConstView hidden, const TextPass& pass, std::span<float> out) {
+  task.compute = [&](Decoder& decoder, ConstView hidden, const TextPass& pass,
+                     std::span<float> out) {
     std::vector<std::int64_t> rows = labelled_rows(config, pass.begins, pass.ends);
     if (by_token) {
       rows.resize(pass.ids.size());
@@ -25,7 +27,8 @@ void classify_texts(const Context& ctx, const ModelConfig& config, const Paramet
   };
   task.done = [&](const TextPass& pass, std::span<const float> values) {
     for (std::size_t t = 0; t < pass.n; ++t) {
-      const auto begin = by_token ? static_cast<std::size_t>(pass.begins[t]) : t, end = by_token ? static_cast<std::size_t>(pass.ends[t]) : t + 1;
+      const auto begin = by_token ? static_cast<std::size_t>(pass.begins[t]) : t,
+                 end = by_token ? static_cast<std::size_t>(pass.ends[t]) : t + 1;
       done(pass.first + t, values.subspan(begin * n, (end - begin) * n));
     }
   };
@@ -47,8 +50,10 @@ std::vector<double> label_probabilities(const ModelConfig& config, std::span<con
   return p;
 }
 
-void fill_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters, std::span<const TokenizedText> texts, std::int32_t mask_id,
-                std::int64_t top_k, const std::function<void(std::size_t, const std::vector<std::vector<Candidate>>&)>& done) {
+void fill_texts(
+    const Context& ctx, const ModelConfig& config, const Parameters& parameters,
+    std::span<const TokenizedText> texts, std::int32_t mask_id, std::int64_t top_k,
+    const std::function<void(std::size_t, const std::vector<std::vector<Candidate>>&)>& done) {
   constexpr std::size_t kBlock = 64;  // masks whose logits are held at once
   const auto k = static_cast<std::size_t>(std::min(top_k, config.vocab));
   const auto masks_of = [mask_id](const TextPass& pass) {
@@ -61,22 +66,28 @@ void fill_texts(const Context& ctx, const ModelConfig& config, const Parameters&
   task.max_logit_rows = kBlock;
   // An id and a probability each; the id's bits travel as a float's, in two halves that are exact.
   task.n_values = [&](const TextPass& pass) { return masks_of(pass).size() * k * 3; };
-  task.compute = [&](Decoder& decoder, ConstView hidden, const TextPass& pass, std::span<float> out) {
+  task.compute = [&](Decoder& decoder, ConstView hidden, const TextPass& pass,
+                     std::span<float> out) {
     const std::vector<std::int64_t> rows = masks_of(pass);
     const std::vector<float> states(hidden.as<float>(), hidden.as<float>() + hidden.elems());
     std::vector<std::int32_t> order(static_cast<std::size_t>(config.vocab));
     float* to = out.data();
     for (std::size_t begin = 0; begin < rows.size(); begin += kBlock) {
       const std::size_t n = std::min(kBlock, rows.size() - begin);
-      const ConstView logits = decoder.logits(ConstView(states.data(), hidden.shape()), std::span(rows).subspan(begin, n));
+      const ConstView logits = decoder.logits(ConstView(states.data(), hidden.shape()),
+                                              std::span(rows).subspan(begin, n));
       for (std::size_t r = 0; r < n; ++r) {
         const float* z = logits.as<float>() + static_cast<std::int64_t>(r) * config.vocab;
         std::iota(order.begin(), order.end(), 0);
-        const auto likelier = [z](std::int32_t a, std::int32_t b) { return z[a] != z[b] ? z[a] > z[b] : a < b; };
-        std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(k), order.end(), likelier);
+        const auto likelier = [z](std::int32_t a, std::int32_t b) {
+          return z[a] != z[b] ? z[a] > z[b] : a < b;
+        };
+        std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(k),
+                          order.end(), likelier);
         const double most = static_cast<double>(z[order[0]]);
         double sum = 0;
-        for (std::int64_t v = 0; v < config.vocab; ++v) sum += std::exp(static_cast<double>(z[v]) - most);
+        for (std::int64_t v = 0; v < config.vocab; ++v)
+          sum += std::exp(static_cast<double>(z[v]) - most);
         for (std::size_t i = 0; i < k; ++i) {
           *to++ = static_cast<float>(order[i] >> 16);
           *to++ = static_cast<float>(order[i] & 0xFFFF);
@@ -94,7 +105,9 @@ void fill_texts(const Context& ctx, const ModelConfig& config, const Parameters&
       for (; r < rows.size() && rows[r] < pass.ends[t]; ++r) {
         std::vector<Candidate>& list = all.emplace_back();
         for (std::size_t i = 0; i < k; ++i, from += 3)
-          list.push_back({static_cast<std::int32_t>(from[0]) << 16 | static_cast<std::int32_t>(from[1]), static_cast<double>(from[2])});
+          list.push_back(
+              {static_cast<std::int32_t>(from[0]) << 16 | static_cast<std::int32_t>(from[1]),
+               static_cast<double>(from[2])});
       }
       done(pass.first + t, all);
     }

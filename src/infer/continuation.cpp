@@ -11,15 +11,19 @@ bool ends_in_stop(std::string& tail, std::string_view token, const std::vector<s
   for (const std::string& s : stop) longest = std::max(longest, s.size());
   const std::size_t before = tail.size();
   tail += token;
-  const bool hit = !token.empty() && std::any_of(stop.begin(), stop.end(), [&](const std::string& s) {
-    const std::size_t from = before + 1 > s.size() ? before + 1 - s.size() : 0;  // one that starts earlier ends before the token
-    return tail.find(s, from) != std::string::npos;
-  });
+  const bool hit =
+      !token.empty() && std::any_of(stop.begin(), stop.end(), [&](const std::string& s) {
+        const std::size_t from = before + 1 > s.size()
+                                     ? before + 1 - s.size()
+                                     : 0;  // one that starts earlier ends before the token
+        return tail.find(s, from) != std::string::npos;
+      });
   if (tail.size() > longest) tail.erase(0, tail.size() - longest);
   return hit;
 }
 
-Continuation begin_continuation(const std::vector<std::int32_t>& prompt, const Generation& g, const Tokenizer* tokenizer) {
+Continuation begin_continuation(const std::vector<std::int32_t>& prompt, const Generation& g,
+                                const Tokenizer* tokenizer) {
   Continuation c = {.ids = prompt, .logprobs = {}, .tail = ""};
   if (g.stop.empty()) return c;
   CHECK(tokenizer, "stop strings need a tokenizer");
@@ -27,8 +31,8 @@ Continuation begin_continuation(const std::vector<std::int32_t>& prompt, const G
   return c;
 }
 
-std::string append_token(Continuation& c, std::int32_t id, float logprob, const Generation& g, std::int64_t n_prompt, const Tokenizer* tokenizer,
-                         double elapsed_s) {
+std::string append_token(Continuation& c, std::int32_t id, float logprob, const Generation& g,
+                         std::int64_t n_prompt, const Tokenizer* tokenizer, double elapsed_s) {
   c.ids.push_back(id);
   if (g.logprobs) c.logprobs.push_back(logprob);
   const bool stops = !g.stop.empty() && ends_in_stop(c.tail, tokenizer->token_bytes(id), g.stop);

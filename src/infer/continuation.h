@@ -16,14 +16,16 @@ struct Continuation {
 };
 
 // The prompt alone. tokenizer may be null when there are no stop strings.
-Continuation begin_continuation(const std::vector<std::int32_t>& prompt, const Generation& g, const Tokenizer* tokenizer);
+Continuation begin_continuation(const std::vector<std::int32_t>& prompt, const Generation& g,
+                                const Tokenizer* tokenizer);
 
 // Appends a token. The result: eos, stop, length, time, or empty while it goes on.
-std::string append_token(Continuation& c, std::int32_t id, float logprob, const Generation& g, std::int64_t n_prompt, const Tokenizer* tokenizer,
-                         double elapsed_s);
+std::string append_token(Continuation& c, std::int32_t id, float logprob, const Generation& g,
+                         std::int64_t n_prompt, const Tokenizer* tokenizer, double elapsed_s);
 
-// As transformers: a stop string matches where it ends within the newest token, wherever it began, the prompt included; bytes of the
-// token may follow it. `tail` holds the last bytes before the token, as many as the longest stop string; it is moved on.
+// As transformers: a stop string matches where it ends within the newest token, wherever it began,
+// the prompt included; bytes of the token may follow it. `tail` holds the last bytes before the
+// token, as many as the longest stop string; it is moved on.
 bool ends_in_stop(std::string& tail, std::string_view token, const std::vector<std::string>& stop);
 
 }  // namespace weft

@@ -10,7 +10,8 @@ namespace {
 void pool(TextPooling pooling, const float* rows, std::int64_t n, std::int64_t C, float* out) {
   if (n == 0) return std::fill(out, out + C, 0.0f);
   if (pooling == TextPooling::cls) return static_cast<void>(std::copy(rows, rows + C, out));
-  if (pooling == TextPooling::last) return static_cast<void>(std::copy(rows + (n - 1) * C, rows + n * C, out));
+  if (pooling == TextPooling::last)
+    return static_cast<void>(std::copy(rows + (n - 1) * C, rows + n * C, out));
   for (std::int64_t c = 0; c < C; ++c) {
     double sum = 0;
     float most = rows[c];
@@ -32,31 +33,42 @@ void to_unit_length(std::span<float> x) {
 }  // namespace
 
 TextPooling text_pooling(const std::string& name) {
-  const std::pair<const char*, TextPooling> all[] = {{"mean", TextPooling::mean}, {"cls", TextPooling::cls}, {"last", TextPooling::last}, {"max", TextPooling::max},
+  const std::pair<const char*, TextPooling> all[] = {{"mean", TextPooling::mean},
+                                                     {"cls", TextPooling::cls},
+                                                     {"last", TextPooling::last},
+                                                     {"max", TextPooling::max},
                                                      {"none", TextPooling::none}};
   for (const auto& [known, pooling] : all)
     if (name == known) return pooling;
   user_error("--pooling is '{}'; allowed: mean, cls, last, max, none", name);
 }
 
-void embed_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters, std::span<const TokenizedText> texts, const EmbedSettings& settings,
+void embed_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
+                 std::span<const TokenizedText> texts, const EmbedSettings& settings,
                  const std::function<void(std::size_t, std::span<const float>)>& done) {
   const std::int64_t C = config.width;
   const bool none = settings.pooling == TextPooling::none;
   PassTask task;
   task.layer = settings.layer == config.layers ? -1 : settings.layer;
-  task.n_values = [=](const TextPass& pass) { return static_cast<std::size_t>(C) * (none ? pass.ids.size() : pass.n); };
+  task.n_values = [=](const TextPass& pass) {
+    return static_cast<std::size_t>(C) * (none ? pass.ids.size() : pass.n);
+  };
   task.compute = [&](Decoder&, ConstView hidden, const TextPass& pass, std::span<float> out) {
     const float* rows = hidden.as<float>();
     if (none) std::copy(rows, rows + hidden.elems(), out.begin());
     for (std::size_t t = 0; t < pass.n && !none; ++t)
-      pool(settings.pooling, rows + pass.begins[t] * C, pass.ends[t] - pass.begins[t], C, out.data() + static_cast<std::int64_t>(t) * C);
-    for (std::size_t at = 0; settings.normalize && at < out.size(); at += static_cast<std::size_t>(C)) to_unit_length(out.subspan(at, static_cast<std::size_t>(C)));
+      pool(settings.pooling, rows + pass.begins[t] * C, pass.ends[t] - pass.begins[t], C,
+           out.data() + static_cast<std::int64_t>(t) * C);
+    for (std::size_t at = 0; settings.normalize && at < out.size();
+         at += static_cast<std::size_t>(C))
+      to_unit_length(out.subspan(at, static_cast<std::size_t>(C)));
   };
   task.done = [&](const TextPass& pass, std::span<const float> values) {
     for (std::size_t t = 0; t < pass.n; ++t) {
-      const auto begin = none ? pass.begins[t] : static_cast<std::int64_t>(t), end = none ? pass.ends[t] : static_cast<std::int64_t>(t) + 1;
-      done(pass.first + t, values.subspan(static_cast<std::size_t>(begin * C), static_cast<std::size_t>((end - begin) * C)));
+      const auto begin = none ? pass.begins[t] : static_cast<std::int64_t>(t),
+                 end = none ? pass.ends[t] : static_cast<std::int64_t>(t) + 1;
+      done(pass.first + t, values.subspan(static_cast<std::size_t>(begin * C),
+                                          static_cast<std::size_t>((end - begin) * C)));
     }
   };
   run_texts(ctx, config, parameters, texts, task);

@@ -13,13 +13,16 @@ enum class TextPooling : std::uint8_t { mean, cls, last, max, none };
 TextPooling text_pooling(const std::string& name);  // UserError with the names that are allowed
 
 struct EmbedSettings {
-  TextPooling pooling = TextPooling::mean;  // over all tokens of a text, those that the tokenizer put around it included
-  std::int64_t layer = -1;                  // as transformers' hidden_states: 0 the embeddings, L or -1 the last
-  bool normalize = false;                   // to length 1
+  TextPooling pooling = TextPooling::mean;  // over all tokens of a text, those that the tokenizer
+                                            // put around it included
+  std::int64_t layer = -1;  // as transformers' hidden_states: 0 the embeddings, L or -1 the last
+  bool normalize = false;   // to length 1
 };
 
-// done(i, vector): (C), or (n_tokens, C) without pooling; a text without tokens gives zeros. Collective over a replica.
-void embed_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters, std::span<const TokenizedText> texts, const EmbedSettings& settings,
+// done(i, vector): (C), or (n_tokens, C) without pooling; a text without tokens gives zeros.
+// Collective over a replica.
+void embed_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
+                 std::span<const TokenizedText> texts, const EmbedSettings& settings,
                  const std::function<void(std::size_t, std::span<const float>)>& done);
 
 }  // namespace weft

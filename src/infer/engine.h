@@ -1,5 +1,6 @@
-// Generates continuations of many prompts at once: a slot of the cache a continuation, filled as others finish (continuous batching).
-// Every rank of a replica runs the same loop; the next tokens are chosen on one rank and shared, so ranks cannot drift apart.
+// Generates continuations of many prompts at once: a slot of the cache a continuation, filled as
+// others finish (continuous batching). Every rank of a replica runs the same loop; the next tokens
+// are chosen on one rank and shared, so ranks cannot drift apart.
 #pragma once
 
 #include <functional>
@@ -13,35 +14,39 @@ namespace weft {
 struct GenerationRequest {
   std::vector<std::int32_t> ids;  // the prompt, one token or more
   Generation options;
-  std::uint64_t stream = 0;       // of its draws: draw_stream()
+  std::uint64_t stream = 0;  // of its draws: draw_stream()
 };
 
 struct Completion {
   std::vector<std::int32_t> ids;  // new ones, an end token included
   std::vector<float> logprobs;
-  std::string finish;             // eos, length, stop, time
-  double score = 0;               // beam search: what ranks the results
+  std::string finish;  // eos, length, stop, time
+  double score = 0;    // beam search: what ranks the results
 };
 
 struct EngineLimits {
-  std::int64_t max_batch = 32;   // continuations at once
-  std::int64_t max_rows = 512;   // rows of one pass: longer prompts are fed in pieces
-  std::int64_t memory_bytes = 0; // of this rank's cache and activations at most; 0: whatever it takes
+  std::int64_t max_batch = 32;  // continuations at once
+  std::int64_t max_rows = 512;  // rows of one pass: longer prompts are fed in pieces
+  std::int64_t memory_bytes =
+      0;  // of this rank's cache and activations at most; 0: whatever it takes
 };
 
-// What a run of the requests will hold: as many slots as max_batch and memory allow. Collective over a replica; a UserError where
-// not even one continuation fits.
-DecoderShape plan_decoder(const Context& ctx, const ModelConfig& config, std::span<const GenerationRequest> requests, const EngineLimits& limits);
+// What a run of the requests will hold: as many slots as max_batch and memory allow. Collective
+// over a replica; a UserError where not even one continuation fits.
+DecoderShape plan_decoder(const Context& ctx, const ModelConfig& config,
+                          std::span<const GenerationRequest> requests, const EngineLimits& limits);
 
 class Engine {
  public:
   // tokenizer may be null when no request has stop strings.
-  Engine(const Context& ctx, const ModelConfig& config, const Parameters& parameters, const Tokenizer* tokenizer, EngineLimits limits = {});
+  Engine(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
+         const Tokenizer* tokenizer, EngineLimits limits = {});
 
-  // Called on every rank of the replica as continuations finish, in the order in which they do. `sample`: 0; with beams 0 to
-  // num_return_sequences - 1, best first.
+  // Called on every rank of the replica as continuations finish, in the order in which they do.
+  // `sample`: 0; with beams 0 to num_return_sequences - 1, best first.
   using Done = std::function<void(std::size_t request, std::int64_t sample, const Completion&)>;
-  // Called likewise as tokens are chosen, the end token included; not with beams, whose texts are certain only at the end.
+  // Called likewise as tokens are chosen, the end token included; not with beams, whose texts are
+  // certain only at the end.
   using Token = std::function<void(std::size_t request, std::int32_t id)>;
   // Collective over a replica. `token` may be empty.
   void run(std::span<const GenerationRequest> requests, const Done& done, const Token& token = {});

@@ -34,8 +34,10 @@ const std::array<Foreign, 15>& foreign_keys() {
 std::vector<std::int32_t> token_ids(const Json& json, const char* key, const std::string& file) {
   std::vector<std::int32_t> ids;
   for (const Json& id : json.is_array() ? json : Json::array({json})) {
-    CHECK_USER(id.is_number_integer() && id.get<std::int64_t>() >= -1 && id.get<std::int64_t>() < (1 << 30),
-               "{}: {} is {}; it must be a token id or a list of them", file, key, json.dump().substr(0, 60));
+    CHECK_USER(id.is_number_integer() && id.get<std::int64_t>() >= -1 &&
+                   id.get<std::int64_t>() < (1 << 30),
+               "{}: {} is {}; it must be a token id or a list of them", file, key,
+               json.dump().substr(0, 60));
     if (id.get<std::int64_t>() >= 0) ids.push_back(id.get<std::int32_t>());
   }
   return ids;
@@ -45,8 +47,12 @@ GenerationFile from_json(const Json& json, const std::string& file) {
   GenerationFile result;
   GenerationOptions& o = result.options;
   const JsonReader r(json, file);
-  const auto integer = [&](const char* key, std::int64_t max) { return r.has(key) ? std::optional(r.integer(key, 0, max)) : std::nullopt; };
-  const auto number = [&](const char* key, double min, double max) { return r.has(key) ? std::optional(r.number(key, min, max, 0)) : std::nullopt; };
+  const auto integer = [&](const char* key, std::int64_t max) {
+    return r.has(key) ? std::optional(r.integer(key, 0, max)) : std::nullopt;
+  };
+  const auto number = [&](const char* key, double min, double max) {
+    return r.has(key) ? std::optional(r.number(key, min, max, 0)) : std::nullopt;
+  };
   o.max_new_tokens = integer("max_new_tokens", 1 << 30);
   o.max_length = integer("max_length", 1 << 30);
   o.min_new_tokens = integer("min_new_tokens", 1 << 30);
@@ -63,20 +69,27 @@ GenerationFile from_json(const Json& json, const std::string& file) {
   o.num_return_sequences = integer("num_return_sequences", 100'000);
   o.length_penalty = number("length_penalty", -100, 100);
   o.max_time = number("max_time", 0, 1e9);
-  if (r.has("early_stopping")) o.early_stopping = json["early_stopping"].is_string() ? json["early_stopping"].get<std::string>() : json["early_stopping"].dump();
+  if (r.has("early_stopping"))
+    o.early_stopping = json["early_stopping"].is_string()
+                           ? json["early_stopping"].get<std::string>()
+                           : json["early_stopping"].dump();
   if (o.temperature && *o.temperature == 0) {  // in a file it turns sampling off
     o.temperature.reset();
     o.do_sample = false;
   }
   if (r.has("stop_strings"))
-    for (const Json& text : json["stop_strings"].is_array() ? json["stop_strings"] : Json::array({json["stop_strings"]})) {
-      CHECK_USER(text.is_string(), "{}: stop_strings holds {}; it must be texts", file, text.dump().substr(0, 60));
+    for (const Json& text : json["stop_strings"].is_array() ? json["stop_strings"]
+                                                            : Json::array({json["stop_strings"]})) {
+      CHECK_USER(text.is_string(), "{}: stop_strings holds {}; it must be texts", file,
+                 text.dump().substr(0, 60));
       o.stop.push_back(text.get<std::string>());
     }
   if (r.has("eos_token_id")) result.eos = token_ids(json["eos_token_id"], "eos_token_id", file);
   if (r.has("bad_words_ids")) {
-    CHECK_USER(json["bad_words_ids"].is_array(), "{}: bad_words_ids must be a list of lists of token ids", file);
-    for (const Json& ids : json["bad_words_ids"]) result.bad_words.push_back(token_ids(ids, "bad_words_ids", file));
+    CHECK_USER(json["bad_words_ids"].is_array(),
+               "{}: bad_words_ids must be a list of lists of token ids", file);
+    for (const Json& ids : json["bad_words_ids"])
+      result.bad_words.push_back(token_ids(ids, "bad_words_ids", file));
     std::erase_if(result.bad_words, [](const auto& ids) { return ids.empty(); });
   }
   for (const Foreign& f : foreign_keys())
@@ -89,7 +102,8 @@ GenerationFile from_json(const Json& json, const std::string& file) {
 GenerationFile read_generation_config(const std::filesystem::path& dir) {
   const std::filesystem::path file = dir / "generation_config.json";
   std::error_code error;
-  return std::filesystem::exists(file, error) ? from_json(read_json_object(file), file.string()) : GenerationFile{};
+  return std::filesystem::exists(file, error) ? from_json(read_json_object(file), file.string())
+                                              : GenerationFile{};
 }
 
 GenerationFile parse_generation_config(const std::string& text, const std::string& origin) {

@@ -36,13 +36,16 @@ double dot(const float* a, const float* b, std::int64_t n) {
 }  // namespace
 
 Metric metric_of(const std::string& name) {
-  const std::pair<const char*, Metric> all[] = {{"cosine", Metric::cosine}, {"dot", Metric::dot}, {"l2", Metric::l2}};
+  const std::pair<const char*, Metric> all[] = {
+      {"cosine", Metric::cosine}, {"dot", Metric::dot}, {"l2", Metric::l2}};
   for (const auto& [known, metric] : all)
     if (name == known) return metric;
   user_error("--metric is '{}'; allowed: cosine, dot, l2", name);
 }
 
-std::vector<std::vector<Neighbor>> nearest_tokens(const Context& ctx, const ModelConfig& config, const Parameters& parameters, const std::vector<std::int32_t>& tokens,
+std::vector<std::vector<Neighbor>> nearest_tokens(const Context& ctx, const ModelConfig& config,
+                                                  const Parameters& parameters,
+                                                  const std::vector<std::int32_t>& tokens,
                                                   Metric metric, std::int64_t top_k) {
   const Rows rows = rows_of(parameters, ctx.stream);
   const std::int64_t C = config.width;
@@ -51,7 +54,8 @@ std::vector<std::vector<Neighbor>> nearest_tokens(const Context& ctx, const Mode
   for (const std::int32_t token : tokens) {
     // The token's own row, from the rank that holds it.
     std::vector<float> query(static_cast<std::size_t>(C), 0.0f);
-    if (token >= rows.first && token < rows.first + rows.n) std::copy_n(rows.row(token - rows.first), C, query.begin());
+    if (token >= rows.first && token < rows.first + rows.n)
+      std::copy_n(rows.row(token - rows.first), C, query.begin());
     replica.all_reduce(View(query.data(), Dims{C}), ReduceOp::sum, ctx.stream);
     const double own = std::sqrt(dot(query.data(), query.data(), C));
     std::vector<double> scores(static_cast<std::size_t>(config.vocab), 0.0);
@@ -61,20 +65,26 @@ std::vector<std::vector<Neighbor>> nearest_tokens(const Context& ctx, const Mode
       const double product = dot(query.data(), row, C), size = std::sqrt(dot(row, row, C));
       double score = product;
       if (metric == Metric::cosine) score = product / std::max(own * size, 1e-12);
-      if (metric == Metric::l2) score = std::sqrt(std::max(0.0, own * own + size * size - 2 * product));
+      if (metric == Metric::l2)
+        score = std::sqrt(std::max(0.0, own * own + size * size - 2 * product));
       scores[static_cast<std::size_t>(rows.first + r)] = score;
     }
     replica.all_reduce(View(scores.data(), Dims{config.vocab}), ReduceOp::sum, ctx.stream);
     std::vector<std::int32_t> order;
     for (std::int32_t id = 0; id < config.vocab; ++id)
       if (id != token) order.push_back(id);
-    const auto k = static_cast<std::ptrdiff_t>(std::min<std::int64_t>(top_k, static_cast<std::int64_t>(order.size())));
-    std::partial_sort(order.begin(), order.begin() + k, order.end(), [&](std::int32_t a, std::int32_t b) {
-      const double x = scores[static_cast<std::size_t>(a)], y = scores[static_cast<std::size_t>(b)];
-      return x != y ? (metric == Metric::l2 ? x < y : x > y) : a < b;
-    });
+    const auto k = static_cast<std::ptrdiff_t>(
+        std::min<std::int64_t>(top_k, static_cast<std::int64_t>(order.size())));
+    std::partial_sort(order.begin(), order.begin() + k, order.end(),
+                      [&](std::int32_t a, std::int32_t b) {
+                        const double x = scores[static_cast<std::size_t>(a)],
+                                     y = scores[static_cast<std::size_t>(b)];
+                        return x != y ? (metric == Metric::l2 ? x < y : x > y) : a < b;
+                      });
     std::vector<Neighbor>& near = all.emplace_back();
-    for (std::ptrdiff_t i = 0; i < k; ++i) near.push_back({order[static_cast<std::size_t>(i)], scores[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])]});
+    for (std::ptrdiff_t i = 0; i < k; ++i)
+      near.push_back({order[static_cast<std::size_t>(i)],
+                      scores[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])]});
   }
   return all;
 }

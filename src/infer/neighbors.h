@@ -17,8 +17,11 @@ struct Neighbor {
   double score = 0;  // cosine, dot product, or distance
 };
 
-// The top_k nearest of each token but itself, nearest first (of equals the smaller id). Collective over a replica; the result is on every rank.
-std::vector<std::vector<Neighbor>> nearest_tokens(const Context& ctx, const ModelConfig& config, const Parameters& parameters, const std::vector<std::int32_t>& tokens,
+// The top_k nearest of each token but itself, nearest first (of equals the smaller id). Collective
+// over a replica; the result is on every rank.
+std::vector<std::vector<Neighbor>> nearest_tokens(const Context& ctx, const ModelConfig& config,
+                                                  const Parameters& parameters,
+                                                  const std::vector<std::int32_t>& tokens,
                                                   Metric metric, std::int64_t top_k);
 
 }  // namespace weft

@@ -18,13 +18,20 @@ void GenerationOptions::visit(FieldVisitor& v) {
   v.field("top_p", top_p, "draw among the likeliest that hold this much probability");
   v.field("min_p", min_p, "drop tokens less likely than this share of the likeliest");
   v.field("typical_p", typical_p, "draw among the most typical that hold this much probability");
-  v.field("repetition_penalty", repetition_penalty, "divides the scores of tokens already seen; 1: none");
-  v.field("no_repeat_ngram_size", no_repeat_ngram_size, "no n-gram of this size appears twice; 0: allowed");
-  v.field("bad_words", bad_words, "text that must not be written, alone or after a space (repeatable)");
-  v.field("num_return_sequences", num_return_sequences, "continuations of each prompt (more than one needs sampling or as many beams)");
+  v.field("repetition_penalty", repetition_penalty,
+          "divides the scores of tokens already seen; 1: none");
+  v.field("no_repeat_ngram_size", no_repeat_ngram_size,
+          "no n-gram of this size appears twice; 0: allowed");
+  v.field("bad_words", bad_words,
+          "text that must not be written, alone or after a space (repeatable)");
+  v.field("num_return_sequences", num_return_sequences,
+          "continuations of each prompt (more than one needs sampling or as many beams)");
   v.field("num_beams", num_beams, "continuations searched side by side; 1: no beam search");
-  v.field("length_penalty", length_penalty, "beam search: above 0 favours long results, below 0 short ones; unset: 1");
-  v.field("early_stopping", early_stopping, "beam search ends when all beams have: true; when better is unlikely: false; impossible: never");
+  v.field("length_penalty", length_penalty,
+          "beam search: above 0 favours long results, below 0 short ones; unset: 1");
+  v.field("early_stopping", early_stopping,
+          "beam search ends when all beams have: true; when better is unlikely: false; impossible: "
+          "never");
   v.field("stop", stop, "text that ends a continuation (repeatable)");
   v.field("eos_token_id", eos_token_id, "the end token (repeatable); unset: the model's");
   v.field("ignore_eos", ignore_eos, "go on past the end token");
@@ -36,30 +43,36 @@ void GenerationOptions::visit(FieldVisitor& v) {
 namespace {
 
 template <class T>
-std::optional<T> first_of(const std::optional<T>& a, const std::optional<T>& b, const std::optional<T>& c) {
+std::optional<T> first_of(const std::optional<T>& a, const std::optional<T>& b,
+                          const std::optional<T>& c) {
   return a ? a : b ? b : c;
 }
 
 void between(const char* name, double value, double min, double max, bool above_min) {
-  CHECK_USER(std::isfinite(value) && (above_min ? value > min : value >= min) && value <= max, "--{} is {}; allowed: {} {} up to {}", name, value,
-             above_min ? "above" : "from", min, max);
+  CHECK_USER(std::isfinite(value) && (above_min ? value > min : value >= min) && value <= max,
+             "--{} is {}; allowed: {} {} up to {}", name, value, above_min ? "above" : "from", min,
+             max);
 }
 
-void at_least(const char* name, std::int64_t value, std::int64_t min) { CHECK_USER(value >= min, "--{} is {}; allowed: {} or more", name, value, min); }
+void at_least(const char* name, std::int64_t value, std::int64_t min) {
+  CHECK_USER(value >= min, "--{} is {}; allowed: {} or more", name, value, min);
+}
 
 std::vector<std::int32_t> end_tokens(const std::vector<std::string>& list, std::int64_t vocab) {
   std::vector<std::int32_t> ids;
   for (const std::string& text : list) {
     std::int32_t id = -1;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
-    CHECK_USER(error == std::errc() && end == text.data() + text.size() && id >= 0 && id < vocab, "--eos-token-id is '{}'; allowed: 0 to {}", text, vocab - 1);
+    CHECK_USER(error == std::errc() && end == text.data() + text.size() && id >= 0 && id < vocab,
+               "--eos-token-id is '{}'; allowed: 0 to {}", text, vocab - 1);
     ids.push_back(id);
   }
   return ids;
 }
 
 // As it stands at the start of a text, and as it stands behind a space.
-std::vector<std::vector<std::int32_t>> banned_sequences(const std::vector<std::string>& words, const Tokenizer* tokenizer) {
+std::vector<std::vector<std::int32_t>> banned_sequences(const std::vector<std::string>& words,
+                                                        const Tokenizer* tokenizer) {
   std::vector<std::vector<std::int32_t>> list;
   for (const std::string& word : words) {
     CHECK_USER(!word.empty(), "--bad-words is empty; it must be a text");
@@ -72,35 +85,52 @@ std::vector<std::vector<std::int32_t>> banned_sequences(const std::vector<std::s
 
 EarlyStopping early_stopping_of(const std::string& text) {
   if (text.empty() || text == "false") return EarlyStopping::no;
-  CHECK_USER(text == "true" || text == "never", "--early-stopping is '{}'; allowed: true, false, never", text);
+  CHECK_USER(text == "true" || text == "never",
+             "--early-stopping is '{}'; allowed: true, false, never", text);
   return text == "true" ? EarlyStopping::yes : EarlyStopping::never;
 }
 
-// As transformers: max_new_tokens wins over max_length, both of the request and flags win over the file's; by default 20, cut at the context.
-std::int64_t new_tokens(const GenerationOptions& request, const GenerationOptions& flags, const GenerationOptions& file, const PromptPlace& p) {
-  CHECK_USER(p.n_tokens < p.context, "{} has {} tokens, but the model's context holds {}, the continuation included", p.what, p.n_tokens, p.context);
+// As transformers: max_new_tokens wins over max_length, both of the request and flags win over the
+// file's; by default 20, cut at the context.
+std::int64_t new_tokens(const GenerationOptions& request, const GenerationOptions& flags,
+                        const GenerationOptions& file, const PromptPlace& p) {
+  CHECK_USER(p.n_tokens < p.context,
+             "{} has {} tokens, but the model's context holds {}, the continuation included",
+             p.what, p.n_tokens, p.context);
   for (const GenerationOptions* o : {&request, &flags}) {
-    if (o->max_new_tokens) at_least("max-new-tokens", *o->max_new_tokens, 1);
-    else if (!o->max_length) continue;
-    else CHECK_USER(*o->max_length > p.n_tokens, "{} has {} tokens, but --max-length is {}, the prompt included", p.what, p.n_tokens, *o->max_length);
+    if (o->max_new_tokens)
+      at_least("max-new-tokens", *o->max_new_tokens, 1);
+    else if (!o->max_length)
+      continue;
+    else
+      CHECK_USER(*o->max_length > p.n_tokens,
+                 "{} has {} tokens, but --max-length is {}, the prompt included", p.what,
+                 p.n_tokens, *o->max_length);
     const std::int64_t asked = o->max_new_tokens ? *o->max_new_tokens : *o->max_length - p.n_tokens;
-    CHECK_USER(asked <= p.context - p.n_tokens, "{} has {} tokens and {} new ones are asked for, but the model's context holds {}", p.what, p.n_tokens, asked,
-               p.context);
+    CHECK_USER(asked <= p.context - p.n_tokens,
+               "{} has {} tokens and {} new ones are asked for, but the model's context holds {}",
+               p.what, p.n_tokens, asked, p.context);
     return asked;
   }
   std::int64_t wanted = file.max_new_tokens.value_or(20);
-  if (!file.max_new_tokens && file.max_length && *file.max_length > p.n_tokens) wanted = *file.max_length - p.n_tokens;
+  if (!file.max_new_tokens && file.max_length && *file.max_length > p.n_tokens)
+    wanted = *file.max_length - p.n_tokens;
   return std::min(std::max<std::int64_t>(wanted, 1), p.context - p.n_tokens);
 }
 
 }  // namespace
 
-Generation resolve_generation(const GenerationOptions& request, const GenerationOptions& flags, const GenerationFile& model, const PromptPlace& prompt,
+Generation resolve_generation(const GenerationOptions& request, const GenerationOptions& flags,
+                              const GenerationFile& model, const PromptPlace& prompt,
                               const Tokenizer* tokenizer) {
   const GenerationOptions& file = model.options;
-  const auto pick = [&](auto GenerationOptions::*field) { return first_of(request.*field, flags.*field, file.*field); };
+  const auto pick = [&](auto GenerationOptions::*field) {
+    return first_of(request.*field, flags.*field, file.*field);
+  };
   const auto pick_list = [&](auto GenerationOptions::*field) -> const auto& {
-    return !(request.*field).empty() ? request.*field : !(flags.*field).empty() ? flags.*field : file.*field;
+    return !(request.*field).empty() ? request.*field
+           : !(flags.*field).empty() ? flags.*field
+                                     : file.*field;
   };
   Generation g;
   g.do_sample = pick(&GenerationOptions::do_sample).value_or(false);
@@ -126,7 +156,9 @@ Generation resolve_generation(const GenerationOptions& request, const Generation
   g.bad_words = banned_sequences(pick_list(&GenerationOptions::bad_words), tokenizer);
   if (g.bad_words.empty()) g.bad_words = model.bad_words;
   // As transformers: the end token alone cannot be forbidden by this.
-  std::erase_if(g.bad_words, [&](const auto& ids) { return ids.size() == 1 && std::find(g.eos.begin(), g.eos.end(), ids[0]) != g.eos.end(); });
+  std::erase_if(g.bad_words, [&](const auto& ids) {
+    return ids.size() == 1 && std::find(g.eos.begin(), g.eos.end(), ids[0]) != g.eos.end();
+  });
 
   between("temperature", g.temperature, 0, 1e6, true);
   between("top-p", g.top_p, 0, 1, false);
@@ -137,16 +169,22 @@ Generation resolve_generation(const GenerationOptions& request, const Generation
   if (g.max_time) between("max-time", *g.max_time, 0, 1e9, false);
   at_least("top-k", g.top_k, 0);
   at_least("no-repeat-ngram-size", g.no_repeat_ngram_size, 0);
-  CHECK_USER(g.num_return_sequences >= 1 && g.num_return_sequences <= 100'000, "--num-return-sequences is {}; allowed: 1 to 100000", g.num_return_sequences);
-  CHECK_USER(g.num_beams >= 1 && g.num_beams <= 1'000, "--num-beams is {}; allowed: 1 to 1000", g.num_beams);
-  CHECK_USER(g.num_beams > 1 || g.num_return_sequences == 1 || g.do_sample, "--num-return-sequences is {}, which needs --do-sample: greedy search has one result",
+  CHECK_USER(g.num_return_sequences >= 1 && g.num_return_sequences <= 100'000,
+             "--num-return-sequences is {}; allowed: 1 to 100000", g.num_return_sequences);
+  CHECK_USER(g.num_beams >= 1 && g.num_beams <= 1'000, "--num-beams is {}; allowed: 1 to 1000",
+             g.num_beams);
+  CHECK_USER(g.num_beams > 1 || g.num_return_sequences == 1 || g.do_sample,
+             "--num-return-sequences is {}, which needs --do-sample: greedy search has one result",
              g.num_return_sequences);
-  CHECK_USER(g.num_beams == 1 || g.num_return_sequences <= g.num_beams, "--num-return-sequences is {}; allowed: up to --num-beams, {}", g.num_return_sequences,
+  CHECK_USER(g.num_beams == 1 || g.num_return_sequences <= g.num_beams,
+             "--num-return-sequences is {}; allowed: up to --num-beams, {}", g.num_return_sequences,
              g.num_beams);
   for (const std::string& s : g.stop) CHECK_USER(!s.empty(), "--stop is empty; it must be a text");
 
   g.max_new_tokens = new_tokens(request, flags, file, prompt);
-  const std::int64_t least = pick(&GenerationOptions::min_new_tokens).value_or(std::max<std::int64_t>(0, model.min_length - prompt.n_tokens));
+  const std::int64_t least =
+      pick(&GenerationOptions::min_new_tokens)
+          .value_or(std::max<std::int64_t>(0, model.min_length - prompt.n_tokens));
   at_least("min-new-tokens", least, 0);
   g.min_new_tokens = std::min(least, g.max_new_tokens);
   return g;
@@ -166,7 +204,8 @@ std::vector<std::string> unused_options(const GenerationOptions& o, const Genera
   }
   if (g.num_beams == 1) {
     note(o.length_penalty && *o.length_penalty != 1, "--length-penalty", "--num-beams");
-    note(!o.early_stopping.empty() && o.early_stopping != "false", "--early-stopping", "--num-beams");
+    note(!o.early_stopping.empty() && o.early_stopping != "false", "--early-stopping",
+         "--num-beams");
   }
   return flags;
 }

@@ -1,4 +1,5 @@
-// How text is generated: the options of transformers' GenerationConfig, by its names and with its defaults.
+// How text is generated: the options of transformers' GenerationConfig, by its names and with its
+// defaults.
 #pragma once
 
 #include <filesystem>
@@ -14,7 +15,8 @@ struct GenerationOptions {
   std::optional<std::int64_t> max_new_tokens, max_length;
   std::optional<std::int64_t> min_new_tokens;
   std::optional<bool> do_sample;
-  std::optional<double> temperature, top_p, min_p, typical_p, repetition_penalty, length_penalty, max_time;
+  std::optional<double> temperature, top_p, min_p, typical_p, repetition_penalty, length_penalty,
+      max_time;
   std::optional<std::int64_t> top_k, no_repeat_ngram_size, num_return_sequences, num_beams, seed;
   std::vector<std::string> stop, bad_words;
   std::vector<std::string> eos_token_id;  // ids; a list of none given: the next one's in precedence
@@ -24,14 +26,17 @@ struct GenerationOptions {
   void visit(FieldVisitor& v);
 };
 
-// Of beam search: whether it ends when all beams have ended, when no better one is likely, or when none is possible.
+// Of beam search: whether it ends when all beams have ended, when no better one is likely, or when
+// none is possible.
 enum class EarlyStopping : std::uint8_t { no, yes, never };
 
 // All decided.
 struct Generation {
-  std::int64_t max_new_tokens = 20, min_new_tokens = 0, top_k = 50, no_repeat_ngram_size = 0, num_return_sequences = 1, num_beams = 1, seed = 0;
+  std::int64_t max_new_tokens = 20, min_new_tokens = 0, top_k = 50, no_repeat_ngram_size = 0,
+               num_return_sequences = 1, num_beams = 1, seed = 0;
   bool do_sample = false, return_full_text = true, logprobs = false;
-  double temperature = 1, top_p = 1, min_p = 0, typical_p = 1, repetition_penalty = 1, length_penalty = 1;
+  double temperature = 1, top_p = 1, min_p = 0, typical_p = 1, repetition_penalty = 1,
+         length_penalty = 1;
   std::optional<double> max_time;
   EarlyStopping early_stopping = EarlyStopping::no;
   std::vector<std::int32_t> eos;  // none: only length stops
@@ -44,22 +49,25 @@ struct GenerationFile {
   GenerationOptions options;
   std::vector<std::int32_t> eos;
   std::vector<std::vector<std::int32_t>> bad_words;
-  std::int64_t min_length = 0;              // prompt included
-  std::vector<std::string> unknown;         // settings that would change the text and that Weft does not have
+  std::int64_t min_length = 0;  // prompt included
+  std::vector<std::string>
+      unknown;  // settings that would change the text and that Weft does not have
 };
-GenerationFile read_generation_config(const std::filesystem::path& dir);  // nothing where there is none
+GenerationFile read_generation_config(
+    const std::filesystem::path& dir);  // nothing where there is none
 GenerationFile parse_generation_config(const std::string& text, const std::string& origin);
 
 // A prompt's place in its model, for resolve_generation's errors and lengths.
 struct PromptPlace {
-  std::string what;           // "prompt 3", "prompts.jsonl: line 7"
+  std::string what;  // "prompt 3", "prompts.jsonl: line 7"
   std::int64_t n_tokens = 0;
   std::int64_t context = 0, vocab = 0;
 };
 
-// Request over flags over the model's file over transformers' defaults. UserErrors name the option. The tokenizer turns bad words into
-// ids; it may be null where there are none.
-Generation resolve_generation(const GenerationOptions& request, const GenerationOptions& flags, const GenerationFile& file, const PromptPlace& prompt,
+// Request over flags over the model's file over transformers' defaults. UserErrors name the option.
+// The tokenizer turns bad words into ids; it may be null where there are none.
+Generation resolve_generation(const GenerationOptions& request, const GenerationOptions& flags,
+                              const GenerationFile& file, const PromptPlace& prompt,
                               const Tokenizer* tokenizer);
 
 // Options that do nothing in the decided generation, each as "--top-k (needs --do-sample)".

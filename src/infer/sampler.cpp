@@ -12,7 +12,9 @@ namespace {
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
-std::int32_t index_of_max(std::span<const float> x) { return static_cast<std::int32_t>(std::max_element(x.begin(), x.end()) - x.begin()); }
+std::int32_t index_of_max(std::span<const float> x) {
+  return static_cast<std::int32_t>(std::max_element(x.begin(), x.end()) - x.begin());
+}
 
 double log_sum_exp(std::span<const float> x) {
   const double max = *std::max_element(x.begin(), x.end());
@@ -30,8 +32,10 @@ std::uint64_t draw_stream(std::span<const std::int32_t> prompt, std::int64_t cop
 }
 
 double draw(std::int64_t seed, std::uint64_t stream, std::int64_t position, std::uint32_t which) {
-  const Philox words = philox(mix64(static_cast<std::uint64_t>(seed) ^ 0x5A3F1Eull),
-                              {static_cast<std::uint32_t>(stream), static_cast<std::uint32_t>(stream >> 32), static_cast<std::uint32_t>(position), which});
+  const Philox words =
+      philox(mix64(static_cast<std::uint64_t>(seed) ^ 0x5A3F1Eull),
+             {static_cast<std::uint32_t>(stream), static_cast<std::uint32_t>(stream >> 32),
+              static_cast<std::uint32_t>(position), which});
   return (words[0] * 0x1p21 + (words[1] >> 11)) * 0x1p-53;
 }
 
@@ -40,7 +44,8 @@ float log_probability(std::span<const float> logits, std::int32_t id) {
 }
 
 void Sampler::forbid(std::int32_t id) {
-  if (id >= 0 && static_cast<std::size_t>(id) < scores_.size()) scores_[static_cast<std::size_t>(id)] = kMinusInfinity;
+  if (id >= 0 && static_cast<std::size_t>(id) < scores_.size())
+    scores_[static_cast<std::size_t>(id)] = kMinusInfinity;
 }
 
 // Once per distinct token.
@@ -61,10 +66,12 @@ void Sampler::forbid_repeated_ngrams(std::int64_t size, std::span<const std::int
   if (n == 0 || seen.size() + 1 < n) return;
   const auto tail = seen.last(n - 1);  // what the next token would complete
   for (std::size_t i = 0; i + n <= seen.size(); ++i)
-    if (std::equal(tail.begin(), tail.end(), seen.begin() + static_cast<std::ptrdiff_t>(i))) forbid(seen[i + n - 1]);
+    if (std::equal(tail.begin(), tail.end(), seen.begin() + static_cast<std::ptrdiff_t>(i)))
+      forbid(seen[i + n - 1]);
 }
 
-std::span<const float> Sampler::process(std::span<const float> logits, const Generation& g, std::span<const std::int32_t> seen, std::int64_t n_prompt) {
+std::span<const float> Sampler::process(std::span<const float> logits, const Generation& g,
+                                        std::span<const std::int32_t> seen, std::int64_t n_prompt) {
   scores_.assign(logits.begin(), logits.end());
   const float max = *std::max_element(logits.begin(), logits.end());
   CHECK(std::isfinite(max), "the model's logits are not finite");
@@ -75,7 +82,10 @@ std::span<const float> Sampler::process(std::span<const float> logits, const Gen
   penalise_repetition(g.repetition_penalty, seen);
   forbid_repeated_ngrams(g.no_repeat_ngram_size, seen);
   for (const auto& word : g.bad_words)
-    if (word.size() <= seen.size() + 1 && std::equal(word.begin(), word.end() - 1, seen.end() - static_cast<std::ptrdiff_t>(word.size() - 1))) forbid(word.back());
+    if (word.size() <= seen.size() + 1 &&
+        std::equal(word.begin(), word.end() - 1,
+                   seen.end() - static_cast<std::ptrdiff_t>(word.size() - 1)))
+      forbid(word.back());
   if (static_cast<std::int64_t>(seen.size()) - n_prompt < g.min_new_tokens)
     for (std::int32_t id : g.eos) forbid(id);
   // Beams need one candidate more than there are ways to end.
@@ -102,14 +112,15 @@ void Sampler::keep_top_k(std::int64_t k) {
     if (s < least) s = kMinusInfinity;
 }
 
-// The tokens not yet dropped in ascending order of the key. After top-k these are few, and sorting a whole vocabulary costs
-// milliseconds a token.
+// The tokens not yet dropped in ascending order of the key. After top-k these are few, and sorting
+// a whole vocabulary costs milliseconds a token.
 void Sampler::sort_by(const std::vector<double>& key) {
   order_.clear();
   for (std::size_t i = 0; i < scores_.size(); ++i)
     if (scores_[i] > kMinusInfinity) order_.push_back(static_cast<std::int32_t>(i));
-  std::stable_sort(order_.begin(), order_.end(),
-                   [&](std::int32_t a, std::int32_t b) { return key[static_cast<std::size_t>(a)] < key[static_cast<std::size_t>(b)]; });
+  std::stable_sort(order_.begin(), order_.end(), [&](std::int32_t a, std::int32_t b) {
+    return key[static_cast<std::size_t>(a)] < key[static_cast<std::size_t>(b)];
+  });
 }
 
 // Drops the least likely tokens while what is dropped stays within 1 - p.
@@ -128,11 +139,13 @@ void Sampler::keep_min_p(double p, std::size_t keep) {
   probabilities();
   sort_by(probabilities_);
   const double least = p * probabilities_[static_cast<std::size_t>(order_.back())];
-  for (std::size_t i = 0; i + keep < order_.size() && probabilities_[static_cast<std::size_t>(order_[i])] < least; ++i) forbid(order_[i]);
+  for (std::size_t i = 0;
+       i + keep < order_.size() && probabilities_[static_cast<std::size_t>(order_[i])] < least; ++i)
+    forbid(order_[i]);
 }
 
-// Keeps the tokens whose surprise is nearest the entropy, until they hold the mass, and those as near as the last of them
-// (Meister et al. 2022; transformers' reading of it).
+// Keeps the tokens whose surprise is nearest the entropy, until they hold the mass, and those as
+// near as the last of them (Meister et al. 2022; transformers' reading of it).
 void Sampler::keep_typical(double mass, std::size_t keep) {
   probabilities();
   double entropy = 0;
@@ -140,11 +153,14 @@ void Sampler::keep_typical(double mass, std::size_t keep) {
     if (p > 0) entropy -= p * std::log(p);
   distance_.resize(probabilities_.size());
   for (std::size_t i = 0; i < distance_.size(); ++i)
-    distance_[i] = probabilities_[i] > 0 ? std::abs(-std::log(probabilities_[i]) - entropy) : std::numeric_limits<double>::infinity();
+    distance_[i] = probabilities_[i] > 0 ? std::abs(-std::log(probabilities_[i]) - entropy)
+                                         : std::numeric_limits<double>::infinity();
   sort_by(distance_);
   double held = 0;
   std::size_t last = 0;
-  while (last + 1 < order_.size() && (held += probabilities_[static_cast<std::size_t>(order_[last])]) < mass) ++last;
+  while (last + 1 < order_.size() &&
+         (held += probabilities_[static_cast<std::size_t>(order_[last])]) < mass)
+    ++last;
   const double farthest = distance_[static_cast<std::size_t>(order_[last])];
   for (std::size_t i = std::max(last, keep); i < order_.size(); ++i)
     if (distance_[static_cast<std::size_t>(order_[i])] > farthest) forbid(order_[i]);
@@ -154,17 +170,20 @@ std::span<const double> Sampler::probabilities() {
   probabilities_.resize(scores_.size());
   const double max = *std::max_element(scores_.begin(), scores_.end());
   double sum = 0;
-  for (std::size_t i = 0; i < scores_.size(); ++i) sum += probabilities_[i] = std::exp(static_cast<double>(scores_[i]) - max);
+  for (std::size_t i = 0; i < scores_.size(); ++i)
+    sum += probabilities_[i] = std::exp(static_cast<double>(scores_[i]) - max);
   for (double& p : probabilities_) p /= sum;
   return probabilities_;
 }
 
-Sampler::Choice Sampler::choose(std::span<const float> logits, const Generation& g, std::span<const std::int32_t> seen, std::int64_t n_prompt,
+Sampler::Choice Sampler::choose(std::span<const float> logits, const Generation& g,
+                                std::span<const std::int32_t> seen, std::int64_t n_prompt,
                                 std::uint64_t stream) {
   process(logits, g, seen, n_prompt);
   std::int32_t id = index_of_max(scores_);
   CHECK_USER(scores_[static_cast<std::size_t>(id)] > kMinusInfinity,
-             "no token is left to continue with: --bad-words, --no-repeat-ngram-size and --min-new-tokens forbid them all");
+             "no token is left to continue with: --bad-words, --no-repeat-ngram-size and "
+             "--min-new-tokens forbid them all");
   // A draw keeps it where rounding leaves the sum below u.
   if (g.do_sample) {
     probabilities();

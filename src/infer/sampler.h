@@ -1,4 +1,5 @@
-// From logits to the next token: transformers' processors in transformers' order, then the likeliest token or a draw.
+// From logits to the next token: transformers' processors in transformers' order, then the
+// likeliest token or a draw.
 #pragma once
 
 #include <span>
@@ -8,11 +9,12 @@
 
 namespace weft {
 
-// Names a continuation's random numbers: by its prompt and how many copies of it came before, so that a text does not depend on what
-// else a run holds.
+// Names a continuation's random numbers: by its prompt and how many copies of it came before, so
+// that a text does not depend on what else a run holds.
 std::uint64_t draw_stream(std::span<const std::int32_t> prompt, std::int64_t copy);
 // A number in [0, 1), of 53 bits; it depends on its arguments alone.
-double draw(std::int64_t seed, std::uint64_t stream, std::int64_t position, std::uint32_t which = 0);
+double draw(std::int64_t seed, std::uint64_t stream, std::int64_t position,
+            std::uint32_t which = 0);
 
 // Reusable buffers of one vocabulary.
 class Sampler {
@@ -22,12 +24,15 @@ class Sampler {
     float logprob;  // of the model itself: log softmax of the raw logits
   };
 
-  // `seen`: prompt and new tokens so far, n_prompt of them the prompt. The draw depends on (seed, stream, position) alone. Logits are
-  // (V); they are not changed.
-  Choice choose(std::span<const float> logits, const Generation& g, std::span<const std::int32_t> seen, std::int64_t n_prompt, std::uint64_t stream);
+  // `seen`: prompt and new tokens so far, n_prompt of them the prompt. The draw depends on (seed,
+  // stream, position) alone. Logits are (V); they are not changed.
+  Choice choose(std::span<const float> logits, const Generation& g,
+                std::span<const std::int32_t> seen, std::int64_t n_prompt, std::uint64_t stream);
 
-  // The scores (V) after all processors, and the warpers where g samples: of the logits, or of their log softmax in beam search.
-  std::span<const float> process(std::span<const float> logits, const Generation& g, std::span<const std::int32_t> seen, std::int64_t n_prompt);
+  // The scores (V) after all processors, and the warpers where g samples: of the logits, or of
+  // their log softmax in beam search.
+  std::span<const float> process(std::span<const float> logits, const Generation& g,
+                                 std::span<const std::int32_t> seen, std::int64_t n_prompt);
 
   // Softmax of the scores (V).
   std::span<const double> probabilities();

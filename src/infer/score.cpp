@@ -10,48 +10,61 @@ namespace {
 constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
 
 // -losses of the rows' labels.
-void label_logprobs(Decoder& decoder, ConstView hidden, std::span<const std::int32_t> labels, std::span<float> out) {
+void label_logprobs(Decoder& decoder, ConstView hidden, std::span<const std::int32_t> labels,
+                    std::span<float> out) {
   const ConstView losses = decoder.losses(hidden, labels);
   for (std::size_t i = 0; i < out.size(); ++i) out[i] = -losses.as<float>()[i];
 }
 
 }  // namespace
 
-void score_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters, std::span<const TokenizedText> texts,
+void score_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
+                 std::span<const TokenizedText> texts,
                  const std::function<void(std::size_t, std::span<const float>)>& done) {
   PassTask task;
   task.n_values = [](const TextPass& pass) { return pass.ids.size(); };
-  task.compute = [](Decoder& decoder, ConstView hidden, const TextPass& pass, std::span<float> out) {
+  task.compute = [](Decoder& decoder, ConstView hidden, const TextPass& pass,
+                    std::span<float> out) {
     std::vector<std::int32_t> labels(pass.ids.size(), kIgnoreLabel);
     for (const CacheSlice& s : pass.slices)
-      for (std::int64_t r = s.first_row; r + 1 < s.first_row + s.n_rows; ++r) labels[static_cast<std::size_t>(r)] = pass.ids[static_cast<std::size_t>(r + 1)];
+      for (std::int64_t r = s.first_row; r + 1 < s.first_row + s.n_rows; ++r)
+        labels[static_cast<std::size_t>(r)] = pass.ids[static_cast<std::size_t>(r + 1)];
     label_logprobs(decoder, hidden, labels, out);
   };
   std::vector<float> shifted;
   task.done = [&](const TextPass& pass, std::span<const float> values) {
     for (std::size_t t = 0; t < pass.n; ++t) {
       shifted.clear();
-      for (std::int64_t r = pass.begins[t]; r < pass.ends[t]; ++r) shifted.push_back(r == pass.begins[t] ? kNone : values[static_cast<std::size_t>(r - 1)]);
+      for (std::int64_t r = pass.begins[t]; r < pass.ends[t]; ++r)
+        shifted.push_back(r == pass.begins[t] ? kNone : values[static_cast<std::size_t>(r - 1)]);
       done(pass.first + t, shifted);
     }
   };
   run_texts(ctx, config, parameters, texts, task);
 }
 
-void score_masked_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters, std::span<const TokenizedText> texts,
+void score_masked_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
+                        std::span<const TokenizedText> texts,
                         std::span<const std::vector<std::uint8_t>> skipped, std::int32_t mask_id,
                         const std::function<void(std::size_t, std::span<const float>)>& done) {
-  // A text with one token masked. Those of all texts share passes; each is made when it is its turn, since all at once would be each
-  // text's length squared.
+  // A text with one token masked. Those of all texts share passes; each is made when it is its
+  // turn, since all at once would be each text's length squared.
   struct Variant {
     std::size_t text, place;
-    std::size_t row(const TextPass& pass, std::size_t v) const { return static_cast<std::size_t>(pass.begins[v]) + place; }
+    std::size_t row(const TextPass& pass, std::size_t v) const {
+      return static_cast<std::size_t>(pass.begins[v]) + place;
+    }
   };
   std::vector<Variant> variants;
   for (std::size_t t = 0; t < texts.size(); ++t)
     for (std::size_t i = 0; i < texts[t].ids.size(); ++i)
       if (!skipped[t][i]) variants.push_back({t, i});
-  TextSource source = {.n = variants.size(), .length = [&](std::size_t v) { return static_cast<std::int64_t>(texts[variants[v].text].ids.size()); }, .text = nullptr};
+  TextSource source = {.n = variants.size(),
+                       .length =
+                           [&](std::size_t v) {
+                             return static_cast<std::int64_t>(texts[variants[v].text].ids.size());
+                           },
+                       .text = nullptr};
   source.text = [&](std::size_t v) {
     TokenizedText masked = texts[variants[v].text];
     masked.ids[variants[v].place] = mask_id;
@@ -70,7 +83,8 @@ void score_masked_texts(const Context& ctx, const ModelConfig& config, const Par
   std::vector<std::int32_t> labels;
   PassTask task;
   task.n_values = [](const TextPass& pass) { return pass.n; };
-  task.compute = [&](Decoder& decoder, ConstView hidden, const TextPass& pass, std::span<float> out) {
+  task.compute = [&](Decoder& decoder, ConstView hidden, const TextPass& pass,
+                     std::span<float> out) {
     const std::int64_t C = config.width;
     states.clear();
     labels.clear();
@@ -80,7 +94,8 @@ void score_masked_texts(const Context& ctx, const ModelConfig& config, const Par
       states.insert(states.end(), from, from + C);
       labels.push_back(texts[variant.text].ids[variant.place]);
     }
-    label_logprobs(decoder, ConstView(states.data(), Dims{static_cast<std::int64_t>(pass.n), C}), labels, out);
+    label_logprobs(decoder, ConstView(states.data(), Dims{static_cast<std::int64_t>(pass.n), C}),
+                   labels, out);
   };
   task.done = [&](const TextPass& pass, std::span<const float> values) {
     for (std::size_t v = 0; v < pass.n; ++v) {

@@ -31,24 +31,32 @@ TextPass next_pass(const TextSource& texts, std::size_t first, std::int64_t max_
 
 }  // namespace
 
-void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters, std::span<const TokenizedText> texts, const PassTask& task) {
-  const TextSource source = {.n = texts.size(),
-                             .length = [=](std::size_t t) { return static_cast<std::int64_t>(texts[t].ids.size()); },
-                             .text = [=](std::size_t t) { return texts[t]; }};
+void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
+               std::span<const TokenizedText> texts, const PassTask& task) {
+  const TextSource source = {
+      .n = texts.size(),
+      .length = [=](std::size_t t) { return static_cast<std::int64_t>(texts[t].ids.size()); },
+      .text = [=](std::size_t t) { return texts[t]; }};
   run_texts(ctx, config, parameters, source, task);
 }
 
-void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters, const TextSource& texts, const PassTask& task, std::int64_t max_rows) {
+void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
+               const TextSource& texts, const PassTask& task, std::int64_t max_rows) {
   std::int64_t longest = 1, all = 0;
   for (std::size_t t = 0; t < texts.n; ++t) {
     longest = std::max(longest, texts.length(t));
     all += texts.length(t);
   }
   const auto slots = static_cast<std::int64_t>(std::clamp<std::size_t>(texts.n, 1, kMaxTexts));
-  CHECK(longest <= config.context || config.positions == Positions::rope, "a text of {} tokens for a context of {}", longest, config.context);
+  CHECK(longest <= config.context || config.positions == Positions::rope,
+        "a text of {} tokens for a context of {}", longest, config.context);
   const std::int64_t rows = std::max(longest, std::min({max_rows, all, slots * longest}));
-  const DecoderShape shape = {.slots = slots, .S = longest, .max_rows = rows,
-                              .max_logit_rows = task.max_logit_rows > 0 ? task.max_logit_rows : rows, .whole_texts = !config.causal};
+  const DecoderShape shape = {
+      .slots = slots,
+      .S = longest,
+      .max_rows = rows,
+      .max_logit_rows = task.max_logit_rows > 0 ? task.max_logit_rows : rows,
+      .whole_texts = !config.causal};
   Decoder decoder(ctx, config, parameters, shape);
   const Grid& grid = ctx.grid;
   const int last_stage = (grid.shape().pp - 1) * grid.shape().tp;
@@ -57,12 +65,16 @@ void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& 
     const TextPass pass = next_pass(texts, first, rows);
     values.assign(task.n_values(pass), 0.0f);
     if (!pass.ids.empty()) {
-      const ConstView hidden = task.layer < 0 ? decoder.hidden(pass.rows()) : decoder.hidden_at(pass.rows(), task.layer);
+      const ConstView hidden =
+          task.layer < 0 ? decoder.hidden(pass.rows()) : decoder.hidden_at(pass.rows(), task.layer);
       if (grid.is_last_stage()) task.compute(decoder, hidden, pass, values);
       if (grid.replica().size() > 1 && !values.empty())
-        grid.replica().broadcast(View(values.data(), Dims{static_cast<std::int64_t>(values.size())}), last_stage, ctx.stream);
+        grid.replica().broadcast(
+            View(values.data(), Dims{static_cast<std::int64_t>(values.size())}), last_stage,
+            ctx.stream);
     }
-    CHECK(std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); }), "the model's results are not finite");
+    CHECK(std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); }),
+          "the model's results are not finite");
     task.done(pass, values);
     first += pass.n;
   }

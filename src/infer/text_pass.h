@@ -1,4 +1,5 @@
-// Whole texts through a model, as many at a time as a pass holds: what scoring, classifying, filling masks and embedding share.
+// Whole texts through a model, as many at a time as a pass holds: what scoring, classifying,
+// filling masks and embedding share.
 #pragma once
 
 #include <functional>
@@ -16,7 +17,7 @@ struct TokenizedText {
 // Texts that are made when their pass comes: all at once might not fit.
 struct TextSource {
   std::size_t n = 0;
-  std::function<std::int64_t(std::size_t)> length;      // tokens of text i
+  std::function<std::int64_t(std::size_t)> length;  // tokens of text i
   std::function<TokenizedText(std::size_t)> text;
 };
 
@@ -24,26 +25,33 @@ struct TextSource {
 struct TextPass {
   std::size_t first = 0, n = 0;
   std::vector<std::int32_t> ids, types;
-  std::vector<CacheSlice> slices;            // of the texts that have tokens
-  std::vector<std::int64_t> begins, ends;    // rows of each text; equal: it has no tokens
-  DecoderRows rows() const { return {.ids = ids, .types = types, .slices = slices, .text_lengths = {}}; }
+  std::vector<CacheSlice> slices;          // of the texts that have tokens
+  std::vector<std::int64_t> begins, ends;  // rows of each text; equal: it has no tokens
+  DecoderRows rows() const {
+    return {.ids = ids, .types = types, .slices = slices, .text_lengths = {}};
+  }
 };
 
 // What a task does with a pass.
 struct PassTask {
-  std::int64_t max_logit_rows = 1;    // rows of a pass that logits or labels are asked for, at most; 0: as many as rows
-  std::int64_t layer = -1;            // hidden states of this layer (Decoder::hidden_at); -1: the last
+  std::int64_t max_logit_rows =
+      1;  // rows of a pass that logits or labels are asked for, at most; 0: as many as rows
+  std::int64_t layer = -1;  // hidden states of this layer (Decoder::hidden_at); -1: the last
   // Numbers that a pass gives, the same on every rank.
   std::function<std::size_t(const TextPass&)> n_values;
-  // On the last stage's ranks: the numbers, from the rows' hidden states (N, C), which are lost when the decoder is asked for more.
+  // On the last stage's ranks: the numbers, from the rows' hidden states (N, C), which are lost
+  // when the decoder is asked for more.
   std::function<void(Decoder&, ConstView hidden, const TextPass&, std::span<float>)> compute;
   // On every rank of the replica, in the order of the texts.
   std::function<void(const TextPass&, std::span<const float>)> done;
 };
 
-// Collective over a replica. Passes hold `max_rows` rows, more only where a text alone is longer. An Error where a text is longer than its model's context
-// and positions are learned, or a number is not finite.
-void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters, const TextSource& texts, const PassTask& task, std::int64_t max_rows = 1024);
-void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters, std::span<const TokenizedText> texts, const PassTask& task);
+// Collective over a replica. Passes hold `max_rows` rows, more only where a text alone is longer.
+// An Error where a text is longer than its model's context and positions are learned, or a number
+// is not finite.
+void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
+               const TextSource& texts, const PassTask& task, std::int64_t max_rows = 1024);
+void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
+               std::span<const TokenizedText> texts, const PassTask& task);
 
 }  // namespace weft

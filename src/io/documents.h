@@ -1,6 +1,7 @@
-// Texts from files, one after another: .txt (a line, a paragraph or the whole file each), .jsonl (`field`, else `text` or `prompt`; optional
-// `id`), .csv/.tsv (a named column, RFC 4180 quotes), .fasta/.fa/.faa/.fna (a record each), .smi/.smiles (a line's first word; the second is
-// its id), each also as .gz; `-` is stdin (.txt, unless the first byte says JSONL or FASTA).
+// Texts from files, one after another: .txt (a line, a paragraph or the whole file each), .jsonl
+// (`field`, else `text` or `prompt`; optional `id`), .csv/.tsv (a named column, RFC 4180 quotes),
+// .fasta/.fa/.faa/.fna (a record each), .smi/.smiles (a line's first word; the second is its id),
+// each also as .gz; `-` is stdin (.txt, unless the first byte says JSONL or FASTA).
 #pragma once
 
 #include <cstdint>
@@ -15,10 +16,11 @@ namespace weft {
 
 struct Document {
   std::string text;
-  std::string id;            // FASTA header's first word, JSONL's id; else empty
-  Json options;              // the whole JSONL object; null elsewhere
-  std::int64_t line = 0;     // 1-based, where it began, for errors
-  std::vector<Json> extras = {};  // values of the extra fields that were asked for; a table's are strings
+  std::string id;         // FASTA header's first word, JSONL's id; else empty
+  Json options;           // the whole JSONL object; null elsewhere
+  std::int64_t line = 0;  // 1-based, where it began, for errors
+  std::vector<Json> extras =
+      {};  // values of the extra fields that were asked for; a table's are strings
 };
 
 // Another field or column that each document must have, and the option that names it.
@@ -26,7 +28,8 @@ struct ExtraField {
   std::string name, option;
 };
 
-// What one document of a .txt file is. Lines and paragraphs come without their last newline; \r\n becomes \n; empty ones are skipped.
+// What one document of a .txt file is. Lines and paragraphs come without their last newline; \r\n
+// becomes \n; empty ones are skipped.
 enum class TextUnit : std::uint8_t {
   line,
   paragraph,  // lines between blank ones (nothing but spaces and tabs), their newlines kept
@@ -34,15 +37,19 @@ enum class TextUnit : std::uint8_t {
 };
 TextUnit text_unit(const std::string& name);  // of --documents: line, paragraph or file
 
-// Bytes of a file, as it lies on disk: ranks share one by where its documents begin. Those outside are passed over, unparsed where that is
-// possible. In a .gz the place is that of the block that a document begins in.
+// Bytes of a file, as it lies on disk: ranks share one by where its documents begin. Those outside
+// are passed over, unparsed where that is possible. In a .gz the place is that of the block that a
+// document begins in.
 struct FilePart {
   std::int64_t begin = 0, end = INT64_MAX;
 };
 
-// Calls `each` in order. UserErrors name file and line: missing file, unknown ending (with the known ones), no such field (with those there), extra fields of files that have none.
-void read_documents(const std::string& path, const std::string& field, const std::function<void(Document&&)>& each, TextUnit unit = TextUnit::line,
+// Calls `each` in order. UserErrors name file and line: missing file, unknown ending (with the
+// known ones), no such field (with those there), extra fields of files that have none.
+void read_documents(const std::string& path, const std::string& field,
+                    const std::function<void(Document&&)>& each, TextUnit unit = TextUnit::line,
                     FilePart part = {}, const std::vector<ExtraField>& extras = {});
-std::vector<Document> read_documents(const std::string& path, const std::string& field, TextUnit unit = TextUnit::line);
+std::vector<Document> read_documents(const std::string& path, const std::string& field,
+                                     TextUnit unit = TextUnit::line);
 
 }  // namespace weft

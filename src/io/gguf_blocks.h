@@ -1,4 +1,5 @@
-// ggml's block-quantised formats, widened to fp32 bit for bit as the reference (the gguf package's quants.py, ggml-quants.c).
+// ggml's block-quantised formats, widened to fp32 bit for bit as the reference (the gguf package's
+// quants.py, ggml-quants.c).
 #pragma once
 
 #include "io/stored_tensor.h"

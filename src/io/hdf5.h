@@ -1,5 +1,6 @@
-// HDF5 files, serial or parallel (all ranks of a communicator open the same file). No HDF5 header outside io/.
-// Every call names file and object when it fails; a file that is not HDF5, or truncated, is a UserError.
+// HDF5 files, serial or parallel (all ranks of a communicator open the same file). No HDF5 header
+// outside io/. Every call names file and object when it fails; a file that is not HDF5, or
+// truncated, is a UserError.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,8 @@
 
 namespace weft {
 
-// Contiguous elements [begin, begin + size) of a dataset seen as flat, and where they lie in the local buffer.
+// Contiguous elements [begin, begin + size) of a dataset seen as flat, and where they lie in the
+// local buffer.
 struct FileRun {
   std::int64_t file_begin, local_begin, size;
 };
@@ -32,19 +34,23 @@ class Hdf5File {
 
   // Parent groups are made. Collective in a parallel file, like every call below that writes names.
   void create_dataset(const std::string& name, DType dtype, const Dims& shape);
-  void create_zeros(const std::string& name, DType dtype, const Dims& shape);  // reads as zeros, and takes no room in a file of one process
+  void create_zeros(
+      const std::string& name, DType dtype,
+      const Dims& shape);  // reads as zeros, and takes no room in a file of one process
   bool exists(const std::string& name) const;
   std::vector<std::string> list(const std::string& group) const;  // names of its members, sorted
   DType dtype(const std::string& name) const;
   Dims shape(const std::string& name) const;
 
-  // This rank's elements, as runs of the flattened dataset, rising in file and buffer. Independent transfer: ranks may have different numbers
-  // of runs, or none. In a parallel file close() throws what a write failed of (disk full), so that the ranks stay together until then.
+  // This rank's elements, as runs of the flattened dataset, rising in file and buffer. Independent
+  // transfer: ranks may have different numbers of runs, or none. In a parallel file close() throws
+  // what a write failed of (disk full), so that the ranks stay together until then.
   void write(const std::string& name, ConstView data, std::span<const FileRun> runs);
   void read(const std::string& name, View data, std::span<const FileRun> runs) const;
   void read_all(const std::string& name, View data) const;
 
-  // Text of any length (an attribute holds 64 KiB at most), as a dataset of bytes. Collective; one rank `writes`.
+  // Text of any length (an attribute holds 64 KiB at most), as a dataset of bytes. Collective; one
+  // rank `writes`.
   void write_text(const std::string& name, std::string_view text, bool writes);
   std::string read_text(const std::string& name) const;
 

@@ -18,7 +18,8 @@ namespace weft {
 std::string read_text_file(const std::filesystem::path& file) {
   std::error_code error;
   CHECK_USER(std::filesystem::exists(file, error), "{}: no such file", file.string());
-  CHECK_USER(!std::filesystem::is_directory(file, error), "{}: is a folder, not a file", file.string());
+  CHECK_USER(!std::filesystem::is_directory(file, error), "{}: is a folder, not a file",
+             file.string());
   std::ifstream in(file, std::ios::binary);
   CHECK_USER(in.good(), "{}: cannot be read ({})", file.string(), std::strerror(errno));
   std::string text;
@@ -38,12 +39,15 @@ Json parse_json(std::string_view text, const Json::parser_callback_t& watch) {
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (in_string) {
-      if (c == '\\') ++i;
-      else if (c == '"') in_string = false;
+      if (c == '\\')
+        ++i;
+      else if (c == '"')
+        in_string = false;
     } else if (c == '"') {
       in_string = true;
     } else if (c == '[' || c == '{') {
-      if (++depth > kMaxJsonDepth) return Json::parse(text.substr(0, i));  // throws: the text ends there
+      if (++depth > kMaxJsonDepth)
+        return Json::parse(text.substr(0, i));  // throws: the text ends there
     } else if (c == ']' || c == '}') {
       --depth;
     }
@@ -58,7 +62,8 @@ Json read_json_object(const std::filesystem::path& file) {
     json = parse_json(text);
   } catch (const Json::parse_error& error) {
     const auto end = text.begin() + static_cast<std::ptrdiff_t>(std::min(error.byte, text.size()));
-    user_error("{}: not valid JSON near line {}", file.string(), 1 + std::count(text.begin(), end, '\n'));
+    user_error("{}: not valid JSON near line {}", file.string(),
+               1 + std::count(text.begin(), end, '\n'));
   } catch (const Json::exception& error) {  // such as a number beyond a double's range
     user_error("{}: not valid JSON ({})", file.string(), std::string(error.what()).substr(0, 100));
   }
@@ -84,7 +89,8 @@ void write_all(int fd, std::string_view content, const std::string& file) {
 void make_folder(const std::filesystem::path& folder) {
   std::error_code error;
   if (!folder.empty()) std::filesystem::create_directories(folder, error);
-  CHECK_USER(!error && (folder.empty() || std::filesystem::is_directory(folder, error)), "{}: the folder cannot be made ({})", folder.string(),
+  CHECK_USER(!error && (folder.empty() || std::filesystem::is_directory(folder, error)),
+             "{}: the folder cannot be made ({})", folder.string(),
              error ? error.message() : "a file is in its place");
 }
 
@@ -94,7 +100,8 @@ void sync_folder(const std::filesystem::path& folder) {
   const int reason = ::fsync(fd) == 0 ? 0 : errno;
   ::close(fd);
   // Others (EINVAL, ENOTSUP, EROFS) say that this file system cannot sync folders.
-  CHECK_USER(reason != EIO && reason != ENOSPC && reason != EDQUOT, "{}: the folder cannot be synced ({})", folder.string(), std::strerror(reason));
+  CHECK_USER(reason != EIO && reason != ENOSPC && reason != EDQUOT,
+             "{}: the folder cannot be synced ({})", folder.string(), std::strerror(reason));
 }
 
 namespace {
@@ -130,7 +137,8 @@ void reserve_room(const std::filesystem::path& file, std::int64_t bytes) {
   ::unlink(file.c_str());
   std::filesystem::path name = file;  // as the user knows it
   if (name.extension() == ".tmp") name.replace_extension();
-  user_error("{}: the disk is full: there is no room for its {} bytes ({})", name.string(), bytes, std::strerror(reason));
+  user_error("{}: the disk is full: there is no room for its {} bytes ({})", name.string(), bytes,
+             std::strerror(reason));
 }
 
 void write_file_atomically(const std::filesystem::path& file, std::string_view content) {
@@ -154,42 +162,53 @@ bool JsonReader::has(const std::string& key) const {
 }
 
 std::int64_t JsonReader::integer(const std::string& key, std::int64_t min, std::int64_t max) const {
-  CHECK_USER(has(key), "{}: {} is missing; it must be a whole number from {} to {}", origin_, key, min, max);
+  CHECK_USER(has(key), "{}: {} is missing; it must be a whole number from {} to {}", origin_, key,
+             min, max);
   const Json& value = (*object_)[key];
   // A float that is whole ("1e3") counts; 2^63 and beyond do not.
-  const bool whole = value.is_number_integer() || (value.is_number_float() && std::nearbyint(value.get<double>()) == value.get<double>() &&
-                                                   std::abs(value.get<double>()) < 9e18);
-  const bool too_large = value.is_number_unsigned() && value.get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX);
-  CHECK_USER(whole && !too_large, "{}: {} is {}; allowed: whole numbers from {} to {}", origin_, key, value.dump().substr(0, 60), min, max);
+  const bool whole =
+      value.is_number_integer() ||
+      (value.is_number_float() && std::nearbyint(value.get<double>()) == value.get<double>() &&
+       std::abs(value.get<double>()) < 9e18);
+  const bool too_large = value.is_number_unsigned() &&
+                         value.get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX);
+  CHECK_USER(whole && !too_large, "{}: {} is {}; allowed: whole numbers from {} to {}", origin_,
+             key, value.dump().substr(0, 60), min, max);
   const auto number = value.get<std::int64_t>();
-  CHECK_USER(min <= number && number <= max, "{}: {} is {}; allowed: {} to {}", origin_, key, number, min, max);
+  CHECK_USER(min <= number && number <= max, "{}: {} is {}; allowed: {} to {}", origin_, key,
+             number, min, max);
   return number;
 }
 
-std::int64_t JsonReader::integer(const std::string& key, std::int64_t min, std::int64_t max, std::int64_t otherwise) const {
+std::int64_t JsonReader::integer(const std::string& key, std::int64_t min, std::int64_t max,
+                                 std::int64_t otherwise) const {
   return has(key) ? integer(key, min, max) : otherwise;
 }
 
 double JsonReader::number(const std::string& key, double min, double max, double otherwise) const {
   if (!has(key)) return otherwise;
   const Json& value = (*object_)[key];
-  CHECK_USER(value.is_number(), "{}: {} is {}; allowed: numbers from {} to {}", origin_, key, value.dump().substr(0, 60), min, max);
+  CHECK_USER(value.is_number(), "{}: {} is {}; allowed: numbers from {} to {}", origin_, key,
+             value.dump().substr(0, 60), min, max);
   const auto number = value.get<double>();
-  CHECK_USER(std::isfinite(number) && min <= number && number <= max, "{}: {} is {}; allowed: {} to {}", origin_, key, number, min, max);
+  CHECK_USER(std::isfinite(number) && min <= number && number <= max,
+             "{}: {} is {}; allowed: {} to {}", origin_, key, number, min, max);
   return number;
 }
 
 bool JsonReader::boolean(const std::string& key, bool otherwise) const {
   if (!has(key)) return otherwise;
   const Json& value = (*object_)[key];
-  CHECK_USER(value.is_boolean(), "{}: {} is {}; allowed: true, false", origin_, key, value.dump().substr(0, 60));
+  CHECK_USER(value.is_boolean(), "{}: {} is {}; allowed: true, false", origin_, key,
+             value.dump().substr(0, 60));
   return value.get<bool>();
 }
 
 std::string JsonReader::string(const std::string& key, const std::string& otherwise) const {
   if (!has(key)) return otherwise;
   const Json& value = (*object_)[key];
-  CHECK_USER(value.is_string(), "{}: {} is {}; it must be a string", origin_, key, value.dump().substr(0, 60));
+  CHECK_USER(value.is_string(), "{}: {} is {}; it must be a string", origin_, key,
+             value.dump().substr(0, 60));
   return value.get<std::string>();
 }
 

@@ -12,7 +12,8 @@ namespace weft {
 using Json = nlohmann::json;
 using OrderedJson = nlohmann::ordered_json;
 
-// Text nested deeper is not taken for JSON: copying and printing values recurses, and the stack is small.
+// Text nested deeper is not taken for JSON: copying and printing values recurses, and the stack is
+// small.
 constexpr int kMaxJsonDepth = 100;
 // As Json::parse; a parse_error where the text is too deep.
 Json parse_json(std::string_view text, const Json::parser_callback_t& watch = nullptr);
@@ -21,24 +22,30 @@ Json parse_json(std::string_view text, const Json::parser_callback_t& watch = nu
 Json read_json_object(const std::filesystem::path& file);
 std::string read_text_file(const std::filesystem::path& file);
 
-// Written beside, synced (file and folder), then renamed: the file is the old one or the new one, never half of it.
+// Written beside, synced (file and folder), then renamed: the file is the old one or the new one,
+// never half of it.
 void write_file_atomically(const std::filesystem::path& file, std::string_view content);
 // A file that is whole under another name: synced, renamed to its own, its folder synced.
 void put_in_place(const std::filesystem::path& beside, const std::filesystem::path& file);
-// Makes the file with room for so many bytes. UserError where there is none: a full disk, a quota, a limit on file sizes. Where the file
-// system cannot reserve, nothing is known.
+// Makes the file with room for so many bytes. UserError where there is none: a full disk, a quota,
+// a limit on file sizes. Where the file system cannot reserve, nothing is known.
 void reserve_room(const std::filesystem::path& file, std::int64_t bytes);
-void make_folder(const std::filesystem::path& folder);  // with its parents; UserError where that cannot be
+void make_folder(
+    const std::filesystem::path& folder);  // with its parents; UserError where that cannot be
 void sync_folder(const std::filesystem::path& folder);  // makes renames in it last
 
-// One object of a JSON file and the place it came from, for typed reading: `config.integer("n_head", 1, 1 << 16)`.
-// A value of the wrong type or out of range is a UserError "config.json: n_head is -3; allowed: 1 to 65536".
+// One object of a JSON file and the place it came from, for typed reading:
+// `config.integer("n_head", 1, 1 << 16)`. A value of the wrong type or out of range is a UserError
+// "config.json: n_head is -3; allowed: 1 to 65536".
 class JsonReader {
  public:
-  JsonReader(const Json& object, std::string origin) : object_(&object), origin_(std::move(origin)) {}
+  JsonReader(const Json& object, std::string origin)
+      : object_(&object), origin_(std::move(origin)) {}
   bool has(const std::string& key) const;  // present and not null
-  std::int64_t integer(const std::string& key, std::int64_t min, std::int64_t max) const;  // required
-  std::int64_t integer(const std::string& key, std::int64_t min, std::int64_t max, std::int64_t otherwise) const;
+  std::int64_t integer(const std::string& key, std::int64_t min,
+                       std::int64_t max) const;  // required
+  std::int64_t integer(const std::string& key, std::int64_t min, std::int64_t max,
+                       std::int64_t otherwise) const;
   double number(const std::string& key, double min, double max, double otherwise) const;  // finite
   bool boolean(const std::string& key, bool otherwise) const;
   std::string string(const std::string& key, const std::string& otherwise) const;

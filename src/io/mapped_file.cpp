@@ -12,7 +12,8 @@
 
 namespace weft {
 
-MappedFile::MappedFile(const std::filesystem::path& file, std::size_t least_bytes, const char* kind) {
+MappedFile::MappedFile(const std::filesystem::path& file, std::size_t least_bytes,
+                       const char* kind) {
   const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
   CHECK_USER(fd >= 0, "{}: cannot be opened ({})", file.string(), std::strerror(errno));
   struct stat info {};

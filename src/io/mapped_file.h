@@ -8,7 +8,8 @@ namespace weft {
 
 class MappedFile {
  public:
-  // UserErrors name the file: missing, not a file, fewer than `least_bytes` (too few for a `kind` file).
+  // UserErrors name the file: missing, not a file, fewer than `least_bytes` (too few for a `kind`
+  // file).
   MappedFile(const std::filesystem::path& file, std::size_t least_bytes, const char* kind);
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;

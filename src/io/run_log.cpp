@@ -33,7 +33,8 @@ RunLog::RunLog(const std::filesystem::path& file) : path_(file) {
   if (std::filesystem::is_regular_file(file, error)) {
     const std::uintmax_t size = std::filesystem::file_size(file), whole = end_of_lines(file, size);
     if (whole != size) std::filesystem::resize_file(file, whole, error);
-    CHECK_USER(!error, "{}: the run log's unfinished last line cannot be cut off ({})", file.string(), error.message());
+    CHECK_USER(!error, "{}: the run log's unfinished last line cannot be cut off ({})",
+               file.string(), error.message());
   }
   out_.open(file, std::ios::app | std::ios::binary);
   CHECK_USER(out_.good(), "{}: the run log cannot be written", file.string());

@@ -17,7 +17,8 @@
 namespace weft {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "safetensors files are little-endian and mapped as they are");
+static_assert(std::endian::native == std::endian::little,
+              "safetensors files are little-endian and mapped as they are");
 
 constexpr std::uint64_t kMaxHeader = 100'000'000;  // as the reference implementation
 
@@ -25,8 +26,10 @@ struct DTypeName {
   const char* name;
   DType dtype;
 };
-constexpr DTypeName kDTypes[] = {{"F32", DType::f32}, {"F16", DType::f16}, {"BF16", DType::bf16}, {"F64", DType::f64}, {"I64", DType::i64},
-                                 {"I32", DType::i32}, {"U16", DType::u16}, {"I8", DType::i8},     {"U8", DType::u8},   {"BOOL", DType::u8}};
+constexpr DTypeName kDTypes[] = {{"F32", DType::f32}, {"F16", DType::f16}, {"BF16", DType::bf16},
+                                 {"F64", DType::f64}, {"I64", DType::i64}, {"I32", DType::i32},
+                                 {"U16", DType::u16}, {"I8", DType::i8},   {"U8", DType::u8},
+                                 {"BOOL", DType::u8}};
 
 const char* name_of(DType dtype) {
   for (const DTypeName& d : kDTypes)
@@ -35,38 +38,55 @@ const char* name_of(DType dtype) {
 }
 
 // One entry of the header, checked against the `data_bytes` that follow it.
-StoredTensor read_entry(const std::string& file, const std::string& name, const Json& entry, const std::byte* data, std::uint64_t data_bytes,
+StoredTensor read_entry(const std::string& file, const std::string& name, const Json& entry,
+                        const std::byte* data, std::uint64_t data_bytes,
                         std::pair<std::uint64_t, std::uint64_t>* span) {
-  CHECK_USER(entry.is_object() && entry.contains("dtype") && entry.contains("shape") && entry.contains("data_offsets"),
+  CHECK_USER(entry.is_object() && entry.contains("dtype") && entry.contains("shape") &&
+                 entry.contains("data_offsets"),
              "{}: tensor {} lacks dtype, shape or data_offsets", file, name);
   StoredTensor tensor;
   tensor.name = name;
   tensor.file = file;
-  const std::string dtype = (entry["dtype"].is_string() ? entry["dtype"].get<std::string>() : entry["dtype"].dump()).substr(0, 80);
-  const auto* known = std::find_if(std::begin(kDTypes), std::end(kDTypes), [&](const DTypeName& d) { return dtype == d.name; });
-  CHECK_USER(known != std::end(kDTypes), "{}: tensor {} has dtype {}; allowed: F32, F16, BF16, F64, I64, I32, U16, I8, U8, BOOL", file, name, dtype);
+  const std::string dtype =
+      (entry["dtype"].is_string() ? entry["dtype"].get<std::string>() : entry["dtype"].dump())
+          .substr(0, 80);
+  const auto* known = std::find_if(std::begin(kDTypes), std::end(kDTypes),
+                                   [&](const DTypeName& d) { return dtype == d.name; });
+  CHECK_USER(
+      known != std::end(kDTypes),
+      "{}: tensor {} has dtype {}; allowed: F32, F16, BF16, F64, I64, I32, U16, I8, U8, BOOL", file,
+      name, dtype);
   tensor.dtype = known->dtype;
   const Json& shape = entry["shape"];
-  CHECK_USER(shape.is_array() && shape.size() <= static_cast<std::size_t>(kMaxRank), "{}: tensor {} has shape {}; allowed: a list of at most {} sizes",
-             file, name, shape.dump().substr(0, 80), kMaxRank);
+  CHECK_USER(shape.is_array() && shape.size() <= static_cast<std::size_t>(kMaxRank),
+             "{}: tensor {} has shape {}; allowed: a list of at most {} sizes", file, name,
+             shape.dump().substr(0, 80), kMaxRank);
   std::vector<std::int64_t> dims;
   unsigned __int128 bytes = dtype_bytes(tensor.dtype);
   for (const Json& d : shape) {
-    CHECK_USER(d.is_number_unsigned() && d.get<std::uint64_t>() <= (1ull << 48), "{}: tensor {} has shape {}; sizes must be whole and not absurd", file,
-               name, shape.dump().substr(0, 80));
+    CHECK_USER(d.is_number_unsigned() && d.get<std::uint64_t>() <= (1ull << 48),
+               "{}: tensor {} has shape {}; sizes must be whole and not absurd", file, name,
+               shape.dump().substr(0, 80));
     dims.push_back(static_cast<std::int64_t>(d.get<std::uint64_t>()));
     bytes *= d.get<std::uint64_t>();
-    CHECK_USER(bytes <= (static_cast<unsigned __int128>(1) << 62), "{}: tensor {} claims shape {}, which is more than any file holds", file, name, shape.dump());
+    CHECK_USER(bytes <= (static_cast<unsigned __int128>(1) << 62),
+               "{}: tensor {} claims shape {}, which is more than any file holds", file, name,
+               shape.dump());
   }
   tensor.shape = Dims(dims);
   const Json& offsets = entry["data_offsets"];
-  CHECK_USER(offsets.is_array() && offsets.size() == 2 && offsets[0].is_number_unsigned() && offsets[1].is_number_unsigned(),
-             "{}: tensor {} has data_offsets {}; they must be two whole numbers", file, name, offsets.dump().substr(0, 80));
+  CHECK_USER(offsets.is_array() && offsets.size() == 2 && offsets[0].is_number_unsigned() &&
+                 offsets[1].is_number_unsigned(),
+             "{}: tensor {} has data_offsets {}; they must be two whole numbers", file, name,
+             offsets.dump().substr(0, 80));
   const auto begin = offsets[0].get<std::uint64_t>(), end = offsets[1].get<std::uint64_t>();
-  CHECK_USER(begin <= end && end <= data_bytes, "{}: tensor {} claims bytes {} to {}, but the file holds {} bytes of data; it is truncated or damaged",
+  CHECK_USER(begin <= end && end <= data_bytes,
+             "{}: tensor {} claims bytes {} to {}, but the file holds {} bytes of data; it is "
+             "truncated or damaged",
              file, name, begin, end, data_bytes);
-  CHECK_USER(end - begin == static_cast<std::uint64_t>(bytes), "{}: tensor {} of {} {} takes {} bytes, but its data_offsets hold {}", file, name, dtype,
-             shape.dump(), static_cast<std::uint64_t>(bytes), end - begin);
+  CHECK_USER(end - begin == static_cast<std::uint64_t>(bytes),
+             "{}: tensor {} of {} {} takes {} bytes, but its data_offsets hold {}", file, name,
+             dtype, shape.dump(), static_cast<std::uint64_t>(bytes), end - begin);
   tensor.data = data + begin;
   *span = {begin, end};
   return tensor;
@@ -79,14 +99,16 @@ Json parse_header(const std::string& file, std::string_view text) {
   const auto watch = [&](int, Json::parse_event_t event, Json& parsed) {
     if (event == Json::parse_event_t::object_start) keys.emplace_back();
     if (event == Json::parse_event_t::object_end) keys.pop_back();
-    if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second) twice = parsed.get<std::string>();
+    if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second)
+      twice = parsed.get<std::string>();
     return true;
   };
   Json header;
   try {
     header = parse_json(text, watch);
   } catch (const Json::exception&) {
-    user_error("{}: the header is not valid JSON; this is not a safetensors file, or it is damaged", file);
+    user_error("{}: the header is not valid JSON; this is not a safetensors file, or it is damaged",
+               file);
   }
   CHECK_USER(twice.empty(), "{}: {} stands in the header twice", file, twice);
   CHECK_USER(header.is_object(), "{}: the header is not a JSON object", file);
@@ -107,8 +129,11 @@ struct SafetensorsReader::Mapping {
     std::uint64_t header_bytes = 0;
     std::memcpy(&header_bytes, data, 8);
     CHECK_USER(header_bytes >= 2 && header_bytes <= kMaxHeader && header_bytes <= bytes - 8,
-               "{}: claims a header of {} bytes in a file of {}; it is not a safetensors file, or it is truncated", file, header_bytes, bytes);
-    const Json header = parse_header(file, {reinterpret_cast<const char*>(data) + 8, static_cast<std::size_t>(header_bytes)});
+               "{}: claims a header of {} bytes in a file of {}; it is not a safetensors file, or "
+               "it is truncated",
+               file, header_bytes, bytes);
+    const Json header = parse_header(
+        file, {reinterpret_cast<const char*>(data) + 8, static_cast<std::size_t>(header_bytes)});
     const std::uint64_t data_bytes = bytes - 8 - header_bytes;
     std::vector<StoredTensor> list;
     std::vector<std::pair<std::pair<std::uint64_t, std::uint64_t>, std::string>> spans;
@@ -121,11 +146,14 @@ struct SafetensorsReader::Mapping {
     std::sort(spans.begin(), spans.end());
     std::uint64_t next = 0;
     for (const auto& [span, name] : spans) {
-      CHECK_USER(span.first >= next, "{}: tensor {} overlaps another at byte {}", file, name, span.first);
-      CHECK_USER(span.first == next, "{}: {} bytes before tensor {} belong to none", file, span.first - next, name);
+      CHECK_USER(span.first >= next, "{}: tensor {} overlaps another at byte {}", file, name,
+                 span.first);
+      CHECK_USER(span.first == next, "{}: {} bytes before tensor {} belong to none", file,
+                 span.first - next, name);
       next = span.second;
     }
-    CHECK_USER(next == data_bytes, "{}: holds {} bytes of data, but its header describes {}", file, data_bytes, next);
+    CHECK_USER(next == data_bytes, "{}: holds {} bytes of data, but its header describes {}", file,
+               data_bytes, next);
     return list;
   }
 };
@@ -142,21 +170,27 @@ SafetensorsReader::SafetensorsReader(const std::filesystem::path& path) {
     files.push_back(path / "model.safetensors");
   } else {
     const fs::path index_file = path / "model.safetensors.index.json";
-    CHECK_USER(fs::exists(index_file, error), "{}: holds neither model.safetensors nor model.safetensors.index.json", path.string());
+    CHECK_USER(fs::exists(index_file, error),
+               "{}: holds neither model.safetensors nor model.safetensors.index.json",
+               path.string());
     const Json index = read_json_object(index_file);
-    CHECK_USER(index.contains("weight_map") && index["weight_map"].is_object() && !index["weight_map"].empty(),
+    CHECK_USER(index.contains("weight_map") && index["weight_map"].is_object() &&
+                   !index["weight_map"].empty(),
                "{}: weight_map is missing or empty", index_file.string());
     std::set<std::string> names;
     for (const auto& [tensor, file] : index["weight_map"].items()) {
       CHECK_USER(file.is_string(), "{}: tensor {} names no file", index_file.string(), tensor);
       const auto name = file.get<std::string>();
-      CHECK_USER(!name.empty() && fs::path(name).filename() == name && name != ".." && name.find('\0') == std::string::npos, "{}: tensor {} is in '{}'; files must lie beside the index",
-                 index_file.string(), tensor, name);
+      CHECK_USER(!name.empty() && fs::path(name).filename() == name && name != ".." &&
+                     name.find('\0') == std::string::npos,
+                 "{}: tensor {} is in '{}'; files must lie beside the index", index_file.string(),
+                 tensor, name);
       owner[tensor] = name;
       names.insert(name);
     }
     for (const std::string& name : names) {
-      CHECK_USER(fs::exists(path / name, error), "{}: file {} is named there, but missing", index_file.string(), name);
+      CHECK_USER(fs::exists(path / name, error), "{}: file {} is named there, but missing",
+                 index_file.string(), name);
       files.push_back(path / name);
     }
   }
@@ -170,7 +204,8 @@ SafetensorsReader::SafetensorsReader(const std::filesystem::path& path) {
   }
   for (const auto& [tensor, file] : owner) {
     const StoredTensor* found = find(tensor);
-    CHECK_USER(found && fs::path(found->file).filename() == file, "{}: tensor {} should be in {}, but is not", path.string(), tensor, file);
+    CHECK_USER(found && fs::path(found->file).filename() == file,
+               "{}: tensor {} should be in {}, but is not", path.string(), tensor, file);
   }
 }
 
@@ -181,12 +216,15 @@ const StoredTensor* SafetensorsReader::find(const std::string& name) const {
 
 namespace {
 
-std::size_t bytes_of(const TensorToWrite& t) { return static_cast<std::size_t>(t.shape.elems()) * dtype_bytes(t.dtype); }
+std::size_t bytes_of(const TensorToWrite& t) {
+  return static_cast<std::size_t>(t.shape.elems()) * dtype_bytes(t.dtype);
+}
 
 // A file written under another name and put in place when whole.
 class FileBeside {
  public:
-  explicit FileBeside(const std::filesystem::path& file) : file_(file), beside_(file.string() + ".tmp") {
+  explicit FileBeside(const std::filesystem::path& file)
+      : file_(file), beside_(file.string() + ".tmp") {
     fd_ = ::open(beside_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     CHECK_USER(fd_ >= 0, "{}: cannot be written ({})", file.string(), std::strerror(errno));
   }
@@ -223,7 +261,8 @@ std::string header_of(const std::vector<TensorToWrite*>& part) {
   header["__metadata__"] = {{"format", "pt"}};  // transformers refuses files without it
   std::size_t at = 0;
   for (const TensorToWrite* t : part) {
-    header[t->name] = {{"dtype", name_of(t->dtype)}, {"shape", std::vector<std::int64_t>(t->shape.begin(), t->shape.end())},
+    header[t->name] = {{"dtype", name_of(t->dtype)},
+                       {"shape", std::vector<std::int64_t>(t->shape.begin(), t->shape.end())},
                        {"data_offsets", {at, at + bytes_of(*t)}}};
     at += bytes_of(*t);
   }
@@ -234,11 +273,13 @@ std::string header_of(const std::vector<TensorToWrite*>& part) {
 
 }  // namespace
 
-void write_safetensors(const std::filesystem::path& dir, std::vector<TensorToWrite>& tensors, std::int64_t max_shard_bytes, bool writes) {
+void write_safetensors(const std::filesystem::path& dir, std::vector<TensorToWrite>& tensors,
+                       std::int64_t max_shard_bytes, bool writes) {
   std::vector<std::vector<TensorToWrite*>> parts(1);
   std::size_t total = 0, in_part = 0;
   for (TensorToWrite& t : tensors) {
-    if (!parts.back().empty() && in_part + bytes_of(t) > static_cast<std::size_t>(max_shard_bytes)) {
+    if (!parts.back().empty() &&
+        in_part + bytes_of(t) > static_cast<std::size_t>(max_shard_bytes)) {
       parts.emplace_back();
       in_part = 0;
     }
@@ -247,9 +288,11 @@ void write_safetensors(const std::filesystem::path& dir, std::vector<TensorToWri
     total += bytes_of(t);
   }
   const auto file_name = [&](std::size_t i) {
-    return parts.size() == 1 ? std::string("model.safetensors") : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, parts.size());
+    return parts.size() == 1 ? std::string("model.safetensors")
+                             : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, parts.size());
   };
-  OrderedJson index = {{"metadata", {{"total_size", total}}}, {"weight_map", OrderedJson::object()}};
+  OrderedJson index = {{"metadata", {{"total_size", total}}},
+                       {"weight_map", OrderedJson::object()}};
   std::vector<std::byte> buffer;
   for (std::size_t i = 0; i < parts.size(); ++i) {
     std::unique_ptr<FileBeside> file;

@@ -1,5 +1,6 @@
-// safetensors: memory-mapped reading, of one file or of a Hugging Face directory (model.safetensors, or its sharded index), and writing.
-// Format: u64 header length, JSON header {name: {dtype, shape, data_offsets}}, then the data. Everything the header claims is checked
+// safetensors: memory-mapped reading, of one file or of a Hugging Face directory
+// (model.safetensors, or its sharded index), and writing. Format: u64 header length, JSON header
+// {name: {dtype, shape, data_offsets}}, then the data. Everything the header claims is checked
 // against the file before the first tensor is given out.
 #pragma once
 
@@ -37,9 +38,11 @@ struct TensorToWrite {
   std::function<void(std::span<std::byte>)> fill;
 };
 
-// Writes dir/model.safetensors, or model-00001-of-0000N.safetensors with an index when the sum exceeds max_shard_bytes.
-// Each file is written beside, synced and renamed. When `writes` is false (ranks other than 0) `fill` is still called in the same
-// order, so that it may hold collectives, and nothing is written.
-void write_safetensors(const std::filesystem::path& dir, std::vector<TensorToWrite>& tensors, std::int64_t max_shard_bytes, bool writes);
+// Writes dir/model.safetensors, or model-00001-of-0000N.safetensors with an index when the sum
+// exceeds max_shard_bytes. Each file is written beside, synced and renamed. When `writes` is false
+// (ranks other than 0) `fill` is still called in the same order, so that it may hold collectives,
+// and nothing is written.
+void write_safetensors(const std::filesystem::path& dir, std::vector<TensorToWrite>& tensors,
+                       std::int64_t max_shard_bytes, bool writes);
 
 }  // namespace weft

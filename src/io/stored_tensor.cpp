@@ -11,19 +11,25 @@
 namespace weft {
 namespace {
 
-// One half: the exponent is moved to fp32's bias by integer arithmetic. Without branches, so that the loop vectorises (to_float does not),
-// and without fp32 subnormals, which a library may have switched off.
+// One half: the exponent is moved to fp32's bias by integer arithmetic. Without branches, so that
+// the loop vectorises (to_float does not), and without fp32 subnormals, which a library may have
+// switched off.
 float widen_one(Float16 x) {
-  const std::uint32_t sign = static_cast<std::uint32_t>(x.bits & 0x8000u) << 16, magnitude = static_cast<std::uint32_t>(x.bits & 0x7FFFu) << 13;
+  const std::uint32_t sign = static_cast<std::uint32_t>(x.bits & 0x8000u) << 16,
+                      magnitude = static_cast<std::uint32_t>(x.bits & 0x7FFFu) << 13;
   const std::uint32_t normal = magnitude + (112u << 23);
   const std::uint32_t special = magnitude | 0x7F800000u;  // infinity, NaN
   // 2^-14 (1 + mantissa / 1024) - 2^-14
-  const auto subnormal = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude + (113u << 23)) - std::bit_cast<float>(113u << 23));
+  const auto subnormal = std::bit_cast<std::uint32_t>(
+      std::bit_cast<float>(magnitude + (113u << 23)) - std::bit_cast<float>(113u << 23));
   const std::uint32_t is_special = 0u - static_cast<std::uint32_t>(magnitude >= 0x7C00u << 13);
   const std::uint32_t is_subnormal = 0u - static_cast<std::uint32_t>(magnitude < 0x0400u << 13);
-  return std::bit_cast<float>(sign | (special & is_special) | (subnormal & is_subnormal) | (normal & ~(is_special | is_subnormal)));
+  return std::bit_cast<float>(sign | (special & is_special) | (subnormal & is_subnormal) |
+                              (normal & ~(is_special | is_subnormal)));
 }
-float widen_one(BFloat16 x) { return std::bit_cast<float>(static_cast<std::uint32_t>(x.bits) << 16); }
+float widen_one(BFloat16 x) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(x.bits) << 16);
+}
 float widen_one(double x) { return static_cast<float>(x); }
 
 template <class T>
@@ -59,11 +65,16 @@ void read_blocks(const StoredTensor& tensor, std::int64_t begin, std::int64_t co
 
 const char* name_in_files(DType dtype) {
   switch (dtype) {
-    case DType::i64: return "I64";
-    case DType::i32: return "I32";
-    case DType::u16: return "U16";
-    case DType::i8: return "I8";
-    default: return "U8";
+    case DType::i64:
+      return "I64";
+    case DType::i32:
+      return "I32";
+    case DType::u16:
+      return "U16";
+    case DType::i8:
+      return "I8";
+    default:
+      return "U8";
   }
 }
 
@@ -75,11 +86,15 @@ void read_run(const StoredTensor& tensor, std::int64_t begin, std::int64_t count
     case DType::f32:
       if (count > 0) std::memcpy(out, from, static_cast<std::size_t>(count) * 4);
       return;
-    case DType::f16: return widen<Float16>(from, count, out);
-    case DType::bf16: return widen<BFloat16>(from, count, out);
-    case DType::f64: return widen<double>(from, count, out);
+    case DType::f16:
+      return widen<Float16>(from, count, out);
+    case DType::bf16:
+      return widen<BFloat16>(from, count, out);
+    case DType::f64:
+      return widen<double>(from, count, out);
     default:
-      user_error("{}: tensor {} is {}; weights must be F32, F16, BF16 or F64", tensor.file, tensor.name, name_in_files(tensor.dtype));
+      user_error("{}: tensor {} is {}; weights must be F32, F16, BF16 or F64", tensor.file,
+                 tensor.name, name_in_files(tensor.dtype));
   }
 }
 
@@ -93,36 +108,44 @@ std::int64_t stored_row(const StoredTensor& tensor, std::int64_t row) {
   return (part * H + h) * D + i;
 }
 
-void read_reordered(const StoredTensor& tensor, std::int64_t begin, std::int64_t count, float* out) {
-  const std::int64_t H = tensor.row_heads, parts = tensor.row_order == RowOrder::rotated_pairs ? 2 : 3;
-  CHECK(tensor.shape.rank() >= 1 && H > 0 && tensor.shape[0] % (parts * H) == 0, "{}: {} rows in {} heads", tensor.name, tensor.shape.str(), H);
+void read_reordered(const StoredTensor& tensor, std::int64_t begin, std::int64_t count,
+                    float* out) {
+  const std::int64_t H = tensor.row_heads,
+                     parts = tensor.row_order == RowOrder::rotated_pairs ? 2 : 3;
+  CHECK(tensor.shape.rank() >= 1 && H > 0 && tensor.shape[0] % (parts * H) == 0,
+        "{}: {} rows in {} heads", tensor.name, tensor.shape.str(), H);
   if (count == 0) return read_run(tensor, 0, 0, out);
   const std::int64_t I = tensor.shape.elems() / tensor.shape[0];
   for (std::int64_t done = 0; done < count;) {
-    const std::int64_t row = (begin + done) / I, column = (begin + done) % I, n = std::min(count - done, I - column);
+    const std::int64_t row = (begin + done) / I, column = (begin + done) % I,
+                       n = std::min(count - done, I - column);
     read_run(tensor, stored_row(tensor, row) * I + column, n, out + done);
     done += n;
   }
 }
 
-// out (our rows [row, row_end) x columns [column, column_end), `stride` apart) of a tensor stored the other way round: each stored row gives a
-// piece of one of our columns, as long as the largest block.
-void read_turned(const StoredTensor& tensor, std::int64_t row, std::int64_t row_end, std::int64_t column, std::int64_t column_end, std::int64_t stride,
-                 float* out) {
+// out (our rows [row, row_end) x columns [column, column_end), `stride` apart) of a tensor stored
+// the other way round: each stored row gives a piece of one of our columns, as long as the largest
+// block.
+void read_turned(const StoredTensor& tensor, std::int64_t row, std::int64_t row_end,
+                 std::int64_t column, std::int64_t column_end, std::int64_t stride, float* out) {
   std::array<float, kMaxBlockElems> piece;
   const std::int64_t I = tensor.shape[0];
   for (std::int64_t first = row; first < row_end;) {
     const std::int64_t n = std::min(row_end - first, kMaxBlockElems - first % kMaxBlockElems);
     for (std::int64_t c = column; c < column_end; ++c) {
       read_run(tensor, c * I + first, n, piece.data());
-      for (std::int64_t k = 0; k < n; ++k) out[(first - row + k) * stride + c - column] = piece[static_cast<std::size_t>(k)];
+      for (std::int64_t k = 0; k < n; ++k)
+        out[(first - row + k) * stride + c - column] = piece[static_cast<std::size_t>(k)];
     }
     first += n;
   }
 }
 
-void read_transposed(const StoredTensor& tensor, std::int64_t begin, std::int64_t count, float* out) {
-  CHECK(tensor.shape.rank() == 2 && tensor.row_order == RowOrder::as_is, "{}: {} cannot be transposed", tensor.name, tensor.shape.str());
+void read_transposed(const StoredTensor& tensor, std::int64_t begin, std::int64_t count,
+                     float* out) {
+  CHECK(tensor.shape.rank() == 2 && tensor.row_order == RowOrder::as_is,
+        "{}: {} cannot be transposed", tensor.name, tensor.shape.str());
   if (count == 0) return read_run(tensor, 0, 0, out);
   const std::int64_t O = tensor.shape[1];
   const auto rest_of_row = [&] {
@@ -146,10 +169,14 @@ void read_transposed(const StoredTensor& tensor, std::int64_t begin, std::int64_
 
 void read_elements(const StoredTensor& tensor, std::int64_t begin, std::int64_t count, float* out) {
   const std::int64_t elems = tensor.shape.elems();
-  CHECK(begin >= 0 && count >= 0 && begin <= elems && count <= elems - begin, "{}: elements {}+{} of {}", tensor.name, begin, count, tensor.shape.str());
-  if (tensor.transposed) read_transposed(tensor, begin, count, out);
-  else if (tensor.row_order != RowOrder::as_is) read_reordered(tensor, begin, count, out);
-  else read_run(tensor, begin, count, out);
+  CHECK(begin >= 0 && count >= 0 && begin <= elems && count <= elems - begin,
+        "{}: elements {}+{} of {}", tensor.name, begin, count, tensor.shape.str());
+  if (tensor.transposed)
+    read_transposed(tensor, begin, count, out);
+  else if (tensor.row_order != RowOrder::as_is)
+    read_reordered(tensor, begin, count, out);
+  else
+    read_run(tensor, begin, count, out);
   if (tensor.offset != 0)
     for (std::int64_t i = 0; i < count; ++i) out[i] += tensor.offset;
 }

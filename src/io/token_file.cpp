@@ -37,27 +37,40 @@ std::int64_t format_of(const std::string& task) { return task == "clm" ? kFormat
 // ---- format 2: what stands around a text, and its labels
 
 OrderedJson to_json(const Wrapping& w) {
-  const auto piece = [](const Wrapping::Piece& p) { return OrderedJson({{"ids", p.ids}, {"types", p.types}}); };
-  return {{"before", piece(w.before)}, {"between", piece(w.between)}, {"behind", piece(w.behind)}, {"first_type", w.first_type}, {"second_type", w.second_type}};
+  const auto piece = [](const Wrapping::Piece& p) {
+    return OrderedJson({{"ids", p.ids}, {"types", p.types}});
+  };
+  return {{"before", piece(w.before)},
+          {"between", piece(w.between)},
+          {"behind", piece(w.behind)},
+          {"first_type", w.first_type},
+          {"second_type", w.second_type}};
 }
 
 Wrapping wrapping_from(const Json& json, std::int64_t vocab_size, const std::string& origin) {
   const auto piece = [&](const char* key) {
     Wrapping::Piece p;
     for (const char* list : {"ids", "types"}) {
-      const Json values = json.contains(key) && json[key].is_object() ? json[key].value(list, Json()) : Json();
-      CHECK_USER(values.is_array() && values.size() <= 1024, "{}: {} has no list of {}; the file is damaged", origin, key, list);
+      const Json values =
+          json.contains(key) && json[key].is_object() ? json[key].value(list, Json()) : Json();
+      CHECK_USER(values.is_array() && values.size() <= 1024,
+                 "{}: {} has no list of {}; the file is damaged", origin, key, list);
       for (const Json& v : values) {
-        const bool fits = v.is_number_integer() && v.get<std::int64_t>() >= 0 && v.get<std::int64_t>() < (list[0] == 'i' ? vocab_size : 1 << 20);
-        CHECK_USER(fits, "{}: {} holds {}; the file is damaged", origin, list, v.dump().substr(0, 40));
+        const bool fits = v.is_number_integer() && v.get<std::int64_t>() >= 0 &&
+                          v.get<std::int64_t>() < (list[0] == 'i' ? vocab_size : 1 << 20);
+        CHECK_USER(fits, "{}: {} holds {}; the file is damaged", origin, list,
+                   v.dump().substr(0, 40));
         (list[0] == 'i' ? p.ids : p.types).push_back(v.get<std::int32_t>());
       }
     }
-    CHECK_USER(p.ids.size() == p.types.size(), "{}: {} has {} ids and {} types; the file is damaged", origin, key, p.ids.size(), p.types.size());
+    CHECK_USER(p.ids.size() == p.types.size(),
+               "{}: {} has {} ids and {} types; the file is damaged", origin, key, p.ids.size(),
+               p.types.size());
     return p;
   };
   const JsonReader reader(json, origin);
-  return {piece("before"), piece("between"), piece("behind"), static_cast<std::int32_t>(reader.integer("first_type", 0, 1 << 20)),
+  return {piece("before"), piece("between"), piece("behind"),
+          static_cast<std::int32_t>(reader.integer("first_type", 0, 1 << 20)),
           static_cast<std::int32_t>(reader.integer("second_type", 0, 1 << 20))};
 }
 
@@ -70,13 +83,19 @@ OrderedJson to_json(const LabelKind& kind) {
 LabelKind label_kind_from(const Json& json, const std::string& origin) {
   LabelKind kind;
   kind.problem = JsonReader(json, origin).string("problem_type", "");
-  CHECK_USER(kind.problem == "single_label_classification" || kind.problem == "multi_label_classification" || kind.problem == "regression",
-             "{}: problem_type is '{}'; allowed: single_label_classification, multi_label_classification, regression", origin, kind.problem.substr(0, 60));
+  CHECK_USER(kind.problem == "single_label_classification" ||
+                 kind.problem == "multi_label_classification" || kind.problem == "regression",
+             "{}: problem_type is '{}'; allowed: single_label_classification, "
+             "multi_label_classification, regression",
+             origin, kind.problem.substr(0, 60));
   const Json names = json.value("id2label", Json());
-  CHECK_USER(names.is_object() && !names.empty() && names.size() <= static_cast<std::size_t>(kMaxLabels), "{}: id2label does not name 1 to {} labels", origin, kMaxLabels);
+  CHECK_USER(
+      names.is_object() && !names.empty() && names.size() <= static_cast<std::size_t>(kMaxLabels),
+      "{}: id2label does not name 1 to {} labels", origin, kMaxLabels);
   for (std::size_t i = 0; i < names.size(); ++i) {
     const std::string id = std::to_string(i);
-    CHECK_USER(names.contains(id) && names[id].is_string(), "{}: id2label has no name for {}", origin, id);
+    CHECK_USER(names.contains(id) && names[id].is_string(), "{}: id2label has no name for {}",
+               origin, id);
     kind.names.push_back(names[id].get<std::string>());
   }
   return kind;
@@ -90,7 +109,8 @@ Json json_at(const Hdf5File& in, const char* name) {
     } catch (const Json::exception&) {  // said below
     }
   }
-  CHECK_USER(json.is_object(), "{}: {} is missing or no JSON object; the file is damaged", in.path().string(), name);
+  CHECK_USER(json.is_object(), "{}: {} is missing or no JSON object; the file is damaged",
+             in.path().string(), name);
   return json;
 }
 
@@ -99,24 +119,31 @@ template <class T>
 std::vector<T> list_at(const Hdf5File& in, const char* name, DType dtype, const Dims& shape) {
   const std::string file = in.path().string();
   CHECK_USER(in.exists(name), "{}: {} is missing; the file is damaged", file, name);
-  CHECK_USER(in.shape(name) == shape && in.dtype(name) == dtype, "{}: {} is {} {}; it must be {} {}", file, name, dtype_name(in.dtype(name)), in.shape(name).str(),
-             dtype_name(dtype), shape.str());
-  CHECK_USER(static_cast<std::uintmax_t>(shape.elems()) <= std::filesystem::file_size(file) / sizeof(T), "{}: {} claims {} values, more than its bytes can hold; "
-             "the file is damaged", file, name, shape.elems());
+  CHECK_USER(in.shape(name) == shape && in.dtype(name) == dtype,
+             "{}: {} is {} {}; it must be {} {}", file, name, dtype_name(in.dtype(name)),
+             in.shape(name).str(), dtype_name(dtype), shape.str());
+  CHECK_USER(
+      static_cast<std::uintmax_t>(shape.elems()) <= std::filesystem::file_size(file) / sizeof(T),
+      "{}: {} claims {} values, more than its bytes can hold; "
+      "the file is damaged",
+      file, name, shape.elems());
   std::vector<T> all(static_cast<std::size_t>(shape.elems()));
   in.read_all(name, View(all.data(), shape));
   return all;
 }
 
 template <class T>
-void write_rows(Hdf5File& out, const char* name, DType dtype, const std::vector<T>& rows, std::int64_t first, std::int64_t n_rows, std::int64_t width) {
+void write_rows(Hdf5File& out, const char* name, DType dtype, const std::vector<T>& rows,
+                std::int64_t first, std::int64_t n_rows, std::int64_t width) {
   out.create_dataset(name, dtype, width == 0 ? Dims{n_rows} : Dims{n_rows, width});
-  const std::int64_t each = std::max<std::int64_t>(1, width), n = static_cast<std::int64_t>(rows.size());
+  const std::int64_t each = std::max<std::int64_t>(1, width),
+                     n = static_cast<std::int64_t>(rows.size());
   const FileRun run = {first * each, 0, n};
   out.write(name, ConstView(rows.data(), Dims{n}), {&run, 1});
 }
 
-void write_texts(Hdf5File& out, const TokenFileInfo& info, const TokenFilePart& part, bool is_first_rank) {
+void write_texts(Hdf5File& out, const TokenFileInfo& info, const TokenFilePart& part,
+                 bool is_first_rank) {
   out.write_text(kWrapping, to_json(info.wrapping).dump(), is_first_rank);
   if (info.pairs) {
     std::vector<std::int64_t> second;
@@ -129,38 +156,54 @@ void write_texts(Hdf5File& out, const TokenFileInfo& info, const TokenFilePart& 
   }
   if (!info.labels) return;
   out.write_text(kProblem, to_json(*info.labels).dump(), is_first_rank);
-  if (info.labels->single()) write_rows(out, kLabels, DType::i32, part.labels, part.first_document, info.n_documents, 0);
-  else write_rows(out, kTargets, DType::f32, part.targets, part.first_document, info.n_documents, info.labels->n_labels());
+  if (info.labels->single())
+    write_rows(out, kLabels, DType::i32, part.labels, part.first_document, info.n_documents, 0);
+  else
+    write_rows(out, kTargets, DType::f32, part.targets, part.first_document, info.n_documents,
+               info.labels->n_labels());
 }
 
 std::int64_t label_bytes(const TokenFileInfo& info) {
-  const std::int64_t each = info.labels ? (info.labels->single() ? 4 : 4 * info.labels->n_labels()) : 0;
+  const std::int64_t each =
+      info.labels ? (info.labels->single() ? 4 : 4 * info.labels->n_labels()) : 0;
   return info.n_documents * (each + (info.pairs ? 8 : 0));
 }
 
 // What would make a file that no reader accepts.
 void check_part(const TokenFileInfo& info, const TokenFilePart& part) {
-  CHECK(std::accumulate(part.document_lengths.begin(), part.document_lengths.end(), std::int64_t{0}) == static_cast<std::int64_t>(part.tokens.size()),
+  CHECK(std::accumulate(part.document_lengths.begin(), part.document_lengths.end(),
+                        std::int64_t{0}) == static_cast<std::int64_t>(part.tokens.size()),
         "the documents' lengths do not sum to {} tokens", part.tokens.size());
   const std::size_t n = part.document_lengths.size();
-  CHECK(part.first_lengths.size() == (info.pairs ? n : 0), "{} first texts of {} documents", part.first_lengths.size(), n);
-  const std::size_t n_labels = info.labels && info.labels->single() ? n : 0, n_targets = info.labels && !info.labels->single() ? n * info.labels->names.size() : 0;
-  CHECK(part.labels.size() == n_labels && part.targets.size() == n_targets, "{} labels and {} targets of {} documents", part.labels.size(), part.targets.size(), n);
-  for (const std::int32_t token : part.tokens) CHECK(token >= 0 && token < info.vocab_size, "token {} of a vocabulary of {}", token, info.vocab_size);
+  CHECK(part.first_lengths.size() == (info.pairs ? n : 0), "{} first texts of {} documents",
+        part.first_lengths.size(), n);
+  const std::size_t n_labels = info.labels && info.labels->single() ? n : 0,
+                    n_targets =
+                        info.labels && !info.labels->single() ? n * info.labels->names.size() : 0;
+  CHECK(part.labels.size() == n_labels && part.targets.size() == n_targets,
+        "{} labels and {} targets of {} documents", part.labels.size(), part.targets.size(), n);
+  for (const std::int32_t token : part.tokens)
+    CHECK(token >= 0 && token < info.vocab_size, "token {} of a vocabulary of {}", token,
+          info.vocab_size);
 }
 
 }  // namespace
 
-void write_token_file(const std::filesystem::path& file, const TokenFileInfo& info, const TokenFilePart& part, const void* mpi_comm,
-                      bool is_first_rank, const std::function<void(const std::string&)>& agree) {
+void write_token_file(const std::filesystem::path& file, const TokenFileInfo& info,
+                      const TokenFilePart& part, const void* mpi_comm, bool is_first_rank,
+                      const std::function<void(const std::string&)>& agree) {
   const std::filesystem::path beside = file.string() + ".tmp";
   const Leftover leftover = {beside, is_first_rank};
   agree(caught([&] {
     check_part(info, part);
     std::error_code error;
-    CHECK_USER(!std::filesystem::is_directory(file, error), "{}: is a folder, not a file", file.string());
+    CHECK_USER(!std::filesystem::is_directory(file, error), "{}: is a folder, not a file",
+               file.string());
     const std::int64_t width = info.vocab_size <= 65536 ? 2 : 4;
-    if (is_first_rank) reserve_room(beside, width * info.n_tokens + 8 * (info.n_documents + 1) + static_cast<std::int64_t>(info.tokenizer.size()) + label_bytes(info) + (1 << 15));
+    if (is_first_rank)
+      reserve_room(beside, width * info.n_tokens + 8 * (info.n_documents + 1) +
+                               static_cast<std::int64_t>(info.tokenizer.size()) +
+                               label_bytes(info) + (1 << 15));
   }));
   agree(caught([&] {
     Hdf5File out = Hdf5File::create(beside, mpi_comm);
@@ -176,7 +219,8 @@ void write_token_file(const std::filesystem::path& file, const TokenFileInfo& in
     out.set_attribute("/", "task", info.task);
 
     const auto n = static_cast<std::int64_t>(part.tokens.size());
-    if (dtype == DType::u16) {  // a block at a time: the tokens are most of this rank's memory already
+    if (dtype ==
+        DType::u16) {  // a block at a time: the tokens are most of this rank's memory already
       std::vector<std::uint16_t> narrow;
       for (std::int64_t begin = 0; begin < n; begin += kBlock) {
         const std::int64_t size = std::min(kBlock, n - begin);
@@ -202,40 +246,61 @@ void write_token_file(const std::filesystem::path& file, const TokenFileInfo& in
   agree(is_first_rank ? caught([&] { put_in_place(beside, file); }) : "");
 }
 
-TokenFile::TokenFile(const std::filesystem::path& file) : file_(std::make_shared<Hdf5File>(Hdf5File::open(file, nullptr))) {
+TokenFile::TokenFile(const std::filesystem::path& file)
+    : file_(std::make_shared<Hdf5File>(Hdf5File::open(file, nullptr))) {
   const Hdf5File& in = *file_;
   const std::string name = file.string();
   for (const char* dataset : {kTokens, kOffsets})
-    CHECK_USER(in.exists(dataset), "{}: has no {}; it is not a token file (make one with `weft data`)", name, dataset + 1);
-  CHECK_USER(in.has_attribute("/", "tokenizer_hash"), "{}: has no tokenizer_hash; it is not a token file (make one with `weft data`)", name);
+    CHECK_USER(in.exists(dataset),
+               "{}: has no {}; it is not a token file (make one with `weft data`)", name,
+               dataset + 1);
+  CHECK_USER(in.has_attribute("/", "tokenizer_hash"),
+             "{}: has no tokenizer_hash; it is not a token file (make one with `weft data`)", name);
   const std::int64_t format = in.integer_attribute("/", "format_version");
-  CHECK_USER(format == kFormat || format == kFormatOfTexts, "{}: has format version {}; this weft reads {} and {}", name, format, kFormat, kFormatOfTexts);
+  CHECK_USER(format == kFormat || format == kFormatOfTexts,
+             "{}: has format version {}; this weft reads {} and {}", name, format, kFormat,
+             kFormatOfTexts);
   info_.tokenizer_hash = in.string_attribute("/", "tokenizer_hash");
   info_.vocab_size = in.integer_attribute("/", "vocab_size");
   info_.val_fraction = in.number_attribute("/", "val_fraction");
   info_.task = in.string_attribute("/", "task");
-  CHECK_USER(format == format_of(info_.task), "{}: has format version {}, which is not that of task '{}'; the file is damaged", name, format, info_.task.substr(0, 40));
+  CHECK_USER(format == format_of(info_.task),
+             "{}: has format version {}, which is not that of task '{}'; the file is damaged", name,
+             format, info_.task.substr(0, 40));
   if (in.exists(kTokenizer)) info_.tokenizer = in.read_text(kTokenizer);
   const Dims tokens = in.shape(kTokens), offsets = in.shape(kOffsets);
-  CHECK_USER(tokens.rank() == 1 && offsets.rank() == 1 && offsets[0] >= 1, "{}: tokens are {} and document_offsets {}; both must be lists", name,
-             tokens.str(), offsets.str());
+  CHECK_USER(tokens.rank() == 1 && offsets.rank() == 1 && offsets[0] >= 1,
+             "{}: tokens are {} and document_offsets {}; both must be lists", name, tokens.str(),
+             offsets.str());
   const DType stored = in.dtype(kTokens);
   CHECK_USER((stored == DType::u16 || stored == DType::i32) && in.dtype(kOffsets) == DType::i64,
-             "{}: tokens are {} and document_offsets {}; allowed: uint16 or int32, and int64", name, dtype_name(stored), dtype_name(in.dtype(kOffsets)));
-  CHECK_USER(info_.vocab_size > 0, "{}: vocab_size is {}; it must be above 0", name, info_.vocab_size);
+             "{}: tokens are {} and document_offsets {}; allowed: uint16 or int32, and int64", name,
+             dtype_name(stored), dtype_name(in.dtype(kOffsets)));
+  CHECK_USER(info_.vocab_size > 0, "{}: vocab_size is {}; it must be above 0", name,
+             info_.vocab_size);
   // Before memory is taken for them.
-  CHECK_USER(static_cast<std::uintmax_t>(offsets[0]) <= std::filesystem::file_size(file) / 8, "{}: claims {} documents, more than its bytes can hold; "
-             "the file is damaged", name, offsets[0] - 1);
-  CHECK_USER(info_.val_fraction >= 0 && info_.val_fraction < 1, "{}: val_fraction is {}; allowed: 0 up to, not including, 1", name, info_.val_fraction);
+  CHECK_USER(static_cast<std::uintmax_t>(offsets[0]) <= std::filesystem::file_size(file) / 8,
+             "{}: claims {} documents, more than its bytes can hold; "
+             "the file is damaged",
+             name, offsets[0] - 1);
+  CHECK_USER(info_.val_fraction >= 0 && info_.val_fraction < 1,
+             "{}: val_fraction is {}; allowed: 0 up to, not including, 1", name,
+             info_.val_fraction);
   info_.n_tokens = tokens[0];
   info_.n_documents = offsets[0] - 1;
   CHECK_USER(info_.n_tokens > 0, "{}: holds no tokens", name);
   std::vector<std::int64_t> ends(static_cast<std::size_t>(offsets[0]));
   in.read_all(kOffsets, View(ends.data(), offsets));
-  CHECK_USER(ends.front() == 0 && ends.back() == info_.n_tokens && std::is_sorted(ends.begin(), ends.end()),
-             "{}: document_offsets do not rise from 0 to the {} tokens; the file is damaged", name, info_.n_tokens);
-  const auto wanted = static_cast<std::int64_t>(std::llround(static_cast<double>(info_.n_tokens) * (1 - info_.val_fraction)));
-  train_tokens_ = info_.val_fraction == 0 ? info_.n_tokens : *std::upper_bound(ends.begin(), ends.end() - 1, std::max<std::int64_t>(wanted - 1, 0));
+  CHECK_USER(ends.front() == 0 && ends.back() == info_.n_tokens &&
+                 std::is_sorted(ends.begin(), ends.end()),
+             "{}: document_offsets do not rise from 0 to the {} tokens; the file is damaged", name,
+             info_.n_tokens);
+  const auto wanted = static_cast<std::int64_t>(
+      std::llround(static_cast<double>(info_.n_tokens) * (1 - info_.val_fraction)));
+  train_tokens_ =
+      info_.val_fraction == 0
+          ? info_.n_tokens
+          : *std::upper_bound(ends.begin(), ends.end() - 1, std::max<std::int64_t>(wanted - 1, 0));
   if (format == kFormat) return;
   offsets_ = std::move(ends);
   read_format_2();
@@ -249,9 +314,12 @@ void TokenFile::read_format_2() {
   info_.pairs = in.exists(kSecond);
   if (info_.pairs) second_ = list_at<std::int64_t>(in, kSecond, DType::i64, {n});
   for (std::size_t i = 0; i < second_.size(); ++i)
-    CHECK_USER(second_[i] >= offsets_[i] && second_[i] <= offsets_[i + 1], "{}: the second text of document {} begins outside of it; the file is damaged", name, i);
+    CHECK_USER(second_[i] >= offsets_[i] && second_[i] <= offsets_[i + 1],
+               "{}: the second text of document {} begins outside of it; the file is damaged", name,
+               i);
   // At least one validates where any are asked to, and one trains.
-  const auto wanted = std::max<std::int64_t>(info_.val_fraction > 0, std::llround(static_cast<double>(n) * info_.val_fraction));
+  const auto wanted = std::max<std::int64_t>(
+      info_.val_fraction > 0, std::llround(static_cast<double>(n) * info_.val_fraction));
   train_documents_ = std::max<std::int64_t>(n - wanted, 1);
   if (!in.exists(kProblem)) return;
   info_.labels = label_kind_from(json_at(in, kProblem), name + ": problem");
@@ -259,7 +327,9 @@ void TokenFile::read_format_2() {
   if (info_.labels->single()) {
     labels_ = list_at<std::int32_t>(in, kLabels, DType::i32, {n});
     for (const std::int32_t label : labels_)
-      CHECK_USER(label >= 0 && label < n_labels, "{}: a label is {}; allowed: 0 to {}; the file is damaged", name, label, n_labels - 1);
+      CHECK_USER(label >= 0 && label < n_labels,
+                 "{}: a label is {}; allowed: 0 to {}; the file is damaged", name, label,
+                 n_labels - 1);
   } else {
     targets_ = list_at<float>(in, kTargets, DType::f32, {n, n_labels});
     for (const float target : targets_)
@@ -270,12 +340,14 @@ void TokenFile::read_format_2() {
 const std::filesystem::path& TokenFile::path() const { return file_->path(); }
 
 void TokenFile::read(std::int64_t begin, std::int64_t count, std::int32_t* out) const {
-  CHECK(begin >= 0 && count >= 0 && begin + count <= info_.n_tokens, "{}: tokens {}+{} of {}", path().string(), begin, count, info_.n_tokens);
+  CHECK(begin >= 0 && count >= 0 && begin + count <= info_.n_tokens, "{}: tokens {}+{} of {}",
+        path().string(), begin, count, info_.n_tokens);
   const FileRun run = {begin, 0, count};
   file_->read(kTokens, View(out, Dims{count}), {&run, 1});
   for (std::int64_t i = 0; i < count; ++i)
-    CHECK_USER(out[i] >= 0 && out[i] < info_.vocab_size, "{}: token {} is {}, outside the vocabulary of {}; the file is damaged", path().string(),
-               begin + i, out[i], info_.vocab_size);
+    CHECK_USER(out[i] >= 0 && out[i] < info_.vocab_size,
+               "{}: token {} is {}, outside the vocabulary of {}; the file is damaged",
+               path().string(), begin + i, out[i], info_.vocab_size);
 }
 
 }  // namespace weft

@@ -1,6 +1,8 @@
-// A tokenised corpus in one HDF5 file: /tokens (n) u16 or i32, documents joined; /document_offsets (n_documents + 1) i64; /tokenizer: its
-// canonical JSON, so that a run needs no other file. Attributes: tokenizer_hash, vocab_size, val_fraction, format_version, task.
-// Format 1 is of the task clm: each document is closed by the end token. Format 2 is of the others: documents are their content alone, and
+// A tokenised corpus in one HDF5 file: /tokens (n) u16 or i32, documents joined; /document_offsets
+// (n_documents + 1) i64; /tokenizer: its canonical JSON, so that a run needs no other file.
+// Attributes: tokenizer_hash, vocab_size, val_fraction, format_version, task. Format 1 is of the
+// task clm: each document is closed by the end token. Format 2 is of the others: documents are
+// their content alone, and
 //   /wrapping        JSON: what the tokenizer puts around one
 //   /second_offsets  (n_documents) i64: where the second text of a pair begins; only with pairs
 //   /problem         JSON, where there are labels: problem_type and id2label as in a config.json
@@ -21,7 +23,8 @@
 
 namespace weft {
 
-// What the tokenizer puts around a text, or around the two of a pair, and the token types of all of it.
+// What the tokenizer puts around a text, or around the two of a pair, and the token types of all of
+// it.
 struct Wrapping {
   struct Piece {
     std::vector<std::int32_t> ids, types;
@@ -36,8 +39,8 @@ struct Wrapping {
 
 // What the documents' labels are, as a config.json says it. Nothing: they have none.
 struct LabelKind {
-  std::string problem;              // single_label_classification, multi_label_classification, regression
-  std::vector<std::string> names;   // one a label
+  std::string problem;  // single_label_classification, multi_label_classification, regression
+  std::vector<std::string> names;  // one a label
   std::int64_t n_labels() const { return static_cast<std::int64_t>(names.size()); }
   bool single() const { return problem == "single_label_classification"; }
   bool operator==(const LabelKind&) const = default;
@@ -55,8 +58,10 @@ struct TokenFileInfo {
   std::optional<LabelKind> labels = {};
 };
 
-// This rank's consecutive documents; ranks' parts are joined in rank order. first_token/first_document and the totals come from the caller's
-// prefix sums. Collective. The file appears under its name only when whole. `agree` is given this rank's error (or "") and throws, on every rank, the first there is.
+// This rank's consecutive documents; ranks' parts are joined in rank order.
+// first_token/first_document and the totals come from the caller's prefix sums. Collective. The
+// file appears under its name only when whole. `agree` is given this rank's error (or "") and
+// throws, on every rank, the first there is.
 struct TokenFilePart {
   std::vector<std::int32_t> tokens;
   std::vector<std::int64_t> document_lengths;  // end token included
@@ -65,8 +70,9 @@ struct TokenFilePart {
   std::vector<float> targets;                  // n_labels a document
   std::int64_t first_token = 0, first_document = 0;
 };
-void write_token_file(const std::filesystem::path& file, const TokenFileInfo& info, const TokenFilePart& part,
-                      const void* mpi_comm, bool is_first_rank, const std::function<void(const std::string&)>& agree);
+void write_token_file(const std::filesystem::path& file, const TokenFileInfo& info,
+                      const TokenFilePart& part, const void* mpi_comm, bool is_first_rank,
+                      const std::function<void(const std::string&)>& agree);
 
 // Read by every rank on its own; tokens are read when asked for.
 class TokenFile {
@@ -78,10 +84,18 @@ class TokenFile {
   std::int64_t train_tokens() const { return train_tokens_; }
   // Format 2: documents [0, train_documents()) train, the rest validate.
   std::int64_t train_documents() const { return train_documents_; }
-  std::int64_t begin(std::int64_t document) const { return offsets_[static_cast<std::size_t>(document)]; }
-  std::int64_t end(std::int64_t document) const { return offsets_[static_cast<std::size_t>(document) + 1]; }
-  std::int64_t second(std::int64_t document) const { return second_[static_cast<std::size_t>(document)]; }  // where its second text begins
-  std::int32_t label(std::int64_t document) const { return labels_[static_cast<std::size_t>(document)]; }
+  std::int64_t begin(std::int64_t document) const {
+    return offsets_[static_cast<std::size_t>(document)];
+  }
+  std::int64_t end(std::int64_t document) const {
+    return offsets_[static_cast<std::size_t>(document) + 1];
+  }
+  std::int64_t second(std::int64_t document) const {
+    return second_[static_cast<std::size_t>(document)];
+  }  // where its second text begins
+  std::int32_t label(std::int64_t document) const {
+    return labels_[static_cast<std::size_t>(document)];
+  }
   std::span<const float> targets(std::int64_t document) const {
     const auto n = static_cast<std::size_t>(info_.labels->n_labels());
     return std::span(targets_).subspan(static_cast<std::size_t>(document) * n, n);

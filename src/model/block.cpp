@@ -8,8 +8,8 @@
 namespace weft {
 namespace {
 
-AttentionArgs attention_args(const Context& ctx, const ModelConfig& config, const BlockShape& s, std::int64_t layer, const BlockTokens& tokens,
-                             const Dropout& drop) {
+AttentionArgs attention_args(const Context& ctx, const ModelConfig& config, const BlockShape& s,
+                             std::int64_t layer, const BlockTokens& tokens, const Dropout& drop) {
   AttentionArgs args;
   args.n_heads = static_cast<int>(s.H_tp);
   args.n_kv_heads = static_cast<int>(s.Hkv_tp);
@@ -17,7 +17,8 @@ AttentionArgs attention_args(const Context& ctx, const ModelConfig& config, cons
   args.scale = config.layer_attention_scale(layer);
   args.softcap = config.attention_softcap;
   args.causal = config.causal;
-  if (config.has_window(layer)) args.window_left = args.window_right = static_cast<int>(config.window) - 1;
+  if (config.has_window(layer))
+    args.window_left = args.window_right = static_cast<int>(config.window) - 1;
   args.packed = tokens.packed;
   args.first_head = static_cast<int>(s.first_head);
   args.total_heads = static_cast<int>(s.H);
@@ -26,22 +27,30 @@ AttentionArgs attention_args(const Context& ctx, const ModelConfig& config, cons
   return args;
 }
 
-RopeArgs rope_args(const BlockShape& s) { return {.n_heads = static_cast<int>(s.H_tp + s.Hkv_tp), .interleaved = false}; }
+RopeArgs rope_args(const BlockShape& s) {
+  return {.n_heads = static_cast<int>(s.H_tp + s.Hkv_tp), .interleaved = false};
+}
 
 // What matmuls read: the bf16 copy where there is one.
-ConstView matmul_weight(const LocalParameter* p) { return p->weight_bf16.empty() ? p->weight : p->weight_bf16; }
+ConstView matmul_weight(const LocalParameter* p) {
+  return p->weight_bf16.empty() ? p->weight : p->weight_bf16;
+}
 ConstView weight_of(const LocalParameter* p) { return p ? ConstView(p->weight) : ConstView(); }
 View grad_of(const LocalParameter* p) { return p ? p->grad : View(); }
 
 // (B, T, …) as rows of the rest.
 View rows(View x, std::int64_t n) { return x.reshape({n, x.elems() / n}); }
 
-bool drops_itself(const ModelConfig& config, const Dropout& drop) { return config.parallel_residual && drop.p > 0; }
+bool drops_itself(const ModelConfig& config, const Dropout& drop) {
+  return config.parallel_residual && drop.p > 0;
+}
 
 // The linear layer that ends a residual branch; x is this rank's heads or feed-forward columns.
-// Training cuts its weight by columns: each rank multiplies its own, the sum over ranks is the result; the bias is added once.
-// Inference cuts it by rows: x is gathered whole, each rank makes its columns of y, and those are gathered.
-void end_of_branch(const Context& ctx, View y, ConstView x, const LocalParameter* w, const LocalParameter* b, const GatherRoom* room,
+// Training cuts its weight by columns: each rank multiplies its own, the sum over ranks is the
+// result; the bias is added once. Inference cuts it by rows: x is gathered whole, each rank makes
+// its columns of y, and those are gathered.
+void end_of_branch(const Context& ctx, View y, ConstView x, const LocalParameter* w,
+                   const LocalParameter* b, const GatherRoom* room,
                    std::vector<std::int64_t> GatherRoom::*x_widths) {
   if (room) {
     const std::int64_t N = y.dim(0), I = w->info.shape[1];
@@ -49,7 +58,9 @@ void end_of_branch(const Context& ctx, View y, ConstView x, const LocalParameter
     const View whole = room->whole.rows(0, N * I).reshape({N, I});
     const View part = room->part.rows(0, N * mine.size()).reshape({N, mine.size()});
     gather_columns_tp(ctx, whole, room->packed, x, room->*x_widths);
-    linear(part, whole, w->weight, b ? ConstView(b->weight.rows(mine.begin, mine.end)) : ConstView(), ctx.precision, ctx.stream);
+    linear(part, whole, w->weight,
+           b ? ConstView(b->weight.rows(mine.begin, mine.end)) : ConstView(), ctx.precision,
+           ctx.stream);
     return gather_columns_tp(ctx, y, room->packed, part, room->out_widths);
   }
   const ConstView bias = ctx.grid.tp().rank() == 0 ? weight_of(b) : ConstView();
@@ -57,16 +68,22 @@ void end_of_branch(const Context& ctx, View y, ConstView x, const LocalParameter
   all_reduce_tp(ctx, y);
 }
 
-// What a branch adds, from what its last layer gave: through its own norm, or its own dropout, or as it is.
-void finish_branch(const Context& ctx, const ModelConfig& config, View delta, View out, const NormStatistics& statistics, const NormParameters& norm,
+// What a branch adds, from what its last layer gave: through its own norm, or its own dropout, or
+// as it is.
+void finish_branch(const Context& ctx, const ModelConfig& config, View delta, View out,
+                   const NormStatistics& statistics, const NormParameters& norm,
                    const Dropout& drop) {
-  if (norm) add_norm(ctx, config, delta, View(), statistics, out, ConstView(), norm, {});
-  else if (drops_itself(config, drop)) dropout(delta, delta, drop, ctx.stream);
+  if (norm)
+    add_norm(ctx, config, delta, View(), statistics, out, ConstView(), norm, {});
+  else if (drops_itself(config, drop))
+    dropout(delta, delta, drop, ctx.stream);
 }
 
-// The gradient of what the branch's last layer gave, from that of what the branch adds: in `room`, or d_delta itself.
-View finish_branch_backward(const Context& ctx, const ModelConfig& config, View d_delta, View room, View out, const NormStatistics& statistics,
-                            const NormParameters& norm, const Dropout& drop) {
+// The gradient of what the branch's last layer gave, from that of what the branch adds: in `room`,
+// or d_delta itself.
+View finish_branch_backward(const Context& ctx, const ModelConfig& config, View d_delta, View room,
+                            View out, const NormStatistics& statistics, const NormParameters& norm,
+                            const Dropout& drop) {
   if (norm) {
     std::memset(room.data(), 0, room.bytes());
     add_norm_backward(ctx, config, room, View(), d_delta, out, statistics, norm, {});
@@ -83,8 +100,16 @@ BlockShape block_shape(const ModelConfig& c, const Grid& grid, std::int64_t B, s
   const int tp = grid.shape().tp, rank = grid.tp().rank();
   const HeadShard heads = split_heads(c.heads, c.kv_heads, tp, rank);
   const std::int64_t F_tp = split_range(c.ffn, tp, rank).size();
-  return {.B = B, .T = T, .C = c.width, .D = c.head_dim, .H_tp = heads.q.size(), .Hkv_tp = heads.kv.size(), .F_tp = F_tp,
-          .U_tp = c.gated ? 2 * F_tp : F_tp, .first_head = heads.q.begin, .H = c.heads};
+  return {.B = B,
+          .T = T,
+          .C = c.width,
+          .D = c.head_dim,
+          .H_tp = heads.q.size(),
+          .Hkv_tp = heads.kv.size(),
+          .F_tp = F_tp,
+          .U_tp = c.gated ? 2 * F_tp : F_tp,
+          .first_head = heads.q.begin,
+          .H = c.heads};
 }
 
 BlockActivations allocate_block(Arena& arena, const ModelConfig& c, const BlockShape& s) {
@@ -117,7 +142,9 @@ BlockActivations with_input(const ModelConfig& config, BlockActivations acts, Vi
   return acts;
 }
 
-View stream_out(const ModelConfig& config, const BlockActivations& acts) { return config.norm_place == NormPlace::post ? acts.y2 : acts.sum2; }
+View stream_out(const ModelConfig& config, const BlockActivations& acts) {
+  return config.norm_place == NormPlace::post ? acts.y2 : acts.sum2;
+}
 
 BlockScratch allocate_block_scratch(Arena& arena, const ModelConfig& c, const BlockShape& s) {
   const auto f32 = [&](Dims dims) { return arena.alloc(DType::f32, dims); };
@@ -127,7 +154,8 @@ BlockScratch allocate_block_scratch(Arena& arena, const ModelConfig& c, const Bl
   scratch.d_qkv = f32({s.B, s.T, s.H_tp + 2 * s.Hkv_tp, s.D});
   scratch.d_attn = f32({s.B, s.T, s.H_tp, s.D});
   scratch.d_y = f32({s.B, s.T, s.C});
-  if (c.norm_place == NormPlace::sandwich || c.parallel_residual) scratch.d_branch = f32({s.B, s.T, s.C});
+  if (c.norm_place == NormPlace::sandwich || c.parallel_residual)
+    scratch.d_branch = f32({s.B, s.T, s.C});
   return scratch;
 }
 
@@ -142,67 +170,91 @@ GatherRoom allocate_gather(Arena& arena, const ModelConfig& c, const Grid& grid,
   const std::int64_t widest = std::max(c.heads * c.head_dim, c.ffn);
   room.whole = arena.alloc(DType::f32, {N * widest});
   room.packed = arena.alloc(DType::f32, {N * std::max(widest, c.width)});
-  room.part = arena.alloc(DType::f32, {N * room.out_widths[static_cast<std::size_t>(grid.tp().rank())]});
+  room.part =
+      arena.alloc(DType::f32, {N * room.out_widths[static_cast<std::size_t>(grid.tp().rank())]});
   return room;
 }
 
 BlockParameters block_parameters(const Parameters& parameters, std::int64_t layer) {
   const auto name = [&](const char* of) { return fmt::format("layers.{}.{}", layer, of); };
   const auto find = [&](const char* of) { return parameters.find(name(of)); };
-  return {.norm1 = find_norm(parameters, name("attn_norm")), .attn_post = find_norm(parameters, name("attn_post_norm")),
-          .norm2 = find_norm(parameters, name("mlp_norm")), .mlp_post = find_norm(parameters, name("mlp_post_norm")),
-          .qkv_w = &parameters.at(name("attn.qkv.weight")), .qkv_b = find("attn.qkv.bias"),
-          .out_w = &parameters.at(name("attn.out.weight")), .out_b = find("attn.out.bias"),
-          .up_w = &parameters.at(name("mlp.up.weight")), .up_b = find("mlp.up.bias"),
-          .down_w = &parameters.at(name("mlp.down.weight")), .down_b = find("mlp.down.bias")};
+  return {.norm1 = find_norm(parameters, name("attn_norm")),
+          .attn_post = find_norm(parameters, name("attn_post_norm")),
+          .norm2 = find_norm(parameters, name("mlp_norm")),
+          .mlp_post = find_norm(parameters, name("mlp_post_norm")),
+          .qkv_w = &parameters.at(name("attn.qkv.weight")),
+          .qkv_b = find("attn.qkv.bias"),
+          .out_w = &parameters.at(name("attn.out.weight")),
+          .out_b = find("attn.out.bias"),
+          .up_w = &parameters.at(name("mlp.up.weight")),
+          .up_b = find("mlp.up.bias"),
+          .down_w = &parameters.at(name("mlp.down.weight")),
+          .down_b = find("mlp.down.bias")};
 }
 
-void block_forward(const Context& ctx, const ModelConfig& config, std::int64_t layer, const BlockShape& s, const BlockParameters& p,
-                   const BlockActivations& a, const BlockTokens& tokens, const BlockDropout& drop, const BlockInference* inference, ConstView x,
-                   ConstView delta, View delta_out, BlockPart part) {
+void block_forward(const Context& ctx, const ModelConfig& config, std::int64_t layer,
+                   const BlockShape& s, const BlockParameters& p, const BlockActivations& a,
+                   const BlockTokens& tokens, const BlockDropout& drop,
+                   const BlockInference* inference, ConstView x, ConstView delta, View delta_out,
+                   BlockPart part) {
   Stream& stream = ctx.stream;
   const std::int64_t N = s.B * s.T, R = s.H_tp + 2 * s.Hkv_tp;
   const bool post = config.norm_place == NormPlace::post, parallel = config.parallel_residual;
   add_norm(ctx, config, a.y1, a.sum1, a.norm1, x, delta, p.norm1, drop.delta_in);
   if (drop.norm_out.p > 0) dropout(a.y1, a.y1, drop.norm_out, stream);
 
-  linear(rows(a.qkv, N), rows(a.y1, N), matmul_weight(p.qkv_w), weight_of(p.qkv_b), ctx.precision, stream);
-  if (!tokens.rope_table.empty()) rope(a.qkv.reshape({N, R, s.D}), tokens.positions, tokens.rope_table, rope_args(s), stream);
+  linear(rows(a.qkv, N), rows(a.y1, N), matmul_weight(p.qkv_w), weight_of(p.qkv_b), ctx.precision,
+         stream);
+  if (!tokens.rope_table.empty())
+    rope(a.qkv.reshape({N, R, s.D}), tokens.positions, tokens.rope_table, rope_args(s), stream);
   ctx.observe(layer, "qkv", a.qkv);
   const AttentionArgs args = attention_args(ctx, config, s, layer, tokens, drop.attention);
   if (inference && !inference->k.empty()) {
-    attention_cached(a.attn.reshape({N, s.H_tp, s.D}), inference->k, inference->v, a.qkv.reshape({N, R, s.D}), ConstView(), inference->slices, args, stream);
+    attention_cached(a.attn.reshape({N, s.H_tp, s.D}), inference->k, inference->v,
+                     a.qkv.reshape({N, R, s.D}), ConstView(), inference->slices, args, stream);
   } else {
     attention(a.attn, a.lse, a.qkv, tokens.lengths, args, stream);
   }
   ctx.observe(layer, "attention", a.attn);
   const GatherRoom* room = inference ? inference->gather : nullptr;
   const View attn_out = p.attn_post ? a.attn_out : delta_out;
-  end_of_branch(ctx, rows(attn_out, N), rows(a.attn, N), p.out_w, p.out_b, room, &GatherRoom::head_widths);
+  end_of_branch(ctx, rows(attn_out, N), rows(a.attn, N), p.out_w, p.out_b, room,
+                &GatherRoom::head_widths);
   finish_branch(ctx, config, delta_out, attn_out, a.attn_post, p.attn_post, drop.attn_out);
 
-  if (parallel) add_norm(ctx, config, a.y2, View(), a.norm2, a.sum1, ConstView(), p.norm2, {});
-  else add_norm(ctx, config, a.y2, a.sum2, a.norm2, post ? a.y1 : a.sum1, delta_out, p.norm2, drop.attn_out);
-  linear(rows(a.up, N), rows(a.y2, N), matmul_weight(p.up_w), weight_of(p.up_b), ctx.precision, stream);
-  if (config.gated) gated_activation(rows(a.act, N), rows(a.up, N), ConstView(), config.activation, stream);
-  else activation(rows(a.act, N), rows(a.up, N), ConstView(), config.activation, stream);
-  // What backward reads of the last layer's output is its input to the norm behind it, where there is one.
+  if (parallel)
+    add_norm(ctx, config, a.y2, View(), a.norm2, a.sum1, ConstView(), p.norm2, {});
+  else
+    add_norm(ctx, config, a.y2, a.sum2, a.norm2, post ? a.y1 : a.sum1, delta_out, p.norm2,
+             drop.attn_out);
+  linear(rows(a.up, N), rows(a.y2, N), matmul_weight(p.up_w), weight_of(p.up_b), ctx.precision,
+         stream);
+  if (config.gated)
+    gated_activation(rows(a.act, N), rows(a.up, N), ConstView(), config.activation, stream);
+  else
+    activation(rows(a.act, N), rows(a.up, N), ConstView(), config.activation, stream);
+  // What backward reads of the last layer's output is its input to the norm behind it, where there
+  // is one.
   if (part == BlockPart::activations && !p.mlp_post) return;
   const View mlp_out = a.mlp_out.empty() ? delta_out : a.mlp_out;
-  end_of_branch(ctx, rows(mlp_out, N), rows(a.act, N), p.down_w, p.down_b, room, &GatherRoom::ffn_widths);
+  end_of_branch(ctx, rows(mlp_out, N), rows(a.act, N), p.down_w, p.down_b, room,
+                &GatherRoom::ffn_widths);
   if (part == BlockPart::activations && !p.mlp_post) return;
-  finish_branch(ctx, config, p.mlp_post ? delta_out : mlp_out, mlp_out, a.mlp_post, p.mlp_post, drop.mlp_out);
+  finish_branch(ctx, config, p.mlp_post ? delta_out : mlp_out, mlp_out, a.mlp_post, p.mlp_post,
+                drop.mlp_out);
   if (parallel) add(rows(delta_out, N), rows(mlp_out, N), stream);
   ctx.observe(layer, "stream", stream_out(config, a));
 }
 
-void block_backward(const Context& ctx, const ModelConfig& config, std::int64_t layer, const BlockShape& s, const BlockParameters& p,
-                    const BlockActivations& a, const BlockTokens& tokens, const BlockDropout& drop, const BlockScratch& scratch, bool has_delta,
-                    View dx, View d_delta) {
+void block_backward(const Context& ctx, const ModelConfig& config, std::int64_t layer,
+                    const BlockShape& s, const BlockParameters& p, const BlockActivations& a,
+                    const BlockTokens& tokens, const BlockDropout& drop,
+                    const BlockScratch& scratch, bool has_delta, View dx, View d_delta) {
   Stream& stream = ctx.stream;
   const std::int64_t N = s.B * s.T;
   const bool post = config.norm_place == NormPlace::post, parallel = config.parallel_residual;
-  const View d_act = rows(scratch.d_act, N), d_up = rows(scratch.d_up, N), d_qkv = rows(scratch.d_qkv, N);
+  const View d_act = rows(scratch.d_act, N), d_up = rows(scratch.d_up, N),
+             d_qkv = rows(scratch.d_qkv, N);
   const View d_attn = rows(scratch.d_attn, N), d_y = rows(scratch.d_y, N);
   // A post-norm stream is the norm's output: what came along it joins the norm's gradient.
   const auto join_stream = [&] {
@@ -212,30 +264,44 @@ void block_backward(const Context& ctx, const ModelConfig& config, std::int64_t 
   };
 
   // MLP: delta_m = g Wdownᵀ + b,  g = act(up),  up = y2 Wupᵀ + b
-  const View d_mlp = rows(finish_branch_backward(ctx, config, d_delta, scratch.d_branch, a.mlp_out, a.mlp_post, p.mlp_post, drop.mlp_out), N);
-  linear_backward_weight(p.down_w->grad, grad_of(p.down_b), d_mlp, rows(a.act, N), ctx.precision, stream);
+  const View d_mlp = rows(finish_branch_backward(ctx, config, d_delta, scratch.d_branch, a.mlp_out,
+                                                 a.mlp_post, p.mlp_post, drop.mlp_out),
+                          N);
+  linear_backward_weight(p.down_w->grad, grad_of(p.down_b), d_mlp, rows(a.act, N), ctx.precision,
+                         stream);
   linear_backward_input(d_act, d_mlp, matmul_weight(p.down_w), ctx.precision, stream);
-  if (config.gated) gated_activation_backward(d_up, View(), d_act, rows(a.up, N), ConstView(), config.activation, stream);
-  else activation_backward(d_up, View(), d_act, rows(a.up, N), ConstView(), config.activation, stream);
+  if (config.gated)
+    gated_activation_backward(d_up, View(), d_act, rows(a.up, N), ConstView(), config.activation,
+                              stream);
+  else
+    activation_backward(d_up, View(), d_act, rows(a.up, N), ConstView(), config.activation, stream);
   linear_backward_weight(p.up_w->grad, grad_of(p.up_b), d_up, rows(a.y2, N), ctx.precision, stream);
   linear_backward_input(d_y, d_up, matmul_weight(p.up_w), ctx.precision, stream);
   all_reduce_tp(ctx, d_y);
   join_stream();
-  add_norm_backward(ctx, config, dx, parallel ? View() : d_delta, scratch.d_y, a.sum2, a.norm2, p.norm2, parallel ? Dropout{} : drop.attn_out);
+  add_norm_backward(ctx, config, dx, parallel ? View() : d_delta, scratch.d_y, a.sum2, a.norm2,
+                    p.norm2, parallel ? Dropout{} : drop.attn_out);
 
   // Attention: delta_a = a Woᵀ + b,  a = attention(qkv),  qkv = rope(y1 Wqkvᵀ + b)
-  const View d_out = rows(finish_branch_backward(ctx, config, d_delta, scratch.d_branch, a.attn_out, a.attn_post, p.attn_post, drop.attn_out), N);
-  linear_backward_weight(p.out_w->grad, grad_of(p.out_b), d_out, rows(a.attn, N), ctx.precision, stream);
+  const View d_out = rows(finish_branch_backward(ctx, config, d_delta, scratch.d_branch, a.attn_out,
+                                                 a.attn_post, p.attn_post, drop.attn_out),
+                          N);
+  linear_backward_weight(p.out_w->grad, grad_of(p.out_b), d_out, rows(a.attn, N), ctx.precision,
+                         stream);
   linear_backward_input(d_attn, d_out, matmul_weight(p.out_w), ctx.precision, stream);
-  attention_backward(scratch.d_qkv, scratch.d_attn, a.attn, a.lse, a.qkv, tokens.lengths, attention_args(ctx, config, s, layer, tokens, drop.attention), stream);
+  attention_backward(scratch.d_qkv, scratch.d_attn, a.attn, a.lse, a.qkv, tokens.lengths,
+                     attention_args(ctx, config, s, layer, tokens, drop.attention), stream);
   if (!tokens.rope_table.empty())
-    rope_backward(scratch.d_qkv.reshape({N, s.H_tp + 2 * s.Hkv_tp, s.D}), tokens.positions, tokens.rope_table, rope_args(s), stream);
-  linear_backward_weight(p.qkv_w->grad, grad_of(p.qkv_b), d_qkv, rows(a.y1, N), ctx.precision, stream);
+    rope_backward(scratch.d_qkv.reshape({N, s.H_tp + 2 * s.Hkv_tp, s.D}), tokens.positions,
+                  tokens.rope_table, rope_args(s), stream);
+  linear_backward_weight(p.qkv_w->grad, grad_of(p.qkv_b), d_qkv, rows(a.y1, N), ctx.precision,
+                         stream);
   linear_backward_input(d_y, d_qkv, matmul_weight(p.qkv_w), ctx.precision, stream);
   all_reduce_tp(ctx, d_y);
   join_stream();
   if (drop.norm_out.p > 0) dropout(scratch.d_y, scratch.d_y, drop.norm_out, stream);
-  add_norm_backward(ctx, config, dx, has_delta ? d_delta : View(), scratch.d_y, a.sum1, a.norm1, p.norm1, drop.delta_in);
+  add_norm_backward(ctx, config, dx, has_delta ? d_delta : View(), scratch.d_y, a.sum1, a.norm1,
+                    p.norm1, drop.delta_in);
 }
 
 }  // namespace weft

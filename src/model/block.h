@@ -1,5 +1,6 @@
-// The transformer block, forward and backward side by side, one for all families. The residual stream arrives as
-// (x, delta): what the next norm must still add. So each add is fused with the norm behind it.
+// The transformer block, forward and backward side by side, one for all families. The residual
+// stream arrives as (x, delta): what the next norm must still add. So each add is fused with the
+// norm behind it.
 //
 //   sum1 = x + drop(delta)          y1 = norm(sum1)
 //   qkv  = rope(y1 Wqkvᵀ + b)       a  = attention(qkv)          delta_a = Σ_tp a Woᵀ + b
@@ -10,8 +11,10 @@
 // The knobs change this as follows.
 //   sandwich    delta_a and delta_m go through a norm of their own first
 //   parallel    y2 = norm(sum1);  out: (sum1, delta_a + delta_m)
-//   post        the stream is what the norms give: sum2 = y1 + drop(delta_a);  out: (y2, delta_m). The norm that BERT has behind a
-//               block is so the first one of the block behind it, and the first block's is the embeddings'.
+//   post        the stream is what the norms give: sum2 = y1 + drop(delta_a);  out: (y2, delta_m).
+//   The norm that BERT has behind a
+//               block is so the first one of the block behind it, and the first block's is the
+//               embeddings'.
 #pragma once
 
 #include <span>
@@ -26,7 +29,7 @@ namespace weft {
 
 // Sizes of a block on this rank.
 struct BlockShape {
-  std::int64_t B = 0, T = 0;        // sequences and tokens each; inference: B = 1, T = rows of the batch
+  std::int64_t B = 0, T = 0;  // sequences and tokens each; inference: B = 1, T = rows of the batch
   std::int64_t C = 0, D = 0;
   std::int64_t H_tp = 0, Hkv_tp = 0, F_tp = 0, U_tp = 0;  // U: rows of the up projection, F or 2F
   std::int64_t first_head = 0, H = 0;
@@ -35,18 +38,19 @@ BlockShape block_shape(const ModelConfig& config, const Grid& grid, std::int64_t
 
 // What backward needs of one block and one micro-batch. Inference uses one set for all blocks.
 struct BlockActivations {
-  View sum1, y1;        // (B, T, C)
+  View sum1, y1;  // (B, T, C)
   NormStatistics norm1;
-  View qkv;             // (B, T, H_tp + 2 Hkv_tp, D), turned
-  View attn;            // (B, T, H_tp, D)
-  View lse;             // (B, H_tp, T)
-  View attn_out;        // (B, T, C) sandwich: delta_a before its norm
+  View qkv;       // (B, T, H_tp + 2 Hkv_tp, D), turned
+  View attn;      // (B, T, H_tp, D)
+  View lse;       // (B, H_tp, T)
+  View attn_out;  // (B, T, C) sandwich: delta_a before its norm
   NormStatistics attn_post;
-  View sum2, y2;        // (B, T, C); parallel: sum2 is sum1
+  View sum2, y2;  // (B, T, C); parallel: sum2 is sum1
   NormStatistics norm2;
-  View up;              // (B, T, U_tp)
-  View act;             // (B, T, F_tp)
-  View mlp_out;         // (B, T, C) sandwich: delta_m before its norm; parallel: delta_m before it is added
+  View up;   // (B, T, U_tp)
+  View act;  // (B, T, F_tp)
+  View
+      mlp_out;  // (B, T, C) sandwich: delta_m before its norm; parallel: delta_m before it is added
   NormStatistics mlp_post;
 };
 BlockActivations allocate_block(Arena& arena, const ModelConfig& config, const BlockShape& shape);
@@ -62,9 +66,11 @@ struct BlockScratch {
   View d_qkv;     // (B, T, H_tp + 2 Hkv_tp, D)
   View d_attn;    // (B, T, H_tp, D)
   View d_y;       // (B, T, C)
-  View d_branch;  // (B, T, C) sandwich and parallel: gradient of what a branch gave before its norm or dropout
+  View d_branch;  // (B, T, C) sandwich and parallel: gradient of what a branch gave before its norm
+                  // or dropout
 };
-BlockScratch allocate_block_scratch(Arena& arena, const ModelConfig& config, const BlockShape& shape);
+BlockScratch allocate_block_scratch(Arena& arena, const ModelConfig& config,
+                                    const BlockShape& shape);
 
 // A block's parameters on this rank, looked up once; null: the model has none.
 struct BlockParameters {
@@ -90,32 +96,42 @@ struct BlockTokens {
   bool packed = false;   // likewise
 };
 
-// What inference adds: keys and values of earlier tokens, and room to gather what tensor-parallel ranks hold of a row.
+// What inference adds: keys and values of earlier tokens, and room to gather what tensor-parallel
+// ranks hold of a row.
 struct BlockInference {
-  View k, v;  // (slots, S, Hkv_tp, D); empty: nothing is cached, the rows are whole texts (tokens.packed)
+  View k, v;  // (slots, S, Hkv_tp, D); empty: nothing is cached, the rows are whole texts
+              // (tokens.packed)
   std::span<const CacheSlice> slices;
   const struct GatherRoom* gather = nullptr;  // null where tp is 1
 };
 struct GatherRoom {
-  std::vector<std::int64_t> head_widths, ffn_widths, out_widths;  // of each tp rank: H_tp·D, F_tp, C_tp
-  View whole;   // (N · max(H·D, F))
-  View packed;  // (N · max(H·D, F, C))
-  View part;    // (N · C_tp)
+  std::vector<std::int64_t> head_widths, ffn_widths,
+      out_widths;  // of each tp rank: H_tp·D, F_tp, C_tp
+  View whole;      // (N · max(H·D, F))
+  View packed;     // (N · max(H·D, F, C))
+  View part;       // (N · C_tp)
 };
-GatherRoom allocate_gather(Arena& arena, const ModelConfig& config, const Grid& grid, std::int64_t N);
+GatherRoom allocate_gather(Arena& arena, const ModelConfig& config, const Grid& grid,
+                           std::int64_t N);
 
-// How far a forward pass goes: all of it, or only what backward reads (recomputation needs no delta_m).
+// How far a forward pass goes: all of it, or only what backward reads (recomputation needs no
+// delta_m).
 enum class BlockPart : std::uint8_t { whole, activations };
 
-// x: (B, T, C); delta: (B, T, C) or empty. Writes delta_out (B, T, C), which may be delta; the new stream is stream_out(acts).
-void block_forward(const Context& ctx, const ModelConfig& config, std::int64_t layer, const BlockShape& shape,
-                   const BlockParameters& p, const BlockActivations& acts, const BlockTokens& tokens, const BlockDropout& drop,
-                   const BlockInference* inference, ConstView x, ConstView delta, View delta_out, BlockPart part = BlockPart::whole);
+// x: (B, T, C); delta: (B, T, C) or empty. Writes delta_out (B, T, C), which may be delta; the new
+// stream is stream_out(acts).
+void block_forward(const Context& ctx, const ModelConfig& config, std::int64_t layer,
+                   const BlockShape& shape, const BlockParameters& p, const BlockActivations& acts,
+                   const BlockTokens& tokens, const BlockDropout& drop,
+                   const BlockInference* inference, ConstView x, ConstView delta, View delta_out,
+                   BlockPart part = BlockPart::whole);
 
 // dx: (B, T, C): in: gradient of the new stream from behind; out: gradient of x.
-// d_delta: (B, T, C): in: gradient of delta_m; out: gradient of delta, where has_delta. Parameter gradients accumulate.
-void block_backward(const Context& ctx, const ModelConfig& config, std::int64_t layer, const BlockShape& shape,
-                    const BlockParameters& p, const BlockActivations& acts, const BlockTokens& tokens, const BlockDropout& drop,
+// d_delta: (B, T, C): in: gradient of delta_m; out: gradient of delta, where has_delta. Parameter
+// gradients accumulate.
+void block_backward(const Context& ctx, const ModelConfig& config, std::int64_t layer,
+                    const BlockShape& shape, const BlockParameters& p, const BlockActivations& acts,
+                    const BlockTokens& tokens, const BlockDropout& drop,
                     const BlockScratch& scratch, bool has_delta, View dx, View d_delta);
 
 }  // namespace weft

@@ -1,4 +1,5 @@
-// What a model is, free of any family's spelling. model/families maps a Hugging Face config.json to it and back.
+// What a model is, free of any family's spelling. model/families maps a Hugging Face config.json to
+// it and back.
 #pragma once
 
 #include <cstdint>
@@ -11,24 +12,28 @@
 namespace weft {
 
 enum class NormKind : std::uint8_t { layer, rms };
-// Where a block's norms stand. pre: before each branch. sandwich: also behind it, on what the branch adds (Gemma-2). post: behind each
-// add, on the stream itself (BERT); the block then runs the same way, but what goes on is the norm's output: see model/block.h.
+// Where a block's norms stand. pre: before each branch. sandwich: also behind it, on what the
+// branch adds (Gemma-2). post: behind each add, on the stream itself (BERT); the block then runs
+// the same way, but what goes on is the norm's output: see model/block.h.
 enum class NormPlace : std::uint8_t { pre, post, sandwich };
 enum class Positions : std::uint8_t { learned, rope };
 
-// Rotary positions (Su et al. 2021) and the ways to stretch them; model/rope computes the angles as transformers' modeling_rope_utils.
+// Rotary positions (Su et al. 2021) and the ways to stretch them; model/rope computes the angles as
+// transformers' modeling_rope_utils.
 enum class RopeScaling : std::uint8_t { none, linear, dynamic, llama3, yarn, longrope, factors };
 struct Rope {
   RopeScaling scaling = RopeScaling::none;
   double theta = 10000;
-  std::int64_t dims = 0;              // P: of the D dims of a head, those that turn; even
+  std::int64_t dims = 0;  // P: of the D dims of a head, those that turn; even
   double factor = 1;
-  std::int64_t original_context = 0;  // llama3, yarn, longrope: before stretching; dynamic: where it begins
+  std::int64_t original_context =
+      0;  // llama3, yarn, longrope: before stretching; dynamic: where it begins
   double low_freq_factor = 1, high_freq_factor = 4;  // llama3
   double beta_fast = 32, beta_slow = 1;              // yarn
   bool truncate = true;                              // yarn
   double attention_factor = 1;                       // yarn, longrope: of cos and sin
-  std::vector<double> short_factors, long_factors;   // longrope, P / 2 each; factors: short_factors alone (GGUF's rope_freqs)
+  std::vector<double> short_factors,
+      long_factors;  // longrope, P / 2 each; factors: short_factors alone (GGUF's rope_freqs)
 };
 
 // What stands on the last norm's output.
@@ -41,9 +46,9 @@ enum class HeadKind : std::uint8_t {
 };
 // How `classify` gets from hidden states to the labels.
 enum class Pooling : std::uint8_t {
-  last_token,        // the last token's state straight to the labels (GPT-2, Llama)
-  first_tanh,        // the first token's through a dense layer and tanh (BERT, RoBERTa, ESM)
-  first_relu,        // likewise with relu (DistilBERT)
+  last_token,  // the last token's state straight to the labels (GPT-2, Llama)
+  first_tanh,  // the first token's through a dense layer and tanh (BERT, RoBERTa, ESM)
+  first_relu,  // likewise with relu (DistilBERT)
 };
 enum class Problem : std::uint8_t { regression, single_label, multi_label };
 
@@ -61,60 +66,70 @@ struct ModelConfig {
   NormKind norm = NormKind::layer;
   NormPlace norm_place = NormPlace::pre;
   float norm_eps = 1e-5f;
-  float norm_offset = 0;            // rms: y = x·rstd·(offset + weight); 1 for Gemma
-  bool parallel_residual = false;   // attention and MLP both read the block's input (NeoX)
+  float norm_offset = 0;           // rms: y = x·rstd·(offset + weight); 1 for Gemma
+  bool parallel_residual = false;  // attention and MLP both read the block's input (NeoX)
 
   Positions positions = Positions::learned;
-  std::int64_t first_position = 0;  // row of the position table that the first token takes; pad + 1 for RoBERTa
-  bool pad_keeps_position = false;  // a pad token within a text stays at row pad_id, and is not counted (RoBERTa, ESM)
+  std::int64_t first_position =
+      0;  // row of the position table that the first token takes; pad + 1 for RoBERTa
+  bool pad_keeps_position =
+      false;  // a pad token within a text stays at row pad_id, and is not counted (RoBERTa, ESM)
   Rope rope;
-  std::int64_t token_types = 0;     // rows of the token type table; 0: none
-  bool embedding_norm = false;      // a norm on the embeddings that no block owns (ESM-1b)
-  float embedding_scale = 1;        // sqrt(C) for Gemma
-  bool token_dropout = false;       // ESM: mask tokens embed to 0, the others are scaled up for it
+  std::int64_t token_types = 0;  // rows of the token type table; 0: none
+  bool embedding_norm = false;   // a norm on the embeddings that no block owns (ESM-1b)
+  float embedding_scale = 1;     // sqrt(C) for Gemma
+  bool token_dropout = false;    // ESM: mask tokens embed to 0, the others are scaled up for it
 
   Activation activation = Activation::gelu_tanh;
-  bool gated = false;               // act(gate)·up
+  bool gated = false;  // act(gate)·up
   bool qkv_bias = true, out_bias = true, mlp_bias = true;
 
-  float attention_scale = 0.125f;       // of q·k
-  bool scale_by_inverse_layer = false;  // further divides the scale by layer + 1
+  float attention_scale = 0.125f;                  // of q·k
+  bool scale_by_inverse_layer = false;             // further divides the scale by layer + 1
   float attention_softcap = 0, logit_softcap = 0;  // 0: none
-  std::int64_t window = 0;              // keys that a query of a windowed layer sees, its own included; 0: all
-  std::vector<std::uint8_t> windowed;   // by layer; empty: all, where there is a window
+  std::int64_t window = 0;  // keys that a query of a windowed layer sees, its own included; 0: all
+  std::vector<std::uint8_t> windowed;  // by layer; empty: all, where there is a window
   bool causal = true;
 
   HeadKind head = HeadKind::causal_lm;
-  bool tied_head = true;            // the LM head's weight is the token embedding
+  bool tied_head = true;  // the LM head's weight is the token embedding
   bool head_bias = false;
-  bool head_transform = false;      // masked LM: dense, activation and norm before the head
+  bool head_transform = false;  // masked LM: dense, activation and norm before the head
   Activation head_activation = Activation::gelu_erf;  // of the transform
   Pooling pooling = Pooling::last_token;
-  bool pooler = false;              // base model: the first token's state through a dense layer and tanh
-  bool label_bias = false;          // of the label layer
+  bool pooler = false;      // base model: the first token's state through a dense layer and tanh
+  bool label_bias = false;  // of the label layer
   std::int64_t n_labels = 2;
   Problem problem = Problem::single_label;
   std::vector<std::string> labels;  // id2label
 
-  float dropout_embedding = 0, dropout_attention = 0, dropout_residual = 0, dropout_head = 0;  // used by training only
+  float dropout_embedding = 0, dropout_attention = 0, dropout_residual = 0,
+        dropout_head = 0;  // used by training only
   float init_std = 0.02f;
   std::int32_t eos_id = -1, bos_id = -1, pad_id = -1, mask_id = -1;  // -1: none
-  Json source;  // the config.json it came from, kept so that export changes only what Weft changed; null for a fresh model
+  Json source;  // the config.json it came from, kept so that export changes only what Weft changed;
+                // null for a fresh model
 
   std::int64_t qkv_rows() const { return (heads + 2 * kv_heads) * head_dim; }
   std::int64_t up_rows() const { return gated ? 2 * ffn : ffn; }
   bool has_lm_head() const { return head == HeadKind::causal_lm || head == HeadKind::masked_lm; }
-  bool has_label_head() const { return head == HeadKind::classify || head == HeadKind::classify_tokens; }
-  bool has_window(std::int64_t layer) const { return window > 0 && (windowed.empty() || windowed[static_cast<std::size_t>(layer)]); }
+  bool has_label_head() const {
+    return head == HeadKind::classify || head == HeadKind::classify_tokens;
+  }
+  bool has_window(std::int64_t layer) const {
+    return window > 0 && (windowed.empty() || windowed[static_cast<std::size_t>(layer)]);
+  }
   float layer_attention_scale(std::int64_t layer) const {
-    return scale_by_inverse_layer ? attention_scale / static_cast<float>(layer + 1) : attention_scale;
+    return scale_by_inverse_layer ? attention_scale / static_cast<float>(layer + 1)
+                                  : attention_scale;
   }
 };
 
 // UserError where the numbers cannot be a model; `origin` names the file or "the options".
 void validate(const ModelConfig& config, const std::string& origin);
 
-// Equal as far as parameters and arithmetic go (dropout and source aside); else the first difference, "layers is 4, not 6".
+// Equal as far as parameters and arithmetic go (dropout and source aside); else the first
+// difference, "layers is 4, not 6".
 std::string first_difference(const ModelConfig& a, const ModelConfig& b);
 
 }  // namespace weft

@@ -10,7 +10,8 @@ void ShareClock::start() {
 
 Share ShareClock::switch_to(Share share) {
   const Clock::time_point now = Clock::now();
-  seconds_[static_cast<std::size_t>(running_)] += std::chrono::duration<double>(now - last_).count();
+  seconds_[static_cast<std::size_t>(running_)] +=
+      std::chrono::duration<double>(now - last_).count();
   last_ = now;
   return std::exchange(running_, share);
 }

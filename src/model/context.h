@@ -18,14 +18,15 @@ namespace weft {
 // Where the time of a step goes. Every second of it is booked on exactly one.
 enum class Share : std::uint8_t { forward, backward, comm, optimizer, bubble, data, other };
 constexpr int kShares = 7;
-constexpr std::array<std::string_view, kShares> kShareNames = {"forward", "backward", "comm",  "optimizer",
-                                                               "bubble",  "data",     "other"};
+constexpr std::array<std::string_view, kShares> kShareNames = {
+    "forward", "backward", "comm", "optimizer", "bubble", "data", "other"};
 
-// A clock with one running account: switching books the time since the last switch on the account that ran.
+// A clock with one running account: switching books the time since the last switch on the account
+// that ran.
 class ShareClock {
  public:
-  void start();                    // zeroes the accounts; `other` runs
-  Share switch_to(Share share);    // returns the one that ran
+  void start();                        // zeroes the accounts; `other` runs
+  Share switch_to(Share share);        // returns the one that ran
   std::array<double, kShares> stop();  // seconds, summing to the time since start()
 
  private:
@@ -53,7 +54,8 @@ struct Context {
   Stream& stream;
   Precision precision = Precision::fp32;
   ShareClock* clock = nullptr;  // null: nobody counts
-  std::function<void(std::int64_t layer, std::string_view name, ConstView view)> observer;  // empty: nobody watches
+  std::function<void(std::int64_t layer, std::string_view name, ConstView view)>
+      observer;  // empty: nobody watches
 
   void observe(std::int64_t layer, std::string_view name, ConstView view) const {
     if (observer) observer(layer, name, view);

@@ -9,23 +9,28 @@ namespace {
 
 View as_rows(View x) { return x.reshape({x.dim(0) * x.dim(1), x.dim(2)}); }
 
-std::int64_t first_row(const LocalParameter& p) { return p.slice.whole() ? 0 : p.slice.ranges[0].begin; }
+std::int64_t first_row(const LocalParameter& p) {
+  return p.slice.whole() ? 0 : p.slice.ranges[0].begin;
+}
 
 // Token embeddings alone: from the table's scale to each text's.
-void scale_tokens(const Context& ctx, const ModelConfig& config, std::span<const TextRows> texts, std::span<const float> scales, View x) {
+void scale_tokens(const Context& ctx, const ModelConfig& config, std::span<const TextRows> texts,
+                  std::span<const float> scales, View x) {
   if (config.embedding_scale != 1) scale(x, config.embedding_scale, ctx.stream);
   for (std::size_t i = 0; i < scales.size(); ++i)
-    if (texts[i].end > texts[i].begin) scale(x.rows(texts[i].begin, texts[i].end), scales[i], ctx.stream);
+    if (texts[i].end > texts[i].begin)
+      scale(x.rows(texts[i].begin, texts[i].end), scales[i], ctx.stream);
 }
 
 }  // namespace
 
 EmbeddingParameters find_embedding(const Parameters& parameters) {
-  return {&parameters.at("embed.tokens.weight"), parameters.find("embed.positions.weight"), parameters.find("embed.types.weight"),
-          find_norm(parameters, "embed.norm")};
+  return {&parameters.at("embed.tokens.weight"), parameters.find("embed.positions.weight"),
+          parameters.find("embed.types.weight"), find_norm(parameters, "embed.norm")};
 }
 
-EmbeddingRows allocate_embedding(Arena& arena, const ModelConfig& c, std::int64_t B, std::int64_t T) {
+EmbeddingRows allocate_embedding(Arena& arena, const ModelConfig& c, std::int64_t B,
+                                 std::int64_t T) {
   EmbeddingRows rows;
   rows.ids = arena.alloc(DType::i32, {B * T});
   if (c.positions == Positions::learned) rows.positions = arena.alloc(DType::i32, {B * T});
@@ -37,11 +42,14 @@ EmbeddingRows allocate_embedding(Arena& arena, const ModelConfig& c, std::int64_
   return rows;
 }
 
-std::vector<float> place_tokens(const ModelConfig& c, const EmbeddingRows& rows, std::span<const TextRows> texts) {
+std::vector<float> place_tokens(const ModelConfig& c, const EmbeddingRows& rows,
+                                std::span<const TextRows> texts) {
   auto* ids = rows.ids.as<std::int32_t>();
   if (!rows.positions.empty()) {
     auto* positions = rows.positions.as<std::int32_t>();
-    std::fill(positions, positions + rows.positions.elems(), static_cast<std::int32_t>(std::max<std::int64_t>(0, c.first_position - 1)));  // of padding
+    std::fill(
+        positions, positions + rows.positions.elems(),
+        static_cast<std::int32_t>(std::max<std::int64_t>(0, c.first_position - 1)));  // of padding
     for (const TextRows& t : texts) {
       std::int64_t at = t.first;
       for (std::int64_t r = t.begin; r < t.end; ++r) {
@@ -52,7 +60,8 @@ std::vector<float> place_tokens(const ModelConfig& c, const EmbeddingRows& rows,
     }
   }
   if (!c.token_dropout) return {};
-  constexpr float kTrained = 1 - 0.15f * 0.8f;  // share of tokens that were not masked when ESM was trained
+  constexpr float kTrained =
+      1 - 0.15f * 0.8f;  // share of tokens that were not masked when ESM was trained
   std::vector<float> scales;
   for (const TextRows& t : texts) {
     std::int64_t masked = 0;
@@ -62,12 +71,14 @@ std::vector<float> place_tokens(const ModelConfig& c, const EmbeddingRows& rows,
       ++masked;
     }
     const std::int64_t n = t.end - t.begin;
-    scales.push_back(masked < n ? kTrained / (1 - static_cast<float>(masked) / static_cast<float>(n)) : 1.0f);
+    scales.push_back(
+        masked < n ? kTrained / (1 - static_cast<float>(masked) / static_cast<float>(n)) : 1.0f);
   }
   return scales;
 }
 
-void embed(const Context& ctx, const ModelConfig& config, const EmbeddingParameters& p, const EmbeddingRows& rows, std::span<const TextRows> texts,
+void embed(const Context& ctx, const ModelConfig& config, const EmbeddingParameters& p,
+           const EmbeddingRows& rows, std::span<const TextRows> texts,
            std::span<const float> scales, const Dropout& drop, View x) {
   const View sum = p.norm ? rows.raw : x;
   const View out = as_rows(sum);
@@ -80,7 +91,8 @@ void embed(const Context& ctx, const ModelConfig& config, const EmbeddingParamet
   if (drop.p > 0) dropout(x, x, drop, ctx.stream);
 }
 
-void embed_backward(const Context& ctx, const ModelConfig& config, const EmbeddingParameters& p, const EmbeddingRows& rows, std::span<const TextRows> texts,
+void embed_backward(const Context& ctx, const ModelConfig& config, const EmbeddingParameters& p,
+                    const EmbeddingRows& rows, std::span<const TextRows> texts,
                     std::span<const float> scales, const Dropout& drop, View dx, View room) {
   if (drop.p > 0) dropout(dx, dx, drop, ctx.stream);
   if (p.norm) {

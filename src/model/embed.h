@@ -1,4 +1,5 @@
-// From token ids to the stream that enters the first block: token, position and type embeddings, their scale, norm and dropout.
+// From token ids to the stream that enters the first block: token, position and type embeddings,
+// their scale, norm and dropout.
 #pragma once
 
 #include <span>
@@ -21,23 +22,28 @@ EmbeddingParameters find_embedding(const Parameters& parameters);  // of the fir
 
 // The rows of one pass, (B·T) of them.
 struct EmbeddingRows {
-  View ids;             // (N) i32; a masked token that embeds to nothing (ESM) is -1
-  View positions;       // (N) i32 rows of the position table; empty without one
-  View types;           // (N) i32; empty without token types
-  View raw;             // (B, T, C) before the norm, where there is one
+  View ids;        // (N) i32; a masked token that embeds to nothing (ESM) is -1
+  View positions;  // (N) i32 rows of the position table; empty without one
+  View types;      // (N) i32; empty without token types
+  View raw;        // (B, T, C) before the norm, where there is one
   NormStatistics norm;
 };
-EmbeddingRows allocate_embedding(Arena& arena, const ModelConfig& config, std::int64_t B, std::int64_t T);
+EmbeddingRows allocate_embedding(Arena& arena, const ModelConfig& config, std::int64_t B,
+                                 std::int64_t T);
 
-// Fills the positions and marks masked tokens, after ids (and types) are set. The result is each text's scale (empty: all 1): ESM makes
-// up for tokens that are masked and were not when it was trained, or the other way round.
-std::vector<float> place_tokens(const ModelConfig& config, const EmbeddingRows& rows, std::span<const TextRows> texts);
+// Fills the positions and marks masked tokens, after ids (and types) are set. The result is each
+// text's scale (empty: all 1): ESM makes up for tokens that are masked and were not when it was
+// trained, or the other way round.
+std::vector<float> place_tokens(const ModelConfig& config, const EmbeddingRows& rows,
+                                std::span<const TextRows> texts);
 
 // x: (B, T, C), written.
-void embed(const Context& ctx, const ModelConfig& config, const EmbeddingParameters& p, const EmbeddingRows& rows, std::span<const TextRows> texts,
+void embed(const Context& ctx, const ModelConfig& config, const EmbeddingParameters& p,
+           const EmbeddingRows& rows, std::span<const TextRows> texts,
            std::span<const float> scales, const Dropout& drop, View x);
 // dx: (B, T, C), spent. room: (B, T, C) scratch, where there is a norm.
-void embed_backward(const Context& ctx, const ModelConfig& config, const EmbeddingParameters& p, const EmbeddingRows& rows, std::span<const TextRows> texts,
+void embed_backward(const Context& ctx, const ModelConfig& config, const EmbeddingParameters& p,
+                    const EmbeddingRows& rows, std::span<const TextRows> texts,
                     std::span<const float> scales, const Dropout& drop, View dx, View room);
 
 }  // namespace weft

@@ -1,5 +1,5 @@
-// Model families as data: each row maps a Hugging Face config.json and its tensor names to ModelConfig and the registry.
-// The rows: families_decoder.cpp, families_encoder.cpp.
+// Model families as data: each row maps a Hugging Face config.json and its tensor names to
+// ModelConfig and the registry. The rows: families_decoder.cpp, families_encoder.cpp.
 #pragma once
 
 #include <functional>
@@ -15,38 +15,47 @@ namespace weft {
 // How a registry parameter is laid out in a Hugging Face file.
 enum class Layout : std::uint8_t {
   straight,
-  transposed,    // (in, out), as transformers' Conv1D
-  by_head,       // rows head by head: its query, its key, its value (NeoX); ours: all queries, all keys, all values
+  transposed,  // (in, out), as transformers' Conv1D
+  by_head,  // rows head by head: its query, its key, its value (NeoX); ours: all queries, all keys,
+            // all values
 };
 
-// Where a registry parameter is found. In the patterns "{}" is the layer, "{prev}" the one before it, "{last}" the last one.
-// Several names: their rows follow each other in ours (query, key, value; gate, up).
+// Where a registry parameter is found. In the patterns "{}" is the layer, "{prev}" the one before
+// it, "{last}" the last one. Several names: their rows follow each other in ours (query, key,
+// value; gate, up).
 struct TensorName {
   std::string ours;             // "layers.{}.attn.qkv.weight"
   std::vector<std::string> hf;  // {"h.{}.attn.c_attn.weight"}
   Layout layout = Layout::straight;
-  bool bare = false;            // stands outside the base model: the prefix is not for it
+  bool bare = false;  // stands outside the base model: the prefix is not for it
 };
 
 // How a family's config.json spells what all families have. Empty: it has none of it.
 struct ConfigKeys {
-  std::string layers = "num_hidden_layers", width = "hidden_size", heads = "num_attention_heads", kv_heads = "num_key_value_heads", head_dim = "head_dim",
-              ffn = "intermediate_size", context = "max_position_embeddings", eps = "rms_norm_eps", activation = "hidden_act",
-              dropout_embedding = "", dropout_attention = "attention_dropout", dropout_residual = "", dropout_head = "";
+  std::string layers = "num_hidden_layers", width = "hidden_size", heads = "num_attention_heads",
+              kv_heads = "num_key_value_heads", head_dim = "head_dim", ffn = "intermediate_size",
+              context = "max_position_embeddings", eps = "rms_norm_eps", activation = "hidden_act",
+              dropout_embedding = "", dropout_attention = "attention_dropout",
+              dropout_residual = "", dropout_head = "";
 };
 
 struct Family {
-  std::string name;                        // model_type
-  std::string class_name;                  // "Llama": LlamaForCausalLM, LlamaModel, …
-  std::string causal_lm = "ForCausalLM";   // what the causal LM is called behind it; empty: there is none
-  std::string prefix;                      // written before every tensor's name; optional when reading
-  ModelConfig defaults;                    // the config class's, for keys that are missing
+  std::string name;        // model_type
+  std::string class_name;  // "Llama": LlamaForCausalLM, LlamaModel, …
+  std::string causal_lm =
+      "ForCausalLM";     // what the causal LM is called behind it; empty: there is none
+  std::string prefix;    // written before every tensor's name; optional when reading
+  ModelConfig defaults;  // the config class's, for keys that are missing
   ConfigKeys keys;
   std::vector<TensorName> tensors;
-  std::vector<std::string> carried = {};   // behind the prefix: what transformers' classes hold too but nothing here computes with; kept from folder to folder
-  std::vector<std::pair<std::string, std::string>> aliases;  // endings that other writers give a tensor: ours in the file, theirs
+  std::vector<std::string> carried =
+      {};  // behind the prefix: what transformers' classes hold too but nothing here computes with;
+           // kept from folder to folder
+  std::vector<std::pair<std::string, std::string>>
+      aliases;  // endings that other writers give a tensor: ours in the file, theirs
   std::function<void(const JsonReader&, ModelConfig&)> read;  // what the keys do not cover
-  std::function<void(const ModelConfig&, Json&)> write;       // sets what the config decides and `read` reads
+  std::function<void(const ModelConfig&, Json&)>
+      write;  // sets what the config decides and `read` reads
 };
 
 std::span<const Family> families();
@@ -54,15 +63,20 @@ const Family& family(const std::string& name);  // UserError with the list when 
 
 // config.json of a Hugging Face directory. UserErrors name the file and the key.
 ModelConfig read_hf_config(const std::filesystem::path& dir);
-ModelConfig config_from_json(const Json& json, const std::string& origin);  // the same from an object
-std::vector<std::int32_t> end_tokens(const ModelConfig& config);  // all that its eos_token_id lists; eos_id is the first
+ModelConfig config_from_json(const Json& json,
+                             const std::string& origin);  // the same from an object
+std::vector<std::int32_t> end_tokens(
+    const ModelConfig& config);  // all that its eos_token_id lists; eos_id is the first
 Json write_hf_config(const ModelConfig& config);
-// A fresh model of the family with the class's knobs; the sizes are the caller's to set, then finish_sizes.
+// A fresh model of the family with the class's knobs; the sizes are the caller's to set, then
+// finish_sizes.
 ModelConfig fresh_config(const std::string& family);
-// Sets what follows from the sizes (attention scale, rope dims, embedding scale, windowed layers, labels' names).
+// Sets what follows from the sizes (attention scale, rope dims, embedding scale, windowed layers,
+// labels' names).
 void finish_sizes(ModelConfig& config);
 
-// The model with another head: its parameters, its class name. UserError where the family has none of the kind.
+// The model with another head: its parameters, its class name. UserError where the family has none
+// of the kind.
 void set_head(ModelConfig& config, HeadKind head);
 std::string architecture(const ModelConfig& config);  // "BertForMaskedLM"
 std::string head_name(HeadKind head);                 // "masked language model"
@@ -76,7 +90,8 @@ struct StoredParameter {
   std::vector<Part> parts;
   Layout layout = Layout::straight;
 };
-StoredParameter stored_parameter(const Family& family, const ModelConfig& config, const Parameter& parameter);
+StoredParameter stored_parameter(const Family& family, const ModelConfig& config,
+                                 const Parameter& parameter);
 
 // The rows of the table, for families.cpp.
 std::vector<Family> decoder_families();

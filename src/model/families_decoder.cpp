@@ -1,4 +1,5 @@
-// Families that read from left to right. A row says what its transformers class does; the names are those of its state_dict.
+// Families that read from left to right. A row says what its transformers class does; the names are
+// those of its state_dict.
 #include <cmath>
 
 #include "core/check.h"
@@ -21,9 +22,19 @@ Family gpt2() {
   row.causal_lm = "LMHeadModel";
   row.prefix = "transformer.";
   row.defaults = d;
-  row.keys = {.layers = "n_layer", .width = "n_embd", .heads = "n_head", .kv_heads = "", .head_dim = "", .ffn = "n_inner", .context = "n_positions",
-              .eps = "layer_norm_epsilon", .activation = "activation_function", .dropout_embedding = "embd_pdrop", .dropout_attention = "attn_pdrop",
-              .dropout_residual = "resid_pdrop", .dropout_head = ""};
+  row.keys = {.layers = "n_layer",
+              .width = "n_embd",
+              .heads = "n_head",
+              .kv_heads = "",
+              .head_dim = "",
+              .ffn = "n_inner",
+              .context = "n_positions",
+              .eps = "layer_norm_epsilon",
+              .activation = "activation_function",
+              .dropout_embedding = "embd_pdrop",
+              .dropout_attention = "attn_pdrop",
+              .dropout_residual = "resid_pdrop",
+              .dropout_head = ""};
   row.tensors = {{"embed.tokens.weight", {"wte.weight"}},
                  {"embed.positions.weight", {"wpe.weight"}},
                  {"layers.{}.attn_norm.weight", {"h.{}.ln_1.weight"}},
@@ -45,9 +56,12 @@ Family gpt2() {
                  {"token_labels.weight", {"classifier.weight"}, Layout::straight, true},
                  {"token_labels.bias", {"classifier.bias"}, Layout::straight, true}};
   row.read = [](const JsonReader& json, ModelConfig& c) {
-    c.attention_scale = json.boolean("scale_attn_weights", true) ? static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.head_dim))) : 1.0f;
+    c.attention_scale = json.boolean("scale_attn_weights", true)
+                            ? static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.head_dim)))
+                            : 1.0f;
     c.scale_by_inverse_layer = json.boolean("scale_attn_by_inverse_layer_idx", false);
-    CHECK_USER(!json.boolean("add_cross_attention", false), "{}: add_cross_attention is true; allowed: false", json.origin());
+    CHECK_USER(!json.boolean("add_cross_attention", false),
+               "{}: add_cross_attention is true; allowed: false", json.origin());
   };
   row.write = [](const ModelConfig& c, Json& json) {
     if (json.contains("n_ctx")) json["n_ctx"] = c.context;
@@ -57,7 +71,8 @@ Family gpt2() {
   return row;
 }
 
-// GPT-NeoX and Pythia (Black et al. 2022), GenSLM's shape: rotary positions on a share of each head, parallel residual.
+// GPT-NeoX and Pythia (Black et al. 2022), GenSLM's shape: rotary positions on a share of each
+// head, parallel residual.
 Family gpt_neox() {
   ModelConfig d;
   d.layers = 44, d.width = 6144, d.heads = 64, d.ffn = 24576, d.vocab = 50432, d.context = 2048;
@@ -78,25 +93,28 @@ Family gpt_neox() {
   row.keys.eps = "layer_norm_eps";
   row.keys.dropout_embedding = row.keys.dropout_residual = "hidden_dropout";
   row.keys.dropout_head = "classifier_dropout";
-  row.tensors = {{"embed.tokens.weight", {"embed_in.weight"}},
-                 {"layers.{}.attn_norm.weight", {"layers.{}.input_layernorm.weight"}},
-                 {"layers.{}.attn_norm.bias", {"layers.{}.input_layernorm.bias"}},
-                 {"layers.{}.attn.qkv.weight", {"layers.{}.attention.query_key_value.weight"}, Layout::by_head},
-                 {"layers.{}.attn.qkv.bias", {"layers.{}.attention.query_key_value.bias"}, Layout::by_head},
-                 {"layers.{}.attn.out.weight", {"layers.{}.attention.dense.weight"}},
-                 {"layers.{}.attn.out.bias", {"layers.{}.attention.dense.bias"}},
-                 {"layers.{}.mlp_norm.weight", {"layers.{}.post_attention_layernorm.weight"}},
-                 {"layers.{}.mlp_norm.bias", {"layers.{}.post_attention_layernorm.bias"}},
-                 {"layers.{}.mlp.up.weight", {"layers.{}.mlp.dense_h_to_4h.weight"}},
-                 {"layers.{}.mlp.up.bias", {"layers.{}.mlp.dense_h_to_4h.bias"}},
-                 {"layers.{}.mlp.down.weight", {"layers.{}.mlp.dense_4h_to_h.weight"}},
-                 {"layers.{}.mlp.down.bias", {"layers.{}.mlp.dense_4h_to_h.bias"}},
-                 {"final_norm.weight", {"final_layer_norm.weight"}},
-                 {"final_norm.bias", {"final_layer_norm.bias"}},
-                 {"head.weight", {"embed_out.weight"}, Layout::straight, true},
-                 {"labels.weight", {"score.weight"}, Layout::straight, true},
-                 {"token_labels.weight", {"classifier.weight"}, Layout::straight, true},
-                 {"token_labels.bias", {"classifier.bias"}, Layout::straight, true}};
+  row.tensors = {
+      {"embed.tokens.weight", {"embed_in.weight"}},
+      {"layers.{}.attn_norm.weight", {"layers.{}.input_layernorm.weight"}},
+      {"layers.{}.attn_norm.bias", {"layers.{}.input_layernorm.bias"}},
+      {"layers.{}.attn.qkv.weight",
+       {"layers.{}.attention.query_key_value.weight"},
+       Layout::by_head},
+      {"layers.{}.attn.qkv.bias", {"layers.{}.attention.query_key_value.bias"}, Layout::by_head},
+      {"layers.{}.attn.out.weight", {"layers.{}.attention.dense.weight"}},
+      {"layers.{}.attn.out.bias", {"layers.{}.attention.dense.bias"}},
+      {"layers.{}.mlp_norm.weight", {"layers.{}.post_attention_layernorm.weight"}},
+      {"layers.{}.mlp_norm.bias", {"layers.{}.post_attention_layernorm.bias"}},
+      {"layers.{}.mlp.up.weight", {"layers.{}.mlp.dense_h_to_4h.weight"}},
+      {"layers.{}.mlp.up.bias", {"layers.{}.mlp.dense_h_to_4h.bias"}},
+      {"layers.{}.mlp.down.weight", {"layers.{}.mlp.dense_4h_to_h.weight"}},
+      {"layers.{}.mlp.down.bias", {"layers.{}.mlp.dense_4h_to_h.bias"}},
+      {"final_norm.weight", {"final_layer_norm.weight"}},
+      {"final_norm.bias", {"final_layer_norm.bias"}},
+      {"head.weight", {"embed_out.weight"}, Layout::straight, true},
+      {"labels.weight", {"score.weight"}, Layout::straight, true},
+      {"token_labels.weight", {"classifier.weight"}, Layout::straight, true},
+      {"token_labels.bias", {"classifier.bias"}, Layout::straight, true}};
   row.aliases = {{"embed_out.weight", "lm_head.weight"}};
   row.read = [](const JsonReader& json, ModelConfig& c) {
     c.parallel_residual = json.boolean("use_parallel_residual", true);
@@ -112,12 +130,17 @@ Family gpt_neox() {
 std::vector<TensorName> llama_tensors() {
   return {{"embed.tokens.weight", {"embed_tokens.weight"}},
           {"layers.{}.attn_norm.weight", {"layers.{}.input_layernorm.weight"}},
-          {"layers.{}.attn.qkv.weight", {"layers.{}.self_attn.q_proj.weight", "layers.{}.self_attn.k_proj.weight", "layers.{}.self_attn.v_proj.weight"}},
-          {"layers.{}.attn.qkv.bias", {"layers.{}.self_attn.q_proj.bias", "layers.{}.self_attn.k_proj.bias", "layers.{}.self_attn.v_proj.bias"}},
+          {"layers.{}.attn.qkv.weight",
+           {"layers.{}.self_attn.q_proj.weight", "layers.{}.self_attn.k_proj.weight",
+            "layers.{}.self_attn.v_proj.weight"}},
+          {"layers.{}.attn.qkv.bias",
+           {"layers.{}.self_attn.q_proj.bias", "layers.{}.self_attn.k_proj.bias",
+            "layers.{}.self_attn.v_proj.bias"}},
           {"layers.{}.attn.out.weight", {"layers.{}.self_attn.o_proj.weight"}},
           {"layers.{}.attn.out.bias", {"layers.{}.self_attn.o_proj.bias"}},
           {"layers.{}.mlp_norm.weight", {"layers.{}.post_attention_layernorm.weight"}},
-          {"layers.{}.mlp.up.weight", {"layers.{}.mlp.gate_proj.weight", "layers.{}.mlp.up_proj.weight"}},
+          {"layers.{}.mlp.up.weight",
+           {"layers.{}.mlp.gate_proj.weight", "layers.{}.mlp.up_proj.weight"}},
           {"layers.{}.mlp.up.bias", {"layers.{}.mlp.gate_proj.bias", "layers.{}.mlp.up_proj.bias"}},
           {"layers.{}.mlp.down.weight", {"layers.{}.mlp.down_proj.weight"}},
           {"layers.{}.mlp.down.bias", {"layers.{}.mlp.down_proj.bias"}},
@@ -130,7 +153,8 @@ std::vector<TensorName> llama_tensors() {
 
 ModelConfig llama_defaults() {
   ModelConfig d;
-  d.layers = 32, d.width = 4096, d.heads = 32, d.kv_heads = 0, d.head_dim = 0, d.ffn = 11008, d.vocab = 32000, d.context = 2048;
+  d.layers = 32, d.width = 4096, d.heads = 32, d.kv_heads = 0, d.head_dim = 0, d.ffn = 11008,
+  d.vocab = 32000, d.context = 2048;
   d.attention_scale = 0;
   d.norm = NormKind::rms;
   d.norm_eps = 1e-6f;
@@ -163,7 +187,8 @@ Family llama() {
 }
 
 void read_window(const JsonReader& json, ModelConfig& c, std::int64_t otherwise) {
-  c.window = json.json().contains("sliding_window") ? json.integer("sliding_window", 0, 1 << 26, 0) : otherwise;
+  c.window = json.json().contains("sliding_window") ? json.integer("sliding_window", 0, 1 << 26, 0)
+                                                    : otherwise;
 }
 
 // Mistral (Jiang et al. 2023): Llama with a sliding window in every layer.
@@ -171,14 +196,18 @@ Family mistral() {
   Family row = llama();
   row.name = "mistral";
   row.class_name = "Mistral";
-  row.defaults.ffn = 14336, row.defaults.kv_heads = 8, row.defaults.context = 4096 * 32, row.defaults.window = 4096;
+  row.defaults.ffn = 14336, row.defaults.kv_heads = 8, row.defaults.context = 4096 * 32,
+  row.defaults.window = 4096;
   row.read = [](const JsonReader& json, ModelConfig& c) { read_window(json, c, 4096); };
-  row.write = [](const ModelConfig& c, Json& json) { json["sliding_window"] = c.window > 0 ? Json(c.window) : Json(nullptr); };
+  row.write = [](const ModelConfig& c, Json& json) {
+    json["sliding_window"] = c.window > 0 ? Json(c.window) : Json(nullptr);
+  };
   return row;
 }
 
 // layer_types names each layer; where it is missing the family's pattern holds.
-void read_layer_types(const JsonReader& json, ModelConfig& c, const std::function<bool(std::int64_t)>& usual) {
+void read_layer_types(const JsonReader& json, ModelConfig& c,
+                      const std::function<bool(std::int64_t)>& usual) {
   c.windowed.clear();
   const Json types = json.json().value("layer_types", Json());
   for (std::int64_t l = 0; l < c.layers; ++l) {
@@ -186,20 +215,24 @@ void read_layer_types(const JsonReader& json, ModelConfig& c, const std::functio
       c.windowed.push_back(usual(l));
       continue;
     }
-    CHECK_USER(types.is_array() && static_cast<std::int64_t>(types.size()) == c.layers, "{}: layer_types is not a list of {} names", json.origin(), c.layers);
+    CHECK_USER(types.is_array() && static_cast<std::int64_t>(types.size()) == c.layers,
+               "{}: layer_types is not a list of {} names", json.origin(), c.layers);
     const Json& type = types[static_cast<std::size_t>(l)];
-    CHECK_USER(type == "sliding_attention" || type == "full_attention", "{}: layer_types holds {}; allowed: sliding_attention, full_attention", json.origin(),
-               type.dump().substr(0, 60));
+    CHECK_USER(type == "sliding_attention" || type == "full_attention",
+               "{}: layer_types holds {}; allowed: sliding_attention, full_attention",
+               json.origin(), type.dump().substr(0, 60));
     c.windowed.push_back(type == "sliding_attention");
   }
 }
 
-// Qwen2 and 2.5 (Yang et al. 2024): Llama with biases on query, key and value; a window from some layer on, where it is switched on.
+// Qwen2 and 2.5 (Yang et al. 2024): Llama with biases on query, key and value; a window from some
+// layer on, where it is switched on.
 Family qwen2() {
   Family row = llama();
   row.name = "qwen2";
   row.class_name = "Qwen2";
-  row.defaults.vocab = 151936, row.defaults.ffn = 22016, row.defaults.kv_heads = 32, row.defaults.context = 32768;
+  row.defaults.vocab = 151936, row.defaults.ffn = 22016, row.defaults.kv_heads = 32,
+  row.defaults.context = 32768;
   row.defaults.qkv_bias = true;
   row.defaults.bos_id = row.defaults.eos_id = kNone;
   row.read = [](const JsonReader& json, ModelConfig& c) {
@@ -212,12 +245,14 @@ Family qwen2() {
   return row;
 }
 
-// Phi-3 (Abdin et al. 2024): Llama with query, key and value in one tensor, gate and up in one, long contexts by LongRoPE.
+// Phi-3 (Abdin et al. 2024): Llama with query, key and value in one tensor, gate and up in one,
+// long contexts by LongRoPE.
 Family phi3() {
   Family row = llama();
   row.name = "phi3";
   row.class_name = "Phi3";
-  row.defaults.width = 3072, row.defaults.ffn = 8192, row.defaults.vocab = 32064, row.defaults.context = 4096, row.defaults.norm_eps = 1e-5f;
+  row.defaults.width = 3072, row.defaults.ffn = 8192, row.defaults.vocab = 32064,
+  row.defaults.context = 4096, row.defaults.norm_eps = 1e-5f;
   row.defaults.eos_id = row.defaults.pad_id = 32000;
   row.keys.dropout_embedding = "embd_pdrop";
   row.keys.dropout_residual = "resid_pdrop";
@@ -226,7 +261,9 @@ Family phi3() {
     if (t.ours == "layers.{}.mlp.up.weight") t.hf = {"layers.{}.mlp.gate_up_proj.weight"};
   }
   row.read = [](const JsonReader& json, ModelConfig& c) { read_window(json, c, 0); };
-  row.write = [](const ModelConfig& c, Json& json) { json["sliding_window"] = c.window > 0 ? Json(c.window) : Json(nullptr); };
+  row.write = [](const ModelConfig& c, Json& json) {
+    json["sliding_window"] = c.window > 0 ? Json(c.window) : Json(nullptr);
+  };
   return row;
 }
 
@@ -236,7 +273,8 @@ Family gemma() {
   row.name = "gemma";
   row.class_name = "Gemma";
   ModelConfig& d = row.defaults;
-  d.layers = 28, d.width = 3072, d.heads = 16, d.kv_heads = 16, d.head_dim = 256, d.ffn = 24576, d.vocab = 256000, d.context = 8192;
+  d.layers = 28, d.width = 3072, d.heads = 16, d.kv_heads = 16, d.head_dim = 256, d.ffn = 24576,
+  d.vocab = 256000, d.context = 8192;
   d.norm_offset = 1;
   d.embedding_scale = 0;
   d.activation = Activation::gelu_tanh;
@@ -245,13 +283,15 @@ Family gemma() {
   row.read = [](const JsonReader& json, ModelConfig& c) {
     c.qkv_bias = c.out_bias = json.boolean("attention_bias", false);
     // transformers takes the file's "gelu" for the tanh form that the models were trained with.
-    if (json.string("hidden_activation", json.string("hidden_act", "gelu")) == "gelu") c.activation = Activation::gelu_tanh;
+    if (json.string("hidden_activation", json.string("hidden_act", "gelu")) == "gelu")
+      c.activation = Activation::gelu_tanh;
   };
   row.write = [](const ModelConfig& c, Json& json) { json["attention_bias"] = c.out_bias; };
   return row;
 }
 
-// Gemma-2 (Gemma Team 2024): norms on both sides of each branch, soft caps, a window in every second layer.
+// Gemma-2 (Gemma Team 2024): norms on both sides of each branch, soft caps, a window in every
+// second layer.
 Family gemma2() {
   Family row = gemma();
   row.name = "gemma2";
@@ -263,15 +303,19 @@ Family gemma2() {
   d.attention_scale = 1.0f / 16;
   row.keys.activation = "hidden_activation";
   for (TensorName& t : row.tensors)
-    if (t.ours == "layers.{}.mlp_norm.weight") t.hf = {"layers.{}.pre_feedforward_layernorm.weight"};
-  row.tensors.push_back({"layers.{}.attn_post_norm.weight", {"layers.{}.post_attention_layernorm.weight"}});
-  row.tensors.push_back({"layers.{}.mlp_post_norm.weight", {"layers.{}.post_feedforward_layernorm.weight"}});
+    if (t.ours == "layers.{}.mlp_norm.weight")
+      t.hf = {"layers.{}.pre_feedforward_layernorm.weight"};
+  row.tensors.push_back(
+      {"layers.{}.attn_post_norm.weight", {"layers.{}.post_attention_layernorm.weight"}});
+  row.tensors.push_back(
+      {"layers.{}.mlp_post_norm.weight", {"layers.{}.post_feedforward_layernorm.weight"}});
   const auto softcap = [](const JsonReader& json, const char* key, double otherwise) {
     return static_cast<float>(json.json().contains(key) ? json.number(key, 0, 1e9, 0) : otherwise);
   };
   row.read = [softcap](const JsonReader& json, ModelConfig& c) {
     c.qkv_bias = c.out_bias = json.boolean("attention_bias", false);
-    c.attention_scale = static_cast<float>(1.0 / std::sqrt(json.number("query_pre_attn_scalar", 1e-6, 1e9, 256)));
+    c.attention_scale =
+        static_cast<float>(1.0 / std::sqrt(json.number("query_pre_attn_scalar", 1e-6, 1e9, 256)));
     c.attention_softcap = softcap(json, "attn_logit_softcapping", 50);
     c.logit_softcap = softcap(json, "final_logit_softcapping", 30);
     read_window(json, c, 4096);
@@ -280,7 +324,8 @@ Family gemma2() {
   row.write = [](const ModelConfig& c, Json& json) {
     json["attention_bias"] = c.out_bias;
     if (json.contains("query_pre_attn_scalar")) return;  // a fresh config
-    json["query_pre_attn_scalar"] = static_cast<std::int64_t>(std::lround(1.0 / (static_cast<double>(c.attention_scale) * static_cast<double>(c.attention_scale))));
+    json["query_pre_attn_scalar"] = static_cast<std::int64_t>(std::lround(
+        1.0 / (static_cast<double>(c.attention_scale) * static_cast<double>(c.attention_scale))));
     json["attn_logit_softcapping"] = c.attention_softcap;
     json["final_logit_softcapping"] = c.logit_softcap;
     json["sliding_window"] = c.window;
@@ -290,6 +335,8 @@ Family gemma2() {
 
 }  // namespace
 
-std::vector<Family> decoder_families() { return {gpt2(), gpt_neox(), llama(), mistral(), qwen2(), phi3(), gemma(), gemma2()}; }
+std::vector<Family> decoder_families() {
+  return {gpt2(), gpt_neox(), llama(), mistral(), qwen2(), phi3(), gemma(), gemma2()};
+}
 
 }  // namespace weft

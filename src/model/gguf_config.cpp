@@ -19,8 +19,12 @@ struct Source {
 
   std::string key(const std::string& name) const { return architecture + "." + name; }
   bool has(const std::string& name) const { return json.has(key(name)); }
-  std::int64_t integer(const std::string& name, std::int64_t most = kMany) const { return json.integer(key(name), 1, most); }
-  double number(const std::string& name, double otherwise) const { return json.number(key(name), -1e30, 1e30, otherwise); }
+  std::int64_t integer(const std::string& name, std::int64_t most = kMany) const {
+    return json.integer(key(name), 1, most);
+  }
+  double number(const std::string& name, double otherwise) const {
+    return json.number(key(name), -1e30, 1e30, otherwise);
+  }
   bool has_tensor(const std::string& name) const { return file.find(name) != nullptr; }
 
   // A count that some models give for each layer; then all must be equal.
@@ -29,22 +33,27 @@ struct Source {
     if (!value.is_array()) return integer(name, most);
     CHECK_USER(!value.empty(), "{}: {} is an empty list", json.origin(), key(name));
     for (const Json& one : value)
-      CHECK_USER(one == value[0], "{}: {} differs between layers ({} and {}); allowed: the same in all", json.origin(), key(name), value[0].dump(), one.dump());
+      CHECK_USER(one == value[0],
+                 "{}: {} differs between layers ({} and {}); allowed: the same in all",
+                 json.origin(), key(name), value[0].dump(), one.dump());
     return JsonReader(Json{{key(name), value[0]}}, json.origin()).integer(key(name), 1, most);
   }
 };
 
 std::int64_t vocab_size(const Source& from) {
   const StoredTensor* embedding = from.file.find("token_embd.weight");
-  CHECK_USER(embedding && embedding->shape.rank() == 2, "{}: tensor token_embd.weight is missing or no matrix", from.json.origin());
+  CHECK_USER(embedding && embedding->shape.rank() == 2,
+             "{}: tensor token_embd.weight is missing or no matrix", from.json.origin());
   return embedding->shape[0];  // the list of tokens may be shorter than the padded matrix
 }
 
 void put_token_ids(const Source& from, Json& config) {
-  constexpr std::pair<const char*, const char*> kIds[] = {{"bos", "bos"}, {"eos", "eos"}, {"pad", "padding"}};
+  constexpr std::pair<const char*, const char*> kIds[] = {
+      {"bos", "bos"}, {"eos", "eos"}, {"pad", "padding"}};
   for (const auto& [hf, gguf] : kIds) {
     const std::string key = fmt::format("tokenizer.ggml.{}_token_id", gguf);
-    if (from.json.has(key)) config[fmt::format("{}_token_id", hf)] = from.json.integer(key, 0, kMany);
+    if (from.json.has(key))
+      config[fmt::format("{}_token_id", hf)] = from.json.integer(key, 0, kMany);
   }
 }
 
@@ -53,16 +62,23 @@ struct Heads {
 };
 Heads heads_of(const Source& from) {
   Heads h{from.per_layer("attention.head_count", 1 << 14), 0, 0};
-  h.kv = from.has("attention.head_count_kv") ? from.per_layer("attention.head_count_kv", 1 << 14) : h.all;
-  CHECK_USER(h.all % h.kv == 0, "{}: {} is {} and {} is {}; the first must be a multiple of the second", from.json.origin(), from.key("attention.head_count"),
-             h.all, from.key("attention.head_count_kv"), h.kv);
+  h.kv = from.has("attention.head_count_kv") ? from.per_layer("attention.head_count_kv", 1 << 14)
+                                             : h.all;
+  CHECK_USER(h.all % h.kv == 0,
+             "{}: {} is {} and {} is {}; the first must be a multiple of the second",
+             from.json.origin(), from.key("attention.head_count"), h.all,
+             from.key("attention.head_count_kv"), h.kv);
   const std::int64_t width = from.integer("embedding_length");
   if (from.has("attention.key_length")) {
     h.dim = from.integer("attention.key_length");
-    CHECK_USER(!from.has("attention.value_length") || from.integer("attention.value_length") == h.dim, "{}: {} is not {}; they must be equal",
-               from.json.origin(), from.key("attention.value_length"), from.key("attention.key_length"));
+    CHECK_USER(
+        !from.has("attention.value_length") || from.integer("attention.value_length") == h.dim,
+        "{}: {} is not {}; they must be equal", from.json.origin(),
+        from.key("attention.value_length"), from.key("attention.key_length"));
   } else {
-    CHECK_USER(width % h.all == 0, "{}: {} is {} and {} is {}; the first must be a multiple of the second", from.json.origin(), from.key("embedding_length"), width,
+    CHECK_USER(width % h.all == 0,
+               "{}: {} is {} and {} is {}; the first must be a multiple of the second",
+               from.json.origin(), from.key("embedding_length"), width,
                from.key("attention.head_count"), h.all);
     h.dim = width / h.all;
   }
@@ -70,17 +86,21 @@ Heads heads_of(const Source& from) {
 }
 
 void put_partial_rotary(const Source& from, const Heads& h, const char* key, Json& config) {
-  const std::int64_t rotated = from.has("rope.dimension_count") ? from.integer("rope.dimension_count") : h.dim;
-  CHECK_USER(rotated <= h.dim && rotated % 2 == 0, "{}: {} is {}; allowed: even numbers up to the head's {}", from.json.origin(),
+  const std::int64_t rotated =
+      from.has("rope.dimension_count") ? from.integer("rope.dimension_count") : h.dim;
+  CHECK_USER(rotated <= h.dim && rotated % 2 == 0,
+             "{}: {} is {}; allowed: even numbers up to the head's {}", from.json.origin(),
              from.key("rope.dimension_count"), rotated, h.dim);
   if (rotated != h.dim) config[key] = static_cast<double>(rotated) / static_cast<double>(h.dim);
 }
 
 void put_rope_scaling(const Source& from, const Heads& h, Json& config) {
   const RopeSource rope = {from.file, from.architecture, h.dim, config["rope_theta"].get<double>()};
-  if (Json scaling = rope_scaling_of_gguf(rope); !scaling.is_null()) config["rope_scaling"] = std::move(scaling);
+  if (Json scaling = rope_scaling_of_gguf(rope); !scaling.is_null())
+    config["rope_scaling"] = std::move(scaling);
   if (config.contains("rope_scaling")) return;
-  if (Json factors = rope_factors_of_gguf(rope); !factors.is_null()) config["rope_factors"] = std::move(factors);
+  if (Json factors = rope_factors_of_gguf(rope); !factors.is_null())
+    config["rope_factors"] = std::move(factors);
 }
 
 // What all but GPT-2 call alike.
@@ -97,8 +117,10 @@ Json sizes(const Source& from, const Heads& h, const char* model_type, const cha
 
 // What Llama and all that are shaped like it share.
 Json decoder(const Source& from, const char* model_type, const char* architecture) {
-  CHECK_USER(!from.has("expert_count") || from.json.integer(from.key("expert_count"), 0, kMany) == 0, "{}: {} is {}; mixtures of experts are not supported",
-             from.json.origin(), from.key("expert_count"), from.json.integer(from.key("expert_count"), 0, kMany));
+  CHECK_USER(
+      !from.has("expert_count") || from.json.integer(from.key("expert_count"), 0, kMany) == 0,
+      "{}: {} is {}; mixtures of experts are not supported", from.json.origin(),
+      from.key("expert_count"), from.json.integer(from.key("expert_count"), 0, kMany));
   const Heads h = heads_of(from);
   Json config = sizes(from, h, model_type, architecture);
   config["num_key_value_heads"] = h.kv;
@@ -106,7 +128,8 @@ Json decoder(const Source& from, const char* model_type, const char* architectur
   config["rope_theta"] = from.number("rope.freq_base", 10000.0);
   config["tie_word_embeddings"] = !from.has_tensor("output.weight");
   config["hidden_act"] = "silu";
-  if (from.has("attention.layer_norm_rms_epsilon")) config["rms_norm_eps"] = from.number("attention.layer_norm_rms_epsilon", 0);
+  if (from.has("attention.layer_norm_rms_epsilon"))
+    config["rms_norm_eps"] = from.number("attention.layer_norm_rms_epsilon", 0);
   put_token_ids(from, config);
   put_partial_rotary(from, h, "partial_rotary_factor", config);
   put_rope_scaling(from, h, config);
@@ -114,13 +137,17 @@ Json decoder(const Source& from, const char* model_type, const char* architectur
 }
 
 void put_sliding_window(const Source& from, Json& config) {
-  const std::int64_t window = from.has("attention.sliding_window") ? from.json.integer(from.key("attention.sliding_window"), 0, kMany) : 0;
+  const std::int64_t window =
+      from.has("attention.sliding_window")
+          ? from.json.integer(from.key("attention.sliding_window"), 0, kMany)
+          : 0;
   config["sliding_window"] = window > 0 ? Json(window) : Json();
 }
 
 Json llama(const Source& from) {
   const bool is_mistral = from.has("attention.sliding_window");  // Llama's class has no window
-  Json config = is_mistral ? decoder(from, "mistral", "MistralForCausalLM") : decoder(from, "llama", "LlamaForCausalLM");
+  Json config = is_mistral ? decoder(from, "mistral", "MistralForCausalLM")
+                           : decoder(from, "llama", "LlamaForCausalLM");
   if (is_mistral) put_sliding_window(from, config);
   config["attention_bias"] = from.has_tensor("blk.0.attn_q.bias");
   config["mlp_bias"] = from.has_tensor("blk.0.ffn_up.bias");
@@ -144,16 +171,20 @@ Json phi3(const Source& from) {
   Json config = decoder(from, "phi3", "Phi3ForCausalLM");
   put_sliding_window(from, config);
   if (from.has("rope.scaling.original_context_length"))
-    config["original_max_position_embeddings"] = from.integer("rope.scaling.original_context_length");
+    config["original_max_position_embeddings"] =
+        from.integer("rope.scaling.original_context_length");
   return config;
 }
 
-// The scale of q·k is 1 / sqrt(query_pre_attn_scalar). Files do not tell it: llama.cpp too knows the one size that differs by its layers.
+// The scale of q·k is 1 / sqrt(query_pre_attn_scalar). Files do not tell it: llama.cpp too knows
+// the one size that differs by its layers.
 void put_query_scalar(const Source& from, std::int64_t layers_that_differ, Json& config) {
   const bool differs = config["num_hidden_layers"] == layers_that_differ;
-  const auto width = config["hidden_size"].get<std::int64_t>(), heads = config["num_attention_heads"].get<std::int64_t>();
+  const auto width = config["hidden_size"].get<std::int64_t>(),
+             heads = config["num_attention_heads"].get<std::int64_t>();
   config["query_pre_attn_scalar"] = differs ? Json(width / heads) : config["head_dim"];
-  if (const double scale = from.number("attention.scale", 0); scale > 0) config["query_pre_attn_scalar"] = 1 / (scale * scale);
+  if (const double scale = from.number("attention.scale", 0); scale > 0)
+    config["query_pre_attn_scalar"] = 1 / (scale * scale);
 }
 
 Json gemma_like(const Source& from, const char* model_type, const char* architecture) {
@@ -166,8 +197,10 @@ Json gemma_like(const Source& from, const char* model_type, const char* architec
 Json gemma2(const Source& from) {
   Json config = gemma_like(from, "gemma2", "Gemma2ForCausalLM");
   put_sliding_window(from, config);
-  if (from.has("attn_logit_softcapping")) config["attn_logit_softcapping"] = from.number("attn_logit_softcapping", 0);
-  if (from.has("final_logit_softcapping")) config["final_logit_softcapping"] = from.number("final_logit_softcapping", 0);
+  if (from.has("attn_logit_softcapping"))
+    config["attn_logit_softcapping"] = from.number("attn_logit_softcapping", 0);
+  if (from.has("final_logit_softcapping"))
+    config["final_logit_softcapping"] = from.number("final_logit_softcapping", 0);
   put_query_scalar(from, 46, config);
   return config;
 }
@@ -175,11 +208,14 @@ Json gemma2(const Source& from) {
 Json gemma3(const Source& from) {
   Json config = gemma_like(from, "gemma3_text", "Gemma3ForCausalLM");
   put_sliding_window(from, config);
-  if (!from.has("rope.freq_base")) config["rope_theta"] = 1'000'000.0;  // the class's, and llama.cpp's for files without the key
+  if (!from.has("rope.freq_base"))
+    config["rope_theta"] = 1'000'000.0;  // the class's, and llama.cpp's for files without the key
   config["rope_local_base_freq"] = from.number("rope.freq_base_swa", 10000.0);
   config["sliding_window_pattern"] = 6;
   config["attn_logit_softcapping"] = nullptr;
-  config["final_logit_softcapping"] = from.has("final_logit_softcapping") ? Json(from.number("final_logit_softcapping", 0)) : Json();
+  config["final_logit_softcapping"] = from.has("final_logit_softcapping")
+                                          ? Json(from.number("final_logit_softcapping", 0))
+                                          : Json();
   put_query_scalar(from, 62, config);
   return config;
 }
@@ -239,7 +275,8 @@ Json bert(const Source& from) {
 }  // namespace
 
 Json hf_config_of_gguf(const GgufReader& file) {
-  const Source from{file, JsonReader(file.metadata(), file.file()).string("general.architecture", "")};
+  const Source from{file,
+                    JsonReader(file.metadata(), file.file()).string("general.architecture", "")};
   if (from.architecture == "llama") return llama(from);
   if (from.architecture == "qwen2") return qwen2(from);
   if (from.architecture == "qwen3") return qwen3(from);
@@ -251,8 +288,10 @@ Json hf_config_of_gguf(const GgufReader& file) {
   if (from.architecture == "gpt2") return gpt2(from);
   if (from.architecture == "gptneox") return gptneox(from);
   if (from.architecture == "bert") return bert(from);
-  user_error("{}: general.architecture is '{}'; allowed: llama, qwen2, qwen3, phi3, gemma, gemma2, gemma3, starcoder2, gpt2, gptneox, bert", file.file(),
-             from.architecture);
+  user_error(
+      "{}: general.architecture is '{}'; allowed: llama, qwen2, qwen3, phi3, gemma, gemma2, "
+      "gemma3, starcoder2, gpt2, gptneox, bert",
+      file.file(), from.architecture);
 }
 
 }  // namespace weft

@@ -17,7 +17,9 @@ Names operator+(Names a, const Names& b) {
 
 // Llama and the many that are shaped like it.
 Names ends(GgufChange norm = none) {
-  return {{"model.embed_tokens", "token_embd"}, {"model.norm", "output_norm", norm}, {"lm_head", "output"}};
+  return {{"model.embed_tokens", "token_embd"},
+          {"model.norm", "output_norm", norm},
+          {"lm_head", "output"}};
 }
 Names attention(GgufChange q = none, GgufChange k = none) {
   return {{"model.layers.{}.self_attn.q_proj", "blk.{}.attn_q", q},
@@ -26,13 +28,17 @@ Names attention(GgufChange q = none, GgufChange k = none) {
           {"model.layers.{}.self_attn.o_proj", "blk.{}.attn_output"}};
 }
 Names head_norms(GgufChange norm = none) {
-  return {{"model.layers.{}.self_attn.q_norm", "blk.{}.attn_q_norm", norm}, {"model.layers.{}.self_attn.k_norm", "blk.{}.attn_k_norm", norm}};
+  return {{"model.layers.{}.self_attn.q_norm", "blk.{}.attn_q_norm", norm},
+          {"model.layers.{}.self_attn.k_norm", "blk.{}.attn_k_norm", norm}};
 }
 Names gated_mlp() {
-  return {{"model.layers.{}.mlp.gate_proj", "blk.{}.ffn_gate"}, {"model.layers.{}.mlp.up_proj", "blk.{}.ffn_up"}, {"model.layers.{}.mlp.down_proj", "blk.{}.ffn_down"}};
+  return {{"model.layers.{}.mlp.gate_proj", "blk.{}.ffn_gate"},
+          {"model.layers.{}.mlp.up_proj", "blk.{}.ffn_up"},
+          {"model.layers.{}.mlp.down_proj", "blk.{}.ffn_down"}};
 }
 Names two_norms(GgufChange norm = none) {
-  return {{"model.layers.{}.input_layernorm", "blk.{}.attn_norm", norm}, {"model.layers.{}.post_attention_layernorm", "blk.{}.ffn_norm", norm}};
+  return {{"model.layers.{}.input_layernorm", "blk.{}.attn_norm", norm},
+          {"model.layers.{}.post_attention_layernorm", "blk.{}.ffn_norm", norm}};
 }
 Names sandwich_norms() {
   return {{"model.layers.{}.input_layernorm", "blk.{}.attn_norm", plus_one},
@@ -55,9 +61,13 @@ const std::vector<GgufArchitecture>& table() {
        ""},
       {"gemma", ends(plus_one) + attention() + gated_mlp() + two_norms(plus_one), ""},
       {"gemma2", ends(plus_one) + attention() + gated_mlp() + sandwich_norms(), ""},
-      {"gemma3", ends(plus_one) + attention() + head_norms(plus_one) + gated_mlp() + sandwich_norms(), ""},
+      {"gemma3",
+       ends(plus_one) + attention() + head_norms(plus_one) + gated_mlp() + sandwich_norms(), ""},
       {"starcoder2",
-       ends() + attention() + two_norms() + Names{{"model.layers.{}.mlp.c_fc", "blk.{}.ffn_up"}, {"model.layers.{}.mlp.c_proj", "blk.{}.ffn_down"}}, ""},
+       ends() + attention() + two_norms() +
+           Names{{"model.layers.{}.mlp.c_fc", "blk.{}.ffn_up"},
+                 {"model.layers.{}.mlp.c_proj", "blk.{}.ffn_down"}},
+       ""},
       {"gpt2",
        {{"transformer.wte", "token_embd"},
         {"transformer.wpe", "position_embd"},
@@ -100,7 +110,8 @@ const std::vector<GgufArchitecture>& table() {
   return rows;
 }
 
-// "blk.3.attn_q.weight" as pattern "blk.{}.attn_q", layer "3", suffix ".weight"; an empty pattern for other endings.
+// "blk.3.attn_q.weight" as pattern "blk.{}.attn_q", layer "3", suffix ".weight"; an empty pattern
+// for other endings.
 struct Parsed {
   std::string pattern, layer, suffix;
 };
@@ -113,7 +124,8 @@ Parsed parse(const std::string& name) {
   for (std::size_t at = 0; at < stem.size();) {
     const std::size_t dot = std::min(stem.find('.', at), stem.size());
     const std::string part = stem.substr(at, dot - at);
-    const bool is_layer = parsed.layer.empty() && !part.empty() && part.find_first_not_of("0123456789") == std::string::npos;
+    const bool is_layer = parsed.layer.empty() && !part.empty() &&
+                          part.find_first_not_of("0123456789") == std::string::npos;
     if (is_layer) parsed.layer = part;
     parsed.pattern += (at > 0 ? "." : "") + (is_layer ? "{}" : part);
     at = dot + 1;
@@ -123,7 +135,8 @@ Parsed parse(const std::string& name) {
 
 std::string fill(const std::string& pattern, const std::string& layer) {
   const std::size_t hole = pattern.find("{}");
-  return hole == std::string::npos ? pattern : pattern.substr(0, hole) + layer + pattern.substr(hole + 2);
+  return hole == std::string::npos ? pattern
+                                   : pattern.substr(0, hole) + layer + pattern.substr(hole + 2);
 }
 
 }  // namespace
@@ -138,10 +151,13 @@ const GgufArchitecture& gguf_architecture(const std::string& name, const std::st
 }
 
 GgufMatch match_hf_name(const GgufArchitecture& architecture, const std::string& hf_name) {
-  const bool prefixed = !architecture.optional_prefix.empty() && hf_name.starts_with(architecture.optional_prefix);
-  const Parsed parsed = parse(prefixed ? hf_name.substr(architecture.optional_prefix.size()) : hf_name);
+  const bool prefixed =
+      !architecture.optional_prefix.empty() && hf_name.starts_with(architecture.optional_prefix);
+  const Parsed parsed =
+      parse(prefixed ? hf_name.substr(architecture.optional_prefix.size()) : hf_name);
   for (const GgufName& row : architecture.tensors)
-    if (row.hf == parsed.pattern) return {&row, fill(row.gguf, parsed.layer) + parsed.suffix, parsed.suffix == ".bias"};
+    if (row.hf == parsed.pattern)
+      return {&row, fill(row.gguf, parsed.layer) + parsed.suffix, parsed.suffix == ".bias"};
   return {};
 }
 

@@ -1,4 +1,5 @@
-// GGUF's tensor names and what the converter (llama.cpp's convert_hf_to_gguf.py) did to the tensors, as data.
+// GGUF's tensor names and what the converter (llama.cpp's convert_hf_to_gguf.py) did to the
+// tensors, as data.
 #pragma once
 
 #include <cstdint>
@@ -25,20 +26,23 @@ struct GgufName {
 };
 
 struct GgufArchitecture {
-  std::string name;                // general.architecture
+  std::string name;  // general.architecture
   std::vector<GgufName> tensors;
-  std::string optional_prefix;     // Hugging Face names may begin with it
+  std::string optional_prefix;  // Hugging Face names may begin with it
 };
 
-const GgufArchitecture& gguf_architecture(const std::string& name, const std::string& file);  // UserError with the list when unknown
+const GgufArchitecture& gguf_architecture(
+    const std::string& name, const std::string& file);  // UserError with the list when unknown
 
-// The row of a Hugging Face name, and the name in the file; null where the architecture has no such tensor.
+// The row of a Hugging Face name, and the name in the file; null where the architecture has no such
+// tensor.
 struct GgufMatch {
   const GgufName* row = nullptr;
   std::string name;  // "blk.3.attn_q.weight"
   bool is_bias = false;
 };
 GgufMatch match_hf_name(const GgufArchitecture& architecture, const std::string& hf_name);
-std::string hf_name_of(const GgufArchitecture& architecture, const std::string& gguf_name);  // empty where there is none
+std::string hf_name_of(const GgufArchitecture& architecture,
+                       const std::string& gguf_name);  // empty where there is none
 
 }  // namespace weft

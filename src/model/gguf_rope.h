@@ -12,7 +12,8 @@ struct RopeSource {
   double theta;
 };
 
-// rope_scaling of config.json (linear, yarn, longrope, llama3); null where there is none, or none that gives the file's factors.
+// rope_scaling of config.json (linear, yarn, longrope, llama3); null where there is none, or none
+// that gives the file's factors.
 Json rope_scaling_of_gguf(const RopeSource& source);
 // rope_freqs.weight: what divides each frequency. Null where there is no such tensor.
 Json rope_factors_of_gguf(const RopeSource& source);

@@ -8,38 +8,53 @@
 namespace weft {
 namespace {
 
-constexpr std::int64_t kLogitsBytes = 64 << 20;  // of one block of logits: large enough for the matmul's full speed
+constexpr std::int64_t kLogitsBytes =
+    64 << 20;  // of one block of logits: large enough for the matmul's full speed
 
-ConstView matmul_weight(const LocalParameter& p) { return p.weight_bf16.empty() ? p.weight : p.weight_bf16; }
+ConstView matmul_weight(const LocalParameter& p) {
+  return p.weight_bf16.empty() ? p.weight : p.weight_bf16;
+}
 ConstView weight_of(const LocalParameter* p) { return p ? ConstView(p->weight) : ConstView(); }
 View grad_of(const LocalParameter* p) { return p ? p->grad : View(); }
 
 // The scratch's views of N rows: (1, N, C) and (N, C).
-View stream(View x, std::int64_t N) { return x.reshape({x.dim(1), x.dim(2)}).rows(0, N).reshape({1, N, x.dim(2)}); }
+View stream(View x, std::int64_t N) {
+  return x.reshape({x.dim(1), x.dim(2)}).rows(0, N).reshape({1, N, x.dim(2)});
+}
 View rows(View x, std::int64_t N) { return x.reshape({x.dim(1), x.dim(2)}).rows(0, N); }
 NormStatistics statistics(const NormStatistics& s, std::int64_t N) {
-  const auto first = [&](View x) { return x.empty() ? View() : x.reshape({x.elems()}).rows(0, N).reshape({1, N}); };
+  const auto first = [&](View x) {
+    return x.empty() ? View() : x.reshape({x.elems()}).rows(0, N).reshape({1, N});
+  };
   return {first(s.mean), first(s.rstd)};
 }
 
 // z = norm(act(y Wᵀ + b))
-View transform(const Context& ctx, const ModelConfig& config, ConstView y, const LmHeadParameters& head, const HeadScratch& s) {
+View transform(const Context& ctx, const ModelConfig& config, ConstView y,
+               const LmHeadParameters& head, const HeadScratch& s) {
   const std::int64_t N = y.dim(0);
-  linear(rows(s.dense, N), y, matmul_weight(*head.dense_w), weight_of(head.dense_b), ctx.precision, ctx.stream);
+  linear(rows(s.dense, N), y, matmul_weight(*head.dense_w), weight_of(head.dense_b), ctx.precision,
+         ctx.stream);
   activation(rows(s.act, N), rows(s.dense, N), ConstView(), config.head_activation, ctx.stream);
-  add_norm(ctx, config, stream(s.z, N), View(), statistics(s.norm, N), stream(s.act, N), ConstView(), head.norm, {});
+  add_norm(ctx, config, stream(s.z, N), View(), statistics(s.norm, N), stream(s.act, N),
+           ConstView(), head.norm, {});
   return rows(s.z, N);
 }
 
 // dy from dz, which is in s.d.
-void transform_backward(const Context& ctx, const ModelConfig& config, View dy, ConstView y, const LmHeadParameters& head, const HeadScratch& s) {
+void transform_backward(const Context& ctx, const ModelConfig& config, View dy, ConstView y,
+                        const LmHeadParameters& head, const HeadScratch& s) {
   const std::int64_t N = y.dim(0);
   const View d_act = s.z;  // z itself is spent
   std::memset(d_act.data(), 0, d_act.bytes());
-  add_norm_backward(ctx, config, stream(d_act, N), View(), stream(s.d, N), stream(s.act, N), statistics(s.norm, N), head.norm, {});
-  activation_backward(rows(d_act, N), View(), rows(d_act, N), rows(s.dense, N), ConstView(), config.head_activation, ctx.stream);
-  linear_backward_weight(head.dense_w->grad, grad_of(head.dense_b), rows(d_act, N), y, ctx.precision, ctx.stream);
-  linear_backward_input(dy, rows(d_act, N), matmul_weight(*head.dense_w), ctx.precision, ctx.stream);
+  add_norm_backward(ctx, config, stream(d_act, N), View(), stream(s.d, N), stream(s.act, N),
+                    statistics(s.norm, N), head.norm, {});
+  activation_backward(rows(d_act, N), View(), rows(d_act, N), rows(s.dense, N), ConstView(),
+                      config.head_activation, ctx.stream);
+  linear_backward_weight(head.dense_w->grad, grad_of(head.dense_b), rows(d_act, N), y,
+                         ctx.precision, ctx.stream);
+  linear_backward_input(dy, rows(d_act, N), matmul_weight(*head.dense_w), ctx.precision,
+                        ctx.stream);
 }
 
 }  // namespace
@@ -62,7 +77,8 @@ std::int64_t logits_block_rows(std::int64_t n_rows, std::int64_t V_tp) {
   return std::max<std::int64_t>(1, (n_rows + blocks - 1) / std::max<std::int64_t>(blocks, 1));
 }
 
-HeadScratch allocate_head_scratch(Arena& arena, const ModelConfig& config, std::int64_t n_rows, std::int64_t V_tp, int tp) {
+HeadScratch allocate_head_scratch(Arena& arena, const ModelConfig& config, std::int64_t n_rows,
+                                  std::int64_t V_tp, int tp) {
   const std::int64_t R = logits_block_rows(n_rows, V_tp);
   HeadScratch s;
   s.logits = arena.alloc(DType::f32, {R, V_tp});
@@ -70,15 +86,18 @@ HeadScratch allocate_head_scratch(Arena& arena, const ModelConfig& config, std::
   s.gathered = arena.alloc(DType::f32, {tp, R, 3});
   s.lse = arena.alloc(DType::f32, {R});
   if (!config.head_transform) return s;
-  for (View* x : {&s.dense, &s.act, &s.z, &s.d}) *x = arena.alloc(DType::f32, {1, n_rows, config.width});
+  for (View* x : {&s.dense, &s.act, &s.z, &s.d})
+    *x = arena.alloc(DType::f32, {1, n_rows, config.width});
   s.norm = allocate_norm(arena, config, 1, n_rows);
   return s;
 }
 
-void head_loss(const Context& ctx, const ModelConfig& config, View loss, View dy, ConstView y, ConstView labels, const LmHeadParameters& head,
-               float scale_factor, const HeadScratch& scratch) {
+void head_loss(const Context& ctx, const ModelConfig& config, View loss, View dy, ConstView y,
+               ConstView labels, const LmHeadParameters& head, float scale_factor,
+               const HeadScratch& scratch) {
   const auto [N, C] = y.dims<2>();
-  const std::int64_t R = scratch.logits.dim(0), V_tp = scratch.logits.dim(1), tp = ctx.grid.shape().tp;
+  const std::int64_t R = scratch.logits.dim(0), V_tp = scratch.logits.dim(1),
+                     tp = ctx.grid.shape().tp;
   const LocalParameter& weight = *head.weight;
   const std::int64_t first_vocab = weight.slice.whole() ? 0 : weight.slice.ranges[0].begin;
   const ConstView w = matmul_weight(weight);
@@ -86,7 +105,8 @@ void head_loss(const Context& ctx, const ModelConfig& config, View loss, View dy
   const View dz = head.dense_w && !dy.empty() ? rows(scratch.d, N) : dy;
   for (std::int64_t begin = 0; begin < N; begin += R) {
     const std::int64_t end = std::min(N, begin + R), n = end - begin;
-    const View logits = scratch.logits.rows(0, n), stats = scratch.stats.rows(0, n), lse = scratch.lse.rows(0, n);
+    const View logits = scratch.logits.rows(0, n), stats = scratch.stats.rows(0, n),
+               lse = scratch.lse.rows(0, n);
     const ConstView z_rows = z.rows(begin, end), label_rows = labels.rows(begin, end);
     if (V_tp > 0) linear(logits, z_rows, w, weight_of(head.bias), ctx.precision, ctx.stream);
     cross_entropy_stats(stats, logits, label_rows, first_vocab, config.logit_softcap, ctx.stream);
@@ -99,9 +119,11 @@ void head_loss(const Context& ctx, const ModelConfig& config, View loss, View dy
     }
     cross_entropy_combine(loss.rows(begin, end), lse, all, label_rows, ctx.stream);
     if (dz.empty()) continue;
-    cross_entropy_backward(logits, lse, label_rows, first_vocab, scale_factor, config.logit_softcap, ctx.stream);
+    cross_entropy_backward(logits, lse, label_rows, first_vocab, scale_factor, config.logit_softcap,
+                           ctx.stream);
     if (V_tp > 0) {
-      linear_backward_weight(weight.grad, grad_of(head.bias), logits, z_rows, ctx.precision, ctx.stream);
+      linear_backward_weight(weight.grad, grad_of(head.bias), logits, z_rows, ctx.precision,
+                             ctx.stream);
       linear_backward_input(dz.rows(begin, end), logits, w, ctx.precision, ctx.stream);
     } else {
       std::memset(dz.rows(begin, end).data(), 0, dz.rows(begin, end).bytes());
@@ -112,14 +134,17 @@ void head_loss(const Context& ctx, const ModelConfig& config, View loss, View dy
   if (head.dense_w) transform_backward(ctx, config, dy, y, head, scratch);
 }
 
-void head_logits(const Context& ctx, const ModelConfig& config, View logits, View shard, View gathered, ConstView y, const LmHeadParameters& head,
+void head_logits(const Context& ctx, const ModelConfig& config, View logits, View shard,
+                 View gathered, ConstView y, const LmHeadParameters& head,
                  const HeadScratch& scratch) {
   const int tp = ctx.grid.shape().tp;
   const ConstView z = head.dense_w ? ConstView(transform(ctx, config, y, head, scratch)) : y;
   if (tp == 1) {
     linear(logits, z, matmul_weight(*head.weight), weight_of(head.bias), ctx.precision, ctx.stream);
   } else {
-    if (shard.dim(1) > 0) linear(shard, z, matmul_weight(*head.weight), weight_of(head.bias), ctx.precision, ctx.stream);
+    if (shard.dim(1) > 0)
+      linear(shard, z, matmul_weight(*head.weight), weight_of(head.bias), ctx.precision,
+             ctx.stream);
     std::vector<std::int64_t> widths;
     for (int r = 0; r < tp; ++r) widths.push_back(split_range(config.vocab, tp, r).size());
     gather_columns_tp(ctx, logits, gathered, shard, widths);

@@ -1,5 +1,6 @@
-// The language model heads: final norm's output to logits, and the loss with its gradient; a masked LM's transform before them. Logits
-// exist for one block of rows at a time, never for the whole batch.
+// The language model heads: final norm's output to logits, and the loss with its gradient; a masked
+// LM's transform before them. Logits exist for one block of rows at a time, never for the whole
+// batch.
 #pragma once
 
 #include "core/arena.h"
@@ -10,37 +11,40 @@
 namespace weft {
 
 struct LmHeadParameters {
-  const LocalParameter *weight = nullptr, *bias = nullptr;     // (V_tp, C), (V_tp)
+  const LocalParameter *weight = nullptr, *bias = nullptr;      // (V_tp, C), (V_tp)
   const LocalParameter *dense_w = nullptr, *dense_b = nullptr;  // the transform; null: none
   NormParameters norm;
 };
-LmHeadParameters find_lm_head(const Parameters& parameters);  // of the last stage; its weight may be the embedding
+LmHeadParameters find_lm_head(
+    const Parameters& parameters);  // of the last stage; its weight may be the embedding
 
 // Rows of logits at a time: as many as fit the budget, in whole batches of the matmul.
 std::int64_t logits_block_rows(std::int64_t n_rows, std::int64_t V_tp);
 
 struct HeadScratch {
-  View logits;    // (R, V_tp)
-  View stats;     // (R, 3) of this shard
-  View gathered;  // (tp, R, 3)
-  View lse;       // (R)
+  View logits;            // (R, V_tp)
+  View stats;             // (R, 3) of this shard
+  View gathered;          // (tp, R, 3)
+  View lse;               // (R)
   View dense, act, z, d;  // (1, N, C) the transform's; empty without
   NormStatistics norm;
 };
-HeadScratch allocate_head_scratch(Arena& arena, const ModelConfig& config, std::int64_t n_rows, std::int64_t V_tp, int tp);
+HeadScratch allocate_head_scratch(Arena& arena, const ModelConfig& config, std::int64_t n_rows,
+                                  std::int64_t V_tp, int tp);
 
-// Loss of each row (N), and where dy is given the gradient of scale · Σ loss: dy (N, C) is written, the head's gradients accumulate.
+// Loss of each row (N), and where dy is given the gradient of scale · Σ loss: dy (N, C) is written,
+// the head's gradients accumulate.
 void head_loss(const Context& ctx, const ModelConfig& config, View loss,  // (N) fp32
-               View dy,                                                  // (N, C) fp32, or empty: loss alone
-               ConstView y,                                              // (N, C) fp32, the final norm's output
-               ConstView labels,                                         // (N) i32
+               View dy,           // (N, C) fp32, or empty: loss alone
+               ConstView y,       // (N, C) fp32, the final norm's output
+               ConstView labels,  // (N) i32
                const LmHeadParameters& head, float scale, const HeadScratch& scratch);
 
 // Logits of the rows over the whole vocabulary, on every tp rank.
 void head_logits(const Context& ctx, const ModelConfig& config, View logits,  // (N, V) fp32
-                 View shard,                                                  // (N, V_tp) fp32 scratch
-                 View gathered,                                               // (N · V) fp32 scratch, may be empty when tp is 1
-                 ConstView y,                                                 // (N, C) fp32
+                 View shard,     // (N, V_tp) fp32 scratch
+                 View gathered,  // (N · V) fp32 scratch, may be empty when tp is 1
+                 ConstView y,    // (N, C) fp32
                  const LmHeadParameters& head, const HeadScratch& scratch);
 
 }  // namespace weft

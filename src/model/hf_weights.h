@@ -10,17 +10,19 @@
 
 namespace weft {
 
-// What becomes of a head that the files do not have, or of labels of which they have another number: a mistake, or new weights as they
-// were initialised (fine-tuning; transformers' ignore_mismatched_sizes).
+// What becomes of a head that the files do not have, or of labels of which they have another
+// number: a mistake, or new weights as they were initialised (fine-tuning; transformers'
+// ignore_mismatched_sizes).
 enum class MissingHead : std::uint8_t { error, keep };
 
-// Fills parameters.weight (and the bf16 copies) from a Hugging Face directory; the result says what was kept. UserErrors: a missing tensor,
-// a wrong shape, a number that is not finite.
-std::vector<std::string> load_hf_weights(Parameters& parameters, const ModelConfig& config, const std::filesystem::path& path, Stream& stream,
+// Fills parameters.weight (and the bf16 copies) from a Hugging Face directory; the result says what
+// was kept. UserErrors: a missing tensor, a wrong shape, a number that is not finite.
+std::vector<std::string> load_hf_weights(Parameters& parameters, const ModelConfig& config,
+                                         const std::filesystem::path& path, Stream& stream,
                                          MissingHead missing = MissingHead::error);
 
-// What such a directory holds besides parameters (Family::carried): from `source`, null or one that may lack them; rotary frequencies are computed
-// where it does.
+// What such a directory holds besides parameters (Family::carried): from `source`, null or one that
+// may lack them; rotary frequencies are computed where it does.
 struct CarriedTensor {
   std::string name;
   DType dtype = DType::f32;  // as stored
@@ -31,30 +33,41 @@ struct CarriedTensor {
 bool is_frequencies(const std::string& name);  // rotary ones, which transformers computes
 std::vector<CarriedTensor> carried_tensors(const ModelConfig& config, const WeightSource* source);
 // Behind the parameters; in `dtype` where one is asked for, but frequencies, which it would spoil.
-void add_carried(std::vector<TensorToWrite>& tensors, const std::vector<CarriedTensor>& carried, std::optional<DType> dtype, Stream& stream);
+void add_carried(std::vector<TensorToWrite>& tensors, const std::vector<CarriedTensor>& carried,
+                 std::optional<DType> dtype, Stream& stream);
 
-// config.json, generation_config.json and model.safetensors (sharded above max_shard_bytes), written by rank 0, the slices gathered
-// tensor by tensor. Collective. dtype: f32, bf16 or f16.
-void save_hf_weights(const Parameters& parameters, const ModelConfig& config, const Grid& grid, const std::filesystem::path& dir,
-                     DType dtype, std::int64_t max_shard_bytes, Stream& stream, const std::vector<CarriedTensor>& carried = {});
+// config.json, generation_config.json and model.safetensors (sharded above max_shard_bytes),
+// written by rank 0, the slices gathered tensor by tensor. Collective. dtype: f32, bf16 or f16.
+void save_hf_weights(const Parameters& parameters, const ModelConfig& config, const Grid& grid,
+                     const std::filesystem::path& dir, DType dtype, std::int64_t max_shard_bytes,
+                     Stream& stream, const std::vector<CarriedTensor>& carried = {});
 
-// The whole of one parameter on world rank 0 (empty elsewhere), gathered from the ranks that own its parts. Collective over the
-// first data-parallel replica; other ranks return at once. `of` picks the tensor: weight, grad, …
-std::vector<float> gather_parameter(const Parameter& parameter, const Parameters& parameters, const ModelConfig& config,
-                                    const Grid& grid, View LocalParameter::*of, Stream& stream);
+// The whole of one parameter on world rank 0 (empty elsewhere), gathered from the ranks that own
+// its parts. Collective over the first data-parallel replica; other ranks return at once. `of`
+// picks the tensor: weight, grad, …
+std::vector<float> gather_parameter(const Parameter& parameter, const Parameters& parameters,
+                                    const ModelConfig& config, const Grid& grid,
+                                    View LocalParameter::*of, Stream& stream);
 
 // One part of it as a Hugging Face file stores it.
-std::vector<float> gather_stored(const Parameter& parameter, std::size_t part, const Parameters& parameters, const ModelConfig& config, const Grid& grid,
-                                 View LocalParameter::*of, Stream& stream);
+std::vector<float> gather_stored(const Parameter& parameter, std::size_t part,
+                                 const Parameters& parameters, const ModelConfig& config,
+                                 const Grid& grid, View LocalParameter::*of, Stream& stream);
 
-// A parameter at a time, for who does not hold the model. The tensors that it is stored in; none where it belongs to a head that may be kept
-// (`kept` then says its name, and its shape there where that is another). UserErrors: missing, a wrong shape.
-std::vector<StoredTensor> find_parameter(const WeightSource& source, const ModelConfig& config, const Parameter& parameter, const std::string& origin,
-                                         MissingHead missing = MissingHead::error, std::string* kept = nullptr);
+// A parameter at a time, for who does not hold the model. The tensors that it is stored in; none
+// where it belongs to a head that may be kept
+// (`kept` then says its name, and its shape there where that is another). UserErrors: missing, a
+// wrong shape.
+std::vector<StoredTensor> find_parameter(const WeightSource& source, const ModelConfig& config,
+                                         const Parameter& parameter, const std::string& origin,
+                                         MissingHead missing = MissingHead::error,
+                                         std::string* kept = nullptr);
 // out = the slice of it, as the registry lays it out. UserError: a number that is not finite.
-void read_parameter(const std::vector<StoredTensor>& tensors, const ModelConfig& config, const Parameter& parameter, const Slice& slice, float* out, Stream& stream);
+void read_parameter(const std::vector<StoredTensor>& tensors, const ModelConfig& config,
+                    const Parameter& parameter, const Slice& slice, float* out, Stream& stream);
 
-// What a Hugging Face directory of the model holds, in the registry's order: the parts of one parameter follow each other.
+// What a Hugging Face directory of the model holds, in the registry's order: the parts of one
+// parameter follow each other.
 struct StoredPart {
   std::string name;
   Parameter parameter;
@@ -63,9 +76,11 @@ struct StoredPart {
 };
 std::vector<StoredPart> stored_parts(const ModelConfig& config);
 // out = the part, from the whole parameter as the registry lays it out.
-void lay_out_part(const StoredPart& part, const ModelConfig& config, const float* whole, float* out);
+void lay_out_part(const StoredPart& part, const ModelConfig& config, const float* whole,
+                  float* out);
 // config.json and generation_config.json. dtype: f32, bf16 or f16.
-void write_hf_config_files(const ModelConfig& config, const std::filesystem::path& dir, DType dtype);
+void write_hf_config_files(const ModelConfig& config, const std::filesystem::path& dir,
+                           DType dtype);
 
 // The GPT-2 way to write 5 GB: the largest file of an export, as transformers' default.
 constexpr std::int64_t kMaxShardBytes = 5'000'000'000;

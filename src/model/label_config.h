@@ -1,4 +1,5 @@
-// What a config.json says of labels: id2label, an object of numbers as strings; label2id, its inverse; problem_type; num_labels in old files.
+// What a config.json says of labels: id2label, an object of numbers as strings; label2id, its
+// inverse; problem_type; num_labels in old files.
 #pragma once
 
 #include "model/config.h"

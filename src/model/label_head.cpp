@@ -9,7 +9,9 @@ namespace {
 ConstView weight_of(const LocalParameter* p) { return p ? ConstView(p->weight) : ConstView(); }
 View grad_of(const LocalParameter* p) { return p ? p->grad : View(); }
 
-Activation activation_of(const ModelConfig& config) { return config.pooling == Pooling::first_relu ? Activation::relu : Activation::tanh; }
+Activation activation_of(const ModelConfig& config) {
+  return config.pooling == Pooling::first_relu ? Activation::relu : Activation::tanh;
+}
 
 // Dropout counts elements of a sequence: here the M states are the sequences.
 View as_sequences(View x) { return x.reshape({x.dim(0), 1, x.dim(1)}); }
@@ -27,35 +29,43 @@ Lost lost(Problem problem, float z, float target) {
 }  // namespace
 
 LabelHeadParameters find_label_head(const Parameters& parameters, const ModelConfig& config) {
-  const std::string dense = config.pooler ? "pooler" : "pool", labels = config.head == HeadKind::classify_tokens ? "token_labels" : "labels";
-  return {parameters.find(dense + ".weight"), parameters.find(dense + ".bias"), parameters.find(labels + ".weight"), parameters.find(labels + ".bias")};
+  const std::string dense = config.pooler ? "pooler" : "pool",
+                    labels = config.head == HeadKind::classify_tokens ? "token_labels" : "labels";
+  return {parameters.find(dense + ".weight"), parameters.find(dense + ".bias"),
+          parameters.find(labels + ".weight"), parameters.find(labels + ".bias")};
 }
 
 LabelScratch allocate_label_scratch(Arena& arena, const ModelConfig& c, std::int64_t M) {
   LabelScratch s;
-  for (View* x : {&s.picked, &s.dense, &s.pooled, &s.d_pooled, &s.d_picked}) *x = arena.alloc(DType::f32, {M, c.width});
+  for (View* x : {&s.picked, &s.dense, &s.pooled, &s.d_pooled, &s.d_picked})
+    *x = arena.alloc(DType::f32, {M, c.width});
   s.logits = arena.alloc(DType::f32, {M, c.n_labels});
   s.lse = arena.alloc(DType::f32, {M});
   s.stats = arena.alloc(DType::f32, {M, 3});
   return s;
 }
 
-std::vector<std::int64_t> labelled_rows(const ModelConfig& c, std::span<const std::int64_t> begins, std::span<const std::int64_t> ends) {
+std::vector<std::int64_t> labelled_rows(const ModelConfig& c, std::span<const std::int64_t> begins,
+                                        std::span<const std::int64_t> ends) {
   std::vector<std::int64_t> rows;
   const bool last = c.head == HeadKind::classify && c.pooling == Pooling::last_token;
-  for (std::size_t i = 0; i < begins.size(); ++i) rows.push_back(begins[i] == ends[i] ? -1 : last ? ends[i] - 1 : begins[i]);
+  for (std::size_t i = 0; i < begins.size(); ++i)
+    rows.push_back(begins[i] == ends[i] ? -1 : last ? ends[i] - 1 : begins[i]);
   return rows;
 }
 
-void label_logits(const Context& ctx, const ModelConfig& config, ConstView y, std::span<const std::int64_t> rows, const LabelHeadParameters& head,
+void label_logits(const Context& ctx, const ModelConfig& config, ConstView y,
+                  std::span<const std::int64_t> rows, const LabelHeadParameters& head,
                   const Dropout& drop, const LabelScratch& s) {
   const auto M = static_cast<std::int64_t>(rows.size()), C = config.width;
   const View picked = s.picked.rows(0, M), dense = s.dense.rows(0, M), pooled = s.pooled.rows(0, M);
   for (std::int64_t m = 0; m < M; ++m) {
     float* to = picked.as<float>() + m * C;
     const std::int64_t row = rows[static_cast<std::size_t>(m)];
-    if (row < 0) std::fill(to, to + C, 0.0f);
-    else std::memcpy(to, y.as<float>() + row * C, static_cast<std::size_t>(C) * sizeof(float));
+    if (row < 0)
+      std::fill(to, to + C, 0.0f);
+    else
+      std::memcpy(to, y.as<float>() + row * C, static_cast<std::size_t>(C) * sizeof(float));
   }
   ConstView state = picked;
   if (head.dense_w) {
@@ -68,11 +78,14 @@ void label_logits(const Context& ctx, const ModelConfig& config, ConstView y, st
     const View dropped = head.dense_w ? pooled : picked;
     dropout(as_sequences(dropped), as_sequences(dropped), drop, ctx.stream);
   }
-  linear(s.logits.rows(0, M), state, head.labels_w->weight, weight_of(head.labels_b), ctx.precision, ctx.stream);
+  linear(s.logits.rows(0, M), state, head.labels_w->weight, weight_of(head.labels_b), ctx.precision,
+         ctx.stream);
 }
 
-void label_loss(const Context& ctx, const ModelConfig& config, View loss, View dy, ConstView labels, ConstView targets, std::span<const std::int64_t> rows,
-                const LabelHeadParameters& head, const Dropout& drop, float scale_factor, const LabelScratch& s) {
+void label_loss(const Context& ctx, const ModelConfig& config, View loss, View dy, ConstView labels,
+                ConstView targets, std::span<const std::int64_t> rows,
+                const LabelHeadParameters& head, const Dropout& drop, float scale_factor,
+                const LabelScratch& s) {
   const auto M = static_cast<std::int64_t>(rows.size()), n = config.n_labels, C = config.width;
   const View logits = s.logits.rows(0, M);
   if (config.problem == Problem::single_label || config.head == HeadKind::classify_tokens) {
@@ -88,21 +101,26 @@ void label_loss(const Context& ctx, const ModelConfig& config, View loss, View d
       for (std::int64_t j = 0; j < n; ++j) {
         const Lost l = lost(config.problem, z[m * n + j], targets.as<float>()[m * n + j]);
         sum += l.loss;
-        if (!dy.empty()) z[m * n + j] = labelled ? l.gradient * scale_factor / static_cast<float>(n) : 0.0f;
+        if (!dy.empty())
+          z[m * n + j] = labelled ? l.gradient * scale_factor / static_cast<float>(n) : 0.0f;
       }
       loss.as<float>()[m] = labelled ? static_cast<float>(sum / static_cast<double>(n)) : 0.0f;
     }
   }
   if (dy.empty()) return;
 
-  const View picked = s.picked.rows(0, M), pooled = s.pooled.rows(0, M), dense = s.dense.rows(0, M), d_pooled = s.d_pooled.rows(0, M);
+  const View picked = s.picked.rows(0, M), pooled = s.pooled.rows(0, M), dense = s.dense.rows(0, M),
+             d_pooled = s.d_pooled.rows(0, M);
   View d_picked = s.d_picked.rows(0, M);
-  linear_backward_weight(head.labels_w->grad, grad_of(head.labels_b), logits, head.dense_w ? pooled : picked, ctx.precision, ctx.stream);
+  linear_backward_weight(head.labels_w->grad, grad_of(head.labels_b), logits,
+                         head.dense_w ? pooled : picked, ctx.precision, ctx.stream);
   linear_backward_input(d_pooled, logits, head.labels_w->weight, ctx.precision, ctx.stream);
   if (drop.p > 0) dropout(as_sequences(d_pooled), as_sequences(d_pooled), drop, ctx.stream);
   if (head.dense_w) {
-    activation_backward(d_pooled, View(), d_pooled, dense, ConstView(), activation_of(config), ctx.stream);
-    linear_backward_weight(head.dense_w->grad, grad_of(head.dense_b), d_pooled, picked, ctx.precision, ctx.stream);
+    activation_backward(d_pooled, View(), d_pooled, dense, ConstView(), activation_of(config),
+                        ctx.stream);
+    linear_backward_weight(head.dense_w->grad, grad_of(head.dense_b), d_pooled, picked,
+                           ctx.precision, ctx.stream);
     linear_backward_input(d_picked, d_pooled, head.dense_w->weight, ctx.precision, ctx.stream);
   } else {
     d_picked = d_pooled;
@@ -110,7 +128,8 @@ void label_loss(const Context& ctx, const ModelConfig& config, View loss, View d
   std::memset(dy.data(), 0, dy.bytes());
   for (std::int64_t m = 0; m < M; ++m)
     if (rows[static_cast<std::size_t>(m)] >= 0)
-      std::memcpy(dy.as<float>() + rows[static_cast<std::size_t>(m)] * C, d_picked.as<float>() + m * C, static_cast<std::size_t>(C) * sizeof(float));
+      std::memcpy(dy.as<float>() + rows[static_cast<std::size_t>(m)] * C,
+                  d_picked.as<float>() + m * C, static_cast<std::size_t>(C) * sizeof(float));
 }
 
 }  // namespace weft

@@ -1,5 +1,5 @@
-// The heads that label: a text (classify) or each token (classify_tokens), and a base model's pooler. Small next to everything else and
-// the same on every tensor-parallel rank.
+// The heads that label: a text (classify) or each token (classify_tokens), and a base model's
+// pooler. Small next to everything else and the same on every tensor-parallel rank.
 #pragma once
 
 #include <span>
@@ -11,34 +11,42 @@
 namespace weft {
 
 struct LabelHeadParameters {
-  const LocalParameter *dense_w = nullptr, *dense_b = nullptr;  // null: the state goes straight to the labels
-  const LocalParameter *labels_w = nullptr, *labels_b = nullptr;  // null: a pooler, whose result is the dense layer's
+  const LocalParameter *dense_w = nullptr,
+                       *dense_b = nullptr;  // null: the state goes straight to the labels
+  const LocalParameter *labels_w = nullptr,
+                       *labels_b = nullptr;  // null: a pooler, whose result is the dense layer's
 };
 LabelHeadParameters find_label_head(const Parameters& parameters, const ModelConfig& config);
 
 struct LabelScratch {
-  View picked;          // (M, C) the states that are labelled, after dropout
-  View dense, pooled;   // (M, C)
-  View logits;          // (M, n_labels)
-  View lse, stats;      // (M), (M, 3)
+  View picked;              // (M, C) the states that are labelled, after dropout
+  View dense, pooled;       // (M, C)
+  View logits;              // (M, n_labels)
+  View lse, stats;          // (M), (M, 3)
   View d_pooled, d_picked;  // (M, C)
 };
 // M: texts of a batch, or its tokens.
 LabelScratch allocate_label_scratch(Arena& arena, const ModelConfig& config, std::int64_t M);
 
-// Which rows of y (N, C) are labelled: each text's first or last, or all. Texts without tokens give -1 and get zeros.
-std::vector<std::int64_t> labelled_rows(const ModelConfig& config, std::span<const std::int64_t> begins, std::span<const std::int64_t> ends);
+// Which rows of y (N, C) are labelled: each text's first or last, or all. Texts without tokens give
+// -1 and get zeros.
+std::vector<std::int64_t> labelled_rows(const ModelConfig& config,
+                                        std::span<const std::int64_t> begins,
+                                        std::span<const std::int64_t> ends);
 
 // scratch.logits (M, n_labels) of the rows; for a pooler scratch.pooled. `drop` as in training.
-void label_logits(const Context& ctx, const ModelConfig& config, ConstView y, std::span<const std::int64_t> rows, const LabelHeadParameters& head,
+void label_logits(const Context& ctx, const ModelConfig& config, ConstView y,
+                  std::span<const std::int64_t> rows, const LabelHeadParameters& head,
                   const Dropout& drop, const LabelScratch& scratch);
 
-// After label_logits: the loss of each of the M, as transformers': cross-entropy (labels), mean binary cross-entropy or mean squared error
-// over n_labels (targets). With dy (N, C) also the gradient of scale · Σ loss: dy is written, the head's gradients accumulate.
+// After label_logits: the loss of each of the M, as transformers': cross-entropy (labels), mean
+// binary cross-entropy or mean squared error over n_labels (targets). With dy (N, C) also the
+// gradient of scale · Σ loss: dy is written, the head's gradients accumulate.
 void label_loss(const Context& ctx, const ModelConfig& config, View loss,  // (M)
                 View dy,                                                   // (N, C), or empty
-                ConstView labels,                                          // (M) i32; kIgnoreLabel: none
-                ConstView targets,                                         // (M, n_labels) fp32, instead, but for single labels
-                std::span<const std::int64_t> rows, const LabelHeadParameters& head, const Dropout& drop, float scale, const LabelScratch& scratch);
+                ConstView labels,   // (M) i32; kIgnoreLabel: none
+                ConstView targets,  // (M, n_labels) fp32, instead, but for single labels
+                std::span<const std::int64_t> rows, const LabelHeadParameters& head,
+                const Dropout& drop, float scale, const LabelScratch& scratch);
 
 }  // namespace weft

@@ -9,7 +9,8 @@
 
 namespace weft {
 
-// As transformers 5.24 prints the model's class, character by character (Python's print(model)); no newline at the end.
+// As transformers 5.24 prints the model's class, character by character (Python's print(model)); no
+// newline at the end.
 std::string module_tree(const ModelConfig& config);
 
 // Elements of each part, a tied head counted once: embeddings, attention, MLP, norms, head.

@@ -6,31 +6,43 @@ NormParameters find_norm(const Parameters& parameters, const std::string& name) 
   return {parameters.find(name + ".weight"), parameters.find(name + ".bias")};
 }
 
-NormStatistics allocate_norm(Arena& arena, const ModelConfig& config, std::int64_t B, std::int64_t T) {
+NormStatistics allocate_norm(Arena& arena, const ModelConfig& config, std::int64_t B,
+                             std::int64_t T) {
   NormStatistics s;
   if (config.norm == NormKind::layer) s.mean = arena.alloc(DType::f32, {B, T});
   s.rstd = arena.alloc(DType::f32, {B, T});
   return s;
 }
 
-void add_norm(const Context& ctx, const ModelConfig& c, View y, View sum, const NormStatistics& s, ConstView x, ConstView delta, const NormParameters& p,
-              const Dropout& drop) {
-  if (c.norm == NormKind::rms) add_rms_norm(y, sum, s.rstd, x, delta, p.weight->weight, c.norm_offset, c.norm_eps, drop, ctx.stream);
-  else add_layer_norm(y, sum, s.mean, s.rstd, x, delta, p.weight->weight, p.bias->weight, c.norm_eps, drop, ctx.stream);
+void add_norm(const Context& ctx, const ModelConfig& c, View y, View sum, const NormStatistics& s,
+              ConstView x, ConstView delta, const NormParameters& p, const Dropout& drop) {
+  if (c.norm == NormKind::rms)
+    add_rms_norm(y, sum, s.rstd, x, delta, p.weight->weight, c.norm_offset, c.norm_eps, drop,
+                 ctx.stream);
+  else
+    add_layer_norm(y, sum, s.mean, s.rstd, x, delta, p.weight->weight, p.bias->weight, c.norm_eps,
+                   drop, ctx.stream);
 }
 
 void add_delta(const Context& ctx, View sum, ConstView x, ConstView delta, const Dropout& drop) {
-  add_layer_norm(View(), sum, View(), View(), x, delta, ConstView(), ConstView(), 1e-5f, drop, ctx.stream);
+  add_layer_norm(View(), sum, View(), View(), x, delta, ConstView(), ConstView(), 1e-5f, drop,
+                 ctx.stream);
 }
 
 void add_delta_backward(const Context& ctx, View dsum, View ddelta, const Dropout& drop) {
-  add_layer_norm_backward(dsum, ddelta, View(), View(), ConstView(), ConstView(), ConstView(), ConstView(), ConstView(), drop, ctx.stream);
+  add_layer_norm_backward(dsum, ddelta, View(), View(), ConstView(), ConstView(), ConstView(),
+                          ConstView(), ConstView(), drop, ctx.stream);
 }
 
-void add_norm_backward(const Context& ctx, const ModelConfig& c, View dsum, View ddelta, ConstView dy, ConstView sum, const NormStatistics& s,
+void add_norm_backward(const Context& ctx, const ModelConfig& c, View dsum, View ddelta,
+                       ConstView dy, ConstView sum, const NormStatistics& s,
                        const NormParameters& p, const Dropout& drop) {
-  if (c.norm == NormKind::rms) add_rms_norm_backward(dsum, ddelta, p.weight->grad, dy, sum, s.rstd, p.weight->weight, c.norm_offset, drop, ctx.stream);
-  else add_layer_norm_backward(dsum, ddelta, p.weight->grad, p.bias->grad, dy, sum, s.mean, s.rstd, p.weight->weight, drop, ctx.stream);
+  if (c.norm == NormKind::rms)
+    add_rms_norm_backward(dsum, ddelta, p.weight->grad, dy, sum, s.rstd, p.weight->weight,
+                          c.norm_offset, drop, ctx.stream);
+  else
+    add_layer_norm_backward(dsum, ddelta, p.weight->grad, p.bias->grad, dy, sum, s.mean, s.rstd,
+                            p.weight->weight, drop, ctx.stream);
 }
 
 }  // namespace weft

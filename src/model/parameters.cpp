@@ -13,15 +13,18 @@ namespace {
 // Collects a model's parameters. What a knob leaves out has size 0 and is not listed.
 struct Listing {
   std::vector<Parameter> list;
-  void matrix(std::string name, Dims shape, ShardAxis axis, std::int64_t layer, Init init = Init::normal) {
+  void matrix(std::string name, Dims shape, ShardAxis axis, std::int64_t layer,
+              Init init = Init::normal) {
     if (shape[0] > 0) list.push_back({std::move(name), shape, axis, init, true, layer, ""});
   }
-  void vector(bool there, std::string name, std::int64_t n, ShardAxis axis, std::int64_t layer, Init init = Init::zeros) {
+  void vector(bool there, std::string name, std::int64_t n, ShardAxis axis, std::int64_t layer,
+              Init init = Init::zeros) {
     if (there) list.push_back({std::move(name), Dims{n}, axis, init, false, layer, ""});
   }
   // Gemma's norms hold what is added to 1.
   void norm(const ModelConfig& c, const std::string& name, std::int64_t layer, bool there = true) {
-    vector(there, name + ".weight", c.width, ShardAxis::none, layer, c.norm_offset == 0 ? Init::ones : Init::zeros);
+    vector(there, name + ".weight", c.width, ShardAxis::none, layer,
+           c.norm_offset == 0 ? Init::ones : Init::zeros);
     vector(there && c.norm == NormKind::layer, name + ".bias", c.width, ShardAxis::none, layer);
   }
 };
@@ -33,7 +36,9 @@ std::vector<Parameter> parameters_of(const ModelConfig& c) {
   const std::int64_t C = c.width;
   const bool sandwich = c.norm_place == NormPlace::sandwich;
   all.matrix("embed.tokens.weight", {c.vocab, C}, ShardAxis::vocab, kEmbedding);
-  all.matrix("embed.positions.weight", {c.positions == Positions::learned ? c.context + c.first_position : 0, C}, ShardAxis::none, kEmbedding);
+  all.matrix("embed.positions.weight",
+             {c.positions == Positions::learned ? c.context + c.first_position : 0, C},
+             ShardAxis::none, kEmbedding);
   all.matrix("embed.types.weight", {c.token_types, C}, ShardAxis::none, kEmbedding);
   all.norm(c, "embed.norm", kEmbedding, c.embedding_norm);
   for (std::int64_t l = 0; l < c.layers; ++l) {
@@ -42,7 +47,8 @@ std::vector<Parameter> parameters_of(const ModelConfig& c) {
     all.norm(c, layer + "attn_norm", l);
     all.matrix(layer + "attn.qkv.weight", {c.qkv_rows(), C}, ShardAxis::heads_qkv, l);
     all.vector(c.qkv_bias, layer + "attn.qkv.bias", c.qkv_rows(), ShardAxis::heads_qkv, l);
-    all.matrix(layer + "attn.out.weight", {C, c.heads * c.head_dim}, ShardAxis::heads_in, l, Init::normal_residual);
+    all.matrix(layer + "attn.out.weight", {C, c.heads * c.head_dim}, ShardAxis::heads_in, l,
+               Init::normal_residual);
     all.vector(c.out_bias, layer + "attn.out.bias", C, ShardAxis::none, l);
     all.norm(c, layer + "attn_post_norm", l, sandwich);
     all.norm(c, layer + "mlp_norm", l);
@@ -80,28 +86,37 @@ Slice slice_of(const Parameter& p, const ModelConfig& c, int tp, int tp_rank) {
     return Range{first + heads.begin * D, first + heads.end * D};
   };
   switch (p.axis) {
-    case ShardAxis::none: return {p.shape, -1, {}};
-    case ShardAxis::vocab: return {p.shape, 0, {split_range(c.vocab, tp, tp_rank)}};
+    case ShardAxis::none:
+      return {p.shape, -1, {}};
+    case ShardAxis::vocab:
+      return {p.shape, 0, {split_range(c.vocab, tp, tp_rank)}};
     case ShardAxis::heads_qkv: {
       const HeadShard shard = split_heads(c.heads, c.kv_heads, tp, tp_rank);
-      return {p.shape, 0,
-              {rows_of(shard.q, 0), rows_of(shard.kv, c.heads * D), rows_of(shard.kv, (c.heads + c.kv_heads) * D)}};
+      return {p.shape,
+              0,
+              {rows_of(shard.q, 0), rows_of(shard.kv, c.heads * D),
+               rows_of(shard.kv, (c.heads + c.kv_heads) * D)}};
     }
-    case ShardAxis::heads_in: return {p.shape, 1, {rows_of(split_heads(c.heads, c.kv_heads, tp, tp_rank).q, 0)}};
-    case ShardAxis::ffn_out: return {p.shape, 0, {split_range(c.ffn, tp, tp_rank)}};
+    case ShardAxis::heads_in:
+      return {p.shape, 1, {rows_of(split_heads(c.heads, c.kv_heads, tp, tp_rank).q, 0)}};
+    case ShardAxis::ffn_out:
+      return {p.shape, 0, {split_range(c.ffn, tp, tp_rank)}};
     case ShardAxis::ffn_gate_up: {
       const Range gate = split_range(c.ffn, tp, tp_rank);
       return {p.shape, 0, {gate, {c.ffn + gate.begin, c.ffn + gate.end}}};
     }
-    case ShardAxis::width_out: return {p.shape, 0, {split_range(c.width, tp, tp_rank)}};
-    case ShardAxis::ffn_in: return {p.shape, 1, {split_range(c.ffn, tp, tp_rank)}};
+    case ShardAxis::width_out:
+      return {p.shape, 0, {split_range(c.width, tp, tp_rank)}};
+    case ShardAxis::ffn_in:
+      return {p.shape, 1, {split_range(c.ffn, tp, tp_rank)}};
   }
   CHECK(false, "{}: unknown shard axis", p.name);
 }
 
 std::vector<Range> owned_ranges(const Parameter& p, const ModelConfig& c, int tp, int tp_rank) {
   const Slice mine = slice_of(p, c, tp, tp_rank);
-  if (mine.whole()) return tp_rank == 0 ? std::vector<Range>{{0, p.shape[0]}} : std::vector<Range>{};
+  if (mine.whole())
+    return tp_rank == 0 ? std::vector<Range>{{0, p.shape[0]}} : std::vector<Range>{};
   if (p.axis != ShardAxis::heads_qkv || tp_rank == 0) return mine.ranges;
   // KV heads that a lower rank holds too are that rank's.
   const HeadShard shard = split_heads(c.heads, c.kv_heads, tp, tp_rank);
@@ -109,14 +124,18 @@ std::vector<Range> owned_ranges(const Parameter& p, const ModelConfig& c, int tp
   const Range kv{std::max(shard.kv.begin, taken), std::max(shard.kv.end, taken)};
   std::vector<Range> ranges = {mine.ranges[0]};
   for (std::int64_t first : {c.heads, c.heads + c.kv_heads})
-    if (kv.size() > 0) ranges.push_back({(first + kv.begin) * c.head_dim, (first + kv.end) * c.head_dim});
+    if (kv.size() > 0)
+      ranges.push_back({(first + kv.begin) * c.head_dim, (first + kv.end) * c.head_dim});
   return ranges;
 }
 
 Range stage_layers(const ModelConfig& c, int pp, int stage) {
-  CHECK(0 <= stage && stage < pp && pp <= c.layers, "stage {} of {} for {} layers", stage, pp, c.layers);
+  CHECK(0 <= stage && stage < pp && pp <= c.layers, "stage {} of {} for {} layers", stage, pp,
+        c.layers);
   if (pp == 1) return {0, c.layers};
-  const std::int64_t layer_cost = (c.qkv_rows() + c.heads * c.head_dim + c.up_rows() + c.ffn) * c.width, head_cost = c.has_lm_head() ? c.vocab * c.width : 0;
+  const std::int64_t layer_cost =
+                         (c.qkv_rows() + c.heads * c.head_dim + c.up_rows() + c.ffn) * c.width,
+                     head_cost = c.has_lm_head() ? c.vocab * c.width : 0;
   std::int64_t last = 1, least = INT64_MAX;
   for (std::int64_t n = 1; n <= c.layers - (pp - 1); ++n) {
     const std::int64_t most = (c.layers - n + pp - 2) / (pp - 1);  // of the other stages
@@ -138,11 +157,15 @@ namespace {
 
 constexpr std::int64_t kAlignElems = 16;  // 64 bytes of fp32
 
-std::int64_t padded(std::int64_t elems) { return (elems + kAlignElems - 1) / kAlignElems * kAlignElems; }
+std::int64_t padded(std::int64_t elems) {
+  return (elems + kAlignElems - 1) / kAlignElems * kAlignElems;
+}
 
-// Registry entries of one rank, in the order in which backward finishes their gradients, with their place in the flat arenas.
-// A tied head shares the embedding's storage on one stage, and has storage of its own where the stages differ.
-std::vector<LocalParameter> local_list(const ModelConfig& config, GridShape shape, int tp_rank, int pp_rank, Purpose purpose, std::int64_t* elems) {
+// Registry entries of one rank, in the order in which backward finishes their gradients, with their
+// place in the flat arenas. A tied head shares the embedding's storage on one stage, and has
+// storage of its own where the stages differ.
+std::vector<LocalParameter> local_list(const ModelConfig& config, GridShape shape, int tp_rank,
+                                       int pp_rank, Purpose purpose, std::int64_t* elems) {
   std::vector<Parameter> all = parameters_of(config);
   std::reverse(all.begin(), all.end());
   std::vector<LocalParameter> list;
@@ -150,7 +173,9 @@ std::vector<LocalParameter> local_list(const ModelConfig& config, GridShape shap
   for (Parameter& p : all) {
     if (!on_stage(p, config, shape.pp, pp_rank)) continue;
     if (!p.tied_to.empty() && shape.pp == 1) continue;
-    if (purpose == Purpose::inference && (p.axis == ShardAxis::heads_in || p.axis == ShardAxis::ffn_in)) p.axis = ShardAxis::width_out;
+    if (purpose == Purpose::inference &&
+        (p.axis == ShardAxis::heads_in || p.axis == ShardAxis::ffn_in))
+      p.axis = ShardAxis::width_out;
     LocalParameter local;
     local.slice = slice_of(p, config, shape.tp, tp_rank);
     local.info = std::move(p);
@@ -171,16 +196,20 @@ DType held_as(const LocalParameter& p, DType dtype, Purpose purpose) {
   return purpose == Purpose::training || p.info.shape.rank() < 2 ? DType::f32 : dtype;
 }
 
-void lay_out_weights(std::vector<LocalParameter>& list, Arena& arena, DType dtype, Purpose purpose) {
-  for (LocalParameter& p : list) p.weight = arena.alloc(held_as(p, dtype, purpose), p.slice.local());
+void lay_out_weights(std::vector<LocalParameter>& list, Arena& arena, DType dtype,
+                     Purpose purpose) {
+  for (LocalParameter& p : list)
+    p.weight = arena.alloc(held_as(p, dtype, purpose), p.slice.local());
 }
 
 }  // namespace
 
-Parameters::Parameters(const ModelConfig& config, const Grid& grid, DType dtype, Purpose purpose) : config_(config) {
+Parameters::Parameters(const ModelConfig& config, const Grid& grid, DType dtype, Purpose purpose)
+    : config_(config) {
   std::int64_t elems = 0;
   list_ = local_list(config, grid.shape(), grid.tp().rank(), grid.pp().rank(), purpose, &elems);
-  weights_ = Arena("weights", measure([&](Arena& a) { lay_out_weights(list_, a, dtype, purpose); }));
+  weights_ =
+      Arena("weights", measure([&](Arena& a) { lay_out_weights(list_, a, dtype, purpose); }));
   lay_out_weights(list_, weights_, dtype, purpose);
   if (purpose == Purpose::inference) return;
 
@@ -192,7 +221,9 @@ Parameters::Parameters(const ModelConfig& config, const Grid& grid, DType dtype,
   const View m = m_.alloc(DType::f32, {elems}), v = v_.alloc(DType::f32, {elems});
   for (LocalParameter& p : list_) {
     const Dims local = p.slice.local();
-    const auto part = [&](View flat) { return flat.rows(p.flat_begin, p.flat_begin + local.elems()).reshape(local); };
+    const auto part = [&](View flat) {
+      return flat.rows(p.flat_begin, p.flat_begin + local.elems()).reshape(local);
+    };
     p.grad = part(grads_);
     p.m = part(m);
     p.v = part(v);
@@ -205,7 +236,8 @@ Parameters::Parameters(const ModelConfig& config, const Grid& grid, DType dtype,
   copies(copies_);
 }
 
-std::size_t Parameters::plan_bytes(const ModelConfig& config, GridShape shape, int tp_rank, int pp_rank, DType dtype, Purpose purpose) {
+std::size_t Parameters::plan_bytes(const ModelConfig& config, GridShape shape, int tp_rank,
+                                   int pp_rank, DType dtype, Purpose purpose) {
   std::int64_t elems = 0;
   std::vector<LocalParameter> list = local_list(config, shape, tp_rank, pp_rank, purpose, &elems);
   std::size_t bytes = measure([&](Arena& a) { lay_out_weights(list, a, dtype, purpose); });
@@ -216,8 +248,8 @@ std::size_t Parameters::plan_bytes(const ModelConfig& config, GridShape shape, i
 }
 
 std::size_t Parameters::bytes() const {
-  return weights_.capacity_bytes() + copies_.capacity_bytes() + grads_arena_.capacity_bytes() + m_.capacity_bytes() +
-         v_.capacity_bytes();
+  return weights_.capacity_bytes() + copies_.capacity_bytes() + grads_arena_.capacity_bytes() +
+         m_.capacity_bytes() + v_.capacity_bytes();
 }
 
 const LocalParameter* Parameters::find(const std::string& name) const {
@@ -236,7 +268,8 @@ namespace {
 
 // Four normal numbers from one random block (Box-Muller).
 std::array<float, 4> normals(std::uint64_t key, std::uint64_t block) {
-  const Philox words = philox(key, {static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32), 0x1217, 0});
+  const Philox words = philox(
+      key, {static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32), 0x1217, 0});
   std::array<float, 4> out;
   for (std::size_t pair = 0; pair < 2; ++pair) {
     const double radius = std::sqrt(-2.0 * std::log((words[2 * pair] + 1.0) * 0x1p-32));
@@ -276,9 +309,13 @@ void Parameters::init_weights(std::uint64_t seed) {
       std::fill(w, w + p.weight.elems(), p.info.init == Init::ones ? 1.0f : 0.0f);
       continue;
     }
-    const double scale = p.info.init == Init::normal_residual ? 1.0 / std::sqrt(2.0 * static_cast<double>(config_.layers)) : 1.0;
+    const double scale = p.info.init == Init::normal_residual
+                             ? 1.0 / std::sqrt(2.0 * static_cast<double>(config_.layers))
+                             : 1.0;
     const auto std = static_cast<float>(config_.init_std * scale);
-    for (const Run& run : runs(p.slice)) fill_normal(w + run.local_begin, run.global_begin, run.size, mix64(seed ^ name_hash(name)), std);
+    for (const Run& run : runs(p.slice))
+      fill_normal(w + run.local_begin, run.global_begin, run.size, mix64(seed ^ name_hash(name)),
+                  std);
   }
 }
 

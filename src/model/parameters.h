@@ -1,5 +1,5 @@
-// The parameter registry: one list built from the config. It alone drives initialisation, the optimizer, sharding,
-// checkpoints, Hugging Face import and export, `info` and `verify`.
+// The parameter registry: one list built from the config. It alone drives initialisation, the
+// optimizer, sharding, checkpoints, Hugging Face import and export, `info` and `verify`.
 #pragma once
 
 #include <optional>
@@ -15,26 +15,31 @@ namespace weft {
 
 // How tensor parallelism cuts a parameter.
 enum class ShardAxis : std::uint8_t {
-  none,        // replicated on every tp rank
-  vocab,       // rows of the vocabulary
-  heads_qkv,   // rows: query heads, then key heads, then value heads (head_dim rows each)
-  heads_in,    // columns: query heads (the attention output projection)
-  ffn_out,     // rows of the feed-forward width
-  ffn_gate_up, // rows of the gate, then rows of what it gates
-  ffn_in,      // columns of the feed-forward width
-  width_out,   // rows of the model width: what heads_in and ffn_in become in inference
+  none,         // replicated on every tp rank
+  vocab,        // rows of the vocabulary
+  heads_qkv,    // rows: query heads, then key heads, then value heads (head_dim rows each)
+  heads_in,     // columns: query heads (the attention output projection)
+  ffn_out,      // rows of the feed-forward width
+  ffn_gate_up,  // rows of the gate, then rows of what it gates
+  ffn_in,       // columns of the feed-forward width
+  width_out,    // rows of the model width: what heads_in and ffn_in become in inference
 };
 
-enum class Init : std::uint8_t { zeros, ones, normal, normal_residual };  // normal_residual: std / sqrt(2 L), GPT-2 paper
+enum class Init : std::uint8_t {
+  zeros,
+  ones,
+  normal,
+  normal_residual
+};  // normal_residual: std / sqrt(2 L), GPT-2 paper
 
 struct Parameter {
-  std::string name;            // "layers.3.attn.qkv.weight"
-  Dims shape;                  // of the whole tensor; linear weights are (out, in)
+  std::string name;  // "layers.3.attn.qkv.weight"
+  Dims shape;        // of the whole tensor; linear weights are (out, in)
   ShardAxis axis = ShardAxis::none;
   Init init = Init::normal;
-  bool decay = true;           // weight decay: matrices only
-  std::int64_t layer = 0;      // 0 … L-1: of that block; kEmbedding, kHead: outside the blocks
-  std::string tied_to;         // shares that parameter's values; has none of its own in files
+  bool decay = true;       // weight decay: matrices only
+  std::int64_t layer = 0;  // 0 … L-1: of that block; kEmbedding, kHead: outside the blocks
+  std::string tied_to;     // shares that parameter's values; has none of its own in files
 };
 constexpr std::int64_t kEmbedding = -1;  // first stage
 constexpr std::int64_t kHead = 1 << 30;  // last stage
@@ -43,53 +48,61 @@ std::vector<Parameter> parameters_of(const ModelConfig& config);
 
 // The tp rank's slice. Ranks' slices overlap only for replicated KV heads.
 Slice slice_of(const Parameter& parameter, const ModelConfig& config, int tp, int tp_rank);
-// The part of slice_of that this tp rank answers for: every element of the parameter is owned by exactly one rank. Ranges are in
-// global indices; empty ranges: this rank owns nothing of it.
-std::vector<Range> owned_ranges(const Parameter& parameter, const ModelConfig& config, int tp, int tp_rank);
+// The part of slice_of that this tp rank answers for: every element of the parameter is owned by
+// exactly one rank. Ranges are in global indices; empty ranges: this rank owns nothing of it.
+std::vector<Range> owned_ranges(const Parameter& parameter, const ModelConfig& config, int tp,
+                                int tp_rank);
 
-// Layers of a pipeline stage. The head is work too, for a small model with a large vocabulary that of several layers: the last stage
-// has as many fewer layers as makes the slowest stage fastest. Every stage has one at least.
+// Layers of a pipeline stage. The head is work too, for a small model with a large vocabulary that
+// of several layers: the last stage has as many fewer layers as makes the slowest stage fastest.
+// Every stage has one at least.
 Range stage_layers(const ModelConfig& config, int pp, int stage);
-// Whether a stage holds the parameter. A tied head lives on the last stage too when that is not the first.
+// Whether a stage holds the parameter. A tied head lives on the last stage too when that is not the
+// first.
 bool on_stage(const Parameter& parameter, const ModelConfig& config, int pp, int stage);
 
 // A parameter as this rank holds it.
 struct LocalParameter {
   Parameter info;
   Slice slice;
-  View weight;       // fp32 for training; the storage dtype for inference
-  View weight_bf16;  // bf16 copy for --dtype bf16 training, else empty
-  View grad, m, v;   // fp32; empty for inference
+  View weight;                  // fp32 for training; the storage dtype for inference
+  View weight_bf16;             // bf16 copy for --dtype bf16 training, else empty
+  View grad, m, v;              // fp32; empty for inference
   std::int64_t flat_begin = 0;  // element offset of weight, grad, m and v in their arenas
   std::int64_t flat_elems = 0;  // with padding to 64 bytes
 };
 
 enum class Purpose : std::uint8_t { inference, training };
 
-// This rank's parameters, in the order in which backward finishes their gradients, so that a run of them is one contiguous
-// range of the gradient arena.
+// This rank's parameters, in the order in which backward finishes their gradients, so that a run of
+// them is one contiguous range of the gradient arena.
 class Parameters {
  public:
-  // dtype: how weights are held. training: fp32 masters always; bf16 adds a bf16 copy that the matmuls read.
-  // Inference cuts the layers that end a residual branch by rows instead of columns: their inputs are then gathered instead of their
-  // outputs summed, which moves about as many bytes and gives every grid the bits of one rank.
+  // dtype: how weights are held. training: fp32 masters always; bf16 adds a bf16 copy that the
+  // matmuls read. Inference cuts the layers that end a residual branch by rows instead of columns:
+  // their inputs are then gathered instead of their outputs summed, which moves about as many bytes
+  // and gives every grid the bits of one rank.
   Parameters(const ModelConfig& config, const Grid& grid, DType dtype, Purpose purpose);
 
   const std::vector<LocalParameter>& list() const { return list_; }
   std::vector<LocalParameter>& list() { return list_; }
-  const LocalParameter* find(const std::string& name) const;     // null when not on this rank
-  const LocalParameter& at(const std::string& name) const;       // throws
+  const LocalParameter* find(const std::string& name) const;  // null when not on this rank
+  const LocalParameter& at(const std::string& name) const;    // throws
   // Whether another parameter shares its values: the tied head, and the embedding it is tied to.
-  bool is_tied(const LocalParameter& p) const { return !p.info.tied_to.empty() || (config_.tied_head && config_.has_lm_head() && p.info.name == "embed.tokens.weight"); }
-  View grads_flat() const { return grads_; }                      // (elements) fp32
-  std::size_t bytes() const;                                      // of all arenas
+  bool is_tied(const LocalParameter& p) const {
+    return !p.info.tied_to.empty() ||
+           (config_.tied_head && config_.has_lm_head() && p.info.name == "embed.tokens.weight");
+  }
+  View grads_flat() const { return grads_; }  // (elements) fp32
+  std::size_t bytes() const;                  // of all arenas
   // Bytes that the same choice takes on one rank of a grid, without allocating.
-  static std::size_t plan_bytes(const ModelConfig& config, GridShape shape, int tp_rank, int pp_rank, DType dtype, Purpose purpose);
+  static std::size_t plan_bytes(const ModelConfig& config, GridShape shape, int tp_rank,
+                                int pp_rank, DType dtype, Purpose purpose);
 
   void init_weights(std::uint64_t seed);  // the same values on any grid
   void zero_grads();
   void zero_moments();
-  void refresh_bf16(Stream& stream);       // copies from the masters, where there are copies
+  void refresh_bf16(Stream& stream);  // copies from the masters, where there are copies
 
  private:
   ModelConfig config_;

@@ -47,7 +47,9 @@ void Pipeline::run(const std::vector<Instruction>& list, const Hooks& hooks) {
         if (hooks.done) hooks.done(slot, in.micro_batch);
         break;
       }
-      case Op::send_forward: sent_output[&slot] = pp.start_send(slot.output, rank + 1, kForwardTag, ctx_.stream); break;
+      case Op::send_forward:
+        sent_output[&slot] = pp.start_send(slot.output, rank + 1, kForwardTag, ctx_.stream);
+        break;
       case Op::recv_backward: {
         auto transfer = pp.start_recv(slot.dx, rank + 1, kBackwardTag, ctx_.stream);
         wait(transfer);
@@ -58,7 +60,9 @@ void Pipeline::run(const std::vector<Instruction>& list, const Hooks& hooks) {
         stage_.backward(slot, in.micro_batch == last_backward ? hooks.ready : nullptr);
         break;
       }
-      case Op::send_backward: sent_gradient[&slot] = pp.start_send(slot.dx, rank - 1, kBackwardTag, ctx_.stream); break;
+      case Op::send_backward:
+        sent_gradient[&slot] = pp.start_send(slot.dx, rank - 1, kBackwardTag, ctx_.stream);
+        break;
     }
   }
   for (auto* sent : {&sent_output, &sent_gradient})

@@ -1,4 +1,5 @@
-// Runs a schedule's instructions on this rank's stage, moving activations and gradients between neighbours.
+// Runs a schedule's instructions on this rank's stage, moving activations and gradients between
+// neighbours.
 #pragma once
 
 #include <functional>
@@ -14,8 +15,9 @@ class Pipeline {
  public:
   Pipeline(const Context& ctx, Stage& stage) : ctx_(ctx), stage_(stage) {}
 
-  // `load(slot, m)` fills ids, labels and batch of micro-batch m before its forward; `done(slot, m)` sees it after its forward;
-  // `ready` as Stage::backward's, for the last micro-batch's backward only: then all gradients up to there are final on this rank.
+  // `load(slot, m)` fills ids, labels and batch of micro-batch m before its forward; `done(slot,
+  // m)` sees it after its forward; `ready` as Stage::backward's, for the last micro-batch's
+  // backward only: then all gradients up to there are final on this rank.
   struct Hooks {
     std::function<void(StageSlot&, int)> load;
     std::function<void(StageSlot&, int)> done;

@@ -12,7 +12,8 @@ std::vector<double> factors(const JsonReader& rope, const char* key) {
   CHECK_USER(list.is_array(), "{}: {} is not a list", rope.origin(), key);
   std::vector<double> all;
   for (const Json& f : list) {
-    CHECK_USER(f.is_number(), "{}: {} holds {}, which is not a number", rope.origin(), key, f.dump().substr(0, 40));
+    CHECK_USER(f.is_number(), "{}: {} holds {}, which is not a number", rope.origin(), key,
+               f.dump().substr(0, 40));
     all.push_back(f.get<double>());
   }
   return all;
@@ -23,15 +24,22 @@ RopeScaling scaling_of(const std::string& type, const ModelConfig& c, const std:
   if (type == "linear") return RopeScaling::linear;
   if (type == "dynamic") return RopeScaling::dynamic;
   if (type == "llama3") return RopeScaling::llama3;
-  if (type == "longrope" || type == "su" || (type == "yarn" && c.family == "phi3")) return RopeScaling::longrope;
+  if (type == "longrope" || type == "su" || (type == "yarn" && c.family == "phi3"))
+    return RopeScaling::longrope;
   if (type == "yarn") return RopeScaling::yarn;
-  user_error("{}: rope_type is '{}'; allowed: default, linear, dynamic, llama3, yarn, longrope", origin, type);
+  user_error("{}: rope_type is '{}'; allowed: default, linear, dynamic, llama3, yarn, longrope",
+             origin, type);
 }
 
 // The attention factor that YaRN and LongRoPE infer where none is given.
 double inferred_factor(const JsonReader& rope, const Rope& r) {
-  const auto mscale = [](double scale, double m) { return scale <= 1 ? 1.0 : 0.1 * m * std::log(scale) + 1.0; };
-  if (r.scaling == RopeScaling::longrope) return r.factor <= 1 ? 1.0 : std::sqrt(1 + std::log(r.factor) / std::log(static_cast<double>(r.original_context)));
+  const auto mscale = [](double scale, double m) {
+    return scale <= 1 ? 1.0 : 0.1 * m * std::log(scale) + 1.0;
+  };
+  if (r.scaling == RopeScaling::longrope)
+    return r.factor <= 1 ? 1.0
+                         : std::sqrt(1 + std::log(r.factor) /
+                                             std::log(static_cast<double>(r.original_context)));
   const double m = rope.number("mscale", 0, 1e6, 0), all = rope.number("mscale_all_dim", 0, 1e6, 0);
   return m != 0 && all != 0 ? mscale(r.factor, m) / mscale(r.factor, all) : mscale(r.factor, 1);
 }
@@ -50,22 +58,31 @@ void read_rope(const JsonReader& json, ModelConfig& c) {
   const JsonReader rope(given, json.origin() + ": rope_parameters");
   Rope& r = c.rope;
   const bool neox = c.family == "gpt_neox";
-  r.theta = rope.number("rope_theta", 0, 1e18, json.number(neox ? "rotary_emb_base" : "rope_theta", 0, 1e18, r.theta));
-  const double share = rope.number("partial_rotary_factor", 0, 1, json.number(neox ? "rotary_pct" : "partial_rotary_factor", 0, 1, neox ? 0.25 : 1.0));
+  r.theta = rope.number("rope_theta", 0, 1e18,
+                        json.number(neox ? "rotary_emb_base" : "rope_theta", 0, 1e18, r.theta));
+  const double share = rope.number(
+      "partial_rotary_factor", 0, 1,
+      json.number(neox ? "rotary_pct" : "partial_rotary_factor", 0, 1, neox ? 0.25 : 1.0));
   r.dims = static_cast<std::int64_t>(static_cast<double>(c.head_dim) * share);
-  r.scaling = scaling_of(rope.string("rope_type", rope.string("type", "default")), c, json.origin());
+  r.scaling =
+      scaling_of(rope.string("rope_type", rope.string("type", "default")), c, json.origin());
   if (all.contains("rope_factors")) {
     r.scaling = RopeScaling::factors;
     r.short_factors = factors(json, "rope_factors");
     return;
   }
   if (r.scaling == RopeScaling::none) return;
-  const std::int64_t declared = json.integer("original_max_position_embeddings", 1, 1 << 26, rope.integer("original_max_position_embeddings", 1, 1 << 26, c.context));
+  const std::int64_t declared =
+      json.integer("original_max_position_embeddings", 1, 1 << 26,
+                   rope.integer("original_max_position_embeddings", 1, 1 << 26, c.context));
   r.original_context = r.scaling == RopeScaling::dynamic ? c.context : declared;
-  const bool needs = r.scaling == RopeScaling::linear || r.scaling == RopeScaling::dynamic || r.scaling == RopeScaling::llama3;
+  const bool needs = r.scaling == RopeScaling::linear || r.scaling == RopeScaling::dynamic ||
+                     r.scaling == RopeScaling::llama3;
   CHECK_USER(!needs || rope.has("factor"), "{}: factor is missing", rope.origin());
-  r.factor = rope.number("factor", 1e-9, 1e9, static_cast<double>(c.context) / static_cast<double>(r.original_context));
-  if (r.scaling == RopeScaling::dynamic) c.context = static_cast<std::int64_t>(static_cast<double>(c.context) * std::max(1.0, r.factor));
+  r.factor = rope.number("factor", 1e-9, 1e9,
+                         static_cast<double>(c.context) / static_cast<double>(r.original_context));
+  if (r.scaling == RopeScaling::dynamic)
+    c.context = static_cast<std::int64_t>(static_cast<double>(c.context) * std::max(1.0, r.factor));
   r.low_freq_factor = rope.number("low_freq_factor", 0, 1e9, r.low_freq_factor);
   r.high_freq_factor = rope.number("high_freq_factor", 0, 1e9, r.high_freq_factor);
   r.beta_fast = rope.number("beta_fast", 0, 1e9, 32);
@@ -76,7 +93,8 @@ void read_rope(const JsonReader& json, ModelConfig& c) {
   r.short_factors = factors(rope, "short_factor");
   r.long_factors = factors(rope, "long_factor");
   if (r.scaling == RopeScaling::yarn || r.scaling == RopeScaling::longrope)
-    r.attention_factor = rope.has("attention_factor") ? rope.number("attention_factor", 0, 1e6, 1) : inferred_factor(rope, r);
+    r.attention_factor = rope.has("attention_factor") ? rope.number("attention_factor", 0, 1e6, 1)
+                                                      : inferred_factor(rope, r);
 }
 
 void write_rope(const ModelConfig& c, Json& json) {

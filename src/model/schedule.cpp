@@ -23,19 +23,22 @@ void add_backward(std::vector<Instruction>& list, int stages, int stage, int m) 
 bool is_recv(Op op) { return op == Op::recv_forward || op == Op::recv_backward; }
 bool is_send(Op op) { return op == Op::send_forward || op == Op::send_backward; }
 
-// Runs all stages in simulated time; returns the end of each, or an empty vector with `stuck` set where no stage can go on.
+// Runs all stages in simulated time; returns the end of each, or an empty vector with `stuck` set
+// where no stage can go on.
 struct Simulation {
   std::vector<double> end, busy;
   std::string stuck;
 };
 
-Simulation simulate(const std::vector<std::vector<Instruction>>& all, std::span<const StageCost> costs) {
+Simulation simulate(const std::vector<std::vector<Instruction>>& all,
+                    std::span<const StageCost> costs) {
   const int stages = static_cast<int>(all.size());
   Simulation result;
   result.end.assign(all.size(), 0);
   result.busy.assign(all.size(), 0);
   std::vector<std::size_t> next(all.size(), 0);
-  std::map<std::tuple<bool, int, int>, double> sent;  // (forward?, receiving stage, micro-batch) -> when
+  std::map<std::tuple<bool, int, int>, double>
+      sent;  // (forward?, receiving stage, micro-batch) -> when
   for (bool moved = true; moved;) {
     moved = false;
     for (int s = 0; s < stages; ++s) {
@@ -62,8 +65,10 @@ Simulation simulate(const std::vector<std::vector<Instruction>>& all, std::span<
   }
   for (std::size_t i = 0; i < all.size(); ++i)
     if (next[i] < all[i].size() && result.stuck.empty())
-      result.stuck = fmt::format("stage {} waits for ever at instruction {} of {}", i, next[i], to_text(all[i]));
-  if (result.stuck.empty() && !sent.empty()) result.stuck = fmt::format("{} messages are sent and never received", sent.size());
+      result.stuck = fmt::format("stage {} waits for ever at instruction {} of {}", i, next[i],
+                                 to_text(all[i]));
+  if (result.stuck.empty() && !sent.empty())
+    result.stuck = fmt::format("{} messages are sent and never received", sent.size());
   return result;
 }
 
@@ -99,9 +104,12 @@ int slots_needed(ScheduleKind kind, int stages, int stage, int n_micro) {
   return std::min(stages - stage, n_micro);
 }
 
-std::string check_schedule(const std::vector<std::vector<Instruction>>& all) { return simulate(all, std::vector<StageCost>(all.size())).stuck; }
+std::string check_schedule(const std::vector<std::vector<Instruction>>& all) {
+  return simulate(all, std::vector<StageCost>(all.size())).stuck;
+}
 
-double bubble_fraction(const std::vector<std::vector<Instruction>>& all, std::span<const StageCost> costs) {
+double bubble_fraction(const std::vector<std::vector<Instruction>>& all,
+                       std::span<const StageCost> costs) {
   CHECK(costs.size() == all.size(), "{} costs for {} stages", costs.size(), all.size());
   const Simulation run = simulate(all, costs);
   CHECK(run.stuck.empty(), "{}", run.stuck);
@@ -115,7 +123,8 @@ std::string to_text(const std::vector<Instruction>& list) {
   static constexpr const char* kNames[] = {"rF", "F", "sF", "rB", "B", "sB"};
   std::string out;
   for (const Instruction& in : list)
-    out += fmt::format("{}{}{}", out.empty() ? "" : " ", kNames[static_cast<int>(in.op)], in.micro_batch);
+    out += fmt::format("{}{}{}", out.empty() ? "" : " ", kNames[static_cast<int>(in.op)],
+                       in.micro_batch);
   return out;
 }
 

@@ -1,4 +1,5 @@
-// Pipeline schedules as data: a list of typed instructions per stage. GPipe and 1F1B differ only in the list.
+// Pipeline schedules as data: a list of typed instructions per stage. GPipe and 1F1B differ only in
+// the list.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +9,14 @@
 
 namespace weft {
 
-enum class Op : std::uint8_t { recv_forward, forward, send_forward, recv_backward, backward, send_backward };
+enum class Op : std::uint8_t {
+  recv_forward,
+  forward,
+  send_forward,
+  recv_backward,
+  backward,
+  send_backward
+};
 
 struct Instruction {
   Op op;
@@ -18,7 +26,8 @@ struct Instruction {
 
 enum class ScheduleKind : std::uint8_t { gpipe, one_f_one_b, forward_only };
 
-ScheduleKind schedule_kind(const std::string& name);  // "gpipe", "1f1b"; UserError with the list otherwise
+ScheduleKind schedule_kind(
+    const std::string& name);  // "gpipe", "1f1b"; UserError with the list otherwise
 
 // What stage `stage` of `stages` does for `n_micro` micro-batches of one step.
 std::vector<Instruction> schedule(ScheduleKind kind, int stages, int stage, int n_micro);
@@ -26,16 +35,18 @@ std::vector<Instruction> schedule(ScheduleKind kind, int stages, int stage, int 
 // Micro-batches whose activations a stage must hold at once.
 int slots_needed(ScheduleKind kind, int stages, int stage, int n_micro);
 
-// Empty when every receive meets its send and no stage waits for ever, with sends that do not block until their buffer is needed
-// again; else what is wrong. `all` holds one list a stage.
+// Empty when every receive meets its send and no stage waits for ever, with sends that do not block
+// until their buffer is needed again; else what is wrong. `all` holds one list a stage.
 std::string check_schedule(const std::vector<std::vector<Instruction>>& all);
 
 // How long a stage takes for one micro-batch, in any unit.
 struct StageCost {
   double forward = 1, backward = 2;
 };
-// Share of a step in which a stage idles, averaged over the stages: simulated from the lists. One cost a stage.
-double bubble_fraction(const std::vector<std::vector<Instruction>>& all, std::span<const StageCost> costs);
+// Share of a step in which a stage idles, averaged over the stages: simulated from the lists. One
+// cost a stage.
+double bubble_fraction(const std::vector<std::vector<Instruction>>& all,
+                       std::span<const StageCost> costs);
 
 std::string to_text(const std::vector<Instruction>& list);  // "rF0 F0 sF0 …"
 

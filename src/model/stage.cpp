@@ -23,9 +23,11 @@ std::int64_t n_labelled(const ModelConfig& config, const StageShape& shape) {
   return config.head == HeadKind::classify ? shape.B : shape.B * shape.T;
 }
 
-StageMemory lay_out(Arena& arena, const ModelConfig& config, const Grid& grid, const StageShape& shape) {
+StageMemory lay_out(Arena& arena, const ModelConfig& config, const Grid& grid,
+                    const StageShape& shape) {
   const BlockShape block = block_shape(config, grid, shape.B, shape.T);
-  const std::int64_t n_layers = stage_layers(config, grid.shape().pp, grid.pp().rank()).size(), M = n_labelled(config, shape);
+  const std::int64_t n_layers = stage_layers(config, grid.shape().pp, grid.pp().rank()).size(),
+                     M = n_labelled(config, shape);
   const Dims stream = {shape.B, shape.T, config.width}, tokens = {shape.B, shape.T};
   StageMemory m;
   for (int i = 0; i < shape.slots; ++i) {
@@ -35,8 +37,10 @@ StageMemory lay_out(Arena& arena, const ModelConfig& config, const Grid& grid, c
     s.input = arena.alloc(DType::f32, stream);
     for (std::int64_t l = 0; l < n_layers; ++l) {
       BlockActivations a;
-      if (shape.recompute == Recompute::none) a = allocate_block(arena, config, block);
-      else a.sum1 = arena.alloc(DType::f32, stream);
+      if (shape.recompute == Recompute::none)
+        a = allocate_block(arena, config, block);
+      else
+        a.sum1 = arena.alloc(DType::f32, stream);
       s.blocks.push_back(a);
     }
     s.output = arena.alloc(DType::f32, stream);
@@ -45,10 +49,12 @@ StageMemory lay_out(Arena& arena, const ModelConfig& config, const Grid& grid, c
       s.y = arena.alloc(DType::f32, stream);
       s.final_norm = allocate_norm(arena, config, shape.B, shape.T);
       s.dy = arena.alloc(DType::f32, stream);
-      s.labels = arena.alloc(DType::i32, config.head == HeadKind::classify ? Dims{shape.B} : tokens);
+      s.labels =
+          arena.alloc(DType::i32, config.head == HeadKind::classify ? Dims{shape.B} : tokens);
       s.loss = arena.alloc(DType::f32, config.head == HeadKind::classify ? Dims{shape.B} : tokens);
       if (config.has_label_head()) s.logits = arena.alloc(DType::f32, {M, config.n_labels});
-      if (config.head == HeadKind::classify) s.targets = arena.alloc(DType::f32, {shape.B, config.n_labels});
+      if (config.head == HeadKind::classify)
+        s.targets = arena.alloc(DType::f32, {shape.B, config.n_labels});
     }
     m.slots.push_back(std::move(s));
   }
@@ -56,7 +62,8 @@ StageMemory lay_out(Arena& arena, const ModelConfig& config, const Grid& grid, c
   m.scratch = allocate_block_scratch(arena, config, block);
   if (grid.is_last_stage()) {
     const std::int64_t V_tp = split_range(config.vocab, grid.shape().tp, grid.tp().rank()).size();
-    if (config.has_lm_head()) m.head = allocate_head_scratch(arena, config, shape.B * shape.T, V_tp, grid.shape().tp);
+    if (config.has_lm_head())
+      m.head = allocate_head_scratch(arena, config, shape.B * shape.T, V_tp, grid.shape().tp);
     if (config.has_label_head()) m.labels = allocate_label_scratch(arena, config, M);
   }
   m.delta = arena.alloc(DType::f32, stream);
@@ -77,9 +84,13 @@ std::size_t Stage::plan_bytes(const ModelConfig& config, const Grid& grid, Stage
   return measure([&](Arena& arena) { lay_out(arena, config, grid, shape); });
 }
 
-Stage::Stage(const Context& ctx, const ModelConfig& config, Parameters& parameters, StageShape shape, DropoutRates rates,
-             std::uint64_t seed)
-    : ctx_(ctx), config_(config), shape_(shape), rates_(rates), seed_(seed),
+Stage::Stage(const Context& ctx, const ModelConfig& config, Parameters& parameters,
+             StageShape shape, DropoutRates rates, std::uint64_t seed)
+    : ctx_(ctx),
+      config_(config),
+      shape_(shape),
+      rates_(rates),
+      seed_(seed),
       block_(block_shape(config, ctx.grid, shape.B, shape.T)),
       layers_(stage_layers(config, ctx.grid.shape().pp, ctx.grid.pp().rank())),
       arena_("activations", plan_bytes(config, ctx.grid, shape)) {
@@ -95,15 +106,19 @@ Stage::Stage(const Context& ctx, const ModelConfig& config, Parameters& paramete
   rope_table_ = memory.rope_table;
   if (config.positions == Positions::rope) {
     const std::vector<float> frequencies = rope_frequencies(config.rope, shape.T);
-    for (std::int64_t t = 0; t < shape.T; ++t) fill_rope_row(rope_table_.as<float>() + t * config.rope.dims, t, frequencies, config.rope.attention_factor);
-    for (std::int64_t i = 0; i < shape.B * shape.T; ++i) rope_positions_.as<std::int32_t>()[i] = static_cast<std::int32_t>(i % shape.T);
+    for (std::int64_t t = 0; t < shape.T; ++t)
+      fill_rope_row(rope_table_.as<float>() + t * config.rope.dims, t, frequencies,
+                    config.rope.attention_factor);
+    for (std::int64_t i = 0; i < shape.B * shape.T; ++i)
+      rope_positions_.as<std::int32_t>()[i] = static_cast<std::int32_t>(i % shape.T);
   }
 
   flat_elems_ = parameters.grads_flat().elems();
   if (ctx.grid.is_first_stage()) embedding_ = find_embedding(parameters);
   for (std::int64_t l = layers_.begin; l < layers_.end; ++l) {
     blocks_.push_back(block_parameters(parameters, l));
-    const LocalParameter* last = blocks_.back().norm1.weight;  // the last of a block in the flat order
+    const LocalParameter* last =
+        blocks_.back().norm1.weight;  // the last of a block in the flat order
     block_flat_end_.push_back(last->flat_begin + last->flat_elems);
   }
   if (ctx.grid.is_last_stage()) {
@@ -115,18 +130,27 @@ Stage::Stage(const Context& ctx, const ModelConfig& config, Parameters& paramete
 }
 
 Dropout Stage::dropout_at(const MicroBatch& batch, float p, std::int64_t site) const {
-  return {.p = batch.train ? p : 0.0f, .seed = seed_, .step = batch.step, .site = static_cast<std::uint32_t>(site),
+  return {.p = batch.train ? p : 0.0f,
+          .seed = seed_,
+          .step = batch.step,
+          .site = static_cast<std::uint32_t>(site),
           .first_sample = batch.first_sample};
 }
 
-// The delta that `layer` (or the final norm, past the last) takes in is dropped there, unless the block before it did so.
+// The delta that `layer` (or the final norm, past the last) takes in is dropped there, unless the
+// block before it did so.
 Dropout Stage::delta_dropout(const MicroBatch& batch, std::int64_t layer, bool has_delta) const {
-  return has_delta && !config_.parallel_residual ? dropout_at(batch, rates_.residual, 3 * (layer - 1) + 3) : Dropout{};
+  return has_delta && !config_.parallel_residual
+             ? dropout_at(batch, rates_.residual, 3 * (layer - 1) + 3)
+             : Dropout{};
 }
 
-BlockDropout Stage::block_dropout(const MicroBatch& batch, std::int64_t layer, bool has_delta) const {
+BlockDropout Stage::block_dropout(const MicroBatch& batch, std::int64_t layer,
+                                  bool has_delta) const {
   return {.delta_in = delta_dropout(batch, layer, has_delta),
-          .norm_out = layer == 0 && config_.norm_place == NormPlace::post ? dropout_at(batch, rates_.embedding, 0) : Dropout{},
+          .norm_out = layer == 0 && config_.norm_place == NormPlace::post
+                          ? dropout_at(batch, rates_.embedding, 0)
+                          : Dropout{},
           .attention = dropout_at(batch, rates_.attention, 3 * layer + 1),
           .attn_out = dropout_at(batch, rates_.residual, 3 * layer + 2),
           .mlp_out = dropout_at(batch, rates_.residual, 3 * layer + 3)};
@@ -139,21 +163,29 @@ Dropout Stage::embedding_dropout(const MicroBatch& batch) const {
 
 // Padding is seen by nobody in a causal model: all of it stands to the right.
 BlockTokens Stage::tokens(const StageSlot& slot) const {
-  return {.positions = rope_positions_, .rope_table = rope_table_, .lengths = config_.causal ? ConstView() : ConstView(slot.lengths), .packed = false};
+  return {.positions = rope_positions_,
+          .rope_table = rope_table_,
+          .lengths = config_.causal ? ConstView() : ConstView(slot.lengths),
+          .packed = false};
 }
 
 void Stage::forward(StageSlot& slot) {
   if (ctx_.grid.is_first_stage()) {
     slot.texts.clear();
-    for (std::int64_t b = 0; b < shape_.B; ++b) slot.texts.push_back({b * shape_.T, b * shape_.T + slot.lengths.as<std::int32_t>()[b], 0});
+    for (std::int64_t b = 0; b < shape_.B; ++b)
+      slot.texts.push_back({b * shape_.T, b * shape_.T + slot.lengths.as<std::int32_t>()[b], 0});
     slot.scales = place_tokens(config_, slot.tokens, slot.texts);
-    embed(ctx_, config_, embedding_, slot.tokens, slot.texts, slot.scales, embedding_dropout(slot.batch), slot.input);
+    embed(ctx_, config_, embedding_, slot.tokens, slot.texts, slot.scales,
+          embedding_dropout(slot.batch), slot.input);
   }
   ConstView x = slot.input, delta;
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     const std::int64_t layer = layers_.begin + static_cast<std::int64_t>(i);
-    const BlockActivations acts = shape_.recompute == Recompute::none ? slot.blocks[i] : with_input(config_, recomputed_, slot.blocks[i].sum1);
-    block_forward(ctx_, config_, layer, block_, blocks_[i], acts, tokens(slot), block_dropout(slot.batch, layer, i > 0), nullptr, x, delta, delta_);
+    const BlockActivations acts = shape_.recompute == Recompute::none
+                                      ? slot.blocks[i]
+                                      : with_input(config_, recomputed_, slot.blocks[i].sum1);
+    block_forward(ctx_, config_, layer, block_, blocks_[i], acts, tokens(slot),
+                  block_dropout(slot.batch, layer, i > 0), nullptr, x, delta, delta_);
     x = stream_out(config_, acts);
     delta = delta_;
   }
@@ -162,8 +194,8 @@ void Stage::forward(StageSlot& slot) {
   add_norm(ctx_, config_, slot.y, slot.output, slot.final_norm, x, delta, final_norm_, drop);
   const std::int64_t N = shape_.B * shape_.T;
   if (config_.has_label_head()) return label(slot);
-  head_loss(ctx_, config_, flat(slot.loss), slot.batch.train ? rows(slot.dy, N) : View(), rows(slot.y, N), flat(slot.labels), head_, slot.batch.loss_scale,
-            head_scratch_);
+  head_loss(ctx_, config_, flat(slot.loss), slot.batch.train ? rows(slot.dy, N) : View(),
+            rows(slot.y, N), flat(slot.labels), head_, slot.batch.loss_scale, head_scratch_);
 }
 
 void Stage::label(StageSlot& slot) {
@@ -180,8 +212,9 @@ void Stage::label(StageSlot& slot) {
   const View y = rows(slot.y, shape_.B * shape_.T);
   label_logits(ctx_, config_, y, labelled, label_head_, drop, label_scratch_);
   std::memcpy(slot.logits.data(), label_scratch_.logits.data(), slot.logits.bytes());
-  label_loss(ctx_, config_, flat(slot.loss), slot.batch.train ? rows(slot.dy, shape_.B * shape_.T) : View(), flat(slot.labels), slot.targets, labelled,
-             label_head_, drop, slot.batch.loss_scale, label_scratch_);
+  label_loss(ctx_, config_, flat(slot.loss),
+             slot.batch.train ? rows(slot.dy, shape_.B * shape_.T) : View(), flat(slot.labels),
+             slot.targets, labelled, label_head_, drop, slot.batch.loss_scale, label_scratch_);
 }
 
 // The activations of a block, recomputed from its input where they were not kept.
@@ -189,8 +222,10 @@ BlockActivations Stage::activations(StageSlot& slot, std::size_t i) {
   if (shape_.recompute == Recompute::none) return slot.blocks[i];
   const std::int64_t layer = layers_.begin + static_cast<std::int64_t>(i);
   const BlockActivations acts = with_input(config_, recomputed_, slot.blocks[i].sum1);
-  const BlockDropout drop = block_dropout(slot.batch, layer, false);  // sum1 holds the incoming delta already
-  block_forward(ctx_, config_, layer, block_, blocks_[i], acts, tokens(slot), drop, nullptr, acts.sum1, ConstView(), delta_, BlockPart::activations);
+  const BlockDropout drop =
+      block_dropout(slot.batch, layer, false);  // sum1 holds the incoming delta already
+  block_forward(ctx_, config_, layer, block_, blocks_[i], acts, tokens(slot), drop, nullptr,
+                acts.sum1, ConstView(), delta_, BlockPart::activations);
   return acts;
 }
 
@@ -198,19 +233,21 @@ void Stage::backward(StageSlot& slot, const std::function<void(std::int64_t flat
   const Dropout out_drop = delta_dropout(slot.batch, layers_.end, true);
   if (ctx_.grid.is_last_stage()) {
     std::memset(slot.dx.data(), 0, slot.dx.bytes());
-    add_norm_backward(ctx_, config_, slot.dx, d_delta_, slot.dy, slot.output, slot.final_norm, final_norm_, out_drop);
+    add_norm_backward(ctx_, config_, slot.dx, d_delta_, slot.dy, slot.output, slot.final_norm,
+                      final_norm_, out_drop);
     if (ready) ready(head_flat_end_);
   } else {
     add_delta_backward(ctx_, slot.dx, d_delta_, out_drop);
   }
   for (std::size_t i = blocks_.size(); i-- > 0;) {
     const std::int64_t layer = layers_.begin + static_cast<std::int64_t>(i);
-    block_backward(ctx_, config_, layer, block_, blocks_[i], activations(slot, i), tokens(slot), block_dropout(slot.batch, layer, i > 0), scratch_,
-                   i > 0, slot.dx, d_delta_);
+    block_backward(ctx_, config_, layer, block_, blocks_[i], activations(slot, i), tokens(slot),
+                   block_dropout(slot.batch, layer, i > 0), scratch_, i > 0, slot.dx, d_delta_);
     if (ready) ready(block_flat_end_[i]);
   }
   if (!ctx_.grid.is_first_stage()) return;
-  embed_backward(ctx_, config_, embedding_, slot.tokens, slot.texts, slot.scales, embedding_dropout(slot.batch), slot.dx, d_delta_);
+  embed_backward(ctx_, config_, embedding_, slot.tokens, slot.texts, slot.scales,
+                 embedding_dropout(slot.batch), slot.dx, d_delta_);
   if (ready) ready(flat_elems_);
 }
 

@@ -1,5 +1,6 @@
-// A pipeline stage in training: embedding (first stage), blocks, final norm and loss (last stage), forward and backward, with the
-// activations of every micro-batch in flight. Knows its neighbours only by the buffers that they fill.
+// A pipeline stage in training: embedding (first stage), blocks, final norm and loss (last stage),
+// forward and backward, with the activations of every micro-batch in flight. Knows its neighbours
+// only by the buffers that they fill.
 #pragma once
 
 #include <functional>
@@ -12,9 +13,13 @@
 
 namespace weft {
 
-enum class Recompute : std::uint8_t { none, block };  // block: keep a block's input only, recompute the rest in backward
+enum class Recompute : std::uint8_t {
+  none,
+  block
+};  // block: keep a block's input only, recompute the rest in backward
 
-// How a stage is cut: sequences of a micro-batch on this rank, tokens of each, micro-batches held at once.
+// How a stage is cut: sequences of a micro-batch on this rank, tokens of each, micro-batches held
+// at once.
 struct StageShape {
   std::int64_t B = 1, T = 1;
   int slots = 1;
@@ -30,44 +35,47 @@ struct DropoutRates {
 struct MicroBatch {
   std::int64_t first_sample = 0;  // global index of its first sequence
   std::uint32_t step = 0;
-  float loss_scale = 1;           // 1 / labels of the global batch
-  bool train = true;              // dropout, and the loss's gradient
+  float loss_scale = 1;  // 1 / labels of the global batch
+  bool train = true;     // dropout, and the loss's gradient
 };
 
 // One micro-batch in flight.
 struct StageSlot {
-  EmbeddingRows tokens;                  // ids and types (B, T) i32, first stage
-  View labels;                           // (B, T) i32 last stage; texts: (B)
-  View targets;                          // (B, n_labels) fp32 last stage: several labels or regression
-  View lengths;                          // (B) i32 tokens of each sequence, the rest of its T is padding
-  std::vector<TextRows> texts;           // of the B sequences
-  std::vector<float> scales;             // of their embeddings; may be empty
-  View input;                            // (B, T, C) the stream that enters the stage
+  EmbeddingRows tokens;         // ids and types (B, T) i32, first stage
+  View labels;                  // (B, T) i32 last stage; texts: (B)
+  View targets;                 // (B, n_labels) fp32 last stage: several labels or regression
+  View lengths;                 // (B) i32 tokens of each sequence, the rest of its T is padding
+  std::vector<TextRows> texts;  // of the B sequences
+  std::vector<float> scales;    // of their embeddings; may be empty
+  View input;                   // (B, T, C) the stream that enters the stage
   std::vector<BlockActivations> blocks;  // one a layer; with recompute only sum1 is there
   View output;                           // (B, T, C) the stream that leaves it
   View y;                                // (B, T, C) final norm, last stage
   NormStatistics final_norm;
-  View dy;                               // (B, T, C) gradient of y, last stage
-  View loss;                             // (B, T) last stage; texts: (B)
-  View logits;                           // (M, n_labels) last stage, label heads: of the texts or tokens
-  View dx;                               // (B, T, C) gradient of output, then of input
+  View dy;      // (B, T, C) gradient of y, last stage
+  View loss;    // (B, T) last stage; texts: (B)
+  View logits;  // (M, n_labels) last stage, label heads: of the texts or tokens
+  View dx;      // (B, T, C) gradient of output, then of input
   MicroBatch batch;
 };
 
 class Stage {
  public:
-  Stage(const Context& ctx, const ModelConfig& config, Parameters& parameters, StageShape shape, DropoutRates rates, std::uint64_t seed);
+  Stage(const Context& ctx, const ModelConfig& config, Parameters& parameters, StageShape shape,
+        DropoutRates rates, std::uint64_t seed);
 
   // Bytes of activations on a rank of the grid, by the same layout.
   static std::size_t plan_bytes(const ModelConfig& config, const Grid& grid, StageShape shape);
   std::size_t bytes() const { return arena_.capacity_bytes(); }
 
-  StageSlot& slot(int micro_batch) { return slots_[static_cast<std::size_t>(micro_batch) % slots_.size()]; }
+  StageSlot& slot(int micro_batch) {
+    return slots_[static_cast<std::size_t>(micro_batch) % slots_.size()];
+  }
   const StageShape& shape() const { return shape_; }
 
   void forward(StageSlot& slot);
-  // Gradients accumulate. `ready(flat_end)` is told, as backward goes, that this pass adds nothing more to gradients [0, flat_end)
-  // of the flat arena.
+  // Gradients accumulate. `ready(flat_end)` is told, as backward goes, that this pass adds nothing
+  // more to gradients [0, flat_end) of the flat arena.
   void backward(StageSlot& slot, const std::function<void(std::int64_t flat_end)>& ready);
 
  private:

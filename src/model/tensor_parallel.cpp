@@ -13,19 +13,23 @@ void all_reduce_tp(const Context& ctx, View x) {
   ctx.grid.tp().all_reduce(x, ReduceOp::sum, ctx.stream);
 }
 
-void gather_columns_tp(const Context& ctx, View whole, View packed, ConstView part, std::span<const std::int64_t> widths) {
+void gather_columns_tp(const Context& ctx, View whole, View packed, ConstView part,
+                       std::span<const std::int64_t> widths) {
   const auto booked = book(ctx, Share::comm);
   const auto [N, W] = whole.dims<2>();
   std::vector<std::int64_t> counts;
   for (std::int64_t w : widths) counts.push_back(N * w);
-  if (N == 1) return ctx.grid.tp().all_gather(whole, part, counts, ctx.stream);  // the ranks' order is the columns' order
+  if (N == 1)
+    return ctx.grid.tp().all_gather(whole, part, counts,
+                                    ctx.stream);  // the ranks' order is the columns' order
   const View all = packed.rows(0, N * W);
   ctx.grid.tp().all_gather(all, part, counts, ctx.stream);
   // From (rank, row, column) to (row, column of all).
   const float* from = all.as<float>();
   float* to = whole.as<float>();
   for (std::int64_t w : widths) {
-    for (std::int64_t n = 0; n < N; ++n, from += w) std::memcpy(to + n * W, from, static_cast<std::size_t>(w) * sizeof(float));
+    for (std::int64_t n = 0; n < N; ++n, from += w)
+      std::memcpy(to + n * W, from, static_cast<std::size_t>(w) * sizeof(float));
     to += w;
   }
 }

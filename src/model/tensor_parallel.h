@@ -10,10 +10,11 @@ namespace weft {
 // Sum over the tensor-parallel ranks, booked as communication.
 void all_reduce_tp(const Context& ctx, View x);
 
-// Every rank's columns side by side, in rank order: exact, unlike a sum, so inference on a grid has one rank's bits.
-void gather_columns_tp(const Context& ctx, View whole,       // (N, W)
-                       View packed,                          // (N · W) scratch; may be empty when N is 1
-                       ConstView part,                       // (N, widths[rank])
+// Every rank's columns side by side, in rank order: exact, unlike a sum, so inference on a grid has
+// one rank's bits.
+void gather_columns_tp(const Context& ctx, View whole,  // (N, W)
+                       View packed,     // (N · W) scratch; may be empty when N is 1
+                       ConstView part,  // (N, widths[rank])
                        std::span<const std::int64_t> widths  // of each rank; they sum to W
 );
 

@@ -18,9 +18,14 @@ struct ActivationClass {
   const char *name, *type;
 };
 // transformers/activations.py, the names that model/families knows.
-constexpr ActivationClass kActivations[] = {{"gelu_new", "NewGELUActivation"}, {"gelu_pytorch_tanh", "GELUTanh"}, {"gelu_fast", "FastGELUActivation"},
-                                            {"gelu", "GELUActivation"},        {"gelu_python", "GELUActivation"}, {"silu", "SiLUActivation"},
-                                            {"swish", "SiLU"},                 {"relu", "ReLU"}};
+constexpr ActivationClass kActivations[] = {{"gelu_new", "NewGELUActivation"},
+                                            {"gelu_pytorch_tanh", "GELUTanh"},
+                                            {"gelu_fast", "FastGELUActivation"},
+                                            {"gelu", "GELUActivation"},
+                                            {"gelu_python", "GELUActivation"},
+                                            {"silu", "SiLUActivation"},
+                                            {"swish", "SiLU"},
+                                            {"relu", "ReLU"}};
 
 const char* python_bool(bool x) { return x ? "True" : "False"; }
 
@@ -34,7 +39,8 @@ std::string printed(const TorchModule& module) {
     end = first + 1;
     while (module.type == "ModuleList" && end < texts.size() && texts[end] == texts[first]) ++end;
     const std::string &name = module.parts[first].name, &last = module.parts[end - 1].name;
-    out += end == first + 1 ? fmt::format("\n  ({}): ", name) : fmt::format("\n  ({}-{}): {} x ", name, last, end - first);
+    out += end == first + 1 ? fmt::format("\n  ({}): ", name)
+                            : fmt::format("\n  ({}-{}): {} x ", name, last, end - first);
     out += indented(texts[first]);
   }
   return out + (texts.empty() ? ")" : "\n)");
@@ -48,16 +54,24 @@ std::string python_number(const Json& number) {
 }
 
 TorchModule linear(std::int64_t in, std::int64_t out, bool bias) {
-  return {"Linear", {}, fmt::format("in_features={}, out_features={}, bias={}", in, out, python_bool(bias))};
+  return {"Linear",
+          {},
+          fmt::format("in_features={}, out_features={}, bias={}", in, out, python_bool(bias))};
 }
 
-TorchModule embedding(std::int64_t rows, std::int64_t width) { return {"Embedding", {}, fmt::format("{}, {}", rows, width)}; }
+TorchModule embedding(std::int64_t rows, std::int64_t width) {
+  return {"Embedding", {}, fmt::format("{}, {}", rows, width)};
+}
 
 TorchModule layer_norm(std::int64_t width, const std::string& eps) {
-  return {"LayerNorm", {}, fmt::format("({},), eps={}, elementwise_affine=True, bias=True", width, eps)};
+  return {"LayerNorm",
+          {},
+          fmt::format("({},), eps={}, elementwise_affine=True, bias=True", width, eps)};
 }
 
-TorchModule dropout(const std::string& p) { return {"Dropout", {}, fmt::format("p={}, inplace=False", p)}; }
+TorchModule dropout(const std::string& p) {
+  return {"Dropout", {}, fmt::format("p={}, inplace=False", p)};
+}
 
 TorchModule activation_module(const std::string& name) {
   for (const ActivationClass& a : kActivations)

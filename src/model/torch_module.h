@@ -20,7 +20,8 @@ struct TorchPart {
   TorchModule module;
 };
 
-// As torch.nn.Module.__repr__: no newline at the end; in a ModuleList a run of equal modules stands once.
+// As torch.nn.Module.__repr__: no newline at the end; in a ModuleList a run of equal modules stands
+// once.
 std::string printed(const TorchModule& module);
 
 // A number as Python prints it: 1e-05, 0.0 for a float, 0 for an integer.

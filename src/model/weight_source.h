@@ -19,7 +19,8 @@ class WeightSource {
   virtual std::size_t n_tensors() const = 0;
 };
 
-// A Hugging Face directory with safetensors, or a GGUF file. UserErrors name what is missing or wrong.
+// A Hugging Face directory with safetensors, or a GGUF file. UserErrors name what is missing or
+// wrong.
 ModelConfig read_model_config(const std::filesystem::path& path);
 std::unique_ptr<WeightSource> open_weights(const std::filesystem::path& path);
 

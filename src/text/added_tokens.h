@@ -15,13 +15,15 @@ namespace weft {
 struct AddedToken {
   std::int32_t id = 0;
   std::string content;
-  bool special = true;       // left out by decode(skip_special_tokens)
-  bool normalized = false;   // looked for, itself normalized, in the normalized text, after those that are not
-  bool single_word = false;  // only where no word character stands beside it
+  bool special = true;  // left out by decode(skip_special_tokens)
+  bool normalized =
+      false;  // looked for, itself normalized, in the normalized text, after those that are not
+  bool single_word = false;             // only where no word character stands beside it
   bool lstrip = false, rstrip = false;  // takes the white space beside it
 };
 
-AddedToken read_added_token(const Json& entry, std::int64_t id, const std::string& origin);  // id -1: the entry has it
+AddedToken read_added_token(const Json& entry, std::int64_t id,
+                            const std::string& origin);  // id -1: the entry has it
 OrderedJson to_json(const AddedToken& token);
 
 // Part of a text: an added token, or what the model is to see (id -1).
@@ -30,13 +32,15 @@ struct Cut {
   std::int32_t id = -1;
 };
 
-// Finds strings, the leftmost and of those the longest, by a trie: one step a byte, and one where no string begins.
+// Finds strings, the leftmost and of those the longest, by a trie: one step a byte, and one where
+// no string begins.
 class TokenFinder {
  public:
   void insert(std::string_view text, std::int32_t value);  // of equal texts the last stays
   bool empty() const { return nodes_.size() < 2; }
   // The next at or after `at`; false: none.
-  bool find(std::string_view text, std::size_t at, std::size_t& begin, std::size_t& end, std::int32_t& value) const;
+  bool find(std::string_view text, std::size_t at, std::size_t& begin, std::size_t& end,
+            std::int32_t& value) const;
 
  private:
   struct Edge {

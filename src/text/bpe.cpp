@@ -14,12 +14,14 @@ namespace {
 constexpr std::size_t kShort = 48;  // symbols; where both ways cost about the same
 
 std::uint64_t pair_key(std::int32_t left, std::int32_t right) {
-  return static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32 | static_cast<std::uint32_t>(right);
+  return static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32 |
+         static_cast<std::uint32_t>(right);
 }
 
 }  // namespace
 
-MergeTable::MergeTable(const std::vector<Merge>& merges) : slots_(std::bit_ceil(merges.size() * 2 + 2)) {
+MergeTable::MergeTable(const std::vector<Merge>& merges)
+    : slots_(std::bit_ceil(merges.size() * 2 + 2)) {
   for (std::size_t rank = 0; rank < merges.size(); ++rank) {
     const std::uint64_t key = pair_key(merges[rank].left, merges[rank].right);
     std::size_t at = mix64(key) & (slots_.size() - 1);
@@ -31,7 +33,8 @@ MergeTable::MergeTable(const std::vector<Merge>& merges) : slots_(std::bit_ceil(
 const MergeTable::Entry* MergeTable::find(std::int32_t left, std::int32_t right) const {
   if (slots_.empty()) return nullptr;
   const std::uint64_t key = pair_key(left, right);
-  for (std::size_t at = mix64(key) & (slots_.size() - 1); slots_[at].pair != ~0ull; at = (at + 1) & (slots_.size() - 1))
+  for (std::size_t at = mix64(key) & (slots_.size() - 1); slots_[at].pair != ~0ull;
+       at = (at + 1) & (slots_.size() - 1))
     if (slots_[at].pair == key) return &slots_[at];
   return nullptr;
 }
@@ -65,7 +68,8 @@ void MergeTable::apply_short(std::vector<Symbol>& word) const {
   word.resize(n);
 }
 
-// Long words (a whole document without spaces): a heap of (rank, place) over a linked list; what is stale is dropped when met.
+// Long words (a whole document without spaces): a heap of (rank, place) over a linked list; what is
+// stale is dropped when met.
 void MergeTable::apply_long(std::vector<Symbol>& word) const {
   constexpr std::uint32_t kNone = std::numeric_limits<std::uint32_t>::max();
   CHECK(word.size() < kNone, "a word of {} bytes; at most 4 GiB can be merged", word.size());
@@ -75,12 +79,17 @@ void MergeTable::apply_long(std::vector<Symbol>& word) const {
     previous[i] = i == 0 ? kNone : i - 1;
     next[i] = i + 1 == n ? kNone : i + 1;
   }
-  const auto merge_at = [&](std::uint32_t i) { return i == kNone || next[i] == kNone ? nullptr : find(word[i].id, word[next[i]].id); };
-  const auto candidate = [](const Entry& e, std::uint32_t i) { return static_cast<std::uint64_t>(e.rank) << 32 | i; };
+  const auto merge_at = [&](std::uint32_t i) {
+    return i == kNone || next[i] == kNone ? nullptr : find(word[i].id, word[next[i]].id);
+  };
+  const auto candidate = [](const Entry& e, std::uint32_t i) {
+    return static_cast<std::uint64_t>(e.rank) << 32 | i;
+  };
   std::vector<std::uint64_t> first;
   for (std::uint32_t i = 0; i < n; ++i)
     if (const Entry* e = merge_at(i)) first.push_back(candidate(*e, i));
-  std::priority_queue<std::uint64_t, std::vector<std::uint64_t>, std::greater<>> queue(std::greater<>(), std::move(first));
+  std::priority_queue<std::uint64_t, std::vector<std::uint64_t>, std::greater<>> queue(
+      std::greater<>(), std::move(first));
   while (!queue.empty()) {
     const std::uint64_t top = queue.top();
     queue.pop();
@@ -101,8 +110,10 @@ void MergeTable::apply_long(std::vector<Symbol>& word) const {
 }
 
 void MergeTable::apply(std::vector<Symbol>& word) const {
-  if (word.size() <= kShort) apply_short(word);
-  else apply_long(word);
+  if (word.size() <= kShort)
+    apply_short(word);
+  else
+    apply_long(word);
 }
 
 }  // namespace weft

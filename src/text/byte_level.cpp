@@ -22,7 +22,8 @@ const std::array<std::string, 256>& byte_characters() {
 std::optional<std::string> bytes_of_characters(std::string_view characters) {
   static const std::unordered_map<std::int32_t, char> table = [] {
     std::unordered_map<std::int32_t, char> all;
-    for (std::size_t b = 0; b < 256; ++b) all[character_at(byte_characters()[b], 0).code] = static_cast<char>(b);
+    for (std::size_t b = 0; b < 256; ++b)
+      all[character_at(byte_characters()[b], 0).code] = static_cast<char>(b);
     return all;
   }();
   std::string out;

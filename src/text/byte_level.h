@@ -1,4 +1,5 @@
-// GPT-2's byte level: every byte has a printable character, and texts are cut into words by one pattern before the merges.
+// GPT-2's byte level: every byte has a printable character, and texts are cut into words by one
+// pattern before the merges.
 #pragma once
 
 #include <array>
@@ -9,7 +10,8 @@
 
 namespace weft {
 
-// The character (as UTF-8) that stands for each byte: 0x21-0x7E, 0xA1-0xAC and 0xAE-0xFF are themselves, the other 68 follow from U+0100.
+// The character (as UTF-8) that stands for each byte: 0x21-0x7E, 0xA1-0xAC and 0xAE-0xFF are
+// themselves, the other 68 follow from U+0100.
 const std::array<std::string, 256>& byte_characters();
 
 // "Ġhouse" -> " house"; nothing where a character stands for no byte.

@@ -13,7 +13,10 @@ int byte_of_token(std::string_view token) {
   if (token.size() != 6 || !token.starts_with("<0x") || token[5] != '>') return -1;
   int byte = 0;
   for (char c : token.substr(3, 2)) {
-    const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    const int digit = c >= '0' && c <= '9'   ? c - '0'
+                      : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                      : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                             : -1;
     if (digit < 0) return -1;
     byte = byte * 16 + digit;
   }
@@ -24,19 +27,22 @@ namespace {
 
 // In the order in which the reference replaces.
 std::string clean_up(std::string text) {
-  static constexpr std::pair<std::string_view, std::string_view> kSteps[] = {{" .", "."},     {" ?", "?"},   {" !", "!"},   {" ,", ","},     {" ' ", "'"},
-                                                                             {" n't", "n't"}, {" 'm", "'m"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+  static constexpr std::pair<std::string_view, std::string_view> kSteps[] = {
+      {" .", "."},     {" ?", "?"},   {" !", "!"},   {" ,", ","},     {" ' ", "'"},
+      {" n't", "n't"}, {" 'm", "'m"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
   for (const auto& [from, to] : kSteps) {
     std::string out;
     std::size_t at = 0;
-    for (std::size_t found; (found = text.find(from, at)) != std::string::npos; at = found + from.size()) out.append(text, at, found - at).append(to);
+    for (std::size_t found; (found = text.find(from, at)) != std::string::npos;
+         at = found + from.size())
+      out.append(text, at, found - at).append(to);
     if (at > 0) text = out.append(text, at);
   }
   return text;
 }
 
-// Bytes at the beginning of `text` whose cleaning no later text can change: up to a space with two others before it that are not ', or all
-// where its last space has four others behind it.
+// Bytes at the beginning of `text` whose cleaning no later text can change: up to a space with two
+// others before it that are not ', or all where its last space has four others behind it.
 std::size_t certain(std::string_view text) {
   const std::size_t last = text.rfind(' ');
   if (last == std::string_view::npos || last + 4 < text.size()) return text.size();
@@ -69,20 +75,26 @@ void Tokenizer::Impl::choose_decoding() {
   std::vector<Json> parts;
   list_decoders(decoder ? Json::parse(decoder->to_json().dump()) : Json(), parts);
   const auto is = [](const Json& part, const char* type) { return part.value("type", "") == type; };
-  byte_fallback = std::any_of(parts.begin(), parts.end(), [&](const Json& part) { return is(part, "ByteFallback"); });
+  byte_fallback = std::any_of(parts.begin(), parts.end(),
+                              [&](const Json& part) { return is(part, "ByteFallback"); });
   if (characters || (parts.size() == 1 && is(parts[0], "ByteLevel"))) {
     decoding = Decoding::bytes;
     bytes_of = decoded;
     for (std::string& token : bytes_of) {
-      if (const int byte = characters ? byte_of_token(token) : -1; byte >= 0) token = std::string(1, static_cast<char>(byte));
-      else if (!characters) token = bytes_of_characters(token).value_or(token);
+      if (const int byte = characters ? byte_of_token(token) : -1; byte >= 0)
+        token = std::string(1, static_cast<char>(byte));
+      else if (!characters)
+        token = bytes_of_characters(token).value_or(token);
     }
     return;
   }
   bool fused = false;
   for (const Json& part : parts) {
-    const bool strips_first_only = is(part, "Strip") && part.value("start", 0) <= 1 && part.value("stop", 0) == 0;
-    if (is(part, "BPEDecoder") || is(part, "CTC") || is(part, "ByteLevel") || (fused && !strips_first_only && !is(part, "Fuse"))) decoding = Decoding::whole;
+    const bool strips_first_only =
+        is(part, "Strip") && part.value("start", 0) <= 1 && part.value("stop", 0) == 0;
+    if (is(part, "BPEDecoder") || is(part, "CTC") || is(part, "ByteLevel") ||
+        (fused && !strips_first_only && !is(part, "Fuse")))
+      decoding = Decoding::whole;
     fused = fused || is(part, "Fuse");
   }
   // Text that is under way is decoded behind an "a", which must come out as it went in.
@@ -91,7 +103,8 @@ void Tokenizer::Impl::choose_decoding() {
 
 const std::string& Tokenizer::Impl::token_bytes(std::int32_t id) const {
   static const std::string nothing;
-  if (id < 0 || id >= static_cast<std::int32_t>(tokens.size())) return nothing;  // models pad their tables
+  if (id < 0 || id >= static_cast<std::int32_t>(tokens.size()))
+    return nothing;  // models pad their tables
   const auto at = static_cast<std::size_t>(id);
   if (decoding == Decoding::bytes) return bytes_of[at];
   std::call_once(once_, [&] {
@@ -110,7 +123,9 @@ const std::string& Tokenizer::Impl::token_bytes(std::int32_t id) const {
 }
 
 std::string Tokenizer::decode(std::span<const std::int32_t> list, bool skip_special_tokens) const {
-  const auto skipped = [&](std::int32_t i) { return i < 0 || i >= vocab_size() || (skip_special_tokens && is_special(i)); };
+  const auto skipped = [&](std::int32_t i) {
+    return i < 0 || i >= vocab_size() || (skip_special_tokens && is_special(i));
+  };
   std::string out;
   if (impl_->decoding == Impl::Decoding::bytes) {
     for (std::int32_t i : list)
@@ -118,7 +133,8 @@ std::string Tokenizer::decode(std::span<const std::int32_t> list, bool skip_spec
   } else {
     std::vector<std::string> chosen;
     for (std::int32_t i : list)
-      if (!skipped(i) && impl_->ids.contains(token(i))) chosen.push_back(impl_->decoded[static_cast<std::size_t>(i)]);
+      if (!skipped(i) && impl_->ids.contains(token(i)))
+        chosen.push_back(impl_->decoded[static_cast<std::size_t>(i)]);
     out = impl_->chain(std::move(chosen));
   }
   return impl_->clean_up ? clean_up(std::move(out)) : out;
@@ -143,13 +159,18 @@ std::string StreamDecoder::cleaned(std::string text, bool last) {
 
 std::string StreamDecoder::push(std::int32_t id) {
   const auto at = static_cast<std::size_t>(id);
-  if (id < 0 || at >= impl_->tokens.size() || impl_->tokens[at].empty() || (skip_special_ && impl_->special[at])) return "";
+  if (id < 0 || at >= impl_->tokens.size() || impl_->tokens[at].empty() ||
+      (skip_special_ && impl_->special[at]))
+    return "";
   if (impl_->decoding == Tokenizer::Impl::Decoding::bytes) {
     bytes_ += impl_->bytes_of[at];
   } else {
     tokens_.push_back(impl_->decoded[at]);
-    // A run of byte tokens shows its text when it is over: one that is broken would be shown otherwise.
-    if (impl_->decoding == Tokenizer::Impl::Decoding::whole || (impl_->byte_fallback && byte_of_token(tokens_.back()) >= 0)) return "";
+    // A run of byte tokens shows its text when it is over: one that is broken would be shown
+    // otherwise.
+    if (impl_->decoding == Tokenizer::Impl::Decoding::whole ||
+        (impl_->byte_fallback && byte_of_token(tokens_.back()) >= 0))
+      return "";
     bytes_ += text_of(std::exchange(tokens_, {}));
   }
   const std::size_t tail = incomplete_tail(bytes_);
@@ -168,8 +189,10 @@ std::string valid_utf8(std::string_view text) {
   out.reserve(text.size());
   for (std::size_t at = 0, n; at < text.size(); at += n) {
     n = shown_character(text, at);
-    if (character_at(text, at).code < 0) out += "\xEF\xBF\xBD";
-    else out += text.substr(at, n);
+    if (character_at(text, at).code < 0)
+      out += "\xEF\xBF\xBD";
+    else
+      out += text.substr(at, n);
   }
   return out;
 }

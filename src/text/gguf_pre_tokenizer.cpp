@@ -20,13 +20,21 @@ constexpr const char* kDeepseekV3 =
     R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 OrderedJson byte_level(bool use_regex) {
-  return {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", use_regex}};
+  return {{"type", "ByteLevel"},
+          {"add_prefix_space", false},
+          {"trim_offsets", true},
+          {"use_regex", use_regex}};
 }
 OrderedJson split(const char* pattern) {
-  return {{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
+  return {{"type", "Split"},
+          {"pattern", {{"Regex", pattern}}},
+          {"behavior", "Isolated"},
+          {"invert", false}};
 }
 OrderedJson single_digits() { return {{"type", "Digits"}, {"individual_digits", true}}; }
-OrderedJson sequence(std::vector<OrderedJson> parts) { return {{"type", "Sequence"}, {"pretokenizers", std::move(parts)}}; }
+OrderedJson sequence(std::vector<OrderedJson> parts) {
+  return {{"type", "Sequence"}, {"pretokenizers", std::move(parts)}};
+}
 
 OrderedJson gpt2() { return byte_level(true); }
 OrderedJson digits_then_gpt2() { return sequence({single_digits(), byte_level(true)}); }
@@ -45,19 +53,24 @@ struct Row {
 
 const std::vector<Row>& table() {
   static const std::vector<Row> rows = {
-      // "default" is what converters wrote before there was a table (GPT-2, GPT-NeoX); llama.cpp itself splits it a little more finely.
+      // "default" is what converters wrote before there was a table (GPT-2, GPT-NeoX); llama.cpp
+      // itself splits it a little more finely.
       {{"default", "gpt-2", "phi-2", "roberta-bpe"}, {nullptr, gpt2()}},
       {{"mpt", "olmo"}, {nfc(), gpt2()}},  // GPT-NeoX's
       {{"smollm", "starcoder", "refact", "codeshell"}, {nullptr, digits_then_gpt2()}},
       {{"command-r"}, {nfc(), digits_then_gpt2()}},
-      {{"llama3", "llama-v3", "llama-bpe", "falcon3", "lfm2"}, {nullptr, splits({kLlama3}), true, true}},
+      {{"llama3", "llama-v3", "llama-bpe", "falcon3", "lfm2"},
+       {nullptr, splits({kLlama3}), true, true}},
       {{"qwen2"}, {nfc(), splits({kQwen2})}},
       {{"deepseek-r1-qwen"}, {nullptr, splits({kQwen2})}},
       {{"tekken"}, {nullptr, splits({kTekken}), true, true}},
       {{"gpt-4o", "llama4"}, {nullptr, splits({kGpt4o})}},
       {{"deepseek-coder"},
-       {nullptr, sequence({split(R"([\r\n])"), split(R"(\s?\p{L}+)"), split(R"(\s?\p{P}+)"), split("[一-龥ࠀ-一가-퟿]+"), single_digits(), byte_level(false)})}},
-      {{"deepseek-v3"}, {nullptr, splits({R"(\p{N}{1,3})", "[一-龥぀-ゟ゠-ヿ]+", kDeepseekV3})}},
+       {nullptr,
+        sequence({split(R"([\r\n])"), split(R"(\s?\p{L}+)"), split(R"(\s?\p{P}+)"),
+                  split("[一-龥ࠀ-一가-퟿]+"), single_digits(), byte_level(false)})}},
+      {{"deepseek-v3"},
+       {nullptr, splits({R"(\p{N}{1,3})", "[一-龥぀-ゟ゠-ヿ]+", kDeepseekV3})}},
   };
   return rows;
 }

@@ -80,7 +80,8 @@ void ExpressionParser::add(Expression& to, ExpressionPtr part) {
   to.parts.push_back(std::move(part));
 }
 
-ExpressionPtr ExpressionParser::binary(ExpressionKind kind, std::string op, ExpressionPtr left, ExpressionPtr right) const {
+ExpressionPtr ExpressionParser::binary(ExpressionKind kind, std::string op, ExpressionPtr left,
+                                       ExpressionPtr right) const {
   ExpressionPtr made = make(kind);
   made->line = left->line;
   made->name = std::move(op);
@@ -134,7 +135,8 @@ ExpressionPtr ExpressionParser::compare() {
       }
     } else if (stream_.is_name("in")) {
       op = "in";
-    } else if (stream_.is_name("not") && stream_.after().type == TokenType::name && stream_.after().text == "in") {
+    } else if (stream_.is_name("not") && stream_.after().type == TokenType::name &&
+               stream_.after().text == "in") {
       op = "not in";
       stream_.next();
     }
@@ -178,7 +180,8 @@ ExpressionPtr ExpressionParser::product() {
 
 ExpressionPtr ExpressionParser::power() {
   ExpressionPtr left = unary(true);
-  while (stream_.skip("**")) left = binary(ExpressionKind::arithmetic, "**", std::move(left), unary(true));
+  while (stream_.skip("**"))
+    left = binary(ExpressionKind::arithmetic, "**", std::move(left), unary(true));
   return left;
 }
 
@@ -285,7 +288,8 @@ ExpressionPtr ExpressionParser::target(bool with_attribute) {
       stream_.expect(")");
       add(*made, std::move(inner));
     } else {
-      if (stream_.current().type != TokenType::name) fault("cannot assign to {}", stream_.described());
+      if (stream_.current().type != TokenType::name)
+        fault("cannot assign to {}", stream_.described());
       ExpressionPtr name = name_or_constant();
       if (name->kind != ExpressionKind::name) fault("cannot assign to a constant");
       if (with_attribute && stream_.skip(".")) {
@@ -373,13 +377,15 @@ void ExpressionParser::arguments(Expression& of) {
     } else if (stream_.skip("**")) {
       if (after_dict) fault("invalid arguments of a call");
       of.double_star = expression();
-    } else if (stream_.current().type == TokenType::name && stream_.after().type == TokenType::symbol && stream_.after().text == "=") {
+    } else if (stream_.current().type == TokenType::name &&
+               stream_.after().type == TokenType::symbol && stream_.after().text == "=") {
       if (after_dict) fault("invalid arguments of a call");
       std::string name = stream_.next().text;
       stream_.next();
       of.named.emplace_back(std::move(name), expression());
     } else {
-      if (after_star || after_dict || !of.named.empty()) fault("a positional argument follows a named one");
+      if (after_star || after_dict || !of.named.empty())
+        fault("a positional argument follows a named one");
       add(of, expression());
     }
   }
@@ -425,8 +431,10 @@ ExpressionPtr ExpressionParser::test(ExpressionPtr of) {
   const TokenType type = stream_.current().type;
   if (stream_.is("(")) {
     arguments(*made);
-  } else if (type == TokenType::string || type == TokenType::number || stream_.is("[") || stream_.is("{") ||
-             (type == TokenType::name && !stream_.is_name("else") && !stream_.is_name("or") && !stream_.is_name("and"))) {
+  } else if (type == TokenType::string || type == TokenType::number || stream_.is("[") ||
+             stream_.is("{") ||
+             (type == TokenType::name && !stream_.is_name("else") && !stream_.is_name("or") &&
+              !stream_.is_name("and"))) {
     if (stream_.is_name("is")) fault("tests cannot be chained with 'is'");
     add(*made, postfix(primary()));
   }

@@ -12,12 +12,18 @@ namespace weft::jinja {
 
 class TokenStream {
  public:
-  TokenStream(std::vector<Token> tokens, int& line) : tokens_(std::move(tokens)), line_(line) { line_ = tokens_[0].line; }
+  TokenStream(std::vector<Token> tokens, int& line) : tokens_(std::move(tokens)), line_(line) {
+    line_ = tokens_[0].line;
+  }
   const Token& current() const { return tokens_[at_]; }
   const Token& after() const { return tokens_[at_ + 1 < tokens_.size() ? at_ + 1 : at_]; }
   Token next();
-  bool is(std::string_view symbol) const { return current().type == TokenType::symbol && current().text == symbol; }
-  bool is_name(std::string_view name) const { return current().type == TokenType::name && current().text == name; }
+  bool is(std::string_view symbol) const {
+    return current().type == TokenType::symbol && current().text == symbol;
+  }
+  bool is_name(std::string_view name) const {
+    return current().type == TokenType::name && current().text == name;
+  }
   bool skip(std::string_view symbol);
   bool skip_name(std::string_view name);
   void expect(std::string_view symbol);
@@ -49,7 +55,8 @@ class ExpressionParser {
 
   ExpressionPtr make(ExpressionKind kind) const;
   static void add(Expression& to, ExpressionPtr part);
-  ExpressionPtr binary(ExpressionKind kind, std::string op, ExpressionPtr left, ExpressionPtr right) const;
+  ExpressionPtr binary(ExpressionKind kind, std::string op, ExpressionPtr left,
+                       ExpressionPtr right) const;
   ExpressionPtr or_();
   ExpressionPtr and_();
   ExpressionPtr not_();

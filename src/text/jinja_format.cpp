@@ -20,10 +20,15 @@ struct Specification {
 template <class T>
 std::string printed(const Specification& s, const char* length, T value) {
   char buffer[2 * kMaxWidth + 400];
-  const std::string form = s.precision < 0 ? fmt::format("%{}{}{}{}", s.flags, s.width > 0 ? std::to_string(s.width) : "", length, s.type)
-                                           : fmt::format("%{}{}.{}{}{}", s.flags, s.width > 0 ? std::to_string(s.width) : "", s.precision, length, s.type);
+  const std::string form =
+      s.precision < 0
+          ? fmt::format("%{}{}{}{}", s.flags, s.width > 0 ? std::to_string(s.width) : "", length,
+                        s.type)
+          : fmt::format("%{}{}.{}{}{}", s.flags, s.width > 0 ? std::to_string(s.width) : "",
+                        s.precision, length, s.type);
   const int n = std::snprintf(buffer, sizeof buffer, form.c_str(), value);
-  return std::string(buffer, static_cast<std::size_t>(std::min<int>(std::max(n, 0), static_cast<int>(sizeof buffer) - 1)));
+  return std::string(buffer, static_cast<std::size_t>(std::min<int>(
+                                 std::max(n, 0), static_cast<int>(sizeof buffer) - 1)));
 }
 
 std::string filled(const Specification& s, const Value& v, Budget& budget) {
@@ -36,10 +41,13 @@ std::string filled(const Specification& s, const Value& v, Budget& budget) {
   }
   if (!v.is_number()) fault("%{} format: a real number is required, not {}", s.type, type_name(v));
   if (s.type == 'd' || s.type == 'i' || s.type == 'u') {
-    if (v.kind == Kind::real && !(std::abs(v.real) < 9e18)) fault("the number {} is too large", float_repr(v.real));
+    if (v.kind == Kind::real && !(std::abs(v.real) < 9e18))
+      fault("the number {} is too large", float_repr(v.real));
     Specification whole = s;
     whole.type = 'd';
-    return printed(whole, "ll", static_cast<long long>(v.kind == Kind::real ? static_cast<std::int64_t>(v.real) : v.integer));
+    return printed(whole, "ll",
+                   static_cast<long long>(v.kind == Kind::real ? static_cast<std::int64_t>(v.real)
+                                                               : v.integer));
   }
   return printed(s, "", v.number());
 }
@@ -60,7 +68,8 @@ std::string percent_format(const std::string& format, const Value& arguments, Bu
   const bool many = arguments.kind == Kind::tuple;
   std::size_t used = 0;
   const auto next = [&]() -> const Value& {
-    if (many ? used >= arguments.items().size() : used > 0) fault("not enough arguments for format string");
+    if (many ? used >= arguments.items().size() : used > 0)
+      fault("not enough arguments for format string");
     ++used;
     return many ? arguments.items()[used - 1] : arguments;
   };
@@ -78,11 +87,15 @@ std::string percent_format(const std::string& format, const Value& arguments, Bu
       if (!arguments.is_dict()) fault("format requires a mapping");
       const std::string key = format.substr(at + 1, end - at - 1);
       named = find(arguments.pairs(), key);
-      if (named == nullptr) fault("the format '{}' names '{}', which is not given", format.substr(0, 60), key.substr(0, 60));
+      if (named == nullptr)
+        fault("the format '{}' names '{}', which is not given", format.substr(0, 60),
+              key.substr(0, 60));
       at = end + 1;
     }
     Specification s;
-    for (; at < format.size() && std::string_view("-+ #0").find(format[at]) != std::string_view::npos; ++at) {
+    for (;
+         at < format.size() && std::string_view("-+ #0").find(format[at]) != std::string_view::npos;
+         ++at) {
       if (s.flags.find(format[at]) == std::string::npos) s.flags += format[at];
     }
     s.width = width_at(format, at, 0);
@@ -93,17 +106,21 @@ std::string percent_format(const std::string& format, const Value& arguments, Bu
       out += '%';
       continue;
     }
-    if (std::string_view("srdiufFeEgG").find(s.type) == std::string_view::npos) fault("format '%{}' is not supported; allowed: s r d i u f F e E g G", s.type);
+    if (std::string_view("srdiufFeEgG").find(s.type) == std::string_view::npos)
+      fault("format '%{}' is not supported; allowed: s r d i u f F e E g G", s.type);
     out += filled(s, named != nullptr ? *named : next(), budget);
     budget.steps();
   }
-  const bool may_be_unused = arguments.is_dict() || arguments.kind == Kind::list || arguments.kind == Kind::range || arguments.is_undefined();
-  if (!may_be_unused && (many ? used < arguments.items().size() : used == 0)) fault("not all arguments converted during string formatting");
+  const bool may_be_unused = arguments.is_dict() || arguments.kind == Kind::list ||
+                             arguments.kind == Kind::range || arguments.is_undefined();
+  if (!may_be_unused && (many ? used < arguments.items().size() : used == 0))
+    fault("not all arguments converted during string formatting");
   budget.bytes(out.size());
   return out;
 }
 
-std::string brace_format(const std::string& format, const std::vector<Value>& positional, const Pairs& named, Budget& budget) {
+std::string brace_format(const std::string& format, const std::vector<Value>& positional,
+                         const Pairs& named, Budget& budget) {
   std::string out;
   std::size_t next = 0;
   for (std::size_t at = 0; at < format.size(); ++at) {
@@ -126,15 +143,21 @@ std::string brace_format(const std::string& format, const std::vector<Value>& po
       quoted = field.back() == 'r';
       field.resize(field.size() - 2);
     }
-    if (field.find_first_of(".[:!{") != std::string::npos) fault("the format field '{}' is not supported; allowed: a name or a number", field.substr(0, 60));
+    if (field.find_first_of(".[:!{") != std::string::npos)
+      fault("the format field '{}' is not supported; allowed: a name or a number",
+            field.substr(0, 60));
     const Value* value = nullptr;
     if (field.empty() || field.find_first_not_of("0123456789") == std::string::npos) {
-      const std::size_t i = field.empty() ? next++ : field.size() > 6 ? positional.size() : static_cast<std::size_t>(std::stoi(field));
+      const std::size_t i = field.empty()      ? next++
+                            : field.size() > 6 ? positional.size()
+                                               : static_cast<std::size_t>(std::stoi(field));
       if (i < positional.size()) value = &positional[i];
     } else {
       value = find(named, field);
     }
-    if (value == nullptr) fault("the format '{}' names '{}', which is not given", format.substr(0, 60), field.substr(0, 60));
+    if (value == nullptr)
+      fault("the format '{}' names '{}', which is not given", format.substr(0, 60),
+            field.substr(0, 60));
     out += quoted ? repr(*value, budget) : str(*value, budget);
     at = end;
   }

@@ -30,7 +30,8 @@ struct Deeper {
 
 class Interpreter::Inside {
  public:
-  explicit Inside(Interpreter& in, std::shared_ptr<Scope> around = nullptr) : in_(in), before_(in.scope_) {
+  explicit Inside(Interpreter& in, std::shared_ptr<Scope> around = nullptr)
+      : in_(in), before_(in.scope_) {
     in_.scope_ = std::make_shared<Scope>();
     in_.scope_->around = around != nullptr ? std::move(around) : before_;
   }
@@ -48,7 +49,8 @@ Interpreter::~Interpreter() {
   for (const auto& space : spaces_) static_cast<Dict&>(*space).pairs.clear();
 }
 
-std::string Interpreter::render(const Body& body, std::vector<std::pair<std::string, Value>> variables) {
+std::string Interpreter::render(const Body& body,
+                                std::vector<std::pair<std::string, Value>> variables) {
   std::string out;
   out_ = &out;
   auto globals = std::make_shared<Scope>();  // what the template sets shadows the variables
@@ -61,7 +63,8 @@ std::string Interpreter::render(const Body& body, std::vector<std::pair<std::str
 
 void Interpreter::print(std::string_view text) {
   budget_.bytes(text.size());
-  if (out_->size() + text.size() > kMaxOutput) fault("the template prints more than {} MiB", kMaxOutput >> 20);
+  if (out_->size() + text.size() > kMaxOutput)
+    fault("the template prints more than {} MiB", kMaxOutput >> 20);
   *out_ += text;
 }
 
@@ -264,7 +267,8 @@ Value Interpreter::evaluate(const Expression& e) {
       return evaluate_concat(e);
     case ExpressionKind::conditional:
       if (truth(part(1))) return part(0);
-      return e.parts[2] != nullptr ? part(2) : undefined("the condition of an if without else is false");
+      return e.parts[2] != nullptr ? part(2)
+                                   : undefined("the condition of an if without else is false");
   }
   return Value();
 }
@@ -279,7 +283,8 @@ std::vector<Value> Interpreter::evaluate_parts(const Expression& e, std::size_t 
 Value Interpreter::evaluate_slice(const Expression& e) {
   const Value of = evaluate(*e.parts[0]);
   Value bounds[3];
-  for (std::size_t i = 0; i < 3; ++i) bounds[i] = e.parts[i + 1] != nullptr ? evaluate(*e.parts[i + 1]) : none();
+  for (std::size_t i = 0; i < 3; ++i)
+    bounds[i] = e.parts[i + 1] != nullptr ? evaluate(*e.parts[i + 1]) : none();
   return slice(of, bounds[0], bounds[1], bounds[2], budget_);
 }
 
@@ -312,7 +317,8 @@ Arguments Interpreter::evaluate_arguments(const Expression& e) {
   Arguments arguments;
   arguments.positional = evaluate_parts(e, 1);
   if (e.star != nullptr) {
-    for (Value& v : iterate(evaluate(*e.star), budget_)) arguments.positional.push_back(std::move(v));
+    for (Value& v : iterate(evaluate(*e.star), budget_))
+      arguments.positional.push_back(std::move(v));
   }
   for (const auto& [name, value] : e.named) arguments.named.emplace_back(name, evaluate(*value));
   if (e.double_star != nullptr) {
@@ -335,7 +341,9 @@ Value Interpreter::evaluate_call(const Expression& e) {
 
 Value Interpreter::evaluate_filter(const Expression& e, const Value* text) {
   const Deeper deeper(depth_);
-  const Value to = e.parts[0] == nullptr ? *text : e.parts[0]->kind == ExpressionKind::filter ? evaluate_filter(*e.parts[0], text) : evaluate(*e.parts[0]);
+  const Value to = e.parts[0] == nullptr                        ? *text
+                   : e.parts[0]->kind == ExpressionKind::filter ? evaluate_filter(*e.parts[0], text)
+                                                                : evaluate(*e.parts[0]);
   const Arguments arguments = evaluate_arguments(e);
   line_ = e.line;
   return apply_filter(e.name, to, arguments, budget_);
@@ -370,11 +378,13 @@ Value Interpreter::call_macro(const Value& macro, Arguments arguments) {
   const std::size_t n = signature.names.size(), given = arguments.positional.size();
   std::vector<std::optional<Value>> values(n);
   for (std::size_t i = 0; i < std::min(n, given); ++i) values[i] = arguments.positional[i];
-  if (given > n && !signature.takes_more) fault("the macro '{}' takes at most {} arguments, not {}", name, n, given);
+  if (given > n && !signature.takes_more)
+    fault("the macro '{}' takes at most {} arguments, not {}", name, n, given);
   Pairs more_named;
   Value caller = undefined("no caller defined");
   for (const auto& [key, value] : arguments.named) {
-    const auto at = static_cast<std::size_t>(std::find(signature.names.begin(), signature.names.end(), key) - signature.names.begin());
+    const auto at = static_cast<std::size_t>(
+        std::find(signature.names.begin(), signature.names.end(), key) - signature.names.begin());
     if (at < n) {
       if (values[at]) fault("the macro '{}' is given '{}' twice", name, key);
       values[at] = value;
@@ -389,13 +399,18 @@ Value Interpreter::call_macro(const Value& macro, Arguments arguments) {
   if (signature.takes_caller) define("caller", caller);
   if (signature.takes_named) define("kwargs", dict(std::move(more_named)));
   if (signature.takes_more) {
-    std::vector<Value> more(arguments.positional.begin() + static_cast<std::ptrdiff_t>(std::min(n, given)), arguments.positional.end());
+    std::vector<Value> more(
+        arguments.positional.begin() + static_cast<std::ptrdiff_t>(std::min(n, given)),
+        arguments.positional.end());
     define("varargs", sequence(Kind::tuple, std::move(more)));
   }
   const std::size_t first_default = n - signature.defaults.size();
   for (std::size_t i = 0; i < n; ++i) {
     if (!values[i])
-      values[i] = i >= first_default ? evaluate(*signature.defaults[i - first_default]) : undefined(fmt::format("parameter '{}' was not provided", signature.names[i]));
+      values[i] =
+          i >= first_default
+              ? evaluate(*signature.defaults[i - first_default])
+              : undefined(fmt::format("parameter '{}' was not provided", signature.names[i]));
     define(signature.names[i], *values[i]);
   }
   return string(captured(of.statement->body));
@@ -423,12 +438,15 @@ void Interpreter::assign(const Expression& target, const Value& value) {
   if (target.kind == ExpressionKind::name) return define(target.name, value);
   if (target.kind == ExpressionKind::attribute) {
     const Value space = look_up(target.parts[0]->name);
-    if (space.kind != Kind::space) fault("cannot assign an attribute of '{}', which is no namespace", target.parts[0]->name);
-    if (target.name.starts_with('_')) fault("the attribute '{}' of a namespace begins with an underscore", target.name);
+    if (space.kind != Kind::space)
+      fault("cannot assign an attribute of '{}', which is no namespace", target.parts[0]->name);
+    if (target.name.starts_with('_'))
+      fault("the attribute '{}' of a namespace begins with an underscore", target.name);
     return put(static_cast<Dict&>(*space.object).pairs, string(target.name), value, budget_);
   }
   const std::vector<Value> values = iterate(value, budget_);
-  if (values.size() != target.parts.size()) fault("{} values cannot be assigned to {} names", values.size(), target.parts.size());
+  if (values.size() != target.parts.size())
+    fault("{} values cannot be assigned to {} names", values.size(), target.parts.size());
   for (std::size_t i = 0; i < values.size(); ++i) assign(*target.parts[i], values[i]);
 }
 

@@ -1,4 +1,5 @@
-// Renders a template's tree. Names are looked up from the inside out: a loop's round, a macro's call, the template, the functions.
+// Renders a template's tree. Names are looked up from the inside out: a loop's round, a macro's
+// call, the template, the functions.
 #pragma once
 
 #include <memory>
@@ -34,7 +35,8 @@ class Interpreter {
   int depth_ = 0;
   std::string* out_ = nullptr;
   std::shared_ptr<Scope> scope_;
-  // Macros hold the scope that holds them, and namespaces may hold themselves: these are emptied at the end.
+  // Macros hold the scope that holds them, and namespaces may hold themselves: these are emptied at
+  // the end.
   std::vector<std::shared_ptr<Scope>> captured_;
   std::vector<std::shared_ptr<Object>> spaces_;
 

@@ -11,7 +11,10 @@ namespace {
 
 bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool starts_name(char c) { return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || static_cast<unsigned char>(c) >= 0x80; }
+bool starts_name(char c) {
+  return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+         static_cast<unsigned char>(c) >= 0x80;
+}
 
 std::string with_plain_newlines(std::string_view source) {
   std::string out;
@@ -43,12 +46,15 @@ std::string unescaped(std::string_view s) {
     } else if (c >= '0' && c <= '7') {
       std::uint32_t code = 0;
       std::size_t n = 0;
-      for (; n < 3 && i + n < s.size() && s[i + n] >= '0' && s[i + n] <= '7'; ++n) code = code * 8 + static_cast<std::uint32_t>(s[i + n] - '0');
+      for (; n < 3 && i + n < s.size() && s[i + n] >= '0' && s[i + n] <= '7'; ++n)
+        code = code * 8 + static_cast<std::uint32_t>(s[i + n] - '0');
       append_utf8(out, code);
       i += n - 1;
     } else if (digits > 0) {
-      const auto code = i + digits < s.size() ? parse_integer(s.substr(i + 1, digits), 16) : std::nullopt;
-      if (!code || *code < 0 || *code > 0x10FFFF || (*code >= 0xD800 && *code < 0xE000)) fault("the escape '\\{}' is no character", s.substr(i, digits + 1));
+      const auto code =
+          i + digits < s.size() ? parse_integer(s.substr(i + 1, digits), 16) : std::nullopt;
+      if (!code || *code < 0 || *code > 0x10FFFF || (*code >= 0xD800 && *code < 0xE000))
+        fault("the escape '\\{}' is no character", s.substr(i, digits + 1));
       append_utf8(out, static_cast<std::uint32_t>(*code));
       i += digits;
     } else if (c == 'N') {
@@ -87,16 +93,21 @@ class Lexer {
     tokens_.push_back(std::move(t));
   }
 
-  bool here(std::string_view s) const { return std::string_view(source_).substr(at_).starts_with(s); }
+  bool here(std::string_view s) const {
+    return std::string_view(source_).substr(at_).starts_with(s);
+  }
 
   void advance(std::size_t n) {
-    line_ += static_cast<int>(std::count(source_.begin() + static_cast<std::ptrdiff_t>(at_), source_.begin() + static_cast<std::ptrdiff_t>(at_ + n), '\n'));
+    line_ +=
+        static_cast<int>(std::count(source_.begin() + static_cast<std::ptrdiff_t>(at_),
+                                    source_.begin() + static_cast<std::ptrdiff_t>(at_ + n), '\n'));
     at_ += n;
   }
 
   void skip_blanks() {
     std::size_t n = 0;
-    while (at_ + n < source_.size() && is_space_at(at_ + n)) n += character_at(source_, at_ + n).bytes;
+    while (at_ + n < source_.size() && is_space_at(at_ + n))
+      n += character_at(source_, at_ + n).bytes;
     advance(n);
   }
 
@@ -108,14 +119,19 @@ class Lexer {
   // Text up to the next tag, then the tag.
   void text() {
     std::size_t tag = at_;
-    while ((tag = source_.find('{', tag)) != std::string::npos && (tag + 1 == source_.size() || std::string_view("{%#").find(source_[tag + 1]) == std::string_view::npos))
+    while ((tag = source_.find('{', tag)) != std::string::npos &&
+           (tag + 1 == source_.size() ||
+            std::string_view("{%#").find(source_[tag + 1]) == std::string_view::npos))
       ++tag;
     if (tag == std::string::npos) {
       add(TokenType::data, source_.substr(at_));
       return advance(source_.size() - at_);
     }
     const char kind = source_[tag + 1];
-    const char sign = tag + 2 < source_.size() && (source_[tag + 2] == '-' || source_[tag + 2] == '+') ? source_[tag + 2] : '\0';
+    const char sign =
+        tag + 2 < source_.size() && (source_[tag + 2] == '-' || source_[tag + 2] == '+')
+            ? source_[tag + 2]
+            : '\0';
     data(std::string_view(source_).substr(at_, tag - at_), sign, kind != '{');
     advance(tag - at_ + 2 + (sign != '\0' ? 1 : 0));
     if (kind == '#') {
@@ -134,8 +150,10 @@ class Lexer {
     if (sign == '-') {
       kept = stripped(s, {}, false, true);
     } else if (sign != '+' && lstrip) {
-      const std::size_t newline = s.rfind('\n'), begin = newline == std::string_view::npos ? 0 : newline + 1;
-      if ((begin > 0 || line_start_) && stripped(s.substr(begin), {}, true, false).empty()) kept.resize(begin);
+      const std::size_t newline = s.rfind('\n'),
+                        begin = newline == std::string_view::npos ? 0 : newline + 1;
+      if ((begin > 0 || line_start_) && stripped(s.substr(begin), {}, true, false).empty())
+        kept.resize(begin);
     }
     if (!kept.empty()) add(TokenType::data, std::move(kept));
   }
@@ -175,14 +193,18 @@ class Lexer {
 
   bool is_raw() const { return raw_tag(at_, "raw") != 0; }
 
-  // Where the tag `name` beginning (behind {% and its sign) at `at` is over: at its -%} or %}; 0 where it is another.
+  // Where the tag `name` beginning (behind {% and its sign) at `at` is over: at its -%} or %}; 0
+  // where it is another.
   std::size_t raw_tag(std::size_t at, std::string_view name) const {
     while (at < source_.size() && is_blank(source_[at])) ++at;
     if (!std::string_view(source_).substr(at).starts_with(name)) return 0;
     at += name.size();
     while (at < source_.size() && is_blank(source_[at])) ++at;
     const std::string_view rest = std::string_view(source_).substr(at);
-    return rest.starts_with("%}") || rest.starts_with("-%}") || (name == "endraw" && rest.starts_with("+%}")) ? at : 0;
+    return rest.starts_with("%}") || rest.starts_with("-%}") ||
+                   (name == "endraw" && rest.starts_with("+%}"))
+               ? at
+               : 0;
   }
 
   void raw() {
@@ -193,7 +215,10 @@ class Lexer {
     if (strip) skip_blanks();
     line_start_ = source_[at_ - 1] == '\n';
     for (std::size_t tag = at_; (tag = source_.find("{%", tag)) != std::string::npos; tag += 2) {
-      const char sign = tag + 2 < source_.size() && (source_[tag + 2] == '-' || source_[tag + 2] == '+') ? source_[tag + 2] : '\0';
+      const char sign =
+          tag + 2 < source_.size() && (source_[tag + 2] == '-' || source_[tag + 2] == '+')
+              ? source_[tag + 2]
+              : '\0';
       const std::size_t end = raw_tag(tag + 2 + (sign != '\0' ? 1 : 0), "endraw");
       if (end == 0) continue;
       data(std::string_view(source_).substr(at_, tag - at_), sign, true);
@@ -234,7 +259,9 @@ class Lexer {
 
   void name() {
     std::size_t n = 0;
-    while (at_ + n < source_.size() && (starts_name(source_[at_ + n]) || is_digit(source_[at_ + n]))) ++n;
+    while (at_ + n < source_.size() &&
+           (starts_name(source_[at_ + n]) || is_digit(source_[at_ + n])))
+      ++n;
     add(TokenType::name, source_.substr(at_, n));
     advance(n);
   }
@@ -250,23 +277,35 @@ class Lexer {
   void number() {
     const auto digits = [&](std::size_t at) {
       std::size_t n = 0;
-      while (at + n < source_.size() && (is_digit(source_[at + n]) || (source_[at + n] == '_' && n > 0 && at + n + 1 < source_.size() && is_digit(source_[at + n + 1]))))
+      while (at + n < source_.size() &&
+             (is_digit(source_[at + n]) ||
+              (source_[at + n] == '_' && n > 0 && at + n + 1 < source_.size() &&
+               is_digit(source_[at + n + 1]))))
         ++n;
       return n;
     };
     std::size_t n = digits(at_);
     bool whole = true;
-    if (source_[at_] == '0' && n == 1 && at_ + 1 < source_.size() && std::string_view("xXoObB").find(source_[at_ + 1]) != std::string_view::npos) {
+    if (source_[at_] == '0' && n == 1 && at_ + 1 < source_.size() &&
+        std::string_view("xXoObB").find(source_[at_ + 1]) != std::string_view::npos) {
       n = 2;
-      while (at_ + n < source_.size() && (std::isxdigit(static_cast<unsigned char>(source_[at_ + n])) != 0 || source_[at_ + n] == '_')) ++n;
+      while (at_ + n < source_.size() &&
+             (std::isxdigit(static_cast<unsigned char>(source_[at_ + n])) != 0 ||
+              source_[at_ + n] == '_'))
+        ++n;
     } else {
       const bool after_dot = at_ > 0 && source_[at_ - 1] == '.';
-      if (!after_dot && at_ + n + 1 < source_.size() && source_[at_ + n] == '.' && is_digit(source_[at_ + n + 1])) {
+      if (!after_dot && at_ + n + 1 < source_.size() && source_[at_ + n] == '.' &&
+          is_digit(source_[at_ + n + 1])) {
         n += 1 + digits(at_ + n + 1);
         whole = false;
       }
-      if (!after_dot && at_ + n < source_.size() && (source_[at_ + n] == 'e' || source_[at_ + n] == 'E')) {
-        const std::size_t sign = at_ + n + 1 < source_.size() && (source_[at_ + n + 1] == '-' || source_[at_ + n + 1] == '+') ? 1 : 0;
+      if (!after_dot && at_ + n < source_.size() &&
+          (source_[at_ + n] == 'e' || source_[at_ + n] == 'E')) {
+        const std::size_t sign = at_ + n + 1 < source_.size() && (source_[at_ + n + 1] == '-' ||
+                                                                  source_[at_ + n + 1] == '+')
+                                     ? 1
+                                     : 0;
         const std::size_t more = digits(at_ + n + 1 + sign);
         if (more > 0) {
           n += 1 + sign + more;
@@ -289,11 +328,13 @@ class Lexer {
   }
 
   void symbol() {
-    static constexpr std::array<std::string_view, 27> kSymbols = {"//", "**", "==", "!=", ">=", "<=", "+", "-", "*", "/", "%", "~", "[", "]",
-                                                                  "(",  ")",  "{",  "}",  ">",  "<",  "=", ".", ":", "|", ",", ";", "!"};
+    static constexpr std::array<std::string_view, 27> kSymbols = {
+        "//", "**", "==", "!=", ">=", "<=", "+", "-", "*", "/", "%", "~", "[", "]",
+        "(",  ")",  "{",  "}",  ">",  "<",  "=", ".", ":", "|", ",", ";", "!"};
     for (const std::string_view s : kSymbols) {
       if (!here(s)) continue;
-      const std::size_t opens = std::string_view("([{").find(s), closes = std::string_view(")]}").find(s);
+      const std::size_t opens = std::string_view("([{").find(s),
+                        closes = std::string_view(")]}").find(s);
       if (opens != std::string_view::npos) open_ += ")]}"[opens];
       if (closes != std::string_view::npos) {
         if (open_.empty() || open_.back() != s[0]) fault("unexpected '{}'", s);

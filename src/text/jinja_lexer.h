@@ -1,5 +1,6 @@
-// A template as tokens: text, and what stands in {{ }}, {% %}. White space around tags is already as trim_blocks, lstrip_blocks and the
-// signs - and + want it; comments are gone; {% raw %} is text.
+// A template as tokens: text, and what stands in {{ }}, {% %}. White space around tags is already
+// as trim_blocks, lstrip_blocks and the signs - and + want it; comments are gone; {% raw %} is
+// text.
 #pragma once
 
 #include <string>
@@ -10,7 +11,18 @@
 
 namespace weft::jinja {
 
-enum class TokenType { data, print_begin, print_end, block_begin, block_end, name, string, number, symbol, end };
+enum class TokenType {
+  data,
+  print_begin,
+  print_end,
+  block_begin,
+  block_end,
+  name,
+  string,
+  number,
+  symbol,
+  end
+};
 
 struct Token {
   TokenType type = TokenType::end;

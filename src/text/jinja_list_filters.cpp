@@ -1,4 +1,5 @@
-// Filters of lists. What Python makes a generator of is one here too: it is read once, and has no length.
+// Filters of lists. What Python makes a generator of is one here too: it is read once, and has no
+// length.
 #include <algorithm>
 
 #include "text/jinja_builtins.h"
@@ -28,7 +29,9 @@ Value follow(Value from, const Path& path, Budget& budget) {
 Value without_case(const Value& v) { return v.is_string() ? string(lower(v.text())) : v; }
 
 // Sorted by keys of one or more parts; equal ones keep their order, also when reversed.
-std::vector<Value> sorted(const std::vector<Value>& items, const std::vector<std::vector<Value>>& keys, bool reverse, Budget& budget) {
+std::vector<Value> sorted(const std::vector<Value>& items,
+                          const std::vector<std::vector<Value>>& keys, bool reverse,
+                          Budget& budget) {
   std::vector<std::size_t> order(items.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = reverse ? order.size() - 1 - i : i;
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
@@ -69,7 +72,9 @@ Value sort_filter(const Value& v, const Parameters& p, Budget& budget) {
 Value dictsort(const Value& v, const Parameters& p, Budget& budget) {
   const std::string by = p.text(1).value_or("key");
   if (by != "key" && by != "value") fault("dictsort sorts by 'key' or 'value'");
-  if (!v.is_dict()) fault("{}", v.is_undefined() ? v.text() : fmt::format("dictsort takes a dict, not {}", type_name(v)));
+  if (!v.is_dict())
+    fault("{}",
+          v.is_undefined() ? v.text() : fmt::format("dictsort takes a dict, not {}", type_name(v)));
   std::vector<Value> items;
   std::vector<std::vector<Value>> keys;
   for (const auto& [key, value] : v.pairs()) {
@@ -90,7 +95,9 @@ Value least(const Value& v, const Parameters& p, bool greatest, Budget& budget) 
   };
   std::size_t best = 0;
   for (std::size_t i = 1; i < items.size(); ++i) {
-    if (greatest ? less(key(items[best]), key(items[i]), budget) : less(key(items[i]), key(items[best]), budget)) best = i;
+    if (greatest ? less(key(items[best]), key(items[i]), budget)
+                 : less(key(items[i]), key(items[best]), budget))
+      best = i;
   }
   return items[best];
 }
@@ -108,8 +115,10 @@ Value unique(const Value& v, const Parameters& p, Budget& budget) {
   return sequence(Kind::iterator, std::move(out));
 }
 
-// The items of select, reject, selectattr and rejectattr: those of which the test named by the arguments holds, or does not.
-Value selected(const std::string& name, const Value& v, const Arguments& arguments, Budget& budget) {
+// The items of select, reject, selectattr and rejectattr: those of which the test named by the
+// arguments holds, or does not.
+Value selected(const std::string& name, const Value& v, const Arguments& arguments,
+               Budget& budget) {
   const bool by_attribute = name.ends_with("attr"), keep = name.starts_with("select");
   std::size_t used = 0;
   Path path;
@@ -123,12 +132,14 @@ Value selected(const std::string& name, const Value& v, const Arguments& argumen
   if (used < arguments.positional.size()) {
     if (!arguments.positional[used].is_string()) fault("{}: a test's name is to be a string", name);
     test = arguments.positional[used++].text();
-    rest.positional.assign(arguments.positional.begin() + static_cast<std::ptrdiff_t>(used), arguments.positional.end());
+    rest.positional.assign(arguments.positional.begin() + static_cast<std::ptrdiff_t>(used),
+                           arguments.positional.end());
   }
   std::vector<Value> out;
   for (const Value& one : truth(v) ? iterate(v, budget) : std::vector<Value>()) {
     const Value asked = follow(one, path, budget);
-    if ((test.empty() ? truth(asked) : apply_test(test, asked, rest, budget)) == keep) out.push_back(one);
+    if ((test.empty() ? truth(asked) : apply_test(test, asked, rest, budget)) == keep)
+      out.push_back(one);
   }
   return sequence(Kind::iterator, std::move(out));
 }
@@ -151,7 +162,8 @@ Value mapped(const Value& v, const Arguments& arguments, Budget& budget) {
     Arguments rest;
     rest.positional.assign(arguments.positional.begin() + 1, arguments.positional.end());
     rest.named = arguments.named;
-    for (const Value& one : truth(v) ? iterate(v, budget) : std::vector<Value>()) out.push_back(apply_filter(arguments.positional[0].text(), one, rest, budget));
+    for (const Value& one : truth(v) ? iterate(v, budget) : std::vector<Value>())
+      out.push_back(apply_filter(arguments.positional[0].text(), one, rest, budget));
   }
   return sequence(Kind::iterator, std::move(out));
 }
@@ -159,7 +171,8 @@ Value mapped(const Value& v, const Arguments& arguments, Budget& budget) {
 Value first_of(const Value& v, Budget& budget) {
   if (v.kind == Kind::iterator) {
     auto& it = static_cast<Items&>(*v.object);
-    return it.next < it.items.size() ? it.items[it.next++] : undefined("no first item, sequence was empty");
+    return it.next < it.items.size() ? it.items[it.next++]
+                                     : undefined("no first item, sequence was empty");
   }
   const std::vector<Value> items = iterate(v, budget);
   return items.empty() ? undefined("no first item, sequence was empty") : items.front();
@@ -168,7 +181,8 @@ Value first_of(const Value& v, Budget& budget) {
 Value reversed(const Value& v, Budget& budget) {
   std::vector<Value> items = iterate(v, budget);
   std::reverse(items.begin(), items.end());
-  if (!v.is_string()) return sequence(v.kind == Kind::iterator ? Kind::list : Kind::iterator, std::move(items));
+  if (!v.is_string())
+    return sequence(v.kind == Kind::iterator ? Kind::list : Kind::iterator, std::move(items));
   std::string out;
   for (const Value& one : items) out += one.text();
   return string(std::move(out));
@@ -194,7 +208,8 @@ Value summed(const Value& v, const Parameters& p, Budget& budget) {
   const Path path = path_of(p[0]);
   Value total = p[1] != nullptr ? *p[1] : integer(0);
   if (total.is_string()) fault("sum cannot add strings; use join");
-  for (const Value& one : iterate(v, budget)) total = arithmetic("+", total, follow(one, path, budget), budget);
+  for (const Value& one : iterate(v, budget))
+    total = arithmetic("+", total, follow(one, path, budget), budget);
   return total;
 }
 
@@ -203,7 +218,8 @@ Value batches(const Value& v, const Parameters& p, Budget& budget) {
   p.required(0);
   std::vector<Value> out, batch;
   for (const Value& one : iterate(v, budget)) {
-    if (static_cast<std::int64_t>(batch.size()) == n) out.push_back(sequence(Kind::list, std::exchange(batch, {})));
+    if (static_cast<std::int64_t>(batch.size()) == n)
+      out.push_back(sequence(Kind::list, std::exchange(batch, {})));
     batch.push_back(one);
   }
   if (batch.empty()) return sequence(Kind::iterator, std::move(out));
@@ -217,8 +233,11 @@ Value batches(const Value& v, const Parameters& p, Budget& budget) {
 
 }  // namespace
 
-std::optional<Value> apply_list_filter(const std::string& name, const Value& to, const Arguments& arguments, Budget& budget) {
-  const auto parameters = [&](std::vector<const char*> names) { return Parameters(name, arguments, std::move(names)); };
+std::optional<Value> apply_list_filter(const std::string& name, const Value& to,
+                                       const Arguments& arguments, Budget& budget) {
+  const auto parameters = [&](std::vector<const char*> names) {
+    return Parameters(name, arguments, std::move(names));
+  };
   if (name == "join") return joined(to, parameters({"d", "attribute"}), budget);
   if (name == "list") return parameters({}), sequence(Kind::list, iterate(to, budget));
   if (name == "first") return parameters({}), first_of(to, budget);
@@ -233,20 +252,25 @@ std::optional<Value> apply_list_filter(const std::string& name, const Value& to,
     if (!to.is_undefined() && !to.is_dict()) fault("items takes a dict, not {}", type_name(to));
     std::vector<Value> pairs;
     if (to.is_dict()) {
-      for (const auto& [key, value] : to.pairs()) pairs.push_back(sequence(Kind::tuple, {key, value}));
+      for (const auto& [key, value] : to.pairs())
+        pairs.push_back(sequence(Kind::tuple, {key, value}));
     }
     budget.bytes(pairs.size() * 4 * sizeof(Value));
     return sequence(Kind::iterator, std::move(pairs));
   }
-  if (name == "dictsort") return dictsort(to, parameters({"case_sensitive", "by", "reverse"}), budget);
-  if (name == "sort") return sort_filter(to, parameters({"reverse", "case_sensitive", "attribute"}), budget);
+  if (name == "dictsort")
+    return dictsort(to, parameters({"case_sensitive", "by", "reverse"}), budget);
+  if (name == "sort")
+    return sort_filter(to, parameters({"reverse", "case_sensitive", "attribute"}), budget);
   if (name == "unique") return unique(to, parameters({"case_sensitive", "attribute"}), budget);
-  if (name == "min" || name == "max") return least(to, parameters({"case_sensitive", "attribute"}), name == "max", budget);
+  if (name == "min" || name == "max")
+    return least(to, parameters({"case_sensitive", "attribute"}), name == "max", budget);
   if (name == "sum") return summed(to, parameters({"attribute", "start"}), budget);
   if (name == "batch") return batches(to, parameters({"linecount", "fill_with"}), budget);
   if (name == "reverse") return parameters({}), reversed(to, budget);
   if (name == "map") return mapped(to, arguments, budget);
-  if (name == "select" || name == "reject" || name == "selectattr" || name == "rejectattr") return selected(name, to, arguments, budget);
+  if (name == "select" || name == "reject" || name == "selectattr" || name == "rejectattr")
+    return selected(name, to, arguments, budget);
   return std::nullopt;
 }
 

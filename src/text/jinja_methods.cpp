@@ -10,10 +10,12 @@
 namespace weft::jinja {
 namespace {
 
-const std::set<std::string> kStringMethods = {"strip",        "lstrip",       "rstrip",     "split",   "rsplit",    "splitlines", "startswith", "endswith", "upper",
-                                              "lower",        "title",        "capitalize", "replace", "find",      "rfind",      "index",      "count",    "join",
-                                              "removeprefix", "removesuffix", "format",     "isdigit", "isalpha",   "isalnum",    "isspace",    "isupper",  "islower",
-                                              "zfill",        "ljust",        "rjust",      "center",  "partition", "rpartition"};
+const std::set<std::string> kStringMethods = {
+    "strip",    "lstrip",  "rstrip",  "split",     "rsplit",       "splitlines",   "startswith",
+    "endswith", "upper",   "lower",   "title",     "capitalize",   "replace",      "find",
+    "rfind",    "index",   "count",   "join",      "removeprefix", "removesuffix", "format",
+    "isdigit",  "isalpha", "isalnum", "isspace",   "isupper",      "islower",      "zfill",
+    "ljust",    "rjust",   "center",  "partition", "rpartition"};
 
 Value strings(Kind kind, const std::vector<std::string>& parts, Budget& budget) {
   std::vector<Value> items;
@@ -35,19 +37,25 @@ bool every_character(const std::string& s, Predicate&& holds) {
 
 bool begins_or_ends(const std::string& self, const Value& with, bool begins) {
   if (with.kind == Kind::tuple) {
-    return std::any_of(with.items().begin(), with.items().end(), [&](const Value& one) { return begins_or_ends(self, one, begins); });
+    return std::any_of(with.items().begin(), with.items().end(),
+                       [&](const Value& one) { return begins_or_ends(self, one, begins); });
   }
-  if (!with.is_string()) fault("startswith and endswith take a string or a tuple of strings, not {}", type_name(with));
+  if (!with.is_string())
+    fault("startswith and endswith take a string or a tuple of strings, not {}", type_name(with));
   return begins ? self.starts_with(with.text()) : self.ends_with(with.text());
 }
 
-// A part of `self` as find, rfind, index and count see it: where it is, in characters; -1 where it is not.
+// A part of `self` as find, rfind, index and count see it: where it is, in characters; -1 where it
+// is not.
 std::int64_t place(const std::string& self, const std::string& part, bool last) {
   const std::size_t at = last ? self.rfind(part) : find_text(self, part, 0);
-  return at == std::string::npos ? -1 : static_cast<std::int64_t>(characters(std::string_view(self).substr(0, at)));
+  return at == std::string::npos
+             ? -1
+             : static_cast<std::int64_t>(characters(std::string_view(self).substr(0, at)));
 }
 
-std::string padded(const std::string& self, const std::string& name, const Parameters& p, Budget& budget) {
+std::string padded(const std::string& self, const std::string& name, const Parameters& p,
+                   Budget& budget) {
   const std::int64_t width = p.integer(0, 0), n = static_cast<std::int64_t>(characters(self));
   p.required(0);
   const std::string fill = p.text(1).value_or(name == "zfill" ? "0" : " ");
@@ -70,8 +78,13 @@ Value parted(const std::string& self, const Parameters& p, bool last, Budget& bu
   const std::string separator = p.text(0).value_or("");
   if (separator.empty()) fault("empty separator");
   const std::size_t at = last ? self.rfind(separator) : find_text(self, separator, 0);
-  if (at == std::string::npos) return strings(Kind::tuple, last ? std::vector<std::string>{"", "", self} : std::vector<std::string>{self, "", ""}, budget);
-  return strings(Kind::tuple, {self.substr(0, at), separator, self.substr(at + separator.size())}, budget);
+  if (at == std::string::npos)
+    return strings(
+        Kind::tuple,
+        last ? std::vector<std::string>{"", "", self} : std::vector<std::string>{self, "", ""},
+        budget);
+  return strings(Kind::tuple, {self.substr(0, at), separator, self.substr(at + separator.size())},
+                 budget);
 }
 
 Value joined(const std::string& separator, const Value& with, Budget& budget) {
@@ -88,18 +101,28 @@ Value joined(const std::string& separator, const Value& with, Budget& budget) {
 }
 
 std::optional<Value> asks(const std::string& self, const std::string& name) {
-  const auto of_class = [](const Character& c, CharClass wanted) { return class_of(c.code) == wanted; };
+  const auto of_class = [](const Character& c, CharClass wanted) {
+    return class_of(c.code) == wanted;
+  };
   if (name == "isdigit")
-    return boolean(every_character(self, [&](const Character& c) { return c.code < 128 ? c.code >= '0' && c.code <= '9' : of_class(c, CharClass::number); }));
-  if (name == "isalpha") return boolean(every_character(self, [&](const Character& c) { return of_class(c, CharClass::letter); }));
-  if (name == "isalnum") return boolean(every_character(self, [&](const Character& c) { return of_class(c, CharClass::letter) || of_class(c, CharClass::number); }));
+    return boolean(every_character(self, [&](const Character& c) {
+      return c.code < 128 ? c.code >= '0' && c.code <= '9' : of_class(c, CharClass::number);
+    }));
+  if (name == "isalpha")
+    return boolean(
+        every_character(self, [&](const Character& c) { return of_class(c, CharClass::letter); }));
+  if (name == "isalnum")
+    return boolean(every_character(self, [&](const Character& c) {
+      return of_class(c, CharClass::letter) || of_class(c, CharClass::number);
+    }));
   if (name == "isspace") return boolean(!self.empty() && stripped(self, {}, true, false).empty());
   if (name == "isupper") return boolean(upper(self) == self && lower(self) != self);
   if (name == "islower") return boolean(lower(self) == self && upper(self) != self);
   return std::nullopt;
 }
 
-Value call_dict_method(const Value& self, const std::string& name, const Arguments& arguments, Budget& budget) {
+Value call_dict_method(const Value& self, const std::string& name, const Arguments& arguments,
+                       Budget& budget) {
   if (name == "get") {
     const Parameters p("get", arguments, {"key", "default"});
     const Value* found = find(self.pairs(), p.required(0), budget);
@@ -108,13 +131,17 @@ Value call_dict_method(const Value& self, const std::string& name, const Argumen
   const Parameters none_taken(name, arguments, {});
   if (name == "copy") return self;
   std::vector<Value> items;
-  for (const auto& [key, value] : self.pairs()) items.push_back(name == "keys" ? key : name == "values" ? value : sequence(Kind::tuple, {key, value}));
+  for (const auto& [key, value] : self.pairs())
+    items.push_back(name == "keys"     ? key
+                    : name == "values" ? value
+                                       : sequence(Kind::tuple, {key, value}));
   budget.steps(items.size());
   budget.bytes(items.size() * sizeof(Value));
   return sequence(Kind::view, std::move(items), "dict_" + name);
 }
 
-Value call_list_method(const Value& self, const std::string& name, const Arguments& arguments, Budget& budget) {
+Value call_list_method(const Value& self, const std::string& name, const Arguments& arguments,
+                       Budget& budget) {
   if (name == "copy") return self;
   const Parameters p(name, arguments, {"value"});
   std::int64_t n = 0;
@@ -127,19 +154,22 @@ Value call_list_method(const Value& self, const std::string& name, const Argumen
   return integer(n);
 }
 
-Value call_loop_method(Loop& loop, const std::string& name, const Arguments& arguments, Budget& budget) {
+Value call_loop_method(Loop& loop, const std::string& name, const Arguments& arguments,
+                       Budget& budget) {
   if (name == "cycle") {
     if (arguments.positional.empty()) fault("no items for cycling given");
     return arguments.positional[loop.index % arguments.positional.size()];
   }
   bool same = loop.seen && loop.seen->size() == arguments.positional.size();
-  for (std::size_t i = 0; same && i < loop.seen->size(); ++i) same = equal((*loop.seen)[i], arguments.positional[i], budget);
+  for (std::size_t i = 0; same && i < loop.seen->size(); ++i)
+    same = equal((*loop.seen)[i], arguments.positional[i], budget);
   loop.seen = arguments.positional;
   return boolean(!same);
 }
 
 Value make_dict(const Arguments& arguments, Budget& budget) {
-  if (arguments.positional.size() > 1) fault("dict takes at most 1 positional argument, not {}", arguments.positional.size());
+  if (arguments.positional.size() > 1)
+    fault("dict takes at most 1 positional argument, not {}", arguments.positional.size());
   Pairs pairs;
   if (!arguments.positional.empty()) {
     const Value& from = arguments.positional[0];
@@ -160,7 +190,8 @@ Value make_space(const Arguments& arguments, Budget& budget) {
   auto space = std::make_shared<Dict>();
   space->pairs = made.pairs();
   for (const auto& pair : space->pairs) {
-    if (pair.first.is_string() && pair.first.text().starts_with('_')) fault("the attribute '{}' of a namespace begins with an underscore", pair.first.text());
+    if (pair.first.is_string() && pair.first.text().starts_with('_'))
+      fault("the attribute '{}' of a namespace begins with an underscore", pair.first.text());
   }
   Value v;
   v.kind = Kind::space;
@@ -170,24 +201,29 @@ Value make_space(const Arguments& arguments, Budget& budget) {
 
 Value make_range(const Arguments& arguments, Budget& budget) {
   constexpr std::int64_t kMaxRange = 100'000;  // as Jinja's sandbox
-  if (!arguments.named.empty() || arguments.positional.empty() || arguments.positional.size() > 3) fault("range takes 1 to 3 integers");
+  if (!arguments.named.empty() || arguments.positional.empty() || arguments.positional.size() > 3)
+    fault("range takes 1 to 3 integers");
   std::int64_t bounds[3] = {0, 0, 1};
   const std::size_t n = arguments.positional.size();
   for (std::size_t i = 0; i < n; ++i) {
-    if (!arguments.positional[i].is_integral()) fault("range takes integers, not {}", type_name(arguments.positional[i]));
+    if (!arguments.positional[i].is_integral())
+      fault("range takes integers, not {}", type_name(arguments.positional[i]));
     bounds[n == 1 ? 1 : i] = arguments.positional[i].integer;
   }
   const auto [start, stop, step] = bounds;
   if (step == 0) fault("the step of a range cannot be 0");
   std::vector<Value> items;
   for (std::int64_t i = start; step > 0 ? i < stop : i > stop;) {
-    if (static_cast<std::int64_t>(items.size()) >= kMaxRange) fault("a range has more than {} items", kMaxRange);
+    if (static_cast<std::int64_t>(items.size()) >= kMaxRange)
+      fault("a range has more than {} items", kMaxRange);
     items.push_back(integer(i));
     if (__builtin_add_overflow(i, step, &i)) break;
   }
   budget.steps(items.size());
   budget.bytes(items.size() * sizeof(Value));
-  return sequence(Kind::range, std::move(items), step == 1 ? fmt::format("range({}, {})", start, stop) : fmt::format("range({}, {}, {})", start, stop, step));
+  return sequence(Kind::range, std::move(items),
+                  step == 1 ? fmt::format("range({}, {})", start, stop)
+                            : fmt::format("range({}, {}, {})", start, stop, step));
 }
 
 Value time_now(const std::string& format) {
@@ -203,10 +239,13 @@ Value time_now(const std::string& format) {
 
 bool is_string_method(const std::string& name) { return kStringMethods.contains(name); }
 
-Value call_string_method(const std::string& self, const std::string& name, const Arguments& arguments, Budget& budget) {
+Value call_string_method(const std::string& self, const std::string& name,
+                         const Arguments& arguments, Budget& budget) {
   budget.steps(1 + self.size() / 64);
   budget.bytes(self.size());
-  if (name.starts_with('r') && !arguments.positional.empty()) {  // a search from the right takes the product of both sizes at worst
+  if (name.starts_with('r') &&
+      !arguments.positional
+           .empty()) {  // a search from the right takes the product of both sizes at worst
     budget.steps(self.size() / 1000 * arguments.positional[0].text().size());
   }
   if (name == "format") {
@@ -218,38 +257,51 @@ Value call_string_method(const std::string& self, const std::string& name, const
     const Parameters p(name, arguments, {"sep", "maxsplit"});
     return strings(Kind::list, split(self, p.text(0), p.integer(1, -1), name == "rsplit"), budget);
   }
-  if (name == "splitlines") return strings(Kind::list, lines_of(self, Parameters(name, arguments, {"keepends"}).flag(0)), budget);
+  if (name == "splitlines")
+    return strings(Kind::list, lines_of(self, Parameters(name, arguments, {"keepends"}).flag(0)),
+                   budget);
   if (name == "replace") {
     const Parameters p(name, arguments, {"old", "new", "count"});
     p.required(1);
     if (p[0]->is_none() || p[1]->is_none()) fault("replace takes strings, not NoneType");
     return string(replaced(self, *p.text(0), *p.text(1), p.integer(2, -1), budget));
   }
-  if (name == "ljust" || name == "rjust" || name == "center") return string(padded(self, name, Parameters(name, arguments, {"width", "fillchar"}), budget));
+  if (name == "ljust" || name == "rjust" || name == "center")
+    return string(padded(self, name, Parameters(name, arguments, {"width", "fillchar"}), budget));
   if (name == "zfill") {
     Arguments with_fill = arguments;
     with_fill.named.emplace_back("fillchar", string("0"));
     return string(padded(self, name, Parameters(name, with_fill, {"width", "fillchar"}), budget));
   }
-  const bool alone = std::set<std::string>{"upper", "lower", "title", "capitalize", "isdigit", "isalpha", "isalnum", "isspace", "isupper", "islower"}.contains(name);
-  const Parameters p(name, arguments, alone ? std::vector<const char*>{} : std::vector<const char*>{"value"});
+  const bool alone = std::set<std::string>{"upper",   "lower",   "title",   "capitalize", "isdigit",
+                                           "isalpha", "isalnum", "isspace", "isupper",    "islower"}
+                         .contains(name);
+  const Parameters p(name, arguments,
+                     alone ? std::vector<const char*>{} : std::vector<const char*>{"value"});
   if (name == "upper") return string(upper(self));
   if (name == "lower") return string(lower(self));
   if (name == "title") return string(titled(self));
   if (name == "capitalize") return string(capitalized(self));
   if (const auto answer = asks(self, name)) return *answer;
-  if (name == "strip" || name == "lstrip" || name == "rstrip") return string(stripped(self, p.text(0), name != "rstrip", name != "lstrip"));
-  if (name == "startswith" || name == "endswith") return boolean(begins_or_ends(self, p.required(0), name == "startswith"));
+  if (name == "strip" || name == "lstrip" || name == "rstrip")
+    return string(stripped(self, p.text(0), name != "rstrip", name != "lstrip"));
+  if (name == "startswith" || name == "endswith")
+    return boolean(begins_or_ends(self, p.required(0), name == "startswith"));
   if (name == "join") return joined(self, p.required(0), budget);
   if (!p.required(0).is_string()) fault("{} takes a string, not {}", name, type_name(*p[0]));
   const std::string& part = p[0]->text();
-  if (name == "partition" || name == "rpartition") return parted(self, p, name == "rpartition", budget);
-  if (name == "removeprefix") return string(self.starts_with(part) ? self.substr(part.size()) : self);
-  if (name == "removesuffix") return string(self.ends_with(part) ? self.substr(0, self.size() - part.size()) : self);
+  if (name == "partition" || name == "rpartition")
+    return parted(self, p, name == "rpartition", budget);
+  if (name == "removeprefix")
+    return string(self.starts_with(part) ? self.substr(part.size()) : self);
+  if (name == "removesuffix")
+    return string(self.ends_with(part) ? self.substr(0, self.size() - part.size()) : self);
   if (name == "count") {
     if (part.empty()) return integer(static_cast<std::int64_t>(characters(self)) + 1);
     std::int64_t n = 0;
-    for (std::size_t at = 0; (at = find_text(self, part, at)) != std::string::npos; at += part.size()) ++n;
+    for (std::size_t at = 0; (at = find_text(self, part, at)) != std::string::npos;
+         at += part.size())
+      ++n;
     return integer(n);
   }
   const std::int64_t at = place(self, part, name == "rfind");
@@ -257,23 +309,34 @@ Value call_string_method(const std::string& self, const std::string& name, const
   return integer(at);
 }
 
-Value call_method(const Value& self, const std::string& name, const Arguments& arguments, Budget& budget) {
-  static const std::set<std::string> kChanging = {"append", "extend", "insert",  "remove", "pop",        "popitem",
-                                                  "clear",  "sort",   "reverse", "update", "setdefault", "fromkeys"};
-  if (kChanging.contains(name)) fault("'{}' would change a {}; templates may not (build a new one with +, or keep it in a namespace)", name, type_name(self));
+Value call_method(const Value& self, const std::string& name, const Arguments& arguments,
+                  Budget& budget) {
+  static const std::set<std::string> kChanging = {"append",  "extend",  "insert",     "remove",
+                                                  "pop",     "popitem", "clear",      "sort",
+                                                  "reverse", "update",  "setdefault", "fromkeys"};
+  if (kChanging.contains(name))
+    fault(
+        "'{}' would change a {}; templates may not (build a new one with +, or keep it in a "
+        "namespace)",
+        name, type_name(self));
   if (self.is_string()) return call_string_method(self.text(), name, arguments, budget);
   if (self.is_dict()) return call_dict_method(self, name, arguments, budget);
-  if (self.kind == Kind::loop) return call_loop_method(static_cast<Loop&>(*self.object), name, arguments, budget);
+  if (self.kind == Kind::loop)
+    return call_loop_method(static_cast<Loop&>(*self.object), name, arguments, budget);
   return call_list_method(self, name, arguments, budget);
 }
 
-bool is_function(const std::string& name) { return name == "range" || name == "dict" || name == "namespace" || name == "raise_exception" || name == "strftime_now"; }
+bool is_function(const std::string& name) {
+  return name == "range" || name == "dict" || name == "namespace" || name == "raise_exception" ||
+         name == "strftime_now";
+}
 
 Value call_function(const std::string& name, const Arguments& arguments, Budget& budget) {
   if (name == "range") return make_range(arguments, budget);
   if (name == "dict") return make_dict(arguments, budget);
   if (name == "namespace") return make_space(arguments, budget);
-  if (name == "strftime_now") return time_now(Parameters(name, arguments, {"format"}).text(0).value_or(""));
+  if (name == "strftime_now")
+    return time_now(Parameters(name, arguments, {"format"}).text(0).value_or(""));
   const Parameters p(name, arguments, {"message"});
   fault("{}", str(p.required(0), budget).substr(0, 1000));
 }

@@ -12,7 +12,8 @@ constexpr int kMaxBlocks = 60;  // one in another
 
 class Parser {
  public:
-  Parser(std::vector<Token> tokens, int& line) : stream_(std::move(tokens), line), expressions_(stream_) {}
+  Parser(std::vector<Token> tokens, int& line)
+      : stream_(std::move(tokens), line), expressions_(stream_) {}
 
   Body run() {
     Body body = statements({});
@@ -25,7 +26,8 @@ class Parser {
   ExpressionParser expressions_;
   int depth_ = 0;
 
-  // Up to one of the tags named `ends`, whose name is the current token then; without ends up to the end of the template.
+  // Up to one of the tags named `ends`, whose name is the current token then; without ends up to
+  // the end of the template.
   Body statements(std::initializer_list<std::string_view> ends) {
     if (++depth_ > kMaxBlocks) fault("blocks are nested more than {} deep", kMaxBlocks);
     const int begun = stream_.current().line;
@@ -45,7 +47,8 @@ class Parser {
       } else if (token.type == TokenType::block_begin) {
         stream_.next();
         const Token& name = stream_.current();
-        if (name.type != TokenType::name) fault("a tag begins with {}; expected its name", stream_.described());
+        if (name.type != TokenType::name)
+          fault("a tag begins with {}; expected its name", stream_.described());
         if (std::find(ends.begin(), ends.end(), name.text) != ends.end()) break;
         body.push_back(statement());
         stream_.expect(TokenType::block_end, "%}");
@@ -87,7 +90,8 @@ class Parser {
     if (name == "for") return for_statement(tag.line);
     if (name == "set") return set_statement(tag.line);
     if (name == "macro" || name == "call") return macro_statement(name == "macro", tag.line);
-    if (name == "break" || name == "continue") return make(name == "break" ? StatementKind::break_ : StatementKind::continue_, tag.line);
+    if (name == "break" || name == "continue")
+      return make(name == "break" ? StatementKind::break_ : StatementKind::continue_, tag.line);
     if (name == "generation") {  // marks what the model is trained on; rendered it is its content
       auto made = make(StatementKind::scope, tag.line);
       made->body = whole_block("endgeneration");
@@ -171,7 +175,8 @@ class Parser {
     }
     if (!macro) {
       made->value = expressions_.expression();
-      if (made->value->kind != ExpressionKind::call) fault("a call block calls something that is no call");
+      if (made->value->kind != ExpressionKind::call)
+        fault("a call block calls something that is no call");
     }
     const auto before = expressions_.names_seen;
     expressions_.names_seen = {};
@@ -180,7 +185,8 @@ class Parser {
     made->signature.takes_more = seen.varargs;
     made->signature.takes_named = seen.kwargs;
     made->signature.takes_caller = seen.caller;
-    expressions_.names_seen = {before.varargs || seen.varargs, before.kwargs || seen.kwargs, before.caller || seen.caller};
+    expressions_.names_seen = {before.varargs || seen.varargs, before.kwargs || seen.kwargs,
+                               before.caller || seen.caller};
     return made;
   }
 };

@@ -30,7 +30,8 @@ bool printable(std::int32_t code) {
 }
 
 void append_quoted(std::string& out, const std::string& s) {
-  const bool has_single = s.find('\'') != std::string::npos, has_double = s.find('"') != std::string::npos;
+  const bool has_single = s.find('\'') != std::string::npos,
+             has_double = s.find('"') != std::string::npos;
   const char quote = has_single && !has_double ? '"' : '\'';
   out += quote;
   for (std::size_t at = 0; at < s.size();) {
@@ -43,8 +44,11 @@ void append_quoted(std::string& out, const std::string& s) {
     } else if (printable(c.code)) {
       out.append(s, at, c.bytes);
     } else {
-      const auto code = static_cast<std::uint32_t>(c.code < 0 ? static_cast<unsigned char>(s[at]) : c.code);
-      out += code < 0x100 ? fmt::format("\\x{:02x}", code) : code < 0x10000 ? fmt::format("\\u{:04x}", code) : fmt::format("\\U{:08x}", code);
+      const auto code =
+          static_cast<std::uint32_t>(c.code < 0 ? static_cast<unsigned char>(s[at]) : c.code);
+      out += code < 0x100     ? fmt::format("\\x{:02x}", code)
+             : code < 0x10000 ? fmt::format("\\u{:04x}", code)
+                              : fmt::format("\\U{:08x}", code);
     }
     at += c.bytes;
   }
@@ -168,7 +172,11 @@ class JsonWriter {
   Budget& budget_;
   std::string out_;
 
-  static std::string number(double d) { return std::isnan(d) ? "NaN" : std::isinf(d) ? (d < 0 ? "-Infinity" : "Infinity") : float_repr(d); }
+  static std::string number(double d) {
+    return std::isnan(d)   ? "NaN"
+           : std::isinf(d) ? (d < 0 ? "-Infinity" : "Infinity")
+                           : float_repr(d);
+  }
 
   void line(int level) {
     if (!style_.indented) return;
@@ -177,14 +185,16 @@ class JsonWriter {
   }
 
   void escape(std::uint32_t code) {
-    const auto at = std::string_view("\"\\\n\r\t\b\f").find(static_cast<char>(code < 128 ? code : 0));
+    const auto at =
+        std::string_view("\"\\\n\r\t\b\f").find(static_cast<char>(code < 128 ? code : 0));
     if (code != 0 && at != std::string_view::npos) {
       out_ += '\\';
       out_ += "\"\\nrtbf"[at];
     } else if (code < 0x10000) {
       out_ += fmt::format("\\u{:04x}", code);
     } else {
-      out_ += fmt::format("\\u{:04x}\\u{:04x}", 0xD800 + ((code - 0x10000) >> 10), 0xDC00 + ((code - 0x10000) & 0x3FF));
+      out_ += fmt::format("\\u{:04x}\\u{:04x}", 0xD800 + ((code - 0x10000) >> 10),
+                          0xDC00 + ((code - 0x10000) & 0x3FF));
     }
   }
 
@@ -192,7 +202,8 @@ class JsonWriter {
     out_ += '"';
     for (std::size_t at = 0; at < s.size();) {
       const Character c = character_at(s, at);
-      if (c.code >= 0 && (c.code < 32 || c.code == '"' || c.code == '\\' || (style_.ensure_ascii && c.code > 126))) {
+      if (c.code >= 0 && (c.code < 32 || c.code == '"' || c.code == '\\' ||
+                          (style_.ensure_ascii && c.code > 126))) {
         escape(static_cast<std::uint32_t>(c.code));
       } else {
         out_.append(s, at, c.bytes);
@@ -236,7 +247,9 @@ class JsonWriter {
     Pairs sorted;
     if (style_.sort_keys) {
       sorted = v.pairs();
-      std::stable_sort(sorted.begin(), sorted.end(), [&](const auto& a, const auto& b) { return less(a.first, b.first, budget_); });
+      std::stable_sort(sorted.begin(), sorted.end(), [&](const auto& a, const auto& b) {
+        return less(a.first, b.first, budget_);
+      });
     }
     out_ += '{';
     bool first = true;
@@ -259,7 +272,8 @@ std::string float_repr(double d) {
   if (std::isnan(d)) return "nan";
   if (std::isinf(d)) return d < 0 ? "-inf" : "inf";
   char buffer[40];
-  const auto end = std::to_chars(buffer, buffer + sizeof buffer, d, std::chars_format::scientific).ptr;
+  const auto end =
+      std::to_chars(buffer, buffer + sizeof buffer, d, std::chars_format::scientific).ptr;
   const std::string shortest(buffer, end);  // d.ddde±xx
   const std::size_t e = shortest.find('e');
   const int exponent = std::stoi(shortest.substr(e + 1));

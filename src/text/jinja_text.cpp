@@ -12,7 +12,9 @@
 namespace weft::jinja {
 namespace {
 
-bool is_space(const Character& c) { return class_of(c.code) == CharClass::space || (c.code >= 0x1C && c.code <= 0x1F); }
+bool is_space(const Character& c) {
+  return class_of(c.code) == CharClass::space || (c.code >= 0x1C && c.code <= 0x1F);
+}
 
 enum class Case { upper, lower, title };
 
@@ -22,7 +24,9 @@ void append_as(std::string& out, std::string_view s, std::size_t at, const Chara
   } else if (c.code == 0xDF && how != Case::lower) {
     out += how == Case::upper ? "SS" : "Ss";  // the one common letter whose capital is two letters
   } else {
-    const auto changed = how == Case::upper ? utf8proc_toupper(c.code) : how == Case::lower ? utf8proc_tolower(c.code) : utf8proc_totitle(c.code);
+    const auto changed = how == Case::upper   ? utf8proc_toupper(c.code)
+                         : how == Case::lower ? utf8proc_tolower(c.code)
+                                              : utf8proc_totitle(c.code);
     append_utf8(out, static_cast<std::uint32_t>(changed));
   }
 }
@@ -37,7 +41,9 @@ std::string mapped(std::string_view s, Case how) {
   return out;
 }
 
-bool is_cased(std::int32_t code) { return code >= 0 && (utf8proc_toupper(code) != code || utf8proc_tolower(code) != code); }
+bool is_cased(std::int32_t code) {
+  return code >= 0 && (utf8proc_toupper(code) != code || utf8proc_tolower(code) != code);
+}
 
 bool among(std::string_view chars, std::string_view character) {
   for (std::size_t at = 0; at < chars.size();) {
@@ -56,7 +62,8 @@ std::size_t last_character(std::string_view s) {  // where it begins; s is not e
 
 std::string_view trimmed(std::string_view s) {
   while (!s.empty() && is_space(character_at(s, 0))) s.remove_prefix(character_at(s, 0).bytes);
-  while (!s.empty() && is_space(character_at(s, last_character(s)))) s.remove_suffix(s.size() - last_character(s));
+  while (!s.empty() && is_space(character_at(s, last_character(s))))
+    s.remove_suffix(s.size() - last_character(s));
   return s;
 }
 
@@ -66,7 +73,8 @@ std::optional<std::string> without_underscores(std::string_view s) {
   for (std::size_t i = 0; i < s.size(); ++i) {
     if (s[i] != '_') {
       out += s[i];
-    } else if (i == 0 || i + 1 == s.size() || !std::isalnum(static_cast<unsigned char>(s[i - 1])) || !std::isalnum(static_cast<unsigned char>(s[i + 1]))) {
+    } else if (i == 0 || i + 1 == s.size() || !std::isalnum(static_cast<unsigned char>(s[i - 1])) ||
+               !std::isalnum(static_cast<unsigned char>(s[i + 1]))) {
       return std::nullopt;
     }
   }
@@ -85,7 +93,8 @@ std::size_t find_text(std::string_view text, std::string_view part, std::size_t 
   if (from > text.size()) return std::string::npos;
   if (part.empty()) return from;
   const void* found = memmem(text.data() + from, text.size() - from, part.data(), part.size());
-  return found == nullptr ? std::string::npos : static_cast<std::size_t>(static_cast<const char*>(found) - text.data());
+  return found == nullptr ? std::string::npos
+                          : static_cast<std::size_t>(static_cast<const char*>(found) - text.data());
 }
 
 std::size_t characters(std::string_view s) {
@@ -122,7 +131,10 @@ std::string titled_words(std::string_view s) {
   bool inside = false;
   for (std::size_t at = 0; at < s.size();) {
     const Character c = character_at(s, at);
-    const bool separates = is_space(c) || (c.code > 0 && c.code < 128 && std::string_view("-({[<").find(static_cast<char>(c.code)) != std::string_view::npos);
+    const bool separates =
+        is_space(c) ||
+        (c.code > 0 && c.code < 128 &&
+         std::string_view("-({[<").find(static_cast<char>(c.code)) != std::string_view::npos);
     append_as(out, s, at, c, inside ? Case::lower : Case::upper);
     inside = !separates;
     at += c.bytes;
@@ -130,8 +142,11 @@ std::string titled_words(std::string_view s) {
   return out;
 }
 
-std::string stripped(std::string_view s, const std::optional<std::string>& chars, bool left, bool right) {
-  const auto goes = [&](std::size_t at, std::size_t n) { return chars ? among(*chars, s.substr(at, n)) : is_space(character_at(s, at)); };
+std::string stripped(std::string_view s, const std::optional<std::string>& chars, bool left,
+                     bool right) {
+  const auto goes = [&](std::size_t at, std::size_t n) {
+    return chars ? among(*chars, s.substr(at, n)) : is_space(character_at(s, at));
+  };
   while (left && !s.empty()) {
     const std::size_t n = character_at(s, 0).bytes;
     if (!goes(0, n)) break;
@@ -145,7 +160,8 @@ std::string stripped(std::string_view s, const std::optional<std::string>& chars
   return std::string(s);
 }
 
-std::string replaced(std::string_view s, std::string_view from, std::string_view to, std::int64_t count, Budget& budget) {
+std::string replaced(std::string_view s, std::string_view from, std::string_view to,
+                     std::int64_t count, Budget& budget) {
   std::string out;
   std::size_t at = 0;
   for (std::int64_t done = 0; count < 0 || done < count; ++done) {
@@ -168,23 +184,29 @@ std::string replaced(std::string_view s, std::string_view from, std::string_view
   return out.append(s, at);
 }
 
-std::vector<std::string> split(std::string_view s, const std::optional<std::string>& separator, std::int64_t at_most, bool from_right) {
+std::vector<std::string> split(std::string_view s, const std::optional<std::string>& separator,
+                               std::int64_t at_most, bool from_right) {
   std::vector<std::string> parts;
-  const auto more = [&] { return at_most < 0 || static_cast<std::int64_t>(parts.size()) < at_most; };
+  const auto more = [&] {
+    return at_most < 0 || static_cast<std::int64_t>(parts.size()) < at_most;
+  };
   if (separator && separator->empty()) fault("empty separator");
   if (separator && !from_right) {
     std::size_t at = 0;
-    for (std::size_t found; more() && (found = find_text(s, *separator, at)) != std::string::npos; at = found + separator->size()) {
+    for (std::size_t found; more() && (found = find_text(s, *separator, at)) != std::string::npos;
+         at = found + separator->size()) {
       parts.emplace_back(s.substr(at, found - at));
     }
     parts.emplace_back(s.substr(at));
   } else if (separator) {
-    for (std::size_t found; more() && (found = s.rfind(*separator)) != std::string::npos; s = s.substr(0, found)) {
+    for (std::size_t found; more() && (found = s.rfind(*separator)) != std::string::npos;
+         s = s.substr(0, found)) {
       parts.emplace_back(s.substr(found + separator->size()));
     }
     parts.emplace_back(s);
   } else if (!from_right) {
-    for (s = std::string_view(s).substr(s.size() - stripped(s, {}, true, false).size()); !s.empty();) {
+    for (s = std::string_view(s).substr(s.size() - stripped(s, {}, true, false).size());
+         !s.empty();) {
       if (!more()) {
         parts.emplace_back(s);
         break;
@@ -202,9 +224,11 @@ std::vector<std::string> split(std::string_view s, const std::optional<std::stri
         break;
       }
       std::size_t begin = s.size();
-      while (begin > 0 && !is_space(character_at(s, last_character(s.substr(0, begin))))) begin = last_character(s.substr(0, begin));
+      while (begin > 0 && !is_space(character_at(s, last_character(s.substr(0, begin)))))
+        begin = last_character(s.substr(0, begin));
       parts.emplace_back(s.substr(begin));
-      while (begin > 0 && is_space(character_at(s, last_character(s.substr(0, begin))))) begin = last_character(s.substr(0, begin));
+      while (begin > 0 && is_space(character_at(s, last_character(s.substr(0, begin)))))
+        begin = last_character(s.substr(0, begin));
       s = s.substr(0, begin);
     }
   }
@@ -218,7 +242,8 @@ std::vector<std::string> lines_of(std::string_view s, bool keep_ends) {
   for (std::size_t at = 0; at < s.size();) {
     const Character c = character_at(s, at);
     std::size_t end = at + c.bytes;
-    const bool ends = (c.code >= 10 && c.code <= 13) || (c.code >= 0x1C && c.code <= 0x1E) || c.code == 0x85 || c.code == 0x2028 || c.code == 0x2029;
+    const bool ends = (c.code >= 10 && c.code <= 13) || (c.code >= 0x1C && c.code <= 0x1E) ||
+                      c.code == 0x85 || c.code == 0x2028 || c.code == 0x2029;
     if (c.code == '\r' && end < s.size() && s[end] == '\n') ++end;
     if (ends) {
       lines.emplace_back(s.substr(begin, (keep_ends ? end : at) - begin));
@@ -245,12 +270,17 @@ std::optional<std::int64_t> parse_integer(std::string_view s, int base) {
   }
   const bool by_form = base == 0;
   const auto digits = without_underscores(s);
-  if (!digits || digits->empty() || (by_form && digits->size() > 1 && (*digits)[0] == '0' && digits->find_first_not_of('0') != std::string::npos)) return std::nullopt;
+  if (!digits || digits->empty() ||
+      (by_form && digits->size() > 1 && (*digits)[0] == '0' &&
+       digits->find_first_not_of('0') != std::string::npos))
+    return std::nullopt;
   if ((*digits)[0] == '-' || (*digits)[0] == '+') return std::nullopt;
   std::int64_t value = 0;
   const std::string text = (negative ? "-" : "") + *digits;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, by_form ? 10 : base);
-  if (error == std::errc::result_out_of_range) fault("the number {} is too large", text.substr(0, 40));
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), value, by_form ? 10 : base);
+  if (error == std::errc::result_out_of_range)
+    fault("the number {} is too large", text.substr(0, 40));
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return value;
 }
@@ -266,12 +296,14 @@ std::optional<double> parse_real(std::string_view s) {
   double value = 0;
   const auto [end, error] = std::from_chars(digits->data(), digits->data() + digits->size(), value);
   if (end != digits->data() + digits->size()) return std::nullopt;
-  if (error == std::errc::result_out_of_range) return std::strtod(digits->c_str(), nullptr);  // infinite or 0
+  if (error == std::errc::result_out_of_range)
+    return std::strtod(digits->c_str(), nullptr);  // infinite or 0
   if (error != std::errc()) return std::nullopt;
   return value;
 }
 
-std::vector<std::size_t> slice_of(std::size_t n, const Value& start, const Value& stop, const Value& step) {
+std::vector<std::size_t> slice_of(std::size_t n, const Value& start, const Value& stop,
+                                  const Value& step) {
   const std::int64_t by = bound_of(step).value_or(1), size = static_cast<std::int64_t>(n);
   if (by == 0) fault("slice step cannot be zero");
   const std::int64_t lowest = by > 0 ? 0 : -1, highest = by > 0 ? size : size - 1;
@@ -279,7 +311,8 @@ std::vector<std::size_t> slice_of(std::size_t n, const Value& start, const Value
     if (!bound) return otherwise;
     return std::clamp(*bound < 0 ? *bound + size : *bound, lowest, highest);
   };
-  const std::int64_t from = place(bound_of(start), by > 0 ? 0 : size - 1), to = place(bound_of(stop), by > 0 ? size : -1);
+  const std::int64_t from = place(bound_of(start), by > 0 ? 0 : size - 1),
+                     to = place(bound_of(stop), by > 0 ? size : -1);
   std::vector<std::size_t> taken;
   for (std::int64_t i = from; by > 0 ? i < to : i > to;) {
     taken.push_back(static_cast<std::size_t>(i));
@@ -289,7 +322,8 @@ std::vector<std::size_t> slice_of(std::size_t n, const Value& start, const Value
   return taken;
 }
 
-std::string sliced(const std::string& s, const Value& start, const Value& stop, const Value& step, Budget& budget) {
+std::string sliced(const std::string& s, const Value& start, const Value& stop, const Value& step,
+                   Budget& budget) {
   budget.bytes(s.size());
   std::vector<std::size_t> begins;
   for (std::size_t at = 0; at < s.size(); at += character_at(s, at).bytes) begins.push_back(at);

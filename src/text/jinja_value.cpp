@@ -12,17 +12,21 @@ namespace {
 
 int depth_of(const Value& v) {
   if (const auto* items = dynamic_cast<const Items*>(v.object.get())) return items->depth;
-  if (const auto* d = dynamic_cast<const Dict*>(v.object.get()); d != nullptr && v.kind == Kind::dict) return d->depth;
+  if (const auto* d = dynamic_cast<const Dict*>(v.object.get());
+      d != nullptr && v.kind == Kind::dict)
+    return d->depth;
   return 0;
 }
 
 int depth_around(int inside) {
-  if (inside >= kMaxValueDepth) fault("lists and dicts are nested more than {} deep", kMaxValueDepth);
+  if (inside >= kMaxValueDepth)
+    fault("lists and dicts are nested more than {} deep", kMaxValueDepth);
   return inside + 1;
 }
 
 void check_hashable(const Value& v) {
-  if (v.kind == Kind::list || v.kind == Kind::dict || v.kind == Kind::space) fault("unhashable type: '{}'", type_name(v));
+  if (v.kind == Kind::list || v.kind == Kind::dict || v.kind == Kind::space)
+    fault("unhashable type: '{}'", type_name(v));
   if (v.kind == Kind::tuple) {
     for (const Value& item : v.items()) check_hashable(item);
   }
@@ -47,12 +51,14 @@ bool less_items(const std::vector<Value>& a, const std::vector<Value>& b, Budget
 }  // namespace
 
 void Budget::steps(std::size_t n) {
-  steps_left_ -= static_cast<std::int64_t>(std::min<std::size_t>(n, std::numeric_limits<std::int32_t>::max()));
+  steps_left_ -=
+      static_cast<std::int64_t>(std::min<std::size_t>(n, std::numeric_limits<std::int32_t>::max()));
   if (steps_left_ < 0) fault("the template does not end in reasonable time");
 }
 
 void Budget::bytes(std::size_t n) {
-  bytes_left_ -= static_cast<std::int64_t>(std::min<std::size_t>(n, std::numeric_limits<std::int64_t>::max() / 2));
+  bytes_left_ -= static_cast<std::int64_t>(
+      std::min<std::size_t>(n, std::numeric_limits<std::int64_t>::max() / 2));
   if (bytes_left_ < 0) fault("the template makes more text than is reasonable");
 }
 
@@ -115,7 +121,8 @@ Value dict(Pairs pairs) {
   Value v = make(Kind::dict);
   auto made = std::make_shared<Dict>();
   int inside = 0;
-  for (const auto& [key, value] : pairs) inside = std::max({inside, depth_of(key), depth_of(value)});
+  for (const auto& [key, value] : pairs)
+    inside = std::max({inside, depth_of(key), depth_of(value)});
   made->depth = depth_around(inside);
   made->pairs = std::move(pairs);
   v.object = std::move(made);
@@ -130,7 +137,9 @@ Value from_json(const OrderedJson& json, int depth) {
     case OrderedJson::value_t::number_integer:
       return integer(json.get<std::int64_t>());
     case OrderedJson::value_t::number_unsigned:
-      if (json.get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) fault("the number {} is too large", json.dump());
+      if (json.get<std::uint64_t>() >
+          static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
+        fault("the number {} is too large", json.dump());
       return integer(json.get<std::int64_t>());
     case OrderedJson::value_t::number_float:
       return real(json.get<double>());
@@ -143,7 +152,8 @@ Value from_json(const OrderedJson& json, int depth) {
     }
     case OrderedJson::value_t::object: {
       Pairs pairs;
-      for (const auto& [key, value] : json.items()) pairs.emplace_back(string(key), from_json(value, depth + 1));
+      for (const auto& [key, value] : json.items())
+        pairs.emplace_back(string(key), from_json(value, depth + 1));
       return dict(std::move(pairs));
     }
     default:
@@ -216,7 +226,8 @@ bool truth(const Value& v) {
 
 bool equal(const Value& a, const Value& b, Budget& budget) {
   budget.steps();
-  if (a.is_number() && b.is_number()) return a.is_integral() && b.is_integral() ? a.integer == b.integer : a.number() == b.number();
+  if (a.is_number() && b.is_number())
+    return a.is_integral() && b.is_integral() ? a.integer == b.integer : a.number() == b.number();
   if (a.kind != b.kind) return false;
   switch (a.kind) {
     case Kind::undefined:
@@ -246,9 +257,11 @@ bool equal(const Value& a, const Value& b, Budget& budget) {
 
 bool less(const Value& a, const Value& b, Budget& budget) {
   budget.steps();
-  if (a.is_number() && b.is_number()) return a.is_integral() && b.is_integral() ? a.integer < b.integer : a.number() < b.number();
+  if (a.is_number() && b.is_number())
+    return a.is_integral() && b.is_integral() ? a.integer < b.integer : a.number() < b.number();
   if (a.kind == b.kind && a.is_string()) return a.text() < b.text();
-  if (a.kind == b.kind && (a.kind == Kind::list || a.kind == Kind::tuple)) return less_items(a.items(), b.items(), budget);
+  if (a.kind == b.kind && (a.kind == Kind::list || a.kind == Kind::tuple))
+    return less_items(a.items(), b.items(), budget);
   if (a.is_undefined() || b.is_undefined()) fault("{}", a.is_undefined() ? a.text() : b.text());
   fault("'<' is not supported between '{}' and '{}'", type_name(a), type_name(b));
 }
@@ -281,7 +294,8 @@ void put(Pairs& pairs, const Value& key, const Value& value, Budget& budget) {
 
 bool contains(const Value& container, const Value& item, Budget& budget) {
   if (container.is_string()) {
-    if (!item.is_string()) fault("'in <string>' requires string as left operand, not {}", type_name(item));
+    if (!item.is_string())
+      fault("'in <string>' requires string as left operand, not {}", type_name(item));
     return find_text(container.text(), item.text(), 0) != std::string::npos;
   }
   if (container.is_dict()) return find(container.pairs(), item, budget) != nullptr;

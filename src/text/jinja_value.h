@@ -1,4 +1,5 @@
-// Values of a template, with Python's meaning: what is true, what is equal, what is smaller, how it prints and how it looks as JSON.
+// Values of a template, with Python's meaning: what is true, what is equal, what is smaller, how it
+// prints and how it looks as JSON.
 #pragma once
 
 #include <fmt/format.h>
@@ -23,7 +24,8 @@ template <class... Args>
   throw Fault{fmt::format(format, std::forward<Args>(args)...)};
 }
 
-// What one rendering may spend. Templates come with models from anywhere: a bad one must end with a sentence, not with the memory.
+// What one rendering may spend. Templates come with models from anywhere: a bad one must end with a
+// sentence, not with the memory.
 class Budget {
  public:
   void steps(std::size_t n = 1);
@@ -35,8 +37,27 @@ class Budget {
   std::int64_t bytes_left_ = std::int64_t{512} << 20;
 };
 
-// view: what keys(), values() and items() give. iterator: Python's generators, which are read once. space: namespace().
-enum class Kind { undefined, none, boolean, integer, real, string, list, tuple, range, view, iterator, dict, space, method, function, macro, loop };
+// view: what keys(), values() and items() give. iterator: Python's generators, which are read once.
+// space: namespace().
+enum class Kind {
+  undefined,
+  none,
+  boolean,
+  integer,
+  real,
+  string,
+  list,
+  tuple,
+  range,
+  view,
+  iterator,
+  dict,
+  space,
+  method,
+  function,
+  macro,
+  loop
+};
 
 struct Object {
   Object() = default;
@@ -62,10 +83,13 @@ struct Value {
   bool is_dict() const { return kind == Kind::dict; }
   bool is_integral() const { return kind == Kind::integer || kind == Kind::boolean; }
   bool is_number() const { return is_integral() || kind == Kind::real; }
-  bool is_sized() const { return kind == Kind::list || kind == Kind::tuple || kind == Kind::range || kind == Kind::view; }  // items() and a length
+  bool is_sized() const {
+    return kind == Kind::list || kind == Kind::tuple || kind == Kind::range || kind == Kind::view;
+  }  // items() and a length
   bool is_indexed() const { return is_sized() && kind != Kind::view; }
   double number() const { return kind == Kind::real ? real : static_cast<double>(integer); }
-  const std::string& text() const;                            // of a string; of an undefined value what is missing; of a view or a function its name
+  const std::string& text() const;  // of a string; of an undefined value what is missing; of a view
+                                    // or a function its name
   const std::vector<Value>& items() const;                    // of what is sized, or an iterator
   const std::vector<std::pair<Value, Value>>& pairs() const;  // of a dict or namespace
 };

@@ -8,19 +8,23 @@ namespace weft {
 std::string in_message(std::string_view text) {
   constexpr std::size_t kMost = 60;
   std::size_t end = 0;
-  while (end < text.size() && end + character_at(text, end).bytes <= kMost) end += character_at(text, end).bytes;
-  const std::string quoted = Json(text.substr(0, end)).dump(-1, ' ', false, Json::error_handler_t::replace);
+  while (end < text.size() && end + character_at(text, end).bytes <= kMost)
+    end += character_at(text, end).bytes;
+  const std::string quoted =
+      Json(text.substr(0, end)).dump(-1, ' ', false, Json::error_handler_t::replace);
   return quoted.substr(1, quoted.size() - 2) + (end < text.size() ? "…" : "");
 }
 
 std::string type_of_part(const Json& part, const std::string& what, const std::string& origin) {
-  CHECK_USER(part.is_object() && part.contains("type") && part["type"].is_string(), "{}: {} is {}; it must be an object with a type", origin, what,
+  CHECK_USER(part.is_object() && part.contains("type") && part["type"].is_string(),
+             "{}: {} is {}; it must be an object with a type", origin, what,
              part.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 60));
   return part["type"].get<std::string>();
 }
 
 const Json& parts_of_sequence(const Json& sequence, const char* key, const std::string& origin) {
-  CHECK_USER(sequence.contains(key) && sequence[key].is_array(), "{}: {} of a Sequence is missing or no list", origin, key);
+  CHECK_USER(sequence.contains(key) && sequence[key].is_array(),
+             "{}: {} of a Sequence is missing or no list", origin, key);
   return sequence[key];
 }
 
@@ -28,7 +32,8 @@ TextPattern read_text_pattern(const Json& part, const std::string& origin) {
   const Json pattern = part.value("pattern", Json());
   for (const bool regex : {false, true}) {
     const char* key = regex ? "Regex" : "String";
-    if (pattern.is_object() && pattern.contains(key) && pattern[key].is_string()) return {regex, pattern[key].get<std::string>()};
+    if (pattern.is_object() && pattern.contains(key) && pattern[key].is_string())
+      return {regex, pattern[key].get<std::string>()};
   }
   if (pattern.is_string()) return {false, pattern.get<std::string>()};
   user_error("{}: pattern is {}; allowed: {{\"String\": text}}, {{\"Regex\": text}}", origin,

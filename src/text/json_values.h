@@ -8,7 +8,8 @@
 
 namespace weft {
 
-// A name or a text of a file as an error says it: its beginning, line ends and control characters escaped.
+// A name or a text of a file as an error says it: its beginning, line ends and control characters
+// escaped.
 std::string in_message(std::string_view text);
 
 // The "type" of a part; a UserError where there is none.

@@ -12,7 +12,8 @@ namespace {
 using Pair = MergedPair;
 struct PairHash {
   std::size_t operator()(const Pair& p) const {
-    return mix64(static_cast<std::uint64_t>(static_cast<std::uint32_t>(p.first)) << 32 | static_cast<std::uint32_t>(p.second));
+    return mix64(static_cast<std::uint64_t>(static_cast<std::uint32_t>(p.first)) << 32 |
+                 static_cast<std::uint32_t>(p.second));
   }
 };
 
@@ -41,12 +42,15 @@ void merge_in(std::vector<std::int32_t>& s, Pair pair, std::int32_t result, cons
 
 }  // namespace
 
-std::vector<MergedPair> learn_merges(std::vector<std::string>& tokens, std::vector<CountedWord>& words, const MergeLearning& options,
+std::vector<MergedPair> learn_merges(std::vector<std::string>& tokens,
+                                     std::vector<CountedWord>& words, const MergeLearning& options,
                                      const std::function<void(double)>& progress) {
   struct Candidate {
     std::int64_t count;
     Pair pair;
-    bool operator<(const Candidate& other) const { return count != other.count ? count < other.count : pair > other.pair; }
+    bool operator<(const Candidate& other) const {
+      return count != other.count ? count < other.count : pair > other.pair;
+    }
   };
   struct Occurrences {
     std::int64_t count = 0;
@@ -74,10 +78,13 @@ std::vector<MergedPair> learn_merges(std::vector<std::string>& tokens, std::vect
       continue;
     }
     if (top.count < std::max<std::int64_t>(1, options.min_frequency)) break;
-    const std::string &left = tokens[static_cast<std::size_t>(top.pair.first)], &right = tokens[static_cast<std::size_t>(top.pair.second)];
+    const std::string &left = tokens[static_cast<std::size_t>(top.pair.first)],
+                      &right = tokens[static_cast<std::size_t>(top.pair.second)];
     merges.push_back(top.pair);
-    const bool continues = !options.continuing_prefix.empty() && right.starts_with(options.continuing_prefix);
-    const std::string joined = left + (continues ? right.substr(options.continuing_prefix.size()) : right);
+    const bool continues =
+        !options.continuing_prefix.empty() && right.starts_with(options.continuing_prefix);
+    const std::string joined =
+        left + (continues ? right.substr(options.continuing_prefix.size()) : right);
     auto [entry, is_new] = ids.try_emplace(joined, static_cast<std::int32_t>(tokens.size()));
     if (is_new) tokens.push_back(joined);
     const std::int32_t result = entry->second;
@@ -95,7 +102,9 @@ std::vector<MergedPair> learn_merges(std::vector<std::string>& tokens, std::vect
     fresh.erase(std::unique(fresh.begin(), fresh.end()), fresh.end());
     for (const Pair& pair : fresh)
       if (const std::int64_t count = pairs[pair].count; count > 0) queue.push({count, pair});
-    if (progress && tokens.size() % 64 == 0) progress((static_cast<double>(tokens.size()) - first) / (static_cast<double>(options.vocab_size) - first));
+    if (progress && tokens.size() % 64 == 0)
+      progress((static_cast<double>(tokens.size()) - first) /
+               (static_cast<double>(options.vocab_size) - first));
   }
   return merges;
 }

@@ -7,19 +7,23 @@
 namespace weft {
 namespace {
 
-// First byte of the character that byte `at` is part of; a byte that is not UTF-8 is one of its own.
+// First byte of the character that byte `at` is part of; a byte that is not UTF-8 is one of its
+// own.
 std::size_t character_begin(std::string_view text, std::size_t at) {
   for (std::size_t back = 0; back <= std::min<std::size_t>(3, at); ++back)
-    if (const Character c = character_at(text, at - back); c.code >= 0) return c.bytes > back ? at - back : at;
+    if (const Character c = character_at(text, at - back); c.code >= 0)
+      return c.bytes > back ? at - back : at;
   return at;
 }
 
 }  // namespace
 
 NormalizedText NormalizedText::slice(std::size_t begin, std::size_t end) const {
-  NormalizedText part(text().substr(begin, end - begin), base_ + (places_.empty() ? begin : 0), aligned_);
+  NormalizedText part(text().substr(begin, end - begin), base_ + (places_.empty() ? begin : 0),
+                      aligned_);
   if (places_.empty()) return part;
-  part.places_.assign(places_.begin() + static_cast<std::ptrdiff_t>(begin), places_.begin() + static_cast<std::ptrdiff_t>(end));
+  part.places_.assign(places_.begin() + static_cast<std::ptrdiff_t>(begin),
+                      places_.begin() + static_cast<std::ptrdiff_t>(end));
   if (begin < end) part.base_ = part.places_.front().begin;
   return part;
 }
@@ -36,7 +40,8 @@ Place NormalizedText::place_at(std::size_t at) const {
 }
 
 void NormalizedText::become(std::string text, std::vector<Place> places) {
-  if (aligned_ && text.empty()) base_ = place(0, std::max<std::size_t>(1, this->text().size())).begin;
+  if (aligned_ && text.empty())
+    base_ = place(0, std::max<std::size_t>(1, this->text().size())).begin;
   own_ = std::move(text);
   places_ = std::move(places);
   owned_ = true;
@@ -58,6 +63,8 @@ void Rewriter::put_at(std::string_view what, Place place) {
   if (text_.aligned()) places_.insert(places_.end(), what.size(), place);
 }
 
-void Rewriter::put(std::string_view what, std::size_t at) { put_at(what, text_.aligned() ? text_.place_at(at) : Place{}); }
+void Rewriter::put(std::string_view what, std::size_t at) {
+  put_at(what, text_.aligned() ? text_.place_at(at) : Place{});
+}
 
 }  // namespace weft

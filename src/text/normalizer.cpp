@@ -13,7 +13,8 @@ namespace weft {
 void replace_characters_of_bytes(NormalizedText& text) {
   const std::string_view old = text.text();
   Rewriter out(text);
-  for (std::size_t i = 0; i < old.size(); ++i) out.put(byte_characters()[static_cast<std::uint8_t>(old[i])], i);
+  for (std::size_t i = 0; i < old.size(); ++i)
+    out.put(byte_characters()[static_cast<std::uint8_t>(old[i])], i);
   out.finish();
 }
 
@@ -57,7 +58,9 @@ class Prepend final : public Normalizer {
 class Replace final : public Normalizer {
  public:
   Replace(TextPattern pattern, std::string content, const std::string& origin)
-      : pattern_(std::move(pattern)), content_(std::move(content)), regex_(pattern_.is_regex ? pattern_.text : escape_regex(pattern_.text), origin) {}
+      : pattern_(std::move(pattern)),
+        content_(std::move(content)),
+        regex_(pattern_.is_regex ? pattern_.text : escape_regex(pattern_.text), origin) {}
   void apply(NormalizedText& text) const override {
     const std::string_view old = text.text();
     if (!pattern_.is_regex) {
@@ -79,14 +82,18 @@ class Replace final : public Normalizer {
     if (old.empty()) return;
     while (scan.next(begin, end)) {
       out.keep(at, begin);
-      if (end == 0) out.put_at(content_, text.start());
-      else out.put(content_, end - 1);
+      if (end == 0)
+        out.put_at(content_, text.start());
+      else
+        out.put(content_, end - 1);
       at = end;
     }
     out.keep(at, old.size());
     out.finish();
   }
-  OrderedJson to_json() const override { return {{"type", "Replace"}, {"pattern", pattern_.to_json()}, {"content", content_}}; }
+  OrderedJson to_json() const override {
+    return {{"type", "Replace"}, {"pattern", pattern_.to_json()}, {"content", content_}};
+  }
 
  private:
   TextPattern pattern_;
@@ -99,7 +106,9 @@ class Strip final : public Normalizer {
   Strip(bool left, bool right) : left_(left), right_(right) {}
   void apply(NormalizedText& text) const override {
     const std::string_view old = text.text();
-    const auto is_space = [&](std::size_t at) { return class_of(character_at(old, at).code) == CharClass::space; };
+    const auto is_space = [&](std::size_t at) {
+      return class_of(character_at(old, at).code) == CharClass::space;
+    };
     std::size_t begin = 0, end = old.size();
     if (left_)
       while (begin < end && is_space(begin)) begin += character_at(old, begin).bytes;
@@ -114,7 +123,9 @@ class Strip final : public Normalizer {
     out.keep(begin, end);
     out.finish();
   }
-  OrderedJson to_json() const override { return {{"type", "Strip"}, {"strip_left", left_}, {"strip_right", right_}}; }
+  OrderedJson to_json() const override {
+    return {{"type", "Strip"}, {"strip_left", left_}, {"strip_right", right_}};
+  }
 
  private:
   bool left_, right_;
@@ -141,14 +152,20 @@ std::unique_ptr<Normalizer> read_normalizer(const Json& json, const std::string&
   if (type == "Prepend") return std::make_unique<Prepend>(reader.string("prepend", "▁"));
   if (type == "Replace") {
     CHECK_USER(reader.has("content"), "{}: normalizer Replace has no content", origin);
-    return std::make_unique<Replace>(read_text_pattern(json, origin), reader.string("content", ""), origin);
+    return std::make_unique<Replace>(read_text_pattern(json, origin), reader.string("content", ""),
+                                     origin);
   }
-  if (type == "Strip") return std::make_unique<Strip>(reader.boolean("strip_left", true), reader.boolean("strip_right", true));
+  if (type == "Strip")
+    return std::make_unique<Strip>(reader.boolean("strip_left", true),
+                                   reader.boolean("strip_right", true));
   if (type == "ByteLevel") return std::make_unique<ByteLevel>();
   if (type == "Precompiled") return read_precompiled(json, origin);
   auto made = read_unicode_normalizer(type, json, origin);
-  CHECK_USER(made, "{}: normalizer {} is not supported; allowed: Sequence, Prepend, Replace, NFC, NFD, NFKC, NFKD, Lowercase, Strip, StripAccents, "
-             "BertNormalizer, Nmt, ByteLevel, Precompiled", origin, in_message(type));
+  CHECK_USER(made,
+             "{}: normalizer {} is not supported; allowed: Sequence, Prepend, Replace, NFC, NFD, "
+             "NFKC, NFKD, Lowercase, Strip, StripAccents, "
+             "BertNormalizer, Nmt, ByteLevel, Precompiled",
+             origin, in_message(type));
   return made;
 }
 

@@ -37,7 +37,9 @@ void keep_prefixed(Rewriter& out, std::string_view text, Piece piece, std::strin
 class ByteLevel final : public PreTokenizer {
  public:
   explicit ByteLevel(const JsonReader& json)
-      : prefix_(json.boolean("add_prefix_space", true)), trim_(json.boolean("trim_offsets", true)), regex_(json.boolean("use_regex", true)) {}
+      : prefix_(json.boolean("add_prefix_space", true)),
+        trim_(json.boolean("trim_offsets", true)),
+        regex_(json.boolean("use_regex", true)) {}
 
   void apply(PreTokenized& t, bool leave_bytes) const override {
     if (prefix_) add_prefix(t);
@@ -59,12 +61,16 @@ class ByteLevel final : public PreTokenizer {
     }
     rewrite_pieces(t, [&](Rewriter& out, Piece piece) {
       const std::string_view text = t.text.text();
-      for (std::size_t i = piece.begin; i < piece.end; ++i) out.put(byte_characters()[static_cast<std::uint8_t>(text[i])], i);
+      for (std::size_t i = piece.begin; i < piece.end; ++i)
+        out.put(byte_characters()[static_cast<std::uint8_t>(text[i])], i);
     });
   }
   bool is_byte_level() const override { return true; }
   OrderedJson to_json() const override {
-    return {{"type", "ByteLevel"}, {"add_prefix_space", prefix_}, {"trim_offsets", trim_}, {"use_regex", regex_}};
+    return {{"type", "ByteLevel"},
+            {"add_prefix_space", prefix_},
+            {"trim_offsets", trim_},
+            {"use_regex", regex_}};
   }
 
  private:
@@ -72,8 +78,10 @@ class ByteLevel final : public PreTokenizer {
     const auto lacks = [&](const Piece& piece) { return t.text.text()[piece.begin] != ' '; };
     if (std::none_of(t.pieces.begin(), t.pieces.end(), lacks)) return;
     rewrite_pieces(t, [&](Rewriter& out, Piece piece) {
-      if (lacks(piece)) keep_prefixed(out, t.text.text(), piece, " ");
-      else out.keep(piece.begin, piece.end);
+      if (lacks(piece))
+        keep_prefixed(out, t.text.text(), piece, " ");
+      else
+        out.keep(piece.begin, piece.end);
     });
   }
   bool prefix_, trim_, regex_;
@@ -82,11 +90,15 @@ class ByteLevel final : public PreTokenizer {
 class Metaspace final : public PreTokenizer {
  public:
   Metaspace(const JsonReader& json, const std::string& origin)
-      : replacement_(json.string("replacement", "▁")), scheme_(json.string("prepend_scheme", "")), split_(json.boolean("split", true)) {
-    CHECK_USER(!replacement_.empty() && character_at(replacement_, 0).bytes == replacement_.size(), "{}: Metaspace's replacement is '{}'; allowed: one character",
-               origin, in_message(replacement_));
+      : replacement_(json.string("replacement", "▁")),
+        scheme_(json.string("prepend_scheme", "")),
+        split_(json.boolean("split", true)) {
+    CHECK_USER(!replacement_.empty() && character_at(replacement_, 0).bytes == replacement_.size(),
+               "{}: Metaspace's replacement is '{}'; allowed: one character", origin,
+               in_message(replacement_));
     if (scheme_.empty()) scheme_ = json.boolean("add_prefix_space", true) ? "always" : "never";
-    CHECK_USER(scheme_ == "always" || scheme_ == "first" || scheme_ == "never", "{}: Metaspace's prepend_scheme is '{}'; allowed: always, first, never", origin,
+    CHECK_USER(scheme_ == "always" || scheme_ == "first" || scheme_ == "never",
+               "{}: Metaspace's prepend_scheme is '{}'; allowed: always, first, never", origin,
                in_message(scheme_));
   }
 
@@ -94,8 +106,11 @@ class Metaspace final : public PreTokenizer {
     rewrite_pieces(t, [&](Rewriter& out, Piece piece) {
       const std::string_view text = t.text.text();
       const char first = text[piece.begin];
-      const bool starts = first == ' ' || text.substr(0, piece.end).substr(piece.begin).starts_with(replacement_);
-      const bool prefixed = !starts && (scheme_ == "always" || (scheme_ == "first" && t.text.place(piece.begin, piece.end).begin == 0));
+      const bool starts =
+          first == ' ' || text.substr(0, piece.end).substr(piece.begin).starts_with(replacement_);
+      const bool prefixed =
+          !starts && (scheme_ == "always" ||
+                      (scheme_ == "first" && t.text.place(piece.begin, piece.end).begin == 0));
       std::size_t at = piece.begin;
       if (prefixed) {
         const std::size_t n = character_at(text, at).bytes;
@@ -122,7 +137,10 @@ class Metaspace final : public PreTokenizer {
   }
   bool needs_places() const override { return scheme_ == "first"; }
   OrderedJson to_json() const override {
-    return {{"type", "Metaspace"}, {"replacement", replacement_}, {"prepend_scheme", scheme_}, {"split", split_}};
+    return {{"type", "Metaspace"},
+            {"replacement", replacement_},
+            {"prepend_scheme", scheme_},
+            {"split", split_}};
   }
 
  private:
@@ -138,7 +156,8 @@ class Sequence final : public PreTokenizer {
   }
   bool is_byte_level() const override { return !parts_.empty() && parts_.back()->is_byte_level(); }
   bool needs_places() const override {
-    return std::any_of(parts_.begin(), parts_.end(), [](const auto& part) { return part->needs_places(); });
+    return std::any_of(parts_.begin(), parts_.end(),
+                       [](const auto& part) { return part->needs_places(); });
   }
   OrderedJson to_json() const override {
     OrderedJson list = OrderedJson::array();
@@ -165,8 +184,11 @@ std::unique_ptr<PreTokenizer> read_pre_tokenizer(const Json& json, const std::st
   if (type == "ByteLevel") return std::make_unique<ByteLevel>(reader);
   if (type == "Metaspace") return std::make_unique<Metaspace>(reader, origin);
   auto made = read_splitter(type, json, origin);
-  CHECK_USER(made, "{}: pre_tokenizer {} is not supported; allowed: Sequence, ByteLevel, Split, Metaspace, BertPreTokenizer, Whitespace, WhitespaceSplit, "
-             "Digits, Punctuation, CharDelimiterSplit, FixedLength", origin, in_message(type));
+  CHECK_USER(made,
+             "{}: pre_tokenizer {} is not supported; allowed: Sequence, ByteLevel, Split, "
+             "Metaspace, BertPreTokenizer, Whitespace, WhitespaceSplit, "
+             "Digits, Punctuation, CharDelimiterSplit, FixedLength",
+             origin, in_message(type));
   return made;
 }
 

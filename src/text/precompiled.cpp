@@ -10,7 +10,8 @@ namespace {
 
 std::uint32_t little_endian(std::string_view bytes, std::size_t at) {
   std::uint32_t value = 0;
-  for (std::size_t i = 0; i < 4; ++i) value |= static_cast<std::uint32_t>(static_cast<std::uint8_t>(bytes[at + i])) << (8 * i);
+  for (std::size_t i = 0; i < 4; ++i)
+    value |= static_cast<std::uint32_t>(static_cast<std::uint8_t>(bytes[at + i])) << (8 * i);
   return value;
 }
 
@@ -28,20 +29,24 @@ std::size_t grapheme_end(std::string_view text, std::size_t at) {
     at += c.bytes;
     if (at >= text.size()) return at;
     const Character next = character_at(text, at);
-    if (c.code < 0 || next.code < 0 || utf8proc_grapheme_break_stateful(c.code, next.code, &state)) return at;
+    if (c.code < 0 || next.code < 0 || utf8proc_grapheme_break_stateful(c.code, next.code, &state))
+      return at;
     c = next;
   }
 }
 
-constexpr std::string_view kBase64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+constexpr std::string_view kBase64 =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 }  // namespace
 
 Precompiled::Precompiled(std::string_view bytes, const std::string& origin) {
-  CHECK_USER(bytes.size() >= 4, "{}: the normalizer's table has {} bytes; at least 4 are needed", origin, bytes.size());
+  CHECK_USER(bytes.size() >= 4, "{}: the normalizer's table has {} bytes; at least 4 are needed",
+             origin, bytes.size());
   const std::size_t trie_bytes = little_endian(bytes, 0);
   CHECK_USER(trie_bytes <= bytes.size() - 4 && trie_bytes % 4 == 0 && trie_bytes > 0,
-             "{}: the normalizer's table has {} bytes, of which {} should be its trie", origin, bytes.size(), trie_bytes);
+             "{}: the normalizer's table has {} bytes, of which {} should be its trie", origin,
+             bytes.size(), trie_bytes);
   for (std::size_t at = 4; at < 4 + trie_bytes; at += 4) trie_.push_back(little_endian(bytes, at));
   replacements_ = bytes.substr(4 + trie_bytes);
   for (std::size_t at = 0; at < replacements_.size();) {
@@ -66,16 +71,19 @@ bool Precompiled::find(std::string_view text, std::string_view& replacement) con
     if (node >= trie_.size()) return false;
     const std::size_t begin = value(trie_[node]);
     if (begin > replacements_.size()) return false;
-    if (begin < replacements_.size() && (static_cast<std::uint8_t>(replacements_[begin]) & 0xC0u) == 0x80u) return false;  // inside a character
+    if (begin < replacements_.size() &&
+        (static_cast<std::uint8_t>(replacements_[begin]) & 0xC0u) == 0x80u)
+      return false;  // inside a character
     const std::size_t end = replacements_.find('\0', begin);
-    replacement = std::string_view(replacements_).substr(begin, end == std::string::npos ? end : end - begin);
+    replacement =
+        std::string_view(replacements_).substr(begin, end == std::string::npos ? end : end - begin);
     return true;
   }
   return false;
 }
 
-// As the reference: a short grapheme is looked up as a whole, though a shorter sequence at its beginning may be what is found; else every
-// character of it.
+// As the reference: a short grapheme is looked up as a whole, though a shorter sequence at its
+// beginning may be what is found; else every character of it.
 void Precompiled::apply(std::string_view text, std::vector<Change>& out) const {
   constexpr std::size_t kShort = 6;
   std::string_view replacement;
@@ -89,7 +97,8 @@ void Precompiled::apply(std::string_view text, std::vector<Change>& out) const {
     while (at < end) {
       const std::size_t n = character_at(text, at).bytes;
       const std::string_view character = text.substr(at, n);
-      out.push_back({std::string(find(character, replacement) ? replacement : character), static_cast<std::uint32_t>(n)});
+      out.push_back({std::string(find(character, replacement) ? replacement : character),
+                     static_cast<std::uint32_t>(n)});
       at += n;
     }
   }
@@ -101,10 +110,12 @@ std::string bytes_of_base64(std::string_view text, const std::string& origin) {
   int n_bits = 0;
   std::size_t end = text.size();
   while (end > 0 && text.size() - end < 2 && text[end - 1] == '=') --end;
-  CHECK_USER(text.size() % 4 == 0, "{}: the normalizer's table is not base64 ({} characters)", origin, text.size());
+  CHECK_USER(text.size() % 4 == 0, "{}: the normalizer's table is not base64 ({} characters)",
+             origin, text.size());
   for (std::size_t i = 0; i < end; ++i) {
     const std::size_t digit = kBase64.find(text[i]);
-    CHECK_USER(digit != std::string_view::npos, "{}: the normalizer's table is not base64 (at character {})", origin, i);
+    CHECK_USER(digit != std::string_view::npos,
+               "{}: the normalizer's table is not base64 (at character {})", origin, i);
     bits = bits << 6 | static_cast<std::uint32_t>(digit);
     n_bits += 6;
     if (n_bits < 8) continue;
@@ -119,7 +130,8 @@ std::string base64_of_bytes(std::string_view bytes) {
   for (std::size_t at = 0; at < bytes.size(); at += 3) {
     const std::size_t n = std::min<std::size_t>(3, bytes.size() - at);
     std::uint32_t bits = 0;
-    for (std::size_t i = 0; i < 3; ++i) bits = bits << 8 | (i < n ? static_cast<std::uint8_t>(bytes[at + i]) : 0u);
+    for (std::size_t i = 0; i < 3; ++i)
+      bits = bits << 8 | (i < n ? static_cast<std::uint8_t>(bytes[at + i]) : 0u);
     for (std::size_t i = 0; i < 4; ++i) out += i <= n ? kBase64[bits >> (18 - 6 * i) & 63u] : '=';
   }
   return out;

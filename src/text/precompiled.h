@@ -1,4 +1,5 @@
-// SentencePiece's own normalizer, as models carry it: a table of character sequences and what stands for them ("Precompiled").
+// SentencePiece's own normalizer, as models carry it: a table of character sequences and what
+// stands for them ("Precompiled").
 #pragma once
 
 #include <cstdint>

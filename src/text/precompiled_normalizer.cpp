@@ -1,4 +1,5 @@
-// The Precompiled normalizer of tokenizer.json: SentencePiece's table applied to a text that knows its places.
+// The Precompiled normalizer of tokenizer.json: SentencePiece's table applied to a text that knows
+// its places.
 #include "core/check.h"
 #include "text/normalizer.h"
 #include "text/precompiled.h"
@@ -7,7 +8,8 @@
 namespace weft {
 namespace {
 
-// A new character and how many more there are for it: 0 takes the place of one old character, -n of n more behind that, 1 is put in.
+// A new character and how many more there are for it: 0 takes the place of one old character, -n of
+// n more behind that, 1 is put in.
 struct Step {
   std::string_view character;
   std::int64_t change;
@@ -19,9 +21,11 @@ std::int64_t n_characters(std::string_view text) {
   return n;
 }
 
-// The reference's places, its own oddities included: new characters take the old ones' places one by one, the last old one's when there are
-// more of them; of what is left out only the first has a place, and what is left out before everything is forgotten.
-void put_with_places(const NormalizedText& text, const std::vector<Change>& changes, Rewriter& out) {
+// The reference's places, its own oddities included: new characters take the old ones' places one
+// by one, the last old one's when there are more of them; of what is left out only the first has a
+// place, and what is left out before everything is forgotten.
+void put_with_places(const NormalizedText& text, const std::vector<Change>& changes,
+                     Rewriter& out) {
   const std::string_view old = text.text();
   std::vector<Step> steps;
   std::size_t at = 0;
@@ -37,25 +41,31 @@ void put_with_places(const NormalizedText& text, const std::vector<Change>& chan
   }
   at = 0;
   for (const Step& step : steps) {
-    out.put_at(step.character, step.change <= 0 ? text.place_at(at) : at > 0 ? text.place_at(at - 1) : text.start());
+    out.put_at(step.character, step.change <= 0 ? text.place_at(at)
+                               : at > 0         ? text.place_at(at - 1)
+                                                : text.start());
     for (std::int64_t i = step.change; i <= 0; ++i) at += character_at(old, at).bytes;
   }
 }
 
 class PrecompiledNormalizer : public Normalizer {
  public:
-  PrecompiledNormalizer(const std::string& base64, const std::string& origin) : base64_(base64), table_(bytes_of_base64(base64, origin), origin) {}
+  PrecompiledNormalizer(const std::string& base64, const std::string& origin)
+      : base64_(base64), table_(bytes_of_base64(base64, origin), origin) {}
 
   void apply(NormalizedText& text) const override {
     std::vector<Change> changes;
     table_.apply(text.text(), changes);
     Rewriter out(text);
-    if (text.aligned()) put_with_places(text, changes, out);
+    if (text.aligned())
+      put_with_places(text, changes, out);
     else
       for (const Change& c : changes) out.put_at(c.replacement, {});
     out.finish();
   }
-  OrderedJson to_json() const override { return {{"type", "Precompiled"}, {"precompiled_charsmap", base64_}}; }
+  OrderedJson to_json() const override {
+    return {{"type", "Precompiled"}, {"precompiled_charsmap", base64_}};
+  }
 
  private:
   std::string base64_;

@@ -25,7 +25,8 @@ std::uint64_t ProtobufReader::varint() {
 std::uint64_t ProtobufReader::fixed(std::size_t n) {
   CHECK_USER(bytes_.size() - at_ >= n, "{}: is cut off, or no SentencePiece model", *origin_);
   std::uint64_t value = 0;
-  for (std::size_t i = 0; i < n; ++i) value |= static_cast<std::uint64_t>(static_cast<std::uint8_t>(bytes_[at_ + i])) << (8 * i);
+  for (std::size_t i = 0; i < n; ++i)
+    value |= static_cast<std::uint64_t>(static_cast<std::uint8_t>(bytes_[at_ + i])) << (8 * i);
   at_ += n;
   return value;
 }
@@ -33,7 +34,8 @@ std::uint64_t ProtobufReader::fixed(std::size_t n) {
 bool ProtobufReader::next() {
   if (at_ == bytes_.size()) return false;
   const std::uint64_t key = varint();
-  CHECK_USER(key >> 3 != 0 && key >> 3 < (1u << 29), "{}: is no SentencePiece model (field {})", *origin_, key >> 3);
+  CHECK_USER(key >> 3 != 0 && key >> 3 < (1u << 29), "{}: is no SentencePiece model (field {})",
+             *origin_, key >> 3);
   field_ = static_cast<std::uint32_t>(key >> 3);
   type_ = static_cast<std::uint32_t>(key & 7);
   if (type_ == kVarint) {
@@ -51,15 +53,18 @@ bool ProtobufReader::next() {
 }
 
 std::int64_t ProtobufReader::integer() const {
-  CHECK_USER(type_ == kVarint, "{}: is no SentencePiece model (field {} is not a whole number)", *origin_, field_);
+  CHECK_USER(type_ == kVarint, "{}: is no SentencePiece model (field {} is not a whole number)",
+             *origin_, field_);
   return static_cast<std::int64_t>(value_);
 }
 float ProtobufReader::number() const {
-  CHECK_USER(type_ == kFixed32, "{}: is no SentencePiece model (field {} is not a number)", *origin_, field_);
+  CHECK_USER(type_ == kFixed32, "{}: is no SentencePiece model (field {} is not a number)",
+             *origin_, field_);
   return std::bit_cast<float>(static_cast<std::uint32_t>(value_));
 }
 std::string_view ProtobufReader::content() const {
-  CHECK_USER(type_ == kLength, "{}: is no SentencePiece model (field {} is not a text)", *origin_, field_);
+  CHECK_USER(type_ == kLength, "{}: is no SentencePiece model (field {} is not a text)", *origin_,
+             field_);
   return content_;
 }
 

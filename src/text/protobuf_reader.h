@@ -1,4 +1,5 @@
-// Protocol buffers as they lie in a file, field after field, with nothing believed: a length past the end is a UserError.
+// Protocol buffers as they lie in a file, field after field, with nothing believed: a length past
+// the end is a UserError.
 #pragma once
 
 #include <cstdint>
@@ -9,12 +10,13 @@ namespace weft {
 
 class ProtobufReader {
  public:
-  ProtobufReader(std::string_view bytes, const std::string& origin) : bytes_(bytes), origin_(&origin) {}
+  ProtobufReader(std::string_view bytes, const std::string& origin)
+      : bytes_(bytes), origin_(&origin) {}
   // The next field; false at the end. What it holds is read from below.
   bool next();
   std::uint32_t field() const { return field_; }
   // UserErrors where the field is of another type.
-  std::int64_t integer() const;     // of an enum or boolean too
+  std::int64_t integer() const;  // of an enum or boolean too
   float number() const;
   std::string_view content() const;  // a string, bytes or a message
 

@@ -19,8 +19,10 @@ namespace {
 
 constexpr std::size_t kMaxPattern = 1 << 16;
 
-// White_Space, without U+180E, which PCRE2's \s has and Oniguruma's has not; and all that is not in it.
-constexpr const char* kSpace = R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
+// White_Space, without U+180E, which PCRE2's \s has and Oniguruma's has not; and all that is not in
+// it.
+constexpr const char* kSpace =
+    R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
 constexpr const char* kNotSpace =
     R"(\x{0}-\x{8}\x{e}-\x{1f}\x{21}-\x{84}\x{86}-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e}\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{10ffff})";
 constexpr std::int32_t kLastCode = 0x10FFFF;
@@ -37,14 +39,18 @@ CodeRanges matches_of_class(const std::string& set) {
   PCRE2_SIZE where = 0;
   const std::string pattern = "[" + set + "]+";
   const std::unique_ptr<pcre2_code, decltype(&pcre2_code_free)> code(
-      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK, &error, &where, nullptr), pcre2_code_free);
+      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+                    PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK, &error, &where, nullptr),
+      pcre2_code_free);
   CodeRanges out;
   if (!code) return out;  // a category that this PCRE2 has not
   pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);
-  const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data(pcre2_match_data_create_from_pattern(code.get(), nullptr), pcre2_match_data_free);
+  const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data(
+      pcre2_match_data_create_from_pattern(code.get(), nullptr), pcre2_match_data_free);
   CHECK(data, "out of memory for a regex");
   for (std::size_t at = 0; at < all.size();) {
-    const int n = pcre2_match(code.get(), reinterpret_cast<PCRE2_SPTR>(all.data()), all.size(), at, PCRE2_NO_UTF_CHECK, data.get(), nullptr);
+    const int n = pcre2_match(code.get(), reinterpret_cast<PCRE2_SPTR>(all.data()), all.size(), at,
+                              PCRE2_NO_UTF_CHECK, data.get(), nullptr);
     if (n == PCRE2_ERROR_NOMATCH) break;
     CHECK(n > 0, "PCRE2 error {}", n);
     const PCRE2_SIZE* found = pcre2_get_ovector_pointer(data.get());
@@ -65,7 +71,8 @@ CodeRanges matches_of_class(const std::string& set) {
 // Ranges as PCRE2 reads them within a class.
 std::string written(const CodeRanges& ranges) {
   std::string out;
-  for (const auto& [first, last] : ranges) out += fmt::format("\\x{{{:x}}}-\\x{{{:x}}}", first, last);
+  for (const auto& [first, last] : ranges)
+    out += fmt::format("\\x{{{:x}}}-\\x{{{:x}}}", first, last);
   return out;
 }
 
@@ -80,13 +87,16 @@ CodeRanges complement(const CodeRanges& ranges) {
   return out;
 }
 
-// `wanted`, within a class: as PCRE2's own `set`, which it looks up quickly, and what it lacks of them, or in full where it has others too.
+// `wanted`, within a class: as PCRE2's own `set`, which it looks up quickly, and what it lacks of
+// them, or in full where it has others too.
 std::string class_of_ranges(const std::string& set, const CodeRanges& wanted) {
   const CodeRanges own = matches_of_class(set);
   CodeRanges lacking;
   std::size_t i = 0;
   const auto part_of_wanted = [&](const std::pair<std::int32_t, std::int32_t>& range) {
-    return std::any_of(wanted.begin(), wanted.end(), [&](const auto& w) { return w.first <= range.first && range.second <= w.second; });
+    return std::any_of(wanted.begin(), wanted.end(), [&](const auto& w) {
+      return w.first <= range.first && range.second <= w.second;
+    });
   };
   if (own.empty() || !std::all_of(own.begin(), own.end(), part_of_wanted)) return written(wanted);
   for (const auto& [first, last] : wanted) {
@@ -98,9 +108,11 @@ std::string class_of_ranges(const std::string& set, const CodeRanges& wanted) {
   return set + written(lacking);
 }
 
-// What a class of Oniguruma's holds, within a class of PCRE2's. Their Unicode versions differ, and PCRE2's \w has neither marks nor connectors.
+// What a class of Oniguruma's holds, within a class of PCRE2's. Their Unicode versions differ, and
+// PCRE2's \w has neither marks nor connectors.
 std::string word_set() {
-  static const std::string set = class_of_ranges(R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc})", ranges_of_flag(kRegexWord));
+  static const std::string set =
+      class_of_ranges(R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc})", ranges_of_flag(kRegexWord));
   return set;
 }
 
@@ -109,12 +121,14 @@ std::string category_set(const std::string& name, const CodeRanges& ranges) {
   static std::map<std::string, std::string> known;
   const std::lock_guard lock(mutex);
   auto found = known.find(name);
-  if (found == known.end()) found = known.emplace(name, class_of_ranges("\\p{" + name + "}", ranges)).first;
+  if (found == known.end())
+    found = known.emplace(name, class_of_ranges("\\p{" + name + "}", ranges)).first;
   return found->second;
 }
 
 bool is_script(std::string_view name) {
-  return name.size() > 2 && name != "Any" && name.find(':') == std::string_view::npos && name.find('=') == std::string_view::npos;
+  return name.size() > 2 && name != "Any" && name.find(':') == std::string_view::npos &&
+         name.find('=') == std::string_view::npos;
 }
 
 // `scripts`: writes \p{Han} as \p{sc:Han}, which newer PCRE2 needs to mean the script alone.
@@ -125,7 +139,12 @@ std::string rewrite(const std::string& p, bool scripts, const std::string& origi
     const char c = p[i];
     if (c == '\\' && i + 1 < p.size()) {
       const char e = p[++i];
-      const std::string set = e == 's' ? kSpace : e == 'S' ? kNotSpace : e == 'w' || e == 'W' ? word_set() : e == 'd' || e == 'D' ? category_set("Nd", *ranges_of_category("Nd")) : e == 'h' || e == 'H' ? "0-9a-fA-F" : "";
+      const std::string set = e == 's'               ? kSpace
+                              : e == 'S'             ? kNotSpace
+                              : e == 'w' || e == 'W' ? word_set()
+                              : e == 'd' || e == 'D' ? category_set("Nd", *ranges_of_category("Nd"))
+                              : e == 'h' || e == 'H' ? "0-9a-fA-F"
+                                                     : "";
       if (e == 'b' && !in_class) {
         out += fmt::format("(?:(?<=[{0}])(?![{0}])|(?<![{0}])(?=[{0}]))", word_set());
       } else if (set.empty()) {
@@ -134,25 +153,33 @@ std::string rewrite(const std::string& p, bool scripts, const std::string& origi
           continue;
         }
         const std::size_t end = p.find('}', i);
-        CHECK_USER(end != std::string::npos, "{}: the regex '{}' has a property without '}}'", origin, in_message(p));
+        CHECK_USER(end != std::string::npos, "{}: the regex '{}' has a property without '}}'",
+                   origin, in_message(p));
         std::string name = p.substr(i + 2, end - i - 2);
         bool negated = name.starts_with('^');
         if (negated) name.erase(0, 1);
         if (e == 'P') negated = !negated;
         i = end;
         if (const auto category = ranges_of_category(name)) {
-          if (in_class && negated) out += written(complement(*category));
-          else if (in_class) out += category_set(name, *category);
-          else out += (negated ? "[^" : "[") + category_set(name, *category) + "]";
+          if (in_class && negated)
+            out += written(complement(*category));
+          else if (in_class)
+            out += category_set(name, *category);
+          else
+            out += (negated ? "[^" : "[") + category_set(name, *category) + "]";
           continue;
         }
         const CodeRanges newer = newer_of_script(name);
         if (scripts && is_script(name)) name = "sc:" + name;
         const std::string property = "\\p{" + name + "}" + written(newer);
-        if (negated) out += (in_class || newer.empty()) ? "\\P{" + name + "}" : "[^" + property + "]";
-        else out += in_class || newer.empty() ? property : "[" + property + "]";
+        if (negated)
+          out += (in_class || newer.empty()) ? "\\P{" + name + "}" : "[^" + property + "]";
+        else
+          out += in_class || newer.empty() ? property : "[" + property + "]";
       } else {
-        CHECK_USER(!in_class || (e != 'W' && e != 'H' && e != 'D'), "{}: the regex '{}' has \\{} in a class, which is not supported", origin, in_message(p), e);
+        CHECK_USER(!in_class || (e != 'W' && e != 'H' && e != 'D'),
+                   "{}: the regex '{}' has \\{} in a class, which is not supported", origin,
+                   in_message(p), e);
         const bool negated = e == 'W' || e == 'H' || e == 'D';
         out += in_class ? set : (negated ? "[^" : "[") + set + "]";
       }
@@ -160,11 +187,14 @@ std::string rewrite(const std::string& p, bool scripts, const std::string& origi
     }
     if (in_class) {
       const bool posix = c == '[' && i + 1 < p.size() && p[i + 1] == ':';
-      CHECK_USER((c != '[' || posix) && p.compare(i, 2, "&&") != 0, "{}: the regex '{}' has a set within a class ('[' or '&&'), which is not supported", origin,
-                 in_message(p));
+      CHECK_USER(
+          (c != '[' || posix) && p.compare(i, 2, "&&") != 0,
+          "{}: the regex '{}' has a set within a class ('[' or '&&'), which is not supported",
+          origin, in_message(p));
       if (posix) {
         const std::size_t end = p.find(":]", i);
-        CHECK_USER(end != std::string::npos, "{}: the regex '{}' has a class without an end", origin, in_message(p));
+        CHECK_USER(end != std::string::npos, "{}: the regex '{}' has a class without an end",
+                   origin, in_message(p));
         out += p.substr(i, end + 2 - i);
         i = end + 1;
         continue;
@@ -193,8 +223,10 @@ struct Regex::Impl {
   }
 };
 
-Regex::Regex(std::string pattern, const std::string& origin) : pattern_(std::move(pattern)), impl_(std::make_unique<Impl>()) {
-  CHECK_USER(pattern_.size() <= kMaxPattern, "{}: a regex has {} bytes; allowed: {}", origin, pattern_.size(), kMaxPattern);
+Regex::Regex(std::string pattern, const std::string& origin)
+    : pattern_(std::move(pattern)), impl_(std::make_unique<Impl>()) {
+  CHECK_USER(pattern_.size() <= kMaxPattern, "{}: a regex has {} bytes; allowed: {}", origin,
+             pattern_.size(), kMaxPattern);
   int error = 0;
   PCRE2_SIZE where = 0;
   pcre2_compile_context* context = pcre2_compile_context_create(nullptr);
@@ -202,7 +234,8 @@ Regex::Regex(std::string pattern, const std::string& origin) : pattern_(std::mov
   for (const bool scripts : {true, false}) {
     const std::string text = rewrite(pattern_, scripts, origin);
     // Lines: Oniguruma's ^ and $ are those of a line, always.
-    impl_->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_MATCH_INVALID_UTF,
+    impl_->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
+                                PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_MATCH_INVALID_UTF,
                                 &error, &where, context);
     if (impl_->code) break;
   }
@@ -210,9 +243,11 @@ Regex::Regex(std::string pattern, const std::string& origin) : pattern_(std::mov
   if (!impl_->code) {
     unsigned char message[128] = {};
     pcre2_get_error_message(error, message, sizeof message);
-    user_error("{}: the regex '{}' cannot be read ({})", origin, in_message(pattern_), reinterpret_cast<const char*>(message));
+    user_error("{}: the regex '{}' cannot be read ({})", origin, in_message(pattern_),
+               reinterpret_cast<const char*>(message));
   }
-  pcre2_jit_compile(impl_->code, PCRE2_JIT_COMPLETE);  // where there is no JIT, the interpreter serves
+  pcre2_jit_compile(impl_->code,
+                    PCRE2_JIT_COMPLETE);  // where there is no JIT, the interpreter serves
   impl_->limits = pcre2_match_context_create(nullptr);
 }
 Regex::~Regex() = default;
@@ -228,7 +263,8 @@ std::string escape_regex(std::string_view literal) {
   return out;
 }
 
-RegexScan::RegexScan(const Regex& regex) : regex_(regex), data_(pcre2_match_data_create_from_pattern(regex.impl_->code, nullptr)) {
+RegexScan::RegexScan(const Regex& regex)
+    : regex_(regex), data_(pcre2_match_data_create_from_pattern(regex.impl_->code, nullptr)) {
   CHECK(data_, "out of memory for a regex");
 }
 RegexScan::~RegexScan() { pcre2_match_data_free(static_cast<pcre2_match_data*>(data_)); }
@@ -243,15 +279,20 @@ bool RegexScan::next(std::size_t& match_begin, std::size_t& match_end) {
   auto* data = static_cast<pcre2_match_data*>(data_);
   while (at_ <= text_.size()) {
     const auto* subject = reinterpret_cast<PCRE2_SPTR>(text_.data() ? text_.data() : "");
-    int n = pcre2_match(regex_.impl_->code, subject, text_.size(), at_, 0, data, regex_.impl_->limits);
-    if (n == PCRE2_ERROR_JIT_STACKLIMIT) n = pcre2_match(regex_.impl_->code, subject, text_.size(), at_, PCRE2_NO_JIT, data, regex_.impl_->limits);
+    int n =
+        pcre2_match(regex_.impl_->code, subject, text_.size(), at_, 0, data, regex_.impl_->limits);
+    if (n == PCRE2_ERROR_JIT_STACKLIMIT)
+      n = pcre2_match(regex_.impl_->code, subject, text_.size(), at_, PCRE2_NO_JIT, data,
+                      regex_.impl_->limits);
     if (n == PCRE2_ERROR_NOMATCH) return false;
-    CHECK_USER(n > 0, "the regex '{}' gives up on a text of {} bytes (PCRE2 error {})", in_message(regex_.pattern_), text_.size(), n);
+    CHECK_USER(n > 0, "the regex '{}' gives up on a text of {} bytes (PCRE2 error {})",
+               in_message(regex_.pattern_), text_.size(), n);
     const PCRE2_SIZE* found = pcre2_get_ovector_pointer(data);
     match_begin = found[0];
     match_end = found[1];
     const bool empty = match_begin == match_end;
-    const std::size_t step = empty && match_end < text_.size() ? character_at(text_, match_end).bytes : 1;
+    const std::size_t step =
+        empty && match_end < text_.size() ? character_at(text_, match_end).bytes : 1;
     at_ = match_end + (empty ? step : 0);
     if (empty && matched_ && last_end_ == match_end) continue;
     matched_ = true;

@@ -1,5 +1,6 @@
-// Regular expressions as tokenizer.json writes them (Oniguruma's syntax), run by PCRE2. Constructs whose meaning differs between the two
-// are rewritten (\s, \w, \b, \h, scripts) or refused by name (set operations).
+// Regular expressions as tokenizer.json writes them (Oniguruma's syntax), run by PCRE2. Constructs
+// whose meaning differs between the two are rewritten (\s, \w, \b, \h, scripts) or refused by name
+// (set operations).
 #pragma once
 
 #include <cstddef>
@@ -34,7 +35,8 @@ class RegexScan {
   ~RegexScan();
   RegexScan(const RegexScan&) = delete;
   RegexScan& operator=(const RegexScan&) = delete;
-  // The next match from `at` on, as the reference's find_iter takes them (an empty match right behind the last one is no match); false: none.
+  // The next match from `at` on, as the reference's find_iter takes them (an empty match right
+  // behind the last one is no match); false: none.
   void begin(std::string_view text);
   bool next(std::size_t& match_begin, std::size_t& match_end);
 

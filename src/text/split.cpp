@@ -8,11 +8,12 @@
 namespace weft {
 namespace {
 
-constexpr std::pair<const char*, SplitBehavior> kNames[] = {{"Removed", SplitBehavior::removed},
-                                                            {"Isolated", SplitBehavior::isolated},
-                                                            {"MergedWithPrevious", SplitBehavior::merged_with_previous},
-                                                            {"MergedWithNext", SplitBehavior::merged_with_next},
-                                                            {"Contiguous", SplitBehavior::contiguous}};
+constexpr std::pair<const char*, SplitBehavior> kNames[] = {
+    {"Removed", SplitBehavior::removed},
+    {"Isolated", SplitBehavior::isolated},
+    {"MergedWithPrevious", SplitBehavior::merged_with_previous},
+    {"MergedWithNext", SplitBehavior::merged_with_next},
+    {"Contiguous", SplitBehavior::contiguous}};
 
 void push(std::vector<Piece>& out, std::size_t begin, std::size_t end) {
   if (begin < end) out.push_back({begin, end});
@@ -32,8 +33,10 @@ void merged_with_previous(const std::vector<Span>& spans, std::vector<Piece>& ou
   std::vector<Piece> made;
   bool previous = false;
   for (const Span& s : spans) {
-    if (s.is_match && !previous && !made.empty()) made.back().end = s.end;
-    else made.push_back({s.begin, s.end});
+    if (s.is_match && !previous && !made.empty())
+      made.back().end = s.end;
+    else
+      made.push_back({s.begin, s.end});
     previous = s.is_match;
   }
   for (const Piece& p : made) push(out, p.begin, p.end);
@@ -44,8 +47,10 @@ void merged_with_next(const std::vector<Span>& spans, std::vector<Piece>& out) {
   bool previous = false;
   for (std::size_t i = spans.size(); i-- > 0;) {
     const Span& s = spans[i];
-    if (s.is_match && !previous && !made.empty()) made.back().begin = s.begin;
-    else made.push_back({s.begin, s.end});
+    if (s.is_match && !previous && !made.empty())
+      made.back().begin = s.begin;
+    else
+      made.push_back({s.begin, s.end});
     previous = s.is_match;
   }
   for (std::size_t i = made.size(); i-- > 0;) push(out, made[i].begin, made[i].end);
@@ -56,11 +61,15 @@ void merged_with_next(const std::vector<Span>& spans, std::vector<Piece>& out) {
 SplitBehavior read_split_behavior(const std::string& name, const std::string& origin) {
   for (const auto& [known, behavior] : kNames)
     if (name == known) return behavior;
-  user_error("{}: behavior is '{}'; allowed: Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous", origin, in_message(name));
+  user_error(
+      "{}: behavior is '{}'; allowed: Removed, Isolated, MergedWithPrevious, MergedWithNext, "
+      "Contiguous",
+      origin, in_message(name));
 }
 
 std::string name_of(SplitBehavior behavior) {
-  const auto found = std::find_if(std::begin(kNames), std::end(kNames), [&](const auto& known) { return known.second == behavior; });
+  const auto found = std::find_if(std::begin(kNames), std::end(kNames),
+                                  [&](const auto& known) { return known.second == behavior; });
   return found->first;
 }
 
@@ -73,9 +82,15 @@ void split_spans(std::vector<Span>& spans, SplitBehavior behavior, std::vector<P
     case SplitBehavior::isolated:
       for (const Span& s : spans) push(out, s.begin, s.end);
       break;
-    case SplitBehavior::merged_with_previous: merged_with_previous(spans, out); break;
-    case SplitBehavior::merged_with_next: merged_with_next(spans, out); break;
-    case SplitBehavior::contiguous: contiguous(spans, out); break;
+    case SplitBehavior::merged_with_previous:
+      merged_with_previous(spans, out);
+      break;
+    case SplitBehavior::merged_with_next:
+      merged_with_next(spans, out);
+      break;
+    case SplitBehavior::contiguous:
+      contiguous(spans, out);
+      break;
   }
 }
 

@@ -9,7 +9,13 @@
 
 namespace weft {
 
-enum class SplitBehavior : std::uint8_t { removed, isolated, merged_with_previous, merged_with_next, contiguous };
+enum class SplitBehavior : std::uint8_t {
+  removed,
+  isolated,
+  merged_with_previous,
+  merged_with_next,
+  contiguous
+};
 SplitBehavior read_split_behavior(const std::string& name, const std::string& origin);
 std::string name_of(SplitBehavior behavior);
 
@@ -18,7 +24,8 @@ struct Span {
   bool is_match;
 };
 
-// Appends the pieces that spans (they follow each other and cover a piece) make, those that are empty left out.
+// Appends the pieces that spans (they follow each other and cover a piece) make, those that are
+// empty left out.
 void split_spans(std::vector<Span>& spans, SplitBehavior behavior, std::vector<Piece>& out);
 
 }  // namespace weft

@@ -1,4 +1,5 @@
-// Pre-tokenizers that only cut: Split, Whitespace, WhitespaceSplit, BertPreTokenizer, Digits, Punctuation, CharDelimiterSplit, FixedLength.
+// Pre-tokenizers that only cut: Split, Whitespace, WhitespaceSplit, BertPreTokenizer, Digits,
+// Punctuation, CharDelimiterSplit, FixedLength.
 #include <functional>
 #include <optional>
 
@@ -14,7 +15,9 @@ namespace weft {
 namespace {
 
 // A piece as spans: each delimiter one, what is between them one.
-void spans_of_characters(std::string_view text, Piece piece, const std::function<bool(std::int32_t)>& is_delimiter, std::vector<Span>& out) {
+void spans_of_characters(std::string_view text, Piece piece,
+                         const std::function<bool(std::int32_t)>& is_delimiter,
+                         std::vector<Span>& out) {
   std::size_t rest = piece.begin;
   for (std::size_t at = piece.begin; at < piece.end;) {
     const Character c = character_at(text, at);
@@ -29,7 +32,8 @@ void spans_of_characters(std::string_view text, Piece piece, const std::function
   if (rest < piece.end) out.push_back({rest, piece.end, false});
 }
 
-void split_at_characters(PreTokenized& t, SplitBehavior behavior, const std::function<bool(std::int32_t)>& is_delimiter) {
+void split_at_characters(PreTokenized& t, SplitBehavior behavior,
+                         const std::function<bool(std::int32_t)>& is_delimiter) {
   std::vector<Piece> out;
   std::vector<Span> spans;
   for (const Piece& piece : t.pieces) {
@@ -48,10 +52,13 @@ class Split final : public PreTokenizer {
       : pattern_(read_text_pattern(json, origin)),
         behavior_(read_split_behavior(JsonReader(json, origin).string("behavior", ""), origin)),
         invert_(JsonReader(json, origin).boolean("invert", false)) {
-    // A pattern that covers every text leaves nothing between its matches, so that isolated is all it needs.
-    if (pattern_.is_regex && ((behavior_ == SplitBehavior::isolated) || (behavior_ == SplitBehavior::removed && invert_)))
+    // A pattern that covers every text leaves nothing between its matches, so that isolated is all
+    // it needs.
+    if (pattern_.is_regex && ((behavior_ == SplitBehavior::isolated) ||
+                              (behavior_ == SplitBehavior::removed && invert_)))
       word_end_ = known_word_pattern(pattern_.text);
-    if (!word_end_) regex_.emplace(pattern_.is_regex ? pattern_.text : escape_regex(pattern_.text), origin);
+    if (!word_end_)
+      regex_.emplace(pattern_.is_regex ? pattern_.text : escape_regex(pattern_.text), origin);
   }
 
   void apply(PreTokenized& t, bool) const override {
@@ -86,7 +93,10 @@ class Split final : public PreTokenizer {
     t.pieces = std::move(out);
   }
   OrderedJson to_json() const override {
-    return {{"type", "Split"}, {"pattern", pattern_.to_json()}, {"behavior", name_of(behavior_)}, {"invert", invert_}};
+    return {{"type", "Split"},
+            {"pattern", pattern_.to_json()},
+            {"behavior", name_of(behavior_)},
+            {"invert", invert_}};
   }
 
  private:
@@ -103,7 +113,9 @@ class Whitespace final : public PreTokenizer {
   void apply(PreTokenized& t, bool) const override {
     std::vector<Piece> out;
     const std::string_view text = t.text.text();
-    const auto kind = [](std::int32_t code) { return is_word_character(code) ? 1 : is_space(code) ? 0 : 2; };
+    const auto kind = [](std::int32_t code) {
+      return is_word_character(code) ? 1 : is_space(code) ? 0 : 2;
+    };
     for (const Piece& piece : t.pieces)
       for (std::size_t at = piece.begin; at < piece.end;) {
         const std::size_t begin = at;
@@ -122,7 +134,9 @@ class Whitespace final : public PreTokenizer {
 
 class WhitespaceSplit final : public PreTokenizer {
  public:
-  void apply(PreTokenized& t, bool) const override { split_at_characters(t, SplitBehavior::removed, is_space); }
+  void apply(PreTokenized& t, bool) const override {
+    split_at_characters(t, SplitBehavior::removed, is_space);
+  }
   OrderedJson to_json() const override { return {{"type", "WhitespaceSplit"}}; }
 };
 
@@ -142,7 +156,9 @@ class Digits final : public PreTokenizer {
     split_at_characters(t, individual_ ? SplitBehavior::isolated : SplitBehavior::contiguous,
                         [](std::int32_t code) { return has(code, kNumeric); });
   }
-  OrderedJson to_json() const override { return {{"type", "Digits"}, {"individual_digits", individual_}}; }
+  OrderedJson to_json() const override {
+    return {{"type", "Digits"}, {"individual_digits", individual_}};
+  }
 
  private:
   bool individual_;
@@ -151,8 +167,12 @@ class Digits final : public PreTokenizer {
 class Punctuation final : public PreTokenizer {
  public:
   explicit Punctuation(SplitBehavior behavior) : behavior_(behavior) {}
-  void apply(PreTokenized& t, bool) const override { split_at_characters(t, behavior_, is_punctuation); }
-  OrderedJson to_json() const override { return {{"type", "Punctuation"}, {"behavior", name_of(behavior_)}}; }
+  void apply(PreTokenized& t, bool) const override {
+    split_at_characters(t, behavior_, is_punctuation);
+  }
+  OrderedJson to_json() const override {
+    return {{"type", "Punctuation"}, {"behavior", name_of(behavior_)}};
+  }
 
  private:
   SplitBehavior behavior_;
@@ -160,15 +180,20 @@ class Punctuation final : public PreTokenizer {
 
 class CharDelimiterSplit final : public PreTokenizer {
  public:
-  CharDelimiterSplit(std::string delimiter, const std::string& origin) : delimiter_(std::move(delimiter)) {
-    CHECK_USER(!delimiter_.empty() && character_at(delimiter_, 0).bytes == delimiter_.size(), "{}: CharDelimiterSplit's delimiter is '{}'; allowed: one character",
-               origin, in_message(delimiter_));
+  CharDelimiterSplit(std::string delimiter, const std::string& origin)
+      : delimiter_(std::move(delimiter)) {
+    CHECK_USER(!delimiter_.empty() && character_at(delimiter_, 0).bytes == delimiter_.size(),
+               "{}: CharDelimiterSplit's delimiter is '{}'; allowed: one character", origin,
+               in_message(delimiter_));
   }
   void apply(PreTokenized& t, bool) const override {
     const std::int32_t wanted = character_at(delimiter_, 0).code;
-    split_at_characters(t, SplitBehavior::removed, [&](std::int32_t code) { return code == wanted; });
+    split_at_characters(t, SplitBehavior::removed,
+                        [&](std::int32_t code) { return code == wanted; });
   }
-  OrderedJson to_json() const override { return {{"type", "CharDelimiterSplit"}, {"delimiter", delimiter_}}; }
+  OrderedJson to_json() const override {
+    return {{"type", "CharDelimiterSplit"}, {"delimiter", delimiter_}};
+  }
 
  private:
   std::string delimiter_;
@@ -182,7 +207,8 @@ class FixedLength final : public PreTokenizer {
     for (const Piece& piece : t.pieces)
       for (std::size_t at = piece.begin; at < piece.end;) {
         const std::size_t begin = at;
-        for (std::int64_t n = 0; n < length_ && at < piece.end; ++n) at += character_at(t.text.text(), at).bytes;
+        for (std::int64_t n = 0; n < length_ && at < piece.end; ++n)
+          at += character_at(t.text.text(), at).bytes;
         out.push_back({begin, at});
       }
     t.pieces = std::move(out);
@@ -195,16 +221,21 @@ class FixedLength final : public PreTokenizer {
 
 }  // namespace
 
-std::unique_ptr<PreTokenizer> read_splitter(const std::string& type, const Json& json, const std::string& origin) {
+std::unique_ptr<PreTokenizer> read_splitter(const std::string& type, const Json& json,
+                                            const std::string& origin) {
   const JsonReader reader(json, origin + ": pre_tokenizer " + type);
   if (type == "Split") return std::make_unique<Split>(json, origin + ": pre_tokenizer Split");
   if (type == "Whitespace") return std::make_unique<Whitespace>();
   if (type == "WhitespaceSplit") return std::make_unique<WhitespaceSplit>();
   if (type == "BertPreTokenizer") return std::make_unique<Bert>();
   if (type == "Digits") return std::make_unique<Digits>(reader.boolean("individual_digits", false));
-  if (type == "Punctuation") return std::make_unique<Punctuation>(read_split_behavior(reader.string("behavior", "Isolated"), reader.origin()));
-  if (type == "CharDelimiterSplit") return std::make_unique<CharDelimiterSplit>(reader.string("delimiter", ""), origin);
-  if (type == "FixedLength") return std::make_unique<FixedLength>(reader.integer("length", 1, 1 << 30, 5));
+  if (type == "Punctuation")
+    return std::make_unique<Punctuation>(
+        read_split_behavior(reader.string("behavior", "Isolated"), reader.origin()));
+  if (type == "CharDelimiterSplit")
+    return std::make_unique<CharDelimiterSplit>(reader.string("delimiter", ""), origin);
+  if (type == "FixedLength")
+    return std::make_unique<FixedLength>(reader.integer("length", 1, 1 << 30, 5));
   return nullptr;
 }
 

@@ -1,5 +1,5 @@
-// From tokens as the vocabulary spells them back to text: ByteLevel, WordPiece, Metaspace, Replace, ByteFallback, Fuse, Strip,
-// BPEDecoder, CTC and Sequence of tokenizer.json.
+// From tokens as the vocabulary spells them back to text: ByteLevel, WordPiece, Metaspace, Replace,
+// ByteFallback, Fuse, Strip, BPEDecoder, CTC and Sequence of tokenizer.json.
 #pragma once
 
 #include <memory>
@@ -13,8 +13,9 @@ namespace weft {
 class TokenDecoder {
  public:
   virtual ~TokenDecoder() = default;
-  // The reference's decode_chain: the text is the concatenation of what comes out. Bytes stay bytes: what is not UTF-8 is not replaced here
-  // except where the reference's decoder itself does so (ByteFallback: one U+FFFD a byte of an invalid run).
+  // The reference's decode_chain: the text is the concatenation of what comes out. Bytes stay
+  // bytes: what is not UTF-8 is not replaced here except where the reference's decoder itself does
+  // so (ByteFallback: one U+FFFD a byte of an invalid run).
   virtual std::vector<std::string> chain(std::vector<std::string> tokens) const = 0;
   virtual OrderedJson to_json() const = 0;
 };

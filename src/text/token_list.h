@@ -24,7 +24,7 @@ class TokenList {
 
   std::optional<std::int32_t> find(std::string_view token) const;
   const std::vector<std::string>& tokens() const { return tokens_; }  // by id; empty: a hole
-  OrderedJson to_map() const;                                         // {"token": id, …} in order of ids
+  OrderedJson to_map() const;  // {"token": id, …} in order of ids
 
  private:
   struct Hash {
@@ -37,6 +37,7 @@ class TokenList {
 };
 
 // model.<key>, which must be a string.
-std::string model_string(const Json& model, const char* key, const std::string& otherwise, const std::string& origin);
+std::string model_string(const Json& model, const char* key, const std::string& otherwise,
+                         const std::string& origin);
 
 }  // namespace weft

@@ -1,5 +1,6 @@
-// What turns one pre-tokenized piece into tokens: BPE, WordPiece, Unigram or a table of words. Made from the "model" object of a
-// tokenizer.json; a construct it does not know is a UserError naming it.
+// What turns one pre-tokenized piece into tokens: BPE, WordPiece, Unigram or a table of words. Made
+// from the "model" object of a tokenizer.json; a construct it does not know is a UserError naming
+// it.
 #pragma once
 
 #include <cstdint>
@@ -23,9 +24,10 @@ class TokenModel {
   virtual ~TokenModel() = default;
   // Appends the tokens of a piece: text after normalization, as valid UTF-8. Thread-safe.
   virtual void encode(std::string_view piece, std::vector<PieceToken>& out) const = 0;
-  virtual const std::vector<std::string>& tokens() const = 0;  // by id, as the file spells them; empty: a hole
-  virtual std::string kind() const = 0;                        // "WordPiece"
-  virtual OrderedJson to_json() const = 0;                     // the canonical "model" object
+  virtual const std::vector<std::string>& tokens()
+      const = 0;                            // by id, as the file spells them; empty: a hole
+  virtual std::string kind() const = 0;     // "WordPiece"
+  virtual OrderedJson to_json() const = 0;  // the canonical "model" object
 };
 
 // By the object's type; `origin` names the file in errors.

@@ -8,11 +8,14 @@
 namespace weft {
 namespace {
 
-std::uint64_t edge_key(std::uint32_t node, char byte) { return static_cast<std::uint64_t>(node) << 8 | static_cast<std::uint8_t>(byte); }
+std::uint64_t edge_key(std::uint32_t node, char byte) {
+  return static_cast<std::uint64_t>(node) << 8 | static_cast<std::uint8_t>(byte);
+}
 
 }  // namespace
 
-TokenTrie::TokenTrie(std::size_t n_bytes) : edges_(std::bit_ceil(n_bytes + 16)), values_(1, kNone) {}
+TokenTrie::TokenTrie(std::size_t n_bytes)
+    : edges_(std::bit_ceil(n_bytes + 16)), values_(1, kNone) {}
 
 std::size_t TokenTrie::slot(std::uint64_t key) const {
   std::size_t at = mix64(key) & (edges_.size() - 1);

@@ -12,9 +12,10 @@ class TokenTrie {
   static constexpr std::int32_t kNone = -1;
   static constexpr std::uint32_t kRoot = 0, kNowhere = 0xFFFFFFFFu;
 
-  explicit TokenTrie(std::size_t n_bytes = 0);       // of all tokens together, for the size of the table
+  explicit TokenTrie(std::size_t n_bytes = 0);  // of all tokens together, for the size of the table
   void insert(std::string_view token, std::int32_t value);  // the last value given to a token stays
-  // The node one byte further, kNowhere where no token goes on so; the value of the token that ends in a node, kNone where none does.
+  // The node one byte further, kNowhere where no token goes on so; the value of the token that ends
+  // in a node, kNone where none does.
   std::uint32_t step(std::uint32_t node, char byte) const;
   std::int32_t value(std::uint32_t node) const { return values_[node]; }
   std::uint32_t walk(std::uint32_t node, std::string_view bytes) const;

@@ -18,7 +18,8 @@ void Tokenizer::Impl::finish(const std::string& origin) {
     ids.emplace(token.content, token.id);
   }
   CHECK_USER(!tokens.empty(), "{}: the vocabulary is empty", origin);
-  CHECK_USER(post_processor->largest_id() < static_cast<std::int64_t>(tokens.size()), "{}: post_processor adds a token with id {}; the vocabulary has 0 to {}", origin,
+  CHECK_USER(post_processor->largest_id() < static_cast<std::int64_t>(tokens.size()),
+             "{}: post_processor adds a token with id {}; the vocabulary has 0 to {}", origin,
              post_processor->largest_id(), tokens.size() - 1);
   decoded = tokens;
   for (const AddedToken& token : added.tokens()) {
@@ -31,7 +32,8 @@ void Tokenizer::Impl::finish(const std::string& origin) {
   for (std::size_t i = 0; i < tokens.size(); ++i) spaces[i] = spaces_of_token(tokens[i]);
   for (const AddedToken& token : added.tokens()) spaces[static_cast<std::size_t>(token.id)] = {};
   special.assign(tokens.size(), 0);
-  for (const AddedToken& token : added.tokens()) special[static_cast<std::size_t>(token.id)] = token.special;
+  for (const AddedToken& token : added.tokens())
+    special[static_cast<std::size_t>(token.id)] = token.special;
   for (std::size_t i = 0; i < own.size(); ++i)
     if (!own[i].empty()) ids.emplace(own[i], static_cast<std::int32_t>(i));
 
@@ -42,11 +44,12 @@ void Tokenizer::Impl::finish(const std::string& origin) {
     } else if (pre_tokenizer) {
       bpe->learn_words();
     }
-    clean_up = false;  // of BPE the reference does not clean up: it would take spaces that were there
+    clean_up =
+        false;  // of BPE the reference does not clean up: it would take spaces that were there
     const Json chain = decoder ? Json::parse(decoder->to_json().dump()) : Json();
     const Json bytes_then_fuse = Json::parse(R"([{"type": "ByteFallback"}, {"type": "Fuse"}])");
-    characters = !normalizer && !pre_tokenizer && bpe->byte_fallback() && bpe->merges().empty() && chain.is_object() &&
-                 chain.value("decoders", Json()) == bytes_then_fuse;
+    characters = !normalizer && !pre_tokenizer && bpe->byte_fallback() && bpe->merges().empty() &&
+                 chain.is_object() && chain.value("decoders", Json()) == bytes_then_fuse;
   }
   choose_decoding();
 }
@@ -77,13 +80,16 @@ void replace_broken(NormalizedText& text) {
   for (std::size_t at = 0, n; at < old.size(); at += n) {
     n = shown_character(old, at);
     const Place place = {static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(at + n)};
-    out.put_at(character_at(old, at).code < 0 ? std::string_view("\xEF\xBF\xBD") : old.substr(at, n), place);
+    out.put_at(
+        character_at(old, at).code < 0 ? std::string_view("\xEF\xBF\xBD") : old.substr(at, n),
+        place);
   }
   out.finish();
 }
 
 // A character tokenizer keeps broken bytes: each is the byte token it would be spelled with.
-void encode_characters(const Tokenizer::Impl& t, std::string_view text, std::vector<PieceToken>& out) {
+void encode_characters(const Tokenizer::Impl& t, std::string_view text,
+                       std::vector<PieceToken>& out) {
   std::size_t sound = 0;  // what has been encoded up to
   const auto encode_sound = [&](std::size_t end) {
     const std::size_t n = out.size();
@@ -98,7 +104,9 @@ void encode_characters(const Tokenizer::Impl& t, std::string_view text, std::vec
     if (c.code < 0) {
       encode_sound(at);
       const auto found = t.ids.find(fmt::format("<0x{:02X}>", static_cast<std::uint8_t>(text[at])));
-      if (found != t.ids.end()) out.push_back({found->second, static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(at + 1)});
+      if (found != t.ids.end())
+        out.push_back(
+            {found->second, static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(at + 1)});
       sound = at + 1;
     }
     at += c.bytes;
@@ -106,7 +114,8 @@ void encode_characters(const Tokenizer::Impl& t, std::string_view text, std::vec
   encode_sound(text.size());
 }
 
-void encode_pieces(const Tokenizer::Impl& t, NormalizedText&& part, std::vector<PieceToken>& scratch, const Sink& out) {
+void encode_pieces(const Tokenizer::Impl& t, NormalizedText&& part,
+                   std::vector<PieceToken>& scratch, const Sink& out) {
   const std::size_t size = part.text().size();
   PreTokenized cut = {std::move(part), {{0, size}}, false};
   if (t.pre_tokenizer) t.pre_tokenizer->apply(cut, t.bytes != nullptr);
@@ -120,21 +129,30 @@ void encode_pieces(const Tokenizer::Impl& t, NormalizedText&& part, std::vector<
       }
     }
     scratch.clear();
-    if (t.bytes) t.bytes->encode_bytes(bytes, scratch);
-    else if (t.characters) encode_characters(t, bytes, scratch);
-    else t.model->encode(bytes, scratch);
+    if (t.bytes)
+      t.bytes->encode_bytes(bytes, scratch);
+    else if (t.characters)
+      encode_characters(t, bytes, scratch);
+    else
+      t.model->encode(bytes, scratch);
     for (const PieceToken& token : scratch) {
-      const std::size_t begin = std::min<std::size_t>(piece.begin + token.begin, piece.end - 1), end = std::min<std::size_t>(piece.begin + token.end, piece.end);
+      const std::size_t begin = std::min<std::size_t>(piece.begin + token.begin, piece.end - 1),
+                        end = std::min<std::size_t>(piece.begin + token.end, piece.end);
       Place place;
-      if (out.offsets) place = begin < end ? cut.text.place(begin, end) : Place{cut.text.place(begin, begin + 1).begin, cut.text.place(begin, begin + 1).begin};
+      if (out.offsets)
+        place = begin < end ? cut.text.place(begin, end)
+                            : Place{cut.text.place(begin, begin + 1).begin,
+                                    cut.text.place(begin, begin + 1).begin};
       out.put(token.id, place);
     }
   }
 }
 
 void encode_into(const Tokenizer::Impl& t, std::string_view text, const Sink& out) {
-  CHECK_USER(text.size() < UINT32_MAX, "a text of {} bytes; at most 4 GiB can be tokenized at once", text.size());
-  const bool aligned = out.offsets || (t.normalizer && t.pre_tokenizer && t.pre_tokenizer->needs_places());
+  CHECK_USER(text.size() < UINT32_MAX, "a text of {} bytes; at most 4 GiB can be tokenized at once",
+             text.size());
+  const bool aligned =
+      out.offsets || (t.normalizer && t.pre_tokenizer && t.pre_tokenizer->needs_places());
   NormalizedText whole(text, 0, aligned);
   if (!t.bytes && !t.characters) replace_broken(whole);
   std::vector<Cut> raw, normalized;
@@ -150,8 +168,10 @@ void encode_into(const Tokenizer::Impl& t, std::string_view text, const Sink& ou
     normalized.clear();
     t.added.cut(part.text(), true, normalized);
     for (const Cut& inner : normalized) {
-      if (inner.id >= 0) out.put(inner.id, out.offsets ? part.place(inner.begin, inner.end) : Place{});
-      else encode_pieces(t, part.slice(inner.begin, inner.end), scratch, out);
+      if (inner.id >= 0)
+        out.put(inner.id, out.offsets ? part.place(inner.begin, inner.end) : Place{});
+      else
+        encode_pieces(t, part.slice(inner.begin, inner.end), scratch, out);
     }
   }
 }
@@ -167,16 +187,21 @@ Encoding encode_one(const Tokenizer::Impl& t, std::string_view text, std::int32_
 
 }  // namespace
 
-std::vector<Encoding> Tokenizer::encode(std::string_view text, std::optional<std::string_view> pair, const EncodeOptions& options) const {
+std::vector<Encoding> Tokenizer::encode(std::string_view text, std::optional<std::string_view> pair,
+                                        const EncodeOptions& options) const {
   Parts first = {encode_one(*impl_, text, 0), {}}, second;
   if (pair) second.first = encode_one(*impl_, *pair, 1);
   if (options.truncation) {
-    const std::int64_t n_added = options.add_special_tokens ? impl_->post_processor->n_added(pair.has_value()) : 0;
-    truncate(first, pair ? &second : nullptr, *options.truncation, options.truncation->max_length - n_added);
+    const std::int64_t n_added =
+        options.add_special_tokens ? impl_->post_processor->n_added(pair.has_value()) : 0;
+    truncate(first, pair ? &second : nullptr, *options.truncation,
+             options.truncation->max_length - n_added);
   }
   std::vector<Encoding> out;
   const auto put = [&](const Encoding& a, const Encoding& b) {
-    out.push_back(impl_->post_processor->process(a, pair ? std::optional(b) : std::nullopt, options.add_special_tokens, text, pair.value_or(""), impl_->spaces));
+    out.push_back(impl_->post_processor->process(a, pair ? std::optional(b) : std::nullopt,
+                                                 options.add_special_tokens, text,
+                                                 pair.value_or(""), impl_->spaces));
   };
   // Every part of the first text with every part of the second, as the reference orders them.
   const auto with_second = [&](const Encoding& a, bool main) {
@@ -190,11 +215,14 @@ std::vector<Encoding> Tokenizer::encode(std::string_view text, std::optional<std
 }
 
 Encoding Tokenizer::encode(std::string_view text, bool add_special_tokens) const {
-  return impl_->post_processor->process(encode_one(*impl_, text, 0), std::nullopt, add_special_tokens, text, "", impl_->spaces);
+  return impl_->post_processor->process(encode_one(*impl_, text, 0), std::nullopt,
+                                        add_special_tokens, text, "", impl_->spaces);
 }
 
-Encoding Tokenizer::encode_pair(std::string_view text, std::string_view pair, bool add_special_tokens) const {
-  return impl_->post_processor->process(encode_one(*impl_, text, 0), encode_one(*impl_, pair, 1), add_special_tokens, text, pair, impl_->spaces);
+Encoding Tokenizer::encode_pair(std::string_view text, std::string_view pair,
+                                bool add_special_tokens) const {
+  return impl_->post_processor->process(encode_one(*impl_, text, 0), encode_one(*impl_, pair, 1),
+                                        add_special_tokens, text, pair, impl_->spaces);
 }
 
 std::vector<std::int32_t> Tokenizer::ids(std::string_view text) const {
@@ -203,9 +231,13 @@ std::vector<std::int32_t> Tokenizer::ids(std::string_view text) const {
   return out;
 }
 
-std::int64_t Tokenizer::vocab_size() const { return static_cast<std::int64_t>(impl_->tokens.size()); }
+std::int64_t Tokenizer::vocab_size() const {
+  return static_cast<std::int64_t>(impl_->tokens.size());
+}
 
-std::string Tokenizer::token(std::int32_t i) const { return i < 0 || i >= vocab_size() ? "" : impl_->tokens[static_cast<std::size_t>(i)]; }
+std::string Tokenizer::token(std::int32_t i) const {
+  return i < 0 || i >= vocab_size() ? "" : impl_->tokens[static_cast<std::size_t>(i)];
+}
 
 const std::string& Tokenizer::token_bytes(std::int32_t i) const { return impl_->token_bytes(i); }
 
@@ -214,7 +246,9 @@ std::optional<std::int32_t> Tokenizer::id(std::string_view token) const {
   return found == impl_->ids.end() ? std::nullopt : std::optional(found->second);
 }
 
-bool Tokenizer::is_special(std::int32_t i) const { return i >= 0 && i < vocab_size() && impl_->special[static_cast<std::size_t>(i)]; }
+bool Tokenizer::is_special(std::int32_t i) const {
+  return i >= 0 && i < vocab_size() && impl_->special[static_cast<std::size_t>(i)];
+}
 
 std::optional<std::int32_t> Tokenizer::special_id(std::string_view role) const {
   const auto found = impl_->special_tokens.find(std::string(role));
@@ -228,9 +262,15 @@ std::optional<std::int32_t> Tokenizer::eos_id() const {
   return std::nullopt;
 }
 
-std::string Tokenizer::kind() const { return impl_->characters ? "characters" : impl_->model->kind(); }
-const std::map<std::string, std::string>& Tokenizer::special_tokens() const { return impl_->special_tokens; }
-const std::map<std::string, std::string>& Tokenizer::chat_templates() const { return impl_->chat_templates; }
+std::string Tokenizer::kind() const {
+  return impl_->characters ? "characters" : impl_->model->kind();
+}
+const std::map<std::string, std::string>& Tokenizer::special_tokens() const {
+  return impl_->special_tokens;
+}
+const std::map<std::string, std::string>& Tokenizer::chat_templates() const {
+  return impl_->chat_templates;
+}
 const std::optional<Truncation>& Tokenizer::file_truncation() const { return impl_->truncation; }
 const std::optional<Padding>& Tokenizer::file_padding() const { return impl_->padding; }
 

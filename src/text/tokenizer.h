@@ -1,8 +1,10 @@
-// Text to token ids and back, with results identical to Hugging Face tokenizers. Driven by tokenizer.json; where a directory has none, one
-// is made of what there is. A construct it does not know is a UserError naming it.
+// Text to token ids and back, with results identical to Hugging Face tokenizers. Driven by
+// tokenizer.json; where a directory has none, one is made of what there is. A construct it does not
+// know is a UserError naming it.
 //
-// Text that is not UTF-8: a byte-level BPE (ByteLevel last, a token for every byte) and the character tokenizers that weft trains keep any
-// bytes, through encode and decode. For all others each broken character (unicode.h: shown_character) is read as U+FFFD.
+// Text that is not UTF-8: a byte-level BPE (ByteLevel last, a token for every byte) and the
+// character tokenizers that weft trains keep any bytes, through encode and decode. For all others
+// each broken character (unicode.h: shown_character) is read as U+FFFD.
 #pragma once
 
 #include <cstdint>
@@ -28,23 +30,30 @@ struct EncodeOptions {
 
 class Tokenizer {
  public:
-  // A tokenizer.json, a GGUF file, or a directory: its tokenizer.json, else vocab.json + merges.txt, else vocab.txt (BERT, ESM), else tokenizer.model;
-  // with tokenizer_config.json, special_tokens_map.json, added_tokens.json and chat_template.jinja beside them.
+  // A tokenizer.json, a GGUF file, or a directory: its tokenizer.json, else vocab.json +
+  // merges.txt, else vocab.txt (BERT, ESM), else tokenizer.model; with tokenizer_config.json,
+  // special_tokens_map.json, added_tokens.json and chat_template.jinja beside them.
   static Tokenizer load(const std::filesystem::path& path);
   static Tokenizer from_json(std::string_view tokenizer_json, const std::string& origin);
   static bool present(const std::filesystem::path& dir);
 
   Encoding encode(std::string_view text, bool add_special_tokens = true) const;
-  Encoding encode_pair(std::string_view text, std::string_view pair, bool add_special_tokens = true) const;
-  // With truncation, the text's first part and then what overflows. pad() (truncation.h) makes several equally long.
-  std::vector<Encoding> encode(std::string_view text, std::optional<std::string_view> pair, const EncodeOptions& options) const;
-  std::vector<std::int32_t> ids(std::string_view text) const;  // those of the text alone, with nothing around them: a quarter of the memory
+  Encoding encode_pair(std::string_view text, std::string_view pair,
+                       bool add_special_tokens = true) const;
+  // With truncation, the text's first part and then what overflows. pad() (truncation.h) makes
+  // several equally long.
+  std::vector<Encoding> encode(std::string_view text, std::optional<std::string_view> pair,
+                               const EncodeOptions& options) const;
+  std::vector<std::int32_t> ids(std::string_view text)
+      const;  // those of the text alone, with nothing around them: a quarter of the memory
   // Cleans up spaces where tokenizer_config.json says clean_up_tokenization_spaces.
   std::string decode(std::span<const std::int32_t> ids, bool skip_special_tokens = false) const;
 
-  std::int64_t vocab_size() const;                          // largest id + 1
-  std::string token(std::int32_t id) const;                 // as the vocabulary spells it ("Ġhouse"); empty for a hole
-  const std::string& token_bytes(std::int32_t id) const;    // what it adds to a text that is under way, as bytes (" house")
+  std::int64_t vocab_size() const;  // largest id + 1
+  std::string token(
+      std::int32_t id) const;  // as the vocabulary spells it ("Ġhouse"); empty for a hole
+  const std::string& token_bytes(
+      std::int32_t id) const;  // what it adds to a text that is under way, as bytes (" house")
   std::optional<std::int32_t> id(std::string_view token) const;
   bool is_special(std::int32_t id) const;
   std::string kind() const;  // "byte-level BPE", "characters", "BPE", "WordPiece", …
@@ -59,13 +68,17 @@ class Tokenizer {
   std::optional<std::int32_t> cls_id() const { return special_id("cls_token"); }
   std::optional<std::int32_t> mask_id() const { return special_id("mask_token"); }
   const std::map<std::string, std::string>& special_tokens() const;  // contents by role
-  const std::map<std::string, std::string>& chat_templates() const;  // by name; the usual one is "default"
-  const std::optional<Truncation>& file_truncation() const;          // what the file asks for; applied only where it is passed on
+  const std::map<std::string, std::string>& chat_templates()
+      const;  // by name; the usual one is "default"
+  const std::optional<Truncation>& file_truncation()
+      const;  // what the file asks for; applied only where it is passed on
   const std::optional<Padding>& file_padding() const;
 
   std::string hash() const;     // 32 hex digits: equal for equal ids and texts
-  std::string to_json() const;  // canonical tokenizer.json; loads in Hugging Face tokenizers, and here with special tokens and templates
-  // tokenizer.json, tokenizer_config.json, special_tokens_map.json; vocab.json + merges.txt for byte-level BPE, vocab.txt for WordPiece.
+  std::string to_json() const;  // canonical tokenizer.json; loads in Hugging Face tokenizers, and
+                                // here with special tokens and templates
+  // tokenizer.json, tokenizer_config.json, special_tokens_map.json; vocab.json + merges.txt for
+  // byte-level BPE, vocab.txt for WordPiece.
   void save(const std::filesystem::path& dir) const;
 
   struct Impl;
@@ -76,11 +89,12 @@ class Tokenizer {
   std::shared_ptr<const Impl> impl_;
 };
 
-// decode() one token at a time: what it emits, concatenated, is decode() of all. Holds back what later tokens may change: incomplete UTF-8,
-// runs of byte tokens, spaces that may be cleaned up.
+// decode() one token at a time: what it emits, concatenated, is decode() of all. Holds back what
+// later tokens may change: incomplete UTF-8, runs of byte tokens, spaces that may be cleaned up.
 class StreamDecoder {
  public:
-  explicit StreamDecoder(const Tokenizer& tokenizer, bool skip_special_tokens = true) : impl_(tokenizer.impl_), skip_special_(skip_special_tokens) {}
+  explicit StreamDecoder(const Tokenizer& tokenizer, bool skip_special_tokens = true)
+      : impl_(tokenizer.impl_), skip_special_(skip_special_tokens) {}
   std::string push(std::int32_t id);
   std::string finish();
 
@@ -90,10 +104,11 @@ class StreamDecoder {
   std::shared_ptr<const Tokenizer::Impl> impl_;
   bool skip_special_, started_ = false;
   std::vector<std::string> tokens_;  // whose text is not certain yet
-  std::string bytes_, spaces_;       // held back: a character's beginning, text that may be cleaned up
+  std::string bytes_, spaces_;  // held back: a character's beginning, text that may be cleaned up
 };
 
-// `text` with U+FFFD for what is not UTF-8 (one for each longest broken character): for JSON and terminals.
+// `text` with U+FFFD for what is not UTF-8 (one for each longest broken character): for JSON and
+// terminals.
 std::string valid_utf8(std::string_view text);
 
 }  // namespace weft

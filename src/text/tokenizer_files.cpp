@@ -22,12 +22,15 @@ std::string special_content(const Json& object, const char* key) {
   if (!object.contains(key)) return "";
   const Json& value = object[key];
   if (value.is_string()) return value.get<std::string>();
-  return value.is_object() && value.contains("content") && value["content"].is_string() ? value["content"].get<std::string>() : "";
+  return value.is_object() && value.contains("content") && value["content"].is_string()
+             ? value["content"].get<std::string>()
+             : "";
 }
 
 void read_special_tokens(Tokenizer::Impl& t, const Json& json) {
   for (const char* role : kSpecialRoles)
-    if (const std::string content = special_content(json, role); !content.empty()) t.special_tokens.try_emplace(role, content);
+    if (const std::string content = special_content(json, role); !content.empty())
+      t.special_tokens.try_emplace(role, content);
 }
 
 // A string, or a list of {"name", "template"}.
@@ -37,35 +40,46 @@ void read_chat_template(Tokenizer::Impl& t, const Json& value, const std::string
     t.chat_templates["default"] = value.get<std::string>();
     return;
   }
-  CHECK_USER(value.is_array(), "{}: chat_template is {}; allowed: a string, a list of names and templates", origin, value.type_name());
+  CHECK_USER(value.is_array(),
+             "{}: chat_template is {}; allowed: a string, a list of names and templates", origin,
+             value.type_name());
   for (const Json& entry : value) {
     CHECK_USER(entry.is_object(), "{}: chat_template has an entry without a name", origin);
     const JsonReader reader(entry, origin + ": chat_template");
-    CHECK_USER(reader.has("name") && reader.has("template"), "{}: chat_template has an entry without a name or a template", origin);
+    CHECK_USER(reader.has("name") && reader.has("template"),
+               "{}: chat_template has an entry without a name or a template", origin);
     t.chat_templates[reader.string("name", "")] = reader.string("template", "");
   }
 }
 
 void read_config(Tokenizer::Impl& t, const Json& config, const std::string& origin) {
   read_special_tokens(t, config);
-  t.clean_up = t.clean_up || JsonReader(config, origin).boolean("clean_up_tokenization_spaces", false);
+  t.clean_up =
+      t.clean_up || JsonReader(config, origin).boolean("clean_up_tokenization_spaces", false);
   read_chat_template(t, config.value("chat_template", Json()), origin);
 }
 
 // What stands beside tokenizer.json.
 void read_companions(Tokenizer::Impl& t, const fs::path& dir) {
-  if (const fs::path file = dir / "tokenizer_config.json"; is_there(file)) read_config(t, read_json_object(file), file.string());
-  if (const fs::path file = dir / "special_tokens_map.json"; is_there(file)) read_special_tokens(t, read_json_object(file));
-  if (const fs::path file = dir / "chat_template.jinja"; is_there(file)) t.chat_templates["default"] = read_text_file(file);
+  if (const fs::path file = dir / "tokenizer_config.json"; is_there(file))
+    read_config(t, read_json_object(file), file.string());
+  if (const fs::path file = dir / "special_tokens_map.json"; is_there(file))
+    read_special_tokens(t, read_json_object(file));
+  if (const fs::path file = dir / "chat_template.jinja"; is_there(file))
+    t.chat_templates["default"] = read_text_file(file);
 }
 
-bool has_vocabulary(const fs::path& dir) { return (is_there(dir / "vocab.json") && is_there(dir / "merges.txt")) || is_there(dir / "vocab.txt"); }
+bool has_vocabulary(const fs::path& dir) {
+  return (is_there(dir / "vocab.json") && is_there(dir / "merges.txt")) ||
+         is_there(dir / "vocab.txt");
+}
 
 }  // namespace
 
 bool Tokenizer::present(const fs::path& dir) {
   if (GgufReader::is_gguf(dir)) return GgufReader(dir).metadata().contains("tokenizer.ggml.model");
-  return is_there(dir / "tokenizer.json") || has_vocabulary(dir) || is_there(dir / "tokenizer.model");
+  return is_there(dir / "tokenizer.json") || has_vocabulary(dir) ||
+         is_there(dir / "tokenizer.model");
 }
 
 Tokenizer Tokenizer::load(const fs::path& path) {
@@ -86,11 +100,15 @@ Tokenizer Tokenizer::load(const fs::path& path) {
     origin = file.string();
     t = parse_tokenizer(read_json_object(file), origin);
   } else if (has_vocabulary(dir)) {
-    origin = is_there(dir / "vocab.json") && is_there(dir / "merges.txt") ? (dir / "vocab.json").string() + " and merges.txt" : (dir / "vocab.txt").string();
+    origin = is_there(dir / "vocab.json") && is_there(dir / "merges.txt")
+                 ? (dir / "vocab.json").string() + " and merges.txt"
+                 : (dir / "vocab.txt").string();
     t = parse_tokenizer(tokenizer_json_of_vocabulary(dir), origin);
   } else {
     CHECK_USER(is_there(dir / "tokenizer.model"),
-               "{}: has no tokenizer (neither tokenizer.json nor vocab.json and merges.txt, vocab.txt or tokenizer.model); name one with --tokenizer", path.string());
+               "{}: has no tokenizer (neither tokenizer.json nor vocab.json and merges.txt, "
+               "vocab.txt or tokenizer.model); name one with --tokenizer",
+               path.string());
     origin = (dir / "tokenizer.model").string();
     t = parse_tokenizer(tokenizer_json_of_sentencepiece(dir / "tokenizer.model"), origin);
   }
@@ -104,7 +122,8 @@ namespace {
 // For the class that would read the vocabulary without tokenizer.json.
 void describe_class(const Tokenizer::Impl& t, OrderedJson& config) {
   const OrderedJson pre = t.pre_tokenizer ? t.pre_tokenizer->to_json() : OrderedJson();
-  if (pre.is_object() && pre["type"] == "ByteLevel") config["add_prefix_space"] = pre["add_prefix_space"];
+  if (pre.is_object() && pre["type"] == "ByteLevel")
+    config["add_prefix_space"] = pre["add_prefix_space"];
   const OrderedJson normalizer = t.normalizer ? t.normalizer->to_json() : OrderedJson();
   if (!normalizer.is_object() || normalizer["type"] != "BertNormalizer") return;
   config["do_lower_case"] = normalizer["lowercase"];
@@ -120,7 +139,9 @@ void Tokenizer::save(const fs::path& dir) const {
   OrderedJson json = OrderedJson::parse(to_json());
   json.erase("weft");  // Hugging Face keeps these in tokenizer_config.json
   write_file_atomically(dir / "tokenizer.json", json.dump(1) + "\n");
-  OrderedJson config = {{"tokenizer_class", "PreTrainedTokenizerFast"}, {"clean_up_tokenization_spaces", t.clean_up}}, map = OrderedJson::object();
+  OrderedJson config = {{"tokenizer_class", "PreTrainedTokenizerFast"},
+                        {"clean_up_tokenization_spaces", t.clean_up}},
+              map = OrderedJson::object();
   for (const auto& [role, content] : t.special_tokens) config[role] = map[role] = content;
   // GPT-2's end token is its first and its unknown token too.
   if (const auto eos = eos_id(); eos && (t.bytes || t.characters))
@@ -131,15 +152,19 @@ void Tokenizer::save(const fs::path& dir) const {
   for (const AddedToken& added : t.added.tokens()) {
     OrderedJson entry = weft::to_json(added);
     entry.erase("id");
-    static_cast<OrderedJson::object_t::Container&>(by_id.get_ref<OrderedJson::object_t&>()).emplace_back(std::to_string(added.id), std::move(entry));
+    static_cast<OrderedJson::object_t::Container&>(by_id.get_ref<OrderedJson::object_t&>())
+        .emplace_back(std::to_string(added.id), std::move(entry));
   }
   config["added_tokens_decoder"] = std::move(by_id);
   if (t.chat_templates.size() == 1 && t.chat_templates.contains("default")) {
     config["chat_template"] = t.chat_templates.at("default");
   } else if (!t.chat_templates.empty()) {
-    for (const auto& [name, text] : t.chat_templates) config["chat_template"].push_back({{"name", name}, {"template", text}});
+    for (const auto& [name, text] : t.chat_templates)
+      config["chat_template"].push_back({{"name", name}, {"template", text}});
   }
-  const auto as_text = [](const OrderedJson& value) { return value.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n"; };
+  const auto as_text = [](const OrderedJson& value) {
+    return value.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
+  };
   write_file_atomically(dir / "tokenizer_config.json", as_text(config));
   write_file_atomically(dir / "special_tokens_map.json", as_text(map));
   if (t.bytes) {

@@ -1,4 +1,5 @@
-// What a Tokenizer is made of; shared by what loads it (tokenizer_json.cpp, tokenizer_files.cpp) and what runs it (tokenizer.cpp, decode.cpp).
+// What a Tokenizer is made of; shared by what loads it (tokenizer_json.cpp, tokenizer_files.cpp)
+// and what runs it (tokenizer.cpp, decode.cpp).
 #pragma once
 
 #include <map>
@@ -25,7 +26,8 @@ struct StringHash {
 };
 using IdMap = std::unordered_map<std::string, std::int32_t, StringHash, std::equal_to<>>;
 
-inline constexpr const char* kSpecialRoles[] = {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"};
+inline constexpr const char* kSpecialRoles[] = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                                "pad_token", "cls_token", "mask_token"};
 
 struct Tokenizer::Impl {
   std::unique_ptr<Normalizer> normalizer;       // null: none
@@ -39,19 +41,25 @@ struct Tokenizer::Impl {
   // From the files beside tokenizer.json, or its "weft" key.
   std::map<std::string, std::string> special_tokens;  // contents by role
   std::map<std::string, std::string> chat_templates;  // by name
-  bool clean_up = false;                              // clean_up_tokenization_spaces, of a model that it applies to
+  bool clean_up = false;  // clean_up_tokenization_spaces, of a model that it applies to
 
   // Made by finish() from the above.
   std::vector<std::string> tokens;    // by id, as spelled, added ones included; empty: a hole
-  std::vector<std::string> decoded;   // what the decoder is given for each: the same, but added tokens that are normalized come normalized
+  std::vector<std::string> decoded;   // what the decoder is given for each: the same, but added
+                                      // tokens that are normalized come normalized
   std::vector<TokenSpaces> spaces;    // by id
   IdMap ids;                          // by spelling
   std::vector<std::uint8_t> special;  // by id
   const BpeModel* bytes = nullptr;    // the model, where ByteLevel comes last and it reads bytes
-  bool characters = false;            // as weft trains them: one token a character, bytes for all others
-  enum class Decoding { bytes, chain, whole } decoding = Decoding::chain;  // how far decoding goes token by token; bytes: each token's are known
-  bool byte_fallback = false;                                              // the decoder joins runs of <0x00> … <0xFF>
-  std::vector<std::string> bytes_of;                                       // Decoding::bytes: by id
+  bool characters = false;  // as weft trains them: one token a character, bytes for all others
+  enum class Decoding {
+    bytes,
+    chain,
+    whole
+  } decoding =
+      Decoding::chain;  // how far decoding goes token by token; bytes: each token's are known
+  bool byte_fallback = false;         // the decoder joins runs of <0x00> … <0xFF>
+  std::vector<std::string> bytes_of;  // Decoding::bytes: by id
 
   void finish(const std::string& origin);
   std::string chain(std::vector<std::string> tokens) const;  // the decoder's text
@@ -60,7 +68,8 @@ struct Tokenizer::Impl {
  private:
   void choose_decoding();
   mutable std::once_flag once_;
-  mutable std::vector<std::string> learned_bytes_;  // token_bytes of other kinds, made when first asked for
+  mutable std::vector<std::string>
+      learned_bytes_;  // token_bytes of other kinds, made when first asked for
 };
 
 // A byte token <0x00> … <0xFF>, or -1.
@@ -68,7 +77,8 @@ int byte_of_token(std::string_view token);
 
 // Reads a whole tokenizer.json, its "weft" key included; finish() is not called yet.
 std::shared_ptr<Tokenizer::Impl> parse_tokenizer(const Json& json, const std::string& origin);
-// The tokenizer.json that Hugging Face's class would make of the directory's files: vocab.json + merges.txt, or vocab.txt.
+// The tokenizer.json that Hugging Face's class would make of the directory's files: vocab.json +
+// merges.txt, or vocab.txt.
 Json tokenizer_json_of_vocabulary(const std::filesystem::path& dir);
 
 }  // namespace weft

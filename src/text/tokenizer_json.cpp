@@ -11,7 +11,8 @@ namespace weft {
 namespace {
 
 // By id. Tokens of the model are reused; a list that contradicts it or itself is refused.
-std::vector<AddedToken> read_added_tokens(const Json& list, const TokenModel& model, const std::string& origin) {
+std::vector<AddedToken> read_added_tokens(const Json& list, const TokenModel& model,
+                                          const std::string& origin) {
   CHECK_USER(list.is_null() || list.is_array(), "{}: added_tokens is not a list", origin);
   std::unordered_map<std::int32_t, std::string> content_of;
   std::unordered_map<std::string, std::int32_t> id_of;
@@ -23,22 +24,27 @@ std::vector<AddedToken> read_added_tokens(const Json& list, const TokenModel& mo
     AddedToken token = read_added_token(entry, -1, origin);
     const auto at = static_cast<std::size_t>(token.id);
     const std::string there = at < model.tokens().size() ? model.tokens()[at] : "";
-    CHECK_USER(there.empty() || there == token.content, "{}: added token '{}' has id {}, which is '{}' in the vocabulary", origin, in_message(token.content),
-               token.id, in_message(there));
+    CHECK_USER(there.empty() || there == token.content,
+               "{}: added token '{}' has id {}, which is '{}' in the vocabulary", origin,
+               in_message(token.content), token.id, in_message(there));
     const auto known = own.find(token.content);
-    CHECK_USER(known == own.end() || known->second == at, "{}: added token '{}' has id {}, but id {} in the vocabulary", origin, in_message(token.content),
-               token.id, known->second);
+    CHECK_USER(known == own.end() || known->second == at,
+               "{}: added token '{}' has id {}, but id {} in the vocabulary", origin,
+               in_message(token.content), token.id, known->second);
     const auto by_id = content_of.find(token.id);
     const auto by_content = id_of.find(token.content);
-    if (by_id != content_of.end() && by_content != id_of.end() && by_content->second == token.id) continue;  // told twice
-    CHECK_USER(by_id == content_of.end(), "{}: added tokens '{}' and '{}' both have id {}", origin, in_message(by_id->second), in_message(token.content),
-               token.id);
-    CHECK_USER(by_content == id_of.end(), "{}: added token '{}' has two ids, {} and {}", origin, in_message(token.content), by_content->second, token.id);
+    if (by_id != content_of.end() && by_content != id_of.end() && by_content->second == token.id)
+      continue;  // told twice
+    CHECK_USER(by_id == content_of.end(), "{}: added tokens '{}' and '{}' both have id {}", origin,
+               in_message(by_id->second), in_message(token.content), token.id);
+    CHECK_USER(by_content == id_of.end(), "{}: added token '{}' has two ids, {} and {}", origin,
+               in_message(token.content), by_content->second, token.id);
     content_of[token.id] = token.content;
     id_of[token.content] = token.id;
     out.push_back(std::move(token));
   }
-  std::sort(out.begin(), out.end(), [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
+  std::sort(out.begin(), out.end(),
+            [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
   return out;
 }
 
@@ -46,7 +52,8 @@ std::vector<AddedToken> read_added_tokens(const Json& list, const TokenModel& mo
 void read_weft(Tokenizer::Impl& t, const Json& weft) {
   if (!weft.is_object()) return;
   for (const char* role : kSpecialRoles)
-    if (weft.contains(role) && weft[role].is_string()) t.special_tokens[role] = weft[role].get<std::string>();
+    if (weft.contains(role) && weft[role].is_string())
+      t.special_tokens[role] = weft[role].get<std::string>();
   const Json templates = weft.value("chat_templates", Json::object());
   if (templates.is_object())
     for (const auto& [name, text] : templates.items())
@@ -64,7 +71,8 @@ std::shared_ptr<Tokenizer::Impl> parse_tokenizer(const Json& json, const std::st
     t->pre_tokenizer = read_pre_tokenizer(json.value("pre_tokenizer", Json()), origin);
     t->post_processor = read_post_processor(json.value("post_processor", Json()), origin);
     t->decoder = read_token_decoder(json.value("decoder", Json()), origin);
-    t->added = AddedTokens(read_added_tokens(json.value("added_tokens", Json()), *t->model, origin), t->normalizer.get());
+    t->added = AddedTokens(read_added_tokens(json.value("added_tokens", Json()), *t->model, origin),
+                           t->normalizer.get());
     t->truncation = read_truncation(json.value("truncation", Json()), origin);
     t->padding = read_padding(json.value("padding", Json()), origin);
     read_weft(*t, json.value("weft", Json()));
@@ -88,7 +96,9 @@ Tokenizer Tokenizer::from_json(std::string_view text, const std::string& origin)
 
 namespace {
 
-std::string dump(const OrderedJson& json) { return json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace); }
+std::string dump(const OrderedJson& json) {
+  return json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
+}
 
 OrderedJson part_or_null(const auto& part) { return part ? part->to_json() : OrderedJson(); }
 
@@ -109,11 +119,14 @@ OrderedJson describe(const Tokenizer::Impl& t) {
 
 // A template of the bare texts, as transformers 5 writes it into GPT-2's tokenizer.json.
 bool adds_nothing(const OrderedJson& post) {
-  const auto text = [](const char* id, int type) { return Json{{"Sequence", {{"id", id}, {"type_id", type}}}}; };
+  const auto text = [](const char* id, int type) {
+    return Json{{"Sequence", {{"id", id}, {"type_id", type}}}};
+  };
   const Json json = Json::parse(post.dump());
   if (!json.is_object()) return true;
   if (json.value("type", "") == "ByteLevel") return true;
-  return json.value("type", "") == "TemplateProcessing" && json.value("single", Json()) == Json::array({text("A", 0)}) &&
+  return json.value("type", "") == "TemplateProcessing" &&
+         json.value("single", Json()) == Json::array({text("A", 0)}) &&
          json.value("pair", Json()) == Json::array({text("A", 0), text("B", 1)});
 }
 
@@ -124,15 +137,17 @@ std::string Tokenizer::to_json() const {
   OrderedJson json = describe(t);
   OrderedJson weft = OrderedJson::object();
   for (const auto& [role, content] : t.special_tokens) weft[role] = content;
-  if (const auto eos = eos_id(); eos && !weft.contains("eos_token")) weft["eos_token"] = token(*eos);
+  if (const auto eos = eos_id(); eos && !weft.contains("eos_token"))
+    weft["eos_token"] = token(*eos);
   for (const auto& [name, text] : t.chat_templates) weft["chat_templates"][name] = text;
   if (t.clean_up) weft["clean_up_tokenization_spaces"] = true;
   if (!weft.empty()) json["weft"] = std::move(weft);
   return dump(json);
 }
 
-// Of what decides about ids and texts, in the form that stands for all files that mean the same. Token files keep this number: its form for
-// byte-level and character tokenizers must stay as it is.
+// Of what decides about ids and texts, in the form that stands for all files that mean the same.
+// Token files keep this number: its form for byte-level and character tokenizers must stay as it
+// is.
 std::string Tokenizer::hash() const {
   const Impl& t = *impl_;
   OrderedJson json = describe(t);
@@ -143,20 +158,29 @@ std::string Tokenizer::hash() const {
     if (std::all_of(added.begin(), added.end(), is_normalized))
       for (OrderedJson& token : json["added_tokens"]) token["normalized"] = false;
   }
-  const OrderedJson level = {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}};
+  const OrderedJson level = {{"type", "ByteLevel"},
+                             {"add_prefix_space", true},
+                             {"trim_offsets", true},
+                             {"use_regex", true}};
   OrderedJson& pre = json["pre_tokenizer"];
   const bool plain_bytes = t.bytes && pre["type"] == "ByteLevel";
   if (plain_bytes) pre["trim_offsets"] = true;
   if (adds_nothing(json["post_processor"])) {
     json["post_processor"] = nullptr;
-    if (plain_bytes) json["post_processor"] = {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", false}, {"use_regex", true}};
+    if (plain_bytes)
+      json["post_processor"] = {{"type", "ByteLevel"},
+                                {"add_prefix_space", true},
+                                {"trim_offsets", false},
+                                {"use_regex", true}};
   }
-  if (json["decoder"].is_object() && json["decoder"]["type"] == "ByteLevel") json["decoder"] = plain_bytes ? pre : level;
+  if (json["decoder"].is_object() && json["decoder"]["type"] == "ByteLevel")
+    json["decoder"] = plain_bytes ? pre : level;
   if (t.bytes || t.characters) {  // no text needs an unknown token, since every byte has one
     json["model"]["unk_token"] = nullptr;
     json["model"]["fuse_unk"] = false;
     OrderedJson vocab = OrderedJson::object();
-    auto& entries = static_cast<OrderedJson::object_t::Container&>(vocab.get_ref<OrderedJson::object_t&>());
+    auto& entries =
+        static_cast<OrderedJson::object_t::Container&>(vocab.get_ref<OrderedJson::object_t&>());
     for (std::size_t i = 0; i < t.tokens.size(); ++i)
       if (!t.tokens[i].empty()) entries.emplace_back(t.tokens[i], i);
     json["model"]["vocab"] = std::move(vocab);

@@ -1,4 +1,5 @@
-// Byte-level BPE (GPT-2) and characters: every text can be spelled, so neither needs an unknown token.
+// Byte-level BPE (GPT-2) and characters: every text can be spelled, so neither needs an unknown
+// token.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -19,11 +20,21 @@ bool is_byte_token(const std::string& token) {
   return token.size() == 6 && std::sscanf(token.c_str(), "<0x%2X>", &byte) == 1;
 }
 
-bool is_one_character(const std::string& token) { return character_at(token, 0).bytes == token.size(); }
+bool is_one_character(const std::string& token) {
+  return character_at(token, 0).bytes == token.size();
+}
 
 OrderedJson bpe_model(const std::vector<std::string>& tokens, bool byte_fallback) {
-  return {{"type", "BPE"}, {"dropout", nullptr}, {"unk_token", nullptr}, {"continuing_subword_prefix", nullptr}, {"end_of_word_suffix", nullptr},
-          {"fuse_unk", false}, {"byte_fallback", byte_fallback}, {"ignore_merges", false}, {"vocab", vocab_json(tokens)}, {"merges", OrderedJson::array()}};
+  return {{"type", "BPE"},
+          {"dropout", nullptr},
+          {"unk_token", nullptr},
+          {"continuing_subword_prefix", nullptr},
+          {"end_of_word_suffix", nullptr},
+          {"fuse_unk", false},
+          {"byte_fallback", byte_fallback},
+          {"ignore_merges", false},
+          {"vocab", vocab_json(tokens)},
+          {"merges", OrderedJson::array()}};
 }
 
 void cut_words(std::string_view text, const TakePiece& take) {
@@ -34,12 +45,15 @@ void cut_words(std::string_view text, const TakePiece& take) {
   }
 }
 
-LearnedTokenizer learn_bpe(const TokenizerTraining& options, const PieceCounts& counts, const Progress& progress) {
+LearnedTokenizer learn_bpe(const TokenizerTraining& options, const PieceCounts& counts,
+                           const Progress& progress) {
   std::vector<std::string> tokens = options.special_tokens;
   const std::array<std::string, 256>& alphabet = byte_characters();
   std::array<std::size_t, 256> order{};
   for (std::size_t b = 0; b < 256; ++b) order[b] = b;
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return character_at(alphabet[a], 0).code < character_at(alphabet[b], 0).code; });
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return character_at(alphabet[a], 0).code < character_at(alphabet[b], 0).code;
+  });
   std::array<std::int32_t, 256> id{};
   for (std::size_t b : order) {
     id[b] = static_cast<std::int32_t>(tokens.size());
@@ -51,13 +65,24 @@ LearnedTokenizer learn_bpe(const TokenizerTraining& options, const PieceCounts& 
     for (char b : piece.text) word.symbols.push_back(id[static_cast<std::uint8_t>(b)]);
     words.push_back(std::move(word));
   }
-  const auto merges = learn_merges(tokens, words, {.vocab_size = options.vocab_size, .min_frequency = 2, .continuing_prefix = ""}, progress);
+  const auto merges = learn_merges(
+      tokens, words,
+      {.vocab_size = options.vocab_size, .min_frequency = 2, .continuing_prefix = ""}, progress);
   LearnedTokenizer t;
   t.model = bpe_model(tokens, false);
-  const auto token = [&](std::int32_t i) -> const std::string& { return tokens[static_cast<std::size_t>(i)]; };
-  for (const auto& [left, right] : merges) t.model["merges"].push_back(token(left) + " " + token(right));
-  t.pre_tokenizer = t.decoder = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}};
-  t.post_processor = {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", false}, {"use_regex", true}};
+  const auto token = [&](std::int32_t i) -> const std::string& {
+    return tokens[static_cast<std::size_t>(i)];
+  };
+  for (const auto& [left, right] : merges)
+    t.model["merges"].push_back(token(left) + " " + token(right));
+  t.pre_tokenizer = t.decoder = {{"type", "ByteLevel"},
+                                 {"add_prefix_space", false},
+                                 {"trim_offsets", true},
+                                 {"use_regex", true}};
+  t.post_processor = {{"type", "ByteLevel"},
+                      {"add_prefix_space", true},
+                      {"trim_offsets", false},
+                      {"use_regex", true}};
   return t;
 }
 
@@ -69,10 +94,12 @@ void cut_characters(std::string_view text, const TakePiece& take) {
   }
 }
 
-LearnedTokenizer learn_characters(const TokenizerTraining& options, const PieceCounts& counts, const Progress&) {
+LearnedTokenizer learn_characters(const TokenizerTraining& options, const PieceCounts& counts,
+                                  const Progress&) {
   std::vector<std::string> tokens = options.special_tokens;
   for (std::size_t b = 0; b < 256; ++b) tokens.push_back(fmt::format("<0x{:02X}>", b));
-  // The most frequent characters first; ties by code point. Whatever has no place is spelled in bytes.
+  // The most frequent characters first; ties by code point. Whatever has no place is spelled in
+  // bytes.
   std::vector<std::pair<std::int64_t, std::string>> characters;
   for (const PieceCount& piece : counts)
     if (character_at(piece.text, 0).code >= 0) characters.emplace_back(-piece.count, piece.text);
@@ -81,19 +108,24 @@ LearnedTokenizer learn_characters(const TokenizerTraining& options, const PieceC
     if (static_cast<std::int64_t>(tokens.size()) < options.vocab_size) tokens.push_back(text);
   LearnedTokenizer t;
   t.model = bpe_model(tokens, true);
-  t.decoder = {{"type", "Sequence"}, {"decoders", {{{"type", "ByteFallback"}}, {{"type", "Fuse"}}}}};
+  t.decoder = {{"type", "Sequence"},
+               {"decoders", {{{"type", "ByteFallback"}}, {{"type", "Fuse"}}}}};
   return t;
 }
 
 }  // namespace
 
 TrainerKind bpe_kind() {
-  const auto reserves = [](const std::string& token) { return (is_one_character(token) && bytes_of_characters(token)) || is_byte_token(token); };
+  const auto reserves = [](const std::string& token) {
+    return (is_one_character(token) && bytes_of_characters(token)) || is_byte_token(token);
+  };
   return {"bpe", {"<|endoftext|>"}, {}, reserves, 256, cut_words, learn_bpe};
 }
 
 TrainerKind char_kind() {
-  const auto reserves = [](const std::string& token) { return is_one_character(token) || is_byte_token(token); };
+  const auto reserves = [](const std::string& token) {
+    return is_one_character(token) || is_byte_token(token);
+  };
   return {"char", {"<|endoftext|>"}, {}, reserves, 256, cut_characters, learn_characters};
 }
 

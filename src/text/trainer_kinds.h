@@ -1,4 +1,5 @@
-// The kinds of trainers behind TokenizerTrainer: each says how a text is cut into the pieces to count, and learns from the counts.
+// The kinds of trainers behind TokenizerTrainer: each says how a text is cut into the pieces to
+// count, and learns from the counts.
 #pragma once
 
 #include <cstdint>
@@ -28,10 +29,10 @@ struct LearnedTokenizer {
 
 struct TrainerKind {
   const char* name;
-  std::vector<std::string> special_tokens;                                        // by default
-  std::vector<std::string> unk_tokens;                                            // one of them must be special; empty: none needed
-  bool (*reserves)(const std::string& special);                                   // a token that the tokenizer needs for itself
-  std::int64_t own_tokens;                                                        // that it needs beside the special ones
+  std::vector<std::string> special_tokens;       // by default
+  std::vector<std::string> unk_tokens;           // one of them must be special; empty: none needed
+  bool (*reserves)(const std::string& special);  // a token that the tokenizer needs for itself
+  std::int64_t own_tokens;                       // that it needs beside the special ones
   void (*cut)(std::string_view text, const TakePiece& take);
   LearnedTokenizer (*learn)(const TokenizerTraining&, const PieceCounts&, const Progress&);
 };

@@ -1,5 +1,6 @@
-// Unigram: frequent substrings as seeds, then expectation maximisation, and again and again a quarter of the tokens is left out whose loss
-// costs the least likelihood. Kudo (2018), step for step as Hugging Face's UnigramTrainer.
+// Unigram: frequent substrings as seeds, then expectation maximisation, and again and again a
+// quarter of the tokens is left out whose loss costs the least likelihood. Kudo (2018), step for
+// step as Hugging Face's UnigramTrainer.
 #include <utf8proc.h>
 
 #include <algorithm>
@@ -26,26 +27,32 @@ constexpr double kShrinkingFactor = 0.75;
 constexpr std::size_t kMaxPieceLength = 16, kSeedSize = 1'000'000;  // in characters; tokens
 constexpr const char* kSpace = "\xE2\x96\x81";                      // ▁
 
-// Normalizer NFKC, and runs of spaces as one; then Metaspace: ▁ for a space and before the text, a word from each ▁ to the next.
+// Normalizer NFKC, and runs of spaces as one; then Metaspace: ▁ for a space and before the text, a
+// word from each ▁ to the next.
 void cut_words(std::string_view text, const TakePiece& take) {
   const std::string valid = valid_utf8(text);
   if (valid.empty()) return;
   utf8proc_uint8_t* made = nullptr;
-  const utf8proc_ssize_t n = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(valid.data()), static_cast<utf8proc_ssize_t>(valid.size()), &made,
-                                          static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT));
+  const utf8proc_ssize_t n = utf8proc_map(
+      reinterpret_cast<const utf8proc_uint8_t*>(valid.data()),
+      static_cast<utf8proc_ssize_t>(valid.size()), &made,
+      static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT));
   const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(made, std::free);
   CHECK(n >= 0, "utf8proc: {}", utf8proc_errmsg(n));
   const std::string_view normal(reinterpret_cast<const char*>(made), static_cast<std::size_t>(n));
   std::string word = normal.starts_with(' ') || normal.starts_with(kSpace) ? "" : kSpace;
   for (std::size_t at = 0; at < normal.size();) {
     std::size_t bytes = character_at(normal, at).bytes;
-    const bool is_space = normal[at] == ' ', begins = is_space || normal.substr(at, bytes) == kSpace;
+    const bool is_space = normal[at] == ' ',
+               begins = is_space || normal.substr(at, bytes) == kSpace;
     if (begins && !word.empty()) {
       take(word);
       word.clear();
     }
-    if (begins) word += kSpace;
-    else word += normal.substr(at, bytes);
+    if (begins)
+      word += kSpace;
+    else
+      word += normal.substr(at, bytes);
     while (is_space && at + bytes < normal.size() && normal[at + bytes] == ' ') ++bytes;
     at += bytes;
   }
@@ -57,7 +64,8 @@ double digamma(double x) {
   for (; x < 7; x += 1) result -= 1 / x;
   x -= 0.5;
   const double xx = 1 / x, xx2 = xx * xx, xx4 = xx2 * xx2;
-  return result + (std::log(x) + (1.0 / 24.0) * xx2 - 7.0 / 960.0 * xx4 + (31.0 / 8064.0) * xx4 * xx2 - (127.0 / 30720.0) * xx4 * xx4);
+  return result + (std::log(x) + (1.0 / 24.0) * xx2 - 7.0 / 960.0 * xx4 +
+                   (31.0 / 8064.0) * xx4 * xx2 - (127.0 / 30720.0) * xx4 * xx4);
 }
 
 std::u32string characters(std::string_view text) {
@@ -76,9 +84,11 @@ std::string utf8(std::u32string_view text) {
   return out;
 }
 
-// Substrings of 2 to 16 characters that occur twice or more and could not be longer without occurring less often: the inner nodes of the
-// suffix tree. All texts lie behind one another, each with a zero at its end, which no substring may have.
-std::vector<std::pair<std::uint64_t, std::u32string_view>> frequent_substrings(const std::u32string& all) {
+// Substrings of 2 to 16 characters that occur twice or more and could not be longer without
+// occurring less often: the inner nodes of the suffix tree. All texts lie behind one another, each
+// with a zero at its end, which no substring may have.
+std::vector<std::pair<std::uint64_t, std::u32string_view>> frequent_substrings(
+    const std::u32string& all) {
   std::vector<std::uint32_t> suffixes(all.size());
   std::iota(suffixes.begin(), suffixes.end(), 0u);
   // How far two suffixes agree: no further than matters, and never beyond a zero.
@@ -108,7 +118,8 @@ std::vector<std::pair<std::uint64_t, std::u32string_view>> frequent_substrings(c
       open.pop_back();
       first = from;
       const std::u32string_view text(all.data() + suffixes[from], length);
-      if (length >= 2 && length <= kMaxPieceLength && text.back() != 0) found.emplace_back((i - from) * length, text);
+      if (length >= 2 && length <= kMaxPieceLength && text.back() != 0)
+        found.emplace_back((i - from) * length, text);
     }
     if (open.back().depth < depth) open.push_back({first, depth});
   }
@@ -126,13 +137,15 @@ std::vector<UnigramPiece> seeds(const PieceCounts& counts) {
     all += text;
     all += U'\0';
   }
-  CHECK_USER(all.size() < std::numeric_limits<std::uint32_t>::max(), "the words that differ have {} characters; at most 4 billion can be learned from",
+  CHECK_USER(all.size() < std::numeric_limits<std::uint32_t>::max(),
+             "the words that differ have {} characters; at most 4 billion can be learned from",
              all.size());
   std::vector<std::pair<std::int64_t, char32_t>> order;
   for (const auto& [c, count] : seen) order.emplace_back(count, c);
   std::sort(order.begin(), order.end(), std::greater<>());
   std::vector<UnigramPiece> pieces;
-  for (const auto& [count, c] : order) pieces.push_back({utf8({&c, 1}), static_cast<double>(count)});
+  for (const auto& [count, c] : order)
+    pieces.push_back({utf8({&c, 1}), static_cast<double>(count)});
   for (const auto& [score, text] : frequent_substrings(all)) {
     pieces.push_back({utf8(text), static_cast<double>(score)});
     if (pieces.size() >= kSeedSize) break;
@@ -143,9 +156,10 @@ std::vector<UnigramPiece> seeds(const PieceCounts& counts) {
   return pieces;
 }
 
-// Expected counts, then new scores from them; what is expected less than half a time is left out. The digamma function makes it a
-// variational Bayes step, which prefers few tokens.
-std::vector<UnigramPiece> improve(const std::vector<UnigramPiece>& pieces, const PieceCounts& counts) {
+// Expected counts, then new scores from them; what is expected less than half a time is left out.
+// The digamma function makes it a variational Bayes step, which prefers few tokens.
+std::vector<UnigramPiece> improve(const std::vector<UnigramPiece>& pieces,
+                                  const PieceCounts& counts) {
   const UnigramTrie model(pieces);
   std::vector<double> expected(pieces.size());
   UnigramLattice lattice;
@@ -161,11 +175,13 @@ std::vector<UnigramPiece> improve(const std::vector<UnigramPiece>& pieces, const
     sum += expected[id];
   }
   const double log_sum = digamma(sum);
-  for (std::size_t id = 1; id < kept.size(); ++id) kept[id].score = digamma(kept[id].score) - log_sum;
+  for (std::size_t id = 1; id < kept.size(); ++id)
+    kept[id].score = digamma(kept[id].score) - log_sum;
   return kept;
 }
 
-std::vector<UnigramPiece> prune(const std::vector<UnigramPiece>& pieces, const PieceCounts& counts, std::size_t desired) {
+std::vector<UnigramPiece> prune(const std::vector<UnigramPiece>& pieces, const PieceCounts& counts,
+                                std::size_t desired) {
   const UnigramTrie model(pieces);
   UnigramLattice lattice;
   // How a token would be spelled without itself.
@@ -175,8 +191,10 @@ std::vector<UnigramPiece> prune(const std::vector<UnigramPiece>& pieces, const P
     lattice.build(pieces[id].text, model);
     auto best = lattice.two_best();
     if (best.size() < 2) continue;
-    if (best[0].size() >= 2) always_keep[id] = false;
-    else alternatives[id] = std::move(best[1]);
+    if (best[0].size() >= 2)
+      always_keep[id] = false;
+    else
+      alternatives[id] = std::move(best[1]);
   }
   // How often it is in the best segmentations.
   std::vector<double> frequency(pieces.size());
@@ -184,9 +202,11 @@ std::vector<UnigramPiece> prune(const std::vector<UnigramPiece>& pieces, const P
   for (const PieceCount& piece : counts) {
     lattice.build(piece.text, model);
     n_words += static_cast<double>(piece.count);
-    for (const std::int32_t id : lattice.best()) frequency[static_cast<std::size_t>(id)] += static_cast<double>(piece.count);
+    for (const std::int32_t id : lattice.best())
+      frequency[static_cast<std::size_t>(id)] += static_cast<double>(piece.count);
   }
-  const double sum = std::accumulate(frequency.begin(), frequency.end(), 0.0), log_sum = std::log(sum);
+  const double sum = std::accumulate(frequency.begin(), frequency.end(), 0.0),
+               log_sum = std::log(sum);
   std::vector<UnigramPiece> kept = {pieces[0]};
   std::vector<std::pair<std::size_t, double>> candidates;  // id, loss of likelihood without it
   for (std::size_t id = 1; id < pieces.size(); ++id) {
@@ -197,15 +217,21 @@ std::vector<UnigramPiece> prune(const std::vector<UnigramPiece>& pieces, const P
     }
     if (frequency[id] == 0) continue;
     const double share = frequency[id] / n_words, log_here = std::log(frequency[id]) - log_sum;
-    // SentencePiece takes the number of this token's alternatives here. The reference takes the number of all tokens, and so do we, for equal
-    // vocabularies: it favours tokens that are seldom.
-    const double log_sum_without = std::log(sum + frequency[id] * static_cast<double>(alternatives.size() - 1));
+    // SentencePiece takes the number of this token's alternatives here. The reference takes the
+    // number of all tokens, and so do we, for equal vocabularies: it favours tokens that are
+    // seldom.
+    const double log_sum_without =
+        std::log(sum + frequency[id] * static_cast<double>(alternatives.size() - 1));
     double log_without = 0;
-    for (const std::int32_t other : alternatives[id]) log_without += std::log(frequency[static_cast<std::size_t>(other)] + frequency[id]) - log_sum_without;
+    for (const std::int32_t other : alternatives[id])
+      log_without +=
+          std::log(frequency[static_cast<std::size_t>(other)] + frequency[id]) - log_sum_without;
     candidates.emplace_back(id, share * (log_here - log_without));
   }
-  const std::size_t size = std::max(desired, static_cast<std::size_t>(static_cast<double>(pieces.size()) * kShrinkingFactor));
-  std::stable_sort(candidates.begin(), candidates.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+  const std::size_t size = std::max(
+      desired, static_cast<std::size_t>(static_cast<double>(pieces.size()) * kShrinkingFactor));
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [](const auto& a, const auto& b) { return a.second > b.second; });
   for (const auto& [id, loss] : candidates) {
     if (kept.size() == size) break;
     kept.push_back(pieces[id]);
@@ -214,8 +240,10 @@ std::vector<UnigramPiece> prune(const std::vector<UnigramPiece>& pieces, const P
 }
 
 // Every character that was seen, then tokens as they stand until the vocabulary is full; by score.
-std::vector<UnigramPiece> final_pieces(const std::vector<UnigramPiece>& pieces, const std::set<char32_t>& required,
-                                       const std::vector<std::string>& special_tokens, std::size_t vocab_size) {
+std::vector<UnigramPiece> final_pieces(const std::vector<UnigramPiece>& pieces,
+                                       const std::set<char32_t>& required,
+                                       const std::vector<std::string>& special_tokens,
+                                       std::size_t vocab_size) {
   std::unordered_map<std::string, double> scores;
   double min_score = std::numeric_limits<double>::infinity();
   for (std::size_t id = 1; id < pieces.size(); ++id) {
@@ -235,48 +263,68 @@ std::vector<UnigramPiece> final_pieces(const std::vector<UnigramPiece>& pieces, 
   const std::size_t room = vocab_size - special_tokens.size();
   for (std::size_t id = 1; id < pieces.size() && kept.size() < room; ++id)
     if (inserted.insert(pieces[id].text).second) kept.push_back(pieces[id]);
-  std::stable_sort(kept.begin(), kept.end(), [](const UnigramPiece& a, const UnigramPiece& b) { return a.score > b.score; });
+  std::stable_sort(kept.begin(), kept.end(),
+                   [](const UnigramPiece& a, const UnigramPiece& b) { return a.score > b.score; });
   return kept;
 }
 
-LearnedTokenizer learn_unigram(const TokenizerTraining& options, const PieceCounts& counts, const Progress& progress) {
+LearnedTokenizer learn_unigram(const TokenizerTraining& options, const PieceCounts& counts,
+                               const Progress& progress) {
   std::set<char32_t> required;
   for (const PieceCount& piece : counts)
     for (const char32_t c : characters(piece.text)) required.insert(c);
   const std::size_t least = required.size() + options.special_tokens.size();
-  CHECK_USER(static_cast<std::size_t>(options.vocab_size) >= least, "--vocab-size is {}; the texts' characters and the special tokens need {}",
+  CHECK_USER(static_cast<std::size_t>(options.vocab_size) >= least,
+             "--vocab-size is {}; the texts' characters and the special tokens need {}",
              options.vocab_size, least);
   const std::size_t desired = static_cast<std::size_t>(options.vocab_size) * 11 / 10;
   std::vector<UnigramPiece> pieces = {{"<UNK>", std::numeric_limits<double>::quiet_NaN()}};
   for (UnigramPiece& piece : seeds(counts)) pieces.push_back(std::move(piece));
-  const double first = std::log(static_cast<double>(pieces.size())), last = std::log(static_cast<double>(desired));
+  const double first = std::log(static_cast<double>(pieces.size())),
+               last = std::log(static_cast<double>(desired));
   while (!counts.empty()) {
     const std::size_t before = pieces.size();
     for (int i = 0; i < kSubIterations; ++i) pieces = improve(pieces, counts);
     if (pieces.size() <= desired) break;
     pieces = prune(pieces, counts, desired);
     if (pieces.size() == before) break;  // nothing may be left out any more: too many characters
-    if (progress && first > last) progress(std::clamp((first - std::log(static_cast<double>(pieces.size()))) / (first - last), 0.0, 1.0));
+    if (progress && first > last)
+      progress(std::clamp((first - std::log(static_cast<double>(pieces.size()))) / (first - last),
+                          0.0, 1.0));
   }
-  pieces = final_pieces(pieces, required, options.special_tokens, static_cast<std::size_t>(options.vocab_size));
+  pieces = final_pieces(pieces, required, options.special_tokens,
+                        static_cast<std::size_t>(options.vocab_size));
 
   const std::string unk = unk_token_of(unigram_kind(), options.special_tokens);
   OrderedJson vocab = OrderedJson::array();
-  for (const std::string& token : options.special_tokens) vocab.push_back(OrderedJson::array({token, 0.0}));
-  for (const UnigramPiece& piece : pieces) vocab.push_back(OrderedJson::array({piece.text, piece.score}));
-  const auto unk_id = std::find(options.special_tokens.begin(), options.special_tokens.end(), unk) - options.special_tokens.begin();
+  for (const std::string& token : options.special_tokens)
+    vocab.push_back(OrderedJson::array({token, 0.0}));
+  for (const UnigramPiece& piece : pieces)
+    vocab.push_back(OrderedJson::array({piece.text, piece.score}));
+  const auto unk_id = std::find(options.special_tokens.begin(), options.special_tokens.end(), unk) -
+                      options.special_tokens.begin();
   LearnedTokenizer t;
-  const OrderedJson spaces = {{"type", "Replace"}, {"pattern", {{"Regex", " {2,}"}}}, {"content", " "}};
-  t.normalizer = {{"type", "Sequence"}, {"normalizers", OrderedJson::array({OrderedJson{{"type", "NFKC"}}, spaces})}};
-  t.pre_tokenizer = t.decoder = {{"type", "Metaspace"}, {"replacement", kSpace}, {"prepend_scheme", "always"}, {"split", true}};
-  t.model = {{"type", "Unigram"}, {"unk_id", unk_id}, {"vocab", std::move(vocab)}, {"byte_fallback", false}};
+  const OrderedJson spaces = {
+      {"type", "Replace"}, {"pattern", {{"Regex", " {2,}"}}}, {"content", " "}};
+  t.normalizer = {{"type", "Sequence"},
+                  {"normalizers", OrderedJson::array({OrderedJson{{"type", "NFKC"}}, spaces})}};
+  t.pre_tokenizer = t.decoder = {{"type", "Metaspace"},
+                                 {"replacement", kSpace},
+                                 {"prepend_scheme", "always"},
+                                 {"split", true}};
+  t.model = {{"type", "Unigram"},
+             {"unk_id", unk_id},
+             {"vocab", std::move(vocab)},
+             {"byte_fallback", false}};
   return t;
 }
 
 }  // namespace
 
 TrainerKind unigram_kind() {
-  const auto reserves = [](const std::string& token) { return character_at(token, 0).bytes == token.size(); };
+  const auto reserves = [](const std::string& token) {
+    return character_at(token, 0).bytes == token.size();
+  };
   return {"unigram", {"</s>", "<unk>"}, {"<unk>", "[UNK]"}, reserves, 1, cut_words, learn_unigram};
 }
 

@@ -15,12 +15,16 @@ namespace {
 constexpr const char* kPrefix = "##";
 
 bool is_chinese(std::int32_t c) {
-  return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) || (c >= 0x20000 && c <= 0x2A6DF) || (c >= 0x2A700 && c <= 0x2B73F) ||
-         (c >= 0x2B740 && c <= 0x2B81F) || (c >= 0x2B920 && c <= 0x2CEAF) || (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x2F800 && c <= 0x2FA1F);
+  return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) ||
+         (c >= 0x20000 && c <= 0x2A6DF) || (c >= 0x2A700 && c <= 0x2B73F) ||
+         (c >= 0x2B740 && c <= 0x2B81F) || (c >= 0x2B920 && c <= 0x2CEAF) ||
+         (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x2F800 && c <= 0x2FA1F);
 }
 
 bool is_punctuation(std::int32_t c) {
-  if (c < 128) return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') || (c >= '{' && c <= '~');
+  if (c < 128)
+    return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') ||
+           (c >= '{' && c <= '~');
   const utf8proc_category_t category = utf8proc_category(c);
   return category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO;
 }
@@ -28,11 +32,12 @@ bool is_punctuation(std::int32_t c) {
 bool is_dropped(std::int32_t c) {
   if (c == '\t' || c == '\n' || c == '\r') return false;
   const utf8proc_category_t category = utf8proc_category(c);
-  return c <= 0 || c == 0xFFFD || category == UTF8PROC_CATEGORY_CC || category == UTF8PROC_CATEGORY_CF || category == UTF8PROC_CATEGORY_CO;
+  return c <= 0 || c == 0xFFFD || category == UTF8PROC_CATEGORY_CC ||
+         category == UTF8PROC_CATEGORY_CF || category == UTF8PROC_CATEGORY_CO;
 }
 
-// BertNormalizer and BertPreTokenizer, one character after another: cleaned, decomposed without accents, in lower case; words end at spaces,
-// and Chinese characters and punctuation stand alone.
+// BertNormalizer and BertPreTokenizer, one character after another: cleaned, decomposed without
+// accents, in lower case; words end at spaces, and Chinese characters and punctuation stand alone.
 void cut_words(std::string_view text, const TakePiece& take) {
   std::string word;
   const auto end_word = [&] {
@@ -51,7 +56,8 @@ void cut_words(std::string_view text, const TakePiece& take) {
     if (alone) end_word();
     utf8proc_int32_t parts[32];
     int boundary = 0;
-    const utf8proc_ssize_t n = utf8proc_decompose_char(c.code, parts, 32, UTF8PROC_DECOMPOSE, &boundary);
+    const utf8proc_ssize_t n =
+        utf8proc_decompose_char(c.code, parts, 32, UTF8PROC_DECOMPOSE, &boundary);
     for (utf8proc_ssize_t i = 0; i < n && i < 32; ++i) {
       if (utf8proc_category(parts[i]) == UTF8PROC_CATEGORY_MN) continue;
       const std::int32_t lower = utf8proc_tolower(parts[i]);
@@ -88,28 +94,39 @@ std::set<std::int32_t> alphabet_of(const PieceCounts& counts, std::int64_t limit
   std::vector<std::pair<std::int64_t, std::int32_t>> order;
   for (const auto& [code, count] : seen) order.emplace_back(-count, code);
   std::sort(order.begin(), order.end());
-  if (static_cast<std::int64_t>(order.size()) > limit) order.resize(static_cast<std::size_t>(std::max<std::int64_t>(limit, 0)));
+  if (static_cast<std::int64_t>(order.size()) > limit)
+    order.resize(static_cast<std::size_t>(std::max<std::int64_t>(limit, 0)));
   std::set<std::int32_t> kept;
   for (const auto& [count, code] : order) kept.insert(code);
   return kept;
 }
 
 OrderedJson bert_template(const std::vector<std::string>& special_tokens) {
-  const auto id = [&](const char* token) { return std::find(special_tokens.begin(), special_tokens.end(), token) - special_tokens.begin(); };
+  const auto id = [&](const char* token) {
+    return std::find(special_tokens.begin(), special_tokens.end(), token) - special_tokens.begin();
+  };
   const auto n = static_cast<std::ptrdiff_t>(special_tokens.size());
   if (id("[CLS]") == n || id("[SEP]") == n) return nullptr;
-  const auto special = [](const char* token, int type) { return OrderedJson{{"SpecialToken", {{"id", token}, {"type_id", type}}}}; };
-  const auto text = [](const char* name, int type) { return OrderedJson{{"Sequence", {{"id", name}, {"type_id", type}}}}; };
+  const auto special = [](const char* token, int type) {
+    return OrderedJson{{"SpecialToken", {{"id", token}, {"type_id", type}}}};
+  };
+  const auto text = [](const char* name, int type) {
+    return OrderedJson{{"Sequence", {{"id", name}, {"type_id", type}}}};
+  };
   const auto entry = [&](const char* token) {
-    return OrderedJson{{"id", token}, {"ids", OrderedJson::array({id(token)})}, {"tokens", OrderedJson::array({token})}};
+    return OrderedJson{{"id", token},
+                       {"ids", OrderedJson::array({id(token)})},
+                       {"tokens", OrderedJson::array({token})}};
   };
   return {{"type", "TemplateProcessing"},
           {"single", OrderedJson::array({special("[CLS]", 0), text("A", 0), special("[SEP]", 0)})},
-          {"pair", OrderedJson::array({special("[CLS]", 0), text("A", 0), special("[SEP]", 0), text("B", 1), special("[SEP]", 1)})},
+          {"pair", OrderedJson::array({special("[CLS]", 0), text("A", 0), special("[SEP]", 0),
+                                       text("B", 1), special("[SEP]", 1)})},
           {"special_tokens", {{"[CLS]", entry("[CLS]")}, {"[SEP]", entry("[SEP]")}}}};
 }
 
-LearnedTokenizer learn_wordpiece(const TokenizerTraining& options, const PieceCounts& counts, const Progress& progress) {
+LearnedTokenizer learn_wordpiece(const TokenizerTraining& options, const PieceCounts& counts,
+                                 const Progress& progress) {
   std::vector<std::string> tokens = options.special_tokens;
   std::map<std::string, std::int32_t> ids;
   for (std::size_t i = 0; i < tokens.size(); ++i) ids[tokens[i]] = static_cast<std::int32_t>(i);
@@ -134,26 +151,46 @@ LearnedTokenizer learn_wordpiece(const TokenizerTraining& options, const PieceCo
     CountedWord word{{}, piece.count};
     const std::vector<std::int32_t> codes = code_points(piece.text);
     for (std::size_t i = 0; i < codes.size(); ++i)
-      if (alphabet.contains(codes[i])) word.symbols.push_back(id_of(i == 0 ? utf8(codes[i]) : kPrefix + utf8(codes[i])));
+      if (alphabet.contains(codes[i]))
+        word.symbols.push_back(id_of(i == 0 ? utf8(codes[i]) : kPrefix + utf8(codes[i])));
     words.push_back(std::move(word));
   }
-  learn_merges(tokens, words, {.vocab_size = options.vocab_size, .min_frequency = options.min_frequency, .continuing_prefix = kPrefix}, progress);
+  learn_merges(tokens, words,
+               {.vocab_size = options.vocab_size,
+                .min_frequency = options.min_frequency,
+                .continuing_prefix = kPrefix},
+               progress);
 
   LearnedTokenizer t;
-  t.normalizer = {{"type", "BertNormalizer"}, {"clean_text", true}, {"handle_chinese_chars", true}, {"strip_accents", nullptr}, {"lowercase", true}};
+  t.normalizer = {{"type", "BertNormalizer"},
+                  {"clean_text", true},
+                  {"handle_chinese_chars", true},
+                  {"strip_accents", nullptr},
+                  {"lowercase", true}};
   t.pre_tokenizer = {{"type", "BertPreTokenizer"}};
   t.post_processor = bert_template(options.special_tokens);
   t.decoder = {{"type", "WordPiece"}, {"prefix", kPrefix}, {"cleanup", true}};
-  t.model = {{"type", "WordPiece"}, {"unk_token", unk_token_of(wordpiece_kind(), options.special_tokens)}, {"continuing_subword_prefix", kPrefix},
-             {"max_input_chars_per_word", 100}, {"vocab", vocab_json(tokens)}};
+  t.model = {{"type", "WordPiece"},
+             {"unk_token", unk_token_of(wordpiece_kind(), options.special_tokens)},
+             {"continuing_subword_prefix", kPrefix},
+             {"max_input_chars_per_word", 100},
+             {"vocab", vocab_json(tokens)}};
   return t;
 }
 
 }  // namespace
 
 TrainerKind wordpiece_kind() {
-  const auto reserves = [](const std::string& token) { return character_at(token, 0).bytes == token.size(); };
-  return {"wordpiece", {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}, {"[UNK]", "<unk>"}, reserves, 1, cut_words, learn_wordpiece};
+  const auto reserves = [](const std::string& token) {
+    return character_at(token, 0).bytes == token.size();
+  };
+  return {"wordpiece",
+          {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"},
+          {"[UNK]", "<unk>"},
+          reserves,
+          1,
+          cut_words,
+          learn_wordpiece};
 }
 
 }  // namespace weft

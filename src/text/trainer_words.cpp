@@ -1,4 +1,5 @@
-// Tokenizers whose tokens are whole pieces: words, codons, the signs of SMILES. WordLevel models, by frequency, ties by their bytes.
+// Tokenizers whose tokens are whole pieces: words, codons, the signs of SMILES. WordLevel models,
+// by frequency, ties by their bytes.
 #include <algorithm>
 #include <unordered_set>
 
@@ -10,11 +11,13 @@
 namespace weft {
 namespace {
 
-// What the reference's Whitespace pre-tokenizer cuts by: \w+|[^\w\s]+, with \w and \s as Unicode defines them (UTS 18), spelled out because
-// the engines differ.
+// What the reference's Whitespace pre-tokenizer cuts by: \w+|[^\w\s]+, with \w and \s as Unicode
+// defines them (UTS 18), spelled out because the engines differ.
 std::string words_pattern() {
-  const std::string word = R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{200C}\x{200D}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}\x{1F170}-\x{1F189})";
-  const std::string space = R"(\x{9}-\x{D}\x{20}\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
+  const std::string word =
+      R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{200C}\x{200D}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}\x{1F170}-\x{1F189})";
+  const std::string space =
+      R"(\x{9}-\x{D}\x{20}\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
   return "[" + word + "]+|[^" + word + space + "]+";
 }
 
@@ -23,8 +26,10 @@ constexpr const char* kCodons = "[ACGTUN]{3}|[ACGTUN]";
 constexpr const char* kSmiles =
     R"(\[[^\]]+\]|Br?|Cl?|N|O|S|P|F|I|b|c|n|o|s|p|\(|\)|\.|=|#|-|\+|\\|\/|:|~|@|\?|>|\*|\$|%[0-9]{2}|[0-9])";
 
-// The matches, and with `between` also what lies between them: the Split pre-tokenizer's "isolated".
-void cut_by(const SearchPattern& pattern, std::string_view text, bool between, const TakePiece& take) {
+// The matches, and with `between` also what lies between them: the Split pre-tokenizer's
+// "isolated".
+void cut_by(const SearchPattern& pattern, std::string_view text, bool between,
+            const TakePiece& take) {
   std::size_t last = 0;
   pattern.each(text, [&](std::size_t begin, std::size_t end) {
     if (between && begin > last) take(text.substr(last, begin - last));
@@ -48,7 +53,8 @@ void cut_smiles(std::string_view text, const TakePiece& take) {
 }
 
 // `first`: tokens that are there whatever the counts; `may` says which pieces become tokens.
-OrderedJson word_level(const TokenizerTraining& options, const TrainerKind& kind, const PieceCounts& counts, const std::vector<std::string>& first,
+OrderedJson word_level(const TokenizerTraining& options, const TrainerKind& kind,
+                       const PieceCounts& counts, const std::vector<std::string>& first,
                        const std::function<bool(const std::string&)>& may) {
   std::vector<std::string> tokens = options.special_tokens;
   tokens.insert(tokens.end(), first.begin(), first.end());
@@ -56,11 +62,16 @@ OrderedJson word_level(const TokenizerTraining& options, const TrainerKind& kind
   std::vector<const PieceCount*> order;
   for (const PieceCount& piece : counts)
     if (may(piece.text) && !there.contains(piece.text)) order.push_back(&piece);
-  const auto before = [](const PieceCount* a, const PieceCount* b) { return a->count != b->count ? a->count > b->count : a->text < b->text; };
+  const auto before = [](const PieceCount* a, const PieceCount* b) {
+    return a->count != b->count ? a->count > b->count : a->text < b->text;
+  };
   std::sort(order.begin(), order.end(), before);
   for (const PieceCount* piece : order)
-    if (static_cast<std::int64_t>(tokens.size()) < options.vocab_size) tokens.push_back(piece->text);
-  return {{"type", "WordLevel"}, {"vocab", vocab_json(tokens)}, {"unk_token", unk_token_of(kind, options.special_tokens)}};
+    if (static_cast<std::int64_t>(tokens.size()) < options.vocab_size)
+      tokens.push_back(piece->text);
+  return {{"type", "WordLevel"},
+          {"vocab", vocab_json(tokens)},
+          {"unk_token", unk_token_of(kind, options.special_tokens)}};
 }
 
 bool is_utf8(const std::string& text) {
@@ -72,19 +83,29 @@ bool is_utf8(const std::string& text) {
   return true;
 }
 
-OrderedJson isolated(const char* regex) { return {{"type", "Split"}, {"pattern", {{"Regex", regex}}}, {"behavior", "Isolated"}, {"invert", false}}; }
+OrderedJson isolated(const char* regex) {
+  return {{"type", "Split"},
+          {"pattern", {{"Regex", regex}}},
+          {"behavior", "Isolated"},
+          {"invert", false}};
+}
 
-LearnedTokenizer learn_words(const TokenizerTraining& options, const PieceCounts& counts, const Progress&) {
+LearnedTokenizer learn_words(const TokenizerTraining& options, const PieceCounts& counts,
+                             const Progress&) {
   LearnedTokenizer t;
   t.pre_tokenizer = {{"type", "Whitespace"}};
   t.model = word_level(options, word_kind(), counts, {}, is_utf8);
   return t;
 }
 
-bool is_nucleotides(const std::string& text) { return text.find_first_not_of("ACGTUN") == std::string::npos; }
+bool is_nucleotides(const std::string& text) {
+  return text.find_first_not_of("ACGTUN") == std::string::npos;
+}
 
-// Single letters, then all 64 codons of DNA (or RNA, or both where T and U are seen), then those with N or with T and U as found.
-LearnedTokenizer learn_codons(const TokenizerTraining& options, const PieceCounts& counts, const Progress&) {
+// Single letters, then all 64 codons of DNA (or RNA, or both where T and U are seen), then those
+// with N or with T and U as found.
+LearnedTokenizer learn_codons(const TokenizerTraining& options, const PieceCounts& counts,
+                              const Progress&) {
   bool has_t = false, has_u = false;
   for (const PieceCount& piece : counts) {
     has_t = has_t || (is_nucleotides(piece.text) && piece.text.find('T') != std::string::npos);
@@ -98,9 +119,12 @@ LearnedTokenizer learn_codons(const TokenizerTraining& options, const PieceCount
     for (const char a : letters)
       for (const char b : letters)
         for (const char c : letters)
-          if (const std::string codon{a, b, c}; std::find(first.begin(), first.end(), codon) == first.end()) first.push_back(codon);
+          if (const std::string codon{a, b, c};
+              std::find(first.begin(), first.end(), codon) == first.end())
+            first.push_back(codon);
   const std::size_t least = first.size() + options.special_tokens.size();
-  CHECK_USER(static_cast<std::size_t>(options.vocab_size) >= least, "--vocab-size is {}; texts with both T and U need {}", options.vocab_size, least);
+  CHECK_USER(static_cast<std::size_t>(options.vocab_size) >= least,
+             "--vocab-size is {}; texts with both T and U need {}", options.vocab_size, least);
   LearnedTokenizer t;
   t.pre_tokenizer = isolated(kCodons);
   t.decoder = {{"type", "Fuse"}};
@@ -109,14 +133,17 @@ LearnedTokenizer learn_codons(const TokenizerTraining& options, const PieceCount
 }
 
 // What the pattern does not cover stays unknown.
-LearnedTokenizer learn_smiles(const TokenizerTraining& options, const PieceCounts& counts, const Progress&) {
+LearnedTokenizer learn_smiles(const TokenizerTraining& options, const PieceCounts& counts,
+                              const Progress&) {
   const SearchPattern pattern(kSmiles, "the pattern of SMILES");
   LearnedTokenizer t;
   t.pre_tokenizer = isolated(kSmiles);
   t.decoder = {{"type", "Fuse"}};
   t.model = word_level(options, smiles_kind(), counts, {}, [&](const std::string& piece) {
     bool whole = false;
-    pattern.each(piece, [&](std::size_t begin, std::size_t end) { whole = begin == 0 && end == piece.size(); });
+    pattern.each(piece, [&](std::size_t begin, std::size_t end) {
+      whole = begin == 0 && end == piece.size();
+    });
     return whole && is_utf8(piece);
   });
   return t;
@@ -127,11 +154,20 @@ std::vector<std::string> unk_tokens() { return {"<unk>", "[UNK]"}; }
 
 }  // namespace
 
-TrainerKind word_kind() { return {"word", {"<|endoftext|>", "<unk>"}, unk_tokens(), reserves_nothing, 1, cut_words, learn_words}; }
+TrainerKind word_kind() {
+  return {"word",     {"<|endoftext|>", "<unk>"}, unk_tokens(), reserves_nothing, 1, cut_words,
+          learn_words};
+}
 
 // 5 letters and 64 codons.
-TrainerKind codon_kind() { return {"codon", {"<|endoftext|>", "<unk>"}, unk_tokens(), is_nucleotides, 5 + 64, cut_codons, learn_codons}; }
+TrainerKind codon_kind() {
+  return {"codon",     {"<|endoftext|>", "<unk>"}, unk_tokens(), is_nucleotides, 5 + 64, cut_codons,
+          learn_codons};
+}
 
-TrainerKind smiles_kind() { return {"smiles", {"<|endoftext|>", "<unk>"}, unk_tokens(), reserves_nothing, 1, cut_smiles, learn_smiles}; }
+TrainerKind smiles_kind() {
+  return {"smiles",    {"<|endoftext|>", "<unk>"}, unk_tokens(), reserves_nothing, 1, cut_smiles,
+          learn_smiles};
+}
 
 }  // namespace weft

@@ -13,7 +13,7 @@ namespace weft {
 
 struct Truncation {
   std::int64_t max_length = 512;  // with what the post-processor adds
-  std::int64_t stride = 0;        // tokens that a part repeats of the one before it; below max_length
+  std::int64_t stride = 0;  // tokens that a part repeats of the one before it; below max_length
   std::string strategy = "longest_first";  // "only_first", "only_second"
   bool left = false;                       // cuts at the left
 };
@@ -32,8 +32,8 @@ struct Parts {
   std::vector<Encoding> overflow;
 };
 
-// Cuts a text, or a pair, to `room` tokens together. UserErrors: a stride that is not below the length, only_second without a second text,
-// a text that is too short to take what must go.
+// Cuts a text, or a pair, to `room` tokens together. UserErrors: a stride that is not below the
+// length, only_second without a second text, a text that is too short to take what must go.
 void truncate(Parts& first, Parts* second, const Truncation& t, std::int64_t room);
 
 void pad(std::vector<Encoding>& all, const Padding& padding);

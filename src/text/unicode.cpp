@@ -11,12 +11,16 @@ namespace {
 constexpr std::int32_t kCodes = 0x110000;
 
 CharClass look_up(std::int32_t code) {
-  // White_Space (Unicode PropList); the categories alone would miss the control characters among them.
-  if ((code >= 9 && code <= 13) || code == 0x20 || code == 0x85 || code == 0xA0 || code == 0x1680 || (code >= 0x2000 && code <= 0x200A) ||
-      code == 0x2028 || code == 0x2029 || code == 0x202F || code == 0x205F || code == 0x3000)
+  // White_Space (Unicode PropList); the categories alone would miss the control characters among
+  // them.
+  if ((code >= 9 && code <= 13) || code == 0x20 || code == 0x85 || code == 0xA0 || code == 0x1680 ||
+      (code >= 0x2000 && code <= 0x200A) || code == 0x2028 || code == 0x2029 || code == 0x202F ||
+      code == 0x205F || code == 0x3000)
     return CharClass::space;
   const Category category = properties_of(code).category;
-  return category <= Category::Lo ? CharClass::letter : category >= Category::Nd && category <= Category::No ? CharClass::number : CharClass::other;
+  return category <= Category::Lo                               ? CharClass::letter
+         : category >= Category::Nd && category <= Category::No ? CharClass::number
+                                                                : CharClass::other;
 }
 
 }  // namespace
@@ -34,7 +38,9 @@ bool is_word_character(std::int32_t code) { return has(code, kWord); }
 bool is_punctuation(std::int32_t code) { return has(code, kPunctuation); }
 
 Character long_character_at(std::string_view text, std::size_t at) {
-  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<std::uint8_t>(text[i]) : 0u; };
+  const auto byte = [&](std::size_t i) {
+    return i < text.size() ? static_cast<std::uint8_t>(text[i]) : 0u;
+  };
   const std::uint32_t first = byte(at);
   const std::size_t n = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
   if (first < 0xC2 || first > 0xF4) return {-1, 1};
@@ -71,11 +77,18 @@ void append_utf8(std::string& out, std::uint32_t code) {
 std::size_t shown_character(std::string_view text, std::size_t at) {
   const Character c = character_at(text, at);
   if (c.code >= 0) return c.bytes;
-  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<std::uint8_t>(text[i]) : 0u; };
+  const auto byte = [&](std::size_t i) {
+    return i < text.size() ? static_cast<std::uint8_t>(text[i]) : 0u;
+  };
   const std::uint32_t first = byte(at), second = byte(at + 1);
   if (first < 0xE0 || first > 0xF4) return 1;
   // What the second byte may be keeps out overlong forms, surrogates and what lies past U+10FFFF.
-  const std::uint32_t least = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80, most = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
+  const std::uint32_t least = first == 0xE0   ? 0xA0
+                              : first == 0xF0 ? 0x90
+                                              : 0x80,
+                      most = first == 0xED   ? 0x9F
+                             : first == 0xF4 ? 0x8F
+                                             : 0xBF;
   if (second < least || second > most) return 1;
   return first >= 0xF0 && (byte(at + 2) & 0xC0u) == 0x80u ? 3 : 2;
 }

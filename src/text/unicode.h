@@ -1,4 +1,5 @@
-// Characters as the tokenizers see them: UTF-8 read leniently, and the classes that the pre-tokenizers' patterns name.
+// Characters as the tokenizers see them: UTF-8 read leniently, and the classes that the
+// pre-tokenizers' patterns name.
 #pragma once
 
 #include <array>
@@ -10,7 +11,8 @@ namespace weft {
 
 enum class CharClass : std::uint8_t { other, letter, number, space };  // \p{L}, \p{N}, White_Space
 
-// The character at `at`: its code point and length. A byte that is not UTF-8 stands for itself: code point -1, length 1.
+// The character at `at`: its code point and length. A byte that is not UTF-8 stands for itself:
+// code point -1, length 1.
 struct Character {
   std::int32_t code;
   std::size_t bytes;
@@ -21,8 +23,12 @@ CharClass class_of_wide(std::int32_t code);
 inline constexpr std::array<CharClass, 128> kAsciiClasses = [] {
   std::array<CharClass, 128> all{};
   for (std::size_t c = 0; c < 128; ++c) {
-    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'), number = c >= '0' && c <= '9', space = c == ' ' || (c >= 9 && c <= 13);
-    all[c] = letter ? CharClass::letter : number ? CharClass::number : space ? CharClass::space : CharClass::other;
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'),
+               number = c >= '0' && c <= '9', space = c == ' ' || (c >= 9 && c <= 13);
+    all[c] = letter   ? CharClass::letter
+             : number ? CharClass::number
+             : space  ? CharClass::space
+                      : CharClass::other;
   }
   return all;
 }();
@@ -33,7 +39,8 @@ inline Character character_at(std::string_view text, std::size_t at) {
   return first < 0x80 ? Character{first, 1} : long_character_at(text, at);
 }
 inline CharClass class_of(std::int32_t code) {
-  return code >= 0 && code < 128 ? kAsciiClasses[static_cast<std::size_t>(code)] : class_of_wide(code);
+  return code >= 0 && code < 128 ? kAsciiClasses[static_cast<std::size_t>(code)]
+                                 : class_of_wide(code);
 }
 
 bool is_word_character(std::int32_t code);  // \w of the reference's own patterns
@@ -41,8 +48,9 @@ bool is_punctuation(std::int32_t code);     // ASCII punctuation and symbols, an
 
 void append_utf8(std::string& out, std::uint32_t code);
 
-// Length of what lossy decoding shows as one character: a character, or the longest beginning of one that is broken off (shown as U+FFFD,
-// as the Unicode standard recommends and as Rust and Python do it).
+// Length of what lossy decoding shows as one character: a character, or the longest beginning of
+// one that is broken off (shown as U+FFFD, as the Unicode standard recommends and as Rust and
+// Python do it).
 std::size_t shown_character(std::string_view text, std::size_t at);
 
 // Bytes at the end of `text` that begin a character which is not complete yet.

@@ -22,7 +22,7 @@ double log_sum(double x, double y, bool first) {
 // A path from a node to the end of the text.
 struct Hypothesis {
   std::uint32_t node;
-  std::int32_t next;  // hypothesis, -1 at the end
+  std::int32_t next;     // hypothesis, -1 at the end
   double total, behind;  // scores: of the best whole path through it, of the part behind the node
 };
 
@@ -54,7 +54,9 @@ class Agenda {
   }
 
  private:
-  static bool not_above(const Hypothesis& a, const Hypothesis& b) { return a.total < b.total; }  // equal ones are "greater"
+  static bool not_above(const Hypothesis& a, const Hypothesis& b) {
+    return a.total < b.total;
+  }  // equal ones are "greater"
   void sift_up(std::size_t hole) {
     const Hypothesis moved = heap_[hole];
     while (hole > 0) {
@@ -70,7 +72,8 @@ class Agenda {
 
 }  // namespace
 
-UnigramTrie::UnigramTrie(const std::vector<UnigramPiece>& pieces) : min_score(std::numeric_limits<double>::infinity()) {
+UnigramTrie::UnigramTrie(const std::vector<UnigramPiece>& pieces)
+    : min_score(std::numeric_limits<double>::infinity()) {
   std::size_t n_bytes = 0;
   for (const UnigramPiece& piece : pieces) n_bytes += piece.text.size();
   trie = TokenTrie(n_bytes);
@@ -83,7 +86,8 @@ UnigramTrie::UnigramTrie(const std::vector<UnigramPiece>& pieces) : min_score(st
 
 void UnigramLattice::add(std::int32_t id, std::size_t begin, std::size_t end, double score) {
   const auto number = static_cast<std::uint32_t>(nodes_.size());
-  nodes_.push_back({id, static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end), score, 0, -1});
+  nodes_.push_back(
+      {id, static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end), score, 0, -1});
   begin_[begin].push_back(number);
   end_[end].push_back(number);
 }
@@ -100,7 +104,8 @@ void UnigramLattice::build(std::string_view text, const UnigramTrie& model) {
     end_[i].clear();
   }
   nodes_.push_back({kBefore, 0, 0, 0, 0, -1});
-  nodes_.push_back({kBehind, static_cast<std::uint32_t>(size_), static_cast<std::uint32_t>(size_), 0, 0, -1});
+  nodes_.push_back(
+      {kBehind, static_cast<std::uint32_t>(size_), static_cast<std::uint32_t>(size_), 0, 0, -1});
   end_[0].push_back(0);
   begin_[size_].push_back(1);
   for (std::size_t begin = 0; begin < size_;) {
@@ -136,7 +141,8 @@ void UnigramLattice::find_best() {
 std::vector<std::int32_t> UnigramLattice::best() {
   find_best();
   std::vector<std::int32_t> ids;
-  for (std::int32_t node = nodes_[1].previous; node > 0; node = nodes_[static_cast<std::size_t>(node)].previous)
+  for (std::int32_t node = nodes_[1].previous; node > 0;
+       node = nodes_[static_cast<std::size_t>(node)].previous)
     ids.push_back(nodes_[static_cast<std::size_t>(node)].id);
   std::reverse(ids.begin(), ids.end());
   return ids;
@@ -153,7 +159,8 @@ std::vector<std::vector<std::int32_t>> UnigramLattice::two_best() {
     const Hypothesis top = agenda.pop();
     if (top.node == 0) {
       std::vector<std::int32_t> ids;
-      for (std::int32_t next = top.next; done[static_cast<std::size_t>(next)].next >= 0; next = done[static_cast<std::size_t>(next)].next)
+      for (std::int32_t next = top.next; done[static_cast<std::size_t>(next)].next >= 0;
+           next = done[static_cast<std::size_t>(next)].next)
         ids.push_back(nodes_[done[static_cast<std::size_t>(next)].node].id);
       found.push_back(std::move(ids));
       if (found.size() == 2) break;
@@ -172,14 +179,19 @@ double UnigramLattice::add_expected(double count, std::vector<double>& expected)
   beta_.assign(nodes_.size(), 0);
   for (std::size_t at = 0; at <= size_; ++at)
     for (const std::uint32_t right : begin_[at])
-      for (const std::uint32_t left : end_[at]) alpha_[right] = log_sum(alpha_[right], nodes_[left].score + alpha_[left], left == end_[at].front());
+      for (const std::uint32_t left : end_[at])
+        alpha_[right] =
+            log_sum(alpha_[right], nodes_[left].score + alpha_[left], left == end_[at].front());
   for (std::size_t at = size_ + 1; at-- > 0;)
     for (const std::uint32_t left : end_[at])
-      for (const std::uint32_t right : begin_[at]) beta_[left] = log_sum(beta_[left], nodes_[right].score + beta_[right], right == begin_[at].front());
+      for (const std::uint32_t right : begin_[at])
+        beta_[left] =
+            log_sum(beta_[left], nodes_[right].score + beta_[right], right == begin_[at].front());
   const double z = alpha_[1];
   for (std::size_t at = 0; at < size_; ++at)
     for (const std::uint32_t node : begin_[at])
-      expected[static_cast<std::size_t>(nodes_[node].id)] += count * std::exp(alpha_[node] + nodes_[node].score + beta_[node] - z);
+      expected[static_cast<std::size_t>(nodes_[node].id)] +=
+          count * std::exp(alpha_[node] + nodes_[node].score + beta_[node] - z);
   return count * z;
 }
 

@@ -1,5 +1,6 @@
-// All segmentations of a piece into tokens of a unigram model, for training it: the best ones, and how often each token is expected.
-// Node for node as Hugging Face's Lattice, so that sums and ties come out alike.
+// All segmentations of a piece into tokens of a unigram model, for training it: the best ones, and
+// how often each token is expected. Node for node as Hugging Face's Lattice, so that sums and ties
+// come out alike.
 #pragma once
 
 #include <cstdint>
@@ -30,9 +31,10 @@ class UnigramTrie {
 class UnigramLattice {
  public:
   void build(std::string_view text, const UnigramTrie& model);
-  std::vector<std::int32_t> best();                        // ids of the likeliest segmentation
-  std::vector<std::vector<std::int32_t>> two_best();       // ids of the likeliest ones: one or two
-  double add_expected(double count, std::vector<double>& expected);  // by id; gives count times the log likelihood
+  std::vector<std::int32_t> best();                   // ids of the likeliest segmentation
+  std::vector<std::vector<std::int32_t>> two_best();  // ids of the likeliest ones: one or two
+  double add_expected(
+      double count, std::vector<double>& expected);  // by id; gives count times the log likelihood
 
  private:
   struct Node {

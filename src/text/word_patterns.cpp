@@ -6,9 +6,12 @@
 namespace weft {
 namespace {
 
-CharClass class_at(std::string_view text, std::size_t at) { return class_of(character_at(text, at).code); }
+CharClass class_at(std::string_view text, std::size_t at) {
+  return class_of(character_at(text, at).code);
+}
 
-std::size_t run_end(std::string_view text, std::size_t at, CharClass kind, std::size_t most = static_cast<std::size_t>(-1)) {
+std::size_t run_end(std::string_view text, std::size_t at, CharClass kind,
+                    std::size_t most = static_cast<std::size_t>(-1)) {
   for (; at < text.size() && most > 0; --most) {
     const Character c = character_at(text, at);
     if (class_of(c.code) != kind) break;
@@ -19,10 +22,13 @@ std::size_t run_end(std::string_view text, std::size_t at, CharClass kind, std::
 
 bool is_line_end(char c) { return c == '\r' || c == '\n'; }
 
-// Length of 's, 't, 're, 've, 'm, 'll or 'd in any case at `at`; 0 where there is none. Without regard to case U+017F is an s.
+// Length of 's, 't, 're, 've, 'm, 'll or 'd in any case at `at`; 0 where there is none. Without
+// regard to case U+017F is an s.
 std::size_t contraction(std::string_view text, std::size_t at) {
   if (text[at] != '\'' || at + 1 >= text.size()) return 0;
-  const auto lower = [&](std::size_t i) { return i < text.size() ? static_cast<char>(text[i] | 0x20) : '\0'; };
+  const auto lower = [&](std::size_t i) {
+    return i < text.size() ? static_cast<char>(text[i] | 0x20) : '\0';
+  };
   const char a = lower(at + 1), b = lower(at + 2);
   const bool letters = static_cast<std::uint8_t>(text[at + 1]) < 0x80;
   if (letters && (a == 's' || a == 't' || a == 'm' || a == 'd')) return 2;
@@ -30,7 +36,8 @@ std::size_t contraction(std::string_view text, std::size_t at) {
   return (a == 'r' && b == 'e') || (a == 'v' && b == 'e') || (a == 'l' && b == 'l') ? 3 : 0;
 }
 
-// (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,n}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
+// (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,n}|
+// ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
 template <std::size_t kDigits>
 std::size_t llama3_word_end(std::string_view text, std::size_t at) {
   if (const std::size_t n = contraction(text, at)) return at + n;
@@ -40,7 +47,8 @@ std::size_t llama3_word_end(std::string_view text, std::size_t at) {
   if (kind == CharClass::number) return run_end(text, at, CharClass::number, kDigits);
   const std::size_t second = at + first.bytes;
   const CharClass next = second < text.size() ? class_at(text, second) : CharClass::space;
-  if (!is_line_end(text[at]) && next == CharClass::letter) return run_end(text, second, CharClass::letter);
+  if (!is_line_end(text[at]) && next == CharClass::letter)
+    return run_end(text, second, CharClass::letter);
   if (kind == CharClass::other || (text[at] == ' ' && next == CharClass::other)) {
     std::size_t end = run_end(text, kind == CharClass::other ? at : second, CharClass::other);
     while (end < text.size() && is_line_end(text[end])) ++end;
@@ -62,8 +70,10 @@ std::size_t llama3_word_end(std::string_view text, std::size_t at) {
 }  // namespace
 
 WordEnd known_word_pattern(std::string_view regex) {
-  constexpr std::string_view kGpt2 = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-  constexpr std::string_view kGpt2Short = R"('(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+  constexpr std::string_view kGpt2 =
+      R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+  constexpr std::string_view kGpt2Short =
+      R"('(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
   constexpr std::string_view kLlama3 =
       R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
   constexpr std::string_view kQwen2 =

@@ -1,4 +1,5 @@
-// WordPiece: the longest token that begins the word, then the longest continuation ("##ing") of what is left, and so on.
+// WordPiece: the longest token that begins the word, then the longest continuation ("##ing") of
+// what is left, and so on.
 #include "core/check.h"
 #include "text/json_values.h"
 #include "text/token_list.h"
@@ -15,14 +16,17 @@ class WordPiece : public TokenModel {
       : origin_(origin),
         unk_token_(model_string(model, "unk_token", "[UNK]", origin)),
         prefix_(model_string(model, "continuing_subword_prefix", "##", origin)),
-        max_chars_(static_cast<std::size_t>(JsonReader(model, origin + ": model").integer("max_input_chars_per_word", 0, std::int64_t{1} << 53, 100))) {
+        max_chars_(static_cast<std::size_t>(
+            JsonReader(model, origin + ": model")
+                .integer("max_input_chars_per_word", 0, std::int64_t{1} << 53, 100))) {
     CHECK_USER(model.contains("vocab"), "{}: model.vocab is missing", origin);
     list_ = TokenList::from_map(model["vocab"], origin);
     std::size_t n_bytes = 0;
     for (const std::string& token : list_.tokens()) n_bytes += token.size();
     trie_ = TokenTrie(n_bytes);
     for (std::size_t id = 0; id < list_.tokens().size(); ++id)
-      if (!list_.tokens()[id].empty()) trie_.insert(list_.tokens()[id], static_cast<std::int32_t>(id));
+      if (!list_.tokens()[id].empty())
+        trie_.insert(list_.tokens()[id], static_cast<std::int32_t>(id));
     continuing_ = trie_.walk(TokenTrie::kRoot, prefix_);
     unk_ = list_.find(unk_token_);
   }
@@ -60,13 +64,15 @@ class WordPiece : public TokenModel {
   bool too_long(std::string_view piece) const {
     if (piece.size() <= max_chars_) return false;
     std::size_t n = 0;
-    for (std::size_t at = 0; at < piece.size() && n <= max_chars_; ++n) at += character_at(piece, at).bytes;
+    for (std::size_t at = 0; at < piece.size() && n <= max_chars_; ++n)
+      at += character_at(piece, at).bytes;
     return n > max_chars_;
   }
 
   // Any failure makes the whole piece one unknown token.
   void unknown(std::string_view piece, std::size_t before, std::vector<PieceToken>& out) const {
-    CHECK_USER(unk_, "{}: a word is not in the vocabulary, and neither is model.unk_token '{}'", origin_, in_message(unk_token_));
+    CHECK_USER(unk_, "{}: a word is not in the vocabulary, and neither is model.unk_token '{}'",
+               origin_, in_message(unk_token_));
     out.resize(before);
     out.push_back({*unk_, 0, static_cast<std::uint32_t>(piece.size())});
   }
@@ -81,6 +87,8 @@ class WordPiece : public TokenModel {
 
 }  // namespace
 
-std::unique_ptr<TokenModel> read_wordpiece(const Json& model, const std::string& origin) { return std::make_unique<WordPiece>(model, origin); }
+std::unique_ptr<TokenModel> read_wordpiece(const Json& model, const std::string& origin) {
+  return std::make_unique<WordPiece>(model, origin);
+}
 
 }  // namespace weft

@@ -23,11 +23,14 @@ struct Kind {
   const char* group;
   View LocalParameter::*tensor;
 };
-constexpr Kind kKinds[] = {{"/parameters/", &LocalParameter::weight}, {"/moments/m/", &LocalParameter::m}, {"/moments/v/", &LocalParameter::v}};
+constexpr Kind kKinds[] = {{"/parameters/", &LocalParameter::weight},
+                           {"/moments/m/", &LocalParameter::m},
+                           {"/moments/v/", &LocalParameter::v}};
 
 std::uint64_t text_checksum(const std::string& text) {
   std::uint64_t sum = text.size();
-  for (std::size_t i = 0; i < text.size(); ++i) sum += mix64(i << 8 | static_cast<std::uint8_t>(text[i]));
+  for (std::size_t i = 0; i < text.size(); ++i)
+    sum += mix64(i << 8 | static_cast<std::uint8_t>(text[i]));
   return sum;
 }
 
@@ -37,14 +40,17 @@ std::uint64_t elements_checksum(const float* data, const std::vector<Run>& runs,
   for (const Run& run : runs) {
 #pragma omp parallel for num_threads(n_threads) reduction(+ : sum) schedule(static)
     for (std::int64_t i = 0; i < run.size; ++i)
-      sum += mix64(static_cast<std::uint64_t>(run.global_begin + i) * 0x9E3779B97F4A7C15ull ^ std::bit_cast<std::uint32_t>(data[run.local_begin + i]));
+      sum += mix64(static_cast<std::uint64_t>(run.global_begin + i) * 0x9E3779B97F4A7C15ull ^
+                   std::bit_cast<std::uint32_t>(data[run.local_begin + i]));
   }
   return sum;
 }
 
 // What this rank answers for of a parameter, in its own memory.
-std::vector<Run> owned_runs(const LocalParameter& p, const ModelConfig& config, const GridShape& shape, int tp_rank) {
-  const Slice part = {p.info.shape, p.slice.whole() ? 0 : p.slice.dim, owned_ranges(p.info, config, shape.tp, tp_rank)};
+std::vector<Run> owned_runs(const LocalParameter& p, const ModelConfig& config,
+                            const GridShape& shape, int tp_rank) {
+  const Slice part = {p.info.shape, p.slice.whole() ? 0 : p.slice.dim,
+                      owned_ranges(p.info, config, shape.tp, tp_rank)};
   return runs_within(part, p.slice);
 }
 
@@ -61,24 +67,33 @@ std::vector<Parameter> stored_parameters(const ModelConfig& config) {
   return list;
 }
 
-// This rank's part of every tensor's checksum, [parameter][kind] flattened; summed over a replica it is the file's.
-std::vector<std::int64_t> checksums(const Context& ctx, const Parameters& parameters, const ModelConfig& config) {
+// This rank's part of every tensor's checksum, [parameter][kind] flattened; summed over a replica
+// it is the file's.
+std::vector<std::int64_t> checksums(const Context& ctx, const Parameters& parameters,
+                                    const ModelConfig& config) {
   std::vector<std::int64_t> sums;
   for (const Parameter& p : stored_parameters(config))
     for (const Kind& kind : kKinds) {
       const LocalParameter* local = parameters.find(p.name);
       std::uint64_t sum = 0;
       if (local)
-        sum = elements_checksum((local->*kind.tensor).as<float>(), owned_runs(*local, config, ctx.grid.shape(), ctx.grid.tp().rank()),
+        sum = elements_checksum((local->*kind.tensor).as<float>(),
+                                owned_runs(*local, config, ctx.grid.shape(), ctx.grid.tp().rank()),
                                 ctx.stream.n_threads());
       sums.push_back(static_cast<std::int64_t>(sum));
     }
-  ctx.grid.replica().all_reduce(View(sums.data(), Dims{static_cast<std::int64_t>(sums.size())}), ReduceOp::sum, ctx.stream);
+  ctx.grid.replica().all_reduce(View(sums.data(), Dims{static_cast<std::int64_t>(sums.size())}),
+                                ReduceOp::sum, ctx.stream);
   return sums;
 }
 
-std::string header_text(const ModelConfig& config, const RunState& state, const std::vector<std::int64_t>& sums) {
-  OrderedJson json = {{"kind", "weft checkpoint"}, {"format_version", kFormat}, {"step", state.step}, {"cursor", state.cursor}, {"seed", state.seed}};
+std::string header_text(const ModelConfig& config, const RunState& state,
+                        const std::vector<std::int64_t>& sums) {
+  OrderedJson json = {{"kind", "weft checkpoint"},
+                      {"format_version", kFormat},
+                      {"step", state.step},
+                      {"cursor", state.cursor},
+                      {"seed", state.seed}};
   json["tokenizer_checksum"] = text_checksum(state.tokenizer);
   if (!state.generation.empty()) json["generation_checksum"] = text_checksum(state.generation);
   json["config"] = write_hf_config(config);
@@ -96,21 +111,26 @@ Json read_header(const Hdf5File& in) {
   const std::string name = in.path().string();
   CHECK_USER(in.exists("/header"), "{}: is not a Weft checkpoint (it has no /header)", name);
   const std::string text = in.read_text("/header");
-  CHECK_USER(in.has_attribute("/header", "checksum") && static_cast<std::uint64_t>(in.integer_attribute("/header", "checksum")) == text_checksum(text),
+  CHECK_USER(in.has_attribute("/header", "checksum") &&
+                 static_cast<std::uint64_t>(in.integer_attribute("/header", "checksum")) ==
+                     text_checksum(text),
              "{}: the checkpoint's header is damaged (its checksum differs)", name);
   Json json;
   try {
     json = parse_json(text);
   } catch (const Json::exception&) {  // said below
   }
-  CHECK_USER(json.is_object() && json.value("kind", "") == "weft checkpoint", "{}: is not a Weft checkpoint", name);
-  CHECK_USER(json.value("format_version", std::int64_t{0}) == kFormat, "{}: is a checkpoint of format {}; this weft reads {}", name,
+  CHECK_USER(json.is_object() && json.value("kind", "") == "weft checkpoint",
+             "{}: is not a Weft checkpoint", name);
+  CHECK_USER(json.value("format_version", std::int64_t{0}) == kFormat,
+             "{}: is a checkpoint of format {}; this weft reads {}", name,
              json.value("format_version", std::int64_t{0}), kFormat);
   return json;
 }
 
 std::int64_t file_bytes(const ModelConfig& config, const RunState& state) {
-  return count_parameters(config) * 12 + static_cast<std::int64_t>(state.tokenizer.size() + state.generation.size()) + (1 << 20);
+  return count_parameters(config) * 12 +
+         static_cast<std::int64_t>(state.tokenizer.size() + state.generation.size()) + (1 << 20);
 }
 
 // Header and texts. `writes`: this rank does; all create.
@@ -133,17 +153,21 @@ CheckpointHeader read_checkpoint_header(const fs::path& file) {
   header.state.cursor = reader.integer("cursor", 0, INT64_MAX);
   header.state.seed = reader.integer("seed", INT64_MIN, INT64_MAX);
   header.state.tokenizer = in.read_text("/tokenizer");
-  CHECK_USER(json.value("tokenizer_checksum", std::uint64_t{0}) == text_checksum(header.state.tokenizer),
-             "{}: the checkpoint's tokenizer is damaged (its checksum differs)", file.string());
+  CHECK_USER(
+      json.value("tokenizer_checksum", std::uint64_t{0}) == text_checksum(header.state.tokenizer),
+      "{}: the checkpoint's tokenizer is damaged (its checksum differs)", file.string());
   if (json.contains("generation_checksum")) {
     header.state.generation = in.read_text("/generation");
-    CHECK_USER(json["generation_checksum"] == text_checksum(header.state.generation), "{}: the checkpoint's generation_config.json is damaged (its checksum differs)",
+    CHECK_USER(json["generation_checksum"] == text_checksum(header.state.generation),
+               "{}: the checkpoint's generation_config.json is damaged (its checksum differs)",
                file.string());
   }
   return header;
 }
 
-bool is_checkpoint(const fs::path& file) { return file.extension() == ".h5" || file.extension() == ".hdf5"; }
+bool is_checkpoint(const fs::path& file) {
+  return file.extension() == ".h5" || file.extension() == ".hdf5";
+}
 
 std::string generation_text(const fs::path& model) {
   if (model.empty()) return "";  // a fresh model: not the file of whatever folder we are in
@@ -153,7 +177,8 @@ std::string generation_text(const fs::path& model) {
   return fs::is_regular_file(file, error) ? read_text_file(file) : "";
 }
 
-void save_checkpoint(const Context& ctx, const fs::path& file, const Parameters& parameters, const ModelConfig& config, const RunState& state) {
+void save_checkpoint(const Context& ctx, const fs::path& file, const Parameters& parameters,
+                     const ModelConfig& config, const RunState& state) {
   const Grid& grid = ctx.grid;
   const fs::path beside = file.string() + ".tmp";
   const bool first = grid.world().rank() == 0;
@@ -171,7 +196,8 @@ void save_checkpoint(const Context& ctx, const fs::path& file, const Parameters&
           out.create_dataset(kind.group + p.name, DType::f32, p.shape);
           const LocalParameter* local = parameters.find(p.name);
           if (local)
-            out.write(kind.group + p.name, local->*kind.tensor, file_runs(owned_runs(*local, config, grid.shape(), grid.tp().rank())));
+            out.write(kind.group + p.name, local->*kind.tensor,
+                      file_runs(owned_runs(*local, config, grid.shape(), grid.tp().rank())));
         }
       out.close();
     });
@@ -179,14 +205,16 @@ void save_checkpoint(const Context& ctx, const fs::path& file, const Parameters&
   if (!error.empty()) {
     std::error_code ignored;
     fs::remove(beside, ignored);
-    error = fmt::format("{}: the checkpoint could not be written; is the disk full? ({})", file.string(), error);
+    error = fmt::format("{}: the checkpoint could not be written; is the disk full? ({})",
+                        file.string(), error);
   }
   agree(ctx.grid.world(), error, ctx.stream);
   if (first) error = caught([&] { put_in_place(beside, file); });
   agree(ctx.grid.world(), error, ctx.stream);
 }
 
-void load_checkpoint(const Context& ctx, const fs::path& file, Parameters& parameters, const ModelConfig& config) {
+void load_checkpoint(const Context& ctx, const fs::path& file, Parameters& parameters,
+                     const ModelConfig& config) {
   const std::vector<Parameter> stored = stored_parameters(config);
   std::vector<std::int64_t> sums(stored.size() * 3), is_read(stored.size());
   const bool training = !parameters.list().empty() && !parameters.list()[0].m.empty();
@@ -194,41 +222,59 @@ void load_checkpoint(const Context& ctx, const fs::path& file, Parameters& param
   Json header;
   std::vector<float> wide;
   agree(ctx.grid.world(), caught([&] {
-    const Hdf5File in = Hdf5File::open(file, nullptr);
-    header = read_header(in);
-    const std::string difference = first_difference(config_from_json(header.value("config", Json::object()), file.string()), config);
-    CHECK_USER(difference.empty(), "{}: is a checkpoint of another model: {}", file.string(), difference);
-    for (LocalParameter& p : parameters.list()) {
-      const std::string& name = p.info.tied_to.empty() ? p.info.name : p.info.tied_to;
-      const auto place = static_cast<std::size_t>(std::find_if(stored.begin(), stored.end(), [&](const Parameter& q) { return q.name == name; }) - stored.begin());
-      CHECK_USER(place < stored.size(), "{}: is a checkpoint of a {}, which has no {}", file.string(), head_name(config.head), name);
-      is_read[place] = 1;
-      const std::vector<FileRun> all = file_runs(runs(p.slice));
-      for (std::size_t k = 0; k < kinds; ++k) {
-        const std::string dataset = kKinds[k].group + name;
-        CHECK_USER(in.shape(dataset) == p.info.shape, "{}: dataset {} is {}, expected {}", file.string(), dataset, in.shape(dataset).str(), p.info.shape.str());
-        const View to = p.*kKinds[k].tensor;
-        View read_into = to;
-        if (to.dtype() != DType::f32) {
-          wide.resize(static_cast<std::size_t>(to.elems()));
-          read_into = View(wide.data(), to.shape());
-        }
-        in.read(dataset, read_into, all);
-        if (p.info.tied_to.empty())
-          sums[place * 3 + k] = static_cast<std::int64_t>(elements_checksum(
-              read_into.as<float>(), owned_runs(p, config, ctx.grid.shape(), ctx.grid.tp().rank()), ctx.stream.n_threads()));
-        if (to.dtype() != DType::f32) convert(to, read_into, ctx.stream);
-      }
-    }
-  }), ctx.stream);
-  ctx.grid.replica().all_reduce(View(sums.data(), Dims{static_cast<std::int64_t>(sums.size())}), ReduceOp::sum, ctx.stream);
-  ctx.grid.replica().all_reduce(View(is_read.data(), Dims{static_cast<std::int64_t>(is_read.size())}), ReduceOp::max, ctx.stream);
-  agree(ctx.grid.world(), caught([&] {
-    for (std::size_t i = 0; i < stored.size(); ++i)
-      for (std::size_t k = 0; k < kinds && is_read[i] != 0; ++k)
-        CHECK_USER(header.at("tensors").at(stored[i].name).at("checksums").at(k).get<std::int64_t>() == sums[i * 3 + k],
-                   "{}: dataset {}{} is damaged (its checksum differs)", file.string(), kKinds[k].group, stored[i].name);
-  }), ctx.stream);
+          const Hdf5File in = Hdf5File::open(file, nullptr);
+          header = read_header(in);
+          const std::string difference = first_difference(
+              config_from_json(header.value("config", Json::object()), file.string()), config);
+          CHECK_USER(difference.empty(), "{}: is a checkpoint of another model: {}", file.string(),
+                     difference);
+          for (LocalParameter& p : parameters.list()) {
+            const std::string& name = p.info.tied_to.empty() ? p.info.name : p.info.tied_to;
+            const auto place = static_cast<std::size_t>(
+                std::find_if(stored.begin(), stored.end(),
+                             [&](const Parameter& q) { return q.name == name; }) -
+                stored.begin());
+            CHECK_USER(place < stored.size(), "{}: is a checkpoint of a {}, which has no {}",
+                       file.string(), head_name(config.head), name);
+            is_read[place] = 1;
+            const std::vector<FileRun> all = file_runs(runs(p.slice));
+            for (std::size_t k = 0; k < kinds; ++k) {
+              const std::string dataset = kKinds[k].group + name;
+              CHECK_USER(in.shape(dataset) == p.info.shape, "{}: dataset {} is {}, expected {}",
+                         file.string(), dataset, in.shape(dataset).str(), p.info.shape.str());
+              const View to = p.*kKinds[k].tensor;
+              View read_into = to;
+              if (to.dtype() != DType::f32) {
+                wide.resize(static_cast<std::size_t>(to.elems()));
+                read_into = View(wide.data(), to.shape());
+              }
+              in.read(dataset, read_into, all);
+              if (p.info.tied_to.empty())
+                sums[place * 3 + k] = static_cast<std::int64_t>(
+                    elements_checksum(read_into.as<float>(),
+                                      owned_runs(p, config, ctx.grid.shape(), ctx.grid.tp().rank()),
+                                      ctx.stream.n_threads()));
+              if (to.dtype() != DType::f32) convert(to, read_into, ctx.stream);
+            }
+          }
+        }),
+        ctx.stream);
+  ctx.grid.replica().all_reduce(View(sums.data(), Dims{static_cast<std::int64_t>(sums.size())}),
+                                ReduceOp::sum, ctx.stream);
+  ctx.grid.replica().all_reduce(
+      View(is_read.data(), Dims{static_cast<std::int64_t>(is_read.size())}), ReduceOp::max,
+      ctx.stream);
+  agree(
+      ctx.grid.world(), caught([&] {
+        for (std::size_t i = 0; i < stored.size(); ++i)
+          for (std::size_t k = 0; k < kinds && is_read[i] != 0; ++k)
+            CHECK_USER(
+                header.at("tensors").at(stored[i].name).at("checksums").at(k).get<std::int64_t>() ==
+                    sums[i * 3 + k],
+                "{}: dataset {}{} is damaged (its checksum differs)", file.string(),
+                kKinds[k].group, stored[i].name);
+      }),
+      ctx.stream);
   parameters.refresh_bf16(ctx.stream);
 }
 
@@ -237,7 +283,8 @@ struct CheckpointWeights::Impl {
   Json header;
 };
 
-CheckpointWeights::CheckpointWeights(const fs::path& file) : impl_(std::make_unique<Impl>(Impl{Hdf5File::open(file, nullptr), Json()})) {
+CheckpointWeights::CheckpointWeights(const fs::path& file)
+    : impl_(std::make_unique<Impl>(Impl{Hdf5File::open(file, nullptr), Json()})) {
   impl_->header = read_header(impl_->file);
 }
 CheckpointWeights::~CheckpointWeights() = default;
@@ -245,28 +292,36 @@ CheckpointWeights::~CheckpointWeights() = default;
 std::vector<float> CheckpointWeights::read(const Parameter& p, int n_threads) const {
   const Hdf5File& in = impl_->file;
   const std::string dataset = kKinds[0].group + p.name;
-  CHECK_USER(in.shape(dataset) == p.shape, "{}: dataset {} is {}, expected {}", in.path().string(), dataset, in.shape(dataset).str(), p.shape.str());
+  CHECK_USER(in.shape(dataset) == p.shape, "{}: dataset {} is {}, expected {}", in.path().string(),
+             dataset, in.shape(dataset).str(), p.shape.str());
   std::vector<float> values(static_cast<std::size_t>(p.shape.elems()));
   in.read_all(dataset, View(values.data(), p.shape));
   const std::uint64_t sum = elements_checksum(values.data(), {{0, 0, p.shape.elems()}}, n_threads);
-  CHECK_USER(impl_->header.at("tensors").at(p.name).at("checksums").at(0).get<std::int64_t>() == static_cast<std::int64_t>(sum),
+  CHECK_USER(impl_->header.at("tensors").at(p.name).at("checksums").at(0).get<std::int64_t>() ==
+                 static_cast<std::int64_t>(sum),
              "{}: dataset {} is damaged (its checksum differs)", in.path().string(), dataset);
   return values;
 }
 
-void write_weights_checkpoint(const fs::path& file, const ModelConfig& config, const std::string& tokenizer, const std::string& generation,
-                              const std::function<std::vector<float>(const Parameter&)>& weight, int n_threads) {
+void write_weights_checkpoint(const fs::path& file, const ModelConfig& config,
+                              const std::string& tokenizer, const std::string& generation,
+                              const std::function<std::vector<float>(const Parameter&)>& weight,
+                              int n_threads) {
   const fs::path beside = file.string() + ".tmp";
-  const RunState state = {.step = 0, .cursor = 0, .seed = 0, .tokenizer = tokenizer, .generation = generation};
+  const RunState state = {
+      .step = 0, .cursor = 0, .seed = 0, .tokenizer = tokenizer, .generation = generation};
   try {
-    reserve_room(beside, count_parameters(config) * 4 + static_cast<std::int64_t>(tokenizer.size() + generation.size()) + (1 << 20));
+    reserve_room(beside, count_parameters(config) * 4 +
+                             static_cast<std::int64_t>(tokenizer.size() + generation.size()) +
+                             (1 << 20));
     Hdf5File out = Hdf5File::create(beside, nullptr);
     std::vector<std::int64_t> sums;
     for (const Parameter& p : stored_parameters(config)) {
       const std::vector<Run> all = {{0, 0, p.shape.elems()}};
       for (const Kind& kind : kKinds) {
         const bool moments = kind.tensor != &LocalParameter::weight;
-        const std::vector<float> values = moments ? std::vector<float>(static_cast<std::size_t>(p.shape.elems())) : weight(p);
+        const std::vector<float> values =
+            moments ? std::vector<float>(static_cast<std::size_t>(p.shape.elems())) : weight(p);
         sums.push_back(static_cast<std::int64_t>(elements_checksum(values.data(), all, n_threads)));
         if (moments) {
           out.create_zeros(kind.group + p.name, DType::f32, p.shape);
@@ -291,13 +346,17 @@ std::vector<fs::path> list_checkpoints(const fs::path& folder) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
     const std::string name = entry.path().filename().string();
-    const bool digits = name.size() == 16 && std::all_of(name.begin() + 5, name.begin() + 13, [](char c) { return c >= '0' && c <= '9'; });
+    const bool digits =
+        name.size() == 16 && std::all_of(name.begin() + 5, name.begin() + 13,
+                                         [](char c) { return c >= '0' && c <= '9'; });
     if (digits && name.starts_with("step-") && name.ends_with(".h5")) files.push_back(entry.path());
   }
   std::sort(files.rbegin(), files.rend());
   return files;
 }
 
-fs::path checkpoint_name(const fs::path& folder, std::int64_t step) { return folder / fmt::format("step-{:08}.h5", step); }
+fs::path checkpoint_name(const fs::path& folder, std::int64_t step) {
+  return folder / fmt::format("step-{:08}.h5", step);
+}
 
 }  // namespace weft

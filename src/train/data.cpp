@@ -53,18 +53,22 @@ namespace {
 
 class NextTokenData : public TrainingData {
  public:
-  NextTokenData(const TokenFile& file, std::int64_t T, std::uint64_t seed) : TrainingData(file, T, seed), tokens_(static_cast<std::size_t>(T + 1)) {
+  NextTokenData(const TokenFile& file, std::int64_t T, std::uint64_t seed)
+      : TrainingData(file, T, seed), tokens_(static_cast<std::size_t>(T + 1)) {
     const std::int64_t train = file_.train_tokens(), val = file_.info().n_tokens - train;
     n_train_ = std::max<std::int64_t>(0, (train - 1) / T);
     n_val_ = std::max<std::int64_t>(0, (val - 1) / T);
-    CHECK_USER(n_train_ > 0, "{}: has {} training tokens, too few for one sample of --context {} (it takes {})", file.path().string(), train, T, T + 1);
+    CHECK_USER(n_train_ > 0,
+               "{}: has {} training tokens, too few for one sample of --context {} (it takes {})",
+               file.path().string(), train, T, T + 1);
   }
 
  protected:
   void fill(std::int64_t i, std::int64_t, Sample& sample) override {
     sample.n_labels = T_;
     if (!sample.ids && !sample.labels) return;
-    file_.read(i < n_train_ ? i * T_ : file_.train_tokens() + (i - n_train_) * T_, T_ + 1, tokens_.data());
+    file_.read(i < n_train_ ? i * T_ : file_.train_tokens() + (i - n_train_) * T_, T_ + 1,
+               tokens_.data());
     if (sample.ids) std::copy(tokens_.begin(), tokens_.end() - 1, sample.ids);
     if (sample.labels) std::copy(tokens_.begin() + 1, tokens_.end(), sample.labels);
   }
@@ -76,7 +80,8 @@ class NextTokenData : public TrainingData {
 
 }  // namespace
 
-std::unique_ptr<TrainingData> next_token_data(const TokenFile& file, std::int64_t T, std::uint64_t seed) {
+std::unique_ptr<TrainingData> next_token_data(const TokenFile& file, std::int64_t T,
+                                              std::uint64_t seed) {
   return std::make_unique<NextTokenData>(file, T, seed);
 }
 

@@ -1,5 +1,6 @@
-// Training samples from a token file. Each epoch visits every sample once, in an order that a keyed permutation gives; so the data of a
-// step depends on (seed, place) alone, never on the number of ranks.
+// Training samples from a token file. Each epoch visits every sample once, in an order that a keyed
+// permutation gives; so the data of a step depends on (seed, place) alone, never on the number of
+// ranks.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +13,8 @@
 
 namespace weft {
 
-// A bijection of [0, n) chosen by the key: a four-round Feistel network on the smallest even-bit domain that holds n, walked until
-// inside.
+// A bijection of [0, n) chosen by the key: a four-round Feistel network on the smallest even-bit
+// domain that holds n, walked until inside.
 std::uint64_t permuted(std::uint64_t i, std::uint64_t n, std::uint64_t key);
 
 class TrainingData {
@@ -22,7 +23,8 @@ class TrainingData {
   const TokenFile& file() const { return file_; }
   std::int64_t n_train() const { return n_train_; }  // samples of an epoch
   std::int64_t n_val() const { return n_val_; }
-  void check_tokens(Range range) const;  // reads them; UserError where one lies outside the vocabulary
+  void check_tokens(
+      Range range) const;  // reads them; UserError where one lies outside the vocabulary
 
   // The sample at place `place` of the run, and a sample of the validation part.
   void train_sample(std::int64_t place, Sample& sample) { fill(in_epoch(place), place, sample); }
@@ -32,8 +34,10 @@ class TrainingData {
 
  protected:
   static constexpr std::int64_t kValidation = -1;
-  TrainingData(const TokenFile& file, std::int64_t T, std::uint64_t seed) : file_(file), T_(T), seed_(seed) {}
-  // Sample i of the file (those of validation follow the others). `place`: of the run, or kValidation.
+  TrainingData(const TokenFile& file, std::int64_t T, std::uint64_t seed)
+      : file_(file), T_(T), seed_(seed) {}
+  // Sample i of the file (those of validation follow the others). `place`: of the run, or
+  // kValidation.
   virtual void fill(std::int64_t i, std::int64_t place, Sample& sample) = 0;
   virtual std::int64_t length(std::int64_t i) const = 0;
   std::int64_t in_epoch(std::int64_t place) const;
@@ -43,23 +47,28 @@ class TrainingData {
   std::uint64_t seed_;
 };
 
-// Task clm: sample i is tokens [i·T, i·T + T] of the training part: T inputs, and as labels the same shifted by one. The validation part
-// is cut likewise. UserError: fewer tokens than one sample.
-std::unique_ptr<TrainingData> next_token_data(const TokenFile& file, std::int64_t T, std::uint64_t seed);
+// Task clm: sample i is tokens [i·T, i·T + T] of the training part: T inputs, and as labels the
+// same shifted by one. The validation part is cut likewise. UserError: fewer tokens than one
+// sample.
+std::unique_ptr<TrainingData> next_token_data(const TokenFile& file, std::int64_t T,
+                                              std::uint64_t seed);
 
-// Task mlm: sample i is document i, wrapped, cut to T tokens at a place drawn anew each epoch (validation: its beginning), masked as
-// transformers' DataCollatorForLanguageModeling does: a content token is drawn with the probability; of those 80 % become the mask,
-// 10 % a random token. Draws depend on (seed, place, position); those of validation on (sample, position) alone.
+// Task mlm: sample i is document i, wrapped, cut to T tokens at a place drawn anew each epoch
+// (validation: its beginning), masked as transformers' DataCollatorForLanguageModeling does: a
+// content token is drawn with the probability; of those 80 % become the mask, 10 % a random token.
+// Draws depend on (seed, place, position); those of validation on (sample, position) alone.
 struct Masking {
   double probability = 0.15;
   std::int32_t mask_id = -1;
   std::vector<std::uint8_t> special;  // by id: never drawn
 };
-std::unique_ptr<TrainingData> masked_data(const TokenFile& file, std::int64_t T, std::uint64_t seed, Masking masking);
+std::unique_ptr<TrainingData> masked_data(const TokenFile& file, std::int64_t T, std::uint64_t seed,
+                                          Masking masking);
 
-// Tasks classify and regress: sample i is document i, or a pair, wrapped, cut to T tokens (the longer text first).
-// `classes`: the model's number of each of the file's classes.
-std::unique_ptr<TrainingData> labelled_data(const TokenFile& file, std::int64_t T, std::uint64_t seed, std::vector<std::int32_t> classes);
+// Tasks classify and regress: sample i is document i, or a pair, wrapped, cut to T tokens (the
+// longer text first). `classes`: the model's number of each of the file's classes.
+std::unique_ptr<TrainingData> labelled_data(const TokenFile& file, std::int64_t T,
+                                            std::uint64_t seed, std::vector<std::int32_t> classes);
 
 // The longest document, wrapped: more context than this is padding.
 std::int64_t longest_sample(const TokenFile& file);

@@ -15,7 +15,8 @@ LrDecay lr_decay(const std::string& name) {
 }
 
 double LrSchedule::at(std::int64_t step) const {
-  if (step <= warmup_steps) return lr * static_cast<double>(step) / static_cast<double>(warmup_steps);
+  if (step <= warmup_steps)
+    return lr * static_cast<double>(step) / static_cast<double>(warmup_steps);
   if (decay == LrDecay::constant) return lr;
   const double span = static_cast<double>(std::max<std::int64_t>(1, steps - warmup_steps));
   const double done = std::min(1.0, static_cast<double>(step - warmup_steps) / span);

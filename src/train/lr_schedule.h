@@ -15,7 +15,8 @@ struct LrSchedule {
   std::int64_t warmup_steps = 0, steps = 1;
   LrDecay decay = LrDecay::cosine;
 
-  // step counts from 1. Warm-up reaches lr at step warmup_steps; decay reaches min_lr at the last step.
+  // step counts from 1. Warm-up reaches lr at step warmup_steps; decay reaches min_lr at the last
+  // step.
   double at(std::int64_t step) const;
 };
 

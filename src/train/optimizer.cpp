@@ -8,22 +8,29 @@
 namespace weft {
 namespace {
 
-constexpr std::int64_t kBucketElems = 4 << 20;  // 16 MiB: long enough for full bandwidth, short enough to overlap
+constexpr std::int64_t kBucketElems =
+    4 << 20;  // 16 MiB: long enough for full bandwidth, short enough to overlap
 
 }  // namespace
 
-GradientReducer::GradientReducer(const Context& ctx, Parameters& parameters, const ModelConfig& config) : ctx_(ctx), parameters_(parameters), config_(config) {
-  if (ctx.grid.shape().tp > config.kv_heads) kv_room_.resize(static_cast<std::size_t>(2 * config.kv_heads * config.head_dim * config.width));
+GradientReducer::GradientReducer(const Context& ctx, Parameters& parameters,
+                                 const ModelConfig& config)
+    : ctx_(ctx), parameters_(parameters), config_(config) {
+  if (ctx.grid.shape().tp > config.kv_heads)
+    kv_room_.resize(static_cast<std::size_t>(2 * config.kv_heads * config.head_dim * config.width));
 }
 
 void GradientReducer::start(std::int64_t end) {
   if (end <= started_) return;
   Communicator& dp = ctx_.grid.dp();
   const View bucket = parameters_.grads_flat().rows(started_, end);
-  // Between CPU ranks of one host a sum is their own copying and adding: there is nothing to overlap with, and the blocking algorithm is
-  // faster (Open MPI 4.1, 16 MiB on two ranks: 5.1 against 1.6 GB/s; weft bench comm).
-  if (dp.on_one_host() && dp.backend() != "nccl") dp.all_reduce(bucket, ReduceOp::sum, ctx_.stream);
-  else pending_.push_back(dp.start_all_reduce(bucket, ReduceOp::sum, ctx_.stream));
+  // Between CPU ranks of one host a sum is their own copying and adding: there is nothing to
+  // overlap with, and the blocking algorithm is faster (Open MPI 4.1, 16 MiB on two ranks: 5.1
+  // against 1.6 GB/s; weft bench comm).
+  if (dp.on_one_host() && dp.backend() != "nccl")
+    dp.all_reduce(bucket, ReduceOp::sum, ctx_.stream);
+  else
+    pending_.push_back(dp.start_all_reduce(bucket, ReduceOp::sum, ctx_.stream));
   started_ = end;
 }
 
@@ -47,12 +54,14 @@ void GradientReducer::finish() {
       if (p.info.axis == ShardAxis::heads_qkv) sum_kv_replicas(p);
   if (ctx_.grid.ends().size() == 1) return;
   for (const LocalParameter& p : parameters_.list())
-    if (parameters_.is_tied(p) && p.grad.elems() > 0) ctx_.grid.ends().all_reduce(p.grad, ReduceOp::sum, ctx_.stream);
+    if (parameters_.is_tied(p) && p.grad.elems() > 0)
+      ctx_.grid.ends().all_reduce(p.grad, ReduceOp::sum, ctx_.stream);
 }
 
 // Every rank puts its KV rows where they stand among all ranks', and takes back the sums.
 void GradientReducer::sum_kv_replicas(LocalParameter& p) {
-  const std::int64_t width = p.info.shape.elems() / p.info.shape[0], first = config_.heads * config_.head_dim;
+  const std::int64_t width = p.info.shape.elems() / p.info.shape[0],
+                     first = config_.heads * config_.head_dim;
   const View all(kv_room_.data(), Dims{2 * config_.kv_heads * config_.head_dim * width});
   std::fill(kv_room_.begin(), kv_room_.end(), 0.0f);
   float* room = kv_room_.data();
@@ -60,7 +69,8 @@ void GradientReducer::sum_kv_replicas(LocalParameter& p) {
     std::int64_t local = p.slice.ranges[0].size() * width;
     for (std::size_t kind = 1; kind < 3; ++kind) {
       const Range rows = p.slice.ranges[kind];
-      move(room + (rows.begin - first) * width, p.grad.as<float>() + local, static_cast<std::size_t>(rows.size() * width) * sizeof(float));
+      move(room + (rows.begin - first) * width, p.grad.as<float>() + local,
+           static_cast<std::size_t>(rows.size() * width) * sizeof(float));
       local += rows.size() * width;
     }
   };
@@ -69,7 +79,8 @@ void GradientReducer::sum_kv_replicas(LocalParameter& p) {
   each_run([](float* there, float* here, std::size_t bytes) { std::memcpy(here, there, bytes); });
 }
 
-double global_grad_norm(const Context& ctx, const Parameters& parameters, const ModelConfig& config) {
+double global_grad_norm(const Context& ctx, const Parameters& parameters,
+                        const ModelConfig& config) {
   std::vector<ConstView> grads;
   for (const LocalParameter& p : parameters.list()) {
     if (!p.info.tied_to.empty()) continue;  // counted at the embedding
@@ -78,22 +89,31 @@ double global_grad_norm(const Context& ctx, const Parameters& parameters, const 
       continue;
     }
     // What several ranks hold (KV heads) is counted by the one that owns it.
-    const Slice owned = {p.info.shape, 0, owned_ranges(p.info, config, ctx.grid.shape().tp, ctx.grid.tp().rank())};
+    const Slice owned = {p.info.shape, 0,
+                         owned_ranges(p.info, config, ctx.grid.shape().tp, ctx.grid.tp().rank())};
     const View flat = p.grad.reshape({p.grad.elems()});
-    for (const Run& run : runs_within(owned, p.slice)) grads.push_back(flat.rows(run.local_begin, run.local_begin + run.size));
+    for (const Run& run : runs_within(owned, p.slice))
+      grads.push_back(flat.rows(run.local_begin, run.local_begin + run.size));
   }
   const double square = sum_of_squares(grads, ctx.stream);
   const auto booked = book(ctx, Share::comm);
   return std::sqrt(ctx.grid.replica().all_reduce_value(square, ReduceOp::sum, ctx.stream));
 }
 
-void optimizer_step(const Context& ctx, Parameters& parameters, const OptimizerSettings& s, double lr, std::int64_t step, double grad_scale) {
+void optimizer_step(const Context& ctx, Parameters& parameters, const OptimizerSettings& s,
+                    double lr, std::int64_t step, double grad_scale) {
   std::vector<AdamWTensor> tensors;
   for (LocalParameter& p : parameters.list())
-    if (p.weight.elems() > 0) tensors.push_back({p.weight, p.m, p.v, p.grad, p.weight_bf16, p.info.decay});
+    if (p.weight.elems() > 0)
+      tensors.push_back({p.weight, p.m, p.v, p.grad, p.weight_bf16, p.info.decay});
   adamw(tensors,
-        {.lr = static_cast<float>(lr), .beta1 = static_cast<float>(s.beta1), .beta2 = static_cast<float>(s.beta2), .eps = static_cast<float>(s.eps),
-         .weight_decay = static_cast<float>(s.weight_decay), .step = step, .grad_scale = static_cast<float>(grad_scale)},
+        {.lr = static_cast<float>(lr),
+         .beta1 = static_cast<float>(s.beta1),
+         .beta2 = static_cast<float>(s.beta2),
+         .eps = static_cast<float>(s.eps),
+         .weight_decay = static_cast<float>(s.weight_decay),
+         .step = step,
+         .grad_scale = static_cast<float>(grad_scale)},
         ctx.stream);
 }
 

@@ -1,5 +1,6 @@
-// From gradients on every rank to updated weights: data-parallel sums overlapped with backward, the sums of what ranks share (a tied
-// embedding, replicated KV heads), the global norm, clipping, AdamW.
+// From gradients on every rank to updated weights: data-parallel sums overlapped with backward, the
+// sums of what ranks share (a tied embedding, replicated KV heads), the global norm, clipping,
+// AdamW.
 #pragma once
 
 #include <memory>
@@ -10,13 +11,16 @@
 
 namespace weft {
 
-// Sums the gradients over the data-parallel ranks, a bucket at a time, as soon as backward has finished it. Gradients lie in the
-// order in which backward finishes them, so a bucket is a contiguous range.
+// Sums the gradients over the data-parallel ranks, a bucket at a time, as soon as backward has
+// finished it. Gradients lie in the order in which backward finishes them, so a bucket is a
+// contiguous range.
 class GradientReducer {
  public:
   GradientReducer(const Context& ctx, Parameters& parameters, const ModelConfig& config);
-  void ready(std::int64_t flat_end);  // [0, flat_end) is final on this rank; starts full buckets, lets earlier ones progress
-  void finish();                      // the rest; then the tied embedding's sum over first and last stage, and KV heads' over their replicas
+  void ready(std::int64_t flat_end);  // [0, flat_end) is final on this rank; starts full buckets,
+                                      // lets earlier ones progress
+  void finish();  // the rest; then the tied embedding's sum over first and last stage, and KV
+                  // heads' over their replicas
 
  private:
   void start(std::int64_t end);
@@ -31,13 +35,15 @@ class GradientReducer {
 };
 
 // The Euclidean norm of the whole model's gradient, each element counted once, equal on every rank.
-double global_grad_norm(const Context& ctx, const Parameters& parameters, const ModelConfig& config);
+double global_grad_norm(const Context& ctx, const Parameters& parameters,
+                        const ModelConfig& config);
 
 struct OptimizerSettings {
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0.1;
 };
 
 // One AdamW step of all local parameters; gradients are multiplied by grad_scale first.
-void optimizer_step(const Context& ctx, Parameters& parameters, const OptimizerSettings& settings, double lr, std::int64_t step, double grad_scale);
+void optimizer_step(const Context& ctx, Parameters& parameters, const OptimizerSettings& settings,
+                    double lr, std::int64_t step, double grad_scale);
 
 }  // namespace weft

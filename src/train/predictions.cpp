@@ -5,17 +5,23 @@
 namespace weft {
 
 Predictions::Predictions(const ModelConfig& config, std::int64_t n)
-    : config_(config), n_(n), logits_(config.head == HeadKind::classify ? static_cast<std::size_t>(n * config.n_labels) : 0) {}
+    : config_(config),
+      n_(n),
+      logits_(config.head == HeadKind::classify ? static_cast<std::size_t>(n * config.n_labels)
+                                                : 0) {}
 
 TrainStep::Predicted Predictions::taker() {
   if (logits_.empty()) return nullptr;
-  return [this](std::int64_t place, std::span<const float> logits) { std::copy(logits.begin(), logits.end(), logits_.begin() + place * config_.n_labels); };
+  return [this](std::int64_t place, std::span<const float> logits) {
+    std::copy(logits.begin(), logits.end(), logits_.begin() + place * config_.n_labels);
+  };
 }
 
 Metrics Predictions::metrics(Communicator& world, const SampleSource& source, Stream& stream) {
   if (logits_.empty()) return {};
   // Every number has one rank that knows it: the sum is that number, whatever the grid.
-  world.all_reduce(View(logits_.data(), Dims{static_cast<std::int64_t>(logits_.size())}), ReduceOp::sum, stream);
+  world.all_reduce(View(logits_.data(), Dims{static_cast<std::int64_t>(logits_.size())}),
+                   ReduceOp::sum, stream);
   const std::int64_t width = config_.n_labels;
   std::vector<std::int32_t> labels(static_cast<std::size_t>(n_)), predicted;
   std::vector<float> targets(logits_.size());
@@ -31,7 +37,8 @@ Metrics Predictions::metrics(Communicator& world, const SampleSource& source, St
     for (const float z : logits_) said.push_back(z > 0 ? 1.0f : 0.0f);
     return label_set_metrics(said, targets, width);
   }
-  for (auto row = logits_.begin(); row != logits_.end(); row += width) predicted.push_back(static_cast<std::int32_t>(std::max_element(row, row + width) - row));
+  for (auto row = logits_.begin(); row != logits_.end(); row += width)
+    predicted.push_back(static_cast<std::int32_t>(std::max_element(row, row + width) - row));
   return class_metrics(predicted, labels, width);
 }
 

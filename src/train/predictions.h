@@ -1,4 +1,5 @@
-// What an evaluation predicted, gathered over the grid in the order of the samples, and how well it fits.
+// What an evaluation predicted, gathered over the grid in the order of the samples, and how well it
+// fits.
 #pragma once
 
 #include "train/metrics.h"
@@ -11,7 +12,8 @@ class Predictions {
   // Of n texts; takes nothing where the model does not label texts.
   Predictions(const ModelConfig& config, std::int64_t n);
   TrainStep::Predicted taker();
-  // The task's metrics; `source` is the evaluation's. Collective; equal on every rank and on every grid.
+  // The task's metrics; `source` is the evaluation's. Collective; equal on every rank and on every
+  // grid.
   Metrics metrics(Communicator& world, const SampleSource& source, Stream& stream);
 
  private:

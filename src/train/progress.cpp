@@ -12,8 +12,16 @@ namespace weft {
 OrderedJson to_json(const StepReport& r) {
   OrderedJson shares;
   for (std::size_t i = 0; i < kShares; ++i) shares[std::string(kShareNames[i])] = r.shares[i];
-  return {{"event", "step"}, {"step", r.step}, {"loss", r.result.loss}, {"grad_norm", r.result.grad_norm}, {"lr", r.lr}, {"tokens", r.tokens},
-          {"step_s", r.seconds}, {"tokens_per_s", r.tokens_per_s()}, {"mfu", r.mfu}, {"shares", std::move(shares)}};
+  return {{"event", "step"},
+          {"step", r.step},
+          {"loss", r.result.loss},
+          {"grad_norm", r.result.grad_norm},
+          {"lr", r.lr},
+          {"tokens", r.tokens},
+          {"step_s", r.seconds},
+          {"tokens_per_s", r.tokens_per_s()},
+          {"mfu", r.mfu},
+          {"shares", std::move(shares)}};
 }
 
 ProgressLine::ProgressLine(bool speaks) : speaks_(speaks), terminal_(isatty(2) != 0) {}
@@ -23,14 +31,17 @@ void ProgressLine::show(const StepReport& r) {
   if (!speaks_) return;
   const auto now = std::chrono::steady_clock::now();
   const double interval = terminal_ ? 0.2 : 10.0;
-  const bool due = std::chrono::duration<double>(now - last_).count() >= interval || r.step == r.steps;
+  const bool due =
+      std::chrono::duration<double>(now - last_).count() >= interval || r.step == r.steps;
   if (!due) return;
   last_ = now;
   std::string shares;
   for (std::size_t i = 0; i < kShares; ++i)
-    if (r.shares[i] >= 0.005) shares += fmt::format(" {} {:.0f}%", kShareNames[i], 100 * r.shares[i]);
-  const std::string line = fmt::format("step {}/{}  loss {:.4f}  grad {:.3g}  lr {:.2e}  {:.0f} tok/s  MFU {:.0f}% |{}", r.step, r.steps, r.result.loss,
-                                       r.result.grad_norm, r.lr, r.tokens_per_s(), 100 * r.mfu, shares);
+    if (r.shares[i] >= 0.005)
+      shares += fmt::format(" {} {:.0f}%", kShareNames[i], 100 * r.shares[i]);
+  const std::string line = fmt::format(
+      "step {}/{}  loss {:.4f}  grad {:.3g}  lr {:.2e}  {:.0f} tok/s  MFU {:.0f}% |{}", r.step,
+      r.steps, r.result.loss, r.result.grad_norm, r.lr, r.tokens_per_s(), 100 * r.mfu, shares);
   if (terminal_) {
     std::fprintf(stderr, "\r\033[K%s", line.c_str());
     std::fflush(stderr);

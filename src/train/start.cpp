@@ -13,7 +13,8 @@ namespace fs = std::filesystem;
 
 std::optional<Tokenizer> find_tokenizer(const TrainOptions& o, const TokenFileInfo& data) {
   if (!o.tokenizer.empty()) return Tokenizer::load(o.tokenizer);
-  if (!o.model.empty() && !is_checkpoint(o.model) && Tokenizer::present(o.model)) return Tokenizer::load(o.model);
+  if (!o.model.empty() && !is_checkpoint(o.model) && Tokenizer::present(o.model))
+    return Tokenizer::load(o.model);
   if (!o.model.empty() && is_checkpoint(o.model)) {
     const std::string json = read_checkpoint_header(o.model).state.tokenizer;
     if (!json.empty()) return Tokenizer::from_json(json, o.model);
@@ -32,28 +33,48 @@ TrainingStart resolve_start(const TrainOptions& o, int n_ranks) {
   const TokenFile file(o.data);
   start.tokenizer = find_tokenizer(o, file.info());
   if (start.tokenizer)
-    CHECK_USER(start.tokenizer->hash() == file.info().tokenizer_hash, "--data {} was made with another tokenizer (hash {}) than the model's ({}); make it again with this one",
-               o.data, file.info().tokenizer_hash.substr(0, 8), start.tokenizer->hash().substr(0, 8));
-  CHECK_USER(file.info().task == o.task, "--data {} was made for --task {}, not {}", o.data, file.info().task, o.task);
+    CHECK_USER(start.tokenizer->hash() == file.info().tokenizer_hash,
+               "--data {} was made with another tokenizer (hash {}) than the model's ({}); make it "
+               "again with this one",
+               o.data, file.info().tokenizer_hash.substr(0, 8),
+               start.tokenizer->hash().substr(0, 8));
+  CHECK_USER(file.info().task == o.task, "--data {} was made for --task {}, not {}", o.data,
+             file.info().task, o.task);
 
-  if (o.model.empty()) start.config = fresh_model(o, file.info().vocab_size, start.tokenizer);
-  else start.config = is_checkpoint(o.model) ? read_checkpoint_header(o.model).config : read_model_config(o.model);
+  if (o.model.empty())
+    start.config = fresh_model(o, file.info().vocab_size, start.tokenizer);
+  else
+    start.config = is_checkpoint(o.model) ? read_checkpoint_header(o.model).config
+                                          : read_model_config(o.model);
   ModelConfig& c = start.config;
   set_task(c, o, file.info(), start.tokenizer);
-  CHECK_USER(file.info().vocab_size <= c.vocab, "--data {} has a vocabulary of {}, the model one of {}", o.data, file.info().vocab_size, c.vocab);
-  CHECK_USER(o.context <= c.context, "--context is {}; allowed: 1 to {}, the model's", o.context, c.context);
-  CHECK_USER(start.shape.tp <= c.heads, "--tp is {}, but the model has {} heads; allowed: 1 to {}", start.shape.tp, c.heads, c.heads);
-  CHECK_USER(start.shape.pp <= c.layers, "--pp is {}, but the model has {} layers; allowed: 1 to {}", start.shape.pp, c.layers, c.layers);
-  CHECK_USER(start.shape.dp <= o.batch_size, "--dp is {}, but --batch-size {}; every data-parallel rank needs a sequence", start.shape.dp, o.batch_size);
-  if (o.dropout || o.model.empty()) c.dropout_embedding = c.dropout_attention = c.dropout_residual = c.dropout_head = static_cast<float>(o.dropout.value_or(0));
+  CHECK_USER(file.info().vocab_size <= c.vocab,
+             "--data {} has a vocabulary of {}, the model one of {}", o.data,
+             file.info().vocab_size, c.vocab);
+  CHECK_USER(o.context <= c.context, "--context is {}; allowed: 1 to {}, the model's", o.context,
+             c.context);
+  CHECK_USER(start.shape.tp <= c.heads, "--tp is {}, but the model has {} heads; allowed: 1 to {}",
+             start.shape.tp, c.heads, c.heads);
+  CHECK_USER(start.shape.pp <= c.layers,
+             "--pp is {}, but the model has {} layers; allowed: 1 to {}", start.shape.pp, c.layers,
+             c.layers);
+  CHECK_USER(start.shape.dp <= o.batch_size,
+             "--dp is {}, but --batch-size {}; every data-parallel rank needs a sequence",
+             start.shape.dp, o.batch_size);
+  if (o.dropout || o.model.empty())
+    c.dropout_embedding = c.dropout_attention = c.dropout_residual = c.dropout_head =
+        static_cast<float>(o.dropout.value_or(0));
 
   std::int64_t tokens = o.context > 0 ? o.context : c.context;
   if (o.task != "clm") tokens = std::min(tokens, longest_sample(file));
   start.context = o.model.empty() ? c.context : tokens;
   const auto T = static_cast<double>(tokens);
-  const double activations = static_cast<double>(o.batch_size) * T * static_cast<double>((c.width + c.ffn) * c.layers);
-  CHECK_USER(activations < 1e16, "--batch-size is {} and the model has a context of {} and a width of {}: no machine holds the activations; choose smaller ones", o.batch_size,
-             T, c.width);
+  const double activations =
+      static_cast<double>(o.batch_size) * T * static_cast<double>((c.width + c.ffn) * c.layers);
+  CHECK_USER(activations < 1e16,
+             "--batch-size is {} and the model has a context of {} and a width of {}: no machine "
+             "holds the activations; choose smaller ones",
+             o.batch_size, T, c.width);
 
   StepSettings& s = start.step;
   s.batch_size = o.batch_size;
@@ -73,7 +94,8 @@ std::vector<fs::path> resume_candidates(const TrainOptions& o) {
   if (o.resume == "none") return {};
   if (o.resume == "auto") return list_checkpoints(fs::path(o.out) / "checkpoints");
   std::error_code error;
-  CHECK_USER(fs::exists(o.resume, error), "--resume is '{}'; allowed: auto, none, or a checkpoint file that exists", o.resume);
+  CHECK_USER(fs::exists(o.resume, error),
+             "--resume is '{}'; allowed: auto, none, or a checkpoint file that exists", o.resume);
   return {o.resume};
 }
 

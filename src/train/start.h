@@ -1,5 +1,5 @@
-// What a training run starts from, resolved from its options: config, tokenizer, data, and the checkpoint to resume. Every mistake
-// that can be seen before the first step is found here.
+// What a training run starts from, resolved from its options: config, tokenizer, data, and the
+// checkpoint to resume. Every mistake that can be seen before the first step is found here.
 #pragma once
 
 #include <filesystem>

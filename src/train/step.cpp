@@ -5,7 +5,8 @@
 
 namespace weft {
 
-SampleSource next_tokens(std::int64_t T, std::function<void(std::int64_t, std::int32_t*, std::int32_t*)> fill) {
+SampleSource next_tokens(std::int64_t T,
+                         std::function<void(std::int64_t, std::int32_t*, std::int32_t*)> fill) {
   return [T, fill = std::move(fill)](std::int64_t place, Sample& sample) {
     sample.n_labels = T;
     if (sample.ids || sample.labels) fill(place, sample.ids, sample.labels);
@@ -19,22 +20,34 @@ std::int64_t TrainStep::micro_batch_size(const StepSettings& s, const GridShape&
 }
 
 std::int64_t TrainStep::n_micro_batches(const StepSettings& s, const GridShape& shape) {
-  const std::int64_t rows = (s.batch_size + shape.dp - 1) / shape.dp, micro = micro_batch_size(s, shape);
+  const std::int64_t rows = (s.batch_size + shape.dp - 1) / shape.dp,
+                     micro = micro_batch_size(s, shape);
   return (rows + micro - 1) / micro;
 }
 
 StageShape TrainStep::stage_shape(const StepSettings& s, const GridShape& shape, int stage) {
   const auto n = static_cast<int>(n_micro_batches(s, shape));
-  return {.B = micro_batch_size(s, shape), .T = s.T, .slots = slots_needed(s.schedule, shape.pp, stage, n), .recompute = s.recompute};
+  return {.B = micro_batch_size(s, shape),
+          .T = s.T,
+          .slots = slots_needed(s.schedule, shape.pp, stage, n),
+          .recompute = s.recompute};
 }
 
-TrainStep::TrainStep(const Context& ctx, const ModelConfig& config, Parameters& parameters, const StepSettings& settings)
-    : ctx_(ctx), config_(config), parameters_(parameters), settings_(settings), micro_(micro_batch_size(settings, ctx.grid.shape())),
+TrainStep::TrainStep(const Context& ctx, const ModelConfig& config, Parameters& parameters,
+                     const StepSettings& settings)
+    : ctx_(ctx),
+      config_(config),
+      parameters_(parameters),
+      settings_(settings),
+      micro_(micro_batch_size(settings, ctx.grid.shape())),
       n_micro_(n_micro_batches(settings, ctx.grid.shape())),
-      stage_(ctx, config, parameters, stage_shape(settings, ctx.grid.shape(), ctx.grid.pp().rank()), settings.dropout, settings.seed),
-      pipeline_(ctx, stage_), reducer_(ctx, parameters, config) {}
+      stage_(ctx, config, parameters, stage_shape(settings, ctx.grid.shape(), ctx.grid.pp().rank()),
+             settings.dropout, settings.seed),
+      pipeline_(ctx, stage_),
+      reducer_(ctx, parameters, config) {}
 
-std::int64_t TrainStep::count_labels(const SampleSource& source, std::int64_t first, std::int64_t n) {
+std::int64_t TrainStep::count_labels(const SampleSource& source, std::int64_t first,
+                                     std::int64_t n) {
   const auto booked = book(ctx_, Share::data);
   const Range mine = split_range(n, ctx_.grid.shape().dp, ctx_.grid.dp().rank());
   std::int64_t count = 0;
@@ -58,12 +71,22 @@ double TrainStep::run(const SampleSource& source, const Pass& pass) {
   Pipeline::Hooks hooks;
   hooks.load = [&](StageSlot& slot, int m) {
     const std::int64_t begin = mine.begin + m * micro_;
-    slot.batch = {.first_sample = pass.first + begin, .step = static_cast<std::uint32_t>(pass.step),
-                  .loss_scale = static_cast<float>(1.0 / static_cast<double>(n_labels)), .train = pass.train};
-    const auto row = [](View x, std::int64_t b, std::int64_t n) { return x.empty() ? nullptr : x.as<std::int32_t>() + b * n; };
+    slot.batch = {.first_sample = pass.first + begin,
+                  .step = static_cast<std::uint32_t>(pass.step),
+                  .loss_scale = static_cast<float>(1.0 / static_cast<double>(n_labels)),
+                  .train = pass.train};
+    const auto row = [](View x, std::int64_t b, std::int64_t n) {
+      return x.empty() ? nullptr : x.as<std::int32_t>() + b * n;
+    };
     for (std::int64_t b = 0; b < micro_; ++b) {
-      Sample sample = {.ids = row(slot.tokens.ids, b, T), .types = row(slot.tokens.types, b, T), .labels = row(slot.labels, b, texts ? 1 : T),
-                       .targets = slot.targets.empty() ? nullptr : slot.targets.as<float>() + b * config_.n_labels, .length = static_cast<std::int32_t>(T), .n_labels = 0};
+      Sample sample = {.ids = row(slot.tokens.ids, b, T),
+                       .types = row(slot.tokens.types, b, T),
+                       .labels = row(slot.labels, b, texts ? 1 : T),
+                       .targets = slot.targets.empty()
+                                      ? nullptr
+                                      : slot.targets.as<float>() + b * config_.n_labels,
+                       .length = static_cast<std::int32_t>(T),
+                       .n_labels = 0};
       if (sample.ids) std::fill(sample.ids, sample.ids + T, 0);
       if (sample.types) std::fill(sample.types, sample.types + T, 0);
       if (sample.labels) std::fill(sample.labels, sample.labels + (texts ? 1 : T), kIgnoreLabel);
@@ -79,7 +102,8 @@ double TrainStep::run(const SampleSource& source, const Pass& pass) {
     if (!pass.predicted || slot.logits.empty() || ctx_.grid.tp().rank() != 0) return;
     const std::int64_t each = slot.logits.elems() / micro_;
     for (std::int64_t b = 0; b < micro_ && mine.begin + m * micro_ + b < mine.end; ++b)
-      pass.predicted(pass.first + mine.begin + m * micro_ + b, {slot.logits.as<float>() + b * each, static_cast<std::size_t>(each)});
+      pass.predicted(pass.first + mine.begin + m * micro_ + b,
+                     {slot.logits.as<float>() + b * each, static_cast<std::size_t>(each)});
   };
   hooks.ready = pass.ready;
   pipeline_.run(schedule(pass.kind, shape.pp, ctx_.grid.pp().rank(), n_micro), hooks);
@@ -98,26 +122,40 @@ double TrainStep::gradients(const SampleSource& source, std::int64_t cursor, std
     const auto booked = book(ctx_, Share::optimizer);
     parameters_.zero_grads();
   }
-  return run(source, {.kind = settings_.schedule, .first = cursor, .n = settings_.batch_size, .step = step, .train = true,
-                      .ready = [&](std::int64_t flat_end) { reducer_.ready(flat_end); }, .predicted = nullptr});
+  return run(source, {.kind = settings_.schedule,
+                      .first = cursor,
+                      .n = settings_.batch_size,
+                      .step = step,
+                      .train = true,
+                      .ready = [&](std::int64_t flat_end) { reducer_.ready(flat_end); },
+                      .predicted = nullptr});
 }
 
-StepResult TrainStep::train(const SampleSource& source, std::int64_t cursor, std::int64_t step, double lr) {
+StepResult TrainStep::train(const SampleSource& source, std::int64_t cursor, std::int64_t step,
+                            double lr) {
   StepResult result;
   result.loss = gradients(source, cursor, step);
   const auto booked = book(ctx_, Share::optimizer);
   result.grad_norm = global_grad_norm(ctx_, parameters_, config_);
   CHECK(std::isfinite(result.loss) && std::isfinite(result.grad_norm),
-        "step {}: the loss is {} and the gradient norm {}; training has diverged (a smaller --lr or a longer --warmup-steps helps)", step, result.loss,
-        result.grad_norm);
+        "step {}: the loss is {} and the gradient norm {}; training has diverged (a smaller --lr "
+        "or a longer --warmup-steps helps)",
+        step, result.loss, result.grad_norm);
   const double clip = settings_.clip_grad_norm;
-  const double scale_by = clip > 0 ? std::min(1.0, clip / (result.grad_norm + 1e-6)) : 1.0;  // as torch.nn.utils.clip_grad_norm_
+  const double scale_by = clip > 0 ? std::min(1.0, clip / (result.grad_norm + 1e-6))
+                                   : 1.0;  // as torch.nn.utils.clip_grad_norm_
   optimizer_step(ctx_, parameters_, settings_.optimizer, lr, step, scale_by);
   return result;
 }
 
 double TrainStep::evaluate(const SampleSource& source, std::int64_t n, const Predicted& predicted) {
-  return run(source, {.kind = ScheduleKind::forward_only, .first = 0, .n = n, .step = 0, .train = false, .ready = nullptr, .predicted = predicted});
+  return run(source, {.kind = ScheduleKind::forward_only,
+                      .first = 0,
+                      .n = n,
+                      .step = 0,
+                      .train = false,
+                      .ready = nullptr,
+                      .predicted = predicted});
 }
 
 }  // namespace weft

@@ -1,4 +1,5 @@
-// One optimizer step on this rank's grid: micro-batches through the pipeline, gradients reduced, clipped, applied. Knows no files.
+// One optimizer step on this rank's grid: micro-batches through the pipeline, gradients reduced,
+// clipped, applied. Knows no files.
 #pragma once
 
 #include <functional>
@@ -9,18 +10,20 @@
 namespace weft {
 
 struct StepSettings {
-  std::int64_t batch_size = 8;        // sequences of the whole grid
-  std::int64_t micro_batch_size = 0;  // sequences of a rank at a time; 0: chosen (all, or an eighth for a pipeline)
+  std::int64_t batch_size = 8;  // sequences of the whole grid
+  std::int64_t micro_batch_size =
+      0;  // sequences of a rank at a time; 0: chosen (all, or an eighth for a pipeline)
   std::int64_t T = 0;
   ScheduleKind schedule = ScheduleKind::one_f_one_b;
   Recompute recompute = Recompute::none;
   DropoutRates dropout;
   std::uint64_t seed = 0;
-  double clip_grad_norm = 1.0;        // 0: no clipping
+  double clip_grad_norm = 1.0;  // 0: no clipping
   OptimizerSettings optimizer;
 };
 
-// A sample to fill. Pointers are null where this rank has no use for them. Padding, past `length`, has id 0 and no label.
+// A sample to fill. Pointers are null where this rank has no use for them. Padding, past `length`,
+// has id 0 and no label.
 struct Sample {
   std::int32_t* ids = nullptr;     // (T)
   std::int32_t* types = nullptr;   // (T) zeros before
@@ -30,8 +33,11 @@ struct Sample {
   std::int64_t n_labels = 0;       // out: labels that count for the mean
 };
 using SampleSource = std::function<void(std::int64_t place, Sample& sample)>;
-// Samples of T tokens, each of which has a label: fill(place, ids (T), labels (T)), either null where it is not wanted.
-SampleSource next_tokens(std::int64_t T, std::function<void(std::int64_t place, std::int32_t* ids, std::int32_t* labels)> fill);
+// Samples of T tokens, each of which has a label: fill(place, ids (T), labels (T)), either null
+// where it is not wanted.
+SampleSource next_tokens(
+    std::int64_t T,
+    std::function<void(std::int64_t place, std::int32_t* ids, std::int32_t* labels)> fill);
 
 struct StepResult {
   double loss = 0;       // mean over the labels of the global batch
@@ -40,20 +46,23 @@ struct StepResult {
 
 class TrainStep {
  public:
-  TrainStep(const Context& ctx, const ModelConfig& config, Parameters& parameters, const StepSettings& settings);
+  TrainStep(const Context& ctx, const ModelConfig& config, Parameters& parameters,
+            const StepSettings& settings);
 
-  // Sequences of a micro-batch and micro-batches of a step, on every data-parallel rank. Where the batch does not divide, the
-  // rows past a rank's share carry no labels.
+  // Sequences of a micro-batch and micro-batches of a step, on every data-parallel rank. Where the
+  // batch does not divide, the rows past a rank's share carry no labels.
   static std::int64_t micro_batch_size(const StepSettings& settings, const GridShape& shape);
   static std::int64_t n_micro_batches(const StepSettings& settings, const GridShape& shape);
   static StageShape stage_shape(const StepSettings& settings, const GridShape& shape, int stage);
 
-  // Trains on the samples at places [cursor, cursor + batch_size). `step` counts from 1. Collective; equal results everywhere.
+  // Trains on the samples at places [cursor, cursor + batch_size). `step` counts from 1.
+  // Collective; equal results everywhere.
   StepResult train(const SampleSource& source, std::int64_t cursor, std::int64_t step, double lr);
   // Forward and backward alone: gradients are summed over all ranks but not applied.
   double gradients(const SampleSource& source, std::int64_t cursor, std::int64_t step);
-  // Mean loss over the samples at places [0, n); dropout off. `predicted(place, logits)` is told the label head's (n_labels) for a text
-  // or (T, n_labels) for tokens, on the last stage's first tp rank, of this rank's share.
+  // Mean loss over the samples at places [0, n); dropout off. `predicted(place, logits)` is told
+  // the label head's (n_labels) for a text or (T, n_labels) for tokens, on the last stage's first
+  // tp rank, of this rank's share.
   using Predicted = std::function<void(std::int64_t place, std::span<const float> logits)>;
   double evaluate(const SampleSource& source, std::int64_t n, const Predicted& predicted = nullptr);
 

@@ -23,7 +23,8 @@ StopSignal::StopSignal() {
 }
 
 StopSignal::~StopSignal() {
-  if (received()) return;  // a second signal must not end the program while it is on its way to exit code 3
+  if (received())
+    return;  // a second signal must not end the program while it is on its way to exit code 3
   sigaction(SIGTERM, &old_term, nullptr);
   sigaction(SIGUSR1, &old_usr1, nullptr);
 }

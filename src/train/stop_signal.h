@@ -1,4 +1,5 @@
-// SIGTERM (the queue's warning before the walltime) and SIGUSR1 ask a run to stop at the next safe point. Further signals change nothing.
+// SIGTERM (the queue's warning before the walltime) and SIGUSR1 ask a run to stop at the next safe
+// point. Further signals change nothing.
 #pragma once
 
 namespace weft {

@@ -17,15 +17,19 @@ std::int32_t mask_token(const ModelConfig& c, const std::optional<Tokenizer>& to
 }
 
 Problem problem_of(const LabelKind& kind) {
-  return kind.problem == "regression" ? Problem::regression : kind.single() ? Problem::single_label : Problem::multi_label;
+  return kind.problem == "regression" ? Problem::regression
+         : kind.single()              ? Problem::single_label
+                                      : Problem::multi_label;
 }
 
 // The data's classes in another order are the model's own.
 bool same_names(const ModelConfig& c, const LabelKind& kind) {
-  return c.labels.size() == kind.names.size() && std::is_permutation(c.labels.begin(), c.labels.end(), kind.names.begin());
+  return c.labels.size() == kind.names.size() &&
+         std::is_permutation(c.labels.begin(), c.labels.end(), kind.names.begin());
 }
 
-void set_labels(ModelConfig& c, const TokenFileInfo& data, const std::optional<Tokenizer>& tokenizer) {
+void set_labels(ModelConfig& c, const TokenFileInfo& data,
+                const std::optional<Tokenizer>& tokenizer) {
   const bool was_classifier = c.head == HeadKind::classify;
   set_head(c, HeadKind::classify);
   c.problem = problem_of(*data.labels);
@@ -41,28 +45,39 @@ void set_labels(ModelConfig& c, const TokenFileInfo& data, const std::optional<T
 
 }  // namespace
 
-ModelConfig fresh_model(const TrainOptions& o, std::int64_t vocab, const std::optional<Tokenizer>& tokenizer) {
+ModelConfig fresh_model(const TrainOptions& o, std::int64_t vocab,
+                        const std::optional<Tokenizer>& tokenizer) {
   ModelConfig c = fresh_config(o.family);
   c.layers = o.layers;
   c.width = o.width;
   c.heads = o.heads;
-  CHECK_USER(o.heads >= 1 && o.width >= 1 && o.width % o.heads == 0, "--width is {} and --heads {}; allowed: a width that the heads divide", o.width, o.heads);
+  CHECK_USER(o.heads >= 1 && o.width >= 1 && o.width % o.heads == 0,
+             "--width is {} and --heads {}; allowed: a width that the heads divide", o.width,
+             o.heads);
   c.kv_heads = o.kv_heads > 0 ? o.kv_heads : o.heads;
-  CHECK_USER(o.kv_heads >= 0 && o.kv_heads <= o.heads && o.heads % c.kv_heads == 0, "--kv-heads is {}; allowed: a divisor of --heads ({})", o.kv_heads, o.heads);
-  CHECK_USER(c.kv_heads == o.heads || !family(o.family).keys.kv_heads.empty(), "--kv-heads is {}; family {} allows as many as --heads ({})", o.kv_heads, o.family, o.heads);
+  CHECK_USER(o.kv_heads >= 0 && o.kv_heads <= o.heads && o.heads % c.kv_heads == 0,
+             "--kv-heads is {}; allowed: a divisor of --heads ({})", o.kv_heads, o.heads);
+  CHECK_USER(c.kv_heads == o.heads || !family(o.family).keys.kv_heads.empty(),
+             "--kv-heads is {}; family {} allows as many as --heads ({})", o.kv_heads, o.family,
+             o.heads);
   c.head_dim = o.width / o.heads;
   c.ffn = o.ffn > 0 ? o.ffn : c.gated ? (8 * o.width / 3 + 7) / 8 * 8 : 4 * o.width;
   c.vocab = vocab;
   c.context = o.context > 0 ? o.context : 256;
-  if (o.family == "gemma2") {  // its layers are of two kinds, whether or not a context is long enough to tell
+  if (o.family ==
+      "gemma2") {  // its layers are of two kinds, whether or not a context is long enough to tell
     for (std::int64_t l = 0; l < c.layers; ++l) c.windowed.push_back(l % 2 == 0);
   } else if (c.context <= c.window) {
     c.window = 0;
   }
   if (o.family == "esm") c.positions = Positions::rope;
   if (c.positions == Positions::rope) {
-    c.rope.dims = o.family == "gpt_neox" ? std::max<std::int64_t>(2, c.head_dim / 4 / 2 * 2) : c.head_dim;
-    CHECK_USER(c.head_dim % 2 == 0, "--width is {} and --heads {}; family {} turns pairs of a head's dims: allowed: an even width / heads", o.width, o.heads, o.family);
+    c.rope.dims =
+        o.family == "gpt_neox" ? std::max<std::int64_t>(2, c.head_dim / 4 / 2 * 2) : c.head_dim;
+    CHECK_USER(c.head_dim % 2 == 0,
+               "--width is {} and --heads {}; family {} turns pairs of a head's dims: allowed: an "
+               "even width / heads",
+               o.width, o.heads, o.family);
   }
   c.eos_id = c.bos_id = c.pad_id = c.mask_id = -1;
   if (tokenizer) {
@@ -73,7 +88,9 @@ ModelConfig fresh_model(const TrainOptions& o, std::int64_t vocab, const std::op
   }
   if (o.family == "esm") c.token_dropout = c.mask_id >= 0;
   if (o.family == "roberta") {
-    CHECK_USER(c.pad_id >= 0, "--family roberta counts positions from the pad token's id, but the tokenizer has no pad_token; choose another --family or tokenizer");
+    CHECK_USER(c.pad_id >= 0,
+               "--family roberta counts positions from the pad token's id, but the tokenizer has "
+               "no pad_token; choose another --family or tokenizer");
     c.first_position = c.pad_id + 1;
     c.pad_keeps_position = true;
   }
@@ -84,41 +101,63 @@ ModelConfig fresh_model(const TrainOptions& o, std::int64_t vocab, const std::op
   return c;
 }
 
-void set_task(ModelConfig& c, const TrainOptions& o, const TokenFileInfo& data, const std::optional<Tokenizer>& tokenizer) {
+void set_task(ModelConfig& c, const TrainOptions& o, const TokenFileInfo& data,
+              const std::optional<Tokenizer>& tokenizer) {
   const HeadKind before = c.head;
   const std::string whose = o.model.empty() ? "--family " + o.family : "--model " + o.model;
   if (o.task == "clm") {
-    CHECK_USER(c.causal, "--task is clm, but {} reads in both directions ({}); allowed: mlm, classify, regress", whose, c.family);
+    CHECK_USER(
+        c.causal,
+        "--task is clm, but {} reads in both directions ({}); allowed: mlm, classify, regress",
+        whose, c.family);
     set_head(c, HeadKind::causal_lm);
   } else if (o.task == "mlm") {
-    CHECK_USER(!c.causal, "--task is mlm, but {} reads from left to right ({}); allowed: clm, classify, regress", whose, c.family);
+    CHECK_USER(
+        !c.causal,
+        "--task is mlm, but {} reads from left to right ({}); allowed: clm, classify, regress",
+        whose, c.family);
     set_head(c, HeadKind::masked_lm);
-    CHECK_USER(mask_token(c, tokenizer) >= 0, "--task is mlm, but neither {} nor its tokenizer has a mask token", whose);
-    CHECK_USER(mask_token(c, tokenizer) < c.vocab, "--task is mlm, but the mask token {} lies outside the model's vocabulary of {}", mask_token(c, tokenizer), c.vocab);
+    CHECK_USER(mask_token(c, tokenizer) >= 0,
+               "--task is mlm, but neither {} nor its tokenizer has a mask token", whose);
+    CHECK_USER(mask_token(c, tokenizer) < c.vocab,
+               "--task is mlm, but the mask token {} lies outside the model's vocabulary of {}",
+               mask_token(c, tokenizer), c.vocab);
   } else {
-    CHECK_USER(data.labels, "--data {}: holds no labels; make it with `weft data --task {}`", o.data, o.task);
-    CHECK_USER((data.labels->problem == "regression") == (o.task == "regress"), "--data {}: its labels are for {}, not --task {}", o.data, data.labels->problem, o.task);
+    CHECK_USER(data.labels, "--data {}: holds no labels; make it with `weft data --task {}`",
+               o.data, o.task);
+    CHECK_USER((data.labels->problem == "regression") == (o.task == "regress"),
+               "--data {}: its labels are for {}, not --task {}", o.data, data.labels->problem,
+               o.task);
     set_labels(c, data, tokenizer);
   }
   CHECK_USER(o.model.empty() || !is_checkpoint(o.model) || before == c.head,
-             "--model {} is a checkpoint of a {}; --task {} starts from a Hugging Face directory (the folder model/ of its run)", o.model, head_name(before), o.task);
+             "--model {} is a checkpoint of a {}; --task {} starts from a Hugging Face directory "
+             "(the folder model/ of its run)",
+             o.model, head_name(before), o.task);
   std::int32_t most = std::max(data.wrapping.first_type, data.wrapping.second_type);
   for (const auto* piece : {&data.wrapping.before, &data.wrapping.between, &data.wrapping.behind})
     for (const std::int32_t type : piece->types) most = std::max(most, type);
-  CHECK_USER(c.token_types == 0 || most < c.token_types, "--data {} has token types up to {}, but {} knows {}", o.data, most, whose, c.token_types);
+  CHECK_USER(c.token_types == 0 || most < c.token_types,
+             "--data {} has token types up to {}, but {} knows {}", o.data, most, whose,
+             c.token_types);
 }
 
-std::unique_ptr<TrainingData> task_data(const ModelConfig& c, const TrainOptions& o, const TokenFile& file, std::int64_t T, const std::optional<Tokenizer>& tokenizer) {
+std::unique_ptr<TrainingData> task_data(const ModelConfig& c, const TrainOptions& o,
+                                        const TokenFile& file, std::int64_t T,
+                                        const std::optional<Tokenizer>& tokenizer) {
   const auto seed = static_cast<std::uint64_t>(o.seed);
   if (o.task == "clm") return next_token_data(file, T, seed);
   if (o.task == "mlm") {
-    Masking masking = {o.mlm_probability, mask_token(c, tokenizer), std::vector<std::uint8_t>(static_cast<std::size_t>(file.info().vocab_size))};
-    for (std::int32_t id = 0; tokenizer && id < file.info().vocab_size; ++id) masking.special[static_cast<std::size_t>(id)] = tokenizer->is_special(id);
+    Masking masking = {o.mlm_probability, mask_token(c, tokenizer),
+                       std::vector<std::uint8_t>(static_cast<std::size_t>(file.info().vocab_size))};
+    for (std::int32_t id = 0; tokenizer && id < file.info().vocab_size; ++id)
+      masking.special[static_cast<std::size_t>(id)] = tokenizer->is_special(id);
     return masked_data(file, T, seed, std::move(masking));
   }
   std::vector<std::int32_t> classes;
   for (const std::string& name : file.info().labels->names)
-    classes.push_back(static_cast<std::int32_t>(std::find(c.labels.begin(), c.labels.end(), name) - c.labels.begin()));
+    classes.push_back(static_cast<std::int32_t>(std::find(c.labels.begin(), c.labels.end(), name) -
+                                                c.labels.begin()));
   if (!same_names(c, *file.info().labels)) std::iota(classes.begin(), classes.end(), 0);
   return labelled_data(file, T, seed, std::move(classes));
 }

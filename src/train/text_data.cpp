@@ -11,13 +11,19 @@ namespace {
 
 class TextData : public TrainingData {
  protected:
-  TextData(const TokenFile& file, std::int64_t T, std::uint64_t seed) : TrainingData(file, T, seed), wrapping_(file.info().wrapping), room_(T - wrapping_.size()) {
+  TextData(const TokenFile& file, std::int64_t T, std::uint64_t seed)
+      : TrainingData(file, T, seed), wrapping_(file.info().wrapping), room_(T - wrapping_.size()) {
     n_train_ = file.train_documents();
     n_val_ = file.info().n_documents - n_train_;
-    CHECK_USER(room_ >= 1, "--context is {}; allowed: {} or more, since the tokenizer puts {} tokens around a text", T, wrapping_.size() + 1, wrapping_.size());
+    CHECK_USER(
+        room_ >= 1,
+        "--context is {}; allowed: {} or more, since the tokenizer puts {} tokens around a text", T,
+        wrapping_.size() + 1, wrapping_.size());
   }
   std::int64_t size(std::int64_t i) const { return file_.end(i) - file_.begin(i); }
-  std::int64_t length(std::int64_t i) const override { return std::min(size(i), room_) + wrapping_.size(); }
+  std::int64_t length(std::int64_t i) const override {
+    return std::min(size(i), room_) + wrapping_.size();
+  }
 
   // Writes pieces one behind another.
   struct Writer {
@@ -41,11 +47,13 @@ class TextData : public TrainingData {
 
 class MaskedData : public TextData {
  public:
-  MaskedData(const TokenFile& file, std::int64_t T, std::uint64_t seed, Masking masking) : TextData(file, T, seed), masking_(std::move(masking)) {}
+  MaskedData(const TokenFile& file, std::int64_t T, std::uint64_t seed, Masking masking)
+      : TextData(file, T, seed), masking_(std::move(masking)) {}
 
  protected:
   void fill(std::int64_t i, std::int64_t place, Sample& sample) override {
-    const std::int64_t n = std::min(size(i), room_), begin = file_.begin(i) + first_token(size(i) - n, place);
+    const std::int64_t n = std::min(size(i), room_),
+                       begin = file_.begin(i) + first_token(size(i) - n, place);
     content_.resize(static_cast<std::size_t>(n));
     file_.read(begin, n, content_.data());
     Sample wrapped = sample;
@@ -60,7 +68,8 @@ class MaskedData : public TextData {
     for (std::int64_t t = 0; t < n; ++t) {
       const std::int32_t id = content_[static_cast<std::size_t>(t)];
       const Philox draw = draws(i, place, at + t);
-      const bool drawn = !masking_.special[static_cast<std::size_t>(id)] && static_cast<double>(draw[0]) * 0x1p-32 < masking_.probability;
+      const bool drawn = !masking_.special[static_cast<std::size_t>(id)] &&
+                         static_cast<double>(draw[0]) * 0x1p-32 < masking_.probability;
       sample.n_labels += drawn;
       if (sample.ids) sample.ids[at + t] = drawn ? masked(id, draw) : id;
       if (sample.labels && drawn) sample.labels[at + t] = id;
@@ -71,18 +80,24 @@ class MaskedData : public TextData {
   // Where a document that is too long begins: 0 to `spare`.
   std::int64_t first_token(std::int64_t spare, std::int64_t place) const {
     if (spare == 0 || place == kValidation) return 0;
-    return static_cast<std::int64_t>(mix64(mix64(seed_ ^ 0xC209) ^ mix64(static_cast<std::uint64_t>(place))) % static_cast<std::uint64_t>(spare + 1));
+    return static_cast<std::int64_t>(
+        mix64(mix64(seed_ ^ 0xC209) ^ mix64(static_cast<std::uint64_t>(place))) %
+        static_cast<std::uint64_t>(spare + 1));
   }
   Philox draws(std::int64_t i, std::int64_t place, std::int64_t position) const {
     const bool val = place == kValidation;
     const auto what = static_cast<std::uint64_t>(val ? i : place);
-    return philox(val ? 0x7A11DA7E : mix64(seed_ ^ 0x3A5C), {static_cast<std::uint32_t>(what), static_cast<std::uint32_t>(what >> 32), static_cast<std::uint32_t>(position), 0});
+    return philox(val ? 0x7A11DA7E : mix64(seed_ ^ 0x3A5C),
+                  {static_cast<std::uint32_t>(what), static_cast<std::uint32_t>(what >> 32),
+                   static_cast<std::uint32_t>(position), 0});
   }
   std::int32_t masked(std::int32_t id, const Philox& draw) const {
     const float kind = uniform(draw[1]);
     if (kind < 0.8f) return masking_.mask_id;
     if (kind >= 0.9f) return id;
-    return static_cast<std::int32_t>(static_cast<std::uint64_t>(draw[2]) * static_cast<std::uint64_t>(file_.info().vocab_size) >> 32);
+    return static_cast<std::int32_t>(static_cast<std::uint64_t>(draw[2]) *
+                                         static_cast<std::uint64_t>(file_.info().vocab_size) >>
+                                     32);
   }
 
   Masking masking_;
@@ -91,7 +106,9 @@ class MaskedData : public TextData {
 
 class LabelledData : public TextData {
  public:
-  LabelledData(const TokenFile& file, std::int64_t T, std::uint64_t seed, std::vector<std::int32_t> classes) : TextData(file, T, seed), classes_(std::move(classes)) {}
+  LabelledData(const TokenFile& file, std::int64_t T, std::uint64_t seed,
+               std::vector<std::int32_t> classes)
+      : TextData(file, T, seed), classes_(std::move(classes)) {}
 
  protected:
   void fill(std::int64_t i, std::int64_t, Sample& sample) override {
@@ -107,7 +124,8 @@ class LabelledData : public TextData {
     sample.length = static_cast<std::int32_t>(writer.at);
     sample.n_labels = 1;
     const bool single = info.labels->single();
-    if (sample.labels) *sample.labels = single ? classes_[static_cast<std::size_t>(file_.label(i))] : 0;
+    if (sample.labels)
+      *sample.labels = single ? classes_[static_cast<std::size_t>(file_.label(i))] : 0;
     if (!sample.targets || single) return;
     const std::span<const float> targets = file_.targets(i);
     for (std::size_t k = 0; k < targets.size(); ++k) sample.targets[classes_[k]] = targets[k];
@@ -119,17 +137,20 @@ class LabelledData : public TextData {
 
 }  // namespace
 
-std::unique_ptr<TrainingData> masked_data(const TokenFile& file, std::int64_t T, std::uint64_t seed, Masking masking) {
+std::unique_ptr<TrainingData> masked_data(const TokenFile& file, std::int64_t T, std::uint64_t seed,
+                                          Masking masking) {
   return std::make_unique<MaskedData>(file, T, seed, std::move(masking));
 }
 
-std::unique_ptr<TrainingData> labelled_data(const TokenFile& file, std::int64_t T, std::uint64_t seed, std::vector<std::int32_t> classes) {
+std::unique_ptr<TrainingData> labelled_data(const TokenFile& file, std::int64_t T,
+                                            std::uint64_t seed, std::vector<std::int32_t> classes) {
   return std::make_unique<LabelledData>(file, T, seed, std::move(classes));
 }
 
 std::int64_t longest_sample(const TokenFile& file) {
   std::int64_t longest = 1;
-  for (std::int64_t i = 0; i < file.info().n_documents; ++i) longest = std::max(longest, file.end(i) - file.begin(i));
+  for (std::int64_t i = 0; i < file.info().n_documents; ++i)
+    longest = std::max(longest, file.end(i) - file.begin(i));
   return longest + file.info().wrapping.size();
 }
 

@@ -23,14 +23,24 @@ namespace fs = std::filesystem;
 
 class Trainer {
  public:
-  Trainer(std::unique_ptr<Communicator> world, const TrainOptions& options, const TrainingEnvironment& environment)
-      : options_(options), environment_(environment), start_(resolve_start(options, world->size())), grid_(std::move(world), start_.shape),
+  Trainer(std::unique_ptr<Communicator> world, const TrainOptions& options,
+          const TrainingEnvironment& environment)
+      : options_(options),
+        environment_(environment),
+        start_(resolve_start(options, world->size())),
+        grid_(std::move(world), start_.shape),
         stream_({}, environment.n_threads),
-        ctx_{.grid = grid_, .stream = stream_, .precision = options.dtype == "bf16" ? Precision::bf16 : Precision::fp32, .clock = &clock_, .observer = {}},
+        ctx_{.grid = grid_,
+             .stream = stream_,
+             .precision = options.dtype == "bf16" ? Precision::bf16 : Precision::fp32,
+             .clock = &clock_,
+             .observer = {}},
         first_(grid_.world().rank() == 0),
-        parameters_(start_.config, grid_, options.dtype == "bf16" ? DType::bf16 : DType::f32, Purpose::training),
+        parameters_(start_.config, grid_, options.dtype == "bf16" ? DType::bf16 : DType::f32,
+                    Purpose::training),
         step_(ctx_, start_.config, parameters_, start_.step),
-        schedule_{options.lr, options.min_lr.value_or(options.lr / 10), options.warmup_steps, options.steps, lr_decay(options.lr_schedule)} {}
+        schedule_{options.lr, options.min_lr.value_or(options.lr / 10), options.warmup_steps,
+                  options.steps, lr_decay(options.lr_schedule)} {}
 
   void run() {
     check_memory();
@@ -40,7 +50,9 @@ class Trainer {
     open_output();  // after everything that may refuse: a run that exists keeps its recipe
     measure_peak();
     log_start();
-    const SampleSource source = [this](std::int64_t place, Sample& sample) { start_.data->train_sample(place, sample); };
+    const SampleSource source = [this](std::int64_t place, Sample& sample) {
+      start_.data->train_sample(place, sample);
+    };
     while (state_.step < options_.steps) {
       train_one(source);
       const bool last = state_.step == options_.steps, stop = stop_requested();
@@ -49,8 +61,10 @@ class Trainer {
       if (stop && !last) {
         log_.write({{"event", "end"}, {"step", state_.step}, {"reason", "signal"}});
         progress_.break_line();
-        throw Interrupted(fmt::format("stopped by a signal after step {} of {}; saved {}; run the same command again to go on", state_.step, options_.steps,
-                                      checkpoint_name(folder(), state_.step).string()));
+        throw Interrupted(fmt::format(
+            "stopped by a signal after step {} of {}; saved {}; run the same command again to go "
+            "on",
+            state_.step, options_.steps, checkpoint_name(folder(), state_.step).string()));
       }
     }
     save();  // what was resumed from another folder, when no step was left to do
@@ -63,16 +77,25 @@ class Trainer {
 
   void check_memory() {
     std::string error;
-    if (const auto planned = static_cast<std::int64_t>(planned_bytes()); environment_.memory_bytes > 0 && planned > environment_.memory_bytes)
-      error = fmt::format("weights, gradients, moments and activations take {:.1f} GB on a rank, but its share of the host's memory is {:.1f} GB; choose a smaller "
-                          "--micro-batch-size or model, or more ranks", static_cast<double>(planned) / 1e9, static_cast<double>(environment_.memory_bytes) / 1e9);
+    if (const auto planned = static_cast<std::int64_t>(planned_bytes());
+        environment_.memory_bytes > 0 && planned > environment_.memory_bytes)
+      error = fmt::format(
+          "weights, gradients, moments and activations take {:.1f} GB on a rank, but its share of "
+          "the host's memory is {:.1f} GB; choose a smaller "
+          "--micro-batch-size or model, or more ranks",
+          static_cast<double>(planned) / 1e9, static_cast<double>(environment_.memory_bytes) / 1e9);
     agree(grid_.world(), error, stream_);
   }
 
-  // Files of other tools may hold ids that the vocabulary lacks; said before the first step. Each rank reads its share.
+  // Files of other tools may hold ids that the vocabulary lacks; said before the first step. Each
+  // rank reads its share.
   void check_tokens() {
     const Communicator& world = grid_.world();
-    agree(grid_.world(), caught([&] { start_.data->check_tokens(split_range(start_.data->file().info().n_tokens, world.size(), world.rank())); }), stream_);
+    agree(grid_.world(), caught([&] {
+            start_.data->check_tokens(
+                split_range(start_.data->file().info().n_tokens, world.size(), world.rank()));
+          }),
+          stream_);
   }
 
   fs::path folder() const { return start_.out / "checkpoints"; }
@@ -83,22 +106,26 @@ class Trainer {
       std::error_code error;
       fs::create_directories(folder(), error);
       CHECK_USER(!error, "--out {}: cannot be made ({})", start_.out.string(), error.message());
-      for (const auto& entry : fs::directory_iterator(folder(), error))  // left by a run that was killed while saving
+      for (const auto& entry :
+           fs::directory_iterator(folder(), error))  // left by a run that was killed while saving
         if (entry.path().extension() == ".tmp") fs::remove(entry.path(), error);
       write_file_atomically(start_.out / "recipe.toml", environment_.recipe(resolved_options()));
       log_ = RunLog(start_.out / "run.jsonl");
     });
   }
 
-  // What was left to the program to choose, as far as it does not depend on the ranks at hand: a recipe serves any grid.
+  // What was left to the program to choose, as far as it does not depend on the ranks at hand: a
+  // recipe serves any grid.
   TrainOptions resolved_options() const {
     TrainOptions o = options_;
     const ModelConfig& c = start_.config;
     o.min_lr = schedule_.min_lr;
     o.context = start_.context;
     const bool head = !c.has_label_head() || c.dropout_head == c.dropout_residual;
-    if (head && c.dropout_embedding == c.dropout_attention && c.dropout_attention == c.dropout_residual)
-      o.dropout = std::stod(fmt::format("{}", c.dropout_residual));  // the decimal that was meant: 0.1, not 0.10000000149
+    if (head && c.dropout_embedding == c.dropout_attention &&
+        c.dropout_attention == c.dropout_residual)
+      o.dropout = std::stod(fmt::format(
+          "{}", c.dropout_residual));  // the decimal that was meant: 0.1, not 0.10000000149
     if (o.device.empty()) o.device = "cpu";
     return o;
   }
@@ -108,23 +135,34 @@ class Trainer {
     set_later_checkpoints_aside();
   }
 
-  // What the exported folder will hold besides parameters; now, since the first folder may be gone by then.
+  // What the exported folder will hold besides parameters; now, since the first folder may be gone
+  // by then.
   void read_carried() {
     if (family(start_.config.family).carried.empty()) return;
     std::unique_ptr<WeightSource> source;
     try {
-      if (!options_.model.empty() && !is_checkpoint(options_.model)) source = open_weights(options_.model);
+      if (!options_.model.empty() && !is_checkpoint(options_.model))
+        source = open_weights(options_.model);
     } catch (const UserError& error) {  // a resumed run needs the folder for nothing else
-      if (first_) log_warning("the exported model goes without what only its first folder held: {}", error.what());
+      if (first_)
+        log_warning("the exported model goes without what only its first folder held: {}",
+                    error.what());
     }
     const std::int32_t there = source != nullptr;
-    if (!grid_.world().all_reduce_value(there, ReduceOp::min, stream_)) source.reset();  // every rank writes the same list
-    agree(grid_.world(), caught([&] { carried_ = carried_tensors(start_.config, source.get()); }), stream_);
+    if (!grid_.world().all_reduce_value(there, ReduceOp::min, stream_))
+      source.reset();  // every rank writes the same list
+    agree(grid_.world(), caught([&] { carried_ = carried_tensors(start_.config, source.get()); }),
+          stream_);
   }
 
   void load_first_weights() {
-    state_ = {.step = 0, .cursor = 0, .seed = options_.seed, .tokenizer = start_.tokenizer ? start_.tokenizer->to_json() : "", .generation = ""};
-    agree(grid_.world(), caught([&] { state_.generation = generation_text(options_.model); }), stream_);
+    state_ = {.step = 0,
+              .cursor = 0,
+              .seed = options_.seed,
+              .tokenizer = start_.tokenizer ? start_.tokenizer->to_json() : "",
+              .generation = ""};
+    agree(grid_.world(), caught([&] { state_.generation = generation_text(options_.model); }),
+          stream_);
     parameters_.zero_moments();  // a damaged checkpoint may have been read half
     if (options_.model.empty()) {
       parameters_.init_weights(static_cast<std::uint64_t>(options_.seed));
@@ -137,24 +175,28 @@ class Trainer {
     }
   }
 
-  // Weights of a Hugging Face directory. A head that it lacks, or that has another number of labels, is new; not the one that predicts
-  // the next token.
+  // Weights of a Hugging Face directory. A head that it lacks, or that has another number of
+  // labels, is new; not the one that predicts the next token.
   void load_directory() {
     const bool keep = options_.task != "clm";
     if (keep) parameters_.init_weights(static_cast<std::uint64_t>(options_.seed));
     std::vector<std::string> kept;
     agree(grid_.world(), caught([&] {
-      kept = load_hf_weights(parameters_, start_.config, options_.model, stream_, keep ? MissingHead::keep : MissingHead::error);
-    }), stream_);
+            kept = load_hf_weights(parameters_, start_.config, options_.model, stream_,
+                                   keep ? MissingHead::keep : MissingHead::error);
+          }),
+          stream_);
     std::set<std::string> all;  // a rank names what it holds of
     for (const std::string& theirs : gather_texts(grid_.world(), Json(kept).dump(), stream_))
       for (const Json& name : parse_json(theirs)) all.insert(name.get<std::string>());
     if (first_ && !all.empty())
-      log_info("{} does not have all of this {}; initialised anew: {}", options_.model, head_name(start_.config.head), fmt::join(all, ", "));
+      log_info("{} does not have all of this {}; initialised anew: {}", options_.model,
+               head_name(start_.config.head), fmt::join(all, ", "));
   }
 
-  // From the newest checkpoint that is whole; with --resume auto, damaged ones are skipped and named. One that is whole but of another
-  // run is the user's mistake, not damage. False where there is none.
+  // From the newest checkpoint that is whole; with --resume auto, damaged ones are skipped and
+  // named. One that is whole but of another run is the user's mistake, not damage. False where
+  // there is none.
   bool resume() {
     for (const fs::path& file : resume_candidates(options_)) {
       CheckpointHeader header;
@@ -173,7 +215,9 @@ class Trainer {
       std::error_code none;
       if (fs::equivalent(file, checkpoint_name(folder(), state_.step), none)) saved_ = state_.step;
       if (first_) log_info("resuming from {} at step {}", file.string(), state_.step);
-      if (first_ && state_.step >= options_.steps) log_info("{} has done {} steps already; --steps is {}", file.string(), state_.step, options_.steps);
+      if (first_ && state_.step >= options_.steps)
+        log_info("{} has done {} steps already; --steps is {}", file.string(), state_.step,
+                 options_.steps);
       return true;
     }
     return false;
@@ -185,20 +229,26 @@ class Trainer {
   void check_same_run(const fs::path& file, const CheckpointHeader& header) const {
     const std::string difference = first_difference(header.config, start_.config);
     if (!difference.empty())
-      throw OtherRun(fmt::format("{}: is a checkpoint of another model: {}; choose another --out, or --resume none", file.string(), difference));
+      throw OtherRun(fmt::format(
+          "{}: is a checkpoint of another model: {}; choose another --out, or --resume none",
+          file.string(), difference));
     if (header.state.seed != options_.seed)
-      throw OtherRun(fmt::format("{}: was started with --seed {}, not {}; choose another --out, or --resume none", file.string(), header.state.seed, options_.seed));
+      throw OtherRun(fmt::format(
+          "{}: was started with --seed {}, not {}; choose another --out, or --resume none",
+          file.string(), header.state.seed, options_.seed));
   }
 
-  // Checkpoints of a later step than this run starts at are damaged or of another course of it. Under their names they would be
-  // resumed next time, and count among the newest that --keep keeps; they are renamed, not lost.
+  // Checkpoints of a later step than this run starts at are damaged or of another course of it.
+  // Under their names they would be resumed next time, and count among the newest that --keep
+  // keeps; they are renamed, not lost.
   void set_later_checkpoints_aside() {
     on_first_rank(grid_.world(), stream_, [&] {
       for (const fs::path& file : list_checkpoints(folder())) {
         if (file <= checkpoint_name(folder(), state_.step)) break;
         const fs::path aside = file.string() + ".aside";
         fs::rename(file, aside);
-        log_warning("{} is of a later step than this run starts at; it is now {}", file.string(), aside.filename().string());
+        log_warning("{} is of a later step than this run starts at; it is now {}", file.string(),
+                    aside.filename().string());
       }
     });
   }
@@ -211,14 +261,16 @@ class Trainer {
 
   void log_start() {
     const ModelConfig& c = start_.config;
-    const auto most = grid_.world().all_reduce_value<std::int64_t>(static_cast<std::int64_t>(planned_bytes()), ReduceOp::max, stream_);
+    const auto most = grid_.world().all_reduce_value<std::int64_t>(
+        static_cast<std::int64_t>(planned_bytes()), ReduceOp::max, stream_);
     if (!first_) return;
     OrderedJson line = {{"event", "start"}};
     line.update(environment_.build);
     line["hosts"] = environment_.hosts;
     line["grid"] = {{"tp", start_.shape.tp}, {"pp", start_.shape.pp}, {"dp", start_.shape.dp}};
-    line["model"] = {{"family", c.family}, {"layers", c.layers}, {"width", c.width}, {"heads", c.heads}, {"kv_heads", c.kv_heads}, {"ffn", c.ffn},
-                     {"vocab", c.vocab}, {"context", start_.step.T}};
+    line["model"] = {{"family", c.family}, {"layers", c.layers},      {"width", c.width},
+                     {"heads", c.heads},   {"kv_heads", c.kv_heads},  {"ffn", c.ffn},
+                     {"vocab", c.vocab},   {"context", start_.step.T}};
     line["task"] = options_.task;
     line["parameters"] = count_parameters(c);
     line["threads"] = environment_.n_threads;
@@ -227,10 +279,14 @@ class Trainer {
     line["bytes_per_rank"] = most;
     line["step"] = state_.step;
     log_.write(line);
-    log_info("{} parameters, {} training samples of {} tokens{}, grid tp {} x pp {} x dp {}, {} threads a rank, {:.0f} MB a rank", count_parameters(c),
-             start_.data->n_train(), start_.step.T, options_.task == "clm" ? "" : " at most", start_.shape.tp, start_.shape.pp, start_.shape.dp, environment_.n_threads,
-             static_cast<double>(most) / 1e6);
-    log_info("measured peak of {} in {}: {:.1f} GFLOP/s over all ranks", matmul_library(), options_.dtype, peak_flops_ / 1e9);
+    log_info(
+        "{} parameters, {} training samples of {} tokens{}, grid tp {} x pp {} x dp {}, {} threads "
+        "a rank, {:.0f} MB a rank",
+        count_parameters(c), start_.data->n_train(), start_.step.T,
+        options_.task == "clm" ? "" : " at most", start_.shape.tp, start_.shape.pp, start_.shape.dp,
+        environment_.n_threads, static_cast<double>(most) / 1e6);
+    log_info("measured peak of {} in {}: {:.1f} GFLOP/s over all ranks", matmul_library(),
+             options_.dtype, peak_flops_ / 1e9);
   }
 
   void train_one(const SampleSource& source) {
@@ -243,7 +299,8 @@ class Trainer {
     state_.cursor += options_.batch_size;
     const std::array<double, kShares> seconds = clock_.stop();
 
-    // Shares are averaged over the ranks: each rank's sum to its own step time, so the averages sum to 1 too.
+    // Shares are averaged over the ranks: each rank's sum to its own step time, so the averages sum
+    // to 1 too.
     std::array<double, kShares + 1> sums{};
     double total = 0;
     for (double s : seconds) total += s;
@@ -256,21 +313,27 @@ class Trainer {
     for (std::size_t i = 0; i < kShares; ++i) report.shares[i] = sums[i] / share_sum;
     report.seconds = sums[kShares] / ranks;
     report.steps = options_.steps;
-    report.tokens = start_.data->count_tokens(state_.cursor - options_.batch_size, options_.batch_size);
-    report.mfu = training_flops_per_token(start_.config, start_.step.T) * report.tokens_per_s() / peak_flops_;
-    if (report.step % options_.log_every == 0 || report.step == options_.steps) log_.write(to_json(report));
+    report.tokens =
+        start_.data->count_tokens(state_.cursor - options_.batch_size, options_.batch_size);
+    report.mfu = training_flops_per_token(start_.config, start_.step.T) * report.tokens_per_s() /
+                 peak_flops_;
+    if (report.step % options_.log_every == 0 || report.step == options_.steps)
+      log_.write(to_json(report));
     progress_.show(report);
   }
 
   bool stop_requested() {
-    return grid_.world().all_reduce_value<std::int32_t>(stop_.received() ? 1 : 0, ReduceOp::max, stream_) != 0;
+    return grid_.world().all_reduce_value<std::int32_t>(stop_.received() ? 1 : 0, ReduceOp::max,
+                                                        stream_) != 0;
   }
 
   void evaluate() {
     std::int64_t n = start_.data->n_val();
     if (n == 0) return;
     if (options_.eval_samples > 0) n = std::min(n, options_.eval_samples);
-    const SampleSource source = [this](std::int64_t i, Sample& sample) { start_.data->val_sample(i, sample); };
+    const SampleSource source = [this](std::int64_t i, Sample& sample) {
+      start_.data->val_sample(i, sample);
+    };
     Predictions predictions(start_.config, n);
     const double loss = step_.evaluate(source, n, predictions.taker());
     OrderedJson line = {{"event", "eval"}, {"step", state_.step}, {"loss", loss}};
@@ -280,7 +343,8 @@ class Trainer {
       said += fmt::format(", {} {:.4f}", name, value);
     };
     if (start_.config.has_lm_head()) add("perplexity", std::exp(loss));
-    for (const auto& [name, value] : predictions.metrics(grid_.world(), source, stream_)) add(name, value);
+    for (const auto& [name, value] : predictions.metrics(grid_.world(), source, stream_))
+      add(name, value);
     line["samples"] = n;
     log_.write(line);
     progress_.break_line();
@@ -295,18 +359,23 @@ class Trainer {
     log_.write({{"event", "save"}, {"step", state_.step}, {"file", file.string()}});
     on_first_rank(grid_.world(), stream_, [&] {
       const std::vector<fs::path> all = list_checkpoints(folder());
-      for (std::size_t i = static_cast<std::size_t>(options_.keep); options_.keep > 0 && i < all.size(); ++i) fs::remove(all[i]);
+      for (std::size_t i = static_cast<std::size_t>(options_.keep);
+           options_.keep > 0 && i < all.size(); ++i)
+        fs::remove(all[i]);
     });
   }
 
   void export_model() {
     const fs::path dir = start_.out / "model";
-    save_hf_weights(parameters_, start_.config, grid_, dir, DType::f32, kMaxShardBytes, stream_, carried_);
+    save_hf_weights(parameters_, start_.config, grid_, dir, DType::f32, kMaxShardBytes, stream_,
+                    carried_);
     on_first_rank(grid_.world(), stream_, [&] {
       if (start_.tokenizer) start_.tokenizer->save(dir);
-      if (!state_.generation.empty()) write_file_atomically(dir / "generation_config.json", state_.generation);
+      if (!state_.generation.empty())
+        write_file_atomically(dir / "generation_config.json", state_.generation);
     });
-    if (first_) log_info("saved {} and {}", checkpoint_name(folder(), state_.step).string(), dir.string());
+    if (first_)
+      log_info("saved {} and {}", checkpoint_name(folder(), state_.step).string(), dir.string());
   }
 
   const TrainOptions& options_;
@@ -331,7 +400,8 @@ class Trainer {
 
 }  // namespace
 
-void train(std::unique_ptr<Communicator> world, const TrainOptions& options, const TrainingEnvironment& environment) {
+void train(std::unique_ptr<Communicator> world, const TrainOptions& options,
+           const TrainingEnvironment& environment) {
   Trainer(std::move(world), options, environment).run();
 }
 

@@ -1,4 +1,5 @@
-// A whole training run: start or resume, steps, evaluation, checkpoints, the log, and the exported model at the end.
+// A whole training run: start or resume, steps, evaluation, checkpoints, the log, and the exported
+// model at the end.
 #pragma once
 
 #include <functional>
@@ -13,12 +14,13 @@ namespace weft {
 struct TrainingEnvironment {
   int n_threads = 1;
   std::function<std::string(const TrainOptions&)> recipe;  // recipe.toml of the options as resolved
-  OrderedJson build;        // version, commit, libraries, for the log's start line
+  OrderedJson build;  // version, commit, libraries, for the log's start line
   std::vector<std::string> hosts;
   std::int64_t memory_bytes = 0;  // a rank's share of its host; 0: unknown
 };
 
 // Throws Interrupted after a signal, its checkpoint saved.
-void train(std::unique_ptr<Communicator> world, const TrainOptions& options, const TrainingEnvironment& environment);
+void train(std::unique_ptr<Communicator> world, const TrainOptions& options,
+           const TrainingEnvironment& environment);
 
 }  // namespace weft

@@ -1,4 +1,5 @@
-// Says where two token files differ, in datasets or attributes. Exit 0: equal; 1: they differ; prints what the first holds.
+// Says where two token files differ, in datasets or attributes. Exit 0: equal; 1: they differ;
+// prints what the first holds.
 #include <fmt/format.h>
 
 #include "io/token_file.h"

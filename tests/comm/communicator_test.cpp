@@ -1,4 +1,5 @@
-// One contract for every communicator, run on 1, 2, 3 and 4 ranks: the world, halves of it, and `self`.
+// One contract for every communicator, run on 1, 2, 3 and 4 ranks: the world, halves of it, and
+// `self`.
 #include "comm/communicator.h"
 
 #include <gtest/gtest.h>
@@ -19,8 +20,10 @@ class Contract : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     const std::string kind = GetParam();
-    if (kind == "self") comm_ = make_self_communicator();
-    else if (kind == "world") comm_ = world();
+    if (kind == "self")
+      comm_ = make_self_communicator();
+    else if (kind == "world")
+      comm_ = world();
     else {
       auto all = world();
       comm_ = all->split(all->rank() % 2, -all->rank());  // odd and even ranks, in reverse order
@@ -37,7 +40,8 @@ const std::int64_t kSizes[] = {0, 1, 7, 1000, 100'003};
 template <class T>
 std::vector<T> values(std::int64_t n, int rank) {
   std::vector<T> x(static_cast<std::size_t>(n));
-  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<T>(static_cast<std::int64_t>(i % 1000) + 7 * rank);
+  for (std::size_t i = 0; i < x.size(); ++i)
+    x[i] = static_cast<T>(static_cast<std::int64_t>(i % 1000) + 7 * rank);
   return x;
 }
 
@@ -61,8 +65,10 @@ void check_all_reduce(Communicator& comm, Stream& stream, bool non_blocking) {
         comm.all_reduce(view(x), op, stream);
       }
       for (std::size_t i = 0; i < x.size(); ++i) {
-        const auto base = static_cast<std::int64_t>(i % 1000), last = static_cast<std::int64_t>(comm.size()) - 1;
-        const std::int64_t want = op == ReduceOp::sum   ? (last + 1) * base + 7 * last * (last + 1) / 2
+        const auto base = static_cast<std::int64_t>(i % 1000),
+                   last = static_cast<std::int64_t>(comm.size()) - 1;
+        const std::int64_t want = op == ReduceOp::sum
+                                      ? (last + 1) * base + 7 * last * (last + 1) / 2
                                   : op == ReduceOp::max ? base + 7 * last
                                                         : base;
         ASSERT_EQ(x[i], static_cast<T>(want)) << i << " of " << n;
@@ -90,10 +96,12 @@ TEST_P(Contract, Broadcast) {
 
 TEST_P(Contract, GatherAndScatter) {
   for (std::int64_t n : kSizes) {
-    std::vector<float> mine = values<float>(n, rank()), all(static_cast<std::size_t>(n * size())), back(mine.size());
+    std::vector<float> mine = values<float>(n, rank()), all(static_cast<std::size_t>(n * size())),
+                       back(mine.size());
     comm_->all_gather(view(all), view(mine), stream_);
     for (int r = 0; r < size(); ++r)
-      EXPECT_EQ(std::vector<float>(all.begin() + r * n, all.begin() + (r + 1) * n), values<float>(n, r));
+      EXPECT_EQ(std::vector<float>(all.begin() + r * n, all.begin() + (r + 1) * n),
+                values<float>(n, r));
     comm_->reduce_scatter(view(back), view(all), ReduceOp::sum, stream_);
     for (float& x : mine) x *= static_cast<float>(size());
     EXPECT_EQ(back, mine);
@@ -103,9 +111,12 @@ TEST_P(Contract, GatherAndScatter) {
 TEST_P(Contract, GathersUnevenParts) {
   std::vector<std::int64_t> counts;
   for (int r = 0; r < size(); ++r) counts.push_back(r * 5 % 7);
-  std::vector<std::int32_t> mine = values<std::int32_t>(counts[static_cast<std::size_t>(rank())], rank()), want;
+  std::vector<std::int32_t> mine = values<std::int32_t>(counts[static_cast<std::size_t>(rank())],
+                                                        rank()),
+                            want;
   for (int r = 0; r < size(); ++r)
-    for (std::int32_t x : values<std::int32_t>(counts[static_cast<std::size_t>(r)], r)) want.push_back(x);
+    for (std::int32_t x : values<std::int32_t>(counts[static_cast<std::size_t>(r)], r))
+      want.push_back(x);
   std::vector<std::int32_t> all(want.size());
   comm_->all_gather(view(all), view(mine), counts, stream_);
   EXPECT_EQ(all, want);
@@ -114,7 +125,8 @@ TEST_P(Contract, GathersUnevenParts) {
 TEST_P(Contract, RingOfMessages) {
   const int next = (rank() + 1) % size(), before = (rank() + size() - 1) % size();
   for (std::int64_t n : kSizes) {
-    std::vector<float> out = values<float>(n, rank()), second = values<float>(n, rank() + 100), in(out.size()), in2(out.size());
+    std::vector<float> out = values<float>(n, rank()), second = values<float>(n, rank() + 100),
+                       in(out.size()), in2(out.size());
     auto send = comm_->start_send(view(out), next, 5, stream_);
     auto send2 = comm_->start_send(view(second), next, 6, stream_);
     auto recv2 = comm_->start_recv(view(in2), before, 6, stream_);  // by tag, not by order
@@ -132,7 +144,8 @@ TEST_P(Contract, WrongSizesAreErrors) {
 
 TEST_P(Contract, ValuesAndBarrier) {
   comm_->barrier();
-  EXPECT_EQ(comm_->all_reduce_value<std::int64_t>(rank() + 1, ReduceOp::sum, stream_), size() * (size() + 1) / 2);
+  EXPECT_EQ(comm_->all_reduce_value<std::int64_t>(rank() + 1, ReduceOp::sum, stream_),
+            size() * (size() + 1) / 2);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Contract, testing::Values("self", "world", "split"));
@@ -148,8 +161,10 @@ TEST(Grid, EveryShapeHasItsGroups) {
       EXPECT_EQ(grid.pp().size(), pp);
       EXPECT_EQ(grid.dp().size(), n / (tp * pp));
       EXPECT_EQ(grid.replica().size(), tp * pp);
-      EXPECT_EQ(grid.world().rank(), grid.tp().rank() + tp * (grid.pp().rank() + pp * grid.dp().rank()));
-      EXPECT_EQ(grid.ends().size(), pp > 1 && (grid.is_first_stage() || grid.is_last_stage()) ? 2 : 1);
+      EXPECT_EQ(grid.world().rank(),
+                grid.tp().rank() + tp * (grid.pp().rank() + pp * grid.dp().rank()));
+      EXPECT_EQ(grid.ends().size(),
+                pp > 1 && (grid.is_first_stage() || grid.is_last_stage()) ? 2 : 1);
     }
 }
 

@@ -49,7 +49,8 @@ TEST(Runs, RebuildTheSlice) {
     if (dim >= 0) slice.ranges = {{0, 1}, {2, 3}, {3, 4}};
     std::vector<std::int64_t> got(static_cast<std::size_t>(slice.local().elems()), -1), want;
     for (const weft::Run& run : runs(slice))
-      for (std::int64_t i = 0; i < run.size; ++i) got[static_cast<std::size_t>(run.local_begin + i)] = run.global_begin + i;
+      for (std::int64_t i = 0; i < run.size; ++i)
+        got[static_cast<std::size_t>(run.local_begin + i)] = run.global_begin + i;
     for (std::int64_t a = 0; a < 4; ++a)
       for (std::int64_t b = 0; b < 9; ++b)
         for (std::int64_t c = 0; c < 5; ++c) {
@@ -63,9 +64,11 @@ TEST(Runs, RebuildTheSlice) {
 
 TEST(RunsWithin, GiveThePlaceInTheMemoryOfTheHolder) {
   // 12 x 4: the holder has rows 0-4, 6-8 and 9-12; the part asks for rows 3-4, 6-7 and 9-11.
-  const Slice held = {{12, 4}, 0, {{0, 4}, {6, 8}, {9, 12}}}, part = {{12, 4}, 0, {{3, 4}, {6, 7}, {9, 11}}};
+  const Slice held = {{12, 4}, 0, {{0, 4}, {6, 8}, {9, 12}}},
+              part = {{12, 4}, 0, {{3, 4}, {6, 7}, {9, 11}}};
   std::vector<std::int64_t> found;
-  for (const weft::Run& run : runs_within(part, held)) found.insert(found.end(), {run.global_begin, run.local_begin, run.size});
+  for (const weft::Run& run : runs_within(part, held))
+    found.insert(found.end(), {run.global_begin, run.local_begin, run.size});
   EXPECT_EQ(found, (std::vector<std::int64_t>{12, 12, 4, 24, 16, 4, 36, 24, 8}));
   EXPECT_THROW(runs_within({{12, 4}, 0, {{4, 5}}}, held), Error);
   EXPECT_TRUE(runs_within({{12, 4}, 0, {}}, held).empty());

@@ -1,5 +1,5 @@
-// The rules of the house that a reader of the sources can check: includes point down only, no back end's header in a public header, no
-// file too long to read.
+// The rules of the house that a reader of the sources can check: includes point down only, no back
+// end's header in a public header, no file too long to read.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -15,8 +15,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const std::map<std::string, int> kLayers = {{"core", 0},  {"kernels", 1}, {"comm", 1},  {"io", 1},      {"model", 2}, {"text", 2},
-                                            {"plan", 3},  {"train", 3},   {"infer", 3}, {"inspect", 3}, {"report", 3}, {"cli", 4}};
+const std::map<std::string, int> kLayers = {
+    {"core", 0}, {"kernels", 1}, {"comm", 1},  {"io", 1},      {"model", 2},  {"text", 2},
+    {"plan", 3}, {"train", 3},   {"infer", 3}, {"inspect", 3}, {"report", 3}, {"cli", 4}};
 
 struct Source {
   fs::path path;     // from the repository's root
@@ -42,11 +43,14 @@ std::vector<Source> sources() {
       list.push_back(std::move(source));
     }
   }
-  std::sort(list.begin(), list.end(), [](const Source& a, const Source& b) { return a.path < b.path; });
+  std::sort(list.begin(), list.end(),
+            [](const Source& a, const Source& b) { return a.path < b.path; });
   return list;
 }
 
-bool in_house(const Source& source) { return *source.path.begin() == "src" || *source.path.begin() == "kernels"; }
+bool in_house(const Source& source) {
+  return *source.path.begin() == "src" || *source.path.begin() == "kernels";
+}
 
 // The named file of an #include line, or nothing.
 std::string included(const std::string& line) {
@@ -59,7 +63,8 @@ std::string included(const std::string& line) {
 std::string objection(const std::string& from, const std::string& file) {
   const std::string to = file.substr(0, file.find('/'));
   if (from == "cli" && to == "benchmarks") return "";  // `weft bench` calls them
-  if (file.find('/') == std::string::npos || to == from || !kLayers.contains(to)) return to == "tests" || to == "benchmarks" ? "is no part of the program" : "";
+  if (file.find('/') == std::string::npos || to == from || !kLayers.contains(to))
+    return to == "tests" || to == "benchmarks" ? "is no part of the program" : "";
   if (kLayers.at(to) < kLayers.at(from)) return "";
   return kLayers.at(to) == kLayers.at(from) ? "points sideways" : "points up";
 }
@@ -85,32 +90,43 @@ TEST(Includes, PointDownOnly) {
   std::set<std::string> rooms;
   for (const Source& source : sources()) {
     if (!in_house(source)) continue;
-    ASSERT_TRUE(kLayers.contains(source.room)) << source.path << ": room " << source.room << " has no layer in architecture.md";
+    ASSERT_TRUE(kLayers.contains(source.room))
+        << source.path << ": room " << source.room << " has no layer in architecture.md";
     rooms.insert(source.room);
     for (std::size_t i = 0; i < source.lines.size(); ++i) {
       const std::string file = included(source.lines[i]);
       if (file.empty()) continue;
-      EXPECT_EQ(objection(source.room, file), "") << source.path << ":" << i + 1 << " includes " << file;
-      EXPECT_FALSE(file.starts_with("src/") || file.starts_with("..")) << source.path << ":" << i + 1 << ": " << file << " should be named from its room";
+      EXPECT_EQ(objection(source.room, file), "")
+          << source.path << ":" << i + 1 << " includes " << file;
+      EXPECT_FALSE(file.starts_with("src/") || file.starts_with(".."))
+          << source.path << ":" << i + 1 << ": " << file << " should be named from its room";
     }
   }
   EXPECT_GE(rooms.size(), 9u) << "the sources were not found";
 }
 
 TEST(Includes, NoBackEndInAPublicHeader) {
-  static const std::regex back_end(R"((mpi|hdf5|H5\w*|nccl\w*|cuda\w*|cublas\w*|oneapi/.*|dnnl\w*|omp)\.(h|hpp))");
+  static const std::regex back_end(
+      R"((mpi|hdf5|H5\w*|nccl\w*|cuda\w*|cublas\w*|oneapi/.*|dnnl\w*|omp)\.(h|hpp))");
   for (const Source& source : sources()) {
-    if (!in_house(source) || !source.is_header() || source.path.filename().string().ends_with("-inl.h")) continue;
-    EXPECT_TRUE(std::find(source.lines.begin(), source.lines.end(), "#pragma once") != source.lines.end()) << source.path << " lacks #pragma once";
+    if (!in_house(source) || !source.is_header() ||
+        source.path.filename().string().ends_with("-inl.h"))
+      continue;
+    EXPECT_TRUE(std::find(source.lines.begin(), source.lines.end(), "#pragma once") !=
+                source.lines.end())
+        << source.path << " lacks #pragma once";
     for (std::size_t i = 0; i < source.lines.size(); ++i) {
       const std::string file = included(source.lines[i]);
-      EXPECT_FALSE(std::regex_match(file, back_end)) << source.path << ":" << i + 1 << " includes " << file << "; a back end's header belongs in a .cpp";
+      EXPECT_FALSE(std::regex_match(file, back_end))
+          << source.path << ":" << i + 1 << " includes " << file
+          << "; a back end's header belongs in a .cpp";
     }
   }
 }
 
 TEST(Sources, NoFileIsLongerThan500Lines) {
-  for (const Source& source : sources()) EXPECT_LE(source.lines.size(), 500u) << source.path << ": split it by idea";
+  for (const Source& source : sources())
+    EXPECT_LE(source.lines.size(), 500u) << source.path << ": split it by idea";
 }
 
 }  // namespace

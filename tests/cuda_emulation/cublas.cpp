@@ -1,4 +1,5 @@
-// The part of cuBLAS that Weft calls, in host memory: matrices are widened to fp32 and multiplied by oneDNN.
+// The part of cuBLAS that Weft calls, in host memory: matrices are widened to fp32 and multiplied
+// by oneDNN.
 #include <cublas_v2.h>
 #include <oneapi/dnnl/dnnl.h>
 
@@ -17,7 +18,8 @@ struct Handle {
 
 float widen(const void* p, cudaDataType type, std::size_t i) {
   if (type == CUDA_R_32F) return static_cast<const float*>(p)[i];
-  return std::bit_cast<float>(static_cast<std::uint32_t>(static_cast<const std::uint16_t*>(p)[i]) << 16);
+  return std::bit_cast<float>(static_cast<std::uint32_t>(static_cast<const std::uint16_t*>(p)[i])
+                              << 16);
 }
 
 void narrow(void* p, cudaDataType type, std::size_t i, float x) {
@@ -26,17 +28,23 @@ void narrow(void* p, cudaDataType type, std::size_t i, float x) {
     return;
   }
   const auto bits = std::bit_cast<std::uint32_t>(x);
-  static_cast<std::uint16_t*>(p)[i] = static_cast<std::uint16_t>((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
+  static_cast<std::uint16_t*>(p)[i] =
+      static_cast<std::uint16_t>((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
 }
 
 // A column-major matrix as a dense row-major fp32 one, (rows, columns).
-std::vector<float> dense(const void* p, cudaDataType type, bool transposed, int rows, int columns, int ld) {
+std::vector<float> dense(const void* p, cudaDataType type, bool transposed, int rows, int columns,
+                         int ld) {
   std::vector<float> out(static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns));
   for (int r = 0; r < rows; ++r)
     for (int c = 0; c < columns; ++c) {
-      const std::size_t at = transposed ? static_cast<std::size_t>(r) * static_cast<std::size_t>(ld) + static_cast<std::size_t>(c)
-                                        : static_cast<std::size_t>(c) * static_cast<std::size_t>(ld) + static_cast<std::size_t>(r);
-      out[static_cast<std::size_t>(r) * static_cast<std::size_t>(columns) + static_cast<std::size_t>(c)] = widen(p, type, at);
+      const std::size_t at = transposed
+                                 ? static_cast<std::size_t>(r) * static_cast<std::size_t>(ld) +
+                                       static_cast<std::size_t>(c)
+                                 : static_cast<std::size_t>(c) * static_cast<std::size_t>(ld) +
+                                       static_cast<std::size_t>(r);
+      out[static_cast<std::size_t>(r) * static_cast<std::size_t>(columns) +
+          static_cast<std::size_t>(c)] = widen(p, type, at);
     }
   return out;
 }
@@ -60,19 +68,28 @@ cublasStatus_t cublasSetStream_v2(cublasHandle_t handle, cudaStream_t stream) {
 cublasStatus_t cublasSetMathMode(cublasHandle_t, cublasMath_t) { return CUBLAS_STATUS_SUCCESS; }
 const char* cublasGetStatusString(cublasStatus_t) { return "an error of the emulated cuBLAS"; }
 
-cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b, int m, int n, int k, const void* alpha_p, const void* a,
-                            cudaDataType type_a, int lda, const void* b, cudaDataType type_b, int ldb, const void* beta_p, void* c, cudaDataType type_c,
-                            int ldc, cublasComputeType_t, cublasGemmAlgo_t) {
-  if (type_a != type_b || (type_a != CUDA_R_32F && type_a != CUDA_R_16BF) || (type_c != CUDA_R_32F && type_c != CUDA_R_16BF)) return CUBLAS_STATUS_NOT_SUPPORTED;
-  const float alpha = *static_cast<const float*>(alpha_p), beta = *static_cast<const float*>(beta_p);
+cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b,
+                            int m, int n, int k, const void* alpha_p, const void* a,
+                            cudaDataType type_a, int lda, const void* b, cudaDataType type_b,
+                            int ldb, const void* beta_p, void* c, cudaDataType type_c, int ldc,
+                            cublasComputeType_t, cublasGemmAlgo_t) {
+  if (type_a != type_b || (type_a != CUDA_R_32F && type_a != CUDA_R_16BF) ||
+      (type_c != CUDA_R_32F && type_c != CUDA_R_16BF))
+    return CUBLAS_STATUS_NOT_SUPPORTED;
+  const float alpha = *static_cast<const float*>(alpha_p),
+              beta = *static_cast<const float*>(beta_p);
   weft::emulation::enqueue(reinterpret_cast<Handle*>(handle)->stream, [=] {
-    const std::vector<float> left = dense(a, type_a, op_a == CUBLAS_OP_T, m, k, lda), right = dense(b, type_b, op_b == CUBLAS_OP_T, k, n, ldb);
+    const std::vector<float> left = dense(a, type_a, op_a == CUBLAS_OP_T, m, k, lda),
+                             right = dense(b, type_b, op_b == CUBLAS_OP_T, k, n, ldb);
     std::vector<float> product(static_cast<std::size_t>(m) * static_cast<std::size_t>(n));
     dnnl_sgemm('N', 'N', m, n, k, 1.0f, left.data(), k, right.data(), n, 0.0f, product.data(), n);
     for (int column = 0; column < n; ++column)
       for (int row = 0; row < m; ++row) {
-        const std::size_t at = static_cast<std::size_t>(column) * static_cast<std::size_t>(ldc) + static_cast<std::size_t>(row);
-        const float x = alpha * product[static_cast<std::size_t>(row) * static_cast<std::size_t>(n) + static_cast<std::size_t>(column)];
+        const std::size_t at = static_cast<std::size_t>(column) * static_cast<std::size_t>(ldc) +
+                               static_cast<std::size_t>(row);
+        const float x =
+            alpha * product[static_cast<std::size_t>(row) * static_cast<std::size_t>(n) +
+                            static_cast<std::size_t>(column)];
         narrow(c, type_c, at, beta == 0 ? x : x + beta * widen(c, type_c, at));
       }
   });

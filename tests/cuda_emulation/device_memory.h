@@ -1,4 +1,5 @@
-// The emulated GPU's memory: host memory under watch. Fresh memory is poison; it may be touched only while device work runs.
+// The emulated GPU's memory: host memory under watch. Fresh memory is poison; it may be touched
+// only while device work runs.
 #pragma once
 
 #include <cstddef>

@@ -21,8 +21,9 @@ namespace {
 namespace context = boost::context::detail;
 
 constexpr std::size_t kStackBytes = 256 << 10;
-constexpr const char* kCollectiveNames[] = {"__syncwarp", "a vote", "__shfl_sync", "__shfl_up_sync", "__shfl_down_sync", "__shfl_xor_sync",
-                                            "ldmatrix", "ldmatrix.trans", "mma.m16n8k16", "mma.m16n8k8"};
+constexpr const char* kCollectiveNames[] = {
+    "__syncwarp",      "a vote",   "__shfl_sync",    "__shfl_up_sync", "__shfl_down_sync",
+    "__shfl_xor_sync", "ldmatrix", "ldmatrix.trans", "mma.m16n8k16",   "mma.m16n8k8"};
 
 enum class State : std::uint8_t { ready, at_barrier, at_collective, ended };
 
@@ -43,7 +44,8 @@ struct Thread {
   ThreadCopies copies;
 };
 
-// A warp's lanes that wait at one collective, all with the same kind and mask; others are found lane by lane.
+// A warp's lanes that wait at one collective, all with the same kind and mask; others are found
+// lane by lane.
 struct Meeting {
   Collective kind{};
   unsigned mask = 0, arrived = 0, ended = 0;
@@ -54,8 +56,10 @@ class Stacks {
  public:
   std::byte* at(std::size_t i) {
     while (stacks_.size() <= i) {
-      void* memory = mmap(nullptr, kStackBytes + kGuard, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-      if (memory == MAP_FAILED || mprotect(memory, kGuard, PROT_NONE) != 0) throw Fault("no memory for the emulated threads' stacks");
+      void* memory = mmap(nullptr, kStackBytes + kGuard, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      if (memory == MAP_FAILED || mprotect(memory, kGuard, PROT_NONE) != 0)
+        throw Fault("no memory for the emulated threads' stacks");
       stacks_.push_back(static_cast<std::byte*>(memory) + kGuard);
     }
     return stacks_[i];
@@ -66,7 +70,8 @@ class Stacks {
   std::vector<std::byte*> stacks_;
 };
 
-// One block at a time runs in a process, so its state is the executor's own; a test instrument may have that.
+// One block at a time runs in a process, so its state is the executor's own; a test instrument may
+// have that.
 struct Executor {
   std::vector<Thread> threads;
   std::vector<Meeting> meetings;  // one a warp
@@ -111,7 +116,8 @@ void thread_main(context::transfer_t from) {
   }
   e.running->state = State::ended;
   e.meetings[static_cast<std::size_t>(e.running->warp)].ended |= 1u << e.running->place.lane;
-  start_switch(nullptr, e.scheduler_stack, e.scheduler_stack_bytes);  // null: this stack is done with
+  start_switch(nullptr, e.scheduler_stack,
+               e.scheduler_stack_bytes);  // null: this stack is done with
   context::jump_fcontext(e.scheduler, nullptr);
 }
 
@@ -147,8 +153,9 @@ void release_barrier() {
 void report_deadlock() {
   for (const Thread& t : executor().threads)
     if (t.state == State::at_collective)
-      throw Fault(fmt::format("deadlock: {} waits at {} with mask {:#010x} for lanes that never come", where(t),
-                              kCollectiveNames[static_cast<int>(t.kind)], t.mask));
+      throw Fault(
+          fmt::format("deadlock: {} waits at {} with mask {:#010x} for lanes that never come",
+                      where(t), kCollectiveNames[static_cast<int>(t.kind)], t.mask));
 }
 
 // Runs every thread of the block to its end.
@@ -156,7 +163,10 @@ void run_threads() {
   Executor& e = executor();
   std::vector<std::size_t> order(e.threads.size());
   std::iota(order.begin(), order.end(), 0);
-  const auto count = [&](State s) { return std::count_if(e.threads.begin(), e.threads.end(), [&](const Thread& t) { return t.state == s; }); };
+  const auto count = [&](State s) {
+    return std::count_if(e.threads.begin(), e.threads.end(),
+                         [&](const Thread& t) { return t.state == s; });
+  };
   for (;;) {
     std::shuffle(order.begin(), order.end(), e.random);
     bool ran = false;
@@ -207,7 +217,9 @@ void warp_collective(Collective kind, unsigned mask, void* operand, Complete com
   Executor& e = executor();
   Thread& t = *e.running;
   const char* name = kCollectiveNames[static_cast<int>(kind)];
-  if ((mask >> t.place.lane & 1) == 0) fault(fmt::format("{} with mask {:#010x} by lane {}, which is not in it", name, mask, t.place.lane));
+  if ((mask >> t.place.lane & 1) == 0)
+    fault(fmt::format("{} with mask {:#010x} by lane {}, which is not in it", name, mask,
+                      t.place.lane));
   t.kind = kind;
   t.mask = mask;
   t.operand = operand;
@@ -217,7 +229,8 @@ void warp_collective(Collective kind, unsigned mask, void* operand, Complete com
   if (meeting.kind == kind && meeting.mask == mask) {
     meeting.arrived |= 1u << t.place.lane;
     // The usual case, without looking at every lane each time: some are still to come.
-    if (meeting.arrived != mask && (meeting.ended & mask) == 0 && (mask & ~existing_lanes(t.warp)) == 0 && meeting.arrived != 1u << t.place.lane)
+    if (meeting.arrived != mask && (meeting.ended & mask) == 0 &&
+        (mask & ~existing_lanes(t.warp)) == 0 && meeting.arrived != 1u << t.place.lane)
       return wait_for_turn();
     if (meeting.arrived == mask) meeting.arrived = 0;
   }
@@ -227,17 +240,19 @@ void warp_collective(Collective kind, unsigned mask, void* operand, Complete com
   bool all = true;
   for (std::size_t l = 0; l < 32; ++l) {
     if ((mask >> l & 1) == 0) continue;
-    if (first + l >= e.threads.size()) fault(fmt::format("{} with mask {:#010x}, but the warp has no lane {}", name, mask, l));
+    if (first + l >= e.threads.size())
+      fault(fmt::format("{} with mask {:#010x}, but the warp has no lane {}", name, mask, l));
     Thread& other = e.threads[first + l];
-    if (other.state == State::ended) fault(fmt::format("{} with mask {:#010x}, but lane {} has ended", name, mask, l));
+    if (other.state == State::ended)
+      fault(fmt::format("{} with mask {:#010x}, but lane {} has ended", name, mask, l));
     if (other.state != State::at_collective) {
       all = false;
       continue;
     }
     if (other.kind != kind || other.mask != mask) {
       if ((other.mask >> t.place.lane & 1) != 0)  // each waits for the other at a different place
-        fault(fmt::format("{} with mask {:#010x}, while lane {} is at {} with mask {:#010x}", name, mask, l, kCollectiveNames[static_cast<int>(other.kind)],
-                          other.mask));
+        fault(fmt::format("{} with mask {:#010x}, while lane {} is at {} with mask {:#010x}", name,
+                          mask, l, kCollectiveNames[static_cast<int>(other.kind)], other.mask));
       all = false;
       continue;
     }
@@ -259,33 +274,47 @@ int block_barrier(int predicate) {
   return t.barrier_result;
 }
 
-void run_grid(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& kernel) {
+void run_grid(dim3 grid, dim3 block, std::size_t shared_bytes,
+              const std::function<void()>& kernel) {
   Executor& e = executor();
   const std::size_t n_threads = std::size_t{block.x} * block.y * block.z;
-  if (n_threads == 0 || n_threads > 1024) throw Fault(fmt::format("a block of {} threads; a GPU takes 1 to 1024", n_threads));
-  if (grid.y > 65535 || grid.z > 65535) throw Fault(fmt::format("a grid of ({}, {}, {}) blocks; a GPU takes 65535 in y and z", grid.x, grid.y, grid.z));
-  if (shared_bytes > (163 << 10)) throw Fault(fmt::format("{} bytes of shared memory; an A100 gives a block 166912", shared_bytes));
+  if (n_threads == 0 || n_threads > 1024)
+    throw Fault(fmt::format("a block of {} threads; a GPU takes 1 to 1024", n_threads));
+  if (grid.y > 65535 || grid.z > 65535)
+    throw Fault(fmt::format("a grid of ({}, {}, {}) blocks; a GPU takes 65535 in y and z", grid.x,
+                            grid.y, grid.z));
+  if (shared_bytes > (163 << 10))
+    throw Fault(
+        fmt::format("{} bytes of shared memory; an A100 gives a block 166912", shared_bytes));
   std::vector<std::uint64_t> blocks(std::size_t{grid.x} * grid.y * grid.z);
   std::iota(blocks.begin(), blocks.end(), 0);
   std::shuffle(blocks.begin(), blocks.end(), e.random);
   e.kernel = &kernel;
   e.failure = nullptr;
-  const std::unique_ptr<void, decltype(&std::free)> shared(std::aligned_alloc(128, std::max<std::size_t>((shared_bytes + 127) / 128 * 128, 128)), std::free);
+  const std::unique_ptr<void, decltype(&std::free)> shared(
+      std::aligned_alloc(128, std::max<std::size_t>((shared_bytes + 127) / 128 * 128, 128)),
+      std::free);
   e.shared = shared.get();
   e.shared_bytes = shared_bytes;
   race_new_launch();
   for (std::uint64_t index : blocks) {
     allow(e.shared, shared_bytes);
     std::memset(e.shared, 0xFF, shared_bytes);
-    forbid(static_cast<std::byte*>(e.shared) + shared_bytes, std::max<std::size_t>((shared_bytes + 127) / 128 * 128, 128) - shared_bytes);
+    forbid(static_cast<std::byte*>(e.shared) + shared_bytes,
+           std::max<std::size_t>((shared_bytes + 127) / 128 * 128, 128) - shared_bytes);
     race_new_block();
     e.threads.assign(n_threads, Thread());
     e.meetings.assign((n_threads + 31) / 32, Meeting());
     for (std::size_t i = 0; i < n_threads; ++i) {
       Thread& t = e.threads[i];
-      t.place = {{static_cast<unsigned>(i % block.x), static_cast<unsigned>(i / block.x % block.y), static_cast<unsigned>(i / block.x / block.y)},
-                 {static_cast<unsigned>(index % grid.x), static_cast<unsigned>(index / grid.x % grid.y), static_cast<unsigned>(index / grid.x / grid.y)},
-                 block, grid, static_cast<int>(i % 32)};
+      t.place = {
+          {static_cast<unsigned>(i % block.x), static_cast<unsigned>(i / block.x % block.y),
+           static_cast<unsigned>(i / block.x / block.y)},
+          {static_cast<unsigned>(index % grid.x), static_cast<unsigned>(index / grid.x % grid.y),
+           static_cast<unsigned>(index / grid.x / grid.y)},
+          block,
+          grid,
+          static_cast<int>(i % 32)};
       t.warp = static_cast<int>(i / 32);
       t.stack = e.stacks.at(i);
       t.context = context::make_fcontext(t.stack + kStackBytes, kStackBytes, thread_main);

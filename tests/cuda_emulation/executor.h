@@ -1,6 +1,8 @@
-// A SIMT executor on the host: every GPU thread is a fiber. Threads of a block run in a shuffled order, each until it must wait: at a
-// block barrier, or at a warp collective (shuffle, ldmatrix, mma …) until every lane that the mask names has come. What a GPU would do
-// silently is a Fault here: a lane outside its own mask, lanes at different collectives, a deadlock, a kernel on no stream.
+// A SIMT executor on the host: every GPU thread is a fiber. Threads of a block run in a shuffled
+// order, each until it must wait: at a block barrier, or at a warp collective (shuffle, ldmatrix,
+// mma …) until every lane that the mask names has come. What a GPU would do silently is a Fault
+// here: a lane outside its own mask, lanes at different collectives, a deadlock, a kernel on no
+// stream.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -33,15 +35,26 @@ void* block_shared_memory();
 std::size_t block_shared_bytes();
 
 enum class Collective : std::uint8_t {
-  sync_warp, ballot, shuffle_index, shuffle_up, shuffle_down, shuffle_xor, load_matrix, load_matrix_transposed, mma_bf16, mma_tf32
+  sync_warp,
+  ballot,
+  shuffle_index,
+  shuffle_up,
+  shuffle_down,
+  shuffle_xor,
+  load_matrix,
+  load_matrix_transposed,
+  mma_bf16,
+  mma_tf32
 };
 
-// Waits until all lanes of `mask` have come with the same kind and mask. The last one calls complete(operands, mask), where operands[l]
-// is what lane l brought (null for lanes outside the mask), and all go on.
+// Waits until all lanes of `mask` have come with the same kind and mask. The last one calls
+// complete(operands, mask), where operands[l] is what lane l brought (null for lanes outside the
+// mask), and all go on.
 using Complete = void (*)(void* const (&operands)[32], unsigned mask);
 void warp_collective(Collective kind, unsigned mask, void* operand, Complete complete);
 
-// Waits for all threads of the block that have not ended; returns the number of those whose predicate is not 0.
+// Waits for all threads of the block that have not ended; returns the number of those whose
+// predicate is not 0.
 int block_barrier(int predicate);
 
 // Runs all blocks, one after another in a shuffled order. Throws a Fault.

@@ -1,4 +1,5 @@
-// The emulation itself: that it computes what a GPU would, and that each kind of planted fault is caught.
+// The emulation itself: that it computes what a GPU would, and that each kind of planted fault is
+// caught.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -14,7 +15,17 @@
 namespace weft::cuda {
 
 // A block's sums, written to out (blocks): correct, or with a planted fault.
-enum class Plant { none, out_of_bounds, missing_barrier, unwritten, wrong_mask, foreign_lane, shared_out_of_bounds, unwaited_copy, divergent_collective };
+enum class Plant {
+  none,
+  out_of_bounds,
+  missing_barrier,
+  unwritten,
+  wrong_mask,
+  foreign_lane,
+  shared_out_of_bounds,
+  unwaited_copy,
+  divergent_collective
+};
 
 __global__ void block_sum_kernel(float* out, const float* x, int n, Plant plant) {
   auto* partial = shared_memory<float>();
@@ -28,7 +39,8 @@ __global__ void block_sum_kernel(float* out, const float* x, int n, Plant plant)
   const int reach = plant == Plant::foreign_lane ? 16 : 0;
   if (plant == Plant::foreign_lane && lane < 16) mask = 0x0000FFFFu;
   if (plant == Plant::foreign_lane && lane >= 16) mask = 0xFFFF0000u;
-  for (int step = plant == Plant::foreign_lane ? reach : 16; step > 0; step /= 2) sum += __shfl_xor_sync(mask, sum, step);
+  for (int step = plant == Plant::foreign_lane ? reach : 16; step > 0; step /= 2)
+    sum += __shfl_xor_sync(mask, sum, step);
   if (lane == 0) partial[plant == Plant::shared_out_of_bounds ? warp + 4 : warp] = sum;
   if (plant != Plant::missing_barrier) __syncthreads();
   if (thread != 0 || (plant == Plant::unwritten && blockIdx.x == 1)) return;
@@ -37,7 +49,8 @@ __global__ void block_sum_kernel(float* out, const float* x, int n, Plant plant)
   out[plant == Plant::out_of_bounds ? blockIdx.x + 1 : blockIdx.x] = total;
 }
 
-// Uses its shared memory twice; without a barrier between, a fast warp overwrites what a slow one has yet to read.
+// Uses its shared memory twice; without a barrier between, a fast warp overwrites what a slow one
+// has yet to read.
 __global__ void twice_kernel(float* out, bool barrier) {
   auto* values = shared_memory<float>();  // (64)
   float total = 0;
@@ -60,7 +73,9 @@ __global__ void copy_kernel(float* out, const float* x, bool waits) {
   commit_copies();
   if (waits) wait_copies<0>();
   __syncthreads();
-  for (int i = 0; i < 4; ++i) out[4 * threadIdx.x + static_cast<unsigned>(i)] = tile[(4 * threadIdx.x + static_cast<unsigned>(i) + 32) % 128];
+  for (int i = 0; i < 4; ++i)
+    out[4 * threadIdx.x + static_cast<unsigned>(i)] =
+        tile[(4 * threadIdx.x + static_cast<unsigned>(i) + 32) % 128];
 }
 
 // d (16, 8) = a (16, 16) b (16, 8) of bf16; a row-major, b row-major (k, n), through ldmatrix.
@@ -81,7 +96,8 @@ __global__ void mma_kernel(float* d, const __nv_bfloat16* a, const __nv_bfloat16
 
 __global__ void mma_tf32_kernel(float* d, const float* a, const float* b) {  // a (16, 8), b (8, 8)
   const int lane = static_cast<int>(threadIdx.x), g = lane / 4, t = lane % 4;
-  const std::uint32_t left[4] = {to_tf32(a[g * 8 + t]), to_tf32(a[(g + 8) * 8 + t]), to_tf32(a[g * 8 + t + 4]), to_tf32(a[(g + 8) * 8 + t + 4])};
+  const std::uint32_t left[4] = {to_tf32(a[g * 8 + t]), to_tf32(a[(g + 8) * 8 + t]),
+                                 to_tf32(a[g * 8 + t + 4]), to_tf32(a[(g + 8) * 8 + t + 4])};
   const std::uint32_t right[2] = {to_tf32(b[t * 8 + g]), to_tf32(b[(t + 4) * 8 + g])};
   float sum[4] = {};
   mma_m16n8k8_tf32(sum, left, right);
@@ -112,7 +128,8 @@ class Emulation : public testing::Test {
   // Sums of three blocks of 128 over 300 ones; what a planted fault does to it.
   std::vector<float> sums(Plant plant) {
     const auto x = put(std::vector<float>(300, 1.0f)), out = allocate(gpu_, 3 * 4);
-    launch(block_sum_kernel, {dim3(3), dim3(128), 4 * 4}, {}, stream_, static_cast<float*>(out.get()), static_cast<const float*>(x.get()), 300, plant);
+    launch(block_sum_kernel, {dim3(3), dim3(128), 4 * 4}, {}, stream_,
+           static_cast<float*>(out.get()), static_cast<const float*>(x.get()), 300, plant);
     return get(out, 3);
   }
 
@@ -127,11 +144,19 @@ class Emulation : public testing::Test {
   }
 };
 
-TEST_F(Emulation, ComputesWhatAGpuWould) { EXPECT_EQ(sums(Plant::none), (std::vector<float>{128, 128, 44})); }
+TEST_F(Emulation, ComputesWhatAGpuWould) {
+  EXPECT_EQ(sums(Plant::none), (std::vector<float>{128, 128, 44}));
+}
 
-TEST_F(Emulation, CatchesAShuffleWithAWrongMask) { expect_fault(Plant::wrong_mask, "which is not in it"); }
-TEST_F(Emulation, CatchesAShuffleFromALaneOutsideTheMask) { expect_fault(Plant::foreign_lane, "which its mask leaves out"); }
-TEST_F(Emulation, CatchesLanesAtDifferentCollectives) { expect_fault(Plant::divergent_collective, "__syncwarp"); }
+TEST_F(Emulation, CatchesAShuffleWithAWrongMask) {
+  expect_fault(Plant::wrong_mask, "which is not in it");
+}
+TEST_F(Emulation, CatchesAShuffleFromALaneOutsideTheMask) {
+  expect_fault(Plant::foreign_lane, "which its mask leaves out");
+}
+TEST_F(Emulation, CatchesLanesAtDifferentCollectives) {
+  expect_fault(Plant::divergent_collective, "__syncwarp");
+}
 
 TEST_F(Emulation, CatchesAMissingBarrier) {
 #ifdef __SANITIZE_THREAD__
@@ -149,9 +174,12 @@ TEST_F(Emulation, CatchesAMissingBarrier) {
 TEST_F(Emulation, CatchesAMissingBarrierBeforeSharedMemoryIsWrittenAgain) {
   const auto out = allocate(gpu_, 4);
   for (bool barrier : {true, false}) {
-    launch(twice_kernel, {dim3(1), dim3(64), 64 * 4}, {}, stream_, static_cast<float*>(out.get()), barrier);
-    if (barrier) EXPECT_EQ(get(out, 1)[0], 64 + 128);
-    else EXPECT_THROW(get(out, 1), Error);
+    launch(twice_kernel, {dim3(1), dim3(64), 64 * 4}, {}, stream_, static_cast<float*>(out.get()),
+           barrier);
+    if (barrier)
+      EXPECT_EQ(get(out, 1)[0], 64 + 128);
+    else
+      EXPECT_THROW(get(out, 1), Error);
     emulation::forget_fault();
   }
 }
@@ -175,32 +203,45 @@ TEST_F(Emulation, CatchesReadingACopyThatWasNotWaitedFor) {
   for (std::size_t i = 0; i < 128; ++i) x[i] = static_cast<float>(i);
   const auto in = put(x), out = allocate(gpu_, 128 * 4);
   for (bool waits : {true, false}) {
-    launch(copy_kernel, {dim3(1), dim3(32), 128 * 4}, {}, stream_, static_cast<float*>(out.get()), static_cast<const float*>(in.get()), waits);
+    launch(copy_kernel, {dim3(1), dim3(32), 128 * 4}, {}, stream_, static_cast<float*>(out.get()),
+           static_cast<const float*>(in.get()), waits);
     const auto y = get(out, 128);
-    for (std::size_t i = 0; i < 128; ++i) EXPECT_TRUE(waits ? y[i] == x[(i + 32) % 128] : std::isnan(y[i])) << i;
+    for (std::size_t i = 0; i < 128; ++i)
+      EXPECT_TRUE(waits ? y[i] == x[(i + 32) % 128] : std::isnan(y[i])) << i;
   }
 }
 
 TEST_F(Emulation, CatchesALaunchWithoutItsStream) {
   const auto x = put({1, 2, 3, 4}), out = allocate(gpu_, 4);
-  EXPECT_THROW(start_kernel(block_sum_kernel, {dim3(1), dim3(32), 16}, nullptr, static_cast<float*>(out.get()), static_cast<const float*>(x.get()), 4, Plant::none), Error);
+  EXPECT_THROW(start_kernel(block_sum_kernel, {dim3(1), dim3(32), 16}, nullptr,
+                            static_cast<float*>(out.get()), static_cast<const float*>(x.get()), 4,
+                            Plant::none),
+               Error);
   emulation::forget_fault();
-  // On another stream than its input's: it runs before the copy does, or never while this one is waited for.
+  // On another stream than its input's: it runs before the copy does, or never while this one is
+  // waited for.
   Stream other(gpu_);
-  launch(block_sum_kernel, {dim3(1), dim3(32), 16}, {}, other, static_cast<float*>(out.get()), static_cast<const float*>(x.get()), 4, Plant::none);
+  launch(block_sum_kernel, {dim3(1), dim3(32), 16}, {}, other, static_cast<float*>(out.get()),
+         static_cast<const float*>(x.get()), 4, Plant::none);
   EXPECT_TRUE(std::isnan(get(out, 1)[0]));
 }
 
 TEST_F(Emulation, CatchesAHostPointerAsAnArgument) {
   float host = 0;
-  EXPECT_THROW(launch(block_sum_kernel, {dim3(1), dim3(32), 16}, {}, stream_, &host, static_cast<const float*>(&host), 1, Plant::none), Error);
+  EXPECT_THROW(launch(block_sum_kernel, {dim3(1), dim3(32), 16}, {}, stream_, &host,
+                      static_cast<const float*>(&host), 1, Plant::none),
+               Error);
   emulation::forget_fault();
 }
 
 #ifdef __SANITIZE_ADDRESS__
 using EmulationDeathTest = Emulation;
-TEST_F(EmulationDeathTest, CatchesAnOutOfBoundsAccess) { EXPECT_DEATH(sums(Plant::out_of_bounds), "AddressSanitizer"); }
-TEST_F(EmulationDeathTest, CatchesAnOutOfBoundsSharedWrite) { EXPECT_DEATH(sums(Plant::shared_out_of_bounds), "AddressSanitizer"); }
+TEST_F(EmulationDeathTest, CatchesAnOutOfBoundsAccess) {
+  EXPECT_DEATH(sums(Plant::out_of_bounds), "AddressSanitizer");
+}
+TEST_F(EmulationDeathTest, CatchesAnOutOfBoundsSharedWrite) {
+  EXPECT_DEATH(sums(Plant::shared_out_of_bounds), "AddressSanitizer");
+}
 TEST_F(EmulationDeathTest, CatchesTheHostTouchingDeviceMemory) {
   const auto x = put({1, 2, 3, 4});
   EXPECT_DEATH(static_cast<float*>(x.get())[1] = 2, "AddressSanitizer");
@@ -209,15 +250,19 @@ TEST_F(EmulationDeathTest, CatchesTheHostTouchingDeviceMemory) {
 
 TEST_F(Emulation, MultipliesFragmentsAsTheIsaSays) {
   std::vector<float> a(256), b(128);
-  for (std::size_t i = 0; i < a.size(); ++i) a[i] = static_cast<float>(static_cast<int>(i * 7 % 23) - 11);  // exact in bf16 and tf32
-  for (std::size_t i = 0; i < b.size(); ++i) b[i] = static_cast<float>(static_cast<int>(i * 5 % 19) - 9);
+  for (std::size_t i = 0; i < a.size(); ++i)
+    a[i] = static_cast<float>(static_cast<int>(i * 7 % 23) - 11);  // exact in bf16 and tf32
+  for (std::size_t i = 0; i < b.size(); ++i)
+    b[i] = static_cast<float>(static_cast<int>(i * 5 % 19) - 9);
   std::vector<BFloat16> narrow_a, narrow_b;
   for (float x : a) narrow_a.push_back(to_bfloat16(x));
   for (float x : b) narrow_b.push_back(to_bfloat16(x));
-  const auto device_a = allocate(gpu_, 512), device_b = allocate(gpu_, 256), d = allocate(gpu_, 512);
+  const auto device_a = allocate(gpu_, 512), device_b = allocate(gpu_, 256),
+             d = allocate(gpu_, 512);
   copy_bytes(device_a.get(), narrow_a.data(), 512, stream_);
   copy_bytes(device_b.get(), narrow_b.data(), 256, stream_);
-  launch(mma_kernel, {dim3(1), dim3(32), 768}, {}, stream_, static_cast<float*>(d.get()), static_cast<const __nv_bfloat16*>(device_a.get()),
+  launch(mma_kernel, {dim3(1), dim3(32), 768}, {}, stream_, static_cast<float*>(d.get()),
+         static_cast<const __nv_bfloat16*>(device_a.get()),
          static_cast<const __nv_bfloat16*>(device_b.get()));
   auto result = get(d, 128);
   for (std::size_t m = 0; m < 16; ++m)
@@ -226,9 +271,10 @@ TEST_F(Emulation, MultipliesFragmentsAsTheIsaSays) {
       for (std::size_t k = 0; k < 16; ++k) sum += a[m * 16 + k] * b[k * 8 + n];
       EXPECT_EQ(result[m * 8 + n], sum) << m << " " << n;
     }
-  const auto float_a = put({a.begin(), a.begin() + 128}), float_b = put({b.begin(), b.begin() + 64});
-  launch(mma_tf32_kernel, {dim3(1), dim3(32), 0}, {}, stream_, static_cast<float*>(d.get()), static_cast<const float*>(float_a.get()),
-         static_cast<const float*>(float_b.get()));
+  const auto float_a = put({a.begin(), a.begin() + 128}),
+             float_b = put({b.begin(), b.begin() + 64});
+  launch(mma_tf32_kernel, {dim3(1), dim3(32), 0}, {}, stream_, static_cast<float*>(d.get()),
+         static_cast<const float*>(float_a.get()), static_cast<const float*>(float_b.get()));
   result = get(d, 128);
   for (std::size_t m = 0; m < 16; ++m)
     for (std::size_t n = 0; n < 8; ++n) {

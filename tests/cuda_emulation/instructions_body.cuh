@@ -1,5 +1,6 @@
-// The instructions of kernels/cuda/instructions.cuh on the host. What a GPU leaves undefined is a Fault: misaligned addresses, lanes that
-// do not take part, results read before the copy that brings them was waited for (the bytes are poison until then).
+// The instructions of kernels/cuda/instructions.cuh on the host. What a GPU leaves undefined is a
+// Fault: misaligned addresses, lanes that do not take part, results read before the copy that
+// brings them was waited for (the bytes are poison until then).
 #pragma once
 
 #include <bit>
@@ -41,7 +42,9 @@ void complete_mma_tf32(void* const (&operands)[32], unsigned mask);
 
 namespace weft::cuda {
 
-inline void copy_async_16(void* shared, const void* global, bool valid) { emulation::copy_async(shared, global, valid); }
+inline void copy_async_16(void* shared, const void* global, bool valid) {
+  emulation::copy_async(shared, global, valid);
+}
 inline void commit_copies() { emulation::commit(); }
 template <int kPending>
 void wait_copies() {
@@ -50,24 +53,29 @@ void wait_copies() {
 
 inline void load_matrix_x4(std::uint32_t (&r)[4], const void* shared_row) {
   emulation::LoadOperand operand = {shared_row, r};
-  emulation::warp_collective(emulation::Collective::load_matrix, kFullWarp, &operand, emulation::complete_load);
+  emulation::warp_collective(emulation::Collective::load_matrix, kFullWarp, &operand,
+                             emulation::complete_load);
 }
 inline void load_matrix_x4_transposed(std::uint32_t (&r)[4], const void* shared_row) {
   emulation::LoadOperand operand = {shared_row, r};
-  emulation::warp_collective(emulation::Collective::load_matrix_transposed, kFullWarp, &operand, emulation::complete_load_transposed);
+  emulation::warp_collective(emulation::Collective::load_matrix_transposed, kFullWarp, &operand,
+                             emulation::complete_load_transposed);
 }
 inline void mma_m16n8k16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
   emulation::MmaOperand operand = {d, a, b};
-  emulation::warp_collective(emulation::Collective::mma_bf16, kFullWarp, &operand, emulation::complete_mma_bf16);
+  emulation::warp_collective(emulation::Collective::mma_bf16, kFullWarp, &operand,
+                             emulation::complete_mma_bf16);
 }
-inline void mma_m16n8k8_tf32(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
+inline void mma_m16n8k8_tf32(float (&d)[4], const std::uint32_t (&a)[4],
+                             const std::uint32_t (&b)[2]) {
   emulation::MmaOperand operand = {d, a, b};
-  emulation::warp_collective(emulation::Collective::mma_tf32, kFullWarp, &operand, emulation::complete_mma_tf32);
+  emulation::warp_collective(emulation::Collective::mma_tf32, kFullWarp, &operand,
+                             emulation::complete_mma_tf32);
 }
 inline std::uint32_t to_tf32(float x) {
   const auto bits = std::bit_cast<std::uint32_t>(x);
   if ((bits & 0x7F800000u) == 0x7F800000u) return bits;  // infinity, NaN
-  return (bits + 0x1000u) & ~0x1FFFu;                    // half of the last kept bit's weight, away from zero
+  return (bits + 0x1000u) & ~0x1FFFu;  // half of the last kept bit's weight, away from zero
 }
 
 inline float exp2_approx(float x) {

@@ -1,4 +1,5 @@
-// Included before every .cu source that the host compiler compiles: CUDA C++'s built-in names, over the executor.
+// Included before every .cu source that the host compiler compiles: CUDA C++'s built-in names, over
+// the executor.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -13,7 +14,8 @@
 
 #include "executor.h"
 
-// Only shared_memory<T>() of kernels/cuda/instructions.cuh: it is poisoned before each block, and its ends are watched.
+// Only shared_memory<T>() of kernels/cuda/instructions.cuh: it is poisoned before each block, and
+// its ends are watched.
 #undef __shared__
 #define __shared__ weft_kernels_use_shared_memory_of_instructions_h
 #undef __forceinline__
@@ -45,10 +47,14 @@ void complete_shuffle(void* const (&operands)[32], unsigned mask) {
     const int base = lane / own.width * own.width, end = base + own.width;
     int source = lane;
     if (kKind == Collective::shuffle_index) source = base + (own.argument & (own.width - 1));
-    if (kKind == Collective::shuffle_up) source = lane - own.argument < base ? lane : lane - own.argument;
-    if (kKind == Collective::shuffle_down) source = lane + own.argument >= end ? lane : lane + own.argument;
-    if (kKind == Collective::shuffle_xor) source = (lane ^ own.argument) >= end ? lane : lane ^ own.argument;
-    if ((mask >> source & 1) == 0) fault("a shuffle reads lane " + std::to_string(source) + ", which its mask leaves out");
+    if (kKind == Collective::shuffle_up)
+      source = lane - own.argument < base ? lane : lane - own.argument;
+    if (kKind == Collective::shuffle_down)
+      source = lane + own.argument >= end ? lane : lane + own.argument;
+    if (kKind == Collective::shuffle_xor)
+      source = (lane ^ own.argument) >= end ? lane : lane ^ own.argument;
+    if ((mask >> source & 1) == 0)
+      fault("a shuffle reads lane " + std::to_string(source) + ", which its mask leaves out");
     own.result = static_cast<ShuffleOperand<T>*>(operands[source])->value;
   }
 }
@@ -68,7 +74,7 @@ struct VoteOperand {
 
 inline unsigned ballot(unsigned mask, bool predicate) {
   VoteOperand operand = {predicate, 0};
-  warp_collective(Collective::ballot, mask, &operand, [](void* const (&operands)[32], unsigned) {
+  warp_collective(Collective::ballot, mask, &operand, [](void* const(&operands)[32], unsigned) {
     unsigned bits = 0;
     for (int l = 0; l < 32; ++l)
       if (operands[l] && static_cast<VoteOperand*>(operands[l])->predicate) bits |= 1u << l;
@@ -80,41 +86,91 @@ inline unsigned ballot(unsigned mask, bool predicate) {
 
 }  // namespace weft::emulation
 
-template <class T> T __shfl_sync(unsigned mask, T value, int lane, int width = 32) { return weft::emulation::shuffle<weft::emulation::Collective::shuffle_index>(mask, value, lane, width); }
-template <class T> T __shfl_up_sync(unsigned mask, T value, unsigned distance, int width = 32) { return weft::emulation::shuffle<weft::emulation::Collective::shuffle_up>(mask, value, static_cast<int>(distance), width); }
-template <class T> T __shfl_down_sync(unsigned mask, T value, unsigned distance, int width = 32) { return weft::emulation::shuffle<weft::emulation::Collective::shuffle_down>(mask, value, static_cast<int>(distance), width); }
-template <class T> T __shfl_xor_sync(unsigned mask, T value, int lanes, int width = 32) { return weft::emulation::shuffle<weft::emulation::Collective::shuffle_xor>(mask, value, lanes, width); }
+template <class T>
+T __shfl_sync(unsigned mask, T value, int lane, int width = 32) {
+  return weft::emulation::shuffle<weft::emulation::Collective::shuffle_index>(mask, value, lane,
+                                                                              width);
+}
+template <class T>
+T __shfl_up_sync(unsigned mask, T value, unsigned distance, int width = 32) {
+  return weft::emulation::shuffle<weft::emulation::Collective::shuffle_up>(
+      mask, value, static_cast<int>(distance), width);
+}
+template <class T>
+T __shfl_down_sync(unsigned mask, T value, unsigned distance, int width = 32) {
+  return weft::emulation::shuffle<weft::emulation::Collective::shuffle_down>(
+      mask, value, static_cast<int>(distance), width);
+}
+template <class T>
+T __shfl_xor_sync(unsigned mask, T value, int lanes, int width = 32) {
+  return weft::emulation::shuffle<weft::emulation::Collective::shuffle_xor>(mask, value, lanes,
+                                                                            width);
+}
 
-inline unsigned __ballot_sync(unsigned mask, int predicate) { return weft::emulation::ballot(mask, predicate != 0); }
+inline unsigned __ballot_sync(unsigned mask, int predicate) {
+  return weft::emulation::ballot(mask, predicate != 0);
+}
 inline int __any_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) != 0; }
-inline int __all_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) == mask; }
+inline int __all_sync(unsigned mask, int predicate) {
+  return __ballot_sync(mask, predicate) == mask;
+}
 inline void __syncwarp(unsigned mask = 0xFFFFFFFFu) {
   int unused = 0;
-  weft::emulation::warp_collective(weft::emulation::Collective::sync_warp, mask, &unused, [](void* const (&)[32], unsigned) {});
+  weft::emulation::warp_collective(weft::emulation::Collective::sync_warp, mask, &unused,
+                                   [](void* const(&)[32], unsigned) {});
 }
 inline void __syncthreads() { weft::emulation::block_barrier(0); }
 inline int __syncthreads_count(int predicate) { return weft::emulation::block_barrier(predicate); }
-inline int __syncthreads_or(int predicate) { return weft::emulation::block_barrier(predicate) != 0; }
-inline int __syncthreads_and(int predicate) { return weft::emulation::block_barrier(predicate == 0) == 0; }
+inline int __syncthreads_or(int predicate) {
+  return weft::emulation::block_barrier(predicate) != 0;
+}
+inline int __syncthreads_and(int predicate) {
+  return weft::emulation::block_barrier(predicate == 0) == 0;
+}
 inline void __threadfence() {}
 inline void __threadfence_block() {}
 
-// Fibers switch only where they wait, so a plain read and write is atomic; and no race, whoever else does the same.
+// Fibers switch only where they wait, so a plain read and write is atomic; and no race, whoever
+// else does the same.
 template <class T, class F>
 __attribute__((noinline, no_sanitize("thread"))) T weft_atomic(T* p, F change) {
   const T before = *p;
   *p = change(before);
   return before;
 }
-template <class T> T atomicAdd(T* p, std::type_identity_t<T> x) { return weft_atomic(p, [&](T old) { return static_cast<T>(old + x); }); }
-template <class T> T atomicMax(T* p, std::type_identity_t<T> x) { return weft_atomic(p, [&](T old) { return old < x ? x : old; }); }
-template <class T> T atomicMin(T* p, std::type_identity_t<T> x) { return weft_atomic(p, [&](T old) { return x < old ? x : old; }); }
-template <class T> T atomicOr(T* p, std::type_identity_t<T> x) { return weft_atomic(p, [&](T old) { return old | x; }); }
-template <class T> T atomicAnd(T* p, std::type_identity_t<T> x) { return weft_atomic(p, [&](T old) { return old & x; }); }
-template <class T> T atomicExch(T* p, std::type_identity_t<T> x) { return weft_atomic(p, [&](T) { return x; }); }
-template <class T> T atomicCAS(T* p, std::type_identity_t<T> compare, std::type_identity_t<T> x) { return weft_atomic(p, [&](T old) { return old == compare ? x : old; }); }
+template <class T>
+T atomicAdd(T* p, std::type_identity_t<T> x) {
+  return weft_atomic(p, [&](T old) { return static_cast<T>(old + x); });
+}
+template <class T>
+T atomicMax(T* p, std::type_identity_t<T> x) {
+  return weft_atomic(p, [&](T old) { return old < x ? x : old; });
+}
+template <class T>
+T atomicMin(T* p, std::type_identity_t<T> x) {
+  return weft_atomic(p, [&](T old) { return x < old ? x : old; });
+}
+template <class T>
+T atomicOr(T* p, std::type_identity_t<T> x) {
+  return weft_atomic(p, [&](T old) { return old | x; });
+}
+template <class T>
+T atomicAnd(T* p, std::type_identity_t<T> x) {
+  return weft_atomic(p, [&](T old) { return old & x; });
+}
+template <class T>
+T atomicExch(T* p, std::type_identity_t<T> x) {
+  return weft_atomic(p, [&](T) { return x; });
+}
+template <class T>
+T atomicCAS(T* p, std::type_identity_t<T> compare, std::type_identity_t<T> x) {
+  return weft_atomic(p, [&](T old) { return old == compare ? x : old; });
+}
 
-template <class T> T __ldg(const T* p) { return *p; }
+template <class T>
+T __ldg(const T* p) {
+  return *p;
+}
 inline float __expf(float x) { return std::exp(x); }
 inline float __logf(float x) { return std::log(x); }
 inline float __fdividef(float a, float b) { return a / b; }
@@ -138,6 +194,14 @@ inline unsigned __brev(unsigned x) {
   for (int i = 0; i < 32; ++i) r |= (x >> i & 1u) << (31 - i);
   return r;
 }
-inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>(static_cast<unsigned long long>(a) * b >> 32); }
-template <class T> constexpr T min(T a, std::type_identity_t<T> b) { return b < a ? b : a; }
-template <class T> constexpr T max(T a, std::type_identity_t<T> b) { return a < b ? b : a; }
+inline unsigned __umulhi(unsigned a, unsigned b) {
+  return static_cast<unsigned>(static_cast<unsigned long long>(a) * b >> 32);
+}
+template <class T>
+constexpr T min(T a, std::type_identity_t<T> b) {
+  return b < a ? b : a;
+}
+template <class T>
+constexpr T max(T a, std::type_identity_t<T> b) {
+  return a < b ? b : a;
+}

@@ -37,7 +37,8 @@ Detector& detector() {
 
 bool ordered(const Stamp& before, const Stamp& now) {
   const Detector& d = detector();
-  if (before.block < d.launch_first_block || before.block == 0) return true;  // an earlier launch, or nobody
+  if (before.block < d.launch_first_block || before.block == 0)
+    return true;  // an earlier launch, or nobody
   if (before.block != now.block) return false;
   if (before.thread == now.thread || before.block_epoch < now.block_epoch) return true;
   return before.thread / 32 == now.thread / 32 && before.warp_epoch < now.warp_epoch;
@@ -45,8 +46,11 @@ bool ordered(const Stamp& before, const Stamp& now) {
 
 void touch(Cell& cell, const Stamp& now, Access access, const char* memory) {
   const auto report = [&](const Stamp& before, const char* did) {
-    fault_at_next_wait(fmt::format("race in {} memory: thread {} of this block {} what thread {} of {} block {} before, without a barrier between", memory,
-                                   now.thread, access == Access::write ? "writes" : "reads", before.thread, before.block == now.block ? "the same" : "another", did));
+    fault_at_next_wait(
+        fmt::format("race in {} memory: thread {} of this block {} what thread {} of {} block {} "
+                    "before, without a barrier between",
+                    memory, now.thread, access == Access::write ? "writes" : "reads", before.thread,
+                    before.block == now.block ? "the same" : "another", did));
   };
   if (!ordered(cell.write, now)) report(cell.write, "wrote");
   if (access == Access::write) {
@@ -80,12 +84,15 @@ void race_warp_barrier(int warp) { ++detector().warp_epochs[warp]; }
 
 void race_access(const void* p, std::size_t bytes, Access access, int thread) {
   Detector& d = detector();
-  const auto at = reinterpret_cast<std::uintptr_t>(p), shared = reinterpret_cast<std::uintptr_t>(block_shared_memory());
-  const Stamp now = {d.block, static_cast<std::uint16_t>(thread), d.block_epoch, d.warp_epochs[thread / 32]};
+  const auto at = reinterpret_cast<std::uintptr_t>(p),
+             shared = reinterpret_cast<std::uintptr_t>(block_shared_memory());
+  const Stamp now = {d.block, static_cast<std::uint16_t>(thread), d.block_epoch,
+                     d.warp_epochs[thread / 32]};
   const std::size_t first = at / kCellBytes, last = (at + bytes - 1) / kCellBytes;
   if (at >= shared && at < shared + block_shared_bytes()) {
     if (d.shared.empty()) d.shared.resize(block_shared_bytes() / kCellBytes + 1);
-    for (std::size_t c = first; c <= last; ++c) touch(d.shared[c - shared / kCellBytes], now, access, "shared");
+    for (std::size_t c = first; c <= last; ++c)
+      touch(d.shared[c - shared / kCellBytes], now, access, "shared");
     return;
   }
   if (!is_device_memory(p)) return;  // the thread's own stack
@@ -119,17 +126,32 @@ WEFT_RACE_HOOK(4)
 WEFT_RACE_HOOK(8)
 WEFT_RACE_HOOK(16)
 #undef WEFT_RACE_HOOK
-void __tsan_read_range(void* p, std::size_t bytes) { heard(p, bytes, weft::emulation::Access::read); }
-void __tsan_write_range(void* p, std::size_t bytes) { heard(p, bytes, weft::emulation::Access::write); }
-// Atomics of the host code in the same sources (shared_ptr): as they were, whatever the order asked for.
-#define WEFT_ATOMIC_HOOKS(bits, T)                                                                                                  \
-  T __tsan_atomic##bits##_load(const volatile T* p, int) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }                           \
-  void __tsan_atomic##bits##_store(volatile T* p, T x, int) { __atomic_store_n(p, x, __ATOMIC_SEQ_CST); }                           \
-  T __tsan_atomic##bits##_exchange(volatile T* p, T x, int) { return __atomic_exchange_n(p, x, __ATOMIC_SEQ_CST); }                 \
-  T __tsan_atomic##bits##_fetch_add(volatile T* p, T x, int) { return __atomic_fetch_add(p, x, __ATOMIC_SEQ_CST); }                 \
-  T __tsan_atomic##bits##_fetch_sub(volatile T* p, T x, int) { return __atomic_fetch_sub(p, x, __ATOMIC_SEQ_CST); }                 \
-  int __tsan_atomic##bits##_compare_exchange_strong(volatile T* p, T* expected, T x, int, int) {                                    \
-    return __atomic_compare_exchange_n(p, expected, x, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);                                  \
+void __tsan_read_range(void* p, std::size_t bytes) {
+  heard(p, bytes, weft::emulation::Access::read);
+}
+void __tsan_write_range(void* p, std::size_t bytes) {
+  heard(p, bytes, weft::emulation::Access::write);
+}
+// Atomics of the host code in the same sources (shared_ptr): as they were, whatever the order asked
+// for.
+#define WEFT_ATOMIC_HOOKS(bits, T)                                                                 \
+  T __tsan_atomic##bits##_load(const volatile T* p, int) {                                         \
+    return __atomic_load_n(p, __ATOMIC_SEQ_CST);                                                   \
+  }                                                                                                \
+  void __tsan_atomic##bits##_store(volatile T* p, T x, int) {                                      \
+    __atomic_store_n(p, x, __ATOMIC_SEQ_CST);                                                      \
+  }                                                                                                \
+  T __tsan_atomic##bits##_exchange(volatile T* p, T x, int) {                                      \
+    return __atomic_exchange_n(p, x, __ATOMIC_SEQ_CST);                                            \
+  }                                                                                                \
+  T __tsan_atomic##bits##_fetch_add(volatile T* p, T x, int) {                                     \
+    return __atomic_fetch_add(p, x, __ATOMIC_SEQ_CST);                                             \
+  }                                                                                                \
+  T __tsan_atomic##bits##_fetch_sub(volatile T* p, T x, int) {                                     \
+    return __atomic_fetch_sub(p, x, __ATOMIC_SEQ_CST);                                             \
+  }                                                                                                \
+  int __tsan_atomic##bits##_compare_exchange_strong(volatile T* p, T* expected, T x, int, int) {   \
+    return __atomic_compare_exchange_n(p, expected, x, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); \
   }
 WEFT_ATOMIC_HOOKS(8, std::uint8_t)
 WEFT_ATOMIC_HOOKS(32, std::uint32_t)

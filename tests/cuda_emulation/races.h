@@ -1,6 +1,7 @@
-// A race detector, as compute-sanitizer's racecheck but for shared and device memory: two threads touch the same two bytes, one of
-// them writes, and no barrier lies between. It hears of accesses only where .cu sources are compiled with -fsanitize=thread
-// (WEFT_EMULATION_CHECK=races), whose calls races.cpp answers itself.
+// A race detector, as compute-sanitizer's racecheck but for shared and device memory: two threads
+// touch the same two bytes, one of them writes, and no barrier lies between. It hears of accesses
+// only where .cu sources are compiled with -fsanitize=thread (WEFT_EMULATION_CHECK=races), whose
+// calls races.cpp answers itself.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +11,8 @@ namespace weft::emulation {
 
 enum class Access : std::uint8_t { read, write };
 
-// The executor tells what orders accesses: a new launch; a block barrier; a __syncwarp of all lanes (other collectives order nothing).
+// The executor tells what orders accesses: a new launch; a block barrier; a __syncwarp of all lanes
+// (other collectives order nothing).
 void race_new_launch();
 void race_new_block();
 void race_block_barrier();

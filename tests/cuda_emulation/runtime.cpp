@@ -1,5 +1,6 @@
-// The part of the CUDA runtime that Weft calls. Work is queued on its stream and runs as late as CUDA allows: when somebody waits. So a
-// forgotten wait or event shows as poison or stale numbers. Errors are sticky, as on a GPU, and cudaGetErrorString tells the Fault.
+// The part of the CUDA runtime that Weft calls. Work is queued on its stream and runs as late as
+// CUDA allows: when somebody waits. So a forgotten wait or event shows as poison or stale numbers.
+// Errors are sticky, as on a GPU, and cudaGetErrorString tells the Fault.
 #include <cuda_runtime.h>
 #include <fmt/format.h>
 
@@ -79,7 +80,8 @@ void run_all() {
 void enqueue(cudaStream_t stream, std::function<void()> work) {
   Queue* q = queue_of(stream);
   if (!q) {
-    failed(stream == nullptr ? "work on the default stream: it is not ordered with Weft's streams" : "work on a stream that does not exist");
+    failed(stream == nullptr ? "work on the default stream: it is not ordered with Weft's streams"
+                             : "work on a stream that does not exist");
     return;
   }
   if (runtime().error != cudaSuccess) return;
@@ -87,13 +89,15 @@ void enqueue(cudaStream_t stream, std::function<void()> work) {
   ++q->enqueued;
 }
 
-void enqueue_kernel(cudaStream_t stream, dim3 grid, dim3 block, std::size_t shared_bytes, std::function<void()> kernel) {
+void enqueue_kernel(cudaStream_t stream, dim3 grid, dim3 block, std::size_t shared_bytes,
+                    std::function<void()> kernel) {
   ++runtime().launches;
   enqueue(stream, [=, kernel = std::move(kernel)] { run_grid(grid, block, shared_bytes, kernel); });
 }
 
 void expect_device_memory(const void* argument) {
-  if (argument && !is_device_memory(argument)) failed("a kernel is handed a pointer that is not device memory", cudaErrorIllegalAddress);
+  if (argument && !is_device_memory(argument))
+    failed("a kernel is handed a pointer that is not device memory", cudaErrorIllegalAddress);
 }
 
 void forget_fault() {
@@ -114,8 +118,11 @@ cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : cudaE
 cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   // An A100's.
-  static const std::map<int, int> kValues = {{cudaDevAttrMultiProcessorCount, 108}, {cudaDevAttrMaxSharedMemoryPerBlockOptin, 166912},
-                                             {cudaDevAttrComputeCapabilityMajor, 8}, {cudaDevAttrComputeCapabilityMinor, 0}, {cudaDevAttrL2CacheSize, 40 << 20}};
+  static const std::map<int, int> kValues = {{cudaDevAttrMultiProcessorCount, 108},
+                                             {cudaDevAttrMaxSharedMemoryPerBlockOptin, 166912},
+                                             {cudaDevAttrComputeCapabilityMajor, 8},
+                                             {cudaDevAttrComputeCapabilityMinor, 0},
+                                             {cudaDevAttrL2CacheSize, 40 << 20}};
   const auto found = kValues.find(attribute);
   if (found == kValues.end()) return cudaErrorInvalidValue;
   return *value = found->second, cudaSuccess;
@@ -138,7 +145,8 @@ cudaError_t cudaGetLastError() { return runtime().error; }
 cudaError_t cudaPeekAtLastError() { return runtime().error; }
 const char* cudaGetErrorString(cudaError_t error) {
   if (error == cudaSuccess) return "no error";
-  if (error == runtime().error && !runtime().fault_text.empty()) return runtime().fault_text.c_str();
+  if (error == runtime().error && !runtime().fault_text.empty())
+    return runtime().fault_text.c_str();
   return "an error of the emulated CUDA runtime";
 }
 
@@ -171,19 +179,25 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   Queue* q = queue_of(stream);
-  if (!q) return failed("waiting for the default stream or for one that does not exist", cudaErrorInvalidResourceHandle);
+  if (!q)
+    return failed("waiting for the default stream or for one that does not exist",
+                  cudaErrorInvalidResourceHandle);
   run_until(*q, q->enqueued);
   return runtime().error;
 }
 cudaError_t cudaDeviceSynchronize() { return run_all(), runtime().error; }
 
-// Host memory is pageable here: CUDA has read it when the call returns, and has not necessarily written it.
-cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
+// Host memory is pageable here: CUDA has read it when the call returns, and has not necessarily
+// written it.
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind,
+                            cudaStream_t stream) {
   if (is_device_memory(from)) {
     enqueue(stream, [=] { std::memmove(to, from, bytes); });
   } else {
     const auto* begin = static_cast<const std::byte*>(from);
-    enqueue(stream, [to, bytes = std::vector<std::byte>(begin, begin + bytes)] { std::memcpy(to, bytes.data(), bytes.size()); });
+    enqueue(stream, [to, bytes = std::vector<std::byte>(begin, begin + bytes)] {
+      std::memcpy(to, bytes.data(), bytes.size());
+    });
   }
   return runtime().error;
 }
@@ -202,7 +216,9 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   Queue* q = queue_of(stream);
-  if (!q) return failed("an event on the default stream or on one that does not exist", cudaErrorInvalidResourceHandle);
+  if (!q)
+    return failed("an event on the default stream or on one that does not exist",
+                  cudaErrorInvalidResourceHandle);
   *reinterpret_cast<Event*>(event) = {q, q->enqueued};
   return cudaSuccess;
 }
@@ -211,7 +227,9 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   if (e.queue) run_until(*e.queue, e.position);
   return runtime().error;
 }
-cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t, cudaEvent_t) { return *milliseconds = 0, cudaSuccess; }  // time means nothing here
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t, cudaEvent_t) {
+  return *milliseconds = 0, cudaSuccess;
+}  // time means nothing here
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   const Event e = *reinterpret_cast<Event*>(event);
   if (e.queue) enqueue(stream, [e] { run_until(*e.queue, e.position); });

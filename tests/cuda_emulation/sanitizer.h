@@ -1,4 +1,5 @@
-// What AddressSanitizer must be told: that a fiber runs on another stack, and which memory may be touched now. Nothing without it.
+// What AddressSanitizer must be told: that a fiber runs on another stack, and which memory may be
+// touched now. Nothing without it.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +12,12 @@
 namespace weft::emulation {
 
 #ifdef __SANITIZE_ADDRESS__
-inline void start_switch(void** fake_stack, const void* stack, std::size_t bytes) { __sanitizer_start_switch_fiber(fake_stack, stack, bytes); }
-inline void finish_switch(void* fake_stack, const void** stack, std::size_t* bytes) { __sanitizer_finish_switch_fiber(fake_stack, stack, bytes); }
+inline void start_switch(void** fake_stack, const void* stack, std::size_t bytes) {
+  __sanitizer_start_switch_fiber(fake_stack, stack, bytes);
+}
+inline void finish_switch(void* fake_stack, const void** stack, std::size_t* bytes) {
+  __sanitizer_finish_switch_fiber(fake_stack, stack, bytes);
+}
 inline void allow(void* memory, std::size_t bytes) { __asan_unpoison_memory_region(memory, bytes); }
 inline void forbid(void* memory, std::size_t bytes) { __asan_poison_memory_region(memory, bytes); }
 #else

@@ -1,4 +1,5 @@
-// Reads damaged files in a process of its own, with a limit on memory and time, so that one crash neither hides the others nor its number.
+// Reads damaged files in a process of its own, with a limit on memory and time, so that one crash
+// neither hides the others nor its number.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -22,9 +23,11 @@ namespace weft::test {
 
 namespace fs = std::filesystem;
 
-inline constexpr std::uint64_t kMutants = 400;           // WEFT_FUZZ_MUTANTS in the environment asks for another number
-inline constexpr rlim_t kMemoryBytes = rlim_t{1} << 31;  // address space; a reader of these small files takes some MB
-inline constexpr unsigned kSeconds = 20;                 // for one file
+inline constexpr std::uint64_t kMutants =
+    400;  // WEFT_FUZZ_MUTANTS in the environment asks for another number
+inline constexpr rlim_t kMemoryBytes =
+    rlim_t{1} << 31;  // address space; a reader of these small files takes some MB
+inline constexpr unsigned kSeconds = 20;  // for one file
 
 // What the reading process tells, also when it dies.
 struct Report {
@@ -70,7 +73,8 @@ class Folder {
 
 using Mutant = std::function<std::string(std::uint64_t)>;  // number i of a file
 
-inline void read_all(Report& report, const Mutant& mutant, std::uint64_t n, const fs::path& file, const std::function<void()>& read) {
+inline void read_all(Report& report, const Mutant& mutant, std::uint64_t n, const fs::path& file,
+                     const std::function<void()>& read) {
   const rlimit limit = {kMemoryBytes, kMemoryBytes}, no_core = {0, 0};
   setrlimit(RLIMIT_AS, &limit);
   setrlimit(RLIMIT_CORE, &no_core);
@@ -83,15 +87,20 @@ inline void read_all(Report& report, const Mutant& mutant, std::uint64_t n, cons
     } catch (const UserError& error) {
       ++report.refused;
     } catch (const std::exception& error) {
-      if (report.wrong++ == 0) std::snprintf(report.message, sizeof report.message, "file %d: %s", static_cast<int>(report.number), error.what());
+      if (report.wrong++ == 0)
+        std::snprintf(report.message, sizeof report.message, "file %d: %s",
+                      static_cast<int>(report.number), error.what());
     }
   }
 }
 
-// Reads every mutant of `file`; each number that kills the process is a failure, and reading goes on behind it.
-inline void fuzz(const fs::path& file, const Mutant& mutant, std::uint64_t n, const std::function<void()>& read) {
+// Reads every mutant of `file`; each number that kills the process is a failure, and reading goes
+// on behind it.
+inline void fuzz(const fs::path& file, const Mutant& mutant, std::uint64_t n,
+                 const std::function<void()>& read) {
   ASSERT_NO_THROW(read()) << "the valid file is refused";
-  void* memory = mmap(nullptr, sizeof(Report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* memory =
+      mmap(nullptr, sizeof(Report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   ASSERT_NE(memory, MAP_FAILED);
   auto& report = *new (memory) Report{};
   for (int deaths = 0; report.number < n && deaths < 10;) {
@@ -104,8 +113,10 @@ inline void fuzz(const fs::path& file, const Mutant& mutant, std::uint64_t n, co
     int status = 0;
     waitpid(child, &status, 0);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) break;
-    ADD_FAILURE() << "file " << report.number << (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? " hangs its reader" : " kills its reader") << ", signal "
-                  << (WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+    ADD_FAILURE() << "file " << report.number
+                  << (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? " hangs its reader"
+                                                                         : " kills its reader")
+                  << ", signal " << (WIFSIGNALED(status) ? WTERMSIG(status) : 0);
     ++deaths;
     ++report.number;
   }
@@ -117,7 +128,8 @@ inline void fuzz(const fs::path& file, const Mutant& mutant, std::uint64_t n, co
 
 inline void fuzz(const fs::path& file, bool is_text, const std::function<void()>& read) {
   Mutator mutator(get(file), is_text);
-  fuzz(file, [&](std::uint64_t number) { return mutator.mutant(number); }, n_mutants(), read);
+  fuzz(
+      file, [&](std::uint64_t number) { return mutator.mutant(number); }, n_mutants(), read);
 }
 
 }  // namespace weft::test

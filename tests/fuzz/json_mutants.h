@@ -1,4 +1,5 @@
-// Mutants of a JSON text that are still JSON: what is wrong is a key, a type, a number, a name. Seeded, as Mutator.
+// Mutants of a JSON text that are still JSON: what is wrong is a key, a type, a number, a name.
+// Seeded, as Mutator.
 #pragma once
 
 #include <algorithm>
@@ -28,7 +29,8 @@ class JsonMutator {
     return static_cast<std::size_t>((state_ >> 33) % std::max<std::size_t>(below, 1));
   }
 
-  // Walks down, so that what is small and near the root is met as often as one of a thousand tokens.
+  // Walks down, so that what is small and near the root is met as often as one of a thousand
+  // tokens.
   OrderedJson* place(OrderedJson& root) {
     OrderedJson* at = &root;
     while (at->is_structured() && !at->empty() && (at == &root || random(6) != 0))
@@ -38,34 +40,52 @@ class JsonMutator {
 
   void change(OrderedJson& at) {
     switch (random(9)) {
-      case 0: at = absurd_value(); break;
-      case 1:
-        if (at.is_structured() && !at.empty()) at.erase(std::next(at.begin(), static_cast<std::ptrdiff_t>(random(at.size()))));
-        else at = nullptr;
+      case 0:
+        at = absurd_value();
         break;
-      case 2: at = *place(valid_); break;  // what belongs elsewhere
+      case 1:
+        if (at.is_structured() && !at.empty())
+          at.erase(std::next(at.begin(), static_cast<std::ptrdiff_t>(random(at.size()))));
+        else
+          at = nullptr;
+        break;
+      case 2:
+        at = *place(valid_);
+        break;  // what belongs elsewhere
       case 3:
         for (std::size_t depth = 1 + random(95); depth > 0; --depth) at = wrapped(std::move(at));
         break;
       case 4:
-        if (at.is_array() && !at.empty()) at.push_back(at[random(at.size())]);  // twice
-        else if (at.is_object() && !at.empty()) at["another"] = *at.begin();
-        else at = absurd_value();
+        if (at.is_array() && !at.empty())
+          at.push_back(at[random(at.size())]);  // twice
+        else if (at.is_object() && !at.empty())
+          at["another"] = *at.begin();
+        else
+          at = absurd_value();
         break;
       case 5:
-        if (at.is_object()) at["type"] = absurd_name();
-        else if (at.is_string()) at = absurd_name();
-        else at = absurd_number();
+        if (at.is_object())
+          at["type"] = absurd_name();
+        else if (at.is_string())
+          at = absurd_name();
+        else
+          at = absurd_number();
         break;
-      case 6: at = absurd_number(); break;
+      case 6:
+        at = absurd_number();
+        break;
       case 7:
-        if (at.is_string()) at = text_of(at.get<std::string>());
-        else at = absurd_value();
+        if (at.is_string())
+          at = text_of(at.get<std::string>());
+        else
+          at = absurd_value();
         break;
       case 8:
-        if (at.is_array() && at.size() > 1) std::swap(at[random(at.size())], at[random(at.size())]);
+        if (at.is_array() && at.size() > 1)
+          std::swap(at[random(at.size())], at[random(at.size())]);
         else if (at.is_object() && at.size() > 1) {
-          OrderedJson& one = std::next(at.begin(), static_cast<std::ptrdiff_t>(random(at.size()))).value();
+          OrderedJson& one =
+              std::next(at.begin(), static_cast<std::ptrdiff_t>(random(at.size()))).value();
           one = at.begin().value();
         } else {
           at = absurd_number();
@@ -75,37 +95,80 @@ class JsonMutator {
   }
 
   OrderedJson wrapped(OrderedJson inner) {
-    static constexpr std::array<const char*, 4> kLists = {"normalizers", "pretokenizers", "processors", "decoders"};
+    static constexpr std::array<const char*, 4> kLists = {"normalizers", "pretokenizers",
+                                                          "processors", "decoders"};
     if (random(8) == 0) return OrderedJson::array({std::move(inner)});
-    const char* list = inner.is_object() && inner.contains("decoders") ? "decoders" : kLists[random(kLists.size())];
+    const char* list = inner.is_object() && inner.contains("decoders")
+                           ? "decoders"
+                           : kLists[random(kLists.size())];
     return {{"type", "Sequence"}, {list, OrderedJson::array({std::move(inner)})}};
   }
 
   OrderedJson absurd_number() {
-    static const std::array<OrderedJson, 12> kNumbers = {-1, 0, 1, 1'000'000'000, 2147483648u, 18446744073709551615u, INT64_MIN,
-                                                       1e300, -0.5, 1e-320, 16777216, 255};
+    static const std::array<OrderedJson, 12> kNumbers = {
+        -1,        0,     1,    1'000'000'000, 2147483648u, 18446744073709551615u,
+        INT64_MIN, 1e300, -0.5, 1e-320,        16777216,    255};
     return kNumbers[random(kNumbers.size())];
   }
   OrderedJson absurd_name() {
-    static constexpr std::array<const char*, 28> kNames = {
-        "", "Unheard", "BPE", "Unigram", "WordPiece", "WordLevel", "Sequence", "ByteLevel",
-        "Metaspace", "Replace", "Strip", "Split", "Precompiled", "TemplateProcessing", "BertProcessing", "Fuse", "ByteFallback", "CTC", "BPEDecoder",
-        "Digits", "Punctuation", "Whitespace", "NFKC", "BertNormalizer", "Lowercase", "RobertaProcessing", "Isolated", "Removed"};
+    static constexpr std::array<const char*, 28> kNames = {"",
+                                                           "Unheard",
+                                                           "BPE",
+                                                           "Unigram",
+                                                           "WordPiece",
+                                                           "WordLevel",
+                                                           "Sequence",
+                                                           "ByteLevel",
+                                                           "Metaspace",
+                                                           "Replace",
+                                                           "Strip",
+                                                           "Split",
+                                                           "Precompiled",
+                                                           "TemplateProcessing",
+                                                           "BertProcessing",
+                                                           "Fuse",
+                                                           "ByteFallback",
+                                                           "CTC",
+                                                           "BPEDecoder",
+                                                           "Digits",
+                                                           "Punctuation",
+                                                           "Whitespace",
+                                                           "NFKC",
+                                                           "BertNormalizer",
+                                                           "Lowercase",
+                                                           "RobertaProcessing",
+                                                           "Isolated",
+                                                           "Removed"};
     return kNames[random(kNames.size())];
   }
   OrderedJson absurd_value() {
     static const std::array<OrderedJson, 12> kValues = {
-        nullptr, true, false, "", "text", "\xE2\x96\x81", "[", "(a+)+b", OrderedJson::array(), OrderedJson::object(), 0.5,
+        nullptr,
+        true,
+        false,
+        "",
+        "text",
+        "\xE2\x96\x81",
+        "[",
+        "(a+)+b",
+        OrderedJson::array(),
+        OrderedJson::object(),
+        0.5,
         OrderedJson::array({OrderedJson::array({"a", 1})})};
     return random(3) == 0 ? absurd_number() : kValues[random(kValues.size())];
   }
   std::string text_of(std::string text) {
     switch (random(5)) {
-      case 0: return text.substr(0, random(text.size() + 1));
-      case 1: return text.append(text);
-      case 2: return text.insert(0, 1'000, 'a');
-      case 3: return text.insert(random(text.size() + 1), random(2) ? "(" : "\\");
-      default: return text.insert(0, 1, '\0');
+      case 0:
+        return text.substr(0, random(text.size() + 1));
+      case 1:
+        return text.append(text);
+      case 2:
+        return text.insert(0, 1'000, 'a');
+      case 3:
+        return text.insert(random(text.size() + 1), random(2) ? "(" : "\\");
+      default:
+        return text.insert(0, 1, '\0');
     }
   }
 

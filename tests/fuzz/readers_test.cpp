@@ -1,5 +1,5 @@
-// Every reader of files, given hundreds of damaged versions of each valid file: it reads them or throws UserError. Never another
-// exception, a crash, a hang, or memory beyond reason.
+// Every reader of files, given hundreds of damaged versions of each valid file: it reads them or
+// throws UserError. Never another exception, a crash, a hang, or memory beyond reason.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -10,8 +10,8 @@
 #include "io/safetensors.h"
 #include "model/families.h"
 #include "model/hf_weights.h"
-#include "text/tokenizer.h"
 #include "tests/fuzz/harness.h"
+#include "text/tokenizer.h"
 #include "train/checkpoint.h"
 #include "train/data.h"
 #include "train/options.h"
@@ -34,11 +34,13 @@ TEST(Fuzz, Config) {
 
 TEST(Fuzz, GenerationConfig) {
   const Folder folder;
-  put(folder / "generation_config.json", R"({"eos_token_id": [210, 3], "do_sample": true, "temperature": 0.7, "top_k": 40, "top_p": 0.9, "max_length": 64,
+  put(folder / "generation_config.json",
+      R"({"eos_token_id": [210, 3], "do_sample": true, "temperature": 0.7, "top_k": 40, "top_p": 0.9, "max_length": 64,
       "repetition_penalty": 1.1, "min_new_tokens": 2, "no_repeat_ngram_size": 3})");
   fuzz(folder / "generation_config.json", true, [&] {
     const GenerationFile file = read_generation_config(folder.path());
-    resolve_generation({}, {}, file, {.what = "the prompt", .n_tokens = 5, .context = 96, .vocab = 211}, nullptr);
+    resolve_generation({}, {}, file,
+                       {.what = "the prompt", .n_tokens = 5, .context = 96, .vocab = 211}, nullptr);
   });
 }
 
@@ -49,7 +51,8 @@ TEST(Fuzz, Safetensors) {
   const Grid grid(make_self_communicator(), {1, 1, 1});
   Stream stream({}, 1);
   Parameters parameters(config, grid, DType::f32, Purpose::inference);
-  fuzz(folder / "model.safetensors", false, [&] { load_hf_weights(parameters, config, folder.path(), stream); });
+  fuzz(folder / "model.safetensors", false,
+       [&] { load_hf_weights(parameters, config, folder.path(), stream); });
 }
 
 TEST(Fuzz, SafetensorsIndex) {
@@ -59,7 +62,8 @@ TEST(Fuzz, SafetensorsIndex) {
   const SafetensorsReader whole(folder / "part.safetensors");
   for (const auto& [name, tensor] : whole.tensors()) index["weight_map"][name] = "part.safetensors";
   put(folder / "model.safetensors.index.json", index.dump(1));
-  fuzz(folder / "model.safetensors.index.json", true, [&] { SafetensorsReader reader(folder.path()); });
+  fuzz(folder / "model.safetensors.index.json", true,
+       [&] { SafetensorsReader reader(folder.path()); });
 }
 
 TEST(Fuzz, Tokenizer) {
@@ -78,8 +82,15 @@ TEST(Fuzz, TokenFile) {
   TokenFilePart part;
   for (std::int32_t i = 0; i < 2000; ++i) part.tokens.push_back(i % 211);
   part.document_lengths.assign(20, 100);
-  const TokenFileInfo info = {.tokenizer_hash = "0123456789abcdef", .task = "clm", .tokenizer = "", .vocab_size = 211, .val_fraction = 0.1, .n_tokens = 2000, .n_documents = 20};
-  write_token_file(file, info, part, nullptr, true, [](const std::string& error) { CHECK(error.empty(), "{}", error); });
+  const TokenFileInfo info = {.tokenizer_hash = "0123456789abcdef",
+                              .task = "clm",
+                              .tokenizer = "",
+                              .vocab_size = 211,
+                              .val_fraction = 0.1,
+                              .n_tokens = 2000,
+                              .n_documents = 20};
+  write_token_file(file, info, part, nullptr, true,
+                   [](const std::string& error) { CHECK(error.empty(), "{}", error); });
   fuzz(file, false, [&] {
     const auto data = next_token_data(TokenFile(file), 32, 0);
     data->check_tokens({0, data->file().info().n_tokens});
@@ -88,15 +99,26 @@ TEST(Fuzz, TokenFile) {
 
 // Format 2: masked documents; pairs of a class each; documents of several labels or numbers.
 TEST(Fuzz, LabelledTokenFile) {
-  for (const std::string problem : {"", "single_label_classification", "multi_label_classification", "regression"}) {
+  for (const std::string problem :
+       {"", "single_label_classification", "multi_label_classification", "regression"}) {
     const Folder folder;
     const fs::path file = folder / "tokens.h5";
     TokenFilePart part;
     for (std::int32_t i = 0; i < 600; ++i) part.tokens.push_back(i % 211);
     part.document_lengths.assign(20, 30);
-    TokenFileInfo info = {.tokenizer_hash = "0123456789abcdef", .task = "mlm", .tokenizer = "", .vocab_size = 211, .val_fraction = 0.1, .n_tokens = 600, .n_documents = 20};
+    TokenFileInfo info = {.tokenizer_hash = "0123456789abcdef",
+                          .task = "mlm",
+                          .tokenizer = "",
+                          .vocab_size = 211,
+                          .val_fraction = 0.1,
+                          .n_tokens = 600,
+                          .n_documents = 20};
     if (!problem.empty()) info.task = problem == "regression" ? "regress" : "classify";
-    info.wrapping = {.before = {{2}, {0}}, .between = {{3}, {0}}, .behind = {{3}, {1}}, .first_type = 0, .second_type = 1};
+    info.wrapping = {.before = {{2}, {0}},
+                     .between = {{3}, {0}},
+                     .behind = {{3}, {1}},
+                     .first_type = 0,
+                     .second_type = 1};
     if (!problem.empty()) info.labels = LabelKind{problem, {"a", "b", "c"}};
     if (problem == "single_label_classification") {
       info.pairs = true;
@@ -105,20 +127,30 @@ TEST(Fuzz, LabelledTokenFile) {
     } else if (!problem.empty()) {
       for (std::int32_t i = 0; i < 60; ++i) part.targets.push_back(static_cast<float>(i % 2));
     }
-    write_token_file(file, info, part, nullptr, true, [](const std::string& error) { CHECK(error.empty(), "{}", error); });
+    write_token_file(file, info, part, nullptr, true,
+                     [](const std::string& error) { CHECK(error.empty(), "{}", error); });
     fuzz(file, false, [&] {
       const TokenFile tokens(file);
       std::vector<std::int32_t> ids(24), types(24), labels(24);
       std::vector<float> targets(3);
       const bool classes = tokens.info().labels.has_value();
-      if (classes && tokens.info().labels->n_labels() > 3) return;  // a file that is whole, of more labels than we made room for
+      if (classes && tokens.info().labels->n_labels() > 3)
+        return;  // a file that is whole, of more labels than we made room for
       const std::vector<std::uint8_t> special(static_cast<std::size_t>(tokens.info().vocab_size));
-      const auto data = classes ? labelled_data(tokens, 24, 0, {0, 1, 2}) : masked_data(tokens, 24, 0, {0.15, 4, special});
+      const auto data = classes ? labelled_data(tokens, 24, 0, {0, 1, 2})
+                                : masked_data(tokens, 24, 0, {0.15, 4, special});
       data->check_tokens({0, tokens.info().n_tokens});
       for (std::int64_t i = 0; i < data->n_train() + data->n_val(); ++i) {
-        Sample sample = {.ids = ids.data(), .types = types.data(), .labels = labels.data(), .targets = targets.data(), .length = 24, .n_labels = 0};
-        if (i < data->n_train()) data->train_sample(i, sample);
-        else data->val_sample(i - data->n_train(), sample);
+        Sample sample = {.ids = ids.data(),
+                         .types = types.data(),
+                         .labels = labels.data(),
+                         .targets = targets.data(),
+                         .length = 24,
+                         .n_labels = 0};
+        if (i < data->n_train())
+          data->train_sample(i, sample);
+        else
+          data->val_sample(i - data->n_train(), sample);
         CHECK(sample.length <= 24, "a sample of {} tokens", sample.length);
       }
     });
@@ -133,9 +165,14 @@ TEST(Fuzz, Checkpoint) {
   config.source = nullptr;
   const Grid grid(make_self_communicator(), {1, 1, 1});
   Stream stream({}, 1);
-  const Context ctx{.grid = grid, .stream = stream, .precision = Precision::fp32, .clock = nullptr, .observer = {}};
+  const Context ctx{.grid = grid,
+                    .stream = stream,
+                    .precision = Precision::fp32,
+                    .clock = nullptr,
+                    .observer = {}};
   Parameters parameters(config, grid, DType::f32, Purpose::training);
-  save_checkpoint(ctx, file, parameters, config, {.step = 1, .cursor = 4, .seed = 0, .tokenizer = "", .generation = ""});
+  save_checkpoint(ctx, file, parameters, config,
+                  {.step = 1, .cursor = 4, .seed = 0, .tokenizer = "", .generation = ""});
   fuzz(file, false, [&] {
     read_checkpoint_header(file);
     load_checkpoint(ctx, file, parameters, config);
@@ -153,7 +190,9 @@ TEST(Fuzz, Recipe) {
   put(file, to_toml([&](FieldVisitor& v) { valid.visit(v); }));
   fuzz(file, true, [&] {
     TrainOptions options;
-    parse_options({"train", "", nullptr, ""}, {"--config", file.string()}, [&](FieldVisitor& v) { options.visit(v); }, false);
+    parse_options(
+        {"train", "", nullptr, ""}, {"--config", file.string()},
+        [&](FieldVisitor& v) { options.visit(v); }, false);
     validate(options);
   });
 }
@@ -161,13 +200,19 @@ TEST(Fuzz, Recipe) {
 TEST(Fuzz, Jsonl) {
   const Folder folder;
   std::string lines;
-  for (int i = 0; i < 20; ++i) lines += fmt::format(R"({{"id": {}, "prompt": "some \u00e9 text", "temperature": 0.5, "max_new_tokens": 3, "stop": ["a", "b"]}})" "\n", i);
+  for (int i = 0; i < 20; ++i)
+    lines += fmt::format(
+        R"({{"id": {}, "prompt": "some \u00e9 text", "temperature": 0.5, "max_new_tokens": 3, "stop": ["a", "b"]}})"
+        "\n",
+        i);
   put(folder / "in.jsonl", lines);
   fuzz(folder / "in.jsonl", true, [&] {
     for (const Document& d : read_documents((folder / "in.jsonl").string(), "")) {
       GenerationOptions own;
-      set_from_json(d.options, [&](FieldVisitor& v) { own.visit(v); }, "in.jsonl");
-      resolve_generation(own, {}, {}, {.what = "the prompt", .n_tokens = 5, .context = 96, .vocab = 211}, nullptr);
+      set_from_json(
+          d.options, [&](FieldVisitor& v) { own.visit(v); }, "in.jsonl");
+      resolve_generation(
+          own, {}, {}, {.what = "the prompt", .n_tokens = 5, .context = 96, .vocab = 211}, nullptr);
     }
   });
 }

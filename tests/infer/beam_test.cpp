@@ -13,7 +13,8 @@ TEST(Beams, FindWhatTheReferenceFinds) {
       for (const Json& c : golden()[model]["beams"]) {
         Generation g = options_of(c["options"]);
         g.max_new_tokens = 12;
-        requests.push_back({.ids = prompts[c["prompt"].get<std::size_t>()], .options = g, .stream = 0});
+        requests.push_back(
+            {.ids = prompts[c["prompt"].get<std::size_t>()], .options = g, .stream = 0});
       }
       const auto all = m.complete(requests, {.max_batch = 7, .max_rows = 9});
       for (std::size_t i = 0; i < requests.size(); ++i) {
@@ -22,9 +23,14 @@ TEST(Beams, FindWhatTheReferenceFinds) {
         const auto scores = c["scores"].get<std::vector<double>>();
         ASSERT_EQ(all[i].size(), expected.size()) << name;
         for (std::size_t s = 0; s < expected.size(); ++s) {
-          EXPECT_EQ(all[i][s].ids, expected[s]) << name << " " << c["options"].dump() << " prompt " << c["prompt"] << " result " << s;
-          // Up to 12 sums, each within 2e-4, times at most 12 for a length penalty of -1 and over 12² for one of 2.
-          EXPECT_NEAR(all[i][s].score, scores[s], 12 * 2e-4 * std::max(1.0, std::pow(12.0, -requests[i].options.length_penalty))) << name << " " << c["options"].dump();
+          EXPECT_EQ(all[i][s].ids, expected[s])
+              << name << " " << c["options"].dump() << " prompt " << c["prompt"] << " result " << s;
+          // Up to 12 sums, each within 2e-4, times at most 12 for a length penalty of -1 and over
+          // 12² for one of 2.
+          EXPECT_NEAR(
+              all[i][s].score, scores[s],
+              12 * 2e-4 * std::max(1.0, std::pow(12.0, -requests[i].options.length_penalty)))
+              << name << " " << c["options"].dump();
         }
       }
     });
@@ -90,9 +96,11 @@ TEST(Beams, CandidatesAreDrawnByTheirProbability) {
   std::vector<int> missing(5, kDraws);
   const std::vector<std::span<const float>> rows = {logits};
   for (int i = 0; i < kDraws; ++i)
-    for (const BeamCandidate& c : search.choose(sampler, rows, static_cast<std::uint64_t>(i))) --missing[static_cast<std::size_t>(c.id)];
+    for (const BeamCandidate& c : search.choose(sampler, rows, static_cast<std::uint64_t>(i)))
+      --missing[static_cast<std::size_t>(c.id)];
   for (std::size_t i = 0; i < 5; ++i)
-    EXPECT_NEAR(missing[i], kDraws * last[i], 5 * std::sqrt(kDraws * last[i] * (1 - last[i]))) << "token " << i;
+    EXPECT_NEAR(missing[i], kDraws * last[i], 5 * std::sqrt(kDraws * last[i] * (1 - last[i])))
+        << "token " << i;
 }
 
 }  // namespace

@@ -1,7 +1,8 @@
 // Continuations on every grid of the ranks at hand, against the reference and against one rank.
 //
-// fp32 sums of n terms round by about 6e-8·sqrt(n) of their size; a log-probability passes some fifteen of at most 1003 terms on values
-// of size 10: 15 · 6e-8 · 32 · 10 = 3e-4 at the very worst. Its bound is 2e-4, and a hundredth of that is typical.
+// fp32 sums of n terms round by about 6e-8·sqrt(n) of their size; a log-probability passes some
+// fifteen of at most 1003 terms on values of size 10: 15 · 6e-8 · 32 · 10 = 3e-4 at the very worst.
+// Its bound is 2e-4, and a hundredth of that is typical.
 #include "tests/infer/golden.h"
 
 namespace weft::test {
@@ -9,7 +10,8 @@ namespace {
 
 std::vector<GenerationRequest> requests_of(const std::vector<Ids>& prompts, const Generation& g) {
   std::vector<GenerationRequest> list;
-  for (const Ids& p : prompts) list.push_back({.ids = p, .options = g, .stream = draw_stream(p, 0)});
+  for (const Ids& p : prompts)
+    list.push_back({.ids = p, .options = g, .stream = draw_stream(p, 0)});
   return list;
 }
 
@@ -19,15 +21,18 @@ TEST(Engine, GreedyTextEqualsTheReferenceOnEveryGrid) {
       const std::vector<Ids> prompts = prompts_of(model), expected = greedy_of(model);
       Generation g = greedy_options(30);
       g.logprobs = true;
-      for (const EngineLimits& limits : {EngineLimits{}, EngineLimits{.max_batch = 1}, EngineLimits{.max_batch = 4, .max_rows = 5}}) {
+      for (const EngineLimits& limits : {EngineLimits{}, EngineLimits{.max_batch = 1},
+                                         EngineLimits{.max_batch = 4, .max_rows = 5}}) {
         const auto all = m.complete(requests_of(prompts, g), limits);
         for (std::size_t i = 0; i < prompts.size(); ++i) {
           ASSERT_EQ(all[i].size(), 1u);
           EXPECT_EQ(all[i][0].ids, expected[i]) << name << " prompt " << i;
           EXPECT_EQ(all[i][0].finish, "length");
-          const auto logprobs = golden()[model]["logprobs"][i].get<std::vector<float>>();  // of prompt and continuation
+          const auto logprobs = golden()[model]["logprobs"][i]
+                                    .get<std::vector<float>>();  // of prompt and continuation
           for (std::size_t t = 0; t < expected[i].size(); ++t)
-            EXPECT_NEAR(all[i][0].logprobs[t], logprobs[prompts[i].size() - 1 + t], 2e-4) << name << " prompt " << i << " token " << t;
+            EXPECT_NEAR(all[i][0].logprobs[t], logprobs[prompts[i].size() - 1 + t], 2e-4)
+                << name << " prompt " << i << " token " << t;
         }
       }
     });
@@ -39,9 +44,11 @@ TEST(Engine, ProcessorsActOnGreedyTextAsInTheReference) {
       const Json& processed = golden()[model]["processed"];
       Generation g = options_of(processed["options"]);
       g.max_new_tokens = 30;
-      const std::vector<Ids> prompts = prompts_of(model), expected = processed["greedy"].get<std::vector<Ids>>();
+      const std::vector<Ids> prompts = prompts_of(model),
+                             expected = processed["greedy"].get<std::vector<Ids>>();
       const auto all = m.complete(requests_of(prompts, g));
-      for (std::size_t i = 0; i < prompts.size(); ++i) EXPECT_EQ(all[i][0].ids, expected[i]) << name << " prompt " << i;
+      for (std::size_t i = 0; i < prompts.size(); ++i)
+        EXPECT_EQ(all[i][0].ids, expected[i]) << name << " prompt " << i;
     });
 }
 
@@ -57,19 +64,27 @@ TEST(Engine, ADrawDependsOnSeedAndPromptAlone) {
     std::vector<Ids> expected;
     for (const Ids& p : prompts) expected.push_back(one.complete(requests_of({p}, g))[0][0].ids);
     on_every_grid(model, [&](Loaded& m, const std::string& name) {
-      for (const EngineLimits& limits : {EngineLimits{}, EngineLimits{.max_batch = 1}, EngineLimits{.max_batch = 3, .max_rows = 4}}) {
+      for (const EngineLimits& limits : {EngineLimits{}, EngineLimits{.max_batch = 1},
+                                         EngineLimits{.max_batch = 3, .max_rows = 4}}) {
         const auto together = m.complete(requests_of(prompts, g), limits);
-        const auto reversed = m.complete(requests_of({prompts.rbegin(), prompts.rend()}, g), limits);
+        const auto reversed =
+            m.complete(requests_of({prompts.rbegin(), prompts.rend()}, g), limits);
         for (std::size_t i = 0; i < prompts.size(); ++i) {
           EXPECT_EQ(together[i][0].ids, expected[i]) << name << " prompt " << i;
-          EXPECT_EQ(reversed[prompts.size() - 1 - i][0].ids, expected[i]) << name << " prompt " << i;
+          EXPECT_EQ(reversed[prompts.size() - 1 - i][0].ids, expected[i])
+              << name << " prompt " << i;
         }
       }
     });
     g.seed = 4;
     EXPECT_NE(one.complete(requests_of({prompts[1]}, g))[0][0].ids, expected[1]);
     g.seed = 3;
-    EXPECT_NE(one.complete({{.ids = prompts[1], .options = g, .stream = draw_stream(prompts[1], 1)}})[0][0].ids, expected[1]) << "a second copy of the prompt";
+    EXPECT_NE(
+        one.complete(
+               {{.ids = prompts[1], .options = g, .stream = draw_stream(prompts[1], 1)}})[0][0]
+            .ids,
+        expected[1])
+        << "a second copy of the prompt";
   }
 }
 
@@ -77,12 +92,18 @@ TEST(Engine, EndsWhereItShould) {
   const Tokenizer tokenizer = Tokenizer::load(data_dir() / "tokenizer");
   const std::string model = "gpt2_h5";
   const Ids prompt = prompts_of(model)[1], greedy = greedy_of(model)[1];
-  const auto first = [&](std::int32_t id) { return std::find(greedy.begin(), greedy.end(), id) - greedy.begin() + 1; };
+  const auto first = [&](std::int32_t id) {
+    return std::find(greedy.begin(), greedy.end(), id) - greedy.begin() + 1;
+  };
   // The first two tokens that have text, one right behind the other.
   std::size_t at = 0;
-  while (at + 1 < greedy.size() && (tokenizer.token_bytes(greedy[at]).empty() || tokenizer.token_bytes(greedy[at + 1]).empty())) ++at;
+  while (at + 1 < greedy.size() && (tokenizer.token_bytes(greedy[at]).empty() ||
+                                    tokenizer.token_bytes(greedy[at + 1]).empty()))
+    ++at;
   on_every_grid(model, [&](Loaded& m, const std::string& name) {
-    const auto end_of = [&](const Generation& g) { return m.complete({{.ids = prompt, .options = g, .stream = 0}}, {}, &tokenizer)[0][0]; };
+    const auto end_of = [&](const Generation& g) {
+      return m.complete({{.ids = prompt, .options = g, .stream = 0}}, {}, &tokenizer)[0][0];
+    };
     Generation g = greedy_options(30);
     g.eos = {greedy[20], 999};
     EXPECT_EQ(end_of(g).finish, "eos") << name;
@@ -97,7 +118,8 @@ TEST(Engine, EndsWhereItShould) {
 
     g = greedy_options(30);
     if (at + 1 < greedy.size()) {
-      g.stop = {"never written", tokenizer.token_bytes(greedy[at]).back() + tokenizer.token_bytes(greedy[at + 1]).substr(0, 1)};
+      g.stop = {"never written", tokenizer.token_bytes(greedy[at]).back() +
+                                     tokenizer.token_bytes(greedy[at + 1]).substr(0, 1)};
       EXPECT_EQ(end_of(g).finish, "stop") << name;
       EXPECT_LE(end_of(g).ids.size(), at + 2) << name;
     }
@@ -140,7 +162,8 @@ TEST(Engine, MemoryBoundsTheBatchAndNotTheText) {
     EngineLimits limits;
     shape.slots = shape.max_logit_rows = 2;
     limits.memory_bytes = static_cast<std::int64_t>(Decoder::plan_bytes(m.config, m.grid, shape));
-    limits.memory_bytes = m.grid.replica().all_reduce_value(limits.memory_bytes, ReduceOp::max, m.stream);
+    limits.memory_bytes =
+        m.grid.replica().all_reduce_value(limits.memory_bytes, ReduceOp::max, m.stream);
     EXPECT_LE(plan_decoder(m.ctx, m.config, requests, limits).slots, 3);
     const auto all = m.complete(requests, limits);
     for (std::size_t i = 0; i < prompts.size(); ++i) EXPECT_EQ(all[i][0].ids, greedy[i]) << name;

@@ -1,4 +1,5 @@
-// The reference's generation (tests/data/generation.json), the golden models, and all grids of a number of ranks.
+// The reference's generation (tests/data/generation.json), the golden models, and all grids of a
+// number of ranks.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -48,11 +49,16 @@ inline Generation options_of(const Json& json) {
   number("num_beams", o.num_beams);
   number("num_return_sequences", o.num_return_sequences);
   number("length_penalty", o.length_penalty);
-  if (json.contains("early_stopping")) o.early_stopping = json["early_stopping"].is_string() ? "never" : "true";
+  if (json.contains("early_stopping"))
+    o.early_stopping = json["early_stopping"].is_string() ? "never" : "true";
   GenerationFile file;
-  if (json.contains("eos_token_id")) file.eos = json["eos_token_id"].is_array() ? json["eos_token_id"].get<Ids>() : Ids{json["eos_token_id"].get<std::int32_t>()};
-  if (json.contains("bad_words_ids")) file.bad_words = json["bad_words_ids"].get<std::vector<Ids>>();
-  return resolve_generation({}, o, file, {.what = "case", .n_tokens = 1, .context = 90, .vocab = 5000}, nullptr);
+  if (json.contains("eos_token_id"))
+    file.eos = json["eos_token_id"].is_array() ? json["eos_token_id"].get<Ids>()
+                                               : Ids{json["eos_token_id"].get<std::int32_t>()};
+  if (json.contains("bad_words_ids"))
+    file.bad_words = json["bad_words_ids"].get<std::vector<Ids>>();
+  return resolve_generation({}, o, file,
+                            {.what = "case", .n_tokens = 1, .context = 90, .vocab = 5000}, nullptr);
 }
 
 // A golden model on a grid.
@@ -63,14 +69,23 @@ struct Loaded {
   ModelConfig config;
   Parameters parameters;
 
-  Loaded(std::unique_ptr<Communicator> world, GridShape shape, const std::string& model, DType dtype = DType::f32)
-      : grid(std::move(world), shape), ctx{.grid = grid, .stream = stream, .precision = Precision::fp32, .clock = nullptr, .observer = {}},
-        config(read_hf_config(data_dir() / model)), parameters(config, grid, dtype, Purpose::inference) {
+  Loaded(std::unique_ptr<Communicator> world, GridShape shape, const std::string& model,
+         DType dtype = DType::f32)
+      : grid(std::move(world), shape),
+        ctx{.grid = grid,
+            .stream = stream,
+            .precision = Precision::fp32,
+            .clock = nullptr,
+            .observer = {}},
+        config(read_hf_config(data_dir() / model)),
+        parameters(config, grid, dtype, Purpose::inference) {
     load_hf_weights(parameters, config, data_dir() / model, stream);
   }
 
   // The completions of all requests, each by its samples.
-  std::vector<std::vector<Completion>> complete(const std::vector<GenerationRequest>& requests, EngineLimits limits = {}, const Tokenizer* tokenizer = nullptr) {
+  std::vector<std::vector<Completion>> complete(const std::vector<GenerationRequest>& requests,
+                                                EngineLimits limits = {},
+                                                const Tokenizer* tokenizer = nullptr) {
     std::vector<std::vector<Completion>> all(requests.size());
     Engine engine(ctx, config, parameters, tokenizer, limits);
     engine.run(requests, [&](std::size_t r, std::int64_t sample, const Completion& c) {
@@ -89,7 +104,9 @@ inline std::vector<GridShape> grids_of(int ranks, const ModelConfig& config) {
   return list;
 }
 
-inline std::string name_of(const GridShape& g) { return fmt::format("tp {} pp {} dp {}", g.tp, g.pp, g.dp); }
+inline std::string name_of(const GridShape& g) {
+  return fmt::format("tp {} pp {} dp {}", g.tp, g.pp, g.dp);
+}
 
 // f(loaded, name) on every grid of the ranks at hand.
 template <class F>
@@ -101,7 +118,11 @@ void on_every_grid(const std::string& model, F&& f, DType dtype = DType::f32) {
   }
 }
 
-inline std::vector<Ids> prompts_of(const std::string& model) { return golden()[model]["prompts"].get<std::vector<Ids>>(); }
-inline std::vector<Ids> greedy_of(const std::string& model) { return golden()[model]["greedy"].get<std::vector<Ids>>(); }
+inline std::vector<Ids> prompts_of(const std::string& model) {
+  return golden()[model]["prompts"].get<std::vector<Ids>>();
+}
+inline std::vector<Ids> greedy_of(const std::string& model) {
+  return golden()[model]["greedy"].get<std::vector<Ids>>();
+}
 
 }  // namespace weft::test

@@ -1,4 +1,5 @@
-// Options: request over flags over the model's file over the defaults; what the reference refuses is refused.
+// Options: request over flags over the model's file over the defaults; what the reference refuses
+// is refused.
 #include <unistd.h>
 
 #include <fstream>
@@ -10,7 +11,8 @@ namespace {
 
 const PromptPlace kPlace = {.what = "prompt 3", .n_tokens = 10, .context = 96, .vocab = 1003};
 
-Generation resolve(const GenerationOptions& request, const GenerationOptions& flags, const GenerationFile& file = {}, const PromptPlace& place = kPlace) {
+Generation resolve(const GenerationOptions& request, const GenerationOptions& flags,
+                   const GenerationFile& file = {}, const PromptPlace& place = kPlace) {
   return resolve_generation(request, flags, file, place, nullptr);
 }
 
@@ -46,8 +48,11 @@ TEST(Options, RequestOverFlagsOverFile) {
   file.options.max_new_tokens = 9;
   file.options.stop = {"file"};
   file.eos = {5};
-  GenerationOptions flags = with([](auto& o) { o.temperature = 0.6, o.stop = {"flags"}, o.seed = 1, o.eos_token_id = {"6"}; });
-  GenerationOptions request = with([](auto& o) { o.temperature = 0.9, o.stop = {"request"}, o.seed = 2, o.eos_token_id = {"7", "8"}; });
+  GenerationOptions flags = with(
+      [](auto& o) { o.temperature = 0.6, o.stop = {"flags"}, o.seed = 1, o.eos_token_id = {"6"}; });
+  GenerationOptions request = with([](auto& o) {
+    o.temperature = 0.9, o.stop = {"request"}, o.seed = 2, o.eos_token_id = {"7", "8"};
+  });
   Generation g = resolve({}, {}, file);
   EXPECT_EQ(g.temperature, 0.3);
   EXPECT_EQ(g.max_new_tokens, 9);
@@ -69,48 +74,79 @@ TEST(Options, RequestOverFlagsOverFile) {
 }
 
 TEST(Options, Lengths) {
-  const auto length = [](const GenerationOptions& request, const GenerationOptions& flags) { return resolve(request, flags).max_new_tokens; };
-  const GenerationOptions new30 = with([](auto& o) { o.max_new_tokens = 30; }), total30 = with([](auto& o) { o.max_length = 30; });
+  const auto length = [](const GenerationOptions& request, const GenerationOptions& flags) {
+    return resolve(request, flags).max_new_tokens;
+  };
+  const GenerationOptions new30 = with([](auto&o) { o.max_new_tokens = 30; }),
+                          total30 = with([](auto&o) { o.max_length = 30; });
   EXPECT_EQ(length({}, new30), 30);
   EXPECT_EQ(length({}, total30), 20);
   EXPECT_EQ(length({}, with([](auto& o) { o.max_length = 30, o.max_new_tokens = 7; })), 7);
   EXPECT_EQ(length(total30, new30), 20);  // the request's, whichever it is
-  EXPECT_EQ(resolve({}, {}, {}, {.what = "p", .n_tokens = 90, .context = 96, .vocab = 10}).max_new_tokens, 6);  // only the default is cut
+  EXPECT_EQ(
+      resolve({}, {}, {}, {.what = "p", .n_tokens = 90, .context = 96, .vocab = 10}).max_new_tokens,
+      6);  // only the default is cut
   GenerationFile file;
   file.options.max_length = 50;
   file.min_length = 15;
   EXPECT_EQ(resolve({}, {}, file).max_new_tokens, 40);
   EXPECT_EQ(resolve({}, {}, file).min_new_tokens, 5);
-  EXPECT_EQ(resolve({}, with([](auto& o) { o.min_new_tokens = 90; })).min_new_tokens, 20);  // as the reference: it just never ends early
+  EXPECT_EQ(resolve({}, with([](auto& o) { o.min_new_tokens = 90; })).min_new_tokens,
+            20);  // as the reference: it just never ends early
 }
 
 TEST(Options, RefusalsNameOptionAndPrompt) {
-  const PromptPlace full = {.what = "prompts.jsonl: line 7", .n_tokens = 96, .context = 96, .vocab = 1003};
+  const PromptPlace full = {
+      .what = "prompts.jsonl: line 7", .n_tokens = 96, .context = 96, .vocab = 1003};
   EXPECT_NE(refusal({}, full).find("prompts.jsonl: line 7 has 96 tokens"), std::string::npos);
-  EXPECT_NE(refusal(with([](auto& o) { o.max_new_tokens = 87; })).find("prompt 3 has 10 tokens and 87 new ones"), std::string::npos);
-  EXPECT_NE(refusal(with([](auto& o) { o.max_new_tokens = INT64_MAX; })).find("prompt 3"), std::string::npos);
-  EXPECT_NE(refusal(with([](auto& o) { o.max_length = 10; })).find("--max-length"), std::string::npos);
-  EXPECT_NE(refusal(with([](auto& o) { o.max_new_tokens = 0; })).find("--max-new-tokens is 0"), std::string::npos);
-  EXPECT_NE(refusal(with([](auto& o) { o.temperature = 0; })).find("--temperature is 0"), std::string::npos);
-  EXPECT_NE(refusal(with([](auto& o) { o.top_p = 1.5; })).find("--top-p is 1.5"), std::string::npos);
+  EXPECT_NE(refusal(with([](auto& o) {
+              o.max_new_tokens = 87;
+            })).find("prompt 3 has 10 tokens and 87 new ones"),
+            std::string::npos);
+  EXPECT_NE(refusal(with([](auto& o) { o.max_new_tokens = INT64_MAX; })).find("prompt 3"),
+            std::string::npos);
+  EXPECT_NE(refusal(with([](auto& o) { o.max_length = 10; })).find("--max-length"),
+            std::string::npos);
+  EXPECT_NE(refusal(with([](auto& o) { o.max_new_tokens = 0; })).find("--max-new-tokens is 0"),
+            std::string::npos);
+  EXPECT_NE(refusal(with([](auto& o) { o.temperature = 0; })).find("--temperature is 0"),
+            std::string::npos);
+  EXPECT_NE(refusal(with([](auto& o) { o.top_p = 1.5; })).find("--top-p is 1.5"),
+            std::string::npos);
   EXPECT_NE(refusal(with([](auto& o) { o.top_k = -1; })).find("--top-k is -1"), std::string::npos);
   EXPECT_NE(refusal(with([](auto& o) { o.min_p = -0.1; })).find("--min-p"), std::string::npos);
   EXPECT_NE(refusal(with([](auto& o) { o.typical_p = 0; })).find("--typical-p"), std::string::npos);
-  EXPECT_NE(refusal(with([](auto& o) { o.repetition_penalty = -1; })).find("--repetition-penalty"), std::string::npos);
-  EXPECT_NE(refusal(with([](auto& o) { o.num_return_sequences = 2; })).find("needs --do-sample"), std::string::npos);
-  EXPECT_NE(refusal(with([](auto& o) { o.num_return_sequences = 5, o.num_beams = 4; })).find("up to --num-beams, 4"), std::string::npos);
-  EXPECT_NE(refusal(with([](auto& o) { o.num_beams = 0; })).find("--num-beams is 0"), std::string::npos);
-  EXPECT_NE(refusal(with([](auto& o) { o.early_stopping = "maybe"; })).find("--early-stopping is 'maybe'"), std::string::npos);
-  EXPECT_NE(refusal(with([](auto& o) { o.eos_token_id = {"1003"}; })).find("--eos-token-id is '1003'"), std::string::npos);
-  EXPECT_NE(refusal(with([](auto& o) { o.stop = {""}; })).find("--stop is empty"), std::string::npos);
-  EXPECT_NE(refusal(with([](auto& o) { o.bad_words = {""}; })).find("--bad-words is empty"), std::string::npos);
+  EXPECT_NE(refusal(with([](auto& o) { o.repetition_penalty = -1; })).find("--repetition-penalty"),
+            std::string::npos);
+  EXPECT_NE(refusal(with([](auto& o) { o.num_return_sequences = 2; })).find("needs --do-sample"),
+            std::string::npos);
+  EXPECT_NE(refusal(with([](auto& o) {
+              o.num_return_sequences = 5, o.num_beams = 4;
+            })).find("up to --num-beams, 4"),
+            std::string::npos);
+  EXPECT_NE(refusal(with([](auto& o) { o.num_beams = 0; })).find("--num-beams is 0"),
+            std::string::npos);
+  EXPECT_NE(refusal(with([](auto& o) {
+              o.early_stopping = "maybe";
+            })).find("--early-stopping is 'maybe'"),
+            std::string::npos);
+  EXPECT_NE(
+      refusal(with([](auto& o) { o.eos_token_id = {"1003"}; })).find("--eos-token-id is '1003'"),
+      std::string::npos);
+  EXPECT_NE(refusal(with([](auto& o) { o.stop = {""}; })).find("--stop is empty"),
+            std::string::npos);
+  EXPECT_NE(refusal(with([](auto& o) { o.bad_words = {""}; })).find("--bad-words is empty"),
+            std::string::npos);
   EXPECT_EQ(refusal(with([](auto& o) { o.top_p = 0, o.top_k = 0, o.max_time = 0; })), "");
 }
 
 TEST(Options, WhatHasNoEffectIsNamed) {
-  const GenerationOptions o = with([](auto& g) { g.temperature = 0.5, g.top_k = 50, g.typical_p = 0.9, g.length_penalty = 2; });
+  const GenerationOptions o = with(
+      [](auto& g) { g.temperature = 0.5, g.top_k = 50, g.typical_p = 0.9, g.length_penalty = 2; });
   EXPECT_EQ(unused_options(o, resolve({}, o)),
-            (std::vector<std::string>{"--temperature (needs --do-sample)", "--typical-p (needs --do-sample)", "--length-penalty (needs --num-beams)"}));
+            (std::vector<std::string>{"--temperature (needs --do-sample)",
+                                      "--typical-p (needs --do-sample)",
+                                      "--length-penalty (needs --num-beams)"}));
   GenerationOptions used = o;
   used.do_sample = true;
   used.num_beams = 2;
@@ -128,7 +164,8 @@ TEST(Options, BadWordsStandAloneAndBehindASpace) {
 }
 
 struct ConfigFolder {
-  std::filesystem::path dir = std::filesystem::temp_directory_path() / fmt::format("weft_options_{}", getpid());
+  std::filesystem::path dir =
+      std::filesystem::temp_directory_path() / fmt::format("weft_options_{}", getpid());
   explicit ConfigFolder(const std::string& json) {
     std::filesystem::create_directories(dir);
     std::ofstream(dir / "generation_config.json") << json;
@@ -137,7 +174,8 @@ struct ConfigFolder {
 };
 
 TEST(GenerationFile, IsReadWithItsLists) {
-  const ConfigFolder folder(R"({"eos_token_id": [1, 2], "bad_words_ids": [[3], [4, 5]], "stop_strings": "end", "early_stopping": "never", "num_beams": 3,
+  const ConfigFolder folder(
+      R"({"eos_token_id": [1, 2], "bad_words_ids": [[3], [4, 5]], "stop_strings": "end", "early_stopping": "never", "num_beams": 3,
                                 "temperature": 0.0, "do_sample": true, "diversity_penalty": 0.0, "suppress_tokens": [7], "top_h": null, "transformers_version": "5"})");
   const GenerationFile file = read_generation_config(folder.dir);
   EXPECT_EQ(file.eos, (Ids{1, 2}));
@@ -151,14 +189,19 @@ TEST(GenerationFile, IsReadWithItsLists) {
 }
 
 TEST(GenerationFile, RefusalsNameFileAndKey) {
-  for (const auto& [json, key] : {std::pair{R"({"eos_token_id": "x"})", "eos_token_id"}, {R"({"top_p": 2})", "top_p"}, {R"({"bad_words_ids": 3})", "bad_words_ids"},
-                                  {R"({"stop_strings": [3]})", "stop_strings"}, {R"({"temperature": "hot"})", "temperature"}}) {
+  for (const auto& [json, key] : {std::pair{R"({"eos_token_id": "x"})", "eos_token_id"},
+                                  {R"({"top_p": 2})", "top_p"},
+                                  {R"({"bad_words_ids": 3})", "bad_words_ids"},
+                                  {R"({"stop_strings": [3]})", "stop_strings"},
+                                  {R"({"temperature": "hot"})", "temperature"}}) {
     const ConfigFolder folder(json);
     try {
       read_generation_config(folder.dir);
       FAIL() << json;
     } catch (const UserError& error) {
-      EXPECT_NE(std::string(error.what()).find("generation_config.json: " + std::string(key)), std::string::npos) << error.what();
+      EXPECT_NE(std::string(error.what()).find("generation_config.json: " + std::string(key)),
+                std::string::npos)
+          << error.what();
     }
   }
 }

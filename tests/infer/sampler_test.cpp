@@ -1,6 +1,7 @@
 // Processors, warpers and draws against the reference.
 //
-// The reference rounds scores to fp32 (6e-8 of their size, at most 60 here): probabilities may differ by some 1e-6 at the very worst.
+// The reference rounds scores to fp32 (6e-8 of their size, at most 60 here): probabilities may
+// differ by some 1e-6 at the very worst.
 #include "infer/continuation.h"
 #include "tests/infer/golden.h"
 
@@ -16,12 +17,15 @@ TEST(Sampler, ProbabilitiesEqualTheReference) {
     auto expected = c["probabilities"].get<std::vector<double>>();
     sampler.process(logits, options_of(c["options"]), seen, g["n_prompt"]);
     std::vector<double> p(sampler.probabilities().begin(), sampler.probabilities().end());
-    if (c["logits"] == "ties" && (c["options"].contains("top_p") || c["options"].contains("min_p"))) {
+    if (c["logits"] == "ties" &&
+        (c["options"].contains("top_p") || c["options"].contains("min_p"))) {
       // Which of equal tokens go first is left open by the reference's sort; how many stay is not.
       std::sort(p.begin(), p.end());
       std::sort(expected.begin(), expected.end());
     }
-    for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(p[i], expected[i], 1e-6) << c["logits"] << " " << c["options"].dump() << " token " << i;
+    for (std::size_t i = 0; i < expected.size(); ++i)
+      EXPECT_NEAR(p[i], expected[i], 1e-6)
+          << c["logits"] << " " << c["options"].dump() << " token " << i;
   }
 }
 
@@ -36,7 +40,8 @@ TEST(Sampler, ADrawFollowsTheProbabilities) {
   sampler.process(logits, g, seen, 3);
   const std::vector<double> p(sampler.probabilities().begin(), sampler.probabilities().end());
   constexpr int kDraws = 40'000;
-  // Over prompts, over copies of one, over positions and over seeds: all four must be as good as independent.
+  // Over prompts, over copies of one, over positions and over seeds: all four must be as good as
+  // independent.
   for (int kind = 0; kind < 4; ++kind) {
     std::vector<int> counts(p.size(), 0);
     for (int i = 0; i < kDraws; ++i) {
@@ -59,7 +64,8 @@ TEST(Sampler, ADrawFollowsTheProbabilities) {
     }
     EXPECT_EQ(bins, 30);
     EXPECT_LT(chi, (bins - 1) + 5 * std::sqrt(2.0 * (bins - 1))) << "kind " << kind;
-    EXPECT_GT(chi, (bins - 1) - 5 * std::sqrt(2.0 * (bins - 1)) / 1.5) << "kind " << kind << ": too even to be random";
+    EXPECT_GT(chi, (bins - 1) - 5 * std::sqrt(2.0 * (bins - 1)) / 1.5)
+        << "kind " << kind << ": too even to be random";
   }
 }
 
@@ -100,11 +106,16 @@ TEST(StopStrings, EndWhereTheReferenceEnds) {
     Continuation text = begin_continuation(prompt, g, &tokenizer);
     std::int64_t n_new = 0;
     for (std::size_t i = 0; i < ids.size() && n_new == 0; ++i)
-      if (append_token(text, ids[i], 0, g, static_cast<std::int64_t>(prompt.size()), &tokenizer, 0) == "stop") n_new = static_cast<std::int64_t>(i) + 1;
-    EXPECT_EQ(n_new, c["n_new"].get<std::int64_t>()) << c["stop"].dump() << " in " << tokenizer.decode(prompt) << "|" << tokenizer.decode(ids);
+      if (append_token(text, ids[i], 0, g, static_cast<std::int64_t>(prompt.size()), &tokenizer,
+                       0) == "stop")
+        n_new = static_cast<std::int64_t>(i) + 1;
+    EXPECT_EQ(n_new, c["n_new"].get<std::int64_t>())
+        << c["stop"].dump() << " in " << tokenizer.decode(prompt) << "|" << tokenizer.decode(ids);
     stopped += n_new > 0;
     const std::string written = tokenizer.decode(text.ids);
-    within_a_token += n_new > 0 && !std::any_of(g.stop.begin(), g.stop.end(), [&](const std::string& s) { return written.ends_with(s); });
+    within_a_token +=
+        n_new > 0 && !std::any_of(g.stop.begin(), g.stop.end(),
+                                  [&](const std::string& s) { return written.ends_with(s); });
   }
   EXPECT_GT(stopped, 15);
   EXPECT_GT(within_a_token, 2);

@@ -11,23 +11,26 @@ std::vector<std::vector<float>> scores_of(Loaded& m, const std::vector<Ids>& tex
   std::size_t next = 0;
   std::vector<TokenizedText> tokenized;
   for (const Ids& ids : texts) tokenized.push_back({ids, {}});
-  score_texts(m.ctx, m.config, m.parameters, tokenized, [&](std::size_t t, std::span<const float> logprobs) {
-    EXPECT_EQ(t, next++);
-    EXPECT_EQ(logprobs.size(), texts[t].size());
-    if (!logprobs.empty()) {
-      EXPECT_TRUE(std::isnan(logprobs[0])) << "nothing predicts the first token";
-    }
-    all[t].assign(logprobs.begin() + !logprobs.empty(), logprobs.end());
-  });
+  score_texts(m.ctx, m.config, m.parameters, tokenized,
+              [&](std::size_t t, std::span<const float> logprobs) {
+                EXPECT_EQ(t, next++);
+                EXPECT_EQ(logprobs.size(), texts[t].size());
+                if (!logprobs.empty()) {
+                  EXPECT_TRUE(std::isnan(logprobs[0])) << "nothing predicts the first token";
+                }
+                all[t].assign(logprobs.begin() + !logprobs.empty(), logprobs.end());
+              });
   EXPECT_EQ(next, texts.size());
   return all;
 }
 
-// Prompt and continuation of each golden case, with an empty text and one of a single token among them.
+// Prompt and continuation of each golden case, with an empty text and one of a single token among
+// them.
 std::vector<Ids> golden_texts(const std::string& model) {
   std::vector<Ids> texts = prompts_of(model);
   const std::vector<Ids> greedy = greedy_of(model);
-  for (std::size_t i = 0; i < texts.size(); ++i) texts[i].insert(texts[i].end(), greedy[i].begin(), greedy[i].end());
+  for (std::size_t i = 0; i < texts.size(); ++i)
+    texts[i].insert(texts[i].end(), greedy[i].begin(), greedy[i].end());
   texts.insert(texts.begin() + 2, Ids{});
   texts.insert(texts.begin() + 4, Ids{7});
   return texts;
@@ -40,12 +43,14 @@ std::vector<std::vector<float>> golden_scores(const std::string& model) {
   return scores;
 }
 
-double worst_difference(const std::vector<std::vector<float>>& a, const std::vector<std::vector<float>>& b) {
+double worst_difference(const std::vector<std::vector<float>>& a,
+                        const std::vector<std::vector<float>>& b) {
   double worst = 0;
   EXPECT_EQ(a.size(), b.size());
   for (std::size_t i = 0; i < a.size(); ++i) {
     EXPECT_EQ(a[i].size(), b[i].size()) << "text " << i;
-    for (std::size_t t = 0; t < std::min(a[i].size(), b[i].size()); ++t) worst = std::max(worst, std::abs(static_cast<double>(a[i][t]) - b[i][t]));
+    for (std::size_t t = 0; t < std::min(a[i].size(), b[i].size()); ++t)
+      worst = std::max(worst, std::abs(static_cast<double>(a[i][t]) - b[i][t]));
   }
   return worst;
 }
@@ -53,8 +58,10 @@ double worst_difference(const std::vector<std::vector<float>>& a, const std::vec
 TEST(Score, EqualsTheReferenceOnEveryGrid) {
   for (const std::string& model : kModels)
     on_every_grid(model, [&](Loaded& m, const std::string& name) {
-      const double worst = worst_difference(scores_of(m, golden_texts(model)), golden_scores(model));
-      if (m.grid.world().rank() == 0) std::printf("%s: largest difference of a log-probability %.1e\n", name.c_str(), worst);
+      const double worst =
+          worst_difference(scores_of(m, golden_texts(model)), golden_scores(model));
+      if (m.grid.world().rank() == 0)
+        std::printf("%s: largest difference of a log-probability %.1e\n", name.c_str(), worst);
       EXPECT_LT(worst, 2e-4) << name;
     });
 }
@@ -70,22 +77,32 @@ TEST(Score, HundredsOfTextsOfManyLengthsAsOneByOne) {
   Loaded one(make_self_communicator(), {}, model);
   std::vector<std::vector<float>> alone;
   for (const Ids& ids : texts) alone.push_back(scores_of(one, {ids})[0]);
-  on_every_grid(model, [&](Loaded& m, const std::string& name) { EXPECT_LT(worst_difference(scores_of(m, texts), alone), 2e-5) << name; });
+  on_every_grid(model, [&](Loaded& m, const std::string& name) {
+    EXPECT_LT(worst_difference(scores_of(m, texts), alone), 2e-5) << name;
+  });
 }
 
-// Rounding a weight to bf16 (8 bits) moves it by up to 2^-9 of itself, 2^-9/sqrt(3) on average. A logit of these models (size about 1)
-// passes some fourteen matmuls of such weights, whose errors add like random ones: sqrt(14) · 2^-9 / sqrt(3) = 4e-3 is one standard
-// deviation; the bound is five. fp16 has 11 bits: an eighth of it. Sums stay fp32, so grids differ by as little as in fp32.
+// Rounding a weight to bf16 (8 bits) moves it by up to 2^-9 of itself, 2^-9/sqrt(3) on average. A
+// logit of these models (size about 1) passes some fourteen matmuls of such weights, whose errors
+// add like random ones: sqrt(14) · 2^-9 / sqrt(3) = 4e-3 is one standard deviation; the bound is
+// five. fp16 has 11 bits: an eighth of it. Sums stay fp32, so grids differ by as little as in fp32.
 TEST(Score, HalfPrecisionWeightsStayNear) {
   for (const auto& [dtype, bound] : {std::pair{DType::bf16, 2e-2}, std::pair{DType::f16, 2.5e-3}})
     for (const std::string& model : kModels) {
       Loaded one(make_self_communicator(), {}, model, dtype);
       const auto alone = scores_of(one, golden_texts(model));
       const double from_fp32 = worst_difference(alone, golden_scores(model));
-      if (test_mpi().world()->rank() == 0) std::printf("%s %s: largest difference from fp32 %.1e\n", model.c_str(), std::string(dtype_name(dtype)).c_str(), from_fp32);
+      if (test_mpi().world()->rank() == 0)
+        std::printf("%s %s: largest difference from fp32 %.1e\n", model.c_str(),
+                    std::string(dtype_name(dtype)).c_str(), from_fp32);
       EXPECT_LT(from_fp32, bound) << model;
       EXPECT_GT(from_fp32, bound / 200) << model << ": was the dtype used?";
-      on_every_grid(model, [&](Loaded& m, const std::string& name) { EXPECT_LT(worst_difference(scores_of(m, golden_texts(model)), alone), 2e-5) << name; }, dtype);
+      on_every_grid(
+          model,
+          [&](Loaded& m, const std::string& name) {
+            EXPECT_LT(worst_difference(scores_of(m, golden_texts(model)), alone), 2e-5) << name;
+          },
+          dtype);
     }
 }
 

@@ -1,5 +1,5 @@
-// Classifying, filling masks, embedding and scoring under masked models, against the reference (tests/data/tasks.json, by make_tasks.py), on every
-// grid of the ranks at hand.
+// Classifying, filling masks, embedding and scoring under masked models, against the reference
+// (tests/data/tasks.json, by make_tasks.py), on every grid of the ranks at hand.
 #include <cmath>
 
 #include "infer/classify.h"
@@ -29,8 +29,14 @@ struct Opened {
   ModelConfig config;
   Parameters parameters;
   Opened(GridShape shape, const std::string& model, HeadKind head)
-      : grid(test_mpi().world(), shape), ctx{.grid = grid, .stream = stream, .precision = Precision::fp32, .clock = nullptr, .observer = {}},
-        config(config_of(model, head)), parameters(config, grid, DType::f32, Purpose::inference) {
+      : grid(test_mpi().world(), shape),
+        ctx{.grid = grid,
+            .stream = stream,
+            .precision = Precision::fp32,
+            .clock = nullptr,
+            .observer = {}},
+        config(config_of(model, head)),
+        parameters(config, grid, DType::f32, Purpose::inference) {
     load_hf_weights(parameters, config, data_dir() / "families" / model, stream);
   }
   static ModelConfig config_of(const std::string& model, HeadKind head) {
@@ -43,33 +49,42 @@ struct Opened {
 
 template <class F>
 void on_grids(const std::string& model, HeadKind head, const F& f) {
-  for (const GridShape& shape : grids_of(test_mpi().world()->size(), Opened::config_of(model, head))) {
+  for (const GridShape& shape :
+       grids_of(test_mpi().world()->size(), Opened::config_of(model, head))) {
     Opened opened(shape, model, head);
     f(opened, model + " on " + name_of(shape));
   }
 }
 
 template <class Values>
-void expect_near(const Values& ours, const std::vector<double>& golden, double bound, const std::string& name) {
+void expect_near(const Values& ours, const std::vector<double>& golden, double bound,
+                 const std::string& name) {
   ASSERT_EQ(ours.size(), golden.size()) << name;
-  for (std::size_t i = 0; i < golden.size(); ++i) EXPECT_NEAR(static_cast<double>(ours[i]), golden[i], bound * std::max(1.0, std::abs(golden[i]))) << name << ", number " << i;
+  for (std::size_t i = 0; i < golden.size(); ++i)
+    EXPECT_NEAR(static_cast<double>(ours[i]), golden[i], bound * std::max(1.0, std::abs(golden[i])))
+        << name << ", number " << i;
 }
 
 TEST(Tasks, LogitsAndProbabilitiesOfLabels) {
   for (const auto& [model, golden] : tasks()["classify"].items())
-    on_grids(model, model.ends_with("tokens") ? HeadKind::classify_tokens : HeadKind::classify, [&, &golden = golden](Opened& m, const std::string& name) {
-      std::size_t next = 0;
-      classify_texts(m.ctx, m.config, m.parameters, texts_of(tasks()["texts"]), [&](std::size_t t, std::span<const float> logits) {
-        EXPECT_EQ(t, next++);
-        expect_near(logits, golden[t]["logits"].get<std::vector<double>>(), 2e-5, name);
-        std::vector<double> p;
-        const auto n = static_cast<std::size_t>(m.config.n_labels);
-        for (std::size_t at = 0; at < logits.size(); at += n)
-          for (double x : label_probabilities(m.config, logits.subspan(at, n))) p.push_back(x);
-        expect_near(p, golden[t]["probabilities"].get<std::vector<double>>(), 2e-5, name);
-      });
-      EXPECT_EQ(next, golden.size()) << name;
-    });
+    on_grids(
+        model, model.ends_with("tokens") ? HeadKind::classify_tokens : HeadKind::classify,
+        [&, &golden = golden](Opened& m, const std::string& name) {
+          std::size_t next = 0;
+          classify_texts(
+              m.ctx, m.config, m.parameters, texts_of(tasks()["texts"]),
+              [&](std::size_t t, std::span<const float> logits) {
+                EXPECT_EQ(t, next++);
+                expect_near(logits, golden[t]["logits"].get<std::vector<double>>(), 2e-5, name);
+                std::vector<double> p;
+                const auto n = static_cast<std::size_t>(m.config.n_labels);
+                for (std::size_t at = 0; at < logits.size(); at += n)
+                  for (double x : label_probabilities(m.config, logits.subspan(at, n)))
+                    p.push_back(x);
+                expect_near(p, golden[t]["probabilities"].get<std::vector<double>>(), 2e-5, name);
+              });
+          EXPECT_EQ(next, golden.size()) << name;
+        });
 }
 
 TEST(Tasks, CandidatesForMasks) {
@@ -78,21 +93,23 @@ TEST(Tasks, CandidatesForMasks) {
       Json lists = Json::array();
       for (const Json& text : golden) lists.push_back(text["ids"]);
       std::size_t next = 0;
-      fill_texts(m.ctx, m.config, m.parameters, texts_of(lists), m.config.mask_id >= 0 ? m.config.mask_id : 4, 5, [&](std::size_t t, const auto& masks) {
-        EXPECT_EQ(t, next++);
-        const Json& expected = golden[t]["candidates"];
-        ASSERT_EQ(masks.size(), expected.size()) << name;
-        for (std::size_t k = 0; k < masks.size(); ++k) {
-          Ids ids;
-          std::vector<double> scores;
-          for (const Candidate& c : masks[k]) {
-            ids.push_back(c.id);
-            scores.push_back(c.probability);
-          }
-          EXPECT_EQ(ids, expected[k]["ids"].get<Ids>()) << name;
-          expect_near(scores, expected[k]["scores"].get<std::vector<double>>(), 2e-6, name);
-        }
-      });
+      fill_texts(
+          m.ctx, m.config, m.parameters, texts_of(lists),
+          m.config.mask_id >= 0 ? m.config.mask_id : 4, 5, [&](std::size_t t, const auto& masks) {
+            EXPECT_EQ(t, next++);
+            const Json& expected = golden[t]["candidates"];
+            ASSERT_EQ(masks.size(), expected.size()) << name;
+            for (std::size_t k = 0; k < masks.size(); ++k) {
+              Ids ids;
+              std::vector<double> scores;
+              for (const Candidate& c : masks[k]) {
+                ids.push_back(c.id);
+                scores.push_back(c.probability);
+              }
+              EXPECT_EQ(ids, expected[k]["ids"].get<Ids>()) << name;
+              expect_near(scores, expected[k]["scores"].get<std::vector<double>>(), 2e-6, name);
+            }
+          });
       EXPECT_EQ(next, golden.size()) << name;
     });
 }
@@ -100,34 +117,41 @@ TEST(Tasks, CandidatesForMasks) {
 TEST(Tasks, PseudoLogLikelihoodOfMaskedModels) {
   for (const auto& [model, golden] : tasks()["pseudo"].items())
     on_grids(model, HeadKind::masked_lm, [&, &golden = golden](Opened& m, const std::string& name) {
-      const std::vector<TokenizedText> texts = texts_of(tasks()[model == "esm_mlm" ? "esm_texts" : "texts"]);
+      const std::vector<TokenizedText> texts =
+          texts_of(tasks()[model == "esm_mlm" ? "esm_texts" : "texts"]);
       std::vector<std::vector<std::uint8_t>> skipped;
       for (const TokenizedText& t : texts) {
         std::vector<std::uint8_t>& skip = skipped.emplace_back(t.ids.size(), std::uint8_t{0});
         skip.front() = skip.back() = 1;
       }
       std::size_t next = 0;
-      score_masked_texts(m.ctx, m.config, m.parameters, texts, skipped, m.config.mask_id >= 0 ? m.config.mask_id : 4, [&](std::size_t t, std::span<const float> logprobs) {
-        EXPECT_EQ(t, next++);
-        ASSERT_EQ(logprobs.size(), golden[t].size()) << name;
-        for (std::size_t i = 0; i < logprobs.size(); ++i) {
-          EXPECT_EQ(std::isnan(logprobs[i]), golden[t][i].is_null()) << name;
-          if (golden[t][i].is_null()) continue;
-          EXPECT_NEAR(static_cast<double>(logprobs[i]), golden[t][i].get<double>(), 5e-5) << name;
-        }
-      });
+      score_masked_texts(
+          m.ctx, m.config, m.parameters, texts, skipped,
+          m.config.mask_id >= 0 ? m.config.mask_id : 4,
+          [&](std::size_t t, std::span<const float> logprobs) {
+            EXPECT_EQ(t, next++);
+            ASSERT_EQ(logprobs.size(), golden[t].size()) << name;
+            for (std::size_t i = 0; i < logprobs.size(); ++i) {
+              EXPECT_EQ(std::isnan(logprobs[i]), golden[t][i].is_null()) << name;
+              if (golden[t][i].is_null()) continue;
+              EXPECT_NEAR(static_cast<double>(logprobs[i]), golden[t][i].get<double>(), 5e-5)
+                  << name;
+            }
+          });
       EXPECT_EQ(next, golden.size()) << name;
     });
 }
 
-// Texts share passes: more variants than a pass holds, none of an empty text or of one that is skipped whole, in the order of the texts.
+// Texts share passes: more variants than a pass holds, none of an empty text or of one that is
+// skipped whole, in the order of the texts.
 TEST(Tasks, PseudoLogLikelihoodsOfManyTextsAsOneByOne) {
   on_grids("bert_mlm", HeadKind::masked_lm, [](Opened& m, const std::string& name) {
     std::vector<TokenizedText> texts;
     std::vector<std::vector<std::uint8_t>> skipped;
     for (std::int32_t i = 0; i < 40; ++i) {
       TokenizedText text;
-      for (std::int32_t t = 0; t < i * 7 % 12; ++t) text.ids.push_back((i * 31 + t * t * 7 + t) % 83);
+      for (std::int32_t t = 0; t < i * 7 % 12; ++t)
+        text.ids.push_back((i * 31 + t * t * 7 + t) % 83);
       text.types.assign(text.ids.size(), i % 2);
       skipped.emplace_back(text.ids.size(), i % 5 == 1);
       if (!skipped.back().empty()) skipped.back()[0] = 1;
@@ -135,7 +159,8 @@ TEST(Tasks, PseudoLogLikelihoodsOfManyTextsAsOneByOne) {
     }
     const auto scores_of = [&](std::size_t first, std::size_t n) {
       std::vector<std::vector<float>> all;
-      score_masked_texts(m.ctx, m.config, m.parameters, std::span(texts).subspan(first, n), std::span(skipped).subspan(first, n), 4,
+      score_masked_texts(m.ctx, m.config, m.parameters, std::span(texts).subspan(first, n),
+                         std::span(skipped).subspan(first, n), 4,
                          [&](std::size_t t, std::span<const float> logprobs) {
                            EXPECT_EQ(t, all.size());
                            all.emplace_back(logprobs.begin(), logprobs.end());
@@ -153,7 +178,8 @@ TEST(Tasks, PseudoLogLikelihoodsOfManyTextsAsOneByOne) {
         EXPECT_EQ(std::isnan(alone[i]), skipped[t][i] != 0);
         EXPECT_EQ(std::isnan(together[t][i]), std::isnan(alone[i]));
         if (skipped[t][i] != 0) continue;
-        EXPECT_NEAR(together[t][i], alone[i], 2e-6 * std::max(1.0f, std::abs(alone[i]))) << name << ", text " << t << ", token " << i;
+        EXPECT_NEAR(together[t][i], alone[i], 2e-6 * std::max(1.0f, std::abs(alone[i])))
+            << name << ", text " << t << ", token " << i;
         ++numbers;
       }
     }
@@ -169,23 +195,31 @@ TEST(Tasks, VectorsOfEveryLayerAndPooling) {
       for (std::int64_t layer = 0; layer <= m.config.layers; ++layer)
         for (const std::string pooling : {"mean", "max", "cls", "last"})
           for (const bool normalize : {false, true})
-            embed_texts(m.ctx, m.config, m.parameters, texts, {text_pooling(pooling), layer, normalize}, [&](std::size_t t, std::span<const float> x) {
-              auto expected = golden[t][static_cast<std::size_t>(layer)][pooling].get<std::vector<double>>();
-              double length = 0;
-              for (double v : expected) length += v * v;
-              if (normalize)
-                for (double& v : expected) v /= std::sqrt(length);
-              expect_near(x, expected, 2e-5, fmt::format("{} layer {} {}", name, layer, pooling));
-            });
+            embed_texts(m.ctx, m.config, m.parameters, texts,
+                        {text_pooling(pooling), layer, normalize},
+                        [&](std::size_t t, std::span<const float> x) {
+                          auto expected = golden[t][static_cast<std::size_t>(layer)][pooling]
+                                              .get<std::vector<double>>();
+                          double length = 0;
+                          for (double v : expected) length += v * v;
+                          if (normalize)
+                            for (double& v : expected) v /= std::sqrt(length);
+                          expect_near(x, expected, 2e-5,
+                                      fmt::format("{} layer {} {}", name, layer, pooling));
+                        });
     });
 }
 
 TEST(Tasks, AMaskedModelOpenedForGeneration) {
   on_grids("bert_mlm", HeadKind::causal_lm, [&](Opened& m, const std::string& name) {
     std::vector<GenerationRequest> requests;
-    for (const Json& ids : tasks()["texts"]) requests.push_back({.ids = ids.get<Ids>(), .options = greedy_options(20), .stream = 0});
-    Engine engine(m.ctx, m.config, m.parameters, nullptr, {.max_batch = 3, .max_rows = 12, .memory_bytes = 0});
-    engine.run(requests, [&](std::size_t r, std::int64_t, const Completion& c) { EXPECT_EQ(c.ids, tasks()["bert_as_causal"][r].get<Ids>()) << name << ", text " << r; });
+    for (const Json& ids : tasks()["texts"])
+      requests.push_back({.ids = ids.get<Ids>(), .options = greedy_options(20), .stream = 0});
+    Engine engine(m.ctx, m.config, m.parameters, nullptr,
+                  {.max_batch = 3, .max_rows = 12, .memory_bytes = 0});
+    engine.run(requests, [&](std::size_t r, std::int64_t, const Completion& c) {
+      EXPECT_EQ(c.ids, tasks()["bert_as_causal"][r].get<Ids>()) << name << ", text " << r;
+    });
   });
 }
 

@@ -80,13 +80,16 @@ void expect_user_error(Call&& call, std::initializer_list<std::string> words) {
     call();
     ADD_FAILURE() << "no error was thrown; expected one with: " << *words.begin();
   } catch (const UserError& error) {
-    for (const std::string& word : words) EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << "no '" << word << "' in: " << error.what();
+    for (const std::string& word : words)
+      EXPECT_NE(std::string(error.what()).find(word), std::string::npos)
+          << "no '" << word << "' in: " << error.what();
   } catch (const std::exception& error) {
     ADD_FAILURE() << "not a UserError: " << error.what();
   }
 }
 
-// Damage of one kind each: bits flipped, bytes replaced, the end cut off, a piece removed or doubled.
+// Damage of one kind each: bits flipped, bytes replaced, the end cut off, a piece removed or
+// doubled.
 inline std::string damaged(std::string content, std::uint64_t& state) {
   const auto random = [&state](std::size_t below) {
     state = state * 6364136223846793005u + 1442695040888963407u;
@@ -94,19 +97,34 @@ inline std::string damaged(std::string content, std::uint64_t& state) {
   };
   const std::size_t at = random(content.size()), n = 1 + random(16);
   switch (random(6)) {
-    case 0: content[at] = static_cast<char>(content[at] ^ (1 << random(8))); break;
-    case 1: for (std::size_t i = 0; i < n; ++i) content[random(content.size())] = static_cast<char>(random(256)); break;
-    case 2: content.resize(at); break;
-    case 3: content.erase(at, n); break;
-    case 4: content.insert(at, content.substr(random(content.size()), n)); break;
-    case 5: content[random(std::min<std::size_t>(content.size(), 128))] = static_cast<char>(random(256)); break;  // the head matters most
+    case 0:
+      content[at] = static_cast<char>(content[at] ^ (1 << random(8)));
+      break;
+    case 1:
+      for (std::size_t i = 0; i < n; ++i)
+        content[random(content.size())] = static_cast<char>(random(256));
+      break;
+    case 2:
+      content.resize(at);
+      break;
+    case 3:
+      content.erase(at, n);
+      break;
+    case 4:
+      content.insert(at, content.substr(random(content.size()), n));
+      break;
+    case 5:
+      content[random(std::min<std::size_t>(content.size(), 128))] = static_cast<char>(random(256));
+      break;  // the head matters most
   }
   return content;
 }
 
-// Every damaged version of `content` is opened: it is read, or refused with an Error. Gives how many were refused.
+// Every damaged version of `content` is opened: it is read, or refused with an Error. Gives how
+// many were refused.
 template <class Open>
-int open_damaged(const std::filesystem::path& file, const std::string& content, int times, std::uint64_t seed, Open&& open) {
+int open_damaged(const std::filesystem::path& file, const std::string& content, int times,
+                 std::uint64_t seed, Open&& open) {
   int refused = 0;
   for (int i = 0; i < times; ++i) {
     const std::uint64_t before = seed;
@@ -115,9 +133,11 @@ int open_damaged(const std::filesystem::path& file, const std::string& content, 
       open();
     } catch (const Error& error) {
       ++refused;
-      EXPECT_NE(std::string(error.what()).find(file.filename().string()), std::string::npos) << "no file name in: " << error.what();
+      EXPECT_NE(std::string(error.what()).find(file.filename().string()), std::string::npos)
+          << "no file name in: " << error.what();
     } catch (const std::exception& error) {
-      ADD_FAILURE() << "damage " << i << " (state " << before << ") is not an Error: " << error.what();
+      ADD_FAILURE() << "damage " << i << " (state " << before
+                    << ") is not an Error: " << error.what();
     }
   }
   return refused;

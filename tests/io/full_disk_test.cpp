@@ -1,6 +1,7 @@
-// Writes that fail halfway: an error at close() on each rank whose write failed, and a program that still ends in order (this test program's own exit shows it).
-#include <csignal>
+// Writes that fail halfway: an error at close() on each rank whose write failed, and a program that
+// still ends in order (this test program's own exit shows it).
 #include <sys/resource.h>
+#include <csignal>
 
 #include "io/hdf5.h"
 #include "tests/io/files.h"

@@ -27,19 +27,25 @@ struct GgufFile {
     ++n_keys;
     return *this;
   }
-  GgufFile& text_key(const std::string& name, const std::string& value) { return key(name, 8, text(value)); }
-  GgufFile& int_key(const std::string& name, std::uint32_t value) { return key(name, 4, number(value)); }
+  GgufFile& text_key(const std::string& name, const std::string& value) {
+    return key(name, 8, text(value));
+  }
+  GgufFile& int_key(const std::string& name, std::uint32_t value) {
+    return key(name, 4, number(value));
+  }
   GgufFile& float_key(const std::string& name, float value) { return key(name, 6, number(value)); }
 
   // dims: fastest first, as the file has them.
-  GgufFile& entry(const std::string& name, const std::vector<std::uint64_t>& dims, std::uint32_t type, std::uint64_t offset) {
+  GgufFile& entry(const std::string& name, const std::vector<std::uint64_t>& dims,
+                  std::uint32_t type, std::uint64_t offset) {
     tensors += text(name) + number(static_cast<std::uint32_t>(dims.size()));
     for (const std::uint64_t d : dims) tensors += number(d);
     tensors += number(type) + number(offset);
     ++n_tensors;
     return *this;
   }
-  GgufFile& floats(const std::string& name, const std::vector<std::uint64_t>& dims, const std::vector<float>& values) {
+  GgufFile& floats(const std::string& name, const std::vector<std::uint64_t>& dims,
+                   const std::vector<float>& values) {
     data.resize((data.size() + alignment - 1) / alignment * alignment, '\0');
     entry(name, dims, 0, data.size());
     data.append(reinterpret_cast<const char*>(values.data()), values.size() * 4);
@@ -47,7 +53,8 @@ struct GgufFile {
   }
 
   std::string bytes() const {
-    std::string file = "GGUF" + number(version) + number(n_tensors) + number(n_keys) + keys + tensors;
+    std::string file =
+        "GGUF" + number(version) + number(n_tensors) + number(n_keys) + keys + tensors;
     file.resize((file.size() + alignment - 1) / alignment * alignment, '\0');
     return file + data;
   }

@@ -21,7 +21,8 @@ std::vector<T> read_everything(const fs::path& file, const std::string& name) {
   return out;
 }
 
-// Each piece of a dataset belongs to one rank, pieces of uneven sizes; each rank keeps its own packed together, with or without gaps.
+// Each piece of a dataset belongs to one rank, pieces of uneven sizes; each rank keeps its own
+// packed together, with or without gaps.
 void check_runs(const Dims& shape, std::int64_t gap) {
   const SharedFolder folder;
   const fs::path file = folder / "runs.h5";
@@ -40,12 +41,14 @@ void check_runs(const Dims& shape, std::int64_t gap) {
   {
     Hdf5File out = Hdf5File::create(file, folder.comm());
     out.create_dataset("/weights/x", DType::f32, shape);
-    out.write("/weights/x", ConstView(local.data(), Dims{static_cast<std::int64_t>(local.size())}), runs);
+    out.write("/weights/x", ConstView(local.data(), Dims{static_cast<std::int64_t>(local.size())}),
+              runs);
     out.close();
   }
   folder.barrier();
   const std::vector<float> all = read_everything<float>(file, "/weights/x");
-  for (std::size_t i = 0; i < all.size(); ++i) ASSERT_EQ(all[i], static_cast<float>(i) + 0.5f) << shape.str();
+  for (std::size_t i = 0; i < all.size(); ++i)
+    ASSERT_EQ(all[i], static_cast<float>(i) + 0.5f) << shape.str();
   // Back through the same runs, by all ranks at once; the gaps stay as they were.
   const Hdf5File in = Hdf5File::open(file, folder.comm());
   std::vector<float> back(local.size(), -1.0f);
@@ -54,7 +57,8 @@ void check_runs(const Dims& shape, std::int64_t gap) {
 }
 
 TEST(Hdf5, RanksWriteRunsOfEveryShape) {
-  for (const Dims& shape : {Dims{1}, Dims{101}, Dims{7, 9}, Dims{33, 1}, Dims{1, 40}, Dims{3, 5, 7}, Dims{2, 3, 4, 5}, Dims{2, 1, 3, 2, 11}})
+  for (const Dims& shape : {Dims{1}, Dims{101}, Dims{7, 9}, Dims{33, 1}, Dims{1, 40}, Dims{3, 5, 7},
+                            Dims{2, 3, 4, 5}, Dims{2, 1, 3, 2, 11}})
     for (const std::int64_t gap : {0, 2}) check_runs(shape, gap);
 }
 
@@ -62,12 +66,14 @@ TEST(Hdf5, RanksWriteRunsOfEveryShape) {
 TEST(Hdf5, RanksWriteColumnsOfAMatrix) {
   const SharedFolder folder;
   const fs::path file = folder / "columns.h5";
-  const std::int64_t R = 37, C = 4 * folder.size() + 3, begin = 4 * folder.rank(), width = folder.rank() + 1 == folder.size() ? 7 : 4;
+  const std::int64_t R = 37, C = 4 * folder.size() + 3, begin = 4 * folder.rank(),
+                     width = folder.rank() + 1 == folder.size() ? 7 : 4;
   std::vector<std::int32_t> local;
   std::vector<FileRun> runs;
   for (std::int64_t r = 0; r < R; ++r) {
     runs.push_back({r * C + begin, r * width, width});
-    for (std::int64_t c = 0; c < width; ++c) local.push_back(static_cast<std::int32_t>(r * C + begin + c));
+    for (std::int64_t c = 0; c < width; ++c)
+      local.push_back(static_cast<std::int32_t>(r * C + begin + c));
   }
   Hdf5File out = Hdf5File::create(file, folder.comm());
   out.create_dataset("m", DType::i32, {R, C});
@@ -109,7 +115,8 @@ TEST(Hdf5, EveryDTypeOfFiles) {
   const fs::path file = folder / "dtypes.h5";
   {
     Hdf5File out = Hdf5File::create(file, folder.comm());
-    for (const DType dtype : {DType::f32, DType::f64, DType::i8, DType::u8, DType::u16, DType::i32, DType::i64})
+    for (const DType dtype :
+         {DType::f32, DType::f64, DType::i8, DType::u8, DType::u16, DType::i32, DType::i64})
       out.create_dataset(std::string(dtype_name(dtype)), dtype, {2, 3});
     out.create_dataset("bf16", DType::bf16, {4});
     const FileRun all = {0, 0, 4};
@@ -119,7 +126,8 @@ TEST(Hdf5, EveryDTypeOfFiles) {
   }
   folder.barrier();
   const Hdf5File in = Hdf5File::open(file, nullptr);
-  for (const DType dtype : {DType::f32, DType::f64, DType::i8, DType::u8, DType::u16, DType::i32, DType::i64}) {
+  for (const DType dtype :
+       {DType::f32, DType::f64, DType::i8, DType::u8, DType::u16, DType::i32, DType::i64}) {
     EXPECT_EQ(in.dtype(std::string(dtype_name(dtype))), dtype);
     EXPECT_EQ(in.shape(std::string(dtype_name(dtype))), (Dims{2, 3}));
   }
@@ -128,8 +136,10 @@ TEST(Hdf5, EveryDTypeOfFiles) {
   EXPECT_EQ(half[2].bits, 0x7FC1);  // bit for bit
   EXPECT_EQ(half[3].bits, 0xFFFF);
   float wrong[6];
-  expect_user_error([&] { in.read_all("int32", View(wrong, Dims{6})); }, {"dtypes.h5", "int32", "fp32"});  // never converted in silence
-  expect_user_error([&] { in.read_all("bf16", View(wrong, Dims{4})); }, {"dtypes.h5", "bf16", "fp32"});
+  expect_user_error([&] { in.read_all("int32", View(wrong, Dims{6})); },
+                    {"dtypes.h5", "int32", "fp32"});  // never converted in silence
+  expect_user_error([&] { in.read_all("bf16", View(wrong, Dims{4})); },
+                    {"dtypes.h5", "bf16", "fp32"});
 }
 
 TEST(Hdf5, NamesTextsAndAttributes) {
@@ -140,7 +150,9 @@ TEST(Hdf5, NamesTextsAndAttributes) {
     Hdf5File out = Hdf5File::create(file, folder.comm());
     out.create_dataset("/b/deep/x", DType::f32, {2});
     out.create_dataset("/b/a", DType::f32, {2});
-    out.write_text("/text", folder.rank() == folder.size() - 1 ? text : std::string(text.size(), '?'), folder.rank() == folder.size() - 1);
+    out.write_text("/text",
+                   folder.rank() == folder.size() - 1 ? text : std::string(text.size(), '?'),
+                   folder.rank() == folder.size() - 1);
     out.write_text("/empty", "", folder.rank() == 0);
     out.set_attribute("/", "name", std::string("caf\xC3\xA9"));
     out.set_attribute("/", "name", std::string("replaced"));
@@ -173,7 +185,8 @@ TEST(Hdf5, NamesTextsAndAttributes) {
     expect_user_error([&] { in.list("/absent"); }, {"names.h5", "/absent"});
     expect_user_error([&] { in.has_attribute("/absent", "y"); }, {"names.h5", "/absent"});
     float x[3];
-    expect_user_error([&] { in.read_all("/b/a", View(x, Dims{3})); }, {"names.h5", "/b/a", "(2)", "(3)"});
+    expect_user_error([&] { in.read_all("/b/a", View(x, Dims{3})); },
+                      {"names.h5", "/b/a", "(2)", "(3)"});
     const FileRun beyond = {1, 0, 2};
     EXPECT_THROW(in.read("/b/a", View(x, Dims{3}), {&beyond, 1}), Error);
   }
@@ -225,7 +238,8 @@ TEST(Hdf5, AnErrorOnAllRanksLeavesThemAbleToGoOn) {
   }
 }
 
-// The size limit of files acts as a full disk, on the last rank only. The others must not wait for it for ever.
+// The size limit of files acts as a full disk, on the last rank only. The others must not wait for
+// it for ever.
 TEST(Hdf5, AWriteThatFailsOnOneRankIsThrownAtTheEnd) {
   SharedFolder folder;
   const bool fails = folder.rank() == folder.size() - 1;

@@ -31,11 +31,18 @@ TEST(Json, ReadsAnObject) {
 TEST(Json, ErrorsNameTheFileAndTheLine) {
   const SharedFolder folder;
   const fs::path dir = folder.mine(), file = dir / "config.json";
-  expect_user_error([&] { read_json_object(dir / "absent.json"); }, {"absent.json", "no such file"});
+  expect_user_error([&] { read_json_object(dir / "absent.json"); },
+                    {"absent.json", "no such file"});
   expect_user_error([&] { read_json_object(dir); }, {dir.string(), "folder"});
   const std::pair<const char*, const char*> broken[] = {
-      {"", "line 1"},        {"{", "line 1"},         {"{\"a\": 1,\n\n \"b\": }\n", "line 3"}, {"[1, 2]", "array"},
-      {"null", "null"},      {"{\"a\": 1e999}", "config.json"}, {"{\"a\": \"\xff\xfe\"}", "line 1"},    {"{\"a\": 1} x", "line 1"},
+      {"", "line 1"},
+      {"{", "line 1"},
+      {"{\"a\": 1,\n\n \"b\": }\n", "line 3"},
+      {"[1, 2]", "array"},
+      {"null", "null"},
+      {"{\"a\": 1e999}", "config.json"},
+      {"{\"a\": \"\xff\xfe\"}", "line 1"},
+      {"{\"a\": 1} x", "line 1"},
   };
   for (const auto& [text, word] : broken) {
     put(file, text);
@@ -47,7 +54,8 @@ TEST(Json, ErrorsNameTheFileAndTheLine) {
   deep += std::string(200'000, '[') + std::string(200'000, ']') + "}";
   put(file, deep);
   expect_user_error([&] { read_json_object(file); }, {"config.json", "line 1"});
-  put(file, R"({"a": ")" + std::string(200'000, '[') + R"(", "b": [[[["\\"]]]]})");  // brackets in a string are text
+  put(file, R"({"a": ")" + std::string(200'000, '[') +
+                R"(", "b": [[[["\\"]]]]})");  // brackets in a string are text
   EXPECT_EQ(read_json_object(file)["a"].get<std::string>().size(), 200'000u);
 }
 
@@ -57,7 +65,8 @@ TEST(Json, AnUnreadableFileIsAnError) {
 }
 
 TEST(Json, ReaderChecksTypeAndRange) {
-  const Json json = Json::parse(R"({"n": -3, "x": 0.5, "whole": 2e3, "flag": true, "s": "gelu", "none": null, "big": 18446744073709551615, "f": 1.5, "wide": 1e300})");
+  const Json json = Json::parse(
+      R"({"n": -3, "x": 0.5, "whole": 2e3, "flag": true, "s": "gelu", "none": null, "big": 18446744073709551615, "f": 1.5, "wide": 1e300})");
   const JsonReader reader(json, "config.json");
   EXPECT_EQ(reader.integer("whole", 1, 5000), 2000);
   EXPECT_EQ(reader.integer("absent", 1, 5, 4), 4);
@@ -69,7 +78,8 @@ TEST(Json, ReaderChecksTypeAndRange) {
   EXPECT_EQ(reader.string("none", "relu"), "relu");
   EXPECT_FALSE(reader.has("none"));
   expect_user_error([&] { reader.integer("n", 1, 65536); }, {"config.json: n is -3", "1 to 65536"});
-  expect_user_error([&] { reader.integer("absent", 1, 65536); }, {"config.json: absent", "missing"});
+  expect_user_error([&] { reader.integer("absent", 1, 65536); },
+                    {"config.json: absent", "missing"});
   expect_user_error([&] { reader.integer("f", 1, 65536); }, {"f is 1.5"});
   expect_user_error([&] { reader.integer("wide", 1, INT64_MAX); }, {"wide"});
   expect_user_error([&] { reader.integer("big", 0, INT64_MAX); }, {"big is 18446744073709551615"});
@@ -83,16 +93,18 @@ TEST(Json, ReaderChecksTypeAndRange) {
 TEST(Json, DamagedFilesNeverCrash) {
   const SharedFolder folder;
   const fs::path file = folder.mine() / "config.json";
-  const std::string whole = R"({"architectures": ["GPT2LMHeadModel"], "n_embd": 64, "layer_norm_epsilon": 1e-05, "rope": {"type": "yarn", "factor": 4.0},
+  const std::string whole =
+      R"({"architectures": ["GPT2LMHeadModel"], "n_embd": 64, "layer_norm_epsilon": 1e-05, "rope": {"type": "yarn", "factor": 4.0},
                                 "name": "\u00e9\ud83d\ude00", "tie": true, "none": null, "eos": [1, -2, 3.5e10]})";
-  const int refused = open_damaged(file, whole, 600, static_cast<std::uint64_t>(folder.rank()) + 1, [&] {
-    const Json json = read_json_object(file);
-    const JsonReader reader(json, file.string());
-    reader.integer("n_embd", 1, 1 << 20, 1);
-    reader.number("layer_norm_epsilon", 0, 1, 1e-5);
-    reader.boolean("tie", false);
-    reader.string("name", "");
-  });
+  const int refused =
+      open_damaged(file, whole, 600, static_cast<std::uint64_t>(folder.rank()) + 1, [&] {
+        const Json json = read_json_object(file);
+        const JsonReader reader(json, file.string());
+        reader.integer("n_embd", 1, 1 << 20, 1);
+        reader.number("layer_norm_epsilon", 0, 1, 1e-5);
+        reader.boolean("tie", false);
+        reader.string("name", "");
+      });
   EXPECT_GT(refused, 100);
   EXPECT_LT(refused, 600);
 }
@@ -136,7 +148,8 @@ TEST(WriteAtomically, AFullDiskLeavesTheOldFileAndNothingElse) {
 
 TEST(WriteAtomically, NoFolderAndNoPlace) {
   const SharedFolder folder;
-  expect_user_error([&] { write_file_atomically(folder.mine() / "absent" / "a.json", "x"); }, {"a.json"});
+  expect_user_error([&] { write_file_atomically(folder.mine() / "absent" / "a.json", "x"); },
+                    {"a.json"});
   const fs::path taken = folder.mine() / "taken";
   fs::create_directories(taken / "inside");
   EXPECT_THROW(write_file_atomically(taken, "x"), Error);  // the rename fails
@@ -154,7 +167,8 @@ TEST(RunLog, AppendsLinesAndCutsAnUnfinishedOne) {
     log.write({{"step", 2}});
   }
   const std::string whole = get(file);
-  for (const std::size_t extra : {std::size_t{1}, std::size_t{4095}, std::size_t{4096}, std::size_t{4097}, std::size_t{10'000}}) {
+  for (const std::size_t extra : {std::size_t{1}, std::size_t{4095}, std::size_t{4096},
+                                  std::size_t{4097}, std::size_t{10'000}}) {
     put(file, whole + std::string(extra, 'x'));
     RunLog log(file);
     EXPECT_EQ(get(file), whole) << extra;

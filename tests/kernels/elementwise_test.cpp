@@ -10,7 +10,8 @@ const std::vector<std::int64_t> kSizes = {1, 7, 8, 129, 768, 1003, 20'001};
 
 TEST_P(Elementwise, DropoutIsTheCounterRngsAndKnowsNoGrid) {
   const Dropout drop = {.p = 0.25f, .seed = 9, .step = 2, .site = 4, .first_sample = 7'000'000'000};
-  for (auto [B, T, C] : std::vector<std::array<std::int64_t, 3>>{{1, 1, 1}, {3, 5, 37}, {1, 300, 8}, {2, 3, 1003}, {2, 2, 768}}) {
+  for (auto [B, T, C] : std::vector<std::array<std::int64_t, 3>>{
+           {1, 1, 1}, {3, 5, 37}, {1, 300, 8}, {2, 3, 1003}, {2, 2, 768}}) {
     const Tensor x = rounded(random({B, T, C}, 1));
     std::vector<double> expected;
     std::int64_t dropped = 0;
@@ -19,12 +20,15 @@ TEST_P(Elementwise, DropoutIsTheCounterRngsAndKnowsNoGrid) {
       expected.push_back(factor * x[i]);
       dropped += factor == 0;
     }
-    if (B * T * C > 500) { EXPECT_NEAR(static_cast<double>(dropped) / static_cast<double>(B * T * C), 0.25, 0.07); }
+    if (B * T * C > 500) {
+      EXPECT_NEAR(static_cast<double>(dropped) / static_cast<double>(B * T * C), 0.25, 0.07);
+    }
     const Resident in = put_act(x), y = blank_act(x.shape);
     dropout(y, in, drop, stream());
     const Tensor got = get(y);
     expect_close(got.data, expected, tolerance(2e-7), "dropout", 1e-6);
-    for (std::int64_t i = 0; i < B * T * C; ++i) ASSERT_EQ(got[i] == 0, expected[static_cast<std::size_t>(i)] == 0) << i;
+    for (std::int64_t i = 0; i < B * T * C; ++i)
+      ASSERT_EQ(got[i] == 0, expected[static_cast<std::size_t>(i)] == 0) << i;
     dropout(in, in, drop, stream());  // in place
     EXPECT_EQ(get(in).data, got.data);
     // The batch's last sample alone has the mask it had in the batch.
@@ -54,7 +58,8 @@ TEST_P(Elementwise, AddAndScale) {
             }
             return dtype == DType::bf16 ? put(narrow.data(), dtype, t.shape) : put(t);
           };
-          const Resident x_in = hold(x, x_dtype), y_out = hold(y, y_dtype), in = part(x_in, offset, {n}), out = part(y_out, offset, {n});
+          const Resident x_in = hold(x, x_dtype), y_out = hold(y, y_dtype),
+                         in = part(x_in, offset, {n}), out = part(y_out, offset, {n});
           std::vector<double> sum, scaled;
           for (std::int64_t i = offset; i < n + offset; ++i) {
             sum.push_back(static_cast<double>(x[i]) + y[i]);
@@ -65,7 +70,9 @@ TEST_P(Elementwise, AddAndScale) {
           expect_close(get(out).data, sum, bound, "add");
           scale(out, 0.37f, stream());
           expect_close(get(out).data, scaled, 2 * bound, "scale");
-          if (offset == 1) { EXPECT_EQ(get(y_out)[0], y[0]); }
+          if (offset == 1) {
+            EXPECT_EQ(get(y_out)[0], y[0]);
+          }
         }
 }
 
@@ -100,7 +107,8 @@ TEST_P(Elementwise, ConvertRoundTripsEveryHalf) {
       expected.push_back(value);
     }
     const Dims shape = {static_cast<std::int64_t>(all.size())};
-    const Resident narrow = put(all.data(), dtype, shape), wide = blank(shape), back = blank(dtype, shape);
+    const Resident narrow = put(all.data(), dtype, shape), wide = blank(shape),
+                   back = blank(dtype, shape);
     convert(wide, narrow, stream());
     convert(back, wide, stream());
     EXPECT_EQ(get(wide).data, expected);
@@ -112,9 +120,11 @@ TEST_P(Elementwise, ConvertRoundsToNearestEven) {
   for (std::int64_t n : kSizes)
     for (std::int64_t offset : {0, 1}) {
       Tensor x = random({n + offset}, 1, 3.0f);
-      // Halfway between neighbours of bf16 and of fp16, a carry into the exponent, subnormals of fp16 and its overflow.
-      const std::vector<float> edges = {1 + 0x1p-8f, 1 + 3 * 0x1p-8f, 1 + 0x1p-11f, 1 + 3 * 0x1p-11f, 2 - 0x1p-20f, 0x1p-25f, 3 * 0x1p-25f, 65519, 65520, -1e30f,
-                                        INFINITY, NAN};
+      // Halfway between neighbours of bf16 and of fp16, a carry into the exponent, subnormals of
+      // fp16 and its overflow.
+      const std::vector<float> edges = {
+          1 + 0x1p-8f,  1 + 3 * 0x1p-8f, 1 + 0x1p-11f, 1 + 3 * 0x1p-11f, 2 - 0x1p-20f, 0x1p-25f,
+          3 * 0x1p-25f, 65519,           65520,        -1e30f,           INFINITY,     NAN};
       if (n > 12) std::copy(edges.begin(), edges.end(), x.data.begin() + offset);
       const Resident flat = put(x), in = part(flat, offset, {n});
       for (DType dtype : {DType::f32, DType::bf16, DType::f16}) {
@@ -123,11 +133,17 @@ TEST_P(Elementwise, ConvertRoundsToNearestEven) {
         const Tensor got = get(out);
         for (std::int64_t i = 0; i < n; ++i) {
           const float e = x[offset + i];
-          const float expected = dtype == DType::f32 ? e : dtype == DType::bf16 ? to_float(to_bfloat16(e)) : to_float(to_float16(e));
-          if (std::isnan(expected)) { ASSERT_TRUE(std::isnan(got[i])) << i; }
-          else ASSERT_EQ(got[i], expected) << e << " to " << dtype_name(dtype);
+          const float expected = dtype == DType::f32    ? e
+                                 : dtype == DType::bf16 ? to_float(to_bfloat16(e))
+                                                        : to_float(to_float16(e));
+          if (std::isnan(expected)) {
+            ASSERT_TRUE(std::isnan(got[i])) << i;
+          } else
+            ASSERT_EQ(got[i], expected) << e << " to " << dtype_name(dtype);
         }
-        if (offset == 1) { EXPECT_TRUE(std::isnan(get(held)[0])); }
+        if (offset == 1) {
+          EXPECT_TRUE(std::isnan(get(held)[0]));
+        }
       }
     }
 }

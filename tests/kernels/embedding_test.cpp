@@ -8,13 +8,16 @@ class Embedding : public OnEachTarget {};
 struct Case {
   std::int64_t N, V, C;
 };
-const std::vector<Case> kCases = {{1, 1, 1}, {6, 11, 7}, {9, 5, 129}, {300, 20, 16}, {3, 9, 1003}, {5, 7, 768}};
+const std::vector<Case> kCases = {{1, 1, 1},     {6, 11, 7},   {9, 5, 129},
+                                  {300, 20, 16}, {3, 9, 1003}, {5, 7, 768}};
 constexpr std::int64_t kFirst = 3;  // the shard holds ids kFirst … kFirst + V - 1
 
 // Ids within the shard and on either side of it, with repeats.
 std::vector<std::int32_t> ids_of(const Case& c) {
   std::vector<std::int32_t> ids;
-  for (std::int64_t n = 0; n < c.N; ++n) ids.push_back(static_cast<std::int32_t>(n == 0 ? kFirst : (n * n * 7 + n) % (c.V + 2 * kFirst)));
+  for (std::int64_t n = 0; n < c.N; ++n)
+    ids.push_back(
+        static_cast<std::int32_t>(n == 0 ? kFirst : (n * n * 7 + n) % (c.V + 2 * kFirst)));
   return ids;
 }
 
@@ -29,7 +32,8 @@ TEST_P(Embedding, TakesTheRowsOfItsShard) {
         if (dtype == DType::bf16) e = to_float(narrow.back());
       }
       const std::vector<std::int32_t> ids = ids_of(c);
-      const Resident t = dtype == DType::bf16 ? put(narrow.data(), dtype, table.shape) : put(table), id = put(ids);
+      const Resident t = dtype == DType::bf16 ? put(narrow.data(), dtype, table.shape) : put(table),
+                     id = put(ids);
       std::vector<double> expected, added;
       for (std::int64_t i = 0; i < c.N * c.C; ++i) {
         const std::int64_t row = ids[static_cast<std::size_t>(i / c.C)] - kFirst;
@@ -60,9 +64,12 @@ TEST_P(Embedding, BackwardAddsTheRowsInTheirOrder) {
     const Resident dy_in = put_act(dy), id = put(ids), out = put(dtable), again = put(dtable);
     embedding_backward(out, dy_in, id, kFirst, stream());
     embedding_backward(again, dy_in, id, kFirst, stream());
-    expect_close(get(out).data, expected, 2e-6, "dtable");  // up to 300 terms: epsilon·sqrt(300) and a factor of 2
-    EXPECT_EQ(get(out).data, get(again).data);              // deterministic
-    if (!on_gpu()) { EXPECT_EQ(get(out).data, in_order.data); }
+    expect_close(get(out).data, expected, 2e-6,
+                 "dtable");  // up to 300 terms: epsilon·sqrt(300) and a factor of 2
+    EXPECT_EQ(get(out).data, get(again).data);  // deterministic
+    if (!on_gpu()) {
+      EXPECT_EQ(get(out).data, in_order.data);
+    }
   }
 }
 

@@ -11,10 +11,13 @@ struct Case {
   int shards;
   float softcap;
 };
-const std::vector<Case> kCases = {{1, 1, 1, 0},    {3, 7, 1, 5},      {7, 1003, 1, 0},  {7, 1003, 3, 0}, {7, 1003, 3, 5},
-                                  {5, 768, 2, 30}, {300, 129, 1, 30}, {300, 129, 2, 0}, {3, 5003, 1, 5}, {3, 5003, 4, 0}};
+const std::vector<Case> kCases = {
+    {1, 1, 1, 0},    {3, 7, 1, 5},      {7, 1003, 1, 0},  {7, 1003, 3, 0}, {7, 1003, 3, 5},
+    {5, 768, 2, 30}, {300, 129, 1, 30}, {300, 129, 2, 0}, {3, 5003, 1, 5}, {3, 5003, 4, 0}};
 
-double z_of(double logit, double softcap) { return softcap == 0 ? logit : softcap * std::tanh(logit / softcap); }
+double z_of(double logit, double softcap) {
+  return softcap == 0 ? logit : softcap * std::tanh(logit / softcap);
+}
 
 // By a fourth-order difference in double: error 1e-12.
 double z_slope(double logit, double softcap) {
@@ -25,7 +28,8 @@ double z_slope(double logit, double softcap) {
 
 std::vector<std::int32_t> labels_of(const Case& c) {
   std::vector<std::int32_t> labels;
-  for (std::int64_t n = 0; n < c.N; ++n) labels.push_back(static_cast<std::int32_t>((n * n * 31 + n * 333) % c.V));
+  for (std::int64_t n = 0; n < c.N; ++n)
+    labels.push_back(static_cast<std::int32_t>((n * n * 31 + n * 333) % c.V));
   if (c.N > 2) labels[1] = static_cast<std::int32_t>(c.V - 1), labels[2] = kIgnoreLabel;
   return labels;
 }
@@ -35,14 +39,16 @@ TEST_P(CrossEntropy, OverShardsEqualsTheWhole) {
     const std::int64_t N = c.N, V = c.V;
     const Tensor logits = rounded(random({N, V}, 1, 4.0f));
     const std::vector<std::int32_t> labels = labels_of(c);
-    const Resident label = put(labels), stats = blank({c.shards, N, 3}), loss = blank({N}), lse = blank({N});
+    const Resident label = put(labels), stats = blank({c.shards, N, 3}), loss = blank({N}),
+                   lse = blank({N});
     std::vector<double> loss_ref, lse_ref;
     for (std::int64_t n = 0; n < N; ++n) {
       double sum = 0;
       for (std::int64_t v = 0; v < V; ++v) sum += std::exp(z_of(logits[n * V + v], c.softcap));
       lse_ref.push_back(std::log(sum));
       const std::int32_t k = labels[static_cast<std::size_t>(n)];
-      loss_ref.push_back(k == kIgnoreLabel ? 0 : std::log(sum) - z_of(logits[n * V + k], c.softcap));
+      loss_ref.push_back(k == kIgnoreLabel ? 0
+                                           : std::log(sum) - z_of(logits[n * V + k], c.softcap));
     }
     std::vector<Resident> parts;
     const auto begin_of = [&](std::int64_t s) { return V * s / c.shards; };
@@ -53,10 +59,14 @@ TEST_P(CrossEntropy, OverShardsEqualsTheWhole) {
       std::vector<double> max_and_label, sums;
       for (std::int64_t n = 0; n < N; ++n) {
         double max = -INFINITY, sum = 0;
-        for (std::int64_t v = 0; v < width; ++v) max = std::max(max, z_of(part[n * width + v] = logits[n * V + begin + v], c.softcap));
-        for (std::int64_t v = 0; v < width; ++v) sum += std::exp(z_of(part[n * width + v], c.softcap) - max);
+        for (std::int64_t v = 0; v < width; ++v)
+          max = std::max(max, z_of(part[n * width + v] = logits[n * V + begin + v], c.softcap));
+        for (std::int64_t v = 0; v < width; ++v)
+          sum += std::exp(z_of(part[n * width + v], c.softcap) - max);
         const std::int64_t k = labels[static_cast<std::size_t>(n)] - begin;
-        max_and_label.insert(max_and_label.end(), {max, k >= 0 && k < width ? z_of(part[n * width + k], c.softcap) : 0.0});
+        max_and_label.insert(
+            max_and_label.end(),
+            {max, k >= 0 && k < width ? z_of(part[n * width + k], c.softcap) : 0.0});
         sums.push_back(sum);
       }
       parts.push_back(put_act(part));
@@ -68,7 +78,8 @@ TEST_P(CrossEntropy, OverShardsEqualsTheWhole) {
         got_max_and_label.insert(got_max_and_label.end(), {got[n * 3], got[n * 3 + 2]});
         got_sums.push_back(got[n * 3 + 1]);
       }
-      // Statistics are fp32 on every target: exponentials of an ulp or two, of z with an absolute error of cap·1e-7.
+      // Statistics are fp32 on every target: exponentials of an ulp or two, of z with an absolute
+      // error of cap·1e-7.
       expect_close(got_max_and_label, max_and_label, 1e-6, ("max, label " + name).c_str());
       expect_close(got_sums, sums, 4e-6, ("sum " + name).c_str());
     }
@@ -83,25 +94,32 @@ TEST_P(CrossEntropy, OverShardsEqualsTheWhole) {
       for (std::int64_t n = 0; n < N; ++n)
         for (std::int64_t v = 0; v < width; ++v) {
           const std::int32_t k = labels[static_cast<std::size_t>(n)];
-          const double logit = logits[n * V + begin + v], p = std::exp(z_of(logit, c.softcap) - lse_ref[static_cast<std::size_t>(n)]);
-          expected.push_back(k == kIgnoreLabel ? 0 : 0.25 * (p - (k == begin + v ? 1 : 0)) * z_slope(logit, c.softcap));
+          const double logit = logits[n * V + begin + v],
+                       p = std::exp(z_of(logit, c.softcap) - lse_ref[static_cast<std::size_t>(n)]);
+          expected.push_back(k == kIgnoreLabel ? 0
+                                               : 0.25 * (p - (k == begin + v ? 1 : 0)) *
+                                                     z_slope(logit, c.softcap));
         }
       expect_close(get(part).data, expected, tolerance(4e-6), ("dlogits " + name).c_str(), 1e-3);
     }
   }
 }
 
-// What the shards' statistics say of extreme logits: no overflow, and a shard that is all -inf (padding) adds nothing.
+// What the shards' statistics say of extreme logits: no overflow, and a shard that is all -inf
+// (padding) adds nothing.
 TEST_P(CrossEntropy, SurvivesExtremeLogits) {
   Tensor logits = filled({2, 9}, -INFINITY);
   logits[3] = 30000, logits[5] = 29990, logits[9] = -30000, logits[10] = -29968;
-  const Resident in = put_act(logits), label = put({3, 0}), stats = blank({1, 2, 3}), loss = blank({2}), lse = blank({2});
+  const Resident in = put_act(logits), label = put({3, 0}), stats = blank({1, 2, 3}),
+                 loss = blank({2}), lse = blank({2});
   const Tensor held = rounded(logits);
   cross_entropy_stats(stats.view.reshape({2, 3}), in, label, 0, 0, stream());
   cross_entropy_combine(loss, lse, stats, label, stream());
   const double first = std::log1p(std::exp(static_cast<double>(held[5]) - held[3]));
-  const double gap = static_cast<double>(held[10]) - held[9], second = gap + std::log1p(std::exp(-gap));  // bf16 holds both as one number
-  // The label's logit is subtracted from an lse of 30,000 that has passed through fp32 statistics only.
+  const double gap = static_cast<double>(held[10]) - held[9],
+               second = gap + std::log1p(std::exp(-gap));  // bf16 holds both as one number
+  // The label's logit is subtracted from an lse of 30,000 that has passed through fp32 statistics
+  // only.
   expect_close(get(loss).data, {first, second}, 1e-5, "loss", 1.0);
 }
 

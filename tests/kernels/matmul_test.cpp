@@ -6,8 +6,9 @@ namespace {
 struct Size {
   std::int64_t N, I, O;
 };
-const std::vector<Size> kSizes = {{1, 1, 1}, {1, 768, 1003}, {2, 33, 17}, {3, 64, 5}, {4, 100, 48}, {5, 7, 9}, {7, 129, 31}, {8, 48, 144}, {9, 48, 144},
-                                  {65, 47, 211}, {96, 100, 40}};
+const std::vector<Size> kSizes = {{1, 1, 1},    {1, 768, 1003}, {2, 33, 17},  {3, 64, 5},
+                                  {4, 100, 48}, {5, 7, 9},      {7, 129, 31}, {8, 48, 144},
+                                  {9, 48, 144}, {65, 47, 211},  {96, 100, 40}};
 
 double multiplied(float x, bool bf16) { return bf16 ? to_float(to_bfloat16(x)) : x; }
 
@@ -40,26 +41,31 @@ TEST_P(Linear, EqualsTheSumInDouble) {
         for (std::int64_t n = 0; n < N; ++n)
           for (std::int64_t o = 0; o < O; ++o) {
             double sum = bias[o];
-            for (std::int64_t i = 0; i < I; ++i) sum += multiplied(x[n * I + i], in_bf16) * multiplied(w[o * I + i], in_bf16);
+            for (std::int64_t i = 0; i < I; ++i)
+              sum += multiplied(x[n * I + i], in_bf16) * multiplied(w[o * I + i], in_bf16);
             expected.push_back(sum);
           }
         linear(y, x_in, weights, put(bias), precision, stream());
-        expect_close(get(y).data, expected, tolerance(bound(I), 2), "linear");  // bf16: the bias and the result
+        expect_close(get(y).data, expected, tolerance(bound(I), 2),
+                     "linear");  // bf16: the bias and the result
       }
 }
 
 TEST_P(Linear, RowOfAFewDoesNotDependOnTheOthers) {
   for (Precision precision : {Precision::fp32, Precision::fp32_fixed}) {
-    if (on_gpu() && precision == Precision::fp32) continue;  // cuBLAS promises it for fp32_fixed alone
+    if (on_gpu() && precision == Precision::fp32)
+      continue;  // cuBLAS promises it for fp32_fixed alone
     for (std::int64_t N : {8, 21}) {
       if (N > 8 && precision == Precision::fp32) continue;
-      const Resident x = put_act(random({N, 100}, 1)), w = put(random({37, 100}, 2)), all = blank_act({N, 37}), one = blank_act({1, 37});
+      const Resident x = put_act(random({N, 100}, 1)), w = put(random({37, 100}, 2)),
+                     all = blank_act({N, 37}), one = blank_act({1, 37});
       linear(all, x, w, ConstView(), precision, stream());
       const Tensor together = get(all);
       for (std::int64_t n = 0; n < N; ++n) {
         linear(one, x.view.rows(n, n + 1), w, ConstView(), precision, stream());
         const Tensor alone = get(one);
-        for (std::int64_t o = 0; o < 37; ++o) EXPECT_EQ(alone[o], together[n * 37 + o]) << n << " " << o;
+        for (std::int64_t o = 0; o < 37; ++o)
+          EXPECT_EQ(alone[o], together[n * 37 + o]) << n << " " << o;
       }
     }
   }
@@ -69,7 +75,8 @@ TEST_P(Linear, BackwardEqualsTheSumsInDouble) {
   for (Precision precision : {Precision::fp32, Precision::bf16})
     for (auto [N, I, O] : kSizes) {
       const bool in_bf16 = bf16() || precision == Precision::bf16;
-      Tensor x = rounded(random({N, I}, 1)), w = random({O, I}, 2), dy = rounded(random({N, O}, 3)), dw = random({O, I}, 4), db = random({O}, 5);
+      Tensor x = rounded(random({N, I}, 1)), w = random({O, I}, 2), dy = rounded(random({N, O}, 3)),
+             dw = random({O, I}, 4), db = random({O}, 5);
       std::vector<double> dx_ref(x.data.size()), dw_ref = widened(dw), db_ref = widened(db);
       for (std::int64_t n = 0; n < N; ++n)
         for (std::int64_t o = 0; o < O; ++o) {
@@ -80,7 +87,8 @@ TEST_P(Linear, BackwardEqualsTheSumsInDouble) {
             dw_ref[static_cast<std::size_t>(o * I + i)] += g * multiplied(x[n * I + i], in_bf16);
           }
         }
-      const Resident x_in = put_act(x), w_in = put(w), dy_in = put_act(dy), dx = blank_act({N, I}), dw_out = put(dw), db_out = put(db);
+      const Resident x_in = put_act(x), w_in = put(w), dy_in = put_act(dy), dx = blank_act({N, I}),
+                     dw_out = put(dw), db_out = put(db);
       linear_backward_input(dx, dy_in, w_in, precision, stream());
       linear_backward_weight(dw_out, db_out, dy_in, x_in, precision, stream());
       expect_close(get(dx).data, dx_ref, tolerance(bound(O)), "dx");
@@ -96,7 +104,9 @@ TEST(LinearShapes, NamesTheOpAndTheShapesOfAMistake) {
     linear(y.view(), x.view(), w.view(), ConstView(), Precision::fp32, stream);
     FAIL();
   } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("linear: x is fp32 (2, 3), expected fp32 (2, 5)"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("linear: x is fp32 (2, 3), expected fp32 (2, 5)"),
+              std::string::npos)
+        << error.what();
   }
 }
 

@@ -32,7 +32,8 @@ NormedRow normed(const std::vector<double>& s, const Kind& kind) {
 }
 
 // d(Σ g·x̂)/ds
-std::vector<double> normed_gradient(const NormedRow& r, const std::vector<double>& g, const Kind& kind) {
+std::vector<double> normed_gradient(const NormedRow& r, const std::vector<double>& g,
+                                    const Kind& kind) {
   const auto C = static_cast<double>(g.size());
   double g_mean = 0, gx_mean = 0;
   for (std::size_t c = 0; c < g.size(); ++c) {
@@ -40,14 +41,16 @@ std::vector<double> normed_gradient(const NormedRow& r, const std::vector<double
     gx_mean += g[c] * r.hat[c] / C;
   }
   std::vector<double> ds;
-  for (std::size_t c = 0; c < g.size(); ++c) ds.push_back(r.rstd * (g[c] - g_mean - r.hat[c] * gx_mean));
+  for (std::size_t c = 0; c < g.size(); ++c)
+    ds.push_back(r.rstd * (g[c] - g_mean - r.hat[c] * gx_mean));
   return ds;
 }
 
 TEST(NormReference, GradientIsTheFiniteDifference) {
   for (const Kind& kind : {Kind{false}, Kind{true}}) {
     std::vector<double> s = widened(random({7}, 1));
-    const std::vector<double> g = widened(random({7}, 2)), ds = normed_gradient(normed(s, kind), g, kind);
+    const std::vector<double> g = widened(random({7}, 2)),
+                              ds = normed_gradient(normed(s, kind), g, kind);
     const auto value = [&] {
       const NormedRow r = normed(s, kind);
       double sum = 0;
@@ -74,11 +77,14 @@ struct Options {
   bool ddelta = true;
 };
 
-const std::vector<Options> kOptions = {{{false}, 0, true, false, true, true},  {{false}, 0.4f, true, true, true, true},
-                                       {{false}, 0, false, false, false, false}, {{true, 0}, 0, true, false, false, true},
-                                       {{true, 1}, 0.4f, true, true, false, true}, {{true, 1}, 0, false, false, false, false}};
-const std::vector<std::array<std::int64_t, 3>> kShapes = {{1, 1, 1}, {1, 1, 7}, {2, 3, 48}, {3, 7, 129}, {1, 300, 8}, {3, 4, 1003}, {2, 8, 768},
-                                                       {1, 2, 4099}, {1, 1, 8200}};  // more than a GPU block's registers hold
+const std::vector<Options> kOptions = {
+    {{false}, 0, true, false, true, true},      {{false}, 0.4f, true, true, true, true},
+    {{false}, 0, false, false, false, false},   {{true, 0}, 0, true, false, false, true},
+    {{true, 1}, 0.4f, true, true, false, true}, {{true, 1}, 0, false, false, false, false}};
+const std::vector<std::array<std::int64_t, 3>> kShapes = {
+    {1, 1, 1},    {1, 1, 7},   {2, 3, 48},   {3, 7, 129}, {1, 300, 8},
+    {3, 4, 1003}, {2, 8, 768}, {1, 2, 4099}, {1, 1, 8200}};  // more than a GPU block's registers
+                                                             // hold
 
 // y and sum, or of backward: dsum, ddelta, dweight, dbias.
 struct Expected {
@@ -88,34 +94,47 @@ struct Expected {
 TEST_P(Norm, ForwardEqualsTheFormula) {
   for (const Options& o : kOptions)
     for (auto [B, T, C] : kShapes) {
-      // The mean of one element is itself, and 1/sqrt(eps) magnifies whatever the rounding of a bf16 sum leaves between them.
+      // The mean of one element is itself, and 1/sqrt(eps) magnifies whatever the rounding of a
+      // bf16 sum leaves between them.
       if (C == 1 && bf16() && o.delta) continue;
       const Dropout drop = {.p = o.p, .seed = 1, .step = 2, .site = 3, .first_sample = 11};
-      const Tensor x = rounded(random({B, T, C}, 1)), delta = rounded(random({B, T, C}, 2)), weight = random({C}, 3), bias = random({C}, 4);
+      const Tensor x = rounded(random({B, T, C}, 1)), delta = rounded(random({B, T, C}, 2)),
+                   weight = random({C}, 3), bias = random({C}, 4);
       Expected e;
       for (std::int64_t r = 0; r < B * T; ++r) {
         std::vector<double> s;
         for (std::int64_t c = 0; c < C; ++c)
-          s.push_back(x[r * C + c] + (o.delta ? dropout_factor(drop, r / T, r % T * C + c) * delta[r * C + c] : 0.0));
+          s.push_back(
+              x[r * C + c] +
+              (o.delta ? dropout_factor(drop, r / T, r % T * C + c) * delta[r * C + c] : 0.0));
         const NormedRow row = normed(s, o.kind);
         for (std::int64_t c = 0; c < C; ++c)
-          e.y.push_back(row.hat[static_cast<std::size_t>(c)] * (static_cast<double>(o.kind.offset) + weight[c]) + (o.bias ? bias[c] : 0.0f));
+          e.y.push_back(row.hat[static_cast<std::size_t>(c)] *
+                            (static_cast<double>(o.kind.offset) + weight[c]) +
+                        (o.bias ? bias[c] : 0.0f));
         e.sum.insert(e.sum.end(), s.begin(), s.end());
         e.mean.push_back(row.mean);
         e.rstd.push_back(row.rstd);
       }
       const Resident x_in = put_act(x), delta_in = put_act(delta), w = put(weight), b = put(bias);
-      const Resident y = blank_act(x.shape), sum = o.in_place ? x_in : blank_act(x.shape), mean = blank({B, T}), rstd = blank({B, T});
+      const Resident y = blank_act(x.shape), sum = o.in_place ? x_in : blank_act(x.shape),
+                     mean = blank({B, T}), rstd = blank({B, T});
       const ConstView d = o.delta ? ConstView(delta_in) : ConstView();
       const View s = o.delta ? View(sum) : View();
-      if (o.kind.rms) add_rms_norm(y, s, rstd, x_in, d, w, o.kind.offset, kEps, drop, stream());
-      else add_layer_norm(y, s, mean, rstd, x_in, d, w, o.bias ? ConstView(b) : ConstView(), kEps, drop, stream());
-      const std::string name = fmt::format("rms {} p {} delta {} of {} x {} x {}", o.kind.rms, o.p, o.delta, B, T, C);
-      // fp32: a few roundings of each term. With C = 1 the variance is 0, and 1/sqrt(eps) magnifies what the mean rounds off.
+      if (o.kind.rms)
+        add_rms_norm(y, s, rstd, x_in, d, w, o.kind.offset, kEps, drop, stream());
+      else
+        add_layer_norm(y, s, mean, rstd, x_in, d, w, o.bias ? ConstView(b) : ConstView(), kEps,
+                       drop, stream());
+      const std::string name =
+          fmt::format("rms {} p {} delta {} of {} x {} x {}", o.kind.rms, o.p, o.delta, B, T, C);
+      // fp32: a few roundings of each term. With C = 1 the variance is 0, and 1/sqrt(eps) magnifies
+      // what the mean rounds off.
       const double bound = C == 1 ? 1e-3 : 3e-6;
       expect_close(get(y).data, e.y, tolerance(bound, 2), ("y, " + name).c_str(), 1e-2);
       expect_close(get(rstd).data, e.rstd, tolerance(1e-6), ("rstd, " + name).c_str());
-      if (!o.kind.rms) expect_close(get(mean).data, e.mean, tolerance(1e-6), ("mean, " + name).c_str(), 1.0);
+      if (!o.kind.rms)
+        expect_close(get(mean).data, e.mean, tolerance(1e-6), ("mean, " + name).c_str(), 1.0);
       if (o.delta) expect_close(get(sum).data, e.sum, tolerance(1e-6), ("sum, " + name).c_str());
     }
 }
@@ -124,13 +143,15 @@ TEST_P(Norm, BackwardEqualsTheFormula) {
   for (const Options& o : kOptions)
     for (auto [B, T, C] : kShapes) {
       const Dropout drop = {.p = o.p, .seed = 1, .step = 2, .site = 3, .first_sample = 11};
-      const Tensor sum = rounded(random({B, T, C}, 1)), weight = random({C}, 3), dy = rounded(random({B, T, C}, 5)), dsum = rounded(random({B, T, C}, 6)),
+      const Tensor sum = rounded(random({B, T, C}, 1)), weight = random({C}, 3),
+                   dy = rounded(random({B, T, C}, 5)), dsum = rounded(random({B, T, C}, 6)),
                    dweight = random({C}, 7), dbias = random({C}, 8);
       Tensor mean = filled({B, T}, 0), rstd = mean;
       Expected e;
       e.dsum = widened(dsum), e.dweight = widened(dweight), e.dbias = widened(dbias);
       for (std::int64_t r = 0; r < B * T; ++r) {
-        const NormedRow row = normed({sum.data.begin() + r * C, sum.data.begin() + (r + 1) * C}, o.kind);
+        const NormedRow row =
+            normed({sum.data.begin() + r * C, sum.data.begin() + (r + 1) * C}, o.kind);
         mean[r] = static_cast<float>(row.mean);
         rstd[r] = static_cast<float>(row.rstd);
         std::vector<double> g;
@@ -147,17 +168,24 @@ TEST_P(Norm, BackwardEqualsTheFormula) {
           e.ddelta.push_back(dropout_factor(drop, r / T, r % T * C + c) * total);
         }
       }
-      const Resident s = put_act(sum), w = put(weight), dy_in = put_act(dy), ds = put_act(dsum), m = put(mean), rs = put(rstd), dw = put(dweight),
-                     db = put(dbias), dd = blank_act(sum.shape);
+      const Resident s = put_act(sum), w = put(weight), dy_in = put_act(dy), ds = put_act(dsum),
+                     m = put(mean), rs = put(rstd), dw = put(dweight), db = put(dbias),
+                     dd = blank_act(sum.shape);
       const View ddelta = o.ddelta ? View(dd) : View();
-      if (o.kind.rms) add_rms_norm_backward(ds, ddelta, dw, dy_in, s, rs, w, o.kind.offset, drop, stream());
-      else add_layer_norm_backward(ds, ddelta, dw, o.bias ? View(db) : View(), dy_in, s, m, rs, w, drop, stream());
+      if (o.kind.rms)
+        add_rms_norm_backward(ds, ddelta, dw, dy_in, s, rs, w, o.kind.offset, drop, stream());
+      else
+        add_layer_norm_backward(ds, ddelta, dw, o.bias ? View(db) : View(), dy_in, s, m, rs, w,
+                                drop, stream());
       const std::string name = fmt::format("rms {} p {} of {} x {} x {}", o.kind.rms, o.p, B, T, C);
       // x̂ is given by statistics rounded to fp32; with C = 1 rstd magnifies that by 1/sqrt(eps).
       const double bound = C == 1 ? 4e-3 : 12e-6;
       expect_close(get(ds).data, e.dsum, tolerance(bound), ("dsum, " + name).c_str());
-      if (o.ddelta) expect_close(get(dd).data, e.ddelta, tolerance(bound, 2), ("ddelta, " + name).c_str(), 1e-6);
-      expect_close(get(dw).data, e.dweight, bound, ("dweight, " + name).c_str());  // fp32 on every target
+      if (o.ddelta)
+        expect_close(get(dd).data, e.ddelta, tolerance(bound, 2), ("ddelta, " + name).c_str(),
+                     1e-6);
+      expect_close(get(dw).data, e.dweight, bound,
+                   ("dweight, " + name).c_str());  // fp32 on every target
       if (o.bias) expect_close(get(db).data, e.dbias, bound, ("dbias, " + name).c_str());
     }
 }
@@ -166,11 +194,15 @@ TEST_P(Norm, FormsTheSumAloneWithoutY) {
   for (std::int64_t C : {5, 64}) {
     const Tensor x = rounded(random({1, 2, C}, 1)), delta = rounded(random({1, 2, C}, 2));
     std::vector<double> expected;
-    for (std::int64_t i = 0; i < 2 * C; ++i) expected.push_back(static_cast<double>(x[i]) + delta[i]);
+    for (std::int64_t i = 0; i < 2 * C; ++i)
+      expected.push_back(static_cast<double>(x[i]) + delta[i]);
     for (bool rms : {false, true}) {
       const Resident x_in = put_act(x), delta_in = put_act(delta), sum = blank_act(x.shape);
-      if (rms) add_rms_norm(View(), sum, View(), x_in, delta_in, ConstView(), 1, kEps, {}, stream());
-      else add_layer_norm(View(), sum, View(), View(), x_in, delta_in, ConstView(), ConstView(), kEps, {}, stream());
+      if (rms)
+        add_rms_norm(View(), sum, View(), x_in, delta_in, ConstView(), 1, kEps, {}, stream());
+      else
+        add_layer_norm(View(), sum, View(), View(), x_in, delta_in, ConstView(), ConstView(), kEps,
+                       {}, stream());
       expect_close(get(sum).data, expected, tolerance(1e-6), "sum");
     }
   }
@@ -181,11 +213,16 @@ TEST_P(Norm, BackwardDropsTheGradientAloneWithoutDy) {
   const Dropout drop = {.p = 0.4f, .seed = 1, .step = 2, .site = 3, .first_sample = 11};
   const Tensor dsum = rounded(random({2, 3, 37}, 1));
   std::vector<double> expected;
-  for (std::int64_t i = 0; i < 6 * 37; ++i) expected.push_back(dropout_factor(drop, i / (3 * 37), i % (3 * 37)) * dsum[i]);
+  for (std::int64_t i = 0; i < 6 * 37; ++i)
+    expected.push_back(dropout_factor(drop, i / (3 * 37), i % (3 * 37)) * dsum[i]);
   for (bool rms : {false, true}) {
     const Resident ds = put_act(dsum), dd = blank_act(dsum.shape);
-    if (rms) add_rms_norm_backward(ds, dd, View(), ConstView(), ConstView(), ConstView(), ConstView(), 1, drop, stream());
-    else add_layer_norm_backward(ds, dd, View(), View(), ConstView(), ConstView(), ConstView(), ConstView(), ConstView(), drop, stream());
+    if (rms)
+      add_rms_norm_backward(ds, dd, View(), ConstView(), ConstView(), ConstView(), ConstView(), 1,
+                            drop, stream());
+    else
+      add_layer_norm_backward(ds, dd, View(), View(), ConstView(), ConstView(), ConstView(),
+                              ConstView(), ConstView(), drop, stream());
     EXPECT_EQ(get(ds).data, dsum.data);
     expect_close(get(dd).data, expected, tolerance(1e-6), "ddelta");
   }
@@ -195,13 +232,17 @@ WEFT_ON_EACH_TARGET(Norm);
 
 TEST(NormTeams, GradientsOfParametersHaveTheSameBitsOnAnyTeam) {
   const std::int64_t N = 331, C = 53;
-  Tensor sum = random({1, N, C}, 1), dy = random({1, N, C}, 2), weight = random({C}, 3), mean = filled({1, N}, 0.1f), rstd = filled({1, N}, 0.9f);
+  Tensor sum = random({1, N, C}, 1), dy = random({1, N, C}, 2), weight = random({C}, 3),
+         mean = filled({1, N}, 0.1f), rstd = filled({1, N}, 0.9f);
   std::vector<float> dweight, dbias, dweight_rms;
   for (int threads : {1, 2, 3, 5}) {
     Stream stream({}, threads);
-    Tensor dsum = filled(sum.shape, 0), dw = filled({C}, 1), db = filled({C}, 1), dw_rms = filled({C}, 1);
-    add_layer_norm_backward(dsum.view(), View(), dw.view(), db.view(), dy.view(), sum.view(), mean.view(), rstd.view(), weight.view(), {}, stream);
-    add_rms_norm_backward(dsum.view(), View(), dw_rms.view(), dy.view(), sum.view(), rstd.view(), weight.view(), 1, {}, stream);
+    Tensor dsum = filled(sum.shape, 0), dw = filled({C}, 1), db = filled({C}, 1),
+           dw_rms = filled({C}, 1);
+    add_layer_norm_backward(dsum.view(), View(), dw.view(), db.view(), dy.view(), sum.view(),
+                            mean.view(), rstd.view(), weight.view(), {}, stream);
+    add_rms_norm_backward(dsum.view(), View(), dw_rms.view(), dy.view(), sum.view(), rstd.view(),
+                          weight.view(), 1, {}, stream);
     if (threads == 1) dweight = dw.data, dbias = db.data, dweight_rms = dw_rms.data;
     EXPECT_EQ(dw.data, dweight) << threads;
     EXPECT_EQ(db.data, dbias) << threads;

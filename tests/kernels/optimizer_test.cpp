@@ -7,7 +7,8 @@ namespace {
 
 class Optimizer : public OnEachTarget {};
 
-// Many tensors of odd sizes lie in flat buffers one element apart, so that they begin at every alignment; the gaps stay NaN.
+// Many tensors of odd sizes lie in flat buffers one element apart, so that they begin at every
+// alignment; the gaps stay NaN.
 TEST_P(Optimizer, AdamWFollowsTheFormulaOverSteps) {
   std::vector<std::int64_t> sizes = {1, 17, 8, 768, 0, 1003, 129, 7, 4096, 3};
   for (std::int64_t k = 0; k < 60; ++k) sizes.push_back(k * k % 97 + 1);
@@ -21,9 +22,11 @@ TEST_P(Optimizer, AdamWFollowsTheFormulaOverSteps) {
   Tensor w = filled({total}, NAN), m = w, v = w;
   for (std::size_t k = 0; k < sizes.size(); ++k) {
     const Tensor start = random({sizes[k]}, static_cast<std::uint32_t>(k));
-    for (std::int64_t i = 0; i < sizes[k]; ++i) w[begins[k] + i] = start[i], m[begins[k] + i] = v[begins[k] + i] = 0;
+    for (std::int64_t i = 0; i < sizes[k]; ++i)
+      w[begins[k] + i] = start[i], m[begins[k] + i] = v[begins[k] + i] = 0;
   }
-  const Resident w_out = put(w), m_out = put(m), v_out = put(v), copies = blank(DType::bf16, {total});
+  const Resident w_out = put(w), m_out = put(m), v_out = put(v),
+                 copies = blank(DType::bf16, {total});
   const auto has_copy = [](std::size_t k) { return k % 3 != 1; };
   const auto decays = [](std::size_t k) { return k % 4 != 2; };
   std::vector<double> w_ref = widened(w), m_ref = widened(m), v_ref = widened(v);
@@ -33,22 +36,35 @@ TEST_P(Optimizer, AdamWFollowsTheFormulaOverSteps) {
     std::vector<AdamWTensor> tensors;
     for (std::size_t k = 0; k < sizes.size(); ++k) {
       const auto at = [&](const Resident& flat) { return part(flat, begins[k], {sizes[k]}).view; };
-      tensors.push_back({at(w_out), at(m_out), at(v_out), at(g_in), has_copy(k) ? at(copies) : View(), decays(k)});
+      tensors.push_back({at(w_out), at(m_out), at(v_out), at(g_in),
+                         has_copy(k) ? at(copies) : View(), decays(k)});
       for (std::int64_t e = begins[k]; e < begins[k] + sizes[k]; ++e) {
         const auto i = static_cast<std::size_t>(e);
         const double grad = 0.5 * g.data[i];
         m_ref[i] = 0.9 * m_ref[i] + 0.1 * grad;
         v_ref[i] = 0.95 * v_ref[i] + 0.05 * grad * grad;
         if (decays(k)) w_ref[i] *= 1 - 1e-2 * 0.1;
-        w_ref[i] -= 1e-2 * (m_ref[i] / (1 - std::pow(0.9, step))) / (std::sqrt(v_ref[i] / (1 - std::pow(0.95, step))) + 1e-8);
+        w_ref[i] -= 1e-2 * (m_ref[i] / (1 - std::pow(0.9, step))) /
+                    (std::sqrt(v_ref[i] / (1 - std::pow(0.95, step))) + 1e-8);
       }
     }
-    adamw(tensors, {.lr = 1e-2f, .beta1 = 0.9f, .beta2 = 0.95f, .eps = 1e-8f, .weight_decay = 0.1f, .step = step, .grad_scale = 0.5f}, stream());
+    adamw(tensors,
+          {.lr = 1e-2f,
+           .beta1 = 0.9f,
+           .beta2 = 0.95f,
+           .eps = 1e-8f,
+           .weight_decay = 0.1f,
+           .step = step,
+           .grad_scale = 0.5f},
+          stream());
   }
   const Tensor w_got = get(w_out), m_got = get(m_out), v_got = get(v_out), copy = get(copies);
   std::vector<bool> written(static_cast<std::size_t>(total)), copied = written;
   for (std::size_t k = 0; k < sizes.size(); ++k) {
-    const auto of = [&](const auto& flat) { return std::decay_t<decltype(flat)>(flat.begin() + begins[k], flat.begin() + begins[k] + sizes[k]); };
+    const auto of = [&](const auto& flat) {
+      return std::decay_t<decltype(flat)>(flat.begin() + begins[k],
+                                          flat.begin() + begins[k] + sizes[k]);
+    };
     // A few roundings a step.
     expect_close(of(w_got.data), of(w_ref), 2e-6, fmt::format("w {}", k).c_str());
     expect_close(of(m_got.data), of(m_ref), 2e-6, fmt::format("m {}", k).c_str());
@@ -60,9 +76,14 @@ TEST_P(Optimizer, AdamWFollowsTheFormulaOverSteps) {
   }
   for (std::int64_t i = 0; i < total; ++i) {
     const auto at = static_cast<std::size_t>(i);
-    if (!written[at]) { ASSERT_TRUE(std::isnan(w_got[i]) && std::isnan(m_got[i]) && std::isnan(v_got[i])) << "between tensors, at " << i; }
-    if (copied[at]) { ASSERT_EQ(copy[i], to_float(to_bfloat16(w_got[i]))) << i; }
-    else ASSERT_TRUE(std::isnan(copy[i])) << i;
+    if (!written[at]) {
+      ASSERT_TRUE(std::isnan(w_got[i]) && std::isnan(m_got[i]) && std::isnan(v_got[i]))
+          << "between tensors, at " << i;
+    }
+    if (copied[at]) {
+      ASSERT_EQ(copy[i], to_float(to_bfloat16(w_got[i]))) << i;
+    } else
+      ASSERT_TRUE(std::isnan(copy[i])) << i;
   }
 }
 
@@ -84,7 +105,9 @@ TEST_P(Optimizer, SumOfSquaresIsOverAllTensors) {
   EXPECT_NEAR(sum / expected, 1, 1e-6);
   EXPECT_EQ(sum, sum_of_squares(tensors, stream()));
   EXPECT_NEAR(one_by_one / sum, 1, 1e-6);
-  if (!on_gpu()) { EXPECT_EQ(sum, one_by_one); }  // added up in order: a gradient norm's bits do not depend on how it is asked for
+  if (!on_gpu()) {
+    EXPECT_EQ(sum, one_by_one);
+  }  // added up in order: a gradient norm's bits do not depend on how it is asked for
   EXPECT_EQ(sum_of_squares({}, stream()), 0);
 }
 

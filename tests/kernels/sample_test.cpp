@@ -13,7 +13,8 @@ class Sample : public OnEachTarget {};
 struct Distribution {
   std::vector<std::size_t> ids;       // kept, ascending
   std::vector<double> probabilities;  // of them
-  double margin = 1;                  // how far the nearest token is from being kept where it went, or the other way
+  double margin =
+      1;  // how far the nearest token is from being kept where it went, or the other way
 };
 
 void normalise(std::vector<double>& p) {
@@ -21,7 +22,8 @@ void normalise(std::vector<double>& p) {
   for (double& e : p) e /= sum;
 }
 
-// The words of ops.h over whole vocabularies: each warper marks what goes (probability 0), then all is normalised.
+// The words of ops.h over whole vocabularies: each warper marks what goes (probability 0), then all
+// is normalised.
 Distribution distribution(const std::vector<float>& logits, const SampleRow& row) {
   const std::size_t V = logits.size();
   const double max = *std::max_element(logits.begin(), logits.end());
@@ -38,7 +40,8 @@ Distribution distribution(const std::vector<float>& logits, const SampleRow& row
   if (row.top_p < 1) {
     std::vector<std::size_t> order(V);
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return p[a] < p[b]; });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t a, std::size_t b) { return p[a] < p[b]; });
     double gone = 0;
     for (std::size_t i = 0; i + 1 < V; ++i) {
       gone += p[order[i]];
@@ -68,7 +71,8 @@ double log_softmax(const std::vector<float>& logits, std::size_t id) {
   return logits[id] - max - std::log(sum);
 }
 
-// Where the draw falls among the kept; -1 within 1e-5 of a boundary, where fp32 exponentials may fall on either side.
+// Where the draw falls among the kept; -1 within 1e-5 of a boundary, where fp32 exponentials may
+// fall on either side.
 std::int64_t drawn(const Distribution& d, double uniform) {
   double sum = 0;
   for (std::size_t i = 0; i < d.ids.size(); ++i) {
@@ -97,12 +101,15 @@ std::vector<SampleRow> settings(std::int64_t V) {
   return s;
 }
 
-// Rows differ in logits, settings and draw; a low-discrepancy walk sweeps the draws of each setting.
+// Rows differ in logits, settings and draw; a low-discrepancy walk sweeps the draws of each
+// setting.
 TEST_P(Sample, FollowsTheInverseDistributionOfTheKept) {
-  for (auto [V, N] : std::vector<std::array<std::int64_t, 2>>{{1, 13}, {2, 130}, {7, 650}, {129, 260}, {768, 39}, {1003, 39}, {5003, 13}}) {
+  for (auto [V, N] : std::vector<std::array<std::int64_t, 2>>{
+           {1, 13}, {2, 130}, {7, 650}, {129, 260}, {768, 39}, {1003, 39}, {5003, 13}}) {
     Tensor logits = random({N, V}, static_cast<std::uint32_t>(V), 2.0f);
     for (std::int64_t i = 0; i < N * V; i += 11)
-      if (i % V != 0) logits[i] = i % 2 == 0 ? -INFINITY : 1.5f;  // forbidden tokens, and many equal ones
+      if (i % V != 0)
+        logits[i] = i % 2 == 0 ? -INFINITY : 1.5f;  // forbidden tokens, and many equal ones
     logits = rounded(logits);
     const std::vector<SampleRow> kinds = settings(V);
     std::vector<SampleRow> rows;
@@ -110,7 +117,11 @@ TEST_P(Sample, FollowsTheInverseDistributionOfTheKept) {
     std::vector<std::vector<float>> row_logits;
     for (std::int64_t n = 0; n < N; ++n) {
       SampleRow row = kinds[static_cast<std::size_t>(n) % kinds.size()];
-      if (!row.greedy) row.uniform = std::fmod(0.31 + 0.6180339887498949 * static_cast<double>(n / static_cast<std::int64_t>(kinds.size())), 1.0);
+      if (!row.greedy)
+        row.uniform =
+            std::fmod(0.31 + 0.6180339887498949 *
+                                 static_cast<double>(n / static_cast<std::int64_t>(kinds.size())),
+                      1.0);
       row_logits.emplace_back(logits.data.begin() + n * V, logits.data.begin() + (n + 1) * V);
       Distribution d = distribution(row_logits.back(), row);
       // Away from where rounding decides what is kept; the tests below have exact ties.
@@ -133,16 +144,21 @@ TEST_P(Sample, FollowsTheInverseDistributionOfTheKept) {
       ASSERT_LT(id, static_cast<std::size_t>(V)) << n;
       logprob_ref.push_back(log_softmax(row_logits[k], id));
       const auto& x = row_logits[k];
-      const std::int64_t wanted = rows[k].greedy ? std::max_element(x.begin(), x.end()) - x.begin() : drawn(expected[k], rows[k].uniform);
+      const std::int64_t wanted = rows[k].greedy ? std::max_element(x.begin(), x.end()) - x.begin()
+                                                 : drawn(expected[k], rows[k].uniform);
       if (wanted < 0) {
-        EXPECT_TRUE(std::binary_search(expected[k].ids.begin(), expected[k].ids.end(), id)) << "V " << V << " row " << n;
+        EXPECT_TRUE(std::binary_search(expected[k].ids.begin(), expected[k].ids.end(), id))
+            << "V " << V << " row " << n;
         continue;
       }
       ++checked;
-      EXPECT_EQ(static_cast<std::int64_t>(id), wanted) << "V " << V << " row " << n << " setting " << k % kinds.size() << " draw " << rows[k].uniform;
+      EXPECT_EQ(static_cast<std::int64_t>(id), wanted)
+          << "V " << V << " row " << n << " setting " << k % kinds.size() << " draw "
+          << rows[k].uniform;
     }
     EXPECT_GE(checked, N * 4 / 5);
-    expect_close(get(logprobs).data, logprob_ref, 1e-6, "logprobs", 1.0);  // fp32, of logits that are exact
+    expect_close(get(logprobs).data, logprob_ref, 1e-6, "logprobs",
+                 1.0);  // fp32, of logits that are exact
     const Resident again = blank(DType::i32, {N});
     weft::sample(again, View(), in, rows, stream());  // without log probabilities
     EXPECT_EQ(get(again).data, got.data);
@@ -180,24 +196,31 @@ TEST_P(SampleTies, EqualToTheKthStay) {
   EXPECT_EQ(sweep({2, 1, 2, 2, 2, 0}, {.top_k = 2}), (std::vector<int>{6, 0, 6, 6, 6, 0}));
   EXPECT_EQ(sweep({2, 1, 2, 2, 2, 0}, {.top_k = 4}), (std::vector<int>{6, 0, 6, 6, 6, 0}));
   EXPECT_EQ(sweep({0, 0, 0}, {.top_k = 1}), (std::vector<int>{8, 8, 8}));
-  EXPECT_EQ(sweep({-INFINITY, 3, -INFINITY, 3}, {.top_k = 3}), (std::vector<int>{0, 12, 0, 12}));  // the k-th is -inf: nothing to add
+  EXPECT_EQ(sweep({-INFINITY, 3, -INFINITY, 3}, {.top_k = 3}),
+            (std::vector<int>{0, 12, 0, 12}));  // the k-th is -inf: nothing to add
 }
 
 TEST_P(SampleTies, OfEqualsAtTheTopPThresholdTheFirstIdsGo) {
   const std::vector<float> equal(8, 1.25f);
-  EXPECT_EQ(sweep(equal, {.top_p = 0.5}), (std::vector<int>{0, 0, 0, 0, 6, 6, 6, 6}));    // what goes holds exactly 1 - p
-  EXPECT_EQ(sweep(equal, {.top_p = 0.7}), (std::vector<int>{0, 0, 4, 4, 4, 4, 4, 4}));    // 2/8 <= 0.3 < 3/8
-  EXPECT_EQ(sweep(equal, {.top_p = 1e-9}), (std::vector<int>{0, 0, 0, 0, 0, 0, 0, 24}));  // one stays
+  EXPECT_EQ(sweep(equal, {.top_p = 0.5}),
+            (std::vector<int>{0, 0, 0, 0, 6, 6, 6, 6}));  // what goes holds exactly 1 - p
+  EXPECT_EQ(sweep(equal, {.top_p = 0.7}),
+            (std::vector<int>{0, 0, 4, 4, 4, 4, 4, 4}));  // 2/8 <= 0.3 < 3/8
+  EXPECT_EQ(sweep(equal, {.top_p = 1e-9}),
+            (std::vector<int>{0, 0, 0, 0, 0, 0, 0, 24}));  // one stays
   EXPECT_EQ(sweep({5, -INFINITY, 5, 5, -20}, {.top_p = 0.5}), (std::vector<int>{0, 0, 12, 12, 0}));
 }
 
 TEST_P(SampleTies, WarpersFollowOneAnother) {
   // top-k leaves the three fours; of their mass 1/3 is at most 0.4: the first goes.
-  EXPECT_EQ(sweep({4, 3, 4, 3, 4}, {.top_k = 3, .top_p = 0.6}), (std::vector<int>{0, 0, 12, 0, 12}));
+  EXPECT_EQ(sweep({4, 3, 4, 3, 4}, {.top_k = 3, .top_p = 0.6}),
+            (std::vector<int>{0, 0, 12, 0, 12}));
   EXPECT_EQ(sweep({4, 4, 3, 4, 4}, {.min_p = 1}), (std::vector<int>{6, 6, 0, 6, 6}));
   // Temperature comes first: at 0.1 a difference of 1 is a factor of e^10.
-  EXPECT_EQ(sweep({4, 3, 4, 3, 4}, {.temperature = 0.1, .min_p = 0.01}), (std::vector<int>{8, 0, 8, 0, 8}));
-  EXPECT_EQ(sweep({4, 3, 2, 1}, {.temperature = 1e-45}), (std::vector<int>{24, 0, 0, 0}));  // so cold that fp32 overflows
+  EXPECT_EQ(sweep({4, 3, 4, 3, 4}, {.temperature = 0.1, .min_p = 0.01}),
+            (std::vector<int>{8, 0, 8, 0, 8}));
+  EXPECT_EQ(sweep({4, 3, 2, 1}, {.temperature = 1e-45}),
+            (std::vector<int>{24, 0, 0, 0}));  // so cold that fp32 overflows
 }
 
 TEST_P(SampleTies, GreedyTakesTheFirstOfEqualMaxima) {
@@ -213,7 +236,9 @@ TEST_P(SampleTies, GreedyTakesTheFirstOfEqualMaxima) {
 }
 
 TEST_P(SampleTies, DrawOfZeroTakesTheFirstKept) {
-  const std::vector<SampleRow> rows = {{.greedy = false, .uniform = 0}, {.greedy = false, .top_k = 2, .uniform = 0}, {.greedy = false, .uniform = 0.999999}};
+  const std::vector<SampleRow> rows = {{.greedy = false, .uniform = 0},
+                                       {.greedy = false, .top_k = 2, .uniform = 0},
+                                       {.greedy = false, .uniform = 0.999999}};
   const std::vector<float> row = {-INFINITY, 0, 4, 3, -INFINITY};
   Tensor logits = filled({3, 5}, 0);
   for (std::int64_t i = 0; i < 15; ++i) logits[i] = row[static_cast<std::size_t>(i % 5)];
@@ -233,7 +258,8 @@ TEST(SampleChecks, NamesARowThatHasNoNextToken) {
     logits[0] = 1;
     logits[7] = bad;
     const std::vector<SampleRow> rows(2);
-    EXPECT_THROW(weft::sample(View(ids, Dims{2}), View(), logits.view(), rows, stream), Error) << bad;
+    EXPECT_THROW(weft::sample(View(ids, Dims{2}), View(), logits.view(), rows, stream), Error)
+        << bad;
   }
 }
 

@@ -1,5 +1,5 @@
-// One kernel test for every back end and activation dtype: {cpu with teams of 1, 2, 3} × fp32, cuda × {fp32, bf16}. The cuda targets
-// are reported as skipped where there is no GPU, emulated or real.
+// One kernel test for every back end and activation dtype: {cpu with teams of 1, 2, 3} × fp32, cuda
+// × {fp32, bf16}. The cuda targets are reported as skipped where there is no GPU, emulated or real.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -47,9 +47,12 @@ class OnEachTarget : public testing::TestWithParam<Target> {
   bool on_gpu() const { return GetParam().device.type == DeviceType::cuda; }
   bool bf16() const { return act() == DType::bf16; }
 
-  // Tolerance of an op: `fp32` where activations are fp32; bf16 inputs are exact in the reference (see rounded()), so what
-  // remains is the rounding of stored results and intermediates: `roundings` of them, 2^-8 each.
-  double tolerance(double fp32, double roundings = 1) const { return bf16() ? roundings * 0x1p-8 : fp32; }
+  // Tolerance of an op: `fp32` where activations are fp32; bf16 inputs are exact in the reference
+  // (see rounded()), so what remains is the rounding of stored results and intermediates:
+  // `roundings` of them, 2^-8 each.
+  double tolerance(double fp32, double roundings = 1) const {
+    return bf16() ? roundings * 0x1p-8 : fp32;
+  }
 
   // x as the target's activations hold it: what the float64 reference must be given.
   Tensor rounded(Tensor x) const {
@@ -63,8 +66,12 @@ class OnEachTarget : public testing::TestWithParam<Target> {
     copy_bytes(r.view.data(), data, r.view.bytes(), stream());
     return r;
   }
-  Resident put(const Tensor& x) { return put(x.data.data(), DType::f32, x.shape); }  // parameters, statistics: fp32
-  Resident put(const std::vector<std::int32_t>& x) { return put(x.data(), DType::i32, Dims{static_cast<std::int64_t>(x.size())}); }
+  Resident put(const Tensor& x) {
+    return put(x.data.data(), DType::f32, x.shape);
+  }  // parameters, statistics: fp32
+  Resident put(const std::vector<std::int32_t>& x) {
+    return put(x.data(), DType::i32, Dims{static_cast<std::int64_t>(x.size())});
+  }
   Resident put_act(const Tensor& x) {  // activations
     if (!bf16()) return put(x);
     std::vector<BFloat16> narrow;
@@ -85,10 +92,12 @@ class OnEachTarget : public testing::TestWithParam<Target> {
   Resident blank_act(const Dims& shape) { return blank(act(), shape); }
   Resident blank(const Dims& shape) { return blank(DType::f32, shape); }
 
-  // Elements [begin, begin + shape.elems()) of a flat tensor: memory aligned to no more than an element.
+  // Elements [begin, begin + shape.elems()) of a flat tensor: memory aligned to no more than an
+  // element.
   static Resident part(const Resident& flat, std::int64_t begin, const Dims& shape) {
     const std::size_t at = static_cast<std::size_t>(begin) * dtype_bytes(flat.view.dtype());
-    return {flat.memory, View(static_cast<std::byte*>(flat.view.data()) + at, flat.view.dtype(), shape, flat.view.device())};
+    return {flat.memory, View(static_cast<std::byte*>(flat.view.data()) + at, flat.view.dtype(),
+                              shape, flat.view.device())};
   }
 
   // Back on the host as fp32.
@@ -123,7 +132,8 @@ class OnEachTarget : public testing::TestWithParam<Target> {
 };
 
 // TEST_P(Norm, …) after  class Norm : public OnEachTarget {};  and this:
-#define WEFT_ON_EACH_TARGET(suite) \
-  INSTANTIATE_TEST_SUITE_P(, suite, testing::ValuesIn(::weft::test::kTargets), [](const auto& on) { return on.param.name; })
+#define WEFT_ON_EACH_TARGET(suite)                                             \
+  INSTANTIATE_TEST_SUITE_P(, suite, testing::ValuesIn(::weft::test::kTargets), \
+                           [](const auto& on) { return on.param.name; })
 
 }  // namespace weft::test

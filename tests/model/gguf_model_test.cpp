@@ -1,4 +1,5 @@
-// GGUF files as Hugging Face directories: against transformers' state_dicts and configs (tests/data/make_gguf.py).
+// GGUF files as Hugging Face directories: against transformers' state_dicts and configs
+// (tests/data/make_gguf.py).
 #include "model/gguf_model.h"
 
 #include <gtest/gtest.h>
@@ -38,7 +39,8 @@ void expect_tensors(const GgufModel& model, const fs::path& golden_file) {
     ASSERT_EQ(t->shape, expected.shape) << name;
     const std::vector<float> got = read(*t), want = read(expected);
     for (std::size_t i = 0; i < got.size(); ++i)
-      ASSERT_EQ(std::bit_cast<std::uint32_t>(got[i]), std::bit_cast<std::uint32_t>(want[i])) << name << " element " << i;
+      ASSERT_EQ(std::bit_cast<std::uint32_t>(got[i]), std::bit_cast<std::uint32_t>(want[i]))
+          << name << " element " << i;
   }
 }
 
@@ -52,8 +54,10 @@ TEST_P(GgufArchitectures, TensorsAndConfigAreTransformers) {
   EXPECT_EQ(model.config()["architectures"], Json::array({golden["architecture"]}));
   for (const auto& [key, value] : golden["config"].items()) {
     ASSERT_TRUE(model.config().contains(key)) << key;
-    if (value.is_number_float()) EXPECT_FLOAT_EQ(model.config()[key].get<float>(), value.get<float>()) << key;
-    else EXPECT_EQ(model.config()[key], value) << key;
+    if (value.is_number_float())
+      EXPECT_FLOAT_EQ(model.config()[key].get<float>(), value.get<float>()) << key;
+    else
+      EXPECT_EQ(model.config()[key], value) << key;
   }
   EXPECT_FALSE(model.find("model.layers.0.self_attn.rotary_emb.inv_freq"));
   EXPECT_FALSE(model.find("model.layers.9.mlp.up_proj.weight"));
@@ -61,7 +65,8 @@ TEST_P(GgufArchitectures, TensorsAndConfigAreTransformers) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, GgufArchitectures,
-                         testing::Values("llama", "qwen2", "qwen3", "phi3", "gemma", "gemma2", "gemma3", "starcoder2", "gpt2", "gptneox", "bert"),
+                         testing::Values("llama", "qwen2", "qwen3", "phi3", "gemma", "gemma2",
+                                         "gemma3", "starcoder2", "gpt2", "gptneox", "bert"),
                          [](const auto& of) { return std::string(of.param); });
 
 TEST(GgufModel, QuantisedRowsAreReordered) {
@@ -79,8 +84,13 @@ TEST(GgufModel, BertNamesMayHaveTheirPrefix) {
 
 GgufFile llama() {
   GgufFile f;
-  f.text_key("general.architecture", "llama").int_key("llama.block_count", 1).int_key("llama.context_length", 64).int_key("llama.embedding_length", 8);
-  f.int_key("llama.feed_forward_length", 8).int_key("llama.attention.head_count", 2).float_key("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+  f.text_key("general.architecture", "llama")
+      .int_key("llama.block_count", 1)
+      .int_key("llama.context_length", 64)
+      .int_key("llama.embedding_length", 8);
+  f.int_key("llama.feed_forward_length", 8)
+      .int_key("llama.attention.head_count", 2)
+      .float_key("llama.attention.layer_norm_rms_epsilon", 1e-5f);
   f.floats("token_embd.weight", {8, 3}, std::vector<float>(24));
   return f;
 }
@@ -93,7 +103,10 @@ GgufModel open(const SharedFolder& folder, const GgufFile& f) {
 TEST(GgufModel, ConfigFromTheLeast) {
   const SharedFolder folder;
   const GgufModel model = open(folder, llama());
-  EXPECT_EQ(model.config(), Json::parse(R"({"model_type":"llama","architectures":["LlamaForCausalLM"],"vocab_size":3,"hidden_size":8,"intermediate_size":8,
+  EXPECT_EQ(
+      model.config(),
+      Json::parse(
+          R"({"model_type":"llama","architectures":["LlamaForCausalLM"],"vocab_size":3,"hidden_size":8,"intermediate_size":8,
       "num_hidden_layers":1,"num_attention_heads":2,"num_key_value_heads":2,"head_dim":4,"max_position_embeddings":64,"rope_theta":10000.0,"tie_word_embeddings":true,
       "hidden_act":"silu","rms_norm_eps":0.00001,"attention_bias":false,"mlp_bias":false})"));
   EXPECT_FALSE(model.find("lm_head.weight"));
@@ -107,19 +120,39 @@ TEST(GgufModel, RopeScalings) {
     return open(folder, f).config().value("rope_scaling", Json());
   };
   EXPECT_EQ(scaling([](GgufFile& f) { f.text_key("llama.rope.scaling.type", "none"); }), Json());
-  EXPECT_EQ(scaling([](GgufFile& f) { f.text_key("llama.rope.scaling.type", "linear").float_key("llama.rope.scaling.factor", 4); }),
-            Json::parse(R"({"rope_type":"linear","factor":4.0})"));
-  EXPECT_EQ(scaling([](GgufFile& f) { f.float_key("llama.rope.scale_linear", 2.5f); }), Json::parse(R"({"rope_type":"linear","factor":2.5})"));
-  EXPECT_EQ(scaling([](GgufFile& f) {
-              f.text_key("llama.rope.scaling.type", "yarn").float_key("llama.rope.scaling.factor", 8).int_key("llama.rope.scaling.original_context_length", 32);
-              f.float_key("llama.rope.scaling.yarn_beta_fast", 16).float_key("llama.rope.scaling.yarn_attn_factor", 1.5f);
-            }),
-            Json::parse(R"({"rope_type":"yarn","factor":8.0,"original_max_position_embeddings":32,"beta_fast":16.0,"attention_factor":1.5})"));
-  EXPECT_EQ(scaling([](GgufFile& f) { f.floats("rope_factors_long.weight", {2}, {1, 4.5f}).floats("rope_factors_short.weight", {2}, {1, 1.1f}); }),
-            Json::parse(R"({"rope_type":"longrope","long_factor":[1.0,4.5],"short_factor":[1.0,1.1]})"));
-  EXPECT_THROW(scaling([](GgufFile& f) { f.floats("rope_factors_long.weight", {2}, {1, 4.5f}); }), UserError);
-  EXPECT_THROW(scaling([](GgufFile& f) { f.text_key("llama.rope.scaling.type", "dynamic"); }), UserError);
-  EXPECT_THROW(scaling([](GgufFile& f) { f.floats("rope_freqs.weight", {3}, {1, 1, 8}); }), UserError);  // a head has two frequencies
+  EXPECT_EQ(
+      scaling([](GgufFile& f) {
+        f.text_key("llama.rope.scaling.type", "linear").float_key("llama.rope.scaling.factor", 4);
+      }),
+      Json::parse(R"({"rope_type":"linear","factor":4.0})"));
+  EXPECT_EQ(scaling([](GgufFile& f) { f.float_key("llama.rope.scale_linear", 2.5f); }),
+            Json::parse(R"({"rope_type":"linear","factor":2.5})"));
+  EXPECT_EQ(
+      scaling([](GgufFile& f) {
+        f.text_key("llama.rope.scaling.type", "yarn")
+            .float_key("llama.rope.scaling.factor", 8)
+            .int_key("llama.rope.scaling.original_context_length", 32);
+        f.float_key("llama.rope.scaling.yarn_beta_fast", 16)
+            .float_key("llama.rope.scaling.yarn_attn_factor", 1.5f);
+      }),
+      Json::parse(
+          R"({"rope_type":"yarn","factor":8.0,"original_max_position_embeddings":32,"beta_fast":16.0,"attention_factor":1.5})"));
+  EXPECT_EQ(
+      scaling([](GgufFile& f) {
+        f.floats("rope_factors_long.weight", {2}, {1, 4.5f})
+            .floats("rope_factors_short.weight", {2}, {1, 1.1f});
+      }),
+      Json::parse(R"({"rope_type":"longrope","long_factor":[1.0,4.5],"short_factor":[1.0,1.1]})"));
+  EXPECT_THROW(scaling([](GgufFile& f) {
+                 f.floats("rope_factors_long.weight", {2}, {1, 4.5f});
+               }),
+               UserError);
+  EXPECT_THROW(scaling([](GgufFile& f) { f.text_key("llama.rope.scaling.type", "dynamic"); }),
+               UserError);
+  EXPECT_THROW(scaling([](GgufFile& f) {
+                 f.floats("rope_freqs.weight", {3}, {1, 1, 8});
+               }),
+               UserError);  // a head has two frequencies
   EXPECT_THROW(scaling([](GgufFile& f) { f.floats("rope_freqs.weight", {2}, {1, 0}); }), UserError);
 }
 
@@ -132,28 +165,38 @@ TEST(GgufModel, Llama3ScalingIsFoundAgain) {
     std::uint32_t head_dim;
     float theta;
   };
-  for (const Case& c : {Case{8, 1, 4, 8192, 128, 500000}, Case{32, 1, 4, 8192, 64, 500000}, Case{16, 1, 8, 2048, 128, 10000}}) {
+  for (const Case& c : {Case{8, 1, 4, 8192, 128, 500000}, Case{32, 1, 4, 8192, 64, 500000},
+                        Case{16, 1, 8, 2048, 128, 10000}}) {
     std::vector<float> factors;
     for (std::uint32_t i = 0; i < c.head_dim / 2; ++i) {
-      const double wavelength = 2 * std::numbers::pi * std::pow(static_cast<double>(c.theta), 2.0 * i / c.head_dim);
+      const double wavelength =
+          2 * std::numbers::pi * std::pow(static_cast<double>(c.theta), 2.0 * i / c.head_dim);
       const double smooth = (c.original / wavelength - c.low) / (c.high - c.low);
-      factors.push_back(static_cast<float>(wavelength < c.original / c.high  ? 1
-                                           : wavelength > c.original / c.low ? c.factor
-                                                                             : 1 / ((1 - smooth) / c.factor + smooth)));
+      factors.push_back(static_cast<float>(wavelength < c.original / c.high ? 1
+                                           : wavelength > c.original / c.low
+                                               ? c.factor
+                                               : 1 / ((1 - smooth) / c.factor + smooth)));
     }
     const auto config = [&](const std::vector<float>& values) {
       GgufFile f = llama();
-      f.int_key("llama.attention.key_length", c.head_dim).float_key("llama.rope.freq_base", c.theta).floats("rope_freqs.weight", {values.size()}, values);
+      f.int_key("llama.attention.key_length", c.head_dim)
+          .float_key("llama.rope.freq_base", c.theta)
+          .floats("rope_freqs.weight", {values.size()}, values);
       return open(folder, f).config();
     };
-    EXPECT_EQ(config(factors)["rope_scaling"], (Json{{"rope_type", "llama3"}, {"factor", c.factor}, {"low_freq_factor", c.low}, {"high_freq_factor", c.high},
-                                                     {"original_max_position_embeddings", c.original}}));
+    EXPECT_EQ(config(factors)["rope_scaling"],
+              (Json{{"rope_type", "llama3"},
+                    {"factor", c.factor},
+                    {"low_freq_factor", c.low},
+                    {"high_freq_factor", c.high},
+                    {"original_max_position_embeddings", c.original}}));
     EXPECT_FALSE(config(factors).contains("rope_factors"));
     factors[3] = 1.25f;  // no formula gives this
     const Json other = config(factors);
     EXPECT_FALSE(other.contains("rope_scaling"));
     ASSERT_EQ(other["rope_factors"].size(), factors.size());
-    for (std::size_t i = 0; i < factors.size(); ++i) EXPECT_EQ(other["rope_factors"][i].get<float>(), factors[i]);
+    for (std::size_t i = 0; i < factors.size(); ++i)
+      EXPECT_EQ(other["rope_factors"][i].get<float>(), factors[i]);
   }
 }
 
@@ -167,24 +210,39 @@ TEST(GgufModel, ErrorsNameTheKey) {
       ADD_FAILURE() << "opened; expected " << part;
     } catch (const UserError& error) {
       EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
-      EXPECT_EQ(std::string(error.what()).find((folder.mine() / "m.gguf").string()), 0u) << error.what();
+      EXPECT_EQ(std::string(error.what()).find((folder.mine() / "m.gguf").string()), 0u)
+          << error.what();
     }
   };
   expect([](GgufFile& f) { f = GgufFile(); }, "general.architecture is missing");
-  expect([](GgufFile& f) { f = GgufFile().text_key("general.architecture", "mamba"); }, "general.architecture is 'mamba'; allowed: llama, qwen2");
-  expect([](GgufFile& f) { f = GgufFile().text_key("general.architecture", "llama"); }, "llama.attention.head_count");
-  expect([](GgufFile& f) { f.floats("blk.0.ffn_gate_exps.weight", {1}, {0}); }, "tensor blk.0.ffn_gate_exps.weight is not known of a llama model");
+  expect([](GgufFile& f) { f = GgufFile().text_key("general.architecture", "mamba"); },
+         "general.architecture is 'mamba'; allowed: llama, qwen2");
+  expect([](GgufFile& f) { f = GgufFile().text_key("general.architecture", "llama"); },
+         "llama.attention.head_count");
+  expect([](GgufFile& f) { f.floats("blk.0.ffn_gate_exps.weight", {1}, {0}); },
+         "tensor blk.0.ffn_gate_exps.weight is not known of a llama model");
   expect([](GgufFile& f) { f.int_key("llama.expert_count", 8); }, "llama.expert_count is 8");
-  expect([](GgufFile& f) { f.int_key("llama.attention.head_count_kv", 3); }, "llama.attention.head_count_kv is 3");
-  expect([](GgufFile& f) { f.int_key("llama.attention.key_length", 4).int_key("llama.attention.value_length", 8); }, "llama.attention.value_length is not");
-  expect([](GgufFile& f) { f.int_key("llama.rope.dimension_count", 3); }, "llama.rope.dimension_count is 3");
-  expect([](GgufFile& f) {
-    f.key("llama.attention.head_count_kv", 9, GgufFile::number<std::uint32_t>(4) + GgufFile::number<std::uint64_t>(2) + GgufFile::number<std::uint32_t>(1) + GgufFile::number<std::uint32_t>(2));
-  }, "llama.attention.head_count_kv differs between layers");
+  expect([](GgufFile& f) { f.int_key("llama.attention.head_count_kv", 3); },
+         "llama.attention.head_count_kv is 3");
+  expect(
+      [](GgufFile& f) {
+        f.int_key("llama.attention.key_length", 4).int_key("llama.attention.value_length", 8);
+      },
+      "llama.attention.value_length is not");
+  expect([](GgufFile& f) { f.int_key("llama.rope.dimension_count", 3); },
+         "llama.rope.dimension_count is 3");
+  expect(
+      [](GgufFile& f) {
+        f.key("llama.attention.head_count_kv", 9,
+              GgufFile::number<std::uint32_t>(4) + GgufFile::number<std::uint64_t>(2) +
+                  GgufFile::number<std::uint32_t>(1) + GgufFile::number<std::uint32_t>(2));
+      },
+      "llama.attention.head_count_kv differs between layers");
   GgufFile odd = llama();
   odd.floats("blk.0.attn_q.weight", {8, 6}, std::vector<float>(48));
   const GgufModel model = open(folder, odd);
-  EXPECT_THROW(model.find("model.layers.0.self_attn.q_proj.weight"), UserError);  // six rows are not pairs of two heads
+  EXPECT_THROW(model.find("model.layers.0.self_attn.q_proj.weight"),
+               UserError);  // six rows are not pairs of two heads
 }
 
 }  // namespace

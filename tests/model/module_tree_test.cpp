@@ -39,7 +39,8 @@ std::vector<Golden> goldens() {
     std::stringstream rest;
     rest << file.rdbuf();
     const Json header = parse_json(first);
-    Golden g = {entry.path().stem(), header["of"].is_null() ? "" : header["of"].get<std::string>(), rest.str(), header["set"]};
+    Golden g = {entry.path().stem(), header["of"].is_null() ? "" : header["of"].get<std::string>(),
+                rest.str(), header["set"]};
     g.tree.pop_back();  // the last newline
     list.push_back(std::move(g));
   }
@@ -58,13 +59,15 @@ TEST(ModuleTree, EveryModelAndEveryClassHasAGolden) {
     classes.insert(architecture(c));
     if (g.of.empty()) defaults.insert(c.family);
   }
-  for (const auto& entry : fs::directory_iterator(kFamilies)) EXPECT_TRUE(models.contains(entry.path().filename())) << entry.path();
+  for (const auto& entry : fs::directory_iterator(kFamilies))
+    EXPECT_TRUE(models.contains(entry.path().filename())) << entry.path();
   for (const Family& row : families()) {
     EXPECT_TRUE(defaults.contains(row.name)) << row.name;
     std::set<std::string> heads = {"Model", "ForSequenceClassification", "ForTokenClassification"};
     if (!row.causal_lm.empty()) heads.insert(row.causal_lm);
     if (!row.defaults.causal) heads.insert("ForMaskedLM");
-    for (const std::string& head : heads) EXPECT_TRUE(classes.contains(row.class_name + head)) << row.class_name << head;
+    for (const std::string& head : heads)
+      EXPECT_TRUE(classes.contains(row.class_name + head)) << row.class_name << head;
   }
 }
 
@@ -72,21 +75,26 @@ TEST(ModuleTree, EveryModelAndEveryClassHasAGolden) {
 TEST(ModuleTree, OfAFreshModel) {
   for (const Family& row : families()) {
     ModelConfig c = fresh_config(row.name);
-    c.layers = 2, c.width = 32, c.heads = c.kv_heads = 4, c.head_dim = 8, c.ffn = 48, c.vocab = 50, c.rope.dims = 8;
+    c.layers = 2, c.width = 32, c.heads = c.kv_heads = 4, c.head_dim = 8, c.ffn = 48, c.vocab = 50,
+    c.rope.dims = 8;
     finish_sizes(c);
     set_head(c, c.causal ? HeadKind::causal_lm : HeadKind::masked_lm);
-    EXPECT_EQ(module_tree(c), module_tree(config_from_json(write_hf_config(c), row.name))) << row.name;
+    EXPECT_EQ(module_tree(c), module_tree(config_from_json(write_hf_config(c), row.name)))
+        << row.name;
   }
 }
 
 TEST(ModuleTree, AGgufFileShowsItsHuggingFaceModel) {
-  for (const char* name : {"bert", "gemma", "gemma2", "gpt2", "gptneox", "llama", "phi3", "qwen2"}) {
+  for (const char* name :
+       {"bert", "gemma", "gemma2", "gpt2", "gptneox", "llama", "phi3", "qwen2"}) {
     const fs::path file = fs::path(WEFT_TEST_DATA) / "gguf" / name;
     const Json golden = read_json_object(file.string() + ".json");
     Json json = golden["config"];
     json["architectures"] = {golden["architecture"]};
     json["pad_token_id"] = 0;  // the file's tokenizer says so
-    EXPECT_EQ(module_tree(read_model_config(file.string() + ".gguf")), module_tree(config_from_json(json, name))) << name;
+    EXPECT_EQ(module_tree(read_model_config(file.string() + ".gguf")),
+              module_tree(config_from_json(json, name)))
+        << name;
   }
 }
 
@@ -111,12 +119,16 @@ TEST(TorchModule, AListShowsARunOfEqualModulesOnce) {
 }
 
 TEST(TorchModule, NumbersAsPythonPrintsThem) {
-  const std::pair<Json, const char*> kNumbers[] = {{0, "0"}, {1, "1"}, {0.0, "0.0"}, {1.0, "1.0"}, {0.1, "0.1"}, {1e-4, "0.0001"}, {1e-5, "1e-05"},
-                                                   {1e16, "1e+16"}, {9.999999974752427e-07, "9.999999974752427e-07"}};
+  const std::pair<Json, const char*> kNumbers[] = {
+      {0, "0"},        {1, "1"},        {0.0, "0.0"},
+      {1.0, "1.0"},    {0.1, "0.1"},    {1e-4, "0.0001"},
+      {1e-5, "1e-05"}, {1e16, "1e+16"}, {9.999999974752427e-07, "9.999999974752427e-07"}};
   for (const auto& [number, text] : kNumbers) EXPECT_EQ(python_number(number), text);
 }
 
-TEST(TorchModule, AnActivationWithoutAClass) { EXPECT_THROW(activation_module("gelu_10"), UserError); }
+TEST(TorchModule, AnActivationWithoutAClass) {
+  EXPECT_THROW(activation_module("gelu_10"), UserError);
+}
 
 }  // namespace
 }  // namespace weft

@@ -19,7 +19,9 @@ TEST(Schedule, IsFreeOfDeadlockAndHasTheTextbookBubble) {
       for (int m = 1; m <= 9; ++m) {
         const auto all = all_stages(kind, stages, m);
         EXPECT_EQ(check_schedule(all), "");
-        EXPECT_NEAR(bubble_fraction(all, std::vector<StageCost>(all.size())), (stages - 1.0) / (m + stages - 1.0), 1e-12) << stages << " " << m;
+        EXPECT_NEAR(bubble_fraction(all, std::vector<StageCost>(all.size())),
+                    (stages - 1.0) / (m + stages - 1.0), 1e-12)
+            << stages << " " << m;
       }
 }
 
@@ -40,7 +42,8 @@ TEST(Schedule, HoldsNoMoreSlotsThanItSays) {
 TEST(Schedule, UnevenStagesIdleLonger) {
   const auto all = all_stages(ScheduleKind::gpipe, 2, 4);
   const StageCost costs[] = {{1, 2}, {2, 4}};
-  // Stage 1 works 4·2·3 = 24, after one forward of stage 0 and before its one backward: 27 in all; stage 0 works 12 of them.
+  // Stage 1 works 4·2·3 = 24, after one forward of stage 0 and before its one backward: 27 in all;
+  // stage 0 works 12 of them.
   EXPECT_NEAR(bubble_fraction(all, costs), 1 - (24 + 12) / (2 * 27.0), 1e-12);
 }
 

@@ -1,5 +1,6 @@
-// Every family against the reference's values of a small random model (tests/data/families, made by make_families.py): loss, gradients,
-// logits, hidden states, attention maps and greedy text, on every grid of the ranks at hand.
+// Every family against the reference's values of a small random model (tests/data/families, made by
+// make_families.py): loss, gradients, logits, hidden states, attention maps and greedy text, on
+// every grid of the ranks at hand.
 #include <algorithm>
 #include <filesystem>
 #include <map>
@@ -15,7 +16,8 @@ namespace fs = std::filesystem;
 
 std::vector<std::string> family_models() {
   std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(fs::path(WEFT_TEST_DATA) / "families")) names.push_back(entry.path().filename().string());
+  for (const auto& entry : fs::directory_iterator(fs::path(WEFT_TEST_DATA) / "families"))
+    names.push_back(entry.path().filename().string());
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -27,8 +29,12 @@ struct FamilyGolden {
   SafetensorsReader file;
   std::int64_t B = 0, T = 0;
 
-  FamilyGolden(const std::string& model, const std::string& values = "golden.safetensors", const std::string& config_file = "config.json")
-      : name(model), dir(fs::path(WEFT_TEST_DATA) / "families" / model), config(config_from_json(read_json_object(dir / config_file), config_file)), file(dir / values) {
+  FamilyGolden(const std::string& model, const std::string& values = "golden.safetensors",
+               const std::string& config_file = "config.json")
+      : name(model),
+        dir(fs::path(WEFT_TEST_DATA) / "families" / model),
+        config(config_from_json(read_json_object(dir / config_file), config_file)),
+        file(dir / values) {
     const StoredTensor* ids = file.find("ids");
     B = ids->shape[0];
     T = ids->shape[1];
@@ -64,7 +70,8 @@ struct FamilyGolden {
       if (config.head != HeadKind::classify) {
         const auto labels = integers("labels");
         copy(labels, s.labels);
-        s.n_labels = n - std::count(labels.begin() + b * T, labels.begin() + b * T + n, kIgnoreLabel);
+        s.n_labels =
+            n - std::count(labels.begin() + b * T, labels.begin() + b * T + n, kIgnoreLabel);
         return;
       }
       s.n_labels = 1;
@@ -86,11 +93,18 @@ struct Training {
   TrainStep step;
 
   Training(GridShape shape, const FamilyGolden& golden, std::int64_t micro, Recompute recompute)
-      : grid(test_mpi().world(), shape), ctx{.grid = grid, .stream = stream, .precision = Precision::fp32, .clock = nullptr, .observer = {}},
-        parameters(golden.config, grid, DType::f32, Purpose::training), step(ctx, golden.config, parameters, settings(golden, micro, recompute)) {
+      : grid(test_mpi().world(), shape),
+        ctx{.grid = grid,
+            .stream = stream,
+            .precision = Precision::fp32,
+            .clock = nullptr,
+            .observer = {}},
+        parameters(golden.config, grid, DType::f32, Purpose::training),
+        step(ctx, golden.config, parameters, settings(golden, micro, recompute)) {
     load_hf_weights(parameters, golden.config, golden.dir, stream);
   }
-  static StepSettings settings(const FamilyGolden& golden, std::int64_t micro, Recompute recompute) {
+  static StepSettings settings(const FamilyGolden& golden, std::int64_t micro,
+                               Recompute recompute) {
     StepSettings s;
     s.batch_size = golden.B;
     s.micro_batch_size = micro;
@@ -114,7 +128,8 @@ TEST(Families, LossAndEveryGradient) {
     for (const GridShape& shape : grids_for(golden.config))
       for (const Recompute recompute : {Recompute::none, Recompute::block}) {
         Training run(shape, golden, recompute == Recompute::block ? 1 : 0, recompute);
-        const std::string name = fmt::format("{} on {} recompute {}", model, name_of(shape), recompute == Recompute::block);
+        const std::string name = fmt::format("{} on {} recompute {}", model, name_of(shape),
+                                             recompute == Recompute::block);
         const double loss = run.step.gradients(golden.source(), 0, 1);
         EXPECT_LT(relative(loss, golden.values("loss")[0]), 1e-5) << name;
         const Family& row = family(golden.config.family);
@@ -122,14 +137,21 @@ TEST(Families, LossAndEveryGradient) {
           if (!p.tied_to.empty()) continue;
           const StoredParameter stored = stored_parameter(row, golden.config, p);
           for (std::size_t part = 0; part < stored.parts.size(); ++part) {
-            const std::vector<float> grad = gather_stored(p, part, run.parameters, golden.config, run.grid, &LocalParameter::grad, run.stream);
+            const std::vector<float> grad =
+                gather_stored(p, part, run.parameters, golden.config, run.grid,
+                              &LocalParameter::grad, run.stream);
             if (run.grid.world().rank() != 0) continue;
             std::string key = "grad." + stored.parts[part].name;
             for (const auto& [ours, theirs] : row.aliases)
-              if (!golden.has(key) && key.ends_with(ours)) key = key.substr(0, key.size() - ours.size()) + theirs;
-            const std::string older = key.ends_with(".weight") ? key.substr(0, key.size() - 6) + "gamma" : key.substr(0, key.size() - 4) + "beta";
+              if (!golden.has(key) && key.ends_with(ours))
+                key = key.substr(0, key.size() - ours.size()) + theirs;
+            const std::string older = key.ends_with(".weight")
+                                          ? key.substr(0, key.size() - 6) + "gamma"
+                                          : key.substr(0, key.size() - 4) + "beta";
             if (!golden.has(key) && golden.has(older)) key = older;
-            if (!golden.has(key)) key = "grad." + key.substr(5 + row.prefix.size());  // a base model's names have no prefix
+            if (!golden.has(key))
+              key = "grad." +
+                    key.substr(5 + row.prefix.size());  // a base model's names have no prefix
             const std::vector<float> expected = golden.values(key);
             double size = 0;
             for (float g : expected) size += std::abs(static_cast<double>(g));
@@ -153,7 +175,12 @@ struct Running {
   Parameters parameters;
 
   Running(GridShape shape, const FamilyGolden& golden)
-      : grid(test_mpi().world(), shape), ctx{.grid = grid, .stream = stream, .precision = Precision::fp32, .clock = nullptr, .observer = {}},
+      : grid(test_mpi().world(), shape),
+        ctx{.grid = grid,
+            .stream = stream,
+            .precision = Precision::fp32,
+            .clock = nullptr,
+            .observer = {}},
         parameters(golden.config, grid, DType::f32, Purpose::inference) {
     load_hf_weights(parameters, golden.config, golden.dir, stream);
   }
@@ -180,10 +207,16 @@ struct Pass {
       ends.push_back(static_cast<std::int64_t>(ids.size()));
     }
   }
-  DecoderRows rows() const { return {.ids = ids, .types = types, .slices = slices, .text_lengths = {}}; }
+  DecoderRows rows() const {
+    return {.ids = ids, .types = types, .slices = slices, .text_lengths = {}};
+  }
   DecoderShape shape(const FamilyGolden& golden) const {
     const auto n = static_cast<std::int64_t>(ids.size());
-    return {.slots = golden.B, .S = golden.T, .max_rows = n, .max_logit_rows = n, .whole_texts = !golden.config.causal};
+    return {.slots = golden.B,
+            .S = golden.T,
+            .max_rows = n,
+            .max_logit_rows = n,
+            .whole_texts = !golden.config.causal};
   }
   std::vector<std::int64_t> every_row() const {
     std::vector<std::int64_t> rows;
@@ -193,7 +226,8 @@ struct Pass {
 };
 
 // Rows of ours against rows `places` of the golden values, as ‖difference‖ / ‖golden‖.
-void expect_rows(ConstView ours, const std::vector<float>& golden, const std::vector<std::int64_t>& places, double bound, const std::string& name) {
+void expect_rows(ConstView ours, const std::vector<float>& golden,
+                 const std::vector<std::int64_t>& places, double bound, const std::string& name) {
   const std::int64_t n = ours.elems() / ours.dim(0);
   std::vector<float> mine, theirs;
   for (std::size_t i = 0; i < places.size(); ++i)
@@ -211,17 +245,21 @@ void check_outputs(const FamilyGolden& golden, GridShape shape) {
   Decoder decoder(run.ctx, golden.config, run.parameters, pass.shape(golden));
   const ConstView hidden = decoder.hidden(pass.rows());
   if (!run.grid.is_last_stage()) return;
-  if (golden.has("hidden")) expect_rows(hidden, golden.values("hidden"), pass.places, 1e-4, name + ": hidden");
+  if (golden.has("hidden"))
+    expect_rows(hidden, golden.values("hidden"), pass.places, 1e-4, name + ": hidden");
   std::vector<float> kept(hidden.as<float>(), hidden.as<float>() + hidden.elems());
   const ConstView states(kept.data(), hidden.shape());
   if (golden.config.has_lm_head()) {
-    expect_rows(decoder.logits(states, pass.every_row()), golden.values("logits"), pass.places, 1e-4, name + ": logits");
+    expect_rows(decoder.logits(states, pass.every_row()), golden.values("logits"), pass.places,
+                1e-4, name + ": logits");
   } else if (golden.config.head == HeadKind::classify_tokens) {
-    expect_rows(decoder.labels(states, pass.every_row()), golden.values("logits"), pass.places, 1e-4, name + ": logits");
+    expect_rows(decoder.labels(states, pass.every_row()), golden.values("logits"), pass.places,
+                1e-4, name + ": logits");
   } else if (golden.config.has_label_head() || golden.config.pooler) {
     std::vector<std::int64_t> texts;
     for (std::int64_t b = 0; b < golden.B; ++b) texts.push_back(b);
-    expect_rows(decoder.labels(states, labelled_rows(golden.config, pass.begins, pass.ends)), golden.values(golden.config.pooler ? "pooled" : "logits"), texts, 1e-4,
+    expect_rows(decoder.labels(states, labelled_rows(golden.config, pass.begins, pass.ends)),
+                golden.values(golden.config.pooler ? "pooled" : "logits"), texts, 1e-4,
                 name + ": logits");
   }
 }
@@ -244,7 +282,9 @@ TEST(Families, OlderSpellingsOfConfigJson) {
     const fs::path dir = fs::path(WEFT_TEST_DATA) / "families" / model;
     if (!fs::exists(dir / "config_v4.json")) continue;
     ++n;
-    const ModelConfig now = read_hf_config(dir), before = config_from_json(read_json_object(dir / "config_v4.json"), "config_v4.json");
+    const ModelConfig now = read_hf_config(dir),
+                      before = config_from_json(read_json_object(dir / "config_v4.json"),
+                                                "config_v4.json");
     EXPECT_EQ(first_difference(before, now), "") << model;
   }
   EXPECT_GE(n, 3);
@@ -264,7 +304,8 @@ TEST(Families, GreedyText) {
   for (const std::string& model : family_models()) {
     FamilyGolden golden(model);
     if (!golden.has("greedy")) continue;
-    if (golden.config.positions == Positions::rope) golden.config.context = 64;  // the reference goes on past what the config declares
+    if (golden.config.positions == Positions::rope)
+      golden.config.context = 64;  // the reference goes on past what the config declares
     const auto expected = golden.integers(golden.has("greedy_cached") ? "greedy_cached" : "greedy");
     std::vector<GenerationRequest> requests;
     for (int i = 0; i < 3; ++i) {
@@ -277,15 +318,19 @@ TEST(Families, GreedyText) {
       Running run(shape, golden);
       Engine engine(run.ctx, golden.config, run.parameters, nullptr, {});
       std::vector<std::vector<std::int32_t>> texts(3);
-      engine.run(requests, [&](std::size_t r, std::int64_t, const Completion& c) { texts[r] = c.ids; });
+      engine.run(requests,
+                 [&](std::size_t r, std::int64_t, const Completion& c) { texts[r] = c.ids; });
       for (std::size_t i = 0; i < 3; ++i)
-        EXPECT_EQ(texts[i], std::vector<std::int32_t>(expected.begin() + static_cast<std::ptrdiff_t>(30 * i), expected.begin() + static_cast<std::ptrdiff_t>(30 * (i + 1))))
+        EXPECT_EQ(texts[i], std::vector<std::int32_t>(
+                                expected.begin() + static_cast<std::ptrdiff_t>(30 * i),
+                                expected.begin() + static_cast<std::ptrdiff_t>(30 * (i + 1))))
             << model << " on " << name_of(shape) << " prompt " << i;
     }
   }
 }
 
-// The probabilities that the kernels never write down, from the queries and keys that they read, by the model's own knobs.
+// The probabilities that the kernels never write down, from the queries and keys that they read, by
+// the model's own knobs.
 TEST(Families, AttentionMaps) {
   const auto world = test_mpi().world();
   if (world->size() > 1) return;
@@ -294,7 +339,8 @@ TEST(Families, AttentionMaps) {
     if (!golden.has("attention")) continue;
     const ModelConfig& c = golden.config;
     const std::vector<float> expected = golden.values("attention");
-    const std::int64_t maps = golden.file.find("attention")->shape[1], H = c.heads, D = c.head_dim, R = c.heads + 2 * c.kv_heads, T = golden.T;
+    const std::int64_t maps = golden.file.find("attention")->shape[1], H = c.heads, D = c.head_dim,
+                       R = c.heads + 2 * c.kv_heads, T = golden.T;
     const Pass pass(golden);
     Running run({}, golden);
     std::map<std::int64_t, std::vector<float>> heads;
@@ -309,15 +355,18 @@ TEST(Families, AttentionMaps) {
       for (std::int64_t b = 0; b < maps; ++b)
         for (std::int64_t h = 0; h < H; ++h)
           for (std::int64_t i = 0; i < golden.length(b); ++i) {
-            const std::int64_t first = pass.begins[static_cast<std::size_t>(b)], n = golden.length(b);
+            const std::int64_t first = pass.begins[static_cast<std::size_t>(b)],
+                               n = golden.length(b);
             std::vector<double> p(static_cast<std::size_t>(n), 0.0);
             double sum = 0;
             for (std::int64_t j = 0; j < n; ++j) {
               const std::int64_t W = c.has_window(l) ? c.window : n;
               if ((c.causal && j > i) || i - j >= W || j - i >= W) continue;
-              const float *q = heads[l].data() + ((first + i) * R + h) * D, *k = heads[l].data() + ((first + j) * R + H + h / (H / c.kv_heads)) * D;
+              const float *q = heads[l].data() + ((first + i) * R + h) * D,
+                          *k = heads[l].data() + ((first + j) * R + H + h / (H / c.kv_heads)) * D;
               double score = 0;
-              for (std::int64_t d = 0; d < D; ++d) score += static_cast<double>(q[d]) * static_cast<double>(k[d]);
+              for (std::int64_t d = 0; d < D; ++d)
+                score += static_cast<double>(q[d]) * static_cast<double>(k[d]);
               score *= static_cast<double>(c.layer_attention_scale(l));
               const auto cap = static_cast<double>(c.attention_softcap);
               if (cap > 0) score = cap * std::tanh(score / cap);
@@ -325,7 +374,8 @@ TEST(Families, AttentionMaps) {
             }
             for (std::int64_t j = 0; j < n; ++j) {
               ours.push_back(static_cast<float>(p[static_cast<std::size_t>(j)] / sum));
-              theirs.push_back(expected[static_cast<std::size_t>((((l * maps + b) * H + h) * T + i) * T + j)]);
+              theirs.push_back(
+                  expected[static_cast<std::size_t>((((l * maps + b) * H + h) * T + i) * T + j)]);
             }
           }
     EXPECT_LT(relative_norm(ours, theirs), 1e-4) << model;

@@ -17,7 +17,9 @@ namespace weft::test {
 
 inline const std::vector<std::string> kGolden = {"gpt2_h3", "gpt2_h5"};
 
-inline std::filesystem::path golden_dir(const std::string& name) { return std::filesystem::path(WEFT_TEST_DATA) / name; }
+inline std::filesystem::path golden_dir(const std::string& name) {
+  return std::filesystem::path(WEFT_TEST_DATA) / name;
+}
 
 struct GoldenValues {
   SafetensorsReader file;
@@ -62,9 +64,13 @@ inline std::vector<GridShape> grids_of(int ranks) {
   return list;
 }
 
-inline std::string name_of(const GridShape& g) { return fmt::format("tp {} pp {} dp {}", g.tp, g.pp, g.dp); }
+inline std::string name_of(const GridShape& g) {
+  return fmt::format("tp {} pp {} dp {}", g.tp, g.pp, g.dp);
+}
 
-inline double relative(double a, double b) { return std::abs(a - b) / std::max(std::abs(b), 1e-30); }
+inline double relative(double a, double b) {
+  return std::abs(a - b) / std::max(std::abs(b), 1e-30);
+}
 
 // ‖a - b‖ / ‖b‖
 inline double relative_norm(const std::vector<float>& a, const std::vector<float>& b) {

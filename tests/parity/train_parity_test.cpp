@@ -1,8 +1,10 @@
-// Training against the reference's golden values, on every grid of the ranks at hand, and against one rank.
+// Training against the reference's golden values, on every grid of the ranks at hand, and against
+// one rank.
 //
-// The bounds: fp32 rounds each sum of n terms by about 6e-8·sqrt(n) of its size; a gradient here passes some forty such sums of at
-// most 1003 terms, in all about 40 · 6e-8 · 32 = 8e-5 at the very worst, typically a hundred times less. AdamW divides by sqrt(v): in
-// its first steps it moves every weight by lr whatever the size of its gradient, so elements whose gradient is itself
+// The bounds: fp32 rounds each sum of n terms by about 6e-8·sqrt(n) of its size; a gradient here
+// passes some forty such sums of at most 1003 terms, in all about 40 · 6e-8 · 32 = 8e-5 at the very
+// worst, typically a hundred times less. AdamW divides by sqrt(v): in its first steps it moves
+// every weight by lr whatever the size of its gradient, so elements whose gradient is itself
 // rounding noise move differently; that is what the wider bounds of the curves allow.
 #include "tests/parity/golden.h"
 
@@ -17,9 +19,16 @@ struct Trial {
   Parameters parameters;
   TrainStep step;
 
-  Trial(std::unique_ptr<Communicator> world, GridShape shape, const std::string& model, const StepSettings& settings, DType dtype = DType::f32)
-      : grid(std::move(world), shape), ctx{.grid = grid, .stream = stream, .precision = dtype == DType::bf16 ? Precision::bf16 : Precision::fp32, .clock = nullptr, .observer = {}},
-        config(read_hf_config(golden_dir(model))), parameters(config, grid, dtype, Purpose::training),
+  Trial(std::unique_ptr<Communicator> world, GridShape shape, const std::string& model,
+        const StepSettings& settings, DType dtype = DType::f32)
+      : grid(std::move(world), shape),
+        ctx{.grid = grid,
+            .stream = stream,
+            .precision = dtype == DType::bf16 ? Precision::bf16 : Precision::fp32,
+            .clock = nullptr,
+            .observer = {}},
+        config(read_hf_config(golden_dir(model))),
+        parameters(config, grid, dtype, Purpose::training),
         step(ctx, config, parameters, settings) {
     load_hf_weights(parameters, config, golden_dir(model), stream);
   }
@@ -38,10 +47,12 @@ void expect_golden_gradients(Trial& run, const GoldenValues& golden, const std::
   const Family& row = family(run.config.family);
   for (const Parameter& p : parameters_of(run.config)) {
     if (!p.tied_to.empty()) continue;
-    const std::vector<float> grad = gather_stored(p, 0, run.parameters, run.config, run.grid, &LocalParameter::grad, run.stream);
+    const std::vector<float> grad = gather_stored(p, 0, run.parameters, run.config, run.grid,
+                                                  &LocalParameter::grad, run.stream);
     if (run.grid.world().rank() != 0) continue;
     const std::string stored = stored_parameter(row, run.config, p).parts[0].name;
-    EXPECT_LT(relative_norm(grad, golden.values("grad." + stored.substr(row.prefix.size()))), 1e-5) << name << ": gradient of " << p.name;
+    EXPECT_LT(relative_norm(grad, golden.values("grad." + stored.substr(row.prefix.size()))), 1e-5)
+        << name << ": gradient of " << p.name;
   }
 }
 
@@ -59,7 +70,9 @@ TEST(Golden, LossAndEveryGradientOnEveryGrid) {
             settings.schedule = kind;
             settings.recompute = recompute;
             Trial run(test_mpi().world(), shape, model, settings);
-            const std::string name = fmt::format("{} {} micro {} recompute {}", model, name_of(shape), micro, recompute == Recompute::block);
+            const std::string name =
+                fmt::format("{} {} micro {} recompute {}", model, name_of(shape), micro,
+                            recompute == Recompute::block);
             const double loss = run.step.gradients(golden.source(), 0, 1);
             EXPECT_LT(relative(loss, golden.values("loss")[0]), 1e-6) << name;
             expect_golden_gradients(run, golden, name);
@@ -74,11 +87,14 @@ TEST(Golden, EvaluationGivesTheSameLoss) {
     const GoldenValues golden("gpt2_h3");
     if (shape.tp > 3 || shape.pp > 3) continue;
     Trial run(test_mpi().world(), shape, "gpt2_h3", settings_of(golden, 1));
-    EXPECT_LT(relative(run.step.evaluate(golden.source(), golden.B), golden.values("loss")[0]), 1e-6) << name_of(shape);
+    EXPECT_LT(relative(run.step.evaluate(golden.source(), golden.B), golden.values("loss")[0]),
+              1e-6)
+        << name_of(shape);
   }
 }
 
-std::vector<double> curve(Trial& run, const GoldenValues& golden, std::vector<double>* norms = nullptr) {
+std::vector<double> curve(Trial& run, const GoldenValues& golden,
+                          std::vector<double>* norms = nullptr) {
   std::vector<double> losses;
   for (std::int64_t step = 1; step <= 20; ++step) {
     const StepResult r = run.step.train(golden.source(), (step - 1) * golden.B, step, 1e-3);
@@ -92,7 +108,8 @@ TEST(Golden, TwentyStepsOfAdamWFollowTheReferenceAndOneRank) {
   const int ranks = test_mpi().world()->size();
   for (const std::string& model : kGolden) {
     const GoldenValues golden(model);
-    const std::vector<float> expected = golden.values("adamw_losses"), expected_norms = golden.values("adamw_grad_norms");
+    const std::vector<float> expected = golden.values("adamw_losses"),
+                             expected_norms = golden.values("adamw_grad_norms");
     Trial one(make_self_communicator(), {}, model, settings_of(golden));
     const std::vector<double> alone = curve(one, golden);
     for (const GridShape& shape : grids_of(ranks)) {
@@ -107,8 +124,9 @@ TEST(Golden, TwentyStepsOfAdamWFollowTheReferenceAndOneRank) {
         from_one = std::max(from_one, relative(losses[i], alone[i]));
       }
       if (run.grid.world().rank() == 0)
-        std::printf("%s %s: largest difference from the reference %.1e (norm %.1e), from one rank %.1e\n", model.c_str(), name_of(shape).c_str(),
-                    from_reference, norm_from_reference, from_one);
+        std::printf(
+            "%s %s: largest difference from the reference %.1e (norm %.1e), from one rank %.1e\n",
+            model.c_str(), name_of(shape).c_str(), from_reference, norm_from_reference, from_one);
       EXPECT_LT(from_reference, 2e-5) << model << " " << name_of(shape);
       EXPECT_LT(norm_from_reference, 2e-4) << model << " " << name_of(shape);
       EXPECT_LT(from_one, 1e-5) << model << " " << name_of(shape);
@@ -131,7 +149,8 @@ TEST(Dropout, IsTheSameOnEveryGrid) {
       settings.recompute = recompute;
       Trial run(test_mpi().world(), shape, "gpt2_h3", settings);
       const std::vector<double> losses = curve(run, golden);
-      for (std::size_t i = 0; i < losses.size(); ++i) EXPECT_LT(relative(losses[i], alone[i]), 1e-5) << name_of(shape) << " step " << i;
+      for (std::size_t i = 0; i < losses.size(); ++i)
+        EXPECT_LT(relative(losses[i], alone[i]), 1e-5) << name_of(shape) << " step " << i;
     }
 }
 
@@ -144,8 +163,10 @@ TEST(Bf16, StaysNearFp32) {
     Trial run(test_mpi().world(), shape, "gpt2_h3", settings_of(golden), DType::bf16);
     const std::vector<double> losses = curve(run, golden);
     double worst = 0;
-    for (std::size_t i = 0; i < losses.size(); ++i) worst = std::max(worst, relative(losses[i], expected[i]));
-    EXPECT_LT(worst, 5e-3) << name_of(shape);  // bf16 keeps 8 bits: 2^-9 a product, averaged over the tokens
+    for (std::size_t i = 0; i < losses.size(); ++i)
+      worst = std::max(worst, relative(losses[i], expected[i]));
+    EXPECT_LT(worst, 5e-3) << name_of(
+        shape);  // bf16 keeps 8 bits: 2^-9 a product, averaged over the tokens
     EXPECT_GT(worst, 1e-6) << "bf16 was not used";
   }
 }

@@ -1,4 +1,5 @@
-// tokenizer.json from GGUF metadata: equal, as an object, to what Hugging Face tokenizers writes for the same tokenizer (tests/data/make_gguf.py).
+// tokenizer.json from GGUF metadata: equal, as an object, to what Hugging Face tokenizers writes
+// for the same tokenizer (tests/data/make_gguf.py).
 #include "text/gguf_tokenizer.h"
 
 #include <gtest/gtest.h>
@@ -12,9 +13,13 @@ namespace {
 
 const std::filesystem::path kData = std::filesystem::path(WEFT_TEST_DATA) / "gguf";
 
-Json golden(const std::string& name) { return read_json_object(kData / ("tokenizer_" + name + ".json")); }
+Json golden(const std::string& name) {
+  return read_json_object(kData / ("tokenizer_" + name + ".json"));
+}
 
-Json made(const Json& metadata) { return Json::parse(tokenizer_json_of_gguf(metadata, "m.gguf").dump()); }
+Json made(const Json& metadata) {
+  return Json::parse(tokenizer_json_of_gguf(metadata, "m.gguf").dump());
+}
 
 // tokenizers writes a merge as two texts.
 void expect_equal(Json got, const Json& want) {
@@ -25,7 +30,8 @@ void expect_equal(Json got, const Json& want) {
       merge = {text.substr(0, space), text.substr(space + 1)};
     }
   for (const auto& [key, value] : want.items()) {
-    if (key != "model") EXPECT_EQ(got[key], value) << key;
+    if (key != "model")
+      EXPECT_EQ(got[key], value) << key;
     else
       for (const auto& [part, inner] : value.items()) EXPECT_EQ(got["model"][part], inner) << part;
   }
@@ -39,7 +45,9 @@ TEST_P(GgufTokenizers, EqualTheReference) {
   expect_equal(made(file["metadata"]), file["expected"]);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, GgufTokenizers, testing::Values("gpt2", "smollm", "llama3", "qwen2", "llama", "phi3", "gemma", "bert_uncased", "bert_cased"),
+INSTANTIATE_TEST_SUITE_P(All, GgufTokenizers,
+                         testing::Values("gpt2", "smollm", "llama3", "qwen2", "llama", "phi3",
+                                         "gemma", "bert_uncased", "bert_cased"),
                          [](const auto& of) { return std::string(of.param); });
 
 TEST(GgufTokenizer, ConfigNamesTheRoles) {
@@ -67,7 +75,8 @@ TEST(GgufTokenizer, ATextHasOneId) {
 }
 
 TEST(GgufTokenizer, ErrorsNameTheKey) {
-  const auto expect = [](const char* name, const std::function<void(Json&)>& change, const std::string& part) {
+  const auto expect = [](const char* name, const std::function<void(Json&)>& change,
+                         const std::string& part) {
     Json metadata = golden(name)["metadata"];
     change(metadata);
     try {
@@ -78,25 +87,63 @@ TEST(GgufTokenizer, ErrorsNameTheKey) {
       EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
     }
   };
-  expect("gpt2", [](Json& m) { m["tokenizer.ggml.pre"] = "glorp"; }, "tokenizer.ggml.pre is 'glorp'; allowed: default, gpt-2");
-  expect("gpt2", [](Json& m) { m["tokenizer.ggml.model"] = "t5"; }, "tokenizer.ggml.model is 't5'; allowed: gpt2, llama, bert");
-  expect("gpt2", [](Json& m) { m.erase("tokenizer.ggml.model"); }, "tokenizer.ggml.model is missing");
-  expect("gpt2", [](Json& m) { m.erase("tokenizer.ggml.merges"); }, "tokenizer.ggml.merges is missing");
-  expect("gpt2", [](Json& m) { m["tokenizer.ggml.merges"][0] = 3; }, "tokenizer.ggml.merges holds 3");
-  expect("gpt2", [](Json& m) { m["tokenizer.ggml.tokens"] = "a"; }, "tokenizer.ggml.tokens is missing or no list");
-  expect("gpt2", [](Json& m) { m["tokenizer.ggml.tokens"] = Json::array(); }, "tokenizer.ggml.tokens holds 0 tokens");
-  expect("gpt2", [](Json& m) { m["tokenizer.ggml.tokens"][5] = 1; }, "tokenizer.ggml.tokens of id 5 is 1");
-  expect("gpt2", [](Json& m) { m["tokenizer.ggml.tokens"][5] = "\xC3"; }, "tokenizer.ggml.tokens of id 5 is not UTF-8");
-  expect("gpt2", [](Json& m) { m["tokenizer.ggml.tokens"][5] = std::string(5000, 'a'); }, "tokenizer.ggml.tokens of id 5 has 5000 bytes");
-  expect("gpt2", [](Json& m) { m["tokenizer.ggml.token_type"].erase(0); }, "tokenizer.ggml.token_type holds 265 types for 266 tokens");
-  expect("gpt2", [](Json& m) { m["tokenizer.ggml.token_type"][2] = 9; }, "tokenizer.ggml.token_type of token 2 is 9");
-  expect("gpt2", [](Json& m) { m["tokenizer.ggml.bos_token_id"] = 266; }, "tokenizer.ggml.bos_token_id is 266; allowed: 0 to 265");
-  expect("gpt2", [](Json& m) { m["tokenizer.ggml.add_bos_token"] = true; m.erase("tokenizer.ggml.bos_token_id"); }, "tokenizer.ggml.bos_token_id is missing");
-  expect("llama", [](Json& m) { m.erase("tokenizer.ggml.scores"); }, "tokenizer.ggml.scores is missing");
-  expect("llama", [](Json& m) { m["tokenizer.ggml.scores"].erase(0); }, "scores for");
-  expect("llama", [](Json& m) { m["tokenizer.ggml.scores"][0] = "x"; }, "tokenizer.ggml.scores of token 0");
-  expect("bert_cased", [](Json& m) { m.erase("tokenizer.ggml.seperator_token_id"); }, "seperator");
-  expect("bert_cased", [](Json& m) { m["tokenizer.ggml.tokens"][7] = "\u2581##b"; }, "two of tokenizer.ggml.tokens");
+  expect(
+      "gpt2", [](Json& m) { m["tokenizer.ggml.pre"] = "glorp"; },
+      "tokenizer.ggml.pre is 'glorp'; allowed: default, gpt-2");
+  expect(
+      "gpt2", [](Json& m) { m["tokenizer.ggml.model"] = "t5"; },
+      "tokenizer.ggml.model is 't5'; allowed: gpt2, llama, bert");
+  expect(
+      "gpt2", [](Json& m) { m.erase("tokenizer.ggml.model"); }, "tokenizer.ggml.model is missing");
+  expect(
+      "gpt2", [](Json& m) { m.erase("tokenizer.ggml.merges"); },
+      "tokenizer.ggml.merges is missing");
+  expect(
+      "gpt2", [](Json& m) { m["tokenizer.ggml.merges"][0] = 3; }, "tokenizer.ggml.merges holds 3");
+  expect(
+      "gpt2", [](Json& m) { m["tokenizer.ggml.tokens"] = "a"; },
+      "tokenizer.ggml.tokens is missing or no list");
+  expect(
+      "gpt2", [](Json& m) { m["tokenizer.ggml.tokens"] = Json::array(); },
+      "tokenizer.ggml.tokens holds 0 tokens");
+  expect(
+      "gpt2", [](Json& m) { m["tokenizer.ggml.tokens"][5] = 1; },
+      "tokenizer.ggml.tokens of id 5 is 1");
+  expect(
+      "gpt2", [](Json& m) { m["tokenizer.ggml.tokens"][5] = "\xC3"; },
+      "tokenizer.ggml.tokens of id 5 is not UTF-8");
+  expect(
+      "gpt2", [](Json& m) { m["tokenizer.ggml.tokens"][5] = std::string(5000, 'a'); },
+      "tokenizer.ggml.tokens of id 5 has 5000 bytes");
+  expect(
+      "gpt2", [](Json& m) { m["tokenizer.ggml.token_type"].erase(0); },
+      "tokenizer.ggml.token_type holds 265 types for 266 tokens");
+  expect(
+      "gpt2", [](Json& m) { m["tokenizer.ggml.token_type"][2] = 9; },
+      "tokenizer.ggml.token_type of token 2 is 9");
+  expect(
+      "gpt2", [](Json& m) { m["tokenizer.ggml.bos_token_id"] = 266; },
+      "tokenizer.ggml.bos_token_id is 266; allowed: 0 to 265");
+  expect(
+      "gpt2",
+      [](Json& m) {
+        m["tokenizer.ggml.add_bos_token"] = true;
+        m.erase("tokenizer.ggml.bos_token_id");
+      },
+      "tokenizer.ggml.bos_token_id is missing");
+  expect(
+      "llama", [](Json& m) { m.erase("tokenizer.ggml.scores"); },
+      "tokenizer.ggml.scores is missing");
+  expect(
+      "llama", [](Json& m) { m["tokenizer.ggml.scores"].erase(0); }, "scores for");
+  expect(
+      "llama", [](Json& m) { m["tokenizer.ggml.scores"][0] = "x"; },
+      "tokenizer.ggml.scores of token 0");
+  expect(
+      "bert_cased", [](Json& m) { m.erase("tokenizer.ggml.seperator_token_id"); }, "seperator");
+  expect(
+      "bert_cased", [](Json& m) { m["tokenizer.ggml.tokens"][7] = "\u2581##b"; },
+      "two of tokenizer.ggml.tokens");
 }
 
 }  // namespace

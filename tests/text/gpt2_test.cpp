@@ -1,4 +1,5 @@
-// GPT-2's own files: the reference's ids, offsets and lossy text, through a cut of the real vocabulary (tests/data/make_gpt2_words.py).
+// GPT-2's own files: the reference's ids, offsets and lossy text, through a cut of the real
+// vocabulary (tests/data/make_gpt2_words.py).
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -18,9 +19,11 @@ using Ids = std::vector<std::int32_t>;
 
 TEST(Gpt2, TheLessonsSentenceHasItsTwentyIds) {
   const Tokenizer t = Tokenizer::load(kWords);
-  const std::string text = "Counselor, please adjust your Zoom filter to appear as a human, rather than as a cat";
+  const std::string text =
+      "Counselor, please adjust your Zoom filter to appear as a human, rather than as a cat";
   const Ids ids = t.ids(text);
-  EXPECT_EQ(ids, (Ids{31053, 741, 273, 11, 3387, 4532, 534, 40305, 8106, 284, 1656, 355, 257, 1692, 11, 2138, 621, 355, 257, 3797}));
+  EXPECT_EQ(ids, (Ids{31053, 741, 273, 11,   3387, 4532, 534, 40305, 8106, 284,
+                      1656,  355, 257, 1692, 11,   2138, 621, 355,   257,  3797}));
   EXPECT_EQ(t.decode(ids), text);
   EXPECT_EQ(t.token(40305), "ĠZoom");
   EXPECT_EQ(t.eos_id(), 50256);
@@ -40,14 +43,18 @@ TEST(Gpt2, GivesTheReferencesIds) {
   }
 }
 
-// Ids that end or begin amid a character: one U+FFFD for each broken beginning, as Rust and Python show them.
+// Ids that end or begin amid a character: one U+FFFD for each broken beginning, as Rust and Python
+// show them.
 TEST(Gpt2, BrokenCharactersAreShownAsTheReferenceShowsThem) {
   const Tokenizer t = Tokenizer::load(kWords);
   const Json golden = read_json_object(kWords / "golden.json");
   ASSERT_GT(golden["broken"].size(), 30u);
-  for (const Json& entry : golden["broken"]) EXPECT_EQ(valid_utf8(t.decode(entry[0].get<Ids>())), entry[1].get<std::string>()) << entry;
-  const std::pair<const char*, int> shown[] = {{"\xF0\x9F\x91", 1}, {"\xF0\x9F", 1}, {"\xE0\x80", 2}, {"\xED\xA0\x80", 3}, {"\xF4\x90\x80\x80", 4},
-                                               {"\xC0\xAF", 2}, {"\xE6\x97\xE6\x97", 2}, {"\xFF", 1}, {"\xF1\x80\x80\xE1", 2}};
+  for (const Json& entry : golden["broken"])
+    EXPECT_EQ(valid_utf8(t.decode(entry[0].get<Ids>())), entry[1].get<std::string>()) << entry;
+  const std::pair<const char*, int> shown[] = {
+      {"\xF0\x9F\x91", 1},     {"\xF0\x9F", 1}, {"\xE0\x80", 2},         {"\xED\xA0\x80", 3},
+      {"\xF4\x90\x80\x80", 4}, {"\xC0\xAF", 2}, {"\xE6\x97\xE6\x97", 2}, {"\xFF", 1},
+      {"\xF1\x80\x80\xE1", 2}};
   for (const auto& [bytes, n] : shown) {
     std::string expected;
     for (int i = 0; i < n; ++i) expected += "\xEF\xBF\xBD";
@@ -57,19 +64,24 @@ TEST(Gpt2, BrokenCharactersAreShownAsTheReferenceShowsThem) {
 
 struct Folder {
   fs::path path;
-  explicit Folder(const std::string& name) : path(fs::temp_directory_path() / ("weft_gpt2_" + name)) {
+  explicit Folder(const std::string& name)
+      : path(fs::temp_directory_path() / ("weft_gpt2_" + name)) {
     fs::remove_all(path);
     fs::create_directories(path);
     for (const char* file : {"vocab.json", "merges.txt"}) fs::copy_file(kWords / file, path / file);
   }
   ~Folder() { fs::remove_all(path); }
-  void put(const char* file, const std::string& content) const { std::ofstream(path / file) << content; }
+  void put(const char* file, const std::string& content) const {
+    std::ofstream(path / file) << content;
+  }
 };
 
 TEST(Gpt2, TokenizerConfigAddsItsShare) {
   const Folder folder("config");
   folder.put("added_tokens.json", R"({"<pad>": 50257})");
-  folder.put("tokenizer_config.json", R"({"add_prefix_space": true, "eos_token": {"content": "<|endoftext|>"}, "added_tokens_decoder": {
+  folder.put(
+      "tokenizer_config.json",
+      R"({"add_prefix_space": true, "eos_token": {"content": "<|endoftext|>"}, "added_tokens_decoder": {
     "50256": {"content": "<|endoftext|>", "special": true, "normalized": true}, "50257": {"content": "<pad>", "special": true},
     "50258": {"content": "text|>", "special": false, "normalized": false}}})");
   const Tokenizer t = Tokenizer::load(folder.path), plain = Tokenizer::load(kWords);
@@ -79,7 +91,8 @@ TEST(Gpt2, TokenizerConfigAddsItsShare) {
   EXPECT_EQ(t.encode("\ncat").offsets[0], (std::pair<std::int64_t, std::int64_t>{0, 1}));
   EXPECT_EQ(t.ids("a<pad>"), (Ids{plain.ids(" a")[0], 50257}));
   EXPECT_TRUE(t.is_special(50257));
-  EXPECT_EQ(t.ids("<|endoftext|>").back(), 50258);  // tokens that are not normalized are looked for first
+  EXPECT_EQ(t.ids("<|endoftext|>").back(),
+            50258);  // tokens that are not normalized are looked for first
   EXPECT_NE(t.hash(), plain.hash());
   t.save(folder.path / "again");
   EXPECT_EQ(Tokenizer::load(folder.path / "again").hash(), t.hash());
@@ -91,7 +104,8 @@ TEST(Gpt2, TokenizerConfigAddsItsShare) {
 TEST(Gpt2, RobertasSpecialTokensAreKnownByName) {
   const Folder folder("roberta");
   Json vocab = read_json_object(kWords / "vocab.json");
-  for (const char* token : {"<s>", "<pad>", "</s>", "<unk>", "<mask>"}) vocab[token] = 50257 + vocab.size();
+  for (const char* token : {"<s>", "<pad>", "</s>", "<unk>", "<mask>"})
+    vocab[token] = 50257 + vocab.size();
   folder.put("vocab.json", vocab.dump());
   folder.put("tokenizer_config.json", R"({"tokenizer_class": "RobertaTokenizer"})");
   const Tokenizer t = Tokenizer::load(folder.path);
@@ -103,8 +117,11 @@ TEST(Gpt2, RobertasSpecialTokensAreKnownByName) {
   EXPECT_EQ(t.mask_id(), mask);
   EXPECT_EQ(t.decode(t.encode("cat").ids, true), "cat");
   // As older transformers saved it: with its flags.
-  folder.put("tokenizer_config.json", R"({"tokenizer_class": "RobertaTokenizer", "mask_token": {"content": "<mask>", "lstrip": true}})");
-  EXPECT_EQ(Tokenizer::load(folder.path).encode("cat <mask>cat").ids, (Ids{begin, cat[0], mask, cat[0], end}));
+  folder.put(
+      "tokenizer_config.json",
+      R"({"tokenizer_class": "RobertaTokenizer", "mask_token": {"content": "<mask>", "lstrip": true}})");
+  EXPECT_EQ(Tokenizer::load(folder.path).encode("cat <mask>cat").ids,
+            (Ids{begin, cat[0], mask, cat[0], end}));
 }
 
 TEST(Gpt2, FilesThatDisagreeAreRefused) {
@@ -122,9 +139,13 @@ TEST(Gpt2, FilesThatDisagreeAreRefused) {
   refused("added_tokens.json", R"({"<pad>": 64})", "id 64");
   refused("added_tokens.json", R"({"<pad>": -1})", "<pad>");
   refused("tokenizer_config.json", R"({"add_prefix_space": 3})", "add_prefix_space");
-  refused("tokenizer_config.json", R"({"added_tokens_decoder": {"x": {"content": "<pad>"}}})", "'x'");
-  refused("tokenizer_config.json", R"({"added_tokens_decoder": {"50257": {"content": "<pad>", "lstrip": 3}}})", "lstrip");
-  refused("tokenizer_config.json", R"({"added_tokens_decoder": {"50257": {"content": "<a>"}, "50258": {"content": "<a>"}}})", "<a>");
+  refused("tokenizer_config.json", R"({"added_tokens_decoder": {"x": {"content": "<pad>"}}})",
+          "'x'");
+  refused("tokenizer_config.json",
+          R"({"added_tokens_decoder": {"50257": {"content": "<pad>", "lstrip": 3}}})", "lstrip");
+  refused("tokenizer_config.json",
+          R"({"added_tokens_decoder": {"50257": {"content": "<a>"}, "50258": {"content": "<a>"}}})",
+          "<a>");
   refused("merges.txt", "#version: 0.2\nq zz\n", "q zz");
 }
 
@@ -142,11 +163,23 @@ TEST(Gpt2, ManyAddedTokensInALongTextTakeNoQuadraticTime) {
 TEST(Gpt2, AnyBytesSurviveAndStreamWhole) {
   const Tokenizer t = Tokenizer::load(kWords);
   std::mt19937 generator(17);
-  const std::string pieces[] = {"\xF0\x9F\x91\xA9", "\xE6\x97\xA5", "\xC3\xA9", "cat", " ", "\n", "\xF0\x9F", "\xE6", "\x80", "\xFF", "<|endoftext|>", "\xED\xA0\x80"};
+  const std::string pieces[] = {"\xF0\x9F\x91\xA9",
+                                "\xE6\x97\xA5",
+                                "\xC3\xA9",
+                                "cat",
+                                " ",
+                                "\n",
+                                "\xF0\x9F",
+                                "\xE6",
+                                "\x80",
+                                "\xFF",
+                                "<|endoftext|>",
+                                "\xED\xA0\x80"};
   for (int i = 0; i < 5000; ++i) {
     std::string text;
     for (std::size_t k = generator() % 12; k > 0; --k)
-      text += generator() % 3 ? pieces[generator() % std::size(pieces)] : std::string(1, static_cast<char>(generator() & 0xFF));
+      text += generator() % 3 ? pieces[generator() % std::size(pieces)]
+                              : std::string(1, static_cast<char>(generator() & 0xFF));
     const Ids ids = t.ids(text);
     ASSERT_EQ(t.decode(ids), text);
     StreamDecoder decoder(t, false);
@@ -158,7 +191,8 @@ TEST(Gpt2, AnyBytesSurviveAndStreamWhole) {
     }
     const std::string last = decoder.finish();
     ASSERT_EQ(all + last, text);
-    ASSERT_EQ(shown + valid_utf8(last), valid_utf8(text));  // so no part began or ended amid a character
+    ASSERT_EQ(shown + valid_utf8(last),
+              valid_utf8(text));  // so no part began or ended amid a character
   }
 }
 

@@ -24,8 +24,10 @@ Encoding read_encoding(const Json& json) {
 
 TEST(PostProcessor, ProcessesAsTheReference) {
   const Json golden = read_json_object(kData / "parts.json");
-  std::vector<TokenSpaces> spaces(20, spaces_of_token("<unk>"));  // make_parts.py: the vocabulary, ids 20 to 29
-  for (const char* token : {"Ġa", "a", "ĠĠ", "Ġ", "Ċ", "b", "Ġb", "ĠĠĠ", "x", "ĊĠ"}) spaces.push_back(spaces_of_token(token));
+  std::vector<TokenSpaces> spaces(
+      20, spaces_of_token("<unk>"));  // make_parts.py: the vocabulary, ids 20 to 29
+  for (const char* token : {"Ġa", "a", "ĠĠ", "Ġ", "Ċ", "b", "Ġb", "ĠĠĠ", "x", "ĊĠ"})
+    spaces.push_back(spaces_of_token(token));
   std::size_t n = 0;
   for (const Json& entry : golden["post_processors"]) {
     SCOPED_TRACE(entry["post_processor"].dump());
@@ -39,7 +41,9 @@ TEST(PostProcessor, ProcessesAsTheReference) {
       std::optional<Encoding> second;
       if (pair) second = read_encoding(c["before"][1]);
       const std::string a = c["texts"][0], b = pair ? c["texts"][1].get<std::string>() : "";
-      const Encoding got = post->process(read_encoding(c["before"][0]), std::move(second), c["add"], a, b, spaces), expected = read_encoding(c["after"]);
+      const Encoding got = post->process(read_encoding(c["before"][0]), std::move(second), c["add"],
+                                         a, b, spaces),
+                     expected = read_encoding(c["after"]);
       EXPECT_EQ(got.ids, expected.ids) << c.dump();
       EXPECT_EQ(got.type_ids, expected.type_ids) << c.dump();
       EXPECT_EQ(got.offsets, expected.offsets) << c.dump();
@@ -73,12 +77,24 @@ TEST(PostProcessor, RefusesWhatIsNone) {
   refused(R"({"type": "Sequence", "processors": [{"type": "Unheard"}]})", "Unheard");
   refused(R"({"type": "TemplateProcessing"})", "single");
   refused(R"({"type": "TemplateProcessing", "single": [], "pair": [7]})", "7");
-  refused(R"({"type": "TemplateProcessing", "single": [{"Sequence": {"id": "C", "type_id": 0}}], "pair": []})", "'C'");
-  refused(R"({"type": "TemplateProcessing", "single": [{"Sequence": {"id": "B", "type_id": 0}}], "pair": []})", "text B");
-  refused(R"({"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": -1}}], "pair": []})", "type_id");
-  refused(R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "X", "type_id": 0}}], "pair": []})", "'X'");
-  refused(R"({"type": "TemplateProcessing", "single": [], "pair": [], "special_tokens": {"X": {"id": "X", "ids": [1], "tokens": []}}})", "'X'");
-  refused(R"({"type": "TemplateProcessing", "single": [], "pair": [], "special_tokens": {"X": {"id": "X", "ids": [-1], "tokens": ["X"]}}})", "'X'");
+  refused(
+      R"({"type": "TemplateProcessing", "single": [{"Sequence": {"id": "C", "type_id": 0}}], "pair": []})",
+      "'C'");
+  refused(
+      R"({"type": "TemplateProcessing", "single": [{"Sequence": {"id": "B", "type_id": 0}}], "pair": []})",
+      "text B");
+  refused(
+      R"({"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": -1}}], "pair": []})",
+      "type_id");
+  refused(
+      R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "X", "type_id": 0}}], "pair": []})",
+      "'X'");
+  refused(
+      R"({"type": "TemplateProcessing", "single": [], "pair": [], "special_tokens": {"X": {"id": "X", "ids": [1], "tokens": []}}})",
+      "'X'");
+  refused(
+      R"({"type": "TemplateProcessing", "single": [], "pair": [], "special_tokens": {"X": {"id": "X", "ids": [-1], "tokens": ["X"]}}})",
+      "'X'");
 }
 
 }  // namespace

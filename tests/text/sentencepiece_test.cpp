@@ -1,4 +1,5 @@
-// SentencePiece's models and normalizer tables against the reference (tests/data/make_sentencepiece.py), and broken ones.
+// SentencePiece's models and normalizer tables against the reference
+// (tests/data/make_sentencepiece.py), and broken ones.
 #include "text/sentencepiece_model.h"
 
 #include <gtest/gtest.h>
@@ -30,12 +31,14 @@ class SentencePiece : public testing::Test {
       ADD_FAILURE() << word;
     } catch (const UserError& error) {
       EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
-      EXPECT_NE(std::string(error.what()).find("tokenizer.model"), std::string::npos) << error.what();
+      EXPECT_NE(std::string(error.what()).find("tokenizer.model"), std::string::npos)
+          << error.what();
     }
   }
 
  private:
-  std::filesystem::path folder_ = std::filesystem::temp_directory_path() / ("weft_sentencepiece_" + std::to_string(getpid()));
+  std::filesystem::path folder_ =
+      std::filesystem::temp_directory_path() / ("weft_sentencepiece_" + std::to_string(getpid()));
 };
 
 TEST_F(SentencePiece, GivesTheReferencesTokenizerJson) {
@@ -56,7 +59,9 @@ TEST(Precompiled, NormalizesAsTheReference) {
   ASSERT_EQ(golden["tables"].size(), 2u);
   std::size_t changed = 0;
   for (const auto& [name, cases] : golden["tables"].items()) {
-    const auto base64 = golden["tokenizers"][name]["normalizer"]["normalizers"][0]["precompiled_charsmap"].get<std::string>();
+    const auto base64 =
+        golden["tokenizers"][name]["normalizer"]["normalizers"][0]["precompiled_charsmap"]
+            .get<std::string>();
     const std::string bytes = bytes_of_base64(base64, "test.json");
     EXPECT_EQ(base64_of_bytes(bytes), base64);
     const Precompiled table(bytes, "test.json");
@@ -92,7 +97,8 @@ TEST_F(SentencePiece, BrokenModelsAreUserErrors) {
   for (std::size_t n = 0; n < whole.size(); ++n) read(whole.substr(0, n));
   for (std::uint64_t i = 0; i < 3000; ++i) {
     std::string bytes = whole;
-    for (std::uint64_t k = 0; k <= i % 4; ++k) bytes[mix64(i * 8 + k) % bytes.size()] = static_cast<char>(mix64(i * 8 + k + 4));
+    for (std::uint64_t k = 0; k <= i % 4; ++k)
+      bytes[mix64(i * 8 + k) % bytes.size()] = static_cast<char>(mix64(i * 8 + k + 4));
     read(bytes);
   }
   EXPECT_GT(n_refused, whole.size() / 2);
@@ -100,8 +106,16 @@ TEST_F(SentencePiece, BrokenModelsAreUserErrors) {
 }
 
 TEST_F(SentencePiece, SaysWhatIsWrong) {
-  const auto field = [](char key, const std::string& content) { return std::string{key, static_cast<char>(content.size())} + content; };
-  const std::string unk = field('\x0A', "\x0A\x05<unk>\x18\x02"), a = field('\x0A', "\x0A\x01" "a"), b = field('\x0A', "\x0A\x01" "b");
+  const auto field = [](char key, const std::string& content) {
+    return std::string{key, static_cast<char>(content.size())} + content;
+  };
+  const std::string unk = field('\x0A', "\x0A\x05<unk>\x18\x02"),
+                    a = field('\x0A',
+                              "\x0A\x01"
+                              "a"),
+                    b = field('\x0A',
+                              "\x0A\x01"
+                              "b");
   EXPECT_EQ(convert(unk + a + b)["model"]["type"], "Unigram");
   refused("", "no tokens");
   refused("just a text", "no SentencePiece model");
@@ -111,22 +125,35 @@ TEST_F(SentencePiece, SaysWhatIsWrong) {
   refused(unk + a + b + "\x12\x03\xD0\x02\x07", "eos_id");
   refused(field('\x0A', "\x0A\x01\xFF"), "UTF-8");
   refused(field('\x0A', std::string("\x0A\x00", 2)), "0 bytes");
-  refused(field('\x0A', "\x0A\x01" "a\x18\x09"), "type 9");
-  refused(field('\x0A', std::string("\x0A\x01" "a\x15\x00\x00\x80\x7F", 8)), "not finite");
+  refused(field('\x0A',
+                "\x0A\x01"
+                "a\x18\x09"),
+          "type 9");
+  refused(field('\x0A', std::string("\x0A\x01"
+                                    "a\x15\x00\x00\x80\x7F",
+                                    8)),
+          "not finite");
   refused("\x0A\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x7F", "cut off");
   refused("\x0A\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x7F", "64 bits");
-  refused(unk + a + b + field('\x1A', "\x12\x02" "ab"), "normalizer's table");
+  refused(unk + a + b +
+              field('\x1A',
+                    "\x12\x02"
+                    "ab"),
+          "normalizer's table");
 }
 
 // A table from anywhere: what its trie points at may be anything.
 TEST(Precompiled, BrokenTablesDoNoHarm) {
   const Json golden = read_json_object(kData / "golden.json");
-  const std::string whole =
-      bytes_of_base64(golden["tokenizers"]["bpe_table"]["normalizer"]["normalizers"][0]["precompiled_charsmap"].get<std::string>(), "test.json");
+  const std::string whole = bytes_of_base64(
+      golden["tokenizers"]["bpe_table"]["normalizer"]["normalizers"][0]["precompiled_charsmap"]
+          .get<std::string>(),
+      "test.json");
   std::size_t n_read = 0;
   for (std::uint64_t i = 0; i < 3000; ++i) {
     std::string bytes = whole;
-    for (std::uint64_t k = 0; k <= i % 8; ++k) bytes[mix64(i * 8 + k) % bytes.size()] = static_cast<char>(mix64(i * 8 + k + 4));
+    for (std::uint64_t k = 0; k <= i % 8; ++k)
+      bytes[mix64(i * 8 + k) % bytes.size()] = static_cast<char>(mix64(i * 8 + k + 4));
     if (i % 3 == 0) bytes.resize(mix64(i) % bytes.size());
     std::vector<Change> changes;
     try {
@@ -140,7 +167,8 @@ TEST(Precompiled, BrokenTablesDoNoHarm) {
     EXPECT_EQ(n, std::string_view("Ａﬁ e\xCC\x81 \xFF\xE6 Ω\xCC\x88 abc").size());
   }
   EXPECT_GT(n_read, 100u);
-  for (const char* text : {"abc", "ab!=", "====", "a==="}) EXPECT_THROW(bytes_of_base64(text, "some.json"), UserError) << text;
+  for (const char* text : {"abc", "ab!=", "====", "a==="})
+    EXPECT_THROW(bytes_of_base64(text, "some.json"), UserError) << text;
 }
 
 }  // namespace

@@ -28,7 +28,8 @@ TEST(TokenDecoder, DecodesAsTheReference) {
     const auto decoder = read_token_decoder(Json::parse(first->to_json().dump()), "test.json");
     EXPECT_NO_THROW(decoder->chain({}));
     for (const Json& c : entry["cases"]) {
-      EXPECT_EQ(decode(*decoder, c[0].get<std::vector<std::string>>()), c[1].get<std::string>()) << c[0];
+      EXPECT_EQ(decode(*decoder, c[0].get<std::vector<std::string>>()), c[1].get<std::string>())
+          << c[0];
       ++n;
     }
   }
@@ -37,12 +38,18 @@ TEST(TokenDecoder, DecodesAsTheReference) {
 }
 
 TEST(TokenDecoder, KeepsBytesAndShortTokens) {
-  EXPECT_EQ(decode(*read_token_decoder({{"type", "ByteLevel"}}, "test.json"), {"\xC3\x83", "a b"}), "\xC3" "a b");
+  EXPECT_EQ(decode(*read_token_decoder({{"type", "ByteLevel"}}, "test.json"), {"\xC3\x83", "a b"}),
+            "\xC3"
+            "a b");
   // The reference stops with an error here.
-  const auto strip = read_token_decoder({{"type", "Strip"}, {"content", "a"}, {"start", 2}, {"stop", 2}}, "test.json");
+  const auto strip = read_token_decoder(
+      {{"type", "Strip"}, {"content", "a"}, {"start", 2}, {"stop", 2}}, "test.json");
   EXPECT_EQ(decode(*strip, {"aaa", "a", "", "aabaa"}), "b");
-  const auto replace = read_token_decoder({{"type", "Replace"}, {"pattern", {{"Regex", "."}}}, {"content", "-"}}, "test.json");
-  EXPECT_EQ(decode(*replace, {"\xFF" "a"}), "\xFF-");
+  const auto replace = read_token_decoder(
+      {{"type", "Replace"}, {"pattern", {{"Regex", "."}}}, {"content", "-"}}, "test.json");
+  EXPECT_EQ(decode(*replace, {"\xFF"
+                              "a"}),
+            "\xFF-");
 }
 
 TEST(TokenDecoder, RefusesWhatIsNone) {
@@ -60,7 +67,9 @@ TEST(TokenDecoder, RefusesWhatIsNone) {
   refused(R"({"type": "Unheard"})", "Unheard");
   refused(R"({"type": "Metaspace", "replacement": "ab"})", "replacement");
   refused(R"({"type": "Metaspace", "replacement": "_", "prepend_scheme": "last"})", "last");
-  refused(R"({"type": "Metaspace", "replacement": "_", "prepend_scheme": "first", "add_prefix_space": false})", "first");
+  refused(
+      R"({"type": "Metaspace", "replacement": "_", "prepend_scheme": "first", "add_prefix_space": false})",
+      "first");
   refused(R"({"type": "Replace", "pattern": {"String": "a"}})", "content");
   refused(R"({"type": "Replace", "pattern": {"Glob": "a"}, "content": ""})", "Glob");
   refused(R"({"type": "Replace", "pattern": {"Regex": "(a"}, "content": ""})", "(a");

@@ -1,4 +1,5 @@
-// WordPiece, WordLevel and Unigram against the reference (tests/data/make_parts.py), and files that are not models.
+// WordPiece, WordLevel and Unigram against the reference (tests/data/make_parts.py), and files that
+// are not models.
 #include "text/token_model.h"
 
 #include <gtest/gtest.h>
@@ -16,7 +17,9 @@ const std::filesystem::path kData = WEFT_TEST_DATA;
 
 std::unique_ptr<TokenModel> read(const Json& model) {
   const std::string type = model["type"];
-  return type == "WordPiece" ? read_wordpiece(model, "test.json") : type == "Unigram" ? read_unigram(model, "test.json") : read_word_level(model, "test.json");
+  return type == "WordPiece" ? read_wordpiece(model, "test.json")
+         : type == "Unigram" ? read_unigram(model, "test.json")
+                             : read_word_level(model, "test.json");
 }
 
 using Tokens = std::vector<std::tuple<std::int64_t, std::int64_t, std::int64_t>>;
@@ -25,7 +28,8 @@ Tokens encode(const TokenModel& model, std::string_view piece) {
   model.encode(piece, out);
   EXPECT_EQ(out[0].id, -7);
   Tokens tokens;
-  for (std::size_t i = 1; i < out.size(); ++i) tokens.emplace_back(out[i].id, out[i].begin, out[i].end);
+  for (std::size_t i = 1; i < out.size(); ++i)
+    tokens.emplace_back(out[i].id, out[i].begin, out[i].end);
   return tokens;
 }
 
@@ -40,7 +44,9 @@ TEST(TokenModel, EncodesAsTheReference) {
     for (const Json& c : entry["cases"]) {
       Tokens expected;
       for (const Json& t : c[1]) expected.emplace_back(t[0], t[1], t[2]);
-      EXPECT_EQ(encode(*model, c[0].get<std::string>()), expected) << entry["model"].dump().substr(0, 300) << "\n" << c[0];
+      EXPECT_EQ(encode(*model, c[0].get<std::string>()), expected)
+          << entry["model"].dump().substr(0, 300) << "\n"
+          << c[0];
       EXPECT_EQ(encode(*again, c[0].get<std::string>()), expected);
       ++n;
     }
@@ -48,32 +54,43 @@ TEST(TokenModel, EncodesAsTheReference) {
   EXPECT_GT(n, 1000u);
 }
 
-// Paths of the same tokens in another order are as good; which one wins hangs on the last bit of a score, which the reference reads its own way.
+// Paths of the same tokens in another order are as good; which one wins hangs on the last bit of a
+// score, which the reference reads its own way.
 TEST(TokenModel, ScoresAreReadAsTheReferenceReadsThem) {
-  const Json json = Json::parse(R"({"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], ["_", -2.717862129211426], ["------------", -11.049247741699219],
+  const Json json = Json::parse(
+      R"({"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], ["_", -2.717862129211426], ["------------", -11.049247741699219],
                                     ["----------------", -6.011274337768555]]})");
   const auto unigram = read_unigram(json, "test.json");
-  EXPECT_EQ(encode(*unigram, "_" + std::string(40, '-')), (Tokens{{1, 0, 1}, {2, 1, 13}, {3, 13, 29}, {2, 29, 41}}));
-  EXPECT_EQ(unigram->to_json()["vocab"][2][1].get<double>(), -11.049247741699219);  // and written as it was
+  EXPECT_EQ(encode(*unigram, "_" + std::string(40, '-')),
+            (Tokens{{1, 0, 1}, {2, 1, 13}, {3, 13, 29}, {2, 29, 41}}));
+  EXPECT_EQ(unigram->to_json()["vocab"][2][1].get<double>(),
+            -11.049247741699219);  // and written as it was
 }
 
 // A whole document as one piece takes time that grows with its length, not with its square.
 TEST(TokenModel, LongPiecesTakeLinearTime) {
   std::string document;
   while (document.size() < 4'000'000) document += "abcab";
-  const auto unigram = read_unigram(Json::parse(R"({"unk_id": 0, "vocab": [["<unk>", 0], ["a", -1], ["ab", -1.5], ["abcab", -9]]})"), "test.json");
+  const auto unigram = read_unigram(
+      Json::parse(
+          R"({"unk_id": 0, "vocab": [["<unk>", 0], ["a", -1], ["ab", -1.5], ["abcab", -9]]})"),
+      "test.json");
   std::vector<PieceToken> out;
   unigram->encode(document, out);
   EXPECT_EQ(out.back().end, document.size());
   out.clear();
   // Each step of the greedy search sees a token end early and goes no further.
-  const auto wordpiece = read_wordpiece({{"vocab", {{"[UNK]", 0}, {"a", 1}, {"##b", 2}, {"##c", 3}, {"##a", 4}}}, {"max_input_chars_per_word", 5'000'000}}, "test.json");
+  const auto wordpiece =
+      read_wordpiece({{"vocab", {{"[UNK]", 0}, {"a", 1}, {"##b", 2}, {"##c", 3}, {"##a", 4}}},
+                      {"max_input_chars_per_word", 5'000'000}},
+                     "test.json");
   wordpiece->encode(document, out);
   EXPECT_EQ(out.size(), document.size());
 }
 
 TEST(TokenModel, BrokenBytesDoNoHarm) {
-  const auto unigram = read_unigram(Json::parse(R"({"unk_id": 0, "vocab": [["<unk>", 0], ["a", -1]]})"), "test.json");
+  const auto unigram = read_unigram(
+      Json::parse(R"({"unk_id": 0, "vocab": [["<unk>", 0], ["a", -1]]})"), "test.json");
   EXPECT_EQ(encode(*unigram, "a\xFF\xE6\x97"), (Tokens{{1, 0, 1}, {0, 1, 4}}));
   const auto wordpiece = read_wordpiece({{"vocab", {{"[UNK]", 0}, {"a", 1}}}}, "test.json");
   EXPECT_EQ(encode(*wordpiece, "a\xFF"), (Tokens{{0, 0, 2}}));
@@ -83,7 +100,9 @@ TEST(TokenModel, RefusesWhatIsNoModel) {
   const auto refused = [](const char* json, const std::string& word) {
     const Json model = Json::parse(json);
     for (const auto& reader : {read_wordpiece, read_unigram, read_word_level}) {
-      if (model.contains("vocab") && model["vocab"].is_structured() && model["vocab"].is_array() != (reader == read_unigram)) continue;
+      if (model.contains("vocab") && model["vocab"].is_structured() &&
+          model["vocab"].is_array() != (reader == read_unigram))
+        continue;
       try {
         std::vector<PieceToken> out;
         reader(model, "some.json")->encode("q", out);

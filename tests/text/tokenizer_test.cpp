@@ -42,7 +42,9 @@ TEST(ByteLevelBpe, GivesTheReferencesIds) {
     for (std::size_t i = 0; i < e.ids.size(); ++i) {
       EXPECT_EQ(e.offsets[i].first, end);
       end = e.offsets[i].second;
-      EXPECT_EQ(text.substr(static_cast<std::size_t>(e.offsets[i].first), static_cast<std::size_t>(end - e.offsets[i].first)), t.token_bytes(e.ids[i]));
+      EXPECT_EQ(text.substr(static_cast<std::size_t>(e.offsets[i].first),
+                            static_cast<std::size_t>(end - e.offsets[i].first)),
+                t.token_bytes(e.ids[i]));
     }
     EXPECT_EQ(end, static_cast<std::int64_t>(text.size()));
   }
@@ -119,7 +121,8 @@ TEST(StreamDecoder, NeverEmitsHalfACharacter) {
 }
 
 // What a damaged or foreign file gets: one sentence that names the file and what it does not know.
-void refused(const std::string& good, const std::function<void(Json&)>& change, const std::string& word) {
+void refused(const std::string& good, const std::function<void(Json&)>& change,
+             const std::string& word) {
   Json json = Json::parse(good);
   change(json);
   try {
@@ -133,31 +136,81 @@ void refused(const std::string& good, const std::function<void(Json&)>& change, 
 
 TEST(Tokenizer, RefusesConstructsItDoesNotKnow) {
   const std::string good = Tokenizer::load(kData).to_json();
-  for (const char* part : {"normalizer", "pre_tokenizer", "model", "decoder", "post_processor"}) refused(good, [&](Json& j) { j[part]["type"] = "Unheard"; }, "Unheard");
-  refused(good, [](Json& j) { j["pre_tokenizer"] = {{"type", "UnicodeScripts"}}; }, "UnicodeScripts");
-  refused(good, [](Json& j) { j["pre_tokenizer"]["use_regex"] = 3; }, "use_regex");
-  refused(good, [](Json& j) { j["pre_tokenizer"] = {{"type", "Split"}, {"pattern", {{"Regex", "[a&&b]"}}}, {"behavior", "Isolated"}}; }, "&&");
-  refused(good, [](Json& j) { j["pre_tokenizer"] = {{"type", "Split"}, {"pattern", {{"Regex", "(a"}}}, {"behavior", "Isolated"}}; }, "(a");
-  refused(good, [](Json& j) { j["pre_tokenizer"] = {{"type", "Split"}, {"pattern", {{"String", "a"}}}, {"behavior", "Mixed"}}; }, "Mixed");
-  refused(good, [](Json& j) { j["model"]["dropout"] = 0.1; }, "dropout");
-  const Json a = Json::parse(R"({"Sequence": {"id": "A", "type_id": 0}})"), b = Json::parse(R"({"Sequence": {"id": "B", "type_id": 1}})");
+  for (const char* part : {"normalizer", "pre_tokenizer", "model", "decoder", "post_processor"})
+    refused(
+        good, [&](Json& j) { j[part]["type"] = "Unheard"; }, "Unheard");
+  refused(
+      good,
+      [](Json& j) {
+        j["pre_tokenizer"] = {{"type", "UnicodeScripts"}};
+      },
+      "UnicodeScripts");
+  refused(
+      good, [](Json& j) { j["pre_tokenizer"]["use_regex"] = 3; }, "use_regex");
+  refused(
+      good,
+      [](Json& j) {
+        j["pre_tokenizer"] = {
+            {"type", "Split"}, {"pattern", {{"Regex", "[a&&b]"}}}, {"behavior", "Isolated"}};
+      },
+      "&&");
+  refused(
+      good,
+      [](Json& j) {
+        j["pre_tokenizer"] = {
+            {"type", "Split"}, {"pattern", {{"Regex", "(a"}}}, {"behavior", "Isolated"}};
+      },
+      "(a");
+  refused(
+      good,
+      [](Json& j) {
+        j["pre_tokenizer"] = {
+            {"type", "Split"}, {"pattern", {{"String", "a"}}}, {"behavior", "Mixed"}};
+      },
+      "Mixed");
+  refused(
+      good, [](Json& j) { j["model"]["dropout"] = 0.1; }, "dropout");
+  const Json a = Json::parse(R"({"Sequence": {"id": "A", "type_id": 0}})"),
+             b = Json::parse(R"({"Sequence": {"id": "B", "type_id": 1}})");
   Json json = Json::parse(good);  // transformers' own GPT-2
-  json["post_processor"] = {{"type", "TemplateProcessing"}, {"single", Json::array({a})}, {"pair", Json::array({a, b})}, {"special_tokens", Json::object()}};
+  json["post_processor"] = {{"type", "TemplateProcessing"},
+                            {"single", Json::array({a})},
+                            {"pair", Json::array({a, b})},
+                            {"special_tokens", Json::object()}};
   EXPECT_EQ(Tokenizer::from_json(json.dump(), "t.json").hash(), Tokenizer::load(kData).hash());
 }
 
 TEST(Tokenizer, RefusesFilesThatContradictThemselves) {
   const std::string good = Tokenizer::load(kData).to_json();
-  refused(good, [](Json& j) { j["model"]["vocab"]["zzz"] = -3; }, "zzz");
-  refused(good, [](Json& j) { j["model"]["vocab"]["zzz"] = 1e12; }, "zzz");
-  refused(good, [](Json& j) { j["model"]["vocab"]["zzz"] = 5; }, "both have id 5");
-  refused(good, [](Json& j) { j["model"]["merges"].push_back("qq zz"); }, "qq zz");
-  refused(good, [](Json& j) { j["model"]["merges"].push_back("qq"); }, "not two tokens");
-  refused(good, [](Json& j) { j.erase("model"); }, "model");
-  refused(good, [](Json& j) { j["model"]["type"] = 3; }, "model: type is 3");
-  refused(good, [](Json& j) { j["added_tokens"][0]["id"] = 3; }, "id 3");
-  refused(good, [](Json& j) { j["post_processor"] = {{"type", "BertProcessing"}, {"sep", {"[SEP]", 600}}, {"cls", {"[CLS]", 0}}}; }, "id 600");
-  refused(good, [](Json& j) { j["added_tokens"].push_back({{"id", 700}, {"content", "<|endoftext|>"}}); }, "<|endoftext|>");
+  refused(
+      good, [](Json& j) { j["model"]["vocab"]["zzz"] = -3; }, "zzz");
+  refused(
+      good, [](Json& j) { j["model"]["vocab"]["zzz"] = 1e12; }, "zzz");
+  refused(
+      good, [](Json& j) { j["model"]["vocab"]["zzz"] = 5; }, "both have id 5");
+  refused(
+      good, [](Json& j) { j["model"]["merges"].push_back("qq zz"); }, "qq zz");
+  refused(
+      good, [](Json& j) { j["model"]["merges"].push_back("qq"); }, "not two tokens");
+  refused(
+      good, [](Json& j) { j.erase("model"); }, "model");
+  refused(
+      good, [](Json& j) { j["model"]["type"] = 3; }, "model: type is 3");
+  refused(
+      good, [](Json& j) { j["added_tokens"][0]["id"] = 3; }, "id 3");
+  refused(
+      good,
+      [](Json& j) {
+        j["post_processor"] = {
+            {"type", "BertProcessing"}, {"sep", {"[SEP]", 600}}, {"cls", {"[CLS]", 0}}};
+      },
+      "id 600");
+  refused(
+      good,
+      [](Json& j) {
+        j["added_tokens"].push_back({{"id", 700}, {"content", "<|endoftext|>"}});
+      },
+      "<|endoftext|>");
 }
 
 TEST(Tokenizer, DamagedFilesNeverCrash) {
@@ -165,8 +218,10 @@ TEST(Tokenizer, DamagedFilesNeverCrash) {
   const std::string good = Tokenizer::load(kData).to_json();
   for (int i = 0; i < 200; ++i) {
     std::string bad = good;
-    if (i % 4 == 0) bad.resize(generator() % bad.size());
-    else bad[generator() % bad.size()] = static_cast<char>(generator() & 0xFF);
+    if (i % 4 == 0)
+      bad.resize(generator() % bad.size());
+    else
+      bad[generator() % bad.size()] = static_cast<char>(generator() & 0xFF);
     try {
       Tokenizer::from_json(bad, "t.json").encode("hello");
     } catch (const UserError&) {

@@ -1,4 +1,5 @@
-// What the trainers of WordPiece, Unigram, words, codons and SMILES learn: the reference's vocabularies (tests/data/make_trained.py).
+// What the trainers of WordPiece, Unigram, words, codons and SMILES learn: the reference's
+// vocabularies (tests/data/make_trained.py).
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -18,7 +19,8 @@ OrderedJson train(TokenizerTraining options, const std::vector<std::string>& tex
   return trainer.finish_json();
 }
 
-// Scores are equal but for rounding; where the model lost a character, the reference numbers the substitutes in the order of a hash table.
+// Scores are equal but for rounding; where the model lost a character, the reference numbers the
+// substitutes in the order of a hash table.
 void expect_equal_unigrams(const Json& got, const Json& expected) {
   std::map<std::string, double> scores;
   for (const Json& entry : expected) scores[entry[0]] = entry[1];
@@ -38,17 +40,26 @@ TEST(TrainerKinds, LearnTheReferencesVocabularies) {
   ASSERT_GE(golden["cases"].size(), 18u);
   for (const Json& c : golden["cases"]) {
     SCOPED_TRACE(c["kind"].get<std::string>() + " " + c["vocab_size"].dump());
-    const OrderedJson json = train({.kind = c["kind"], .vocab_size = c["vocab_size"], .special_tokens = c["special_tokens"],
-                                    .min_frequency = c["min_frequency"], .limit_alphabet = c["limit_alphabet"]}, c["texts"]);
+    const OrderedJson json = train({.kind = c["kind"],
+                                    .vocab_size = c["vocab_size"],
+                                    .special_tokens = c["special_tokens"],
+                                    .min_frequency = c["min_frequency"],
+                                    .limit_alphabet = c["limit_alphabet"]},
+                                   c["texts"]);
     const Json vocab = Json::parse(json["model"]["vocab"].dump());
-    if (c["kind"] == "unigram") expect_equal_unigrams(vocab, c["vocab"]);
-    else EXPECT_EQ(vocab, c["vocab"]);
+    if (c["kind"] == "unigram")
+      expect_equal_unigrams(vocab, c["vocab"]);
+    else
+      EXPECT_EQ(vocab, c["vocab"]);
     EXPECT_EQ(json["added_tokens"].size(), c["special_tokens"].size());
   }
 }
 
 TEST(TrainerKinds, WordPieceIsAWholeBertTokenizer) {
-  const OrderedJson json = train({.kind = "wordpiece", .vocab_size = 100, .special_tokens = default_special_tokens("wordpiece")}, {"Über über, ÜBER!"});
+  const OrderedJson json = train({.kind = "wordpiece",
+                                  .vocab_size = 100,
+                                  .special_tokens = default_special_tokens("wordpiece")},
+                                 {"Über über, ÜBER!"});
   EXPECT_EQ(json["normalizer"]["type"], "BertNormalizer");
   EXPECT_EQ(json["pre_tokenizer"]["type"], "BertPreTokenizer");
   EXPECT_EQ(json["post_processor"]["special_tokens"]["[SEP]"]["ids"], OrderedJson::array({3}));
@@ -63,7 +74,9 @@ TEST(TrainerKinds, WordPieceIsAWholeBertTokenizer) {
 
 TEST(TrainerKinds, TheAlphabetIsLimited) {
   const std::vector<std::string> texts = {"aaab aab zz zz zz", "q"};
-  const OrderedJson json = train({.kind = "wordpiece", .vocab_size = 50, .special_tokens = {"[UNK]"}, .limit_alphabet = 2}, texts);
+  const OrderedJson json = train(
+      {.kind = "wordpiece", .vocab_size = 50, .special_tokens = {"[UNK]"}, .limit_alphabet = 2},
+      texts);
   EXPECT_TRUE(json["model"]["vocab"].contains("a"));
   EXPECT_TRUE(json["model"]["vocab"].contains("z"));
   EXPECT_FALSE(json["model"]["vocab"].contains("b"));
@@ -72,7 +85,9 @@ TEST(TrainerKinds, TheAlphabetIsLimited) {
 
 TEST(TrainerKinds, CodonsOfDnaAndRna) {
   const auto tokens = [](const std::vector<std::string>& texts, std::int64_t size) {
-    return train({.kind = "codon", .vocab_size = size, .special_tokens = default_special_tokens("codon")}, texts)["model"]["vocab"];
+    return train(
+        {.kind = "codon", .vocab_size = size, .special_tokens = default_special_tokens("codon")},
+        texts)["model"]["vocab"];
   };
   const OrderedJson dna = tokens({"ATGNNNACGTT", "NNN acgATG"}, 1000);
   EXPECT_EQ(dna.size(), 2u + 5 + 64 + 1);  // special, letters, codons, NNN
@@ -82,7 +97,8 @@ TEST(TrainerKinds, CodonsOfDnaAndRna) {
   EXPECT_EQ(dna["TTT"], 70);
   EXPECT_EQ(dna["NNN"], 71);
   const OrderedJson rna = tokens({"AUGACG"}, 1000);
-  EXPECT_TRUE(rna.contains("UUU") && rna.contains("U") && !rna.contains("T") && !rna.contains("TTT"));
+  EXPECT_TRUE(rna.contains("UUU") && rna.contains("U") && !rna.contains("T") &&
+              !rna.contains("TTT"));
   EXPECT_EQ(tokens({""}, 71).size(), 71u);
   const OrderedJson both = tokens({"ATG", "AUGTAU"}, 1000);
   EXPECT_EQ(both.size(), 2u + 6 + 64 + 37 + 1);  // 27 codons have neither T nor U; TAU as found
@@ -94,8 +110,10 @@ TEST(TrainerKinds, NothingIsLearnedFromNothing) {
     SCOPED_TRACE(kind);
     const std::vector<std::string> special = default_special_tokens(kind);
     for (const char* text : {"", "\xFF\xFE"}) {
-      const OrderedJson json = train({.kind = kind, .vocab_size = 5000, .special_tokens = special}, {text});
-      EXPECT_LE(json["model"]["vocab"].size(), special.size() + 2);  // of the broken bytes unigram sees U+FFFD
+      const OrderedJson json =
+          train({.kind = kind, .vocab_size = 5000, .special_tokens = special}, {text});
+      EXPECT_LE(json["model"]["vocab"].size(),
+                special.size() + 2);  // of the broken bytes unigram sees U+FFFD
     }
   }
 }
@@ -109,12 +127,14 @@ TEST(TrainerKinds, RefuseOptionsThatCannotBe) {
       EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
     }
   };
-  for (const char* kind : {"wordpiece", "unigram", "word", "codon", "smiles"}) refused({.kind = kind}, "<unk>");
+  for (const char* kind : {"wordpiece", "unigram", "word", "codon", "smiles"})
+    refused({.kind = kind}, "<unk>");
   refused({.kind = "wordpiece", .vocab_size = 1, .special_tokens = {"[UNK]"}}, "--vocab-size");
   refused({.kind = "wordpiece", .vocab_size = 100, .special_tokens = {"[UNK]", "x"}}, "'x'");
   refused({.kind = "codon", .vocab_size = 70, .special_tokens = {"</s>", "<unk>"}}, "71");
   refused({.kind = "codon", .vocab_size = 100, .special_tokens = {"<unk>", "ACG"}}, "'ACG'");
-  refused({.kind = "unigram", .vocab_size = 6, .special_tokens = {"</s>", "<unk>"}}, "--vocab-size");
+  refused({.kind = "unigram", .vocab_size = 6, .special_tokens = {"</s>", "<unk>"}},
+          "--vocab-size");
   EXPECT_THROW(default_special_tokens("nothing"), UserError);
 }
 

@@ -1,4 +1,5 @@
-// What the trainers learn: the reference's merges, on corpora of which most are degenerate (tests/data/make_merges.py).
+// What the trainers learn: the reference's merges, on corpora of which most are degenerate
+// (tests/data/make_merges.py).
 #include "text/trainer.h"
 
 #include <gtest/gtest.h>
@@ -18,13 +19,16 @@ TEST(Trainer, LearnsTheReferencesMerges) {
   ASSERT_GE(golden["corpora"].size(), 20u);
   for (const Json& corpus : golden["corpora"]) {
     SCOPED_TRACE(corpus["name"]);
-    TokenizerTrainer trainer({.kind = "bpe", .vocab_size = corpus["vocab_size"].get<std::int64_t>(),
-                              .special_tokens = corpus["special_tokens"].get<std::vector<std::string>>()});
+    TokenizerTrainer trainer(
+        {.kind = "bpe",
+         .vocab_size = corpus["vocab_size"].get<std::int64_t>(),
+         .special_tokens = corpus["special_tokens"].get<std::vector<std::string>>()});
     for (const Json& text : corpus["texts"]) trainer.add(text.get<std::string>());
     const Tokenizer t = trainer.finish();
     EXPECT_EQ(Json::parse(t.to_json())["model"]["merges"], corpus["merges"]);
     EXPECT_EQ(t.vocab_size(), corpus["tokens"].get<std::int64_t>());
-    for (const Json& text : corpus["texts"]) EXPECT_EQ(t.decode(t.ids(text.get<std::string>())), text.get<std::string>());
+    for (const Json& text : corpus["texts"])
+      EXPECT_EQ(t.decode(t.ids(text.get<std::string>())), text.get<std::string>());
   }
 }
 
@@ -32,7 +36,8 @@ TEST(Trainer, CharactersByFrequencyThenCodePoint) {
   TokenizerTrainer trainer({.kind = "char", .vocab_size = 1000});
   trainer.add("bbaa\xFF\n日");
   const Tokenizer t = trainer.finish();
-  EXPECT_EQ(t.vocab_size(), 261);  // no more than there is; the broken byte has its own token already
+  EXPECT_EQ(t.vocab_size(),
+            261);  // no more than there is; the broken byte has its own token already
   EXPECT_EQ(t.ids("ab\n日"), (std::vector<std::int32_t>{257, 258, 259, 260}));
   EXPECT_EQ(t.decode(t.ids("\xFFx")), "\xFFx");
 }

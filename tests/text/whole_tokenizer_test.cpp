@@ -1,4 +1,5 @@
-// Whole tokenizers in the shapes of the well-known ones, on hostile texts: what Hugging Face tokenizers makes of them (tests/data/make_tokenizers.py).
+// Whole tokenizers in the shapes of the well-known ones, on hostile texts: what Hugging Face
+// tokenizers makes of them (tests/data/make_tokenizers.py).
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -17,8 +18,10 @@ namespace fs = std::filesystem;
 using Ids = std::vector<std::int32_t>;
 const fs::path kData = fs::path(WEFT_TEST_DATA) / "tokenizers";
 
-// As the golden file has them: characters from the end of the token before, then the token's characters.
-std::vector<std::int64_t> in_characters(const std::string& text, const std::vector<std::pair<std::int64_t, std::int64_t>>& offsets) {
+// As the golden file has them: characters from the end of the token before, then the token's
+// characters.
+std::vector<std::int64_t> in_characters(
+    const std::string& text, const std::vector<std::pair<std::int64_t, std::int64_t>>& offsets) {
   std::vector<std::int64_t> character(text.size() + 1), out;
   std::int64_t n = 0, last = 0;
   for (std::size_t at = 0; at < text.size(); ++n) {
@@ -29,21 +32,25 @@ std::vector<std::int64_t> in_characters(const std::string& text, const std::vect
   character.back() = n;
   for (const auto& [begin, end] : offsets) {
     const std::int64_t first = character[static_cast<std::size_t>(begin)];
-    const std::int64_t stop = begin == end ? first : character[static_cast<std::size_t>(end - 1)] + 1;
+    const std::int64_t stop =
+        begin == end ? first : character[static_cast<std::size_t>(end - 1)] + 1;
     out.insert(out.end(), {first - last, stop - first});
     last = stop;
   }
   return out;
 }
 
-std::string decoded_or(const Json& decoded, const std::string& text) { return decoded.is_null() ? text : decoded.get<std::string>(); }
+std::string decoded_or(const Json& decoded, const std::string& text) {
+  return decoded.is_null() ? text : decoded.get<std::string>();
+}
 
 class WholeTokenizer : public testing::TestWithParam<const char*> {
  protected:
   const fs::path folder = kData / GetParam();
   const Tokenizer t = Tokenizer::load(folder);
   const Json golden = read_json_object(folder / "golden.json");
-  const std::vector<std::string> texts = Json::parse(read_text_file(kData / "texts.json")).get<std::vector<std::string>>();
+  const std::vector<std::string> texts =
+      Json::parse(read_text_file(kData / "texts.json")).get<std::vector<std::string>>();
 };
 
 TEST_P(WholeTokenizer, GivesTheReferencesIdsOffsetsAndTexts) {
@@ -54,7 +61,8 @@ TEST_P(WholeTokenizer, GivesTheReferencesIdsOffsetsAndTexts) {
     const Encoding e = t.encode(texts[i]);
     ASSERT_EQ(e.ids, expected[0].get<Ids>()) << texts[i];
     if (!expected[1].is_null()) {
-      EXPECT_EQ(in_characters(texts[i], e.offsets), expected[1].get<std::vector<std::int64_t>>()) << texts[i];
+      EXPECT_EQ(in_characters(texts[i], e.offsets), expected[1].get<std::vector<std::int64_t>>())
+          << texts[i];
     }
     EXPECT_EQ(t.decode(e.ids), decoded_or(expected[2], texts[i]));
     const Json& bare = golden["without_special"][i];
@@ -64,7 +72,8 @@ TEST_P(WholeTokenizer, GivesTheReferencesIdsOffsetsAndTexts) {
     EXPECT_EQ(t.decode(ids, true), decoded_or(bare[1], texts[i]));
   }
   for (const Json& pair : golden["pairs"]) {
-    const std::string &first = texts[pair[0].get<std::size_t>()], &second = texts[pair[1].get<std::size_t>()];
+    const std::string &first = texts[pair[0].get<std::size_t>()],
+                      &second = texts[pair[1].get<std::size_t>()];
     const Encoding e = t.encode_pair(first, second);
     EXPECT_EQ(e.ids, pair[2].get<Ids>()) << first << " | " << second;
     EXPECT_EQ(e.type_ids, pair[4].get<Ids>()) << first << " | " << second;
@@ -78,7 +87,8 @@ TEST_P(WholeTokenizer, StreamsWhatItDecodes) {
   for (const std::string& text : texts) lists.emplace_back(t.encode(text).ids, true);
   for (int i = 0; i < 400; ++i) {
     Ids ids(generator() % 30);
-    for (std::int32_t& id : ids) id = static_cast<std::int32_t>(generator() % static_cast<std::uint32_t>(t.vocab_size()));
+    for (std::int32_t& id : ids)
+      id = static_cast<std::int32_t>(generator() % static_cast<std::uint32_t>(t.vocab_size()));
     lists.emplace_back(std::move(ids), false);
   }
   for (const auto& [ids, is_utf8] : lists)
@@ -99,22 +109,26 @@ TEST_P(WholeTokenizer, StreamsWhatItDecodes) {
     }
 }
 
-// Bytes that are no UTF-8: kept where every byte has a token (Qwen's normalizer and RoBERTa's <mask>, which takes a space with it, change what
-// is around them), else U+FFFD for each.
+// Bytes that are no UTF-8: kept where every byte has a token (Qwen's normalizer and RoBERTa's
+// <mask>, which takes a space with it, change what is around them), else U+FFFD for each.
 TEST_P(WholeTokenizer, BrokenCharactersAreKeptOrReplaced) {
   std::mt19937 generator(9);
-  const std::string broken[] = {"\xFF", "\xE6\x97", "\xF0\x9F\x91", "\x80", "\xC0\xAF", "\xED\xA0\x80", "\xC3"};
+  const std::string broken[] = {"\xFF",     "\xE6\x97",     "\xF0\x9F\x91", "\x80",
+                                "\xC0\xAF", "\xED\xA0\x80", "\xC3"};
   const std::string_view shape = GetParam();
-  const bool bytes = t.kind() == "byte-level BPE", keeps_all = shape != "qwen2" && shape != "roberta";
+  const bool bytes = t.kind() == "byte-level BPE",
+             keeps_all = shape != "qwen2" && shape != "roberta";
   for (std::string text : texts) {
-    for (int i = 0; i < 3; ++i) text.insert(generator() % (text.size() + 1), broken[generator() % std::size(broken)]);
+    for (int i = 0; i < 3; ++i)
+      text.insert(generator() % (text.size() + 1), broken[generator() % std::size(broken)]);
     const Encoding e = t.encode(text, false);
     if (!bytes) {
       ASSERT_EQ(e.ids, t.ids(valid_utf8(text)));
     } else if (keeps_all) {
       ASSERT_EQ(t.decode(e.ids), text);
     }
-    for (const auto& [begin, end] : e.offsets) ASSERT_TRUE(begin <= end && end <= static_cast<std::int64_t>(text.size()));
+    for (const auto& [begin, end] : e.offsets)
+      ASSERT_TRUE(begin <= end && end <= static_cast<std::int64_t>(text.size()));
     StreamDecoder stream(t, false);
     std::string streamed;
     for (const std::int32_t id : e.ids) streamed += stream.push(id);
@@ -123,7 +137,8 @@ TEST_P(WholeTokenizer, BrokenCharactersAreKeptOrReplaced) {
 }
 
 TEST_P(WholeTokenizer, SavedAndLoadedIsTheSame) {
-  const fs::path scratch = fs::temp_directory_path() / ("weft_whole_" + std::string(GetParam()) + std::to_string(::getpid()));
+  const fs::path scratch = fs::temp_directory_path() /
+                           ("weft_whole_" + std::string(GetParam()) + std::to_string(::getpid()));
   t.save(scratch);
   const Tokenizer again = Tokenizer::load(scratch);
   EXPECT_EQ(again.hash(), t.hash());
@@ -138,8 +153,9 @@ TEST_P(WholeTokenizer, SavedAndLoadedIsTheSame) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, WholeTokenizer,
-                         testing::Values("gpt2", "roberta", "llama3", "qwen2", "smollm", "llama2", "phi3", "mistral", "gemma", "bert_uncased",
-                                         "bert_cased", "wordlevel", "t5", "xlmr", "esm"),
+                         testing::Values("gpt2", "roberta", "llama3", "qwen2", "smollm", "llama2",
+                                         "phi3", "mistral", "gemma", "bert_uncased", "bert_cased",
+                                         "wordlevel", "t5", "xlmr", "esm"),
                          [](const auto& shape) { return std::string(shape.param); });
 
 }  // namespace

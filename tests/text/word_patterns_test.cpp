@@ -12,8 +12,10 @@
 namespace weft {
 namespace {
 
-constexpr const char* kGpt2 = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-constexpr const char* kGpt2Short = R"('(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+constexpr const char* kGpt2 =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+constexpr const char* kGpt2Short =
+    R"('(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 constexpr const char* kLlama3 =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 constexpr const char* kQwen2 =
@@ -23,17 +25,64 @@ class Texts {
  public:
   explicit Texts(unsigned seed) : generator_(seed) {}
   std::string next() {
-    // One kind of character after another, so that runs and their borders are met as often as single ones.
-    static const std::vector<std::string> kPieces = {
-        " ", " ", "\n", "\r", "\r\n", "\t", "\v", "\x1c", "\xC2\x85", "\xC2\xA0", "\xE1\xA0\x8E", "\xE2\x80\x83", "\xE2\x80\x8B",
-        "\xE3\x80\x80", "'s", "'S", "'t", "'RE", "'ve", "'Ll", "'d", "'m", "'\xC5\xBF", "'", "'l", "'r", "\xE2\x80\x99s", "a", "Z",
-        "\xC3\xA9", "e\xCC\x81", "\xE6\x97\xA5", "\xD9\xA3", "\xC2\xBD", "\xE2\x85\xA7", "7", "123", "4567", ".", "!?", "_", "$",
-        "\xF0\x9F\x8E\x89", "\xCC\x81", "\xEF\xBF\xBD", std::string(1, '\0'), "\x7F"};
+    // One kind of character after another, so that runs and their borders are met as often as
+    // single ones.
+    static const std::vector<std::string> kPieces = {" ",
+                                                     " ",
+                                                     "\n",
+                                                     "\r",
+                                                     "\r\n",
+                                                     "\t",
+                                                     "\v",
+                                                     "\x1c",
+                                                     "\xC2\x85",
+                                                     "\xC2\xA0",
+                                                     "\xE1\xA0\x8E",
+                                                     "\xE2\x80\x83",
+                                                     "\xE2\x80\x8B",
+                                                     "\xE3\x80\x80",
+                                                     "'s",
+                                                     "'S",
+                                                     "'t",
+                                                     "'RE",
+                                                     "'ve",
+                                                     "'Ll",
+                                                     "'d",
+                                                     "'m",
+                                                     "'\xC5\xBF",
+                                                     "'",
+                                                     "'l",
+                                                     "'r",
+                                                     "\xE2\x80\x99s",
+                                                     "a",
+                                                     "Z",
+                                                     "\xC3\xA9",
+                                                     "e\xCC\x81",
+                                                     "\xE6\x97\xA5",
+                                                     "\xD9\xA3",
+                                                     "\xC2\xBD",
+                                                     "\xE2\x85\xA7",
+                                                     "7",
+                                                     "123",
+                                                     "4567",
+                                                     ".",
+                                                     "!?",
+                                                     "_",
+                                                     "$",
+                                                     "\xF0\x9F\x8E\x89",
+                                                     "\xCC\x81",
+                                                     "\xEF\xBF\xBD",
+                                                     std::string(1, '\0'),
+                                                     "\x7F"};
     std::string text;
     for (std::size_t n = random(14); n > 0; --n) {
-      if (random(4) == 0) append_utf8(text, code());
+      if (random(4) == 0)
+        append_utf8(text, code());
       else
-        for (std::size_t times = 1 + (random(5) == 0 ? random(6) : 0), i = 0, which = random(kPieces.size()); i < times; ++i) text += kPieces[which];
+        for (std::size_t times = 1 + (random(5) == 0 ? random(6) : 0), i = 0,
+                         which = random(kPieces.size());
+             i < times; ++i)
+          text += kPieces[which];
     }
     return text;
   }
@@ -70,10 +119,12 @@ TEST(WordPatterns, CutAsPcre2Does) {
       std::vector<std::size_t> expected, ends;
       scan.begin(text);
       for (std::size_t begin = 0, end = 0; scan.next(begin, end);) {
-        ASSERT_EQ(begin, expected.empty() ? 0 : expected.back()) << name << ": the pattern leaves something out";
+        ASSERT_EQ(begin, expected.empty() ? 0 : expected.back())
+            << name << ": the pattern leaves something out";
         expected.push_back(end);
       }
-      for (std::size_t at = 0; at < text.size(); at = ends.back()) ends.push_back(word_end(text, at));
+      for (std::size_t at = 0; at < text.size(); at = ends.back())
+        ends.push_back(word_end(text, at));
       ASSERT_EQ(ends, expected) << name << ", text " << i << ": '" << text << "'";
       n_words += ends.size();
     }

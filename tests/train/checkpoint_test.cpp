@@ -1,4 +1,5 @@
-// Checkpoints are free of layout: what any grid saved, any grid loads bit for bit, and goes on from.
+// Checkpoints are free of layout: what any grid saved, any grid loads bit for bit, and goes on
+// from.
 #include <bit>
 
 #include "comm/agreement.h"
@@ -20,7 +21,8 @@ StepSettings settings_of(const GoldenValues& golden) {
 
 SampleSource source_of(const GoldenValues& golden, std::int64_t T) {
   return next_tokens(T, [&golden, T](std::int64_t place, std::int32_t* in, std::int32_t* labels) {
-    const std::int32_t* row = golden.ids.data() + place % golden.B * (golden.T + 1) + place / golden.B % 3 * T;
+    const std::int32_t* row =
+        golden.ids.data() + place % golden.B * (golden.T + 1) + place / golden.B % 3 * T;
     if (in) std::copy(row, row + T, in);
     if (labels) std::copy(row + 1, row + T + 1, labels);
   });
@@ -40,12 +42,15 @@ std::vector<std::vector<float>> everything(Trial& t) {
 bool same_bits(const std::vector<std::vector<float>>& a, const std::vector<std::vector<float>>& b) {
   if (a.size() != b.size()) return false;
   for (std::size_t i = 0; i < a.size(); ++i)
-    if (a[i].size() != b[i].size() || std::memcmp(a[i].data(), b[i].data(), a[i].size() * sizeof(float)) != 0) return false;
+    if (a[i].size() != b[i].size() ||
+        std::memcmp(a[i].data(), b[i].data(), a[i].size() * sizeof(float)) != 0)
+      return false;
   return true;
 }
 
-// Every grid of the ranks at hand saves after 10 of 20 steps; every grid loads each of those files, holds the very same bits, and ends
-// the 20 steps within 1e-5 of one rank that never stopped (the bound of train_parity_test). Uneven splits of heads and vocabulary included.
+// Every grid of the ranks at hand saves after 10 of 20 steps; every grid loads each of those files,
+// holds the very same bits, and ends the 20 steps within 1e-5 of one rank that never stopped (the
+// bound of train_parity_test). Uneven splits of heads and vocabulary included.
 TEST(Checkpoint, AllPairsOfGridsResumeEachOther) {
   const int ranks = test_mpi().world()->size();
   for (const std::string& model : kGolden) {
@@ -59,7 +64,9 @@ TEST(Checkpoint, AllPairsOfGridsResumeEachOther) {
     curve.erase(curve.begin(), curve.begin() + 10);
 
     const std::vector<GridShape> grids = grids_up_to(ranks, config);
-    const auto file_of = [&](const GridShape& g) { return checkpoint_name(folder.path(), 1000 * g.tp + 100 * g.pp + 10 * g.dp); };
+    const auto file_of = [&](const GridShape& g) {
+      return checkpoint_name(folder.path(), 1000 * g.tp + 100 * g.pp + 10 * g.dp);
+    };
     std::map<std::filesystem::path, std::vector<std::vector<float>>> saved;
     double worst = 0;
     for (const GridShape& shape : grids) {
@@ -67,7 +74,9 @@ TEST(Checkpoint, AllPairsOfGridsResumeEachOther) {
       if (world) {
         Trial trial(std::move(world), shape, config, settings);
         trial.steps(source, 1, 10, golden.B);
-        save_checkpoint(trial.ctx, file_of(shape), trial.parameters, config, {.step = 10, .cursor = 10 * golden.B, .seed = 11, .tokenizer = "{}", .generation = ""});
+        save_checkpoint(
+            trial.ctx, file_of(shape), trial.parameters, config,
+            {.step = 10, .cursor = 10 * golden.B, .seed = 11, .tokenizer = "{}", .generation = ""});
         saved[file_of(shape)] = everything(trial);
       }
       folder.barrier();
@@ -82,14 +91,18 @@ TEST(Checkpoint, AllPairsOfGridsResumeEachOther) {
           const std::string pair = fmt::format("{}: {} -> {}", model, name_of(from), name_of(to));
           const auto loaded = everything(trial);
           EXPECT_TRUE(folder.rank() != 0 || same_bits(loaded, saved[file_of(from)])) << pair;
-          const double difference = largest_difference(trial.steps(source, 11, 20, golden.B), curve);
+          const double difference =
+              largest_difference(trial.steps(source, 11, 20, golden.B), curve);
           EXPECT_LT(difference, 1e-5) << pair;
           worst = std::max(worst, difference);
         }
       }
       folder.barrier();
     }
-    if (folder.rank() == 0) std::printf("%s: %zu grids, all pairs; largest difference from one rank that never stopped %.1e\n", model.c_str(), grids.size(), worst);
+    if (folder.rank() == 0)
+      std::printf(
+          "%s: %zu grids, all pairs; largest difference from one rank that never stopped %.1e\n",
+          model.c_str(), grids.size(), worst);
   }
 }
 
@@ -103,7 +116,8 @@ TEST(Checkpoint, TheSameStateGivesTheSameHeaderOnEveryGrid) {
     auto world = first_ranks(shape.ranks());
     if (world) {
       Trial trial(std::move(world), shape, config, settings);
-      save_checkpoint(trial.ctx, folder / "a.h5", trial.parameters, config, {.step = 0, .cursor = 0, .seed = 11, .tokenizer = "", .generation = ""});
+      save_checkpoint(trial.ctx, folder / "a.h5", trial.parameters, config,
+                      {.step = 0, .cursor = 0, .seed = 11, .tokenizer = "", .generation = ""});
       trial.grid.world().barrier();
       if (header.empty()) header = header_of(folder / "a.h5");
       EXPECT_EQ(header_of(folder / "a.h5"), header) << name_of(shape);
@@ -126,7 +140,12 @@ struct Saved {
     const GridShape shape = ranks == 4 ? GridShape{2, 1, 2} : GridShape{std::min(ranks, 3), 1, 1};
     trial = std::make_unique<Trial>(test_mpi().world(), shape, config, settings);
     trial->steps(made_up_source(8, config.vocab), 1, 3, 4);
-    save_checkpoint(trial->ctx, file, trial->parameters, config, {.step = 3, .cursor = 12, .seed = 0, .tokenizer = R"({"model":"a tokenizer"})", .generation = ""});
+    save_checkpoint(trial->ctx, file, trial->parameters, config,
+                    {.step = 3,
+                     .cursor = 12,
+                     .seed = 0,
+                     .tokenizer = R"({"model":"a tokenizer"})",
+                     .generation = ""});
     folder.barrier();
   }
   // The sentence that every rank is refused with, or "" where none is. Collective.
@@ -141,7 +160,9 @@ struct Saved {
     }
     // The same on every rank: its checksum, at least and at most.
     std::int64_t sum = 0;
-    for (const char c : error) sum = static_cast<std::int64_t>(mix64(static_cast<std::uint64_t>(sum) ^ static_cast<std::uint8_t>(c)));
+    for (const char c : error)
+      sum = static_cast<std::int64_t>(
+          mix64(static_cast<std::uint64_t>(sum) ^ static_cast<std::uint8_t>(c)));
     const auto least = trial->grid.world().all_reduce_value(sum, ReduceOp::min, trial->stream);
     const auto most = trial->grid.world().all_reduce_value(sum, ReduceOp::max, trial->stream);
     EXPECT_EQ(least, most) << "the ranks disagree; here: " << error;
@@ -174,7 +195,8 @@ TEST(Checkpoint, OneFlippedBitAnywhereIsRefusedByAllRanksAlike) {
   std::vector<std::string> datasets = {"/header", "/tokenizer"};
   for (const Parameter& p : parameters_of(saved.config))
     if (p.tied_to.empty())
-      for (const char* group : {"/parameters/", "/moments/m/", "/moments/v/"}) datasets.push_back(group + p.name);
+      for (const char* group : {"/parameters/", "/moments/m/", "/moments/v/"})
+        datasets.push_back(group + p.name);
   for (const std::string& dataset : datasets) {
     const std::int64_t elems = Hdf5File::open(saved.file, nullptr).shape(dataset).elems();
     for (const std::int64_t element : {std::int64_t{0}, elems / 2, elems - 1}) {
@@ -182,9 +204,11 @@ TEST(Checkpoint, OneFlippedBitAnywhereIsRefusedByAllRanksAlike) {
       if (saved.folder.rank() == 0) flip(saved.file, dataset, element);
       saved.folder.barrier();
       const std::string error = saved.refusal();
-      EXPECT_NE(error.find("damaged"), std::string::npos) << dataset << " element " << element << ": " << error;
+      EXPECT_NE(error.find("damaged"), std::string::npos)
+          << dataset << " element " << element << ": " << error;
       EXPECT_NE(error.find("step-00000003.h5"), std::string::npos) << error;
-      EXPECT_NE(error.find(dataset.substr(1)), std::string::npos) << "names no " << dataset << ": " << error;
+      EXPECT_NE(error.find(dataset.substr(1)), std::string::npos)
+          << "names no " << dataset << ": " << error;
       saved.folder.barrier();
       if (saved.folder.rank() == 0) put(saved.file, whole);
       saved.folder.barrier();
@@ -193,7 +217,8 @@ TEST(Checkpoint, OneFlippedBitAnywhereIsRefusedByAllRanksAlike) {
   EXPECT_EQ(saved.refusal(), "");
 }
 
-// Bytes flipped anywhere in the file, and cut ends: refused alike by all ranks, or read to the very same bits.
+// Bytes flipped anywhere in the file, and cut ends: refused alike by all ranks, or read to the very
+// same bits.
 TEST(Checkpoint, DamageAnywhereIsRefusedOrHarmless) {
   Saved saved;
   ASSERT_EQ(saved.refusal(), "");
@@ -210,7 +235,8 @@ TEST(Checkpoint, DamageAnywhereIsRefusedOrHarmless) {
     refused += !error.empty();
     if (!error.empty()) continue;
     const auto after = everything(*saved.trial);
-    EXPECT_TRUE(saved.folder.rank() != 0 || same_bits(after, before)) << "damage " << i << " was read as if it were whole";
+    EXPECT_TRUE(saved.folder.rank() != 0 || same_bits(after, before))
+        << "damage " << i << " was read as if it were whole";
   }
   EXPECT_GT(refused, 30);
 }
@@ -220,14 +246,18 @@ TEST(Checkpoint, OfAnotherModelOrNoCheckpointSaysSo) {
   ModelConfig other = saved.config;
   other.ffn += 1;
   Trial trial(test_mpi().world(), saved.trial->grid.shape(), other, saved.settings);
-  expect_user_error([&] { load_checkpoint(trial.ctx, saved.file, trial.parameters, other); }, {"another model", "step-00000003.h5"});
-  expect_user_error([&] { load_checkpoint(trial.ctx, saved.folder / "none.h5", trial.parameters, other); }, {"none.h5", "no such file"});
+  expect_user_error([&] { load_checkpoint(trial.ctx, saved.file, trial.parameters, other); },
+                    {"another model", "step-00000003.h5"});
+  expect_user_error(
+      [&] { load_checkpoint(trial.ctx, saved.folder / "none.h5", trial.parameters, other); },
+      {"none.h5", "no such file"});
 }
 
 TEST(Checkpoint, ListsNewestFirstAndOnlyItsOwn) {
   const SharedFolder folder;
   if (folder.rank() == 0)
-    for (const char* name : {"step-00000002.h5", "step-00000010.h5", "step-00000010.h5.tmp", "step-00000011.h5.aside", "step-x0000012.h5", "other.h5"})
+    for (const char* name : {"step-00000002.h5", "step-00000010.h5", "step-00000010.h5.tmp",
+                             "step-00000011.h5.aside", "step-x0000012.h5", "other.h5"})
       put(folder / name, "");
   folder.barrier();
   const auto list = list_checkpoints(folder.path());

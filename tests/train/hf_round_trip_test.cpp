@@ -1,4 +1,5 @@
-// Hugging Face directories in and out: what is read, written and read again is the same to the bit, in one file and in shards, on every grid.
+// Hugging Face directories in and out: what is read, written and read again is the same to the bit,
+// in one file and in shards, on every grid.
 #include "tests/train/runs.h"
 
 namespace weft::test {
@@ -9,7 +10,9 @@ namespace fs = std::filesystem;
 std::vector<std::vector<float>> weights(Trial& t) {
   std::vector<std::vector<float>> all;
   for (const Parameter& p : parameters_of(t.config))
-    if (p.tied_to.empty()) all.push_back(gather_parameter(p, t.parameters, t.config, t.grid, &LocalParameter::weight, t.stream));
+    if (p.tied_to.empty())
+      all.push_back(
+          gather_parameter(p, t.parameters, t.config, t.grid, &LocalParameter::weight, t.stream));
   return all;
 }
 
@@ -24,7 +27,8 @@ TEST(HfRoundTrip, InAndOutIsEqualOnEveryGridWholeAndInShards) {
       Trial trial(test_mpi().world(), shape, config, settings);
       load_hf_weights(trial.parameters, config, golden_dir(model), trial.stream);
       const auto in = weights(trial);
-      for (const std::int64_t limit : {kMaxShardBytes, std::int64_t{30'000}, std::int64_t{1}}) {  // 1: a file for every tensor
+      for (const std::int64_t limit :
+           {kMaxShardBytes, std::int64_t{30'000}, std::int64_t{1}}) {  // 1: a file for every tensor
         const fs::path dir = folder / fmt::format("{}_{}", model, limit);
         save_hf_weights(trial.parameters, config, trial.grid, dir, DType::f32, limit, trial.stream);
         folder.barrier();
@@ -46,13 +50,16 @@ TEST(HfRoundTrip, SixteenBitsAreRoundedOnceOnly) {
   const ModelConfig config = read_hf_config(golden_dir("gpt2_h3"));
   StepSettings settings;
   settings.T = 8;
-  const GridShape shape = folder.size() == 4 ? GridShape{2, 2, 1} : GridShape{1, std::min(folder.size(), 3), 1};
+  const GridShape shape =
+      folder.size() == 4 ? GridShape{2, 2, 1} : GridShape{1, std::min(folder.size(), 3), 1};
   Trial trial(test_mpi().world(), shape, config, settings);
   load_hf_weights(trial.parameters, config, golden_dir("gpt2_h3"), trial.stream);
   const auto in = weights(trial);
   for (const DType dtype : {DType::bf16, DType::f16}) {
-    const fs::path once = folder / fmt::format("once{}", static_cast<int>(dtype)), twice = folder / fmt::format("twice{}", static_cast<int>(dtype));
-    save_hf_weights(trial.parameters, config, trial.grid, once, dtype, kMaxShardBytes, trial.stream);
+    const fs::path once = folder / fmt::format("once{}", static_cast<int>(dtype)),
+                   twice = folder / fmt::format("twice{}", static_cast<int>(dtype));
+    save_hf_weights(trial.parameters, config, trial.grid, once, dtype, kMaxShardBytes,
+                    trial.stream);
     folder.barrier();
     Trial back(test_mpi().world(), shape, config, settings);
     load_hf_weights(back.parameters, config, once, back.stream);

@@ -1,6 +1,7 @@
-// The learning rate of every step, against closed values. transformers' schedules say the same where they mean the same: theirs count from 0,
-// so step s here is their step s; with min_lr 0, get_scheduler("cosine" | "linear" | "constant_with_warmup", warmup 10, total 100) at lr 1
-// gives the values of `kTransformers` (transformers 5.24, torch 2.15: tests/data/make_lr.py).
+// The learning rate of every step, against closed values. transformers' schedules say the same
+// where they mean the same: theirs count from 0, so step s here is their step s; with min_lr 0,
+// get_scheduler("cosine" | "linear" | "constant_with_warmup", warmup 10, total 100) at lr 1 gives
+// the values of `kTransformers` (transformers 5.24, torch 2.15: tests/data/make_lr.py).
 #include "train/lr_schedule.h"
 
 #include <gtest/gtest.h>
@@ -15,12 +16,14 @@ namespace {
 TEST(LrSchedule, WarmsUpInAStraightLineToItsPeak) {
   for (LrDecay decay : {LrDecay::cosine, LrDecay::linear, LrDecay::constant}) {
     const LrSchedule s{2.0, 0.5, 10, 100, decay};
-    for (std::int64_t step = 1; step <= 10; ++step) EXPECT_DOUBLE_EQ(s.at(step), 0.2 * static_cast<double>(step));
+    for (std::int64_t step = 1; step <= 10; ++step)
+      EXPECT_DOUBLE_EQ(s.at(step), 0.2 * static_cast<double>(step));
   }
 }
 
 TEST(LrSchedule, FallsAsItsNameSays) {
-  const LrSchedule cosine{2.0, 0.5, 10, 110, LrDecay::cosine}, linear{2.0, 0.5, 10, 110, LrDecay::linear}, constant{2.0, 0.5, 10, 110, LrDecay::constant};
+  const LrSchedule cosine{2.0, 0.5, 10, 110, LrDecay::cosine},
+      linear{2.0, 0.5, 10, 110, LrDecay::linear}, constant{2.0, 0.5, 10, 110, LrDecay::constant};
   EXPECT_NEAR(cosine.at(60), 1.25, 1e-12);
   EXPECT_NEAR(cosine.at(35), 0.5 + 1.5 * (0.5 + std::sqrt(0.5) / 2), 1e-12);
   EXPECT_NEAR(linear.at(60), 1.25, 1e-12);
@@ -42,7 +45,8 @@ TEST(LrSchedule, WithoutWarmUpStartsJustBelowThePeak) {
 TEST(LrSchedule, AllWarmUpAndNoDecayIsFinite) {
   for (LrDecay decay : {LrDecay::cosine, LrDecay::linear, LrDecay::constant}) {
     const LrSchedule s{1.0, 0.1, 50, 20, decay};  // longer than the run
-    for (std::int64_t step = 1; step <= 20; ++step) EXPECT_DOUBLE_EQ(s.at(step), static_cast<double>(step) / 50);
+    for (std::int64_t step = 1; step <= 20; ++step)
+      EXPECT_DOUBLE_EQ(s.at(step), static_cast<double>(step) / 50);
   }
 }
 
@@ -65,9 +69,13 @@ constexpr Row kTransformers[] = {
 
 TEST(LrSchedule, EqualsTransformers) {
   for (const Row& row : kTransformers) {
-    EXPECT_NEAR((LrSchedule{1.0, 0.0, 10, 100, LrDecay::cosine}.at(row.step)), row.cosine, 1e-12) << row.step;
-    EXPECT_NEAR((LrSchedule{1.0, 0.0, 10, 100, LrDecay::linear}.at(row.step)), row.linear, 1e-12) << row.step;
-    EXPECT_NEAR((LrSchedule{1.0, 0.0, 10, 100, LrDecay::constant}.at(row.step)), row.constant, 1e-12) << row.step;
+    EXPECT_NEAR((LrSchedule{1.0, 0.0, 10, 100, LrDecay::cosine}.at(row.step)), row.cosine, 1e-12)
+        << row.step;
+    EXPECT_NEAR((LrSchedule{1.0, 0.0, 10, 100, LrDecay::linear}.at(row.step)), row.linear, 1e-12)
+        << row.step;
+    EXPECT_NEAR((LrSchedule{1.0, 0.0, 10, 100, LrDecay::constant}.at(row.step)), row.constant,
+                1e-12)
+        << row.step;
   }
 }
 
@@ -76,7 +84,8 @@ TEST(LrSchedule, NamesWhatIsAllowed) {
     lr_decay("step");
     FAIL();
   } catch (const UserError& error) {
-    EXPECT_NE(std::string(error.what()).find("cosine, linear, constant"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("cosine, linear, constant"), std::string::npos)
+        << error.what();
   }
 }
 

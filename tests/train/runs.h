@@ -24,9 +24,11 @@ inline std::string make_data(const SharedFolder& folder, const DataSettings& set
     std::uint64_t state = 12345;
     for (std::int64_t left = settings.n_tokens; left > 0;) {
       state = state * 6364136223846793005u + 1442695040888963407u;
-      const std::int64_t n = std::min<std::int64_t>(left, 5 + static_cast<std::int64_t>(state >> 33) % 20);
+      const std::int64_t n =
+          std::min<std::int64_t>(left, 5 + static_cast<std::int64_t>(state >> 33) % 20);
       const auto first = static_cast<std::int64_t>(state >> 40);
-      for (std::int64_t i = 0; i + 1 < n; ++i) part.tokens.push_back(static_cast<std::int32_t>((first + i * 3) % (settings.vocab - 1)));
+      for (std::int64_t i = 0; i + 1 < n; ++i)
+        part.tokens.push_back(static_cast<std::int32_t>((first + i * 3) % (settings.vocab - 1)));
       part.tokens.push_back(static_cast<std::int32_t>(settings.vocab - 1));
       part.document_lengths.push_back(n);
       left -= n;
@@ -37,13 +39,15 @@ inline std::string make_data(const SharedFolder& folder, const DataSettings& set
     info.val_fraction = settings.val_fraction;
     info.n_tokens = settings.n_tokens;
     info.n_documents = static_cast<std::int64_t>(part.document_lengths.size());
-    write_token_file(file, info, part, nullptr, true, [](const std::string& error) { CHECK(error.empty(), "{}", error); });
+    write_token_file(file, info, part, nullptr, true,
+                     [](const std::string& error) { CHECK(error.empty(), "{}", error); });
   }
   folder.barrier();
   return file.string();
 }
 
-inline TrainOptions small_options(const SharedFolder& folder, const std::string& data, const std::string& out) {
+inline TrainOptions small_options(const SharedFolder& folder, const std::string& data,
+                                  const std::string& out) {
   TrainOptions o;
   o.layers = 2;
   o.width = 24;
@@ -85,16 +89,21 @@ inline std::vector<Json> log_lines(const std::string& out, const std::string& ev
 // Loss by step; where a step stands twice the last line counts.
 inline std::map<std::int64_t, double> losses_of(const std::string& out) {
   std::map<std::int64_t, double> losses;
-  for (const Json& line : log_lines(out, "step")) losses[line.at("step").get<std::int64_t>()] = line.at("loss").get<double>();
+  for (const Json& line : log_lines(out, "step"))
+    losses[line.at("step").get<std::int64_t>()] = line.at("loss").get<double>();
   return losses;
 }
 
-// Everything that a checkpoint says of itself: step, cursor, and a checksum of the bits of every tensor.
-inline std::string header_of(const std::filesystem::path& checkpoint) { return Hdf5File::open(checkpoint, nullptr).read_text("/header"); }
+// Everything that a checkpoint says of itself: step, cursor, and a checksum of the bits of every
+// tensor.
+inline std::string header_of(const std::filesystem::path& checkpoint) {
+  return Hdf5File::open(checkpoint, nullptr).read_text("/header");
+}
 
 inline std::vector<std::string> names_in(const std::filesystem::path& folder) {
   std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) names.push_back(entry.path().filename().string());
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    names.push_back(entry.path().filename().string());
   std::sort(names.begin(), names.end());
   return names;
 }

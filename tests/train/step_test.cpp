@@ -1,5 +1,6 @@
-// The sums of a step mean the same however the batch is cut, and its edges: uneven batches, one layer, a vocabulary smaller than tp,
-// sequences shorter than the context, fewer evaluation samples than ranks.
+// The sums of a step mean the same however the batch is cut, and its edges: uneven batches, one
+// layer, a vocabulary smaller than tp, sequences shorter than the context, fewer evaluation samples
+// than ranks.
 #include "tests/train/trial.h"
 
 namespace weft::test {
@@ -18,7 +19,8 @@ std::vector<float> gathered(Trial& t, View LocalParameter::*of) {
   std::vector<float> all;
   for (const Parameter& p : parameters_of(t.config)) {
     if (!p.tied_to.empty()) continue;
-    const std::vector<float> one = gather_parameter(p, t.parameters, t.config, t.grid, of, t.stream);
+    const std::vector<float> one =
+        gather_parameter(p, t.parameters, t.config, t.grid, of, t.stream);
     all.insert(all.end(), one.begin(), one.end());
   }
   return all;
@@ -35,7 +37,8 @@ TEST(Step, GradientsDoNotDependOnHowTheBatchIsCut) {
     if (shape.tp > config.heads || shape.pp > config.layers) continue;
     for (std::int64_t micro : {0, 1, 2, 3, 5, 100}) {
       Trial trial(test_mpi().world(), shape, config, settings_of(7, micro, 12));
-      EXPECT_LT(relative(trial.step.gradients(source, 5, 1), loss), 1e-6) << name_of(shape) << " micro " << micro;
+      EXPECT_LT(relative(trial.step.gradients(source, 5, 1), loss), 1e-6)
+          << name_of(shape) << " micro " << micro;
       const std::vector<float> got = gathered(trial, &LocalParameter::grad);
       if (trial.grid.world().rank() == 0) {
         EXPECT_LT(relative_norm(got, expected), 1e-5) << name_of(shape) << " micro " << micro;
@@ -50,24 +53,28 @@ TEST(Step, EdgesOfTheModelFollowOneRank) {
     ModelConfig config;
     std::int64_t batch, T;
   };
-  const Edge edges[] = {{"one layer", small_config(1), 4, 12},
-                        {"a vocabulary smaller than tp", small_config(2, 4, 16, 2), 4, 8},
-                        {"one token of context", small_config(2, 2, 8, 17, 1), 6, 1},
-                        {"one head", small_config(3, 1, 8, 31), 3, 9},
-                        {"sequences shorter than the context", small_config(2, 4, 16, 97, 64), 5, 7}};
+  const Edge edges[] = {
+      {"one layer", small_config(1), 4, 12},
+      {"a vocabulary smaller than tp", small_config(2, 4, 16, 2), 4, 8},
+      {"one token of context", small_config(2, 2, 8, 17, 1), 6, 1},
+      {"one head", small_config(3, 1, 8, 31), 3, 9},
+      {"sequences shorter than the context", small_config(2, 4, 16, 97, 64), 5, 7}};
   for (const Edge& edge : edges) {
     const SampleSource source = made_up_source(edge.T, edge.config.vocab);
     Trial one(make_self_communicator(), {}, edge.config, settings_of(edge.batch, 0, edge.T));
     const std::vector<double> alone = one.steps(source, 1, 8, edge.batch);
     for (const GridShape& shape : grids_of(test_mpi().world()->size())) {
-      if (shape.tp > edge.config.heads || shape.pp > edge.config.layers || shape.dp > edge.batch) continue;
+      if (shape.tp > edge.config.heads || shape.pp > edge.config.layers || shape.dp > edge.batch)
+        continue;
       Trial trial(test_mpi().world(), shape, edge.config, settings_of(edge.batch, 1, edge.T));
-      EXPECT_LT(largest_difference(trial.steps(source, 1, 8, edge.batch), alone), 1e-5) << edge.what << ", " << name_of(shape);
+      EXPECT_LT(largest_difference(trial.steps(source, 1, 8, edge.batch), alone), 1e-5)
+          << edge.what << ", " << name_of(shape);
     }
   }
 }
 
-// Attention is causal: the first T positions of the golden sequences have the golden log-probabilities.
+// Attention is causal: the first T positions of the golden sequences have the golden
+// log-probabilities.
 TEST(Step, AShorterContextIsThePrefixOfTheReference) {
   const GoldenValues golden("gpt2_h3");
   const ModelConfig config = read_hf_config(golden_dir("gpt2_h3"));
@@ -75,12 +82,15 @@ TEST(Step, AShorterContextIsThePrefixOfTheReference) {
   constexpr std::int64_t T = 31;
   double expected = 0;
   for (std::int64_t b = 0; b < golden.B; ++b)
-    for (std::int64_t t = 0; t < T; ++t) expected -= logprobs[static_cast<std::size_t>(b * golden.T + t)] / static_cast<double>(golden.B * T);
-  const SampleSource source = next_tokens(T, [&](std::int64_t place, std::int32_t* in, std::int32_t* labels) {
-    const std::int32_t* row = golden.ids.data() + place * (golden.T + 1);
-    if (in) std::copy(row, row + T, in);
-    if (labels) std::copy(row + 1, row + T + 1, labels);
-  });
+    for (std::int64_t t = 0; t < T; ++t)
+      expected -=
+          logprobs[static_cast<std::size_t>(b * golden.T + t)] / static_cast<double>(golden.B * T);
+  const SampleSource source =
+      next_tokens(T, [&](std::int64_t place, std::int32_t* in, std::int32_t* labels) {
+        const std::int32_t* row = golden.ids.data() + place * (golden.T + 1);
+        if (in) std::copy(row, row + T, in);
+        if (labels) std::copy(row + 1, row + T + 1, labels);
+      });
   for (const GridShape& shape : grids_of(test_mpi().world()->size())) {
     if (shape.tp > config.heads || shape.pp > config.layers) continue;
     Trial trial(test_mpi().world(), shape, config, settings_of(golden.B, 0, T));
@@ -97,12 +107,14 @@ TEST(Step, EvaluatesAnyNumberOfSamples) {
     if (shape.tp > config.heads || shape.pp > config.layers) continue;
     Trial trial(test_mpi().world(), shape, config, settings_of(8, 2, 12));
     for (std::int64_t n : {1, 2, 3, 5, 8, 33})  // fewer than the ranks, and more than a step has
-      EXPECT_LT(relative(trial.step.evaluate(source, n), one.step.evaluate(source, n)), 1e-6) << name_of(shape) << " n " << n;
+      EXPECT_LT(relative(trial.step.evaluate(source, n), one.step.evaluate(source, n)), 1e-6)
+          << name_of(shape) << " n " << n;
   }
 }
 
-// Recomputing does the same sums again. GPipe and 1F1B add micro-batches in the same order; only where one stage holds both ends of a
-// tied embedding do its two parts of the gradient come in another order, and the last bits of the sum with it.
+// Recomputing does the same sums again. GPipe and 1F1B add micro-batches in the same order; only
+// where one stage holds both ends of a tied embedding do its two parts of the gradient come in
+// another order, and the last bits of the sum with it.
 TEST(Step, RecomputeChangesNoBitAndTheScheduleNoSum) {
   const ModelConfig config = small_config();
   const SampleSource source = made_up_source(12, config.vocab);
@@ -117,9 +129,12 @@ TEST(Step, RecomputeChangesNoBitAndTheScheduleNoSum) {
       std::vector<double> losses = trial.steps(source, 1, 5, 8);
       return std::pair(std::move(losses), gathered(trial, &LocalParameter::weight));
     };
-    const auto plain = train(Recompute::none, ScheduleKind::one_f_one_b), gpipe = train(Recompute::none, ScheduleKind::gpipe);
-    EXPECT_TRUE(plain == train(Recompute::block, ScheduleKind::one_f_one_b)) << name_of(shape) << ", 1f1b";
-    EXPECT_TRUE(gpipe == train(Recompute::block, ScheduleKind::gpipe)) << name_of(shape) << ", gpipe";
+    const auto plain = train(Recompute::none, ScheduleKind::one_f_one_b),
+               gpipe = train(Recompute::none, ScheduleKind::gpipe);
+    EXPECT_TRUE(plain == train(Recompute::block, ScheduleKind::one_f_one_b))
+        << name_of(shape) << ", 1f1b";
+    EXPECT_TRUE(gpipe == train(Recompute::block, ScheduleKind::gpipe))
+        << name_of(shape) << ", gpipe";
     EXPECT_LT(largest_difference(gpipe.first, plain.first), 1e-6) << name_of(shape);
     EXPECT_TRUE(shape.pp == 1 || gpipe == plain) << name_of(shape);
   }
@@ -129,12 +144,14 @@ TEST(Step, ANumberThatIsNotFiniteEndsTheRunWithASentence) {
   const ModelConfig config = small_config(2, 2, 16, 50);
   const int ranks = test_mpi().world()->size();
   Trial trial(test_mpi().world(), {1, 1, ranks}, config, settings_of(4, 0, 8));
-  const_cast<LocalParameter&>(trial.parameters.at("layers.1.mlp.up.bias")).weight.as<float>()[3] = std::numeric_limits<float>::quiet_NaN();
+  const_cast<LocalParameter&>(trial.parameters.at("layers.1.mlp.up.bias")).weight.as<float>()[3] =
+      std::numeric_limits<float>::quiet_NaN();
   try {
     trial.step.train(made_up_source(8, 50), 0, 7, 1e-3);
     FAIL() << "a NaN went unnoticed";
   } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("step 7: the loss is nan"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("step 7: the loss is nan"), std::string::npos)
+        << error.what();
     EXPECT_NE(std::string(error.what()).find("diverged"), std::string::npos) << error.what();
   }
 }

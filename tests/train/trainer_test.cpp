@@ -1,4 +1,5 @@
-// Whole runs: the log keeps its contract, a resumed run is the run that never stopped, and --keep, --resume and --steps do what they say.
+// Whole runs: the log keeps its contract, a resumed run is the run that never stopped, and --keep,
+// --resume and --steps do what they say.
 #include "tests/train/runs.h"
 
 namespace weft::test {
@@ -13,10 +14,12 @@ void use_all_ranks(TrainOptions& o) {
   o.pp = ranks == 3 ? 1 : ranks >= 2 ? 2 : 1;
 }
 
-void copy_checkpoint(const SharedFolder& folder, const std::string& from, const std::string& to, std::int64_t step) {
+void copy_checkpoint(const SharedFolder& folder, const std::string& from, const std::string& to,
+                     std::int64_t step) {
   if (folder.rank() == 0) {
     fs::create_directories(folder / to / "checkpoints");
-    fs::copy_file(checkpoint_name(folder / from / "checkpoints", step), checkpoint_name(folder / to / "checkpoints", step));
+    fs::copy_file(checkpoint_name(folder / from / "checkpoints", step),
+                  checkpoint_name(folder / to / "checkpoints", step));
   }
   folder.barrier();
 }
@@ -29,18 +32,25 @@ TEST(Trainer, TheLogKeepsItsContract) {
   o.save_every = 7;
   run(o);
   if (folder.rank() != 0) return;
-  const std::vector<Json> start = log_lines(o.out, "start"), steps = log_lines(o.out, "step"), evals = log_lines(o.out, "eval");
+  const std::vector<Json> start = log_lines(o.out, "start"), steps = log_lines(o.out, "step"),
+                          evals = log_lines(o.out, "eval");
   ASSERT_EQ(start.size(), 1u);
-  for (const char* key : {"version", "hosts", "grid", "model", "parameters", "threads", "peaks", "bytes_per_rank", "step"}) EXPECT_TRUE(start[0].contains(key)) << key;
+  for (const char* key : {"version", "hosts", "grid", "model", "parameters", "threads", "peaks",
+                          "bytes_per_rank", "step"})
+    EXPECT_TRUE(start[0].contains(key)) << key;
   ASSERT_EQ(steps.size(), 20u);
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const Json& line = steps[i];
-    for (const char* key : {"event", "step", "loss", "grad_norm", "lr", "tokens", "step_s", "tokens_per_s", "mfu", "shares"}) EXPECT_TRUE(line.contains(key)) << key;
+    for (const char* key : {"event", "step", "loss", "grad_norm", "lr", "tokens", "step_s",
+                            "tokens_per_s", "mfu", "shares"})
+      EXPECT_TRUE(line.contains(key)) << key;
     EXPECT_EQ(line["step"], i + 1);
     EXPECT_EQ(line["tokens"], 5 * 16);
-    EXPECT_NEAR(line["tokens_per_s"].get<double>(), 80 / line["step_s"].get<double>(), 1e-9 * line["tokens_per_s"].get<double>());
+    EXPECT_NEAR(line["tokens_per_s"].get<double>(), 80 / line["step_s"].get<double>(),
+                1e-9 * line["tokens_per_s"].get<double>());
     double sum = 0;
-    for (const char* key : {"forward", "backward", "comm", "optimizer", "bubble", "data", "other"}) {
+    for (const char* key :
+         {"forward", "backward", "comm", "optimizer", "bubble", "data", "other"}) {
       const double share = line["shares"].at(key).get<double>();
       EXPECT_GE(share, 0);
       sum += share;
@@ -50,7 +60,8 @@ TEST(Trainer, TheLogKeepsItsContract) {
   }
   EXPECT_LT(steps.back()["loss"].get<double>(), steps.front()["loss"].get<double>());
   ASSERT_EQ(evals.size(), 3u);  // 8, 16 and the last step
-  for (const Json& line : evals) EXPECT_DOUBLE_EQ(line.at("perplexity").get<double>(), std::exp(line.at("loss").get<double>()));
+  for (const Json& line : evals)
+    EXPECT_DOUBLE_EQ(line.at("perplexity").get<double>(), std::exp(line.at("loss").get<double>()));
   EXPECT_EQ(log_lines(o.out, "save").size(), 3u);
   EXPECT_EQ(log_lines(o.out).back().at("event"), "end");
   EXPECT_EQ(log_lines(o.out).back().at("reason"), "done");
@@ -60,7 +71,8 @@ TEST(Trainer, TheLogKeepsItsContract) {
 TEST(Trainer, TenStepsAndTenMoreAreTwentyBitForBit) {
   const SharedFolder folder;
   const std::string data = make_data(folder);
-  TrainOptions once = small_options(folder, data, "once"), twice = small_options(folder, data, "twice");
+  TrainOptions once = small_options(folder, data, "once"),
+               twice = small_options(folder, data, "twice");
   use_all_ranks(once);
   use_all_ranks(twice);
   once.save_every = 10;
@@ -71,8 +83,10 @@ TEST(Trainer, TenStepsAndTenMoreAreTwentyBitForBit) {
   const auto all = losses_of(once.out), second = losses_of(twice.out);
   ASSERT_EQ(second.size(), 10u);
   for (const auto& [step, loss] : second) EXPECT_EQ(loss, all.at(step)) << step;
-  EXPECT_EQ(header_of(checkpoint_name(folder / "twice/checkpoints", 20)), header_of(checkpoint_name(folder / "once/checkpoints", 20)));
-  EXPECT_EQ(get(folder / "twice/model/model.safetensors"), get(folder / "once/model/model.safetensors"));
+  EXPECT_EQ(header_of(checkpoint_name(folder / "twice/checkpoints", 20)),
+            header_of(checkpoint_name(folder / "once/checkpoints", 20)));
+  EXPECT_EQ(get(folder / "twice/model/model.safetensors"),
+            get(folder / "once/model/model.safetensors"));
 }
 
 TEST(Trainer, AutoTakesTheNewestWholeCheckpointAndSetsTheRestAside) {
@@ -100,10 +114,12 @@ TEST(Trainer, AutoTakesTheNewestWholeCheckpointAndSetsTheRestAside) {
   if (folder.rank() != 0) return;
   EXPECT_EQ(log_lines(o.out, "start").back().at("step"), 10);
   EXPECT_EQ(losses_of(o.out), before) << "the same losses to the bit";
-  EXPECT_EQ(names_in(files), (std::vector<std::string>{"step-00000015.h5.aside", "step-00000020.h5", "step-00000020.h5.aside"}));
+  EXPECT_EQ(names_in(files), (std::vector<std::string>{"step-00000015.h5.aside", "step-00000020.h5",
+                                                       "step-00000020.h5.aside"}));
 }
 
-// Half of a damaged checkpoint's moments may be in memory when it is refused: a run that starts afresh must not know.
+// Half of a damaged checkpoint's moments may be in memory when it is refused: a run that starts
+// afresh must not know.
 TEST(Trainer, StartsAfreshWhenNoCheckpointIsWhole) {
   const SharedFolder folder;
   const std::string data = make_data(folder);
@@ -123,7 +139,8 @@ TEST(Trainer, StartsAfreshWhenNoCheckpointIsWhole) {
   run(clean);
   if (folder.rank() != 0) return;
   EXPECT_EQ(log_lines(o.out, "start").back().at("step"), 0);
-  EXPECT_EQ(header_of(checkpoint_name(folder / "out/checkpoints", 6)), header_of(checkpoint_name(folder / "clean/checkpoints", 6)));
+  EXPECT_EQ(header_of(checkpoint_name(folder / "out/checkpoints", 6)),
+            header_of(checkpoint_name(folder / "clean/checkpoints", 6)));
 }
 
 TEST(Trainer, AnotherSeedOrModelIsAMistakeNotDamage) {
@@ -156,7 +173,8 @@ TEST(Trainer, ResumeNoneStartsANewCourseAndLosesNothing) {
   run(o);
   if (folder.rank() != 0) return;
   EXPECT_EQ(names_in(fs::path(o.out) / "checkpoints"),
-            (std::vector<std::string>{"step-00000002.h5", "step-00000002.h5.aside", "step-00000003.h5", "step-00000004.h5.aside"}));
+            (std::vector<std::string>{"step-00000002.h5", "step-00000002.h5.aside",
+                                      "step-00000003.h5", "step-00000004.h5.aside"}));
 }
 
 TEST(Trainer, FewerStepsThanWereDoneChangesNothing) {
@@ -223,7 +241,8 @@ TEST(Trainer, DivergenceEndsWithASentenceAndKeepsTheCheckpoints) {
   folder.barrier();
   if (folder.rank() != 0) return;
   EXPECT_FALSE(list_checkpoints(fs::path(o.out) / "checkpoints").empty());
-  EXPECT_EQ(log_lines(o.out, "step").size(), list_checkpoints(fs::path(o.out) / "checkpoints").size());
+  EXPECT_EQ(log_lines(o.out, "step").size(),
+            list_checkpoints(fs::path(o.out) / "checkpoints").size());
 }
 
 }  // namespace

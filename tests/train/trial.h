@@ -15,15 +15,25 @@ struct Trial {
   TrainStep step;
 
   // A fresh model, its weights drawn from the seed.
-  Trial(std::unique_ptr<Communicator> world, GridShape shape, const ModelConfig& c, const StepSettings& settings)
-      : grid(std::move(world), shape), ctx{.grid = grid, .stream = stream, .precision = Precision::fp32, .clock = nullptr, .observer = {}}, config(c),
-        parameters(config, grid, DType::f32, Purpose::training), step(ctx, config, parameters, settings) {
+  Trial(std::unique_ptr<Communicator> world, GridShape shape, const ModelConfig& c,
+        const StepSettings& settings)
+      : grid(std::move(world), shape),
+        ctx{.grid = grid,
+            .stream = stream,
+            .precision = Precision::fp32,
+            .clock = nullptr,
+            .observer = {}},
+        config(c),
+        parameters(config, grid, DType::f32, Purpose::training),
+        step(ctx, config, parameters, settings) {
     parameters.init_weights(settings.seed);
   }
   // Steps [first, last] on the golden sequences, batch after batch; the losses.
-  std::vector<double> steps(const SampleSource& source, std::int64_t first, std::int64_t last, std::int64_t batch, double lr = 1e-3) {
+  std::vector<double> steps(const SampleSource& source, std::int64_t first, std::int64_t last,
+                            std::int64_t batch, double lr = 1e-3) {
     std::vector<double> losses;
-    for (std::int64_t s = first; s <= last; ++s) losses.push_back(step.train(source, (s - 1) * batch, s, lr).loss);
+    for (std::int64_t s = first; s <= last; ++s)
+      losses.push_back(step.train(source, (s - 1) * batch, s, lr).loss);
     return losses;
   }
 };
@@ -45,7 +55,9 @@ inline std::unique_ptr<Communicator> first_ranks(int n) {
   return in ? std::move(part) : nullptr;
 }
 
-inline ModelConfig small_config(std::int64_t layers = 3, std::int64_t heads = 3, std::int64_t width = 24, std::int64_t vocab = 211, std::int64_t context = 24) {
+inline ModelConfig small_config(std::int64_t layers = 3, std::int64_t heads = 3,
+                                std::int64_t width = 24, std::int64_t vocab = 211,
+                                std::int64_t context = 24) {
   ModelConfig c;
   c.layers = layers;
   c.heads = c.kv_heads = heads;
@@ -61,7 +73,9 @@ inline ModelConfig small_config(std::int64_t layers = 3, std::int64_t heads = 3,
 // Place i of the run is a sequence that (i, position) decides: structured enough to be learned.
 inline SampleSource made_up_source(std::int64_t T, std::int64_t vocab) {
   return next_tokens(T, [T, vocab](std::int64_t place, std::int32_t* ids, std::int32_t* labels) {
-    const auto token = [&](std::int64_t t) { return static_cast<std::int32_t>((place * 7 + t * (1 + place % 3) + (t * t) % 5) % vocab); };
+    const auto token = [&](std::int64_t t) {
+      return static_cast<std::int32_t>((place * 7 + t * (1 + place % 3) + (t * t) % 5) % vocab);
+    };
     for (std::int64_t t = 0; t < T; ++t) {
       if (ids) ids[t] = token(t);
       if (labels) labels[t] = token(t + 1);
@@ -71,7 +85,8 @@ inline SampleSource made_up_source(std::int64_t T, std::int64_t vocab) {
 
 inline double largest_difference(const std::vector<double>& a, const std::vector<double>& b) {
   double worst = a.size() == b.size() ? 0 : 1e9;
-  for (std::size_t i = 0; i < a.size() && i < b.size(); ++i) worst = std::max(worst, relative(a[i], b[i]));
+  for (std::size_t i = 0; i < a.size() && i < b.size(); ++i)
+    worst = std::max(worst, relative(a[i], b[i]));
   return worst;
 }
 

@@ -3,9 +3,11 @@
 namespace weft::cuda {
 
 template <class... Params>
-void start_kernel(void (*kernel)(Params...), const LaunchShape& shape, cudaStream_t stream, Params... args) {
+void start_kernel(void (*kernel)(Params...), const LaunchShape& shape, cudaStream_t stream,
+                  Params... args) {
   if (shape.shared_bytes > 48 * 1024)
-    CUDA_CHECK(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+    CUDA_CHECK(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                    cudaFuncAttributeMaxDynamicSharedMemorySize,
                                     static_cast<int>(shape.shared_bytes)));
   cudaLaunchConfig_t config{};
   config.gridDim = shape.grid;
