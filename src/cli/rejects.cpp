@@ -1,0 +1,83 @@
+#include "cli/rejects.h"
+
+#include <system_error>
+
+#include "comm/agreement.h"
+#include "core/check.h"
+#include "core/log.h"
+#include "io/json.h"
+
+namespace weft {
+namespace {
+
+constexpr std::size_t kMaxWarnings = 50;  // a terminal is no place for more
+
+std::string file_beside(const std::string& out) { return out + ".rejects.jsonl"; }
+
+}  // namespace
+
+bool Rejects::serve(const Document& document, const std::function<void()>& body) {
+  try {
+    body();
+    return true;
+  } catch (const UserError& error) {
+    add(document, error.what());
+    return false;
+  }
+}
+
+void Rejects::add(std::int64_t line, const std::string& id, const std::string& reason) {
+  all_.emplace(std::pair(line, valid_utf8(id)), valid_utf8(reason));
+}
+
+// Most are known to every rank; those of the run itself to one replica.
+void Rejects::gather(const Session& session) {
+  Json mine = Json::array();
+  if (session.grid.replica().rank() == 0)
+    for (const auto& [place, reason] : all_) mine.push_back({place.first, place.second, reason});
+  Stream stream;
+  for (const std::string& list : gather_texts(session.grid.world(), mine.dump(), stream))
+    for (const Json& entry : parse_json(list))
+      add(entry[0].get<std::int64_t>(), entry[1].get<std::string>(), entry[2].get<std::string>());
+}
+
+void Rejects::tell(const std::string& out) const {
+  if (all_.empty()) return;
+  if (!out.empty()) {
+    std::string lines;
+    for (const auto& [place, reason] : all_) {
+      const auto& [number, id] = place;
+      OrderedJson line = {{"line", number > 0 ? OrderedJson(number) : OrderedJson(nullptr)},
+                          {"id", id},
+                          {"reason", reason}};
+      lines += line.dump() + "\n";
+    }
+    return write_file_atomically(file_beside(out), lines);
+  }
+  std::size_t told = 0;
+  for (const auto& [place, reason] : all_)
+    if (told++ < kMaxWarnings) log_warning("{}", reason);
+  if (told > kMaxWarnings)
+    log_warning("{} more; with --out FILE all of them stand in FILE.rejects.jsonl",
+                told - kMaxWarnings);
+}
+
+void Rejects::finish(const Session& session, const std::string& out, std::size_t n_texts) {
+  gather(session);
+  Stream stream;
+  on_first_rank(session.grid.world(), stream, [&] {
+    std::error_code error;  // the job before may have left none
+    if (all_.empty() && !out.empty()) std::filesystem::remove(file_beside(out), error);
+    const bool from_file = !all_.empty() && all_.rbegin()->first.first > 0;
+    if (n_texts > 1 || (from_file && !out.empty())) tell(out);
+  });
+  if (all_.empty()) return;
+  const std::string& first = all_.begin()->second;
+  if (n_texts == 1) throw UserError(first);
+  user_error("{} of {} texts {} rejected{}: {}", all_.size(), n_texts,
+             all_.size() == 1 ? "was" : "were",
+             out.empty() ? "" : fmt::format(" (all stand in {})", file_beside(out)),
+             all_.size() == 1 ? first : "the first: " + first);
+}
+
+}  // namespace weft

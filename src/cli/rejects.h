@@ -1,0 +1,42 @@
+// Texts of a job that cannot be served while the others are. Each is told with its line and the
+// reason, and the command ends with exit code 2 after all others have been served.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "cli/session.h"
+
+namespace weft {
+
+class Rejects {
+ public:
+  // Runs `body`; a user's mistake in it is the reason why this text is rejected, and nobody else.
+  // Whether it was served. Other failures pass.
+  bool serve(const Document& document, const std::function<void()>& body);
+  // Of the input's line, from 1 (0: a text that has none); `reason` is a sentence that names the
+  // text. The first reason of a text stays.
+  void add(std::int64_t line, const std::string& id, const std::string& reason);
+  void add(const Document& document, const std::string& reason) {
+    add(document.line, document.id, reason);
+  }
+
+  std::size_t size() const { return all_.size(); }
+
+  // To be called when the results are in place, or earlier where no text is left to serve.
+  // Collective over the world: what every replica rejected comes together. Where nothing was, it
+  // returns (and removes the file of an earlier job). Else rank 0 writes OUT.rejects.jsonl (line,
+  // id, reason), or warnings on stderr where `out` is empty, and every rank throws UserError.
+  // n_texts: of the job, those that were rejected included.
+  void finish(const Session& session, const std::string& out, std::size_t n_texts);
+
+ private:
+  void gather(const Session& session);
+  void tell(const std::string& out) const;
+
+  std::map<std::pair<std::int64_t, std::string>, std::string> all_;  // reasons by line and id
+};
+
+}  // namespace weft
