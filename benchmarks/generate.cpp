@@ -41,7 +41,7 @@ void bench_generate(const BenchRun& run) {
   // Any finite weights do, but they must lie in memory of their own: pages never written are all
   // one page of zeros.
   if (dtype == DType::f32)
-    parameters.init_weights(0);
+    parameters.init_weights(0, run.stream);
   else
     for (LocalParameter& p : parameters.list())
       std::memset(p.weight.data(), dtype == DType::bf16 ? 0x3B : 0x1B, p.weight.bytes());

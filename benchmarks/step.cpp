@@ -20,7 +20,7 @@ void bench_step(const BenchRun& run) {
                        .clock = &clock,
                        .observer = {}};
   Parameters parameters(run.config, run.grid, bf16 ? DType::bf16 : DType::f32, Purpose::training);
-  parameters.init_weights(0);
+  parameters.init_weights(0, run.stream);
   parameters.refresh_bf16(run.stream);
   StepSettings settings;
   settings.batch_size = o.batch_size;

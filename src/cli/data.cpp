@@ -1,5 +1,3 @@
-#include <omp.h>
-
 #include <optional>
 
 #include "cli/command.h"
@@ -9,6 +7,7 @@
 #include "core/check.h"
 #include "core/hardware.h"
 #include "core/log.h"
+#include "core/parallel.h"
 #include "io/documents.h"
 #include "io/token_file.h"
 #include "text/tokenizer.h"
@@ -103,7 +102,7 @@ void add(Share& share, const DataOptions& o, std::int32_t end_token, Texts& text
 
 // Tokenises this rank's documents, some hundreds at a time on all threads.
 Share tokenize_share(const DataOptions& o, const Tokenizer& tokenizer, std::int32_t end_token,
-                     const std::vector<FilePart>& parts) {
+                     const std::vector<FilePart>& parts, int n_threads) {
   constexpr std::size_t kBatch = 512;
   constexpr std::size_t kBatchBytes = 8 << 20;
   Share share = {{}, LabelCollector(o.task == "regress")};
@@ -111,12 +110,11 @@ Share tokenize_share(const DataOptions& o, const Tokenizer& tokenizer, std::int3
   std::size_t batch_bytes = 0;
   const auto flush = [&] {
     const auto n = static_cast<std::int64_t>(batch.size());
-#pragma omp parallel for schedule(dynamic, 1)
-    for (std::int64_t i = 0; i < n; ++i) {
+    parallel_for(n, n_threads, [&](std::int64_t i) {
       Texts& texts = batch[static_cast<std::size_t>(i)];
       texts.ids = tokenizer.ids(texts.first);
       if (!texts.second.empty()) texts.second_ids = tokenizer.ids(texts.second);
-    }
+    });
     for (Texts& texts : batch) add(share, o, end_token, texts);
     batch.clear();
     batch_bytes = 0;
@@ -181,11 +179,12 @@ void run_data(const Invocation& invocation) {
   const auto end_token = tokenizer.eos_id();
   CHECK_USER(end_token || o.task != "clm",
              "--tokenizer {}: has no end token, which must close every document", o.tokenizer);
-  omp_set_num_threads(resolve_threads(o.threads, invocation.mpi.ranks_on_host()));
+  const int n_threads = resolve_threads(o.threads, invocation.mpi.ranks_on_host());
 
   std::optional<Share> share;
   agree(*world, caught([&] {
-    share = tokenize_share(o, tokenizer, end_token.value_or(-1), shares(o.inputs, *world));
+    share =
+        tokenize_share(o, tokenizer, end_token.value_or(-1), shares(o.inputs, *world), n_threads);
   }),
         stream);
   TokenFilePart& part = share->part;
@@ -211,7 +210,7 @@ void run_data(const Invocation& invocation) {
   const std::int64_t n_without = world->all_reduce_value(share->n_without, ReduceOp::sum, stream);
   on_first_rank(*world, stream, [&] { make_folder(std::filesystem::path(o.out).parent_path()); });
   write_token_file(o.out, info, part, native_mpi_comm(*world), world->rank() == 0,
-                   [&](const std::string& error) { agree(*world, error, stream); });
+                   [&](const std::optional<Failure>& failed) { agree(*world, failed, stream); });
   if (world->rank() != 0) return;
   if (n_without > 0) log_warning("{} documents have no tokens and are left out", n_without);
   if (o.json)

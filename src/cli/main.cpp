@@ -76,14 +76,15 @@ void run(Mpi& mpi, const std::vector<std::string>& args, int rank) {
 
 // One message whatever the number of ranks: rank 0's where all failed, this rank's own where it
 // failed alone.
-int report(const std::exception& error, int code, int rank, int size) {
+int report(const Failure& failure, int rank, int size) {
   std::fflush(stdout);
+  const int code = exit_code(failure.kind);
   if (Mpi::all_arrive(2.0)) {
-    if (rank == 0) log_line(LogLevel::error, fmt::format("weft: {}", error.what()));
+    if (rank == 0) log_line(LogLevel::error, fmt::format("weft: {}", failure.text));
     return code;
   }
-  log_line(LogLevel::error, size > 1 ? fmt::format("weft: rank {}: {}", rank, error.what())
-                                     : fmt::format("weft: {}", error.what()));
+  log_line(LogLevel::error, size > 1 ? fmt::format("weft: rank {}: {}", rank, failure.text)
+                                     : fmt::format("weft: {}", failure.text));
   Mpi::abort(code);
 }
 
@@ -105,16 +106,13 @@ int main(int argc, char** argv) {
       if (!printed)
         log_line(LogLevel::error,
                  fmt::format("weft: stdout cannot be written ({})", std::strerror(errno)));
-      return printed ? 0 : 2;
-    } catch (const UserError& error) {
-      return report(error, 2, rank, size);
-    } catch (const Interrupted& error) {
-      return report(error, 3, rank, size);
-    } catch (const std::exception& error) {
-      return report(error, 1, rank, size);
+      return printed ? 0 : 1;
+    } catch (...) {
+      return report(current_failure(), rank, size);
     }
-  } catch (const std::exception& error) {
-    log_line(LogLevel::error, fmt::format("weft: {}", error.what()));
-    return 1;
+  } catch (...) {
+    const Failure failure = current_failure();
+    log_line(LogLevel::error, fmt::format("weft: {}", failure.text));
+    return exit_code(failure.kind);
   }
 }

@@ -4,20 +4,23 @@
 
 namespace weft {
 
-void agree(Communicator& world, const std::string& error, Stream& stream) {
-  const int first = world.all_reduce_value<std::int32_t>(
-      error.empty() ? world.size() : world.rank(), ReduceOp::min, stream);
+void agree(Communicator& world, const std::optional<Failure>& mine, Stream& stream) {
+  const int first = world.all_reduce_value<std::int32_t>(mine ? world.rank() : world.size(),
+                                                         ReduceOp::min, stream);
   if (first == world.size()) return;
-  auto size = static_cast<std::int64_t>(error.size());
-  world.broadcast(View(&size, Dims{1}), first, stream);
-  std::string text =
-      world.rank() == first ? error : std::string(static_cast<std::size_t>(size), '\0');
-  world.broadcast(View(static_cast<void*>(text.data()), DType::u8, {size}), first, stream);
-  throw UserError(text);
+  Failure failure = mine.value_or(Failure{});
+  std::int64_t head[2] = {static_cast<std::int64_t>(failure.kind),
+                          static_cast<std::int64_t>(failure.text.size())};
+  world.broadcast(View(head, Dims{2}), first, stream);
+  failure.kind = static_cast<FailureKind>(head[0]);
+  if (world.rank() != first) failure.text.assign(static_cast<std::size_t>(head[1]), '\0');
+  world.broadcast(View(static_cast<void*>(failure.text.data()), DType::u8, {head[1]}), first,
+                  stream);
+  rethrow(failure);
 }
 
 void on_first_rank(Communicator& world, Stream& stream, const std::function<void()>& body) {
-  agree(world, world.rank() == 0 ? caught(body) : "", stream);
+  agree(world, world.rank() == 0 ? caught(body) : std::nullopt, stream);
 }
 
 std::vector<std::string> gather_texts(Communicator& world, const std::string& text,

@@ -1,8 +1,9 @@
-// Errors that all ranks share: where one rank fails in a step that the others do not, all of them
-// throw the same sentence.
+// Failures that all ranks share: where one rank fails in a step that the others do not, all of them
+// throw the same sentence, of the same kind (core/check.h).
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,9 +12,9 @@
 
 namespace weft {
 
-// Collective. Where a rank brings an error (not empty), every rank throws UserError with the first
-// such rank's text.
-void agree(Communicator& world, const std::string& error, Stream& stream);
+// Collective. Where a rank brings a failure, every rank throws the first such rank's: a UserError,
+// Error or Interrupted as it was there.
+void agree(Communicator& world, const std::optional<Failure>& mine, Stream& stream);
 
 // `body` on rank 0 alone; what it throws, all throw. Collective.
 void on_first_rank(Communicator& world, Stream& stream, const std::function<void()>& body);

@@ -1,16 +1,67 @@
 #include "core/check.h"
 
+#include <cxxabi.h>
+
+#include <cstdlib>
 #include <cstring>
+#include <new>
+#include <typeinfo>
 
 namespace weft {
 
-std::string caught(const std::function<void()>& body) {
+namespace {
+
+// "weft::Error", for a sentence about an exception that brings none.
+std::string type_name(const std::exception& error) {
+  int status = 0;
+  char* name = abi::__cxa_demangle(typeid(error).name(), nullptr, nullptr, &status);
+  std::string text = status == 0 && name ? name : typeid(error).name();
+  std::free(name);
+  return text;
+}
+
+std::string text_of(const std::exception& error) {
+  const std::string text = error.what();
+  return text.empty() ? "failed without a reason (" + type_name(error) + ")" : text;
+}
+
+}  // namespace
+
+Failure current_failure() {
+  try {
+    throw;
+  } catch (const UserError& error) {
+    return {FailureKind::user, text_of(error)};
+  } catch (const Interrupted& error) {
+    return {FailureKind::interrupted, text_of(error)};
+  } catch (const std::bad_alloc&) {
+    return {FailureKind::program, "out of memory"};
+  } catch (const std::exception& error) {
+    return {FailureKind::program, text_of(error)};
+  } catch (...) {
+    return {FailureKind::program, "failed for an unknown reason"};
+  }
+}
+
+std::optional<Failure> caught(const std::function<void()>& body) {
   try {
     body();
-  } catch (const std::exception& error) {
-    return error.what();
+  } catch (...) {
+    return current_failure();
   }
-  return "";
+  return std::nullopt;
+}
+
+void rethrow(const Failure& failure) {
+  switch (failure.kind) {
+    case FailureKind::user:
+      throw UserError(failure.text);
+    case FailureKind::interrupted:
+      throw Interrupted(failure.text);
+    case FailureKind::program:
+      break;
+  }
+  throw Error(failure.text);
 }
 
 void throw_error(const char* file, int line, const char* condition, const std::string& message) {

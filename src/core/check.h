@@ -1,16 +1,20 @@
-// Errors. CHECK is always on; a user's mistake is a UserError (exit code 2), anything else an Error
-// (exit code 1).
+// Errors. CHECK is always on; a user's mistake is a UserError (exit code 2), a run that stopped
+// early Interrupted (3), anything else an Error (1): a failing disk, lock, memory, peer or this
+// program. The kind travels with the text from rank to rank (comm/agreement.h) and to the exit
+// code.
 #pragma once
 
 #include <fmt/format.h>
 
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
 namespace weft {
 
-// Something that failed; `what()` is one sentence with file and line of the check.
+// Something that failed; `what()` is one sentence. A CHECK adds its file and line.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -29,9 +33,21 @@ class Interrupted : public Error {
   using Error::Error;
 };
 
-// What `body` threw, or nothing: for ranks that must tell each other before they throw
-// (comm/agreement.h).
-std::string caught(const std::function<void()>& body);
+// What was thrown, as it can be told to another rank: its kind and its sentence, never empty.
+enum class FailureKind : std::uint8_t { program = 1, user = 2, interrupted = 3 };
+struct Failure {
+  FailureKind kind = FailureKind::program;
+  std::string text;
+};
+
+// The exception that is being handled. Whatever it is (out of memory, not a std::exception, one
+// without text) it has a sentence, and is the program's unless it is ours and says otherwise.
+Failure current_failure();
+// What `body` threw, or nothing: for ranks that must tell each other before they throw.
+std::optional<Failure> caught(const std::function<void()>& body);
+// Throws the UserError, Interrupted or Error that it was.
+[[noreturn]] void rethrow(const Failure& failure);
+inline int exit_code(FailureKind kind) { return static_cast<int>(kind); }
 
 [[noreturn]] void throw_error(const char* file, int line, const char* condition,
                               const std::string& message);
@@ -39,6 +55,12 @@ std::string caught(const std::function<void()>& body);
 template <class... Args>
 [[noreturn]] void user_error(fmt::format_string<Args...> format, Args&&... args) {
   throw UserError(fmt::format(format, std::forward<Args>(args)...));
+}
+// The machine's failure: a file that is there but cannot be read, written or locked, no memory, a
+// peer. An Error that needs no place in our source.
+template <class... Args>
+[[noreturn]] void machine_error(fmt::format_string<Args...> format, Args&&... args) {
+  throw Error(fmt::format(format, std::forward<Args>(args)...));
 }
 
 }  // namespace weft
@@ -54,4 +76,10 @@ template <class... Args>
 #define CHECK_USER(condition, ...)                     \
   do {                                                 \
     if (!(condition)) ::weft::user_error(__VA_ARGS__); \
+  } while (false)
+
+// Throws weft::Error, without a place in our source, unless `condition` holds.
+#define CHECK_MACHINE(condition, ...)                     \
+  do {                                                    \
+    if (!(condition)) ::weft::machine_error(__VA_ARGS__); \
   } while (false)

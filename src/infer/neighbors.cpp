@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/check.h"
+#include "core/parallel.h"
 
 namespace weft {
 namespace {
@@ -59,8 +60,7 @@ std::vector<std::vector<Neighbor>> nearest_tokens(const Context& ctx, const Mode
     replica.all_reduce(View(query.data(), Dims{C}), ReduceOp::sum, ctx.stream);
     const double own = std::sqrt(dot(query.data(), query.data(), C));
     std::vector<double> scores(static_cast<std::size_t>(config.vocab), 0.0);
-#pragma omp parallel for num_threads(ctx.stream.n_threads()) schedule(static)
-    for (std::int64_t r = 0; r < rows.n; ++r) {
+    const auto score_row = [&](std::int64_t r) {
       const float* row = rows.row(r);
       const double product = dot(query.data(), row, C), size = std::sqrt(dot(row, row, C));
       double score = product;
@@ -68,7 +68,10 @@ std::vector<std::vector<Neighbor>> nearest_tokens(const Context& ctx, const Mode
       if (metric == Metric::l2)
         score = std::sqrt(std::max(0.0, own * own + size * size - 2 * product));
       scores[static_cast<std::size_t>(rows.first + r)] = score;
-    }
+    };
+    parallel_blocks(rows.n, 256, ctx.stream.n_threads(), [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = begin; r < end; ++r) score_row(r);
+    });
     replica.all_reduce(View(scores.data(), Dims{config.vocab}), ReduceOp::sum, ctx.stream);
     std::vector<std::int32_t> order;
     for (std::int32_t id = 0; id < config.vocab; ++id)

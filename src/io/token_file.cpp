@@ -191,7 +191,7 @@ void check_part(const TokenFileInfo& info, const TokenFilePart& part) {
 
 void write_token_file(const std::filesystem::path& file, const TokenFileInfo& info,
                       const TokenFilePart& part, const void* mpi_comm, bool is_first_rank,
-                      const std::function<void(const std::string&)>& agree) {
+                      const std::function<void(const std::optional<Failure>&)>& agree) {
   const std::filesystem::path beside = file.string() + ".tmp";
   const Leftover leftover = {beside, is_first_rank};
   agree(caught([&] {
@@ -243,7 +243,7 @@ void write_token_file(const std::filesystem::path& file, const TokenFileInfo& in
     if (format_of(info.task) == kFormatOfTexts) write_texts(out, info, part, is_first_rank);
     out.close();
   }));
-  agree(is_first_rank ? caught([&] { put_in_place(beside, file); }) : "");
+  agree(is_first_rank ? caught([&] { put_in_place(beside, file); }) : std::nullopt);
 }
 
 TokenFile::TokenFile(const std::filesystem::path& file)

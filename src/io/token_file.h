@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "core/check.h"
 #include "io/hdf5.h"
 
 namespace weft {
@@ -60,8 +61,8 @@ struct TokenFileInfo {
 
 // This rank's consecutive documents; ranks' parts are joined in rank order.
 // first_token/first_document and the totals come from the caller's prefix sums. Collective. The
-// file appears under its name only when whole. `agree` is given this rank's error (or "") and
-// throws, on every rank, the first there is.
+// file appears under its name only when whole. `agree` is given this rank's failure, if
+// any, and throws, on every rank, the first there is.
 struct TokenFilePart {
   std::vector<std::int32_t> tokens;
   std::vector<std::int64_t> document_lengths;  // end token included
@@ -72,7 +73,7 @@ struct TokenFilePart {
 };
 void write_token_file(const std::filesystem::path& file, const TokenFileInfo& info,
                       const TokenFilePart& part, const void* mpi_comm, bool is_first_rank,
-                      const std::function<void(const std::string&)>& agree);
+                      const std::function<void(const std::optional<Failure>&)>& agree);
 
 // Read by every rank on its own; tokens are read when asked for.
 class TokenFile {

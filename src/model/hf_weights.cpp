@@ -1,10 +1,12 @@
 #include "model/hf_weights.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 
 #include "core/check.h"
+#include "core/parallel.h"
 #include "io/safetensors.h"
 #include "kernels/ops.h"
 #include "model/families.h"
@@ -79,26 +81,27 @@ bool read_rows(const std::vector<StoredTensor>& tensors, const StoredParameter& 
       r += n;
       local_row += n;
     }
-  bool finite = true;
+  std::atomic<bool> finite = true;
   const auto n = static_cast<std::int64_t>(list.size());
-#pragma omp parallel for num_threads(stream.n_threads()) schedule(static) reduction(&& : finite)
-  for (std::int64_t i = 0; i < n; ++i) {
-    const Stretch& s = list[static_cast<std::size_t>(i)];
-    read_elements(tensors[s.part], s.begin, s.size, out + s.to);
-    finite = finite && all_finite(out + s.to, s.size);
-  }
+  const std::int64_t grain = std::max<std::int64_t>(1, n / (16 * stream.n_threads()));
+  parallel_blocks(n, grain, stream.n_threads(), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const Stretch& s = list[static_cast<std::size_t>(i)];
+      read_elements(tensors[s.part], s.begin, s.size, out + s.to);
+      if (!all_finite(out + s.to, s.size)) finite = false;
+    }
+  });
   return finite;
 }
 
 // out (local rows, local columns) = the slice of our (O, I) tensor, stored as (I, O).
 bool read_transposed(const StoredTensor& stored, const Slice& slice, float* out, Stream& stream) {
   const std::int64_t O = slice.global[0], width = slice.local()[1];
-  bool finite = true;
+  std::atomic<bool> finite = true;
   std::int64_t first_column = 0;
   for (const Range& columns : ranges_along(slice, 1)) {
     const std::int64_t blocks = (columns.size() + kBlock - 1) / kBlock;
-#pragma omp parallel for num_threads(stream.n_threads()) schedule(static) reduction(&& : finite)
-    for (std::int64_t block = 0; block < blocks; ++block) {
+    parallel_for(blocks, stream.n_threads(), [&](std::int64_t block) {
       const std::int64_t begin = columns.begin + block * kBlock,
                          end = std::min(columns.end, begin + kBlock);
       std::vector<float> piece(static_cast<std::size_t>(kBlock * kBlock));
@@ -113,12 +116,12 @@ bool read_transposed(const StoredTensor& stored, const Slice& slice, float* out,
                         columns.begin;
             for (std::int64_t c = 0; c < end - begin; ++c)
               to[c] = piece[static_cast<std::size_t>(c * kBlock + k)];
-            finite = finite && all_finite(to, end - begin);
+            if (!all_finite(to, end - begin)) finite = false;
           }
         }
         first_row += rows.size();
       }
-    }
+    });
     first_column += columns.size();
   }
   return finite;

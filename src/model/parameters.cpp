@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/parallel.h"
 #include "core/rng.h"
 
 namespace weft {
@@ -287,21 +288,23 @@ std::uint64_t name_hash(const std::string& name) {
 }
 
 // out[i] = std · the normal number of global element begin + i
-void fill_normal(float* out, std::int64_t begin, std::int64_t count, std::uint64_t key, float std) {
+void fill_normal(float* out, std::int64_t begin, std::int64_t count, std::uint64_t key, float std,
+                 int n_threads) {
   const std::int64_t first = begin / 4, last = (begin + count + 3) / 4;
-#pragma omp parallel for schedule(static)
-  for (std::int64_t block = first; block < last; ++block) {
-    const std::array<float, 4> numbers = normals(key, static_cast<std::uint64_t>(block));
-    for (std::int64_t j = 0; j < 4; ++j) {
-      const std::int64_t i = block * 4 + j - begin;
-      if (i >= 0 && i < count) out[i] = std * numbers[static_cast<std::size_t>(j)];
+  parallel_blocks(last - first, 4096, n_threads, [&](std::int64_t from, std::int64_t to) {
+    for (std::int64_t block = first + from; block < first + to; ++block) {
+      const std::array<float, 4> numbers = normals(key, static_cast<std::uint64_t>(block));
+      for (std::int64_t j = 0; j < 4; ++j) {
+        const std::int64_t i = block * 4 + j - begin;
+        if (i >= 0 && i < count) out[i] = std * numbers[static_cast<std::size_t>(j)];
+      }
     }
-  }
+  });
 }
 
 }  // namespace
 
-void Parameters::init_weights(std::uint64_t seed) {
+void Parameters::init_weights(std::uint64_t seed, const Stream& stream) {
   for (LocalParameter& p : list_) {
     float* w = p.weight.as<float>();
     const std::string& name = p.info.tied_to.empty() ? p.info.name : p.info.tied_to;
@@ -315,7 +318,7 @@ void Parameters::init_weights(std::uint64_t seed) {
     const auto std = static_cast<float>(config_.init_std * scale);
     for (const Run& run : runs(p.slice))
       fill_normal(w + run.local_begin, run.global_begin, run.size, mix64(seed ^ name_hash(name)),
-                  std);
+                  std, stream.n_threads());
   }
 }
 

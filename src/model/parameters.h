@@ -99,7 +99,7 @@ class Parameters {
   static std::size_t plan_bytes(const ModelConfig& config, GridShape shape, int tp_rank,
                                 int pp_rank, DType dtype, Purpose purpose);
 
-  void init_weights(std::uint64_t seed);  // the same values on any grid
+  void init_weights(std::uint64_t seed, const Stream& stream);  // the same values on any grid
   void zero_grads();
   void zero_moments();
   void refresh_bf16(Stream& stream);  // copies from the masters, where there are copies

@@ -1,12 +1,14 @@
 #include "train/checkpoint.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstring>
 #include <functional>
 
 #include "comm/agreement.h"
 #include "core/check.h"
+#include "core/parallel.h"
 #include "core/rng.h"
 #include "io/hdf5.h"
 #include "io/json.h"
@@ -36,12 +38,15 @@ std::uint64_t text_checksum(const std::string& text) {
 
 // Σ mix(global index, bits) over the runs, for fp32 elements; does not depend on their order.
 std::uint64_t elements_checksum(const float* data, const std::vector<Run>& runs, int n_threads) {
-  std::uint64_t sum = 0;
+  std::atomic<std::uint64_t> sum = 0;
   for (const Run& run : runs) {
-#pragma omp parallel for num_threads(n_threads) reduction(+ : sum) schedule(static)
-    for (std::int64_t i = 0; i < run.size; ++i)
-      sum += mix64(static_cast<std::uint64_t>(run.global_begin + i) * 0x9E3779B97F4A7C15ull ^
-                   std::bit_cast<std::uint32_t>(data[run.local_begin + i]));
+    parallel_blocks(run.size, 1 << 16, n_threads, [&](std::int64_t begin, std::int64_t end) {
+      std::uint64_t part = 0;
+      for (std::int64_t i = begin; i < end; ++i)
+        part += mix64(static_cast<std::uint64_t>(run.global_begin + i) * 0x9E3779B97F4A7C15ull ^
+                      std::bit_cast<std::uint32_t>(data[run.local_begin + i]));
+      sum += part;
+    });
   }
   return sum;
 }
@@ -183,12 +188,12 @@ void save_checkpoint(const Context& ctx, const fs::path& file, const Parameters&
   const fs::path beside = file.string() + ".tmp";
   const bool first = grid.world().rank() == 0;
   // Asked for first: HDF5 and MPI-IO fail loudly when a write does.
-  std::string error;
-  if (first) error = caught([&] { reserve_room(beside, file_bytes(config, state)); });
-  agree(ctx.grid.world(), error, ctx.stream);
+  on_first_rank(ctx.grid.world(), ctx.stream,
+                [&] { reserve_room(beside, file_bytes(config, state)); });
+  std::optional<Failure> failure;
   if (grid.dp().rank() == 0) {
     const std::string header = header_text(config, state, checksums(ctx, parameters, config));
-    error = caught([&] {
+    failure = caught([&] {
       Hdf5File out = Hdf5File::create(beside, native_mpi_comm(grid.replica()));
       write_texts(out, header, state, first);
       for (const Parameter& p : stored_parameters(config))
@@ -202,15 +207,14 @@ void save_checkpoint(const Context& ctx, const fs::path& file, const Parameters&
       out.close();
     });
   }
-  if (!error.empty()) {
+  if (failure) {
     std::error_code ignored;
     fs::remove(beside, ignored);
-    error = fmt::format("{}: the checkpoint could not be written; is the disk full? ({})",
-                        file.string(), error);
+    failure->text = fmt::format("{}: the checkpoint could not be written; is the disk full? ({})",
+                                file.string(), failure->text);
   }
-  agree(ctx.grid.world(), error, ctx.stream);
-  if (first) error = caught([&] { put_in_place(beside, file); });
-  agree(ctx.grid.world(), error, ctx.stream);
+  agree(ctx.grid.world(), failure, ctx.stream);
+  on_first_rank(ctx.grid.world(), ctx.stream, [&] { put_in_place(beside, file); });
 }
 
 void load_checkpoint(const Context& ctx, const fs::path& file, Parameters& parameters,

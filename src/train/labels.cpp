@@ -93,25 +93,21 @@ void LabelCollector::add(const Json& value, const std::string& place) {
 
 LabelKind LabelCollector::finish_numbers(Communicator& world, TokenFilePart& part,
                                          Stream& stream) const {
-  agree(world,
-        without_.empty() ? ""
-                         : without_ + ": the label is empty; --task regress needs a finite number",
-        stream);
+  const auto agree_that = [&](bool holds, const std::string& sentence) {
+    agree(world, caught([&] { CHECK_USER(holds, "{}", sentence); }), stream);
+  };
+  agree_that(without_.empty(),
+             without_ + ": the label is empty; --task regress needs a finite number");
   const std::int64_t mine = counts_.empty() ? 0 : counts_.front();
   const std::int64_t n = world.all_reduce_value(mine, ReduceOp::max, stream);
-  agree(world,
-        uneven_.empty() ? ""
-                        : uneven_ +
-                              ": has another count of numbers than the documents before it; --task "
-                              "regress needs as many for each",
-        stream);
-  agree(world,
-        counts_.empty() || mine == n
-            ? ""
-            : fmt::format("some documents have {} numbers as their label and others {}; --task "
-                          "regress needs as many for each",
-                          mine, n),
-        stream);
+  agree_that(uneven_.empty(),
+             uneven_ +
+                 ": has another count of numbers than the documents before it; --task regress "
+                 "needs as many for each");
+  agree_that(counts_.empty() || mine == n,
+             fmt::format("some documents have {} numbers as their label and others {}; --task "
+                         "regress needs as many for each",
+                         mine, n));
   part.targets = numbers_;
   LabelKind kind = {"regression", {}};
   for (std::int64_t i = 0; i < n; ++i) kind.names.push_back(fmt::format("LABEL_{}", i));
@@ -122,11 +118,12 @@ LabelKind LabelCollector::finish(Communicator& world, TokenFilePart& part, Strea
   if (regression_) return finish_numbers(world, part, stream);
   const bool several =
       world.all_reduce_value<std::int32_t>(several_ ? 1 : 0, ReduceOp::max, stream) != 0;
-  agree(world,
-        several || without_.empty()
-            ? ""
-            : without_ +
-                  ": the label is empty; where each document has one label, none may be missing",
+  agree(world, caught([&] {
+          CHECK_USER(several || without_.empty(),
+                     "{}: the label is empty; where each document has one label, none may be "
+                     "missing",
+                     without_);
+        }),
         stream);
 
   Json mine = Json::array();

@@ -76,15 +76,16 @@ class Trainer {
   std::size_t planned_bytes() const { return parameters_.bytes() + step_.activation_bytes(); }
 
   void check_memory() {
-    std::string error;
-    if (const auto planned = static_cast<std::int64_t>(planned_bytes());
-        environment_.memory_bytes > 0 && planned > environment_.memory_bytes)
-      error = fmt::format(
-          "weights, gradients, moments and activations take {:.1f} GB on a rank, but its share of "
-          "the host's memory is {:.1f} GB; choose a smaller "
-          "--micro-batch-size or model, or more ranks",
-          static_cast<double>(planned) / 1e9, static_cast<double>(environment_.memory_bytes) / 1e9);
-    agree(grid_.world(), error, stream_);
+    const auto planned = static_cast<std::int64_t>(planned_bytes());
+    agree(grid_.world(), caught([&] {
+            CHECK_USER(environment_.memory_bytes <= 0 || planned <= environment_.memory_bytes,
+                       "weights, gradients, moments and activations take {:.1f} GB on a rank, but "
+                       "its share of the host's memory is {:.1f} GB; choose a smaller "
+                       "--micro-batch-size or model, or more ranks",
+                       static_cast<double>(planned) / 1e9,
+                       static_cast<double>(environment_.memory_bytes) / 1e9);
+          }),
+          stream_);
   }
 
   // Files of other tools may hold ids that the vocabulary lacks; said before the first step. Each
@@ -165,7 +166,7 @@ class Trainer {
           stream_);
     parameters_.zero_moments();  // a damaged checkpoint may have been read half
     if (options_.model.empty()) {
-      parameters_.init_weights(static_cast<std::uint64_t>(options_.seed));
+      parameters_.init_weights(static_cast<std::uint64_t>(options_.seed), stream_);
       parameters_.refresh_bf16(stream_);
     } else if (is_checkpoint(options_.model)) {
       load_checkpoint(ctx_, options_.model, parameters_, start_.config);
@@ -179,7 +180,7 @@ class Trainer {
   // labels, is new; not the one that predicts the next token.
   void load_directory() {
     const bool keep = options_.task != "clm";
-    if (keep) parameters_.init_weights(static_cast<std::uint64_t>(options_.seed));
+    if (keep) parameters_.init_weights(static_cast<std::uint64_t>(options_.seed), stream_);
     std::vector<std::string> kept;
     agree(grid_.world(), caught([&] {
             kept = load_hf_weights(parameters_, start_.config, options_.model, stream_,
@@ -206,7 +207,7 @@ class Trainer {
         load_checkpoint(ctx_, file, parameters_, start_.config);
       } catch (const OtherRun& error) {
         throw UserError(error.what());
-      } catch (const UserError& error) {
+      } catch (const Error& error) {
         if (options_.resume != "auto") throw;
         if (first_) log_warning("skipped a checkpoint: {}", error.what());
         continue;

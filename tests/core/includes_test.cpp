@@ -124,6 +124,23 @@ TEST(Includes, NoBackEndInAPublicHeader) {
   }
 }
 
+// An exception that leaves an OpenMP region ends the program on the spot: outside the kernels,
+// whose bodies do not throw, core/parallel.h alone opens one.
+TEST(Sources, OpenMpRegionsAreParallelFors) {
+  int found = 0;
+  for (const Source& source : sources()) {
+    const std::string room = source.path.begin()->string();
+    if (room != "src" && room != "benchmarks") continue;
+    for (std::size_t i = 0; i < source.lines.size(); ++i) {
+      static const std::regex region(R"(^\s*#\s*pragma\s+omp\b.*|.*\b_Pragma\s*\(.*)");
+      if (!std::regex_match(source.lines[i], region)) continue;
+      EXPECT_EQ(source.path, "src/core/parallel.h") << source.path << ":" << i + 1;
+      ++found;
+    }
+  }
+  EXPECT_EQ(found, 1);
+}
+
 TEST(Sources, NoFileIsLongerThan500Lines) {
   for (const Source& source : sources())
     EXPECT_LE(source.lines.size(), 500u) << source.path << ": split it by idea";

@@ -53,7 +53,8 @@ struct Corpus {
 void write(const SharedFolder& folder, const fs::path& file, const Corpus& corpus,
            const TokenFileInfo& info) {
   write_token_file(file, info, corpus.part(folder.rank(), folder.size()), folder.comm(),
-                   folder.rank() == 0, [&](const std::string& error) { folder.agree(error); });
+                   folder.rank() == 0,
+                   [&](const std::optional<Failure>& mine) { folder.agree(mine); });
 }
 
 TEST(TokenFile, RoundTrip) {
@@ -110,7 +111,7 @@ TEST(TokenFile, TheOldFileStaysUntilTheNewOneIsWhole) {
     TokenFilePart part = corpus.part(folder.rank(), folder.size());
     spoil(part);
     EXPECT_THROW(write_token_file(file, corpus.info(50, 0), part, folder.comm(), folder.rank() == 0,
-                                  [&](const std::string& error) { folder.agree(error); }),
+                                  [&](const std::optional<Failure>& mine) { folder.agree(mine); }),
                  Error);
     folder.barrier();
   };

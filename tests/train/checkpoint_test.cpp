@@ -86,7 +86,7 @@ TEST(Checkpoint, AllPairsOfGridsResumeEachOther) {
       if (world) {
         Trial trial(std::move(world), to, config, settings);
         for (const GridShape& from : grids) {
-          trial.parameters.init_weights(999);
+          trial.parameters.init_weights(999, trial.stream);
           load_checkpoint(trial.ctx, file_of(from), trial.parameters, config);
           const std::string pair = fmt::format("{}: {} -> {}", model, name_of(from), name_of(to));
           const auto loaded = everything(trial);
@@ -152,7 +152,7 @@ struct Saved {
   std::string refusal() {
     std::string error;
     try {
-      std::string mine = caught([&] { read_checkpoint_header(file); });
+      auto mine = caught([&] { read_checkpoint_header(file); });
       agree(trial->grid.world(), mine, trial->stream);
       load_checkpoint(trial->ctx, file, trial->parameters, config);
     } catch (const UserError& e) {

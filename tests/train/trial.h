@@ -26,7 +26,7 @@ struct Trial {
         config(c),
         parameters(config, grid, DType::f32, Purpose::training),
         step(ctx, config, parameters, settings) {
-    parameters.init_weights(settings.seed);
+    parameters.init_weights(settings.seed, stream);
   }
   // Steps [first, last] on the golden sequences, batch after batch; the losses.
   std::vector<double> steps(const SampleSource& source, std::int64_t first, std::int64_t last,

@@ -1,0 +1,87 @@
+// What was thrown keeps its kind and always has a sentence; a parallel loop carries it out.
+#include "core/check.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <new>
+#include <numeric>
+#include <stdexcept>
+#include <vector>
+
+#include "core/parallel.h"
+
+namespace weft {
+namespace {
+
+struct Silent : std::exception {
+  const char* what() const noexcept override { return ""; }
+};
+
+TEST(Failure, KeepsItsKind) {
+  EXPECT_FALSE(caught([] {}));
+  const auto kind = [](const std::function<void()>& body) { return caught(body).value().kind; };
+  EXPECT_EQ(kind([] { user_error("no"); }), FailureKind::user);
+  EXPECT_EQ(kind([] { throw Interrupted("later"); }), FailureKind::interrupted);
+  EXPECT_EQ(kind([] { machine_error("the disk"); }), FailureKind::program);
+  EXPECT_EQ(kind([] { CHECK(false, "ours"); }), FailureKind::program);
+  EXPECT_EQ(kind([] { throw std::bad_alloc(); }), FailureKind::program);
+  EXPECT_EQ(kind([] { static_cast<void>(std::filesystem::file_size("/no/such/file")); }),
+            FailureKind::program);
+  EXPECT_EQ(exit_code(FailureKind::program), 1);
+  EXPECT_EQ(exit_code(FailureKind::user), 2);
+  EXPECT_EQ(exit_code(FailureKind::interrupted), 3);
+}
+
+TEST(Failure, AlwaysHasASentence) {
+  EXPECT_EQ(caught([] { user_error("--tp is {}", 0); }).value().text, "--tp is 0");
+  EXPECT_EQ(caught([] { throw std::bad_alloc(); }).value().text, "out of memory");
+  EXPECT_NE(caught([] { throw Silent(); }).value().text.find("Silent"), std::string::npos);
+  EXPECT_FALSE(caught([] { throw 7; }).value().text.empty());
+  EXPECT_FALSE(caught([] { throw UserError(""); }).value().text.empty());
+}
+
+TEST(Failure, IsThrownAgainAsItWas) {
+  EXPECT_THROW(rethrow({FailureKind::user, "a"}), UserError);
+  EXPECT_THROW(rethrow({FailureKind::interrupted, "b"}), Interrupted);
+  try {
+    rethrow({FailureKind::program, "c"});
+    FAIL();
+  } catch (const UserError&) {
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "c");
+  }
+}
+
+TEST(ParallelFor, DoesEachOnce) {
+  for (const int threads : {1, 2, 5}) {
+    std::vector<int> seen(1000);
+    parallel_for(1000, threads, [&](std::int64_t i) { ++seen[static_cast<std::size_t>(i)]; });
+    EXPECT_EQ(std::accumulate(seen.begin(), seen.end(), 0), 1000);
+    std::vector<int> cells(1001);
+    parallel_blocks(1001, 64, threads, [&](std::int64_t begin, std::int64_t end) {
+      EXPECT_LE(end - begin, 64);
+      for (std::int64_t i = begin; i < end; ++i) ++cells[static_cast<std::size_t>(i)];
+    });
+    EXPECT_EQ(cells, std::vector<int>(1001, 1));
+    parallel_for(0, threads, [](std::int64_t) { FAIL(); });
+  }
+}
+
+TEST(ParallelFor, ThrowsTheFirstOfSeveral) {
+  for (const int threads : {1, 2, 4})
+    for (int round = 0; round < 50; ++round) {
+      const auto failure = caught([&] {
+        parallel_for(200, threads, [](std::int64_t i) {
+          if (i % 10 == 7) user_error("document {}", i);
+        });
+      });
+      ASSERT_TRUE(failure);
+      EXPECT_EQ(failure->kind, FailureKind::user);
+      EXPECT_EQ(failure->text, "document 7");
+    }
+}
+
+}  // namespace
+}  // namespace weft
