@@ -132,7 +132,9 @@ TEST(TokenFile, EveryFaultIsNamed) {
   const fs::path dir = folder.mine(), file = dir / "tokens.h5";
   const auto fresh = [&] {
     write_token_file(file, corpus.info(50, 0), corpus.part(0, 1), nullptr, true,
-                     [](const std::string& error) { CHECK_USER(error.empty(), "{}", error); });
+                     [](const std::optional<Failure>& failed) {
+                       if (failed) rethrow(*failed);
+                     });
   };
   const auto broken = [&](auto change, std::initializer_list<std::string> words) {
     fresh();
@@ -184,7 +186,9 @@ TEST(TokenFile, DamagedFilesNeverCrash) {
   const Corpus corpus(10, 50);
   const fs::path dir = folder.mine(), file = dir / "tokens.h5";
   write_token_file(file, corpus.info(50, 0.2), corpus.part(0, 1), nullptr, true,
-                   [](const std::string& error) { CHECK_USER(error.empty(), "{}", error); });
+                   [](const std::optional<Failure>& failed) {
+                     if (failed) rethrow(*failed);
+                   });
   const std::string whole = get(file);
   const int refused =
       open_damaged(file, whole, 900, static_cast<std::uint64_t>(folder.rank()) + 50, [&] {

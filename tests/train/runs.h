@@ -39,8 +39,9 @@ inline std::string make_data(const SharedFolder& folder, const DataSettings& set
     info.val_fraction = settings.val_fraction;
     info.n_tokens = settings.n_tokens;
     info.n_documents = static_cast<std::int64_t>(part.document_lengths.size());
-    write_token_file(file, info, part, nullptr, true,
-                     [](const std::string& error) { CHECK(error.empty(), "{}", error); });
+    write_token_file(file, info, part, nullptr, true, [](const std::optional<Failure>& failed) {
+      if (failed) rethrow(*failed);
+    });
   }
   folder.barrier();
   return file.string();

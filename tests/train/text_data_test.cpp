@@ -30,8 +30,9 @@ TokenFile make_texts(const SharedFolder& folder) {
     info.val_fraction = 0.1;
     info.n_documents = kDocuments;
     info.wrapping = {.before = {{1}, {0}}, .between = {}, .behind = {{2}, {0}}};
-    write_token_file(file, info, part, nullptr, true,
-                     [](const std::string& error) { CHECK(error.empty(), "{}", error); });
+    write_token_file(file, info, part, nullptr, true, [](const std::optional<Failure>& failed) {
+      if (failed) rethrow(*failed);
+    });
   }
   folder.barrier();
   return TokenFile(file);
