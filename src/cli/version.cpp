@@ -5,6 +5,7 @@
 #include "comm/communicator.h"
 #include "io/hdf5.h"
 #include "kernels/ops.h"
+#include "weft_commit.h"
 
 namespace weft {
 
