@@ -1,7 +1,10 @@
 """Weft beside its peers in one run, in turn, so that the ratios hold whatever the machine does that day.
-   python benchmarks/peers/compare.py build/weft [--rounds 2] [--out benchmarks/results/<machine>/cpu.jsonl] [--only step|generate|grid]
-Each case runs `weft bench` and torch_gpt2.py by turns; the medians over the rounds and their ratio are printed and appended as JSON lines.
-The grid cases compare two ranks of one thread with one rank of two threads.
+   python benchmarks/peers/compare.py build/weft [--rounds 3] [--most-rounds 9] [--out benchmarks/results/<machine>/cpu.jsonl]
+                                                 [--only step|generate|grid] [--dtype fp32|bf16] [--minutes 10]
+Each case runs `weft bench` and torch_gpt2.py by turns, more rounds where they scatter (rounds.py); medians and their ratio are printed and
+appended as JSON lines. Where a side scatters by more than 15 % to the end, that is printed instead of a ratio.
+The grid cases compare two ranks of one thread with one rank of two threads. After --minutes no further case is begun, and those that are
+left are named.
 """
 import argparse
 import datetime
@@ -10,6 +13,9 @@ import os
 import statistics
 import subprocess
 import sys
+import time
+
+import rounds
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MPIEXEC = [os.path.join(HERE, "..", "..", "tests", "mpiexec.sh"), "mpiexec"]
@@ -41,44 +47,71 @@ def run(command):
 
 
 def emit(out, line):
-    print(f"{line['name']:<44} weft {line['weft']:>9.1f}  {line['peer']:<40} {line['peer_value']:>9.1f} tok/s  ratio {line['ratio']:.2f}  share {line['share']:.2f} of {line['of']}", flush=True)
+    said = f"ratio {line['ratio']:.2f}" if line["ratio"] is not None else \
+        f"scatters: weft by {100 * line['weft_scatter']:.0f} %, peer by {100 * line['peer_scatter']:.0f} %"
+    print(f"{line['name']:<44} weft {line['weft']:>9.1f}  {line['peer']:<40} {line['peer_value']:>9.1f} tok/s  {said}  share {line['share']:.2f} of "
+          f"{line['of']}  ({line['rounds']} rounds)", flush=True)
     if out:
         os.makedirs(os.path.dirname(os.path.abspath(out)), exist_ok=True)
         with open(out, "a") as file:
             file.write(json.dumps(line) + "\n")
 
 
-def compare(out, rounds, name, weft_command, peer_command, peer_name=None):
-    ours, theirs = {}, {}
-    for _ in range(rounds):
-        for store, command in ((ours, weft_command), (theirs, peer_command)):
-            for line in run(command):
-                store.setdefault(line["name"], []).append(line)
-    for key, lines in ours.items():
-        weft, peer = (statistics.median(line["value"] for line in side[key]) for side in (ours, theirs))
-        shown = lines[-1]
-        emit(out, {"date": datetime.date.today().isoformat(), "name": f"{name}{key}", "weft": weft, "peer": peer_name or theirs[key][-1]["peer"], "peer_value": peer, "unit": "tok/s",
-                   "ratio": weft / peer, "share": statistics.median(line["share"] for line in lines), "of": shown["of"], "cpu": shown["cpu"],
-                   "command": "weft " + " ".join(weft_command[weft_command.index("bench"):]),
-                   **{k: shown[k] for k in ("shares", "computed_bubble", "planned_bytes", "resident_bytes") if k in shown}})
+def line_of(name, verdict, peer, lines):
+    """A result line: what rounds.verdict says, and what the lines of weft's own rounds say besides."""
+    shown = lines[-1]
+    return {"date": datetime.date.today().isoformat(), "name": name, "peer": peer, "unit": "tok/s", **verdict,
+            "share": statistics.median(line["share"] for line in lines),
+            **{k: shown[k] for k in ("of", "peak_rate", "cpu", "commit", "command", "mfu", "shares", "computed_bubble", "planned_bytes",
+                                     "resident_bytes") if k in shown}}
+
+
+def compare(args, name, weft_command, peer_command, peer_name=None):
+    kept = {"weft": {}, "peer": {}}
+
+    def measure(side, command):
+        values = {}
+        for line in run(command):
+            kept[side].setdefault(line["name"], []).append(line)
+            values[line["name"]] = line["value"]
+        return values
+
+    ours, theirs = rounds.alternate(lambda: measure("weft", weft_command), lambda: measure("peer", peer_command), args.rounds, args.most_rounds)
+    for key, values in ours.items():
+        peer = peer_name or kept["peer"][key][-1]["peer"]
+        emit(args.out, line_of(name + key, rounds.verdict(values, theirs[key]), peer, kept["weft"][key]))
+
+
+def all_cases(args):
+    """Each as (what to call it, the arguments of compare behind `args`)."""
+    for what, flags in cases():
+        if args.only in (None, what) and args.dtype in (None, flags[flags.index("--dtype") + 1]):
+            peer = [sys.executable, os.path.join(HERE, "torch_gpt2.py"), what] + flags
+            yield f"{what} {' '.join(flags)}", ("", [args.weft, "bench", what, "--json", "--threads", "2"] + flags, peer)
+    if args.only in (None, "grid"):
+        for name, sizes, flags in grid_cases():
+            one = [args.weft, "bench", "step", "--json", "--threads", "2"] + sizes
+            two = MPIEXEC + ["2", args.weft, "bench", "step", "--json", "--threads", "1"] + sizes + flags
+            yield name, (name + ": ", two, one, "weft, one rank of two threads")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weft")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3, help="at least")
+    parser.add_argument("--most-rounds", type=int, default=9, help="where they scatter")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="after which no further case is begun")
     parser.add_argument("--out")
     parser.add_argument("--only", choices=["step", "generate", "grid"])
     parser.add_argument("--dtype", choices=["fp32", "bf16"])
     args = parser.parse_args()
-    for what, flags in cases():
-        if args.only in (None, what) and args.dtype in (None, flags[flags.index("--dtype") + 1]):
-            peer = [sys.executable, os.path.join(HERE, "torch_gpt2.py"), what] + flags
-            compare(args.out, args.rounds, "", [args.weft, "bench", what, "--json", "--threads", "2"] + flags, peer)
-    if args.only in (None, "grid"):
-        for name, sizes, flags in grid_cases():
-            one = [args.weft, "bench", "step", "--json", "--threads", "2"] + sizes
-            compare(args.out, args.rounds, name + ": ", MPIEXEC + ["2", args.weft, "bench", "step", "--json", "--threads", "1"] + sizes + flags, one, "weft, one rank of two threads")
+    args.most_rounds = max(args.rounds, args.most_rounds)
+    end = time.monotonic() + 60 * args.minutes
+    for name, case in all_cases(args):
+        if time.monotonic() >= end:
+            print(f"left out, no time: {name}", flush=True)
+        else:
+            compare(args, *case)
 
 
 if __name__ == "__main__":
