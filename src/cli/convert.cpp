@@ -2,7 +2,6 @@
 #include <unistd.h>
 
 #include <charconv>
-#include <cmath>
 #include <cstdio>
 
 #include "cli/command.h"
@@ -17,6 +16,7 @@
 #include "kernels/ops.h"
 #include "model/families.h"
 #include "model/hf_weights.h"
+#include "model/narrow.h"
 #include "train/checkpoint.h"
 
 namespace weft {
@@ -153,14 +153,6 @@ void write_tokenizer(const ConvertOptions& o, const std::string& from, const fs:
   } else if (tokenizer) {
     tokenizer->save(dir);
   }
-}
-
-void check_fits(const std::vector<float>& values, DType dtype, const std::string& name) {
-  if (dtype != DType::f16) return;
-  for (float x : values)
-    CHECK_USER(std::fabs(x) < 65520.0f,
-               "tensor {} holds {}, above what fp16 can hold; allowed: --dtype bf16, fp32", name,
-               x);
 }
 
 Written write_directory(const ConvertOptions& o, const std::string& from, const ModelConfig& config,

@@ -10,6 +10,7 @@
 #include "io/safetensors.h"
 #include "kernels/ops.h"
 #include "model/families.h"
+#include "model/narrow.h"
 #include "model/weight_source.h"
 
 namespace weft {
@@ -236,7 +237,9 @@ std::vector<std::string> load_hf_weights(Parameters& parameters, const ModelConf
       out = wide.data();
     }
     read_parameter(tensors, config, *stands_for, p.slice, out, stream);
-    if (p.weight.dtype() != DType::f32) convert(p.weight, ConstView(out, p.weight.shape()), stream);
+    if (p.weight.dtype() != DType::f32)
+      narrow(p.weight, ConstView(out, p.weight.shape()),
+             fmt::format("{} of {}", tensors[0].name, tensors[0].file), stream);
   }
   parameters.refresh_bf16(stream);
   return kept;

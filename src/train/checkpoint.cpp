@@ -13,6 +13,7 @@
 #include "io/hdf5.h"
 #include "io/json.h"
 #include "model/families.h"
+#include "model/narrow.h"
 
 namespace weft {
 namespace {
@@ -258,7 +259,8 @@ void load_checkpoint(const Context& ctx, const fs::path& file, Parameters& param
                     elements_checksum(read_into.as<float>(),
                                       owned_runs(p, config, ctx.grid.shape(), ctx.grid.tp().rank()),
                                       ctx.stream.n_threads()));
-              if (to.dtype() != DType::f32) convert(to, read_into, ctx.stream);
+              if (to.dtype() != DType::f32)
+                narrow(to, read_into, fmt::format("{} of {}", dataset, file.string()), ctx.stream);
             }
           }
         }),
