@@ -113,6 +113,7 @@ class Chat {
     r.stream = draw_stream(r.ids, copies_[r.ids]++);
     const bool prints = session_.first(), streams = prints && !options_.json;
     Completion answer;
+    std::optional<Failure> failure;
     std::string printed;
     if (session_.grid.dp().rank() == 0) {
       const EngineLimits limits = {.memory_bytes = available_bytes_once()};
@@ -122,7 +123,7 @@ class Chat {
         if (streams && !piece.empty()) print(piece);
       };
       Engine engine(session_.ctx, session_.config, *session_.parameters, &tokenizer_, limits);
-      engine.run(
+      failure = engine.try_run(
           {&r, 1},
           [&](std::size_t, std::int64_t sample, const Completion& c) {
             if (sample == 0) answer = c;
@@ -134,6 +135,10 @@ class Chat {
     } else {
       available_bytes_once();
     }
+    // Only one replica answers, so the others hear from it what went wrong before anybody catches.
+    if (streams && !printed.empty() && (failure || !answer.error.empty())) print("\n");
+    if (!answer.error.empty()) failure = Failure{FailureKind::user, answer.error};
+    agree(session_.grid.world(), failure, session_.stream);
     share(answer.ids);
     const std::string content = tokenizer_.decode(answer.ids, true);
     messages_ = messages;
@@ -161,6 +166,7 @@ class Chat {
     for (const auto& [role, content] : tokenizer_.special_tokens()) variables[role] = content;
     const std::string prompt = apply_chat_template(template_, messages, true, variables);
     GenerationRequest r;
+    r.name = "the conversation";
     r.ids = tokenizer_.encode(prompt, false).ids;  // the template writes the special tokens
     CHECK_USER(!r.ids.empty(), "the chat template makes no prompt of the conversation");
     const PromptPlace place = {.what = "the conversation",
@@ -232,11 +238,17 @@ std::optional<std::string> next_line(Communicator& world, Stream& stream, bool t
 void run_chat(const Invocation& invocation) {
   ChatOptions o;
   const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
-  const CommandLine command = {"chat",
-                               "A conversation with the model. Lines that begin with a slash: "
-                               "/reset begins anew, /quit ends (as the end of stdin does).",
-                               nullptr, ""};
+  std::vector<std::string> flags;
+  const CommandLine command = {
+      .name = "chat",
+      .summary =
+          "A conversation with the model. Lines that begin with a slash: /reset begins "
+          "anew, /quit ends (as the end of stdin does).",
+      .positionals = nullptr,
+      .positional_name = "",
+      .flags = &flags};
   if (!parse_options(command, invocation.args, fields, invocation.mpi.world()->rank() == 0)) return;
+  check_temperature(o.generation, flags);
   Session session(invocation, o.model, ModelUse::chat);
   Chat chat(o, session);
   session.load_weights();
@@ -260,7 +272,7 @@ void run_chat(const Invocation& invocation) {
     if (*text == "/reset" || text->find_first_not_of(" \t") == std::string::npos) continue;
     try {
       chat.answer(*text);
-    } catch (const UserError& error) {  // every rank has it
+    } catch (const UserError& error) {  // answer() throws on every rank or on none
       if (!terminal) throw;
       if (session.first())
         log_line(LogLevel::error, fmt::format("weft: {}; /reset begins anew", error.what()));

@@ -1,10 +1,13 @@
 #include <chrono>
 #include <map>
+#include <utility>
 
 #include "cli/command.h"
 #include "cli/options.h"
+#include "cli/rejects.h"
 #include "cli/results.h"
 #include "cli/session.h"
+#include "comm/agreement.h"
 #include "core/check.h"
 #include "core/log.h"
 #include "infer/engine.h"
@@ -22,6 +25,7 @@ struct GenerateOptions {
     texts.visit(v, true);
     generation.visit(v);
   }
+  bool json() const { return texts.json || !texts.out.empty(); }
 };
 
 // Continuations to make together, and what their lines say besides: one draw, or all results of a
@@ -43,10 +47,32 @@ std::string name_of(const Document& d, const GenerateOptions& o) {
                     : fmt::format("prompt {}", d.id);
 }
 
-// What a JSONL line sets for itself.
-GenerationOptions own_options(const Document& d, const std::string& what) {
+// What a JSONL line sets for itself. Its keys are the options', or they are somebody else's: one
+// that is nearly an option's, or that transformers' generate() has and we lack, is a mistake.
+void check_keys(const Json& line, const std::string& field, const std::string& what) {
+  GenerationOptions options;
+  std::vector<std::string> known = field_names([&](FieldVisitor& v) { options.visit(v); });
+  known.emplace_back("seed");
+  const std::map<std::string, const char*> ours = {
+      {"min_length", "min_new_tokens"}, {"stop_strings", "stop"}, {"bad_words_ids", "bad_words"}};
+  for (const auto& [key, value] : line.items()) {
+    if (value.is_null() || key == field || key == "text" || key == "prompt" || key == "id")
+      continue;
+    if (const auto other = ours.find(key); other != ours.end())
+      user_error("{}: {} is not an option here; use '{}'", what, key, other->second);
+    for (const LackingOption& o : lacking_options())
+      CHECK_USER(key != o.key || value == o.neutral, "{}: {} is {}, which Weft does not have", what,
+                 key, value.dump().substr(0, 60));
+    const auto meant = near_miss(key, known);
+    CHECK_USER(!meant, "{}: unknown key '{}' (did you mean '{}'?)", what, key, *meant);
+  }
+}
+
+GenerationOptions own_options(const Document& d, const std::string& field,
+                              const std::string& what) {
   GenerationOptions own;
   if (!d.options.is_object()) return own;
+  check_keys(d.options, field, what);
   set_from_json(
       d.options, [&](FieldVisitor& v) { own.visit(v); }, what);
   if (!d.options.contains("seed") || d.options["seed"].is_null()) return own;
@@ -62,49 +88,95 @@ void warn_of_unused(const GenerationOptions& given, const Generation& decided,
   if (!flags.empty()) log_warning("{}without effect: {}", where, fmt::join(flags, ", "));
 }
 
-std::vector<Job> make_jobs(const GenerateOptions& o, const Session& session,
-                           const std::vector<Document>& documents) {
-  const Tokenizer& tokenizer = session.need_tokenizer();
-  const GenerationFile file = session.generation_file();
-  GenerationOptions flags = o.generation;
-  flags.seed = o.model.seed;
-  std::vector<Job> jobs;
-  std::map<std::vector<std::int32_t>, std::int64_t>
-      copies;  // of each prompt so far: equal prompts of one run get different texts
-  std::size_t item = 0;
-  bool warned = false;
-  for (const Document& d : documents) {
-    const std::string what = name_of(d, o);
-    const GenerationOptions own = own_options(d, what);
-    std::vector<std::int32_t> ids = tokenizer.encode(d.text).ids;
-    if (ids.empty()) {  // as transformers: an empty prompt is the begin token
-      const std::int32_t begin =
-          session.config.bos_id >= 0 ? session.config.bos_id : tokenizer.eos_id().value_or(-1);
-      CHECK_USER(begin >= 0, "{} is empty, and the model has no begin token to start from", what);
-      ids = {begin};
-    }
+// The requests of a job: what each document asks for, in the order of the results.
+class JobMaker {
+ public:
+  JobMaker(const GenerateOptions& o, const Session& session)
+      : options_(o),
+        session_(session),
+        tokenizer_(session.need_tokenizer()),
+        file_(session.generation_file()),
+        flags_(o.generation) {
+    flags_.seed = o.model.seed;
+  }
+
+  // UserErrors name the document; then nothing of it is in the jobs.
+  void add(const Document& d) {
+    const std::string what = name_of(d, options_);
+    const GenerationOptions own = own_options(d, options_.texts.field, what);
+    const std::vector<std::int32_t> ids = prompt_ids(d.text, what);
     const PromptPlace place = {.what = what,
                                .n_tokens = static_cast<std::int64_t>(ids.size()),
-                               .context = session.config.context,
-                               .vocab = session.config.vocab};
-    const Generation g = resolve_generation(own, flags, file, place, &tokenizer);
-    if (session.first() && !warned) {
-      if (&d == &documents[0]) warn_of_unused(o.generation, g, "");
-      warn_of_unused(own, g, what + ": ");
-      warned = !unused_options(own, g).empty();
-    }
+                               .context = session_.config.context,
+                               .vocab = session_.config.vocab};
+    const Generation g = resolve(own, place);
+    warn(own, g, what);
     // A line's own seed gives its text by itself.
-    std::int64_t none = 0, &copy = own.seed ? none : copies[ids];
+    std::int64_t none = 0, &copy = own.seed ? none : copies_[ids];
     const std::int64_t n_jobs = g.num_beams > 1 ? 1 : g.num_return_sequences;
     for (std::int64_t s = 0; s < n_jobs; ++s)
-      jobs.push_back({.request = {ids, g, draw_stream(ids, copy++)},
-                      .document = &d,
-                      .first_sample = s,
-                      .first_item = item + static_cast<std::size_t>(s)});
-    item += static_cast<std::size_t>(g.num_return_sequences);
+      jobs_.push_back({.request = {ids, g, draw_stream(ids, copy++), what},
+                       .document = &d,
+                       .first_sample = s,
+                       .first_item = items_ + static_cast<std::size_t>(s)});
+    items_ += static_cast<std::size_t>(g.num_return_sequences);
   }
-  return jobs;
-}
+
+  std::vector<Job> take() { return std::move(jobs_); }
+  std::size_t n_items() const { return items_; }
+
+ private:
+  // As transformers: an empty prompt is the begin token.
+  std::vector<std::int32_t> prompt_ids(const std::string& text, const std::string& what) const {
+    std::vector<std::int32_t> ids = tokenizer_.encode(text).ids;
+    if (!ids.empty()) return ids;
+    const ModelConfig& c = session_.config;
+    const bool own = c.bos_id >= 0;
+    const std::int32_t begin = own ? c.bos_id : tokenizer_.eos_id().value_or(-1);
+    CHECK_USER(begin >= 0, "{} is empty, and the model has no begin token to start from", what);
+    CHECK_USER(begin < c.vocab,
+               "{} is empty, and the {} that it would start from is {}, but the model's vocabulary "
+               "holds 0 to {}",
+               what, own ? "bos_token_id" : "end token", begin, c.vocab - 1);
+    return {begin};
+  }
+
+  // What is wrong in a line is said with its place, whatever says it.
+  Generation resolve(const GenerationOptions& own, const PromptPlace& place) const {
+    try {
+      return resolve_generation(own, flags_, file_, place, &tokenizer_);
+    } catch (const UserError& error) {
+      const std::string text = error.what();
+      throw UserError(text.starts_with(place.what) ? text : place.what + ": " + text);
+    }
+  }
+
+  // Once for the flags, and for the first line that has reason to.
+  void warn(const GenerationOptions& own, const Generation& g, const std::string& what) {
+    if (!session_.first()) return;
+    if (!std::exchange(warned_of_flags_, true)) {
+      warn_of_unused(options_.generation, g, "");
+      if (g.greedy_by_temperature && !own.temperature)
+        log_warning("a temperature of 0 is greedy: do_sample has no effect");
+    }
+    if (warned_) return;
+    warn_of_unused(own, g, what + ": ");
+    const bool greedy = g.greedy_by_temperature && (own.temperature || own.do_sample);
+    if (greedy) log_warning("{}: a temperature of 0 is greedy: do_sample has no effect", what);
+    warned_ = greedy || !unused_options(own, g).empty();
+  }
+
+  const GenerateOptions& options_;
+  const Session& session_;
+  const Tokenizer& tokenizer_;
+  GenerationFile file_;
+  GenerationOptions flags_;
+  std::vector<Job> jobs_;
+  std::map<std::vector<std::int32_t>, std::int64_t>
+      copies_;  // of each prompt so far: equal prompts of one run get different texts
+  std::size_t items_ = 0;
+  bool warned_of_flags_ = false, warned_ = false;
+};
 
 // A line every ten seconds, for jobs that take longer.
 class Progress {
@@ -149,58 +221,115 @@ std::string json_line(const Job& job, std::int64_t sample, const Completion& c,
   return line.dump() + "\n";
 }
 
-}  // namespace
+// All texts are rejected: the flags may be why, and then they are what is said.
+void check_flags_alone(const GenerateOptions& o, const Session& session) {
+  const PromptPlace shortest = {.what = "a prompt",
+                                .n_tokens = 1,
+                                .context = session.config.context,
+                                .vocab = session.config.vocab};
+  resolve_generation({}, o.generation, session.generation_file(), shortest,
+                     &session.need_tokenizer());
+}
 
-void run_generate(const Invocation& invocation) {
-  GenerateOptions o;
-  const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
-  if (!parse_options({"generate", "Continues prompts.", nullptr, ""}, invocation.args, fields,
-                     invocation.mpi.world()->rank() == 0))
-    return;
-  Session session(invocation, o.model, ModelUse::generate);
-  const std::vector<Document> documents = read_texts(o.texts, session.grid.world(), session.stream);
-  const std::vector<Job> jobs = make_jobs(o, session, documents);
-  const bool json = o.texts.json || !o.texts.out.empty();
-  session.load_weights();
-
-  // Job i belongs to replica i mod dp.
-  std::vector<GenerationRequest> requests;
-  std::vector<std::size_t> numbers;
-  const auto dp = static_cast<std::size_t>(session.grid.shape().dp);
-  for (auto i = static_cast<std::size_t>(session.grid.dp().rank()); i < jobs.size(); i += dp) {
-    requests.push_back(jobs[i].request);
-    numbers.push_back(i);
+// This replica's requests and what becomes of their completions.
+class Replica {
+ public:
+  Replica(const GenerateOptions& o, const Session& session, std::vector<Job> jobs, Rejects& rejects)
+      : options_(o), session_(session), tokenizer_(session.need_tokenizer()), rejects_(rejects) {
+    const auto dp = static_cast<std::size_t>(session.grid.shape().dp);
+    for (auto i = static_cast<std::size_t>(session.grid.dp().rank()); i < jobs.size(); i += dp) {
+      requests_.push_back(jobs[i].request);  // job i belongs to replica i mod dp
+      jobs_.push_back(std::move(jobs[i]));
+    }
   }
-  const Tokenizer& tokenizer = session.need_tokenizer();
-  const std::size_t n_items = jobs.back().end_item();
-  const EngineLimits limits = {.memory_bytes = session.free_memory_bytes()};
-  if (!requests.empty()) {
-    const DecoderShape shape = plan_decoder(session.ctx, session.config, requests, limits);
-    if (session.first() && requests.size() > static_cast<std::size_t>(shape.slots))
+
+  // Collective over the world: where one replica fails, all throw its failure after theirs are
+  // done.
+  void run(ResultWriter& results, std::size_t n_items) {
+    const EngineLimits limits = {.memory_bytes = session_.free_memory_bytes()};
+    agree(session_.grid.world(), caught([&] { say_shape(limits); }), session_.ctx.stream);
+    Progress progress(session_.first() ? requests_.size() : 0);
+    Engine engine(session_.ctx, session_.config, *session_.parameters, &tokenizer_, limits);
+    const auto failure =
+        engine.try_run(requests_, [&](std::size_t r, std::int64_t sample, const Completion& c) {
+          if (sample == 0) progress.step();
+          if (results.mine()) put(results, jobs_[r], sample, c, n_items);
+        });
+    agree(session_.grid.world(), failure, session_.ctx.stream);
+  }
+
+ private:
+  void say_shape(const EngineLimits& limits) const {
+    if (requests_.empty()) return;
+    const DecoderShape shape = plan_decoder(session_.ctx, session_.config, requests_, limits);
+    if (session_.first() && requests_.size() > static_cast<std::size_t>(shape.slots))
       log_info(
           "{} continuation{} of up to {} tokens at once: {:.1f} MB of keys, values and activations "
           "a rank",
           shape.slots, shape.slots == 1 ? "" : "s", shape.S,
-          1e-6 * static_cast<double>(Decoder::plan_bytes(session.config, session.grid, shape)));
+          1e-6 * static_cast<double>(Decoder::plan_bytes(session_.config, session_.grid, shape)));
   }
-  ResultWriter results(session, o.texts.out, n_items);
-  Progress progress(session.first() ? requests.size() : 0);
-  Engine engine(session.ctx, session.config, *session.parameters, &tokenizer, limits);
-  engine.run(requests, [&](std::size_t r, std::int64_t sample, const Completion& c) {
-    if (sample == 0) progress.step();
-    if (!results.mine()) return;
-    const Job& job = jobs[numbers[r]];
+
+  void put(ResultWriter& results, const Job& job, std::int64_t sample, const Completion& c,
+           std::size_t n_items) {
     const std::size_t item = job.first_item + static_cast<std::size_t>(sample);
-    const std::string continuation = continuation_of(tokenizer, job.request.ids, c.ids);
-    if (json) return results.put(item, json_line(job, sample, c, continuation));
+    if (!c.error.empty()) return put_error(results, job, sample, c);
+    const std::string continuation = continuation_of(tokenizer_, job.request.ids, c.ids);
+    if (options_.json()) return results.put(item, json_line(job, sample, c, continuation));
     std::string text =
         (job.request.options.return_full_text ? job.document->text : "") + continuation + "\n";
     if (job.request.options.logprobs)
       for (std::size_t i = 0; i < c.ids.size(); ++i)
-        text += fmt::format("  {:<20} {:.4f}\n", tokenizer.token(c.ids[i]), c.logprobs[i]);
+        text += fmt::format("  {:<20} {:.4f}\n", tokenizer_.token(c.ids[i]), c.logprobs[i]);
     results.put(item, n_items > 1 ? text + "\n" : text);
-  });
+  }
+
+  // A text without a result is rejected; one that has some lacks the others.
+  void put_error(ResultWriter& results, const Job& job, std::int64_t sample, const Completion& c) {
+    if (sample > 0) {
+      log_warning("{}", c.error);
+      return results.put(job.first_item + static_cast<std::size_t>(sample), "");
+    }
+    rejects_.add(*job.document, c.error);
+    for (std::size_t item = job.first_item; item < job.end_item(); ++item) results.put(item, "");
+  }
+
+  const GenerateOptions& options_;
+  const Session& session_;
+  const Tokenizer& tokenizer_;
+  Rejects& rejects_;
+  std::vector<Job> jobs_;
+  std::vector<GenerationRequest> requests_;
+};
+
+}  // namespace
+
+void run_generate(const Invocation& invocation) {
+  GenerateOptions o;
+  std::vector<std::string> flags;
+  const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
+  const CommandLine command = {.name = "generate",
+                               .summary = "Continues prompts.",
+                               .positionals = nullptr,
+                               .positional_name = "",
+                               .flags = &flags};
+  if (!parse_options(command, invocation.args, fields, invocation.mpi.world()->rank() == 0)) return;
+  check_temperature(o.generation, flags);
+  Session session(invocation, o.model, ModelUse::generate);
+  const std::vector<Document> documents = read_texts(o.texts, session.grid.world(), session.stream);
+  JobMaker maker(o, session);
+  Rejects rejects;
+  for (const Document& d : documents) rejects.serve(d, [&] { maker.add(d); });
+  const std::size_t n_items = maker.n_items();
+  if (n_items == 0) {
+    check_flags_alone(o, session);
+    rejects.finish(session, o.texts.out, documents.size());
+  }
+  session.load_weights();
+  ResultWriter results(session, o.texts.out, n_items);
+  Replica(o, session, maker.take(), rejects).run(results, n_items);
   results.finish();
+  rejects.finish(session, o.texts.out, documents.size());
 }
 
 }  // namespace weft

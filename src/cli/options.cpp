@@ -104,23 +104,41 @@ class Names : public UniformVisitor<Names> {
 
 class AddFlags : public UniformVisitor<AddFlags> {
  public:
-  explicit AddFlags(CLI::App& app) : app_(app) {}
+  AddFlags(CLI::App& app, std::vector<std::string>* given) : app_(app), given_(given) {}
   template <class T>
   void each(const char* name, T& value, const char* help) {
     const std::string flag = flag_of(name);
+    const auto note = [given = given_, key = std::string(name)] {
+      if (given) given->push_back(key);
+    };
     if constexpr (kIsBool<T>) {
       app_.add_flag_function(
-              flag, [&value](std::int64_t n) { value = n > 0; }, help)
+              flag,
+              [&value, note](std::int64_t n) {
+                value = n > 0;
+                note();
+              },
+              help)
           ->group(group_);
     } else if constexpr (kIsList<T>) {
       app_.add_option_function<std::vector<std::string>>(
-              flag, [&value](const std::vector<std::string>& all) { value = all; }, help)
+              flag,
+              [&value, note](const std::vector<std::string>& all) {
+                value = all;
+                note();
+              },
+              help)
           ->allow_extra_args(false)
           ->type_name("TEXT")
           ->group(group_);
     } else {
       CLI::Option* option = app_.add_option_function<std::string>(
-          flag, [&value, flag](const std::string& text) { set_value(value, text, flag); }, help);
+          flag,
+          [&value, flag, note](const std::string& text) {
+            set_value(value, text, flag);
+            note();
+          },
+          help);
       option->take_last()->group(group_)->type_name(kIsText<T> ? "TEXT" : "N");
       if constexpr (requires { text_of(value); }) {
         if (const std::string text = text_of(value); !text.empty()) option->default_str(text);
@@ -130,6 +148,7 @@ class AddFlags : public UniformVisitor<AddFlags> {
 
  private:
   CLI::App& app_;
+  std::vector<std::string>* given_;
 };
 
 // ---- TOML
@@ -284,7 +303,35 @@ std::size_t edit_distance(const std::string& a, const std::string& b) {
   return row[b.size()];
 }
 
+// Lower case, no dashes, underscores or spaces.
+std::string bare(const std::string& word) {
+  std::string out;
+  for (unsigned char c : word)
+    if (c != '-' && c != '_' && c != ' ') out += static_cast<char>(std::tolower(c));
+  return out;
+}
+
 }  // namespace
+
+std::vector<std::string> field_names(const VisitFields& fields) {
+  Names names;
+  fields(names);
+  return names.all;
+}
+
+std::optional<std::string> near_miss(const std::string& word,
+                                     const std::vector<std::string>& candidates) {
+  if (std::find(candidates.begin(), candidates.end(), word) != candidates.end())
+    return std::nullopt;
+  const std::string meant = bare(word);
+  for (const std::string& candidate : candidates) {
+    const std::string name = bare(candidate);
+    const std::size_t shorter = std::min(meant.size(), name.size());
+    const std::size_t far = shorter >= 9 ? 3 : shorter >= 7 ? 2 : shorter >= 5 ? 1 : 0;
+    if (edit_distance(meant, name) <= far) return candidate;
+  }
+  return std::nullopt;
+}
 
 std::string suggestion(const std::string& word, const std::vector<std::string>& candidates) {
   const std::string* best = nullptr;
@@ -335,7 +382,7 @@ bool parse_options(const CommandLine& command, const std::vector<std::string>& g
   std::string config;
   app.add_option("--config", config, "TOML file with any of these options; flags win over it")
       ->type_name("FILE");
-  AddFlags add(app);
+  AddFlags add(app, command.flags);
   fields(add);
   if (command.positionals)
     app.add_option(command.positional_name, *command.positionals)->type_name("");

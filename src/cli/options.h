@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,8 @@ struct CommandLine {
   std::vector<std::string>* positionals =
       nullptr;                  // words that are no options; null: none are allowed
   std::string positional_name;  // "IN...", for --help
+  std::vector<std::string>* flags =
+      nullptr;  // filled with the names of the fields that flags have set, as in visit()
 };
 
 // Sets the fields from --config FILE, then from the flags. False when --help was asked for; it has
@@ -30,6 +33,14 @@ std::string to_toml(const VisitFields& fields);
 
 // Sets the fields that the object names; other keys are ignored. `origin` begins the errors.
 void set_from_json(const Json& object, const VisitFields& fields, const std::string& origin);
+
+// The names of the visited fields.
+std::vector<std::string> field_names(const VisitFields& fields);
+
+// Which candidate the word was meant to be: it differs in case, dashes or underscores alone, or in
+// a letter or two of a long word. Nothing for the candidates themselves and for other words.
+std::optional<std::string> near_miss(const std::string& word,
+                                     const std::vector<std::string>& candidates);
 
 // The nearest of the candidates, as " (did you mean 'x'?)", or nothing when none is near.
 std::string suggestion(const std::string& word, const std::vector<std::string>& candidates);

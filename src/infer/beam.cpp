@@ -6,23 +6,18 @@
 #include "core/check.h"
 
 namespace weft {
-namespace {
 
-constexpr double kNever = -1e9;  // transformers' score of what must not be taken
-
-}  // namespace
-
-// Only the first beam counts at first, else all would find the same tokens.
+// Transformers starts num_beams copies of the prompt, all but one with a score that keeps them out,
+// and keeps ended texts among the running ones in the same way where others are too few. Here only
+// what can be a result runs.
 BeamSearch::BeamSearch(Continuation prompt, const Generation& g, std::int64_t vocab)
     : g_(&g),
       vocab_(vocab),
       n_prompt_(static_cast<std::int64_t>(prompt.ids.size())),
       n_candidates_(std::min<std::int64_t>(
           std::max<std::int64_t>(2, 1 + static_cast<std::int64_t>(g.eos.size())) * g.num_beams,
-          g.num_beams * vocab)),
-      running_(static_cast<std::size_t>(g.num_beams),
-               Beam{.text = std::move(prompt), .score = kNever, .finish = ""}) {
-  running_[0].score = 0;
+          g.num_beams * vocab)) {
+  running_.push_back({.text = std::move(prompt), .score = 0, .finish = ""});
 }
 
 std::vector<BeamCandidate> BeamSearch::choose(Sampler& sampler,
@@ -41,8 +36,7 @@ std::vector<BeamCandidate> BeamSearch::choose(Sampler& sampler,
   std::vector<Entry> heap;
   for (std::size_t b = 0; b < running_.size(); ++b) {
     const Beam& beam = running_[b];
-    const std::span<const float> scores =
-        sampler.process(logits[std::min(b, logits.size() - 1)], *g_, beam.text.ids, n_prompt_);
+    const std::span<const float> scores = sampler.process(logits[b], *g_, beam.text.ids, n_prompt_);
     for (std::int64_t id = 0; id < vocab_; ++id) {
       Entry e;
       e.c.score = beam.score + scores[static_cast<std::size_t>(id)];
@@ -74,17 +68,14 @@ std::vector<BeamCandidate> BeamSearch::choose(Sampler& sampler,
   });
   if (g_->logprobs)
     for (BeamCandidate& c : best)
-      c.logprob = log_probability(
-          logits[std::min(static_cast<std::size_t>(c.beam), logits.size() - 1)], c.id);
+      c.logprob = log_probability(logits[static_cast<std::size_t>(c.beam)], c.id);
   return best;
 }
 
 std::vector<std::int32_t> BeamSearch::advance(std::span<const BeamCandidate> candidates,
                                               const Append& append) {
-  CHECK_USER(!candidates.empty(),
-             "no token is left to continue with: --bad-words, --no-repeat-ngram-size and "
-             "--min-new-tokens forbid them all");
-  const auto width = running_.size();
+  if (candidates.empty()) return {};
+  const auto width = static_cast<std::size_t>(g_->num_beams);
   std::vector<Beam> next;
   for (const BeamCandidate& c : candidates) {
     next.push_back(

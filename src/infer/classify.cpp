@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numeric>
+
+#include "infer/sampler.h"
 
 namespace weft {
 
@@ -15,6 +18,9 @@ void classify_texts(const Context& ctx, const ModelConfig& config, const Paramet
   PassTask task;
   task.max_logit_rows = by_token ? 0 : 64;
   task.n_values = [=](const TextPass& pass) { return n * (by_token ? pass.ids.size() : pass.n); };
+  task.text_of = [=](const TextPass& pass, std::size_t value) {
+    return by_token ? pass.text_at(static_cast<std::int64_t>(value / n)) : value / n;
+  };
   task.compute = [&](Decoder& decoder, ConstView hidden, const TextPass& pass,
                      std::span<float> out) {
     std::vector<std::int64_t> rows = labelled_rows(config, pass.begins, pass.ends);
@@ -64,6 +70,9 @@ void fill_texts(
   };
   PassTask task;
   task.max_logit_rows = kBlock;
+  task.text_of = [&](const TextPass& pass, std::size_t value) {
+    return pass.text_at(masks_of(pass)[value / (k * 3)]);
+  };
   // An id and a probability each; the id's bits travel as a float's, in two halves that are exact.
   task.n_values = [&](const TextPass& pass) { return masks_of(pass).size() * k * 3; };
   task.compute = [&](Decoder& decoder, ConstView hidden, const TextPass& pass,
@@ -78,6 +87,11 @@ void fill_texts(
                                               std::span(rows).subspan(begin, n));
       for (std::size_t r = 0; r < n; ++r) {
         const float* z = logits.as<float>() + static_cast<std::int64_t>(r) * config.vocab;
+        if (!are_logits({z, order.size()})) {
+          // Cannot be ranked; run_texts says so on every rank.
+          to = std::fill_n(to, k * 3, std::numeric_limits<float>::quiet_NaN());
+          continue;
+        }
         std::iota(order.begin(), order.end(), 0);
         const auto likelier = [z](std::int32_t a, std::int32_t b) {
           return z[a] != z[b] ? z[a] > z[b] : a < b;

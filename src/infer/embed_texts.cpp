@@ -19,7 +19,9 @@ void pool(TextPooling pooling, const float* rows, std::int64_t n, std::int64_t C
       sum += static_cast<double>(rows[r * C + c]);
       most = std::max(most, rows[r * C + c]);
     }
-    out[c] = pooling == TextPooling::max ? most : static_cast<float>(sum / static_cast<double>(n));
+    const auto mean = static_cast<float>(sum / static_cast<double>(n));
+    // std::max passes over NaN, a sum does not.
+    out[c] = pooling == TextPooling::max && std::isfinite(mean) ? most : mean;
   }
 }
 
@@ -52,6 +54,10 @@ void embed_texts(const Context& ctx, const ModelConfig& config, const Parameters
   task.layer = settings.layer == config.layers ? -1 : settings.layer;
   task.n_values = [=](const TextPass& pass) {
     return static_cast<std::size_t>(C) * (none ? pass.ids.size() : pass.n);
+  };
+  task.text_of = [=](const TextPass& pass, std::size_t value) {
+    const std::size_t n = value / static_cast<std::size_t>(C);
+    return none ? pass.text_at(static_cast<std::int64_t>(n)) : n;
   };
   task.compute = [&](Decoder&, ConstView hidden, const TextPass& pass, std::span<float> out) {
     const float* rows = hidden.as<float>();

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 
+#include "core/check.h"
 #include "infer/sampler.h"
 #include "model/decoder.h"
 #include "text/tokenizer.h"
@@ -15,6 +17,7 @@ struct GenerationRequest {
   std::vector<std::int32_t> ids;  // the prompt, one token or more
   Generation options;
   std::uint64_t stream = 0;  // of its draws: draw_stream()
+  std::string name = "";     // what errors call it: "prompt 3"
 };
 
 struct Completion {
@@ -22,6 +25,7 @@ struct Completion {
   std::vector<float> logprobs;
   std::string finish;  // eos, length, stop, time
   double score = 0;    // beam search: what ranks the results
+  std::string error;   // why there is none: a sentence with the request's name; else empty
 };
 
 struct EngineLimits {
@@ -36,6 +40,14 @@ struct EngineLimits {
 DecoderShape plan_decoder(const Context& ctx, const ModelConfig& config,
                           std::span<const GenerationRequest> requests, const EngineLimits& limits);
 
+// A loaded model and what runs it.
+struct EngineModel {
+  const Context& ctx;
+  const ModelConfig& config;
+  const Parameters& parameters;
+  const Tokenizer* tokenizer;  // may be null when no request has stop strings
+};
+
 class Engine {
  public:
   // tokenizer may be null when no request has stop strings.
@@ -43,20 +55,24 @@ class Engine {
          const Tokenizer* tokenizer, EngineLimits limits = {});
 
   // Called on every rank of the replica as continuations finish, in the order in which they do.
-  // `sample`: 0; with beams 0 to num_return_sequences - 1, best first.
+  // `sample`: 0; with beams 0 to num_return_sequences - 1, best first, with an error for those that
+  // do not exist.
   using Done = std::function<void(std::size_t request, std::int64_t sample, const Completion&)>;
   // Called likewise as tokens are chosen, the end token included; not with beams, whose texts are
   // certain only at the end.
   using Token = std::function<void(std::size_t request, std::int32_t id)>;
-  // Collective over a replica. `token` may be empty.
+  // Collective over a replica. `token` may be empty. What fails in planning and choosing (too
+  // little memory, logits that are not finite) is thrown on every rank of the replica.
   void run(std::span<const GenerationRequest> requests, const Done& done, const Token& token = {});
+  // Likewise, but such a failure is the result, so that the ranks of all replicas can agree on it.
+  std::optional<Failure> try_run(std::span<const GenerationRequest> requests, const Done& done,
+                                 const Token& token = {});
+  std::int64_t passes() const { return passes_; }  // through the model, of the last run
 
  private:
-  Context ctx_;
-  const ModelConfig& config_;
-  const Parameters& parameters_;
-  const Tokenizer* tokenizer_;
+  EngineModel model_;
   EngineLimits limits_;
+  std::int64_t passes_ = 0;
 };
 
 }  // namespace weft

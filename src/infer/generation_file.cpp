@@ -1,35 +1,36 @@
 // generation_config.json: what a model's author chose for its continuations.
-#include <array>
-
 #include "core/check.h"
 #include "infer/options.h"
 
 namespace weft {
-namespace {
 
-// Keys that would change the text, with the values at which they do not.
-struct Foreign {
-  const char* key;
-  Json neutral;
-};
-const std::array<Foreign, 15>& foreign_keys() {
-  static const std::array<Foreign, 15> keys = {{{"num_beam_groups", 1},
-                                                {"diversity_penalty", 0.0},
-                                                {"encoder_repetition_penalty", 1.0},
-                                                {"epsilon_cutoff", 0.0},
-                                                {"eta_cutoff", 0.0},
-                                                {"top_h", nullptr},
-                                                {"penalty_alpha", nullptr},
-                                                {"sequence_bias", nullptr},
-                                                {"suppress_tokens", nullptr},
-                                                {"begin_suppress_tokens", nullptr},
-                                                {"forced_bos_token_id", nullptr},
-                                                {"forced_eos_token_id", nullptr},
-                                                {"exponential_decay_length_penalty", nullptr},
-                                                {"guidance_scale", nullptr},
-                                                {"watermarking_config", nullptr}}};
-  return keys;
+const std::vector<LackingOption>& lacking_options() {
+  static const std::vector<LackingOption> options = {{"num_beam_groups", 1},
+                                                     {"diversity_penalty", 0.0},
+                                                     {"encoder_repetition_penalty", 1.0},
+                                                     {"encoder_no_repeat_ngram_size", 0},
+                                                     {"epsilon_cutoff", 0.0},
+                                                     {"eta_cutoff", 0.0},
+                                                     {"top_h", nullptr},
+                                                     {"penalty_alpha", nullptr},
+                                                     {"dola_layers", nullptr},
+                                                     {"sequence_bias", nullptr},
+                                                     {"suppress_tokens", nullptr},
+                                                     {"begin_suppress_tokens", nullptr},
+                                                     {"forced_bos_token_id", nullptr},
+                                                     {"forced_eos_token_id", nullptr},
+                                                     {"force_words_ids", nullptr},
+                                                     {"constraints", nullptr},
+                                                     {"exponential_decay_length_penalty", nullptr},
+                                                     {"guidance_scale", nullptr},
+                                                     {"watermarking_config", nullptr},
+                                                     {"renormalize_logits", false},
+                                                     {"remove_invalid_values", false},
+                                                     {"token_healing", false}};
+  return options;
 }
+
+namespace {
 
 std::vector<std::int32_t> token_ids(const Json& json, const char* key, const std::string& file) {
   std::vector<std::int32_t> ids;
@@ -88,12 +89,15 @@ GenerationFile from_json(const Json& json, const std::string& file) {
   if (r.has("bad_words_ids")) {
     CHECK_USER(json["bad_words_ids"].is_array(),
                "{}: bad_words_ids must be a list of lists of token ids", file);
-    for (const Json& ids : json["bad_words_ids"])
+    for (const Json& ids : json["bad_words_ids"]) {
       result.bad_words.push_back(token_ids(ids, "bad_words_ids", file));
-    std::erase_if(result.bad_words, [](const auto& ids) { return ids.empty(); });
+      CHECK_USER(!result.bad_words.back().empty(),
+                 "{}: bad_words_ids holds {}, which names no token", file, ids.dump());
+    }
   }
-  for (const Foreign& f : foreign_keys())
-    if (r.has(f.key) && json[f.key] != f.neutral) result.unknown.emplace_back(f.key);
+  for (const LackingOption& lacking : lacking_options())
+    if (r.has(lacking.key) && json[lacking.key] != lacking.neutral)
+      result.unknown.emplace_back(lacking.key);
   return result;
 }
 

@@ -1,7 +1,9 @@
 #include "infer/options.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <utility>
 
 #include "core/check.h"
 
@@ -13,7 +15,9 @@ void GenerationOptions::visit(FieldVisitor& v) {
   v.field("max_length", max_length, "prompt and new tokens together at most");
   v.field("min_new_tokens", min_new_tokens, "the end token is not allowed before as many");
   v.field("do_sample", do_sample, "draw the next token instead of taking the likeliest");
-  v.field("temperature", temperature, "divides the logits before drawing; unset: 1");
+  v.field(
+      "temperature", temperature,
+      "divides the logits before drawing; 0: the likeliest token, as without do_sample; unset: 1");
   v.field("top_k", top_k, "draw among the k likeliest; 0: all; unset: 50");
   v.field("top_p", top_p, "draw among the likeliest that hold this much probability");
   v.field("min_p", min_p, "drop tokens less likely than this share of the likeliest");
@@ -70,7 +74,8 @@ std::vector<std::int32_t> end_tokens(const std::vector<std::string>& list, std::
   return ids;
 }
 
-// As it stands at the start of a text, and as it stands behind a space.
+// As it stands at the start of a text, and as it stands behind a space. What has no token of its
+// own (white space, to many tokenizers) cannot be forbidden.
 std::vector<std::vector<std::int32_t>> banned_sequences(const std::vector<std::string>& words,
                                                         const Tokenizer* tokenizer) {
   std::vector<std::vector<std::int32_t>> list;
@@ -78,7 +83,12 @@ std::vector<std::vector<std::int32_t>> banned_sequences(const std::vector<std::s
     CHECK_USER(!word.empty(), "--bad-words is empty; it must be a text");
     CHECK(tokenizer, "bad words need a tokenizer");
     list.push_back(tokenizer->encode(word, false).ids);
+    CHECK_USER(!list.back().empty(),
+               "--bad-words is {}, which the tokenizer makes no token of; allowed: texts that have "
+               "tokens",
+               Json(valid_utf8(word)).dump());
     if (word[0] != ' ') list.push_back(tokenizer->encode(" " + word, false).ids);
+    if (list.back().empty()) list.pop_back();
   }
   return list;
 }
@@ -160,7 +170,11 @@ Generation resolve_generation(const GenerationOptions& request, const Generation
     return ids.size() == 1 && std::find(g.eos.begin(), g.eos.end(), ids[0]) != g.eos.end();
   });
 
-  between("temperature", g.temperature, 0, 1e6, true);
+  between("temperature", g.temperature, 0, 1e6, false);
+  if (g.temperature == 0) {
+    g.temperature = 1;
+    g.greedy_by_temperature = std::exchange(g.do_sample, false);
+  }
   between("top-p", g.top_p, 0, 1, false);
   between("min-p", g.min_p, 0, 1, false);
   between("typical-p", g.typical_p, 0, 1, true);
@@ -182,6 +196,7 @@ Generation resolve_generation(const GenerationOptions& request, const Generation
   for (const std::string& s : g.stop) CHECK_USER(!s.empty(), "--stop is empty; it must be a text");
 
   g.max_new_tokens = new_tokens(request, flags, file, prompt);
+  // As transformers: min_new_tokens takes precedence over min_length.
   const std::int64_t least =
       pick(&GenerationOptions::min_new_tokens)
           .value_or(std::max<std::int64_t>(0, model.min_length - prompt.n_tokens));
@@ -190,13 +205,24 @@ Generation resolve_generation(const GenerationOptions& request, const Generation
   return g;
 }
 
+void check_temperature(const GenerationOptions& o, const std::vector<std::string>& flags) {
+  const auto is_flag = [&](const char* name) {
+    return std::find(flags.begin(), flags.end(), name) != flags.end();
+  };
+  CHECK_USER(o.temperature != 0 || !o.do_sample.value_or(false) || !is_flag("temperature") ||
+                 !is_flag("do_sample"),
+             "--temperature is 0 and --do-sample is given; allowed: a temperature above 0, or 0 "
+             "without --do-sample for the likeliest text");
+}
+
 std::vector<std::string> unused_options(const GenerationOptions& o, const Generation& g) {
   std::vector<std::string> flags;
   const auto note = [&](bool given, const char* flag, const char* needs) {
     if (given) flags.push_back(fmt::format("{} (needs {})", flag, needs));
   };
   if (!g.do_sample) {
-    note(o.temperature && *o.temperature != 1, "--temperature", "--do-sample");
+    note(o.temperature && *o.temperature != 1 && *o.temperature != 0, "--temperature",
+         "--do-sample");
     note(o.top_k && *o.top_k != 50, "--top-k", "--do-sample");
     note(o.top_p && *o.top_p != 1, "--top-p", "--do-sample");
     note(o.min_p && *o.min_p != 0, "--min-p", "--do-sample");

@@ -35,6 +35,7 @@ struct Generation {
   std::int64_t max_new_tokens = 20, min_new_tokens = 0, top_k = 50, no_repeat_ngram_size = 0,
                num_return_sequences = 1, num_beams = 1, seed = 0;
   bool do_sample = false, return_full_text = true, logprobs = false;
+  bool greedy_by_temperature = false;  // sampling was asked for, but at a temperature of 0
   double temperature = 1, top_p = 1, min_p = 0, typical_p = 1, repetition_penalty = 1,
          length_penalty = 1;
   std::optional<double> max_time;
@@ -43,6 +44,13 @@ struct Generation {
   std::vector<std::vector<std::int32_t>> bad_words;
   std::vector<std::string> stop;
 };
+
+// Options of transformers' generate() that Weft lacks, and the values at which they change nothing.
+struct LackingOption {
+  const char* key;
+  Json neutral;
+};
+const std::vector<LackingOption>& lacking_options();
 
 // What a model's generation_config.json sets.
 struct GenerationFile {
@@ -65,10 +73,15 @@ struct PromptPlace {
 };
 
 // Request over flags over the model's file over transformers' defaults. UserErrors name the option.
+// A temperature of 0 is greedy.
 // The tokenizer turns bad words into ids; it may be null where there are none.
 Generation resolve_generation(const GenerationOptions& request, const GenerationOptions& flags,
                               const GenerationFile& file, const PromptPlace& prompt,
                               const Tokenizer* tokenizer);
+
+// UserError where a temperature of 0 and sampling are both asked for by flags, whose names `flags`
+// holds: that is greedy everywhere else, but here it is a contradiction.
+void check_temperature(const GenerationOptions& given, const std::vector<std::string>& flags);
 
 // Options that do nothing in the decided generation, each as "--top-k (needs --do-sample)".
 std::vector<std::string> unused_options(const GenerationOptions& given, const Generation& decided);

@@ -25,6 +25,16 @@ double log_sum_exp(std::span<const float> x) {
 
 }  // namespace
 
+bool are_logits(std::span<const float> row) {
+  constexpr float kMost = std::numeric_limits<float>::max();
+  bool finite = true, any = false;
+  for (float v : row) {
+    finite = finite && v <= kMost;  // NaN is not
+    any = any || v > kMinusInfinity;
+  }
+  return finite && any;
+}
+
 std::uint64_t draw_stream(std::span<const std::int32_t> prompt, std::int64_t copy) {
   std::uint64_t hash = mix64(static_cast<std::uint64_t>(copy));
   for (std::int32_t id : prompt) hash = mix64(hash ^ static_cast<std::uint32_t>(id));
@@ -56,6 +66,7 @@ void Sampler::penalise_repetition(double penalty, std::span<const std::int32_t> 
   std::sort(order_.begin(), order_.end());
   order_.erase(std::unique(order_.begin(), order_.end()), order_.end());
   for (std::int32_t id : order_) {
+    if (id < 0 || static_cast<std::size_t>(id) >= scores_.size()) continue;
     float& s = scores_[static_cast<std::size_t>(id)];
     s = s < 0 ? s * p : s / p;
   }
@@ -72,9 +83,8 @@ void Sampler::forbid_repeated_ngrams(std::int64_t size, std::span<const std::int
 
 std::span<const float> Sampler::process(std::span<const float> logits, const Generation& g,
                                         std::span<const std::int32_t> seen, std::int64_t n_prompt) {
+  CHECK_MACHINE(are_logits(logits), "the model's logits are not finite (NaN or infinity)");
   scores_.assign(logits.begin(), logits.end());
-  const float max = *std::max_element(logits.begin(), logits.end());
-  CHECK(std::isfinite(max), "the model's logits are not finite");
   if (g.num_beams > 1) {
     const double lse = log_sum_exp(logits);
     for (float& s : scores_) s = static_cast<float>(s - lse);
@@ -82,14 +92,16 @@ std::span<const float> Sampler::process(std::span<const float> logits, const Gen
   penalise_repetition(g.repetition_penalty, seen);
   forbid_repeated_ngrams(g.no_repeat_ngram_size, seen);
   for (const auto& word : g.bad_words)
-    if (word.size() <= seen.size() + 1 &&
+    if (!word.empty() && word.size() <= seen.size() + 1 &&
         std::equal(word.begin(), word.end() - 1,
                    seen.end() - static_cast<std::ptrdiff_t>(word.size() - 1)))
       forbid(word.back());
   if (static_cast<std::int64_t>(seen.size()) - n_prompt < g.min_new_tokens)
     for (std::int32_t id : g.eos) forbid(id);
   // Beams need one candidate more than there are ways to end.
-  if (g.do_sample) warp(g, g.num_beams > 1 ? std::max<std::size_t>(g.eos.size() + 1, 2) : 1);
+  const bool any =
+      std::any_of(scores_.begin(), scores_.end(), [](float s) { return s > kMinusInfinity; });
+  if (g.do_sample && any) warp(g, g.num_beams > 1 ? std::max<std::size_t>(g.eos.size() + 1, 2) : 1);
   return scores_;
 }
 
@@ -176,14 +188,12 @@ std::span<const double> Sampler::probabilities() {
   return probabilities_;
 }
 
-Sampler::Choice Sampler::choose(std::span<const float> logits, const Generation& g,
-                                std::span<const std::int32_t> seen, std::int64_t n_prompt,
-                                std::uint64_t stream) {
+std::optional<Sampler::Choice> Sampler::choose(std::span<const float> logits, const Generation& g,
+                                               std::span<const std::int32_t> seen,
+                                               std::int64_t n_prompt, std::uint64_t stream) {
   process(logits, g, seen, n_prompt);
   std::int32_t id = index_of_max(scores_);
-  CHECK_USER(scores_[static_cast<std::size_t>(id)] > kMinusInfinity,
-             "no token is left to continue with: --bad-words, --no-repeat-ngram-size and "
-             "--min-new-tokens forbid them all");
+  if (scores_[static_cast<std::size_t>(id)] == kMinusInfinity) return std::nullopt;
   // A draw keeps it where rounding leaves the sum below u.
   if (g.do_sample) {
     probabilities();
@@ -196,7 +206,7 @@ Sampler::Choice Sampler::choose(std::span<const float> logits, const Generation&
       break;
     }
   }
-  return {id, g.logprobs ? log_probability(logits, id) : 0};
+  return Choice{id, g.logprobs ? log_probability(logits, id) : 0};
 }
 
 }  // namespace weft

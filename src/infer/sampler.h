@@ -2,6 +2,7 @@
 // likeliest token or a draw.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -25,16 +26,18 @@ class Sampler {
   };
 
   // `seen`: prompt and new tokens so far, n_prompt of them the prompt. The draw depends on (seed,
-  // stream, position) alone. Logits are (V); they are not changed.
-  Choice choose(std::span<const float> logits, const Generation& g,
-                std::span<const std::int32_t> seen, std::int64_t n_prompt, std::uint64_t stream);
+  // stream, position) alone. Logits are (V); they are not changed. Nothing where every token is
+  // forbidden. An Error where logits are NaN or +inf, or all -inf.
+  std::optional<Choice> choose(std::span<const float> logits, const Generation& g,
+                               std::span<const std::int32_t> seen, std::int64_t n_prompt,
+                               std::uint64_t stream);
 
   // The scores (V) after all processors, and the warpers where g samples: of the logits, or of
-  // their log softmax in beam search.
+  // their log softmax in beam search. All -inf: every token is forbidden. Errors as choose().
   std::span<const float> process(std::span<const float> logits, const Generation& g,
                                  std::span<const std::int32_t> seen, std::int64_t n_prompt);
 
-  // Softmax of the scores (V).
+  // Softmax of the scores (V), one of which at least is above -inf.
   std::span<const double> probabilities();
 
  private:
@@ -52,6 +55,10 @@ class Sampler {
   std::vector<double> probabilities_, distance_;
   std::vector<std::int32_t> order_;
 };
+
+// Whether tokens can be chosen by them: none is NaN or +inf and not all are -inf. A -inf among them
+// is a token that the model never writes.
+bool are_logits(std::span<const float> row);
 
 // log softmax of the logits at one token.
 float log_probability(std::span<const float> logits, std::int32_t id);

@@ -23,6 +23,9 @@ void score_texts(const Context& ctx, const ModelConfig& config, const Parameters
                  const std::function<void(std::size_t, std::span<const float>)>& done) {
   PassTask task;
   task.n_values = [](const TextPass& pass) { return pass.ids.size(); };
+  task.text_of = [](const TextPass& pass, std::size_t value) {
+    return pass.text_at(static_cast<std::int64_t>(value));
+  };
   task.compute = [](Decoder& decoder, ConstView hidden, const TextPass& pass,
                     std::span<float> out) {
     std::vector<std::int32_t> labels(pass.ids.size(), kIgnoreLabel);
@@ -83,6 +86,7 @@ void score_masked_texts(const Context& ctx, const ModelConfig& config, const Par
   std::vector<std::int32_t> labels;
   PassTask task;
   task.n_values = [](const TextPass& pass) { return pass.n; };
+  task.text_of = [](const TextPass&, std::size_t value) { return value; };
   task.compute = [&](Decoder& decoder, ConstView hidden, const TextPass& pass,
                      std::span<float> out) {
     const std::int64_t C = config.width;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/check.h"
+
 namespace weft {
 namespace {
 
@@ -19,6 +21,7 @@ TextPass next_pass(const TextSource& texts, std::size_t first, std::int64_t max_
     if (n > 0) pass.slices.push_back({at, n, 0, static_cast<std::int64_t>(pass.n)});
     pass.begins.push_back(at);
     pass.ends.push_back(at + n);
+    pass.names.push_back(text.name.empty() ? fmt::format("text {}", t) : text.name);
     pass.ids.insert(pass.ids.end(), text.ids.begin(), text.ids.end());
     pass.types.insert(pass.types.end(), text.types.begin(), text.types.end());
     pass.types.resize(pass.ids.size(), 0);
@@ -29,7 +32,20 @@ TextPass next_pass(const TextSource& texts, std::size_t first, std::int64_t max_
   return pass;
 }
 
+void check_finite(const PassTask& task, const TextPass& pass, std::span<const float> values) {
+  const auto bad =
+      std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
+  if (bad == values.end()) return;
+  const auto value = static_cast<std::size_t>(bad - values.begin());
+  machine_error("{}: the model's results are not finite (NaN or infinity)",
+                pass.names[task.text_of(pass, value)]);
+}
+
 }  // namespace
+
+std::size_t TextPass::text_at(std::int64_t row) const {
+  return static_cast<std::size_t>(std::upper_bound(ends.begin(), ends.end(), row) - ends.begin());
+}
 
 void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
                std::span<const TokenizedText> texts, const PassTask& task) {
@@ -54,7 +70,7 @@ void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& 
   const DecoderShape shape = {
       .slots = slots,
       .S = longest,
-      .max_rows = rows,
+      .max_rows = std::max(rows, slots),  // labels are asked for of texts without rows, too
       .max_logit_rows = task.max_logit_rows > 0 ? task.max_logit_rows : rows,
       .whole_texts = !config.causal};
   Decoder decoder(ctx, config, parameters, shape);
@@ -73,8 +89,7 @@ void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& 
             View(values.data(), Dims{static_cast<std::int64_t>(values.size())}), last_stage,
             ctx.stream);
     }
-    CHECK(std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); }),
-          "the model's results are not finite");
+    check_finite(task, pass, values);
     task.done(pass, values);
     first += pass.n;
   }

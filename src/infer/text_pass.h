@@ -12,6 +12,7 @@ namespace weft {
 
 struct TokenizedText {
   std::vector<std::int32_t> ids, types;  // types: empty, or one an id
+  std::string name = "";                 // what errors call it: "text 3"
 };
 
 // Texts that are made when their pass comes: all at once might not fit.
@@ -25,8 +26,10 @@ struct TextSource {
 struct TextPass {
   std::size_t first = 0, n = 0;
   std::vector<std::int32_t> ids, types;
-  std::vector<CacheSlice> slices;          // of the texts that have tokens
-  std::vector<std::int64_t> begins, ends;  // rows of each text; equal: it has no tokens
+  std::vector<CacheSlice> slices;               // of the texts that have tokens
+  std::vector<std::int64_t> begins, ends;       // rows of each text; equal: it has no tokens
+  std::vector<std::string> names;               // of each text
+  std::size_t text_at(std::int64_t row) const;  // from 0
   DecoderRows rows() const {
     return {.ids = ids, .types = types, .slices = slices, .text_lengths = {}};
   }
@@ -39,6 +42,8 @@ struct PassTask {
   std::int64_t layer = -1;  // hidden states of this layer (Decoder::hidden_at); -1: the last
   // Numbers that a pass gives, the same on every rank.
   std::function<std::size_t(const TextPass&)> n_values;
+  // Which text of the pass (from 0) a number belongs to, for errors.
+  std::function<std::size_t(const TextPass&, std::size_t value)> text_of;
   // On the last stage's ranks: the numbers, from the rows' hidden states (N, C), which are lost
   // when the decoder is asked for more.
   std::function<void(Decoder&, ConstView hidden, const TextPass&, std::span<float>)> compute;
@@ -47,8 +52,8 @@ struct PassTask {
 };
 
 // Collective over a replica. Passes hold `max_rows` rows, more only where a text alone is longer.
-// An Error where a text is longer than its model's context and positions are learned, or a number
-// is not finite.
+// An Error where a text is longer than its model's context and positions are learned, and one that
+// names the text where a number of its results is not finite.
 void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
                const TextSource& texts, const PassTask& task, std::int64_t max_rows = 1024);
 void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters,

@@ -74,9 +74,11 @@ std::vector<float> rope_frequencies(const Rope& r, std::int64_t length) {
   return list;
 }
 
-bool rope_restarts(const ModelConfig& c, std::int64_t cached, std::int64_t length) {
-  return c.positions == Positions::rope && c.rope.scaling == RopeScaling::longrope && cached > 0 &&
-         cached <= c.rope.original_context && length > c.rope.original_context;
+int rope_regime(const ModelConfig& c, std::int64_t length) {
+  return c.positions == Positions::rope && c.rope.scaling == RopeScaling::longrope &&
+                 length > c.rope.original_context
+             ? 1
+             : 0;
 }
 
 void fill_rope_row(float* row, std::int64_t position, std::span<const float> frequencies,

@@ -14,9 +14,10 @@ namespace weft {
 // depend on it).
 std::vector<float> rope_frequencies(const Rope& rope, std::int64_t length);
 
-// Whether a text that grows from `cached` to `length` tokens must be read again from its start: its
-// angles change (longrope, as Phi-3's prepare_inputs_for_generation).
-bool rope_restarts(const ModelConfig& config, std::int64_t cached, std::int64_t length);
+// Which angles the tokens of a text of `length` tokens have: a text that grows into another regime
+// must be read again from its start (longrope beyond the original context, as Phi-3's
+// prepare_inputs_for_generation). Dynamic scaling keeps what was read, as transformers does.
+int rope_regime(const ModelConfig& config, std::int64_t length);
 
 // One row of the table that kernels' rope reads: the cosines, then the sines, of one position.
 void fill_rope_row(float* row, std::int64_t position, std::span<const float> frequencies,

@@ -51,6 +51,49 @@ bad() {
   bad infinity 'infinity/model.safetensors: tensor .* holds a number that is not finite'
 }
 
+@test "a weight that --dtype fp16 cannot hold, also in one rank's slice alone" {
+  local words='tensor .* of .*model.safetensors holds 70000, above what fp16 can hold; allowed: --dtype bf16, fp32'
+  for n in 1 3; do
+    refused $n "$words" generate --model "$S/bad/too_large_for_fp16" --prompt a --dtype fp16 --tp $n
+    ok $n generate --model "$S/bad/too_large_for_fp16" --prompt a --dtype bf16 --tp $n
+  done
+  "$WEFT" convert "$S/bad/too_large_for_fp16" large.h5 2>/dev/null
+  refused 1 "above what fp16 can hold" generate --model large.h5 --prompt a --dtype fp16
+  refused 1 "above what fp16 can hold" convert large.h5 half --dtype fp16
+  only large.h5
+}
+
+# failed N 'words' ARGS…: exit 1, one message.
+failed() {
+  local n=$1 words=$2
+  shift 2
+  weft "$n" "$@" || return 1
+  [ "$status" = 1 ] || { echo "weft $* on $n ranks: exit $status, not 1"; cat out err; return 1; }
+  [ "$(grep -c '^weft: ' err)" = 1 ] || { echo "weft $* on $n ranks: not one message"; cat err; return 1; }
+  grep -Eq -- "^weft: $words" err || { echo "weft $*: no '$words' in:"; cat err; return 1; }
+}
+
+@test "numbers that are not finite: exit 1, the text named, on every rank at once" {
+  local logits='the model.s logits are not finite \(NaN or infinity\)$' results='the model.s results are not finite \(NaN or infinity\)$'
+  printf 'a\nthe cat\n' >two.txt
+  printf '{%% for m in messages %%}{{ m.content }}{%% endfor %%}' >template.jinja
+  for grid in "1" "2 --dp 2" "3 --tp 3" "3 --pp 3"; do
+    set -- $grid
+    local n=$1
+    shift
+    for how in "" --do-sample "--num-beams 2"; do
+      failed "$n" "prompt 0, new token 1: $logits" generate --model "$S/bad/hot" "$@" --prompt a $how
+    done
+    failed "$n" "two.txt: line [12], new token 1: $logits" generate --model "$S/bad/hot" "$@" --in two.txt --out g.jsonl
+    if [ "$grid" != "2 --dp 2" ]; then
+      failed "$n" "text 1: $results" score --model "$S/bad/hot" "$@" --text a --text 'the cat'
+      failed "$n" "text [01]: $results" embed --model "$S/bad/hot" "$@" --in two.txt --pooling max
+    fi
+    failed "$n" "the conversation, new token 1: $logits" chat --model "$S/bad/hot" --chat-template template.jinja "$@" --prompt a
+  done
+  only template.jinja two.txt
+}
+
 @test "config.json: missing, broken and absurd" {
   bad no_config 'no_config/config.json: no such file'
   bad config_empty 'config.json: not valid JSON near line 1'
@@ -80,6 +123,13 @@ bad() {
   bad tokenizer 'tokenizer/tokenizer.json: not valid JSON'
   refused 1 'generation_config.json: temperature is "warm"; allowed: numbers' generate --model "$S/bad/generation" --prompt a
   refused 3 'generation_config.json: temperature is "warm"; allowed: numbers' generate --model "$S/bad/generation" --prompt a
+}
+
+@test "tokens that the vocabulary does not hold" {
+  refused 1 'prompt 0 is empty, and the bos_token_id that it would start from is 50256, but the model.s vocabulary holds 0 to 299' generate --model "$S/bad/bos" --prompt ''
+  refused 3 'the bos_token_id that it would start from is 50256' generate --model "$S/bad/bos" --prompt '' --repetition-penalty 1.3 --tp 3
+  ok 1 generate --model "$S/bad/bos" --prompt a --repetition-penalty 1.3
+  ok 3 generate --model "$S/bad/eos" --prompt '' --prompt a --min-new-tokens 3 --num-beams 2 --tp 3
 }
 
 @test "grids: ranks, heads and layers" {

@@ -58,6 +58,10 @@ weights("missing_tensor", whole(renamed))
 for name, value in (("nan", float("nan")), ("infinity", float("-inf"))):
     at = header[last]["data_offsets"][1] - 4  # in the last rank's slice
     weights(name, whole(header, data[:at] + struct.pack("<f", value) + data[at + 4 :]))
+at = header["transformer.wte.weight"]["data_offsets"][1] - 4  # in the last rank's slice
+weights("too_large_for_fp16", whole(header, data[:at] + struct.pack("<f", 7e4) + data[at + 4 :]))
+begin, end = header["transformer.ln_f.weight"]["data_offsets"]  # finite itself, but no logits come of it
+weights("hot", whole(header, data[:begin] + struct.pack("<f", 3e38) * ((end - begin) // 4) + data[end:]))
 path = folder("index")
 os.rename(path / "model.safetensors", path / "part.safetensors")
 (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {n: "part.safetensors" if n != last else "absent.safetensors" for n in header}}))
@@ -74,6 +78,9 @@ configured("text_for_number", n_embd="48")
 configured("fraction", n_layer=2.5)
 configured("epsilon", layer_norm_epsilon=0)
 configured("activation", activation_function="swishish")
+configured("bos", bos_token_id=50256)
+configured("eos", bos_token_id=0, eos_token_id=50256)
+os.remove(out / "eos" / "generation_config.json")
 configured("wider", n_embd=2 * config["n_embd"])
 configured("huge", n_embd=1 << 20, n_head=1 << 10, n_layer=10000, vocab_size=1 << 26)
 for name, text in (("config_list", "[]"), ("config_broken", '{"model_type": "gpt2",\n  "n_layer": }'), ("config_nan", '{"model_type": "gpt2", "layer_norm_epsilon": NaN}'),

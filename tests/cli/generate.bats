@@ -71,11 +71,11 @@ END
 
 @test "what cannot be is one sentence and exit 2 before anything runs" {
   long=$(yes " water" | head -120 | tr -d '\n')
-  printf '{"text": "a"}\n{"text": "%s"}\n' "$long" > long.jsonl
+  printf '{"text": "%s"}\n' "$long" > long.jsonl
   run ! weft generate $model --in long.jsonl --json
   [ "$status" = 2 ]
   [ -z "$output" ]
-  grep -q 'long.jsonl: line 2 has 120 tokens' stderr.txt
+  grep -q 'long.jsonl: line 1 has 120 tokens' stderr.txt
   [ "$(wc -l < stderr.txt)" = 1 ]
   : > empty.txt
   for n in 1 2; do

@@ -95,6 +95,34 @@ TEST(Options, Lengths) {
             20);  // as the reference: it just never ends early
 }
 
+// As transformers 5.24, which warns of it.
+TEST(Options, MinNewTokensTakesPrecedenceOverTheFilesMinLength) {
+  GenerationFile file;
+  file.min_length = 15;
+  file.options.min_new_tokens = 2;
+  EXPECT_EQ(resolve({}, {}, file).min_new_tokens, 2);
+  EXPECT_EQ(resolve({}, with([](auto& o) { o.min_new_tokens = 0; }), file).min_new_tokens, 0);
+}
+
+TEST(Options, ATemperatureOfZeroIsGreedy) {
+  const GenerationOptions cold = with([](auto&o) { o.temperature = 0; }),
+                          sampled = with([](auto&o) { o.do_sample = true; }),
+                          warm = with([](auto&o) { o.do_sample = true, o.temperature = 0.5; });
+  EXPECT_FALSE(resolve({}, cold).do_sample);
+  EXPECT_FALSE(resolve({}, cold).greedy_by_temperature);
+  EXPECT_TRUE(unused_options(cold, resolve({}, cold)).empty());
+  EXPECT_FALSE(resolve(cold, sampled).do_sample);
+  EXPECT_TRUE(resolve(cold, sampled).greedy_by_temperature);
+  EXPECT_EQ(resolve(cold, sampled).temperature, 1);
+  EXPECT_TRUE(resolve(warm, cold).do_sample);
+  GenerationOptions both = cold;
+  both.do_sample = true;
+  EXPECT_TRUE(resolve({}, both).greedy_by_temperature);
+  EXPECT_THROW(check_temperature(both, {"do_sample", "temperature"}), UserError);
+  check_temperature(both, {"temperature"});  // sampling is a recipe's
+  check_temperature(warm, {"do_sample", "temperature"});
+}
+
 TEST(Options, RefusalsNameOptionAndPrompt) {
   const PromptPlace full = {
       .what = "prompts.jsonl: line 7", .n_tokens = 96, .context = 96, .vocab = 1003};
@@ -109,7 +137,7 @@ TEST(Options, RefusalsNameOptionAndPrompt) {
             std::string::npos);
   EXPECT_NE(refusal(with([](auto& o) { o.max_new_tokens = 0; })).find("--max-new-tokens is 0"),
             std::string::npos);
-  EXPECT_NE(refusal(with([](auto& o) { o.temperature = 0; })).find("--temperature is 0"),
+  EXPECT_NE(refusal(with([](auto& o) { o.temperature = -1; })).find("--temperature is -1"),
             std::string::npos);
   EXPECT_NE(refusal(with([](auto& o) { o.top_p = 1.5; })).find("--top-p is 1.5"),
             std::string::npos);
@@ -163,6 +191,22 @@ TEST(Options, BadWordsStandAloneAndBehindASpace) {
   EXPECT_EQ(g.bad_words[2], tokenizer.encode(" the").ids);
 }
 
+TEST(Options, ABadWordWithoutTokensIsNamed) {
+  const Tokenizer tokenizer = Tokenizer::load(data_dir() / "tokenizers" / "bert_uncased");
+  for (const char* word : {" ", "\n", "\t"}) {
+    const GenerationOptions o = with([&](auto& g) { g.bad_words = {word}; });
+    ASSERT_TRUE(tokenizer.encode(word, false).ids.empty());
+    try {
+      resolve_generation({}, o, {}, kPlace, &tokenizer);
+      ADD_FAILURE() << "a bad word without tokens";
+    } catch (const UserError& error) {
+      EXPECT_NE(std::string(error.what()).find("--bad-words is " + Json(word).dump()),
+                std::string::npos)
+          << error.what();
+    }
+  }
+}
+
 struct ConfigFolder {
   std::filesystem::path dir =
       std::filesystem::temp_directory_path() / fmt::format("weft_options_{}", getpid());
@@ -192,6 +236,7 @@ TEST(GenerationFile, RefusalsNameFileAndKey) {
   for (const auto& [json, key] : {std::pair{R"({"eos_token_id": "x"})", "eos_token_id"},
                                   {R"({"top_p": 2})", "top_p"},
                                   {R"({"bad_words_ids": 3})", "bad_words_ids"},
+                                  {R"({"bad_words_ids": [[]]})", "bad_words_ids"},
                                   {R"({"stop_strings": [3]})", "stop_strings"},
                                   {R"({"temperature": "hot"})", "temperature"}}) {
     const ConfigFolder folder(json);

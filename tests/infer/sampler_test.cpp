@@ -2,6 +2,8 @@
 //
 // The reference rounds scores to fp32 (6e-8 of their size, at most 60 here): probabilities may
 // differ by some 1e-6 at the very worst.
+#include <limits>
+
 #include "infer/continuation.h"
 #include "tests/infer/golden.h"
 
@@ -50,7 +52,7 @@ TEST(Sampler, ADrawFollowsTheProbabilities) {
       if (kind == 2) so_far.resize(static_cast<std::size_t>(i % 200) + 1, 7);
       g.seed = kind == 3 ? i : kind == 2 ? i / 200 : 0;
       const std::uint64_t stream = draw_stream(prompt, kind == 1 ? i : 0);
-      ++counts[static_cast<std::size_t>(sampler.choose(logits, g, so_far, 3, stream).id)];
+      ++counts[static_cast<std::size_t>(sampler.choose(logits, g, so_far, 3, stream)->id)];
     }
     double chi = 0;
     int bins = 0;
@@ -76,23 +78,68 @@ TEST(Sampler, GreedyIgnoresWarpersAndTakesTheFirstOfTies) {
   Sampler sampler;
   const std::vector<float> logits = {0, 3, 1, 3};
   const Ids seen = {0};
-  EXPECT_EQ(sampler.choose(logits, g, seen, 1, 0).id, 1);
+  EXPECT_EQ(sampler.choose(logits, g, seen, 1, 0)->id, 1);
 }
 
-TEST(Sampler, SaysWhenEveryTokenIsForbidden) {
-  Generation g;
-  g.no_repeat_ngram_size = 1;
+TEST(Sampler, ChoosesNothingWhenEveryTokenIsForbidden) {
   Sampler sampler;
   const std::vector<float> logits = {1, 2};
   const Ids seen = {0, 1};
-  EXPECT_THROW(sampler.choose(logits, g, seen, 1, 0), UserError);
+  Generation g;
+  g.no_repeat_ngram_size = 1;
+  EXPECT_FALSE(sampler.choose(logits, g, seen, 1, 0));
+  g.do_sample = true;
+  g.top_p = g.typical_p = 0.5;
+  g.min_p = 0.2;
+  EXPECT_FALSE(sampler.choose(logits, g, seen, 1, 0));
 }
 
-TEST(Sampler, LogitsThatAreNoNumbersAreAnError) {
+TEST(Sampler, ARowWithNaNOrInfinityAnywhereIsAnError) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity(), kNaN = NAN;
   Sampler sampler;
-  const std::vector<float> logits = {std::nanf(""), std::nanf("")};
   const Ids seen = {0};
-  EXPECT_THROW(sampler.choose(logits, {}, seen, 1, 0), Error);
+  for (const bool sample : {false, true})
+    for (const std::int64_t beams : {1, 2}) {
+      Generation g;
+      g.do_sample = sample;
+      g.num_beams = beams;
+      for (const std::vector<float>& row : {std::vector<float>{kNaN, 1, 2},
+                                            {1, kNaN, 2},
+                                            {1, 2, kNaN},
+                                            {1, kInfinity, 2},
+                                            {kNaN, kNaN, kNaN},
+                                            {-kInfinity, -kInfinity, -kInfinity}}) {
+        EXPECT_FALSE(are_logits(row));
+        EXPECT_THROW(sampler.process(row, g, seen, 1), Error);
+      }
+    }
+  const std::vector<float> row = {-kInfinity, 1, 2};  // a token that the model never writes
+  EXPECT_TRUE(are_logits(row));
+  EXPECT_EQ(sampler.choose(row, {}, seen, 1, 0)->id, 2);
+}
+
+// transformers 5.24 looks for a bad word's beginning in all of the text, its first token included.
+TEST(Sampler, ABadWordMayBeginWhereTheTextDoes) {
+  Sampler sampler;
+  const std::vector<float> logits = {0, 1, 2, 3};
+  Generation g;
+  g.bad_words = {{1, 2, 3}};
+  EXPECT_EQ(sampler.choose(logits, g, Ids{1, 2}, 2, 0)->id, 2);
+  EXPECT_EQ(sampler.choose(logits, g, Ids{2}, 1, 0)->id, 3);
+  EXPECT_EQ(sampler.choose(logits, g, Ids{0, 1, 2}, 1, 0)->id, 2);
+}
+
+// A prompt's token that the vocabulary does not hold has no score that could be changed.
+TEST(Sampler, TokensBeyondTheVocabularyTouchNothing) {
+  Sampler sampler;
+  const std::vector<float> logits = {0, 1, 2, 3};
+  Generation g;
+  g.repetition_penalty = 1.3;
+  g.no_repeat_ngram_size = 2;
+  g.eos = {50256};
+  g.min_new_tokens = 3;
+  g.bad_words = {{50256}, {50256, 3}, {}};
+  EXPECT_EQ(sampler.choose(logits, g, Ids{50256, -1, 50256}, 1, 0)->id, 2);
 }
 
 TEST(StopStrings, EndWhereTheReferenceEnds) {

@@ -210,6 +210,72 @@ TEST(Tasks, VectorsOfEveryLayerAndPooling) {
     });
 }
 
+// Mostly empty texts: fewer rows than texts.
+TEST(Tasks, EmptyTextsAmongTexts) {
+  for (const char* model : {"gpt2_classify", "bert_classify", "bert_tokens"}) {
+    const bool tokens = std::string(model).ends_with("tokens");
+    on_grids(model, tokens ? HeadKind::classify_tokens : HeadKind::classify,
+             [&](Opened& m, const std::string& name) {
+               const auto logits_of = [&](const std::vector<TokenizedText>& texts) {
+                 std::vector<std::vector<float>> all;
+                 classify_texts(m.ctx, m.config, m.parameters, texts,
+                                [&](std::size_t, std::span<const float> logits) {
+                                  all.emplace_back(logits.begin(), logits.end());
+                                });
+                 return all;
+               };
+               const auto alone = logits_of({{{7}, {}}});
+               for (const std::size_t place : {0, 1, 4}) {
+                 std::vector<TokenizedText> texts(5);
+                 texts[place].ids = {7};
+                 const auto together = logits_of(texts);
+                 ASSERT_EQ(together.size(), 5u) << name;
+                 expect_near(together[place], {alone[0].begin(), alone[0].end()}, 1e-6, name);
+               }
+               EXPECT_EQ(logits_of(std::vector<TokenizedText>(3)).size(), 3u) << name;
+             });
+  }
+}
+
+TEST(Tasks, NumbersThatAreNotFiniteAreAnErrorWithTheTextsName) {
+  const std::vector<TokenizedText> texts = {{{5, 6}, {}, "text a"}, {{7, 4, 8}, {}, "text b"}};
+  const auto fails = [&](Opened& m, const std::string& name, const std::function<void()>& body) {
+    for (LocalParameter& p : m.parameters.list()) {  // the row of token 8
+      if (p.info.name != "embed.tokens.weight" && p.info.tied_to != "embed.tokens.weight") continue;
+      const std::int64_t row = 8 - (p.slice.whole() ? 0 : p.slice.ranges[0].begin);
+      if (row >= 0 && row < p.weight.dim(0))
+        p.weight.as<float>()[row * p.weight.dim(1)] = std::numeric_limits<float>::quiet_NaN();
+    }
+    const auto failure = caught(body);
+    ASSERT_TRUE(failure) << name;
+    EXPECT_EQ(failure->kind, FailureKind::program) << name;
+    EXPECT_NE(failure->text.find("the model's results are not finite"), std::string::npos)
+        << name << failure->text;
+    EXPECT_EQ(failure->text.find("text b"), 0u) << name << failure->text;
+  };
+  on_grids("bert_classify", HeadKind::classify, [&](Opened& m, const std::string& name) {
+    fails(m, name,
+          [&] { classify_texts(m.ctx, m.config, m.parameters, texts, [](auto, auto) {}); });
+  });
+  for (const char* pooling : {"mean", "max", "last", "none"})
+    on_grids("bert_mlm", HeadKind::base, [&](Opened& m, const std::string& name) {
+      fails(m, name, [&] {
+        embed_texts(m.ctx, m.config, m.parameters, texts,
+                    {text_pooling(pooling), m.config.layers, false}, [](auto, auto) {});
+      });
+    });
+  on_grids("bert_mlm", HeadKind::masked_lm, [&](Opened& m, const std::string& name) {
+    fails(m, name, [&] {
+      fill_texts(m.ctx, m.config, m.parameters, std::span(texts).last(1), 4, 5, [](auto, auto) {});
+    });
+  });
+  on_grids("gpt2_classify", HeadKind::causal_lm, [&](Opened& m, const std::string& name) {
+    fails(m, name, [&] {
+      score_texts(m.ctx, m.config, m.parameters, std::span(texts).last(1), [](auto, auto) {});
+    });
+  });
+}
+
 TEST(Tasks, AMaskedModelOpenedForGeneration) {
   on_grids("bert_mlm", HeadKind::causal_lm, [&](Opened& m, const std::string& name) {
     std::vector<GenerationRequest> requests;

@@ -1,0 +1,292 @@
+#include "infer/batch.h"
+
+#include <algorithm>
+
+#include "model/rope.h"
+
+namespace weft {
+namespace {
+
+constexpr const char* kNothingLeft =
+    "no token is left to continue with: --bad-words, --no-repeat-ngram-size and --min-new-tokens "
+    "forbid them all";
+
+std::int64_t slots_of(const GenerationRequest& r) { return r.options.num_beams; }
+
+void add_rows(Pass& pass, Work& w, std::size_t l, std::int64_t n) {
+  Lane& lane = w.lanes[l];
+  pass.slices.push_back({static_cast<std::int64_t>(pass.ids.size()), n, lane.cached, lane.slot});
+  pass.lengths.push_back(w.length(l));
+  const auto from = w.ids(l).begin() + lane.cached;
+  pass.ids.insert(pass.ids.end(), from, from + n);
+  lane.cached += n;
+}
+
+// A text whose earlier tokens look different now that it is longer is read again from its start.
+void forget_outgrown(const ModelConfig& config, Work& w) {
+  for (std::size_t l = 0; l < w.lanes.size(); ++l) {
+    const int regime = rope_regime(config, w.length(l));
+    if (w.lanes[l].regime != regime) w.lanes[l].cached = 0;
+    w.lanes[l].regime = regime;
+  }
+}
+
+}  // namespace
+
+std::int64_t Work::waiting() const {
+  std::int64_t n = 0;
+  for (std::size_t l = 0; l < lanes.size(); ++l) n += waiting(l);
+  return n;
+}
+
+Batch::Batch(const EngineModel& model, const DecoderShape& shape,
+             std::span<const GenerationRequest> requests, const Engine::Done& done,
+             const Engine::Token& token)
+    : model_(model),
+      shape_(shape),
+      requests_(requests),
+      done_(done),
+      token_(token),
+      decoder_(model.ctx, model.config, model.parameters, shape) {
+  for (std::int64_t s = shape.slots; s-- > 0;) free_slots_.push_back(s);
+}
+
+std::optional<Failure> Batch::run() {
+  for (admit(); !works_.empty(); admit()) {
+    const Pass pass = fill();
+    const ConstView hidden = decoder_.hidden(
+        {.ids = pass.ids, .types = {}, .slices = pass.slices, .text_lengths = pass.lengths});
+    ++passes_;
+    if (pass.ready.empty()) continue;
+    Choices choices = choose(pass, hidden);
+    share(choices);
+    if (choices.failure) return choices.failure;
+    advance(pass, choices);
+    release();
+  }
+  return std::nullopt;
+}
+
+// Requests begin in order, each as soon as its slots are free.
+void Batch::admit() {
+  while (admitted_ < requests_.size() &&
+         slots_of(requests_[admitted_]) <= static_cast<std::int64_t>(free_slots_.size())) {
+    const GenerationRequest& r = requests_[admitted_];
+    Work& w = works_.emplace_back();
+    w.request = admitted_++;
+    w.text = begin_continuation(r.ids, r.options, model_.tokenizer);
+    if (r.options.num_beams > 1) w.beams.emplace(w.text, r.options, model_.config.vocab);
+    w.spare.assign(free_slots_.end() - slots_of(r), free_slots_.end());
+    free_slots_.resize(free_slots_.size() - w.spare.size());
+    w.lanes.push_back({.slot = w.spare.back(), .cached = 0, .regime = 0});
+    w.spare.pop_back();
+  }
+}
+
+// One row each for those that are writing; what is left of the pass goes to texts that are still
+// read. All lanes of a work end in the same pass, since their logits are wanted together: until
+// they can, the last token of each waits. Where a model reads in both directions its prompt comes
+// in one piece: all of it sees all of it, and what follows sees what came before, as transformers
+// does with a BERT that is no decoder.
+Pass Batch::fill() {
+  Pass pass;
+  std::int64_t room = shape_.max_rows;
+  for (Work& w : works_) {
+    forget_outgrown(model_.config, w);
+    if (w.writes()) room -= w.waiting();
+  }
+  for (Work& w : works_) {
+    const bool writes = w.writes(), ready = writes || w.waiting() <= room;
+    for (std::size_t l = 0; l < w.lanes.size(); ++l) {
+      const std::int64_t waiting = w.waiting(l);
+      const std::int64_t n = ready                  ? waiting
+                             : model_.config.causal ? std::min(waiting - 1, room)
+                                                    : 0;
+      if (!writes) room -= n;
+      if (n > 0) add_rows(pass, w, l, n);
+      if (ready) pass.last.push_back(static_cast<std::int64_t>(pass.ids.size()) - 1);
+    }
+    if (ready) pass.ready.push_back(&w);
+  }
+  return pass;
+}
+
+// On the last stage's first rank; what fails there is everyone's by share().
+Choices Batch::choose(const Pass& pass, ConstView hidden) {
+  Choices choices;
+  std::int64_t n = 0;
+  for (const Work* w : pass.ready) n += w->n_choices();
+  choices.candidates.resize(static_cast<std::size_t>(n));
+  const Grid& grid = model_.ctx.grid;
+  if (!grid.is_last_stage()) return choices;
+  const ConstView logits = decoder_.logits(hidden, pass.last);
+  if (grid.tp().rank() != 0) return choices;
+  const auto V = static_cast<std::size_t>(model_.config.vocab);
+  const float* row = logits.as<float>();
+  std::span<BeamCandidate> left = choices.candidates;
+  for (const Work* w : pass.ready) {
+    std::vector<std::span<const float>> rows;
+    for (std::size_t l = 0; l < w->lanes.size(); ++l, row += V) rows.emplace_back(row, V);
+    const auto own = left.first(static_cast<std::size_t>(w->n_choices()));
+    left = left.subspan(own.size());
+    choices.failure = caught([&] { choose_for(*w, rows, own); });
+    if (!choices.failure) continue;
+    choices.failure->text =
+        fmt::format("{}, new token {}: {}", name_of(*w),
+                    w->ids(0).size() - request_of(*w).ids.size() + 1, choices.failure->text);
+    break;
+  }
+  choices.elapsed_s =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  return choices;
+}
+
+void Batch::choose_for(const Work& w, std::span<const std::span<const float>> logits,
+                       std::span<BeamCandidate> choices) {
+  const GenerationRequest& r = request_of(w);
+  if (w.beams) {
+    const std::vector<BeamCandidate> best = w.beams->choose(sampler_, logits, r.stream);
+    std::copy(best.begin(), best.end(), choices.begin());
+    return;
+  }
+  const auto c = sampler_.choose(logits[0], r.options, w.text.ids,
+                                 static_cast<std::int64_t>(r.ids.size()), r.stream);
+  if (c) choices[0] = {.score = 0, .beam = 0, .id = c->id, .logprob = c->logprob};
+}
+
+// What one rank chose, its clock and what it met are the whole replica's.
+void Batch::share(Choices& choices) {
+  const Grid& grid = model_.ctx.grid;
+  Communicator& replica = grid.replica();
+  if (replica.size() == 1) return;
+  const int chooser = (grid.shape().pp - 1) * grid.shape().tp;
+  Stream& stream = model_.ctx.stream;
+  const auto bytes = [&](void* data, std::size_t n) {
+    replica.broadcast(View(data, DType::u8, {static_cast<std::int64_t>(n)}), chooser, stream);
+  };
+  struct {
+    double elapsed_s;
+    std::int64_t kind, size;  // of a failure; size -1: none
+  } head = {choices.elapsed_s, 0, -1};
+  if (choices.failure)
+    head = {choices.elapsed_s, static_cast<std::int64_t>(choices.failure->kind),
+            static_cast<std::int64_t>(choices.failure->text.size())};
+  bytes(&head, sizeof head);
+  choices.elapsed_s = head.elapsed_s;
+  if (head.size < 0)
+    return bytes(choices.candidates.data(), choices.candidates.size() * sizeof(BeamCandidate));
+  if (!choices.failure) choices.failure.emplace();
+  choices.failure->kind = static_cast<FailureKind>(head.kind);
+  choices.failure->text.resize(static_cast<std::size_t>(head.size));
+  bytes(choices.failure->text.data(), choices.failure->text.size());
+}
+
+void Batch::advance(const Pass& pass, const Choices& choices) {
+  std::span<const BeamCandidate> left = choices.candidates;
+  for (Work* w : pass.ready) {
+    const auto own = left.first(static_cast<std::size_t>(w->n_choices()));
+    left = left.subspan(own.size());
+    const auto none =
+        std::find_if(own.begin(), own.end(), [](const BeamCandidate& c) { return c.beam < 0; });
+    const std::span<const BeamCandidate> found(own.begin(), none);
+    if (w->beams)
+      advance_beams(*w, found, choices.elapsed_s);
+    else
+      advance_text(*w, found, choices.elapsed_s);
+  }
+}
+
+void Batch::advance_text(Work& w, std::span<const BeamCandidate> candidates, double elapsed_s) {
+  const GenerationRequest& r = request_of(w);
+  w.over = candidates.empty();
+  if (w.over) return report_error(w, 0, kNothingLeft);
+  const BeamCandidate& c = candidates[0];
+  const std::string finish =
+      append_token(w.text, c.id, c.logprob, r.options, static_cast<std::int64_t>(r.ids.size()),
+                   model_.tokenizer, elapsed_s);
+  if (token_) token_(w.request, c.id);
+  w.over = !finish.empty();
+  if (w.over) report(w, 0, {.text = w.text, .score = 0, .finish = finish});
+}
+
+void Batch::advance_beams(Work& w, std::span<const BeamCandidate> candidates, double elapsed_s) {
+  const GenerationRequest& r = request_of(w);
+  const auto append = [&](Continuation& text, const BeamCandidate& c) {
+    return append_token(text, c.id, c.logprob, r.options, static_cast<std::int64_t>(r.ids.size()),
+                        model_.tokenizer, elapsed_s);
+  };
+  const std::vector<std::int32_t> parents = w.beams->advance(candidates, append);
+  w.over = parents.empty();
+  if (w.over) return report_beams(w);
+  move_beams(w, parents);
+}
+
+// A beam keeps its parent's slot where it is the first to want it; the others copy it into slots
+// that nobody wants any more.
+void Batch::move_beams(Work& w, std::span<const std::int32_t> parents) {
+  std::vector<std::int64_t> free = std::move(w.spare);
+  std::vector<bool> taken(w.lanes.size(), false);
+  for (std::size_t l = 0; l < w.lanes.size(); ++l)
+    if (std::find(parents.begin(), parents.end(), static_cast<std::int32_t>(l)) == parents.end())
+      free.push_back(w.lanes[l].slot);
+  std::vector<Lane> lanes;
+  for (std::int32_t parent : parents) {
+    const auto from = static_cast<std::size_t>(parent);
+    Lane lane = w.lanes[from];
+    if (taken[from]) {
+      lane.slot = free.back();
+      free.pop_back();
+      decoder_.copy_slot(w.lanes[from].slot, lane.slot, lane.cached);
+    }
+    taken[from] = true;
+    lanes.push_back(lane);
+  }
+  w.lanes = std::move(lanes);
+  w.spare = std::move(free);
+}
+
+void Batch::report_beams(const Work& w) {
+  const std::span<const BeamSearch::Beam> found = w.beams->finished();
+  if (found.empty()) return report_error(w, 0, kNothingLeft);
+  const std::int64_t wanted = request_of(w).options.num_return_sequences;
+  for (std::int64_t s = 0; s < wanted; ++s)
+    if (s < static_cast<std::int64_t>(found.size()))
+      report(w, s, found[static_cast<std::size_t>(s)]);
+    else
+      report_error(w, s,
+                   fmt::format("{} of {} results exist: what is forbidden and what ends a text "
+                               "leave no others",
+                               found.size(), wanted));
+}
+
+void Batch::report(const Work& w, std::int64_t sample, const BeamSearch::Beam& beam) {
+  const auto n_prompt = static_cast<std::ptrdiff_t>(request_of(w).ids.size());
+  done_(w.request, sample,
+        {.ids = {beam.text.ids.begin() + n_prompt, beam.text.ids.end()},
+         .logprobs = beam.text.logprobs,
+         .finish = beam.finish,
+         .score = beam.score,
+         .error = ""});
+}
+
+void Batch::report_error(const Work& w, std::int64_t sample, const std::string& sentence) {
+  Completion none;
+  none.error = fmt::format("{}: {}", name_of(w), sentence);
+  done_(w.request, sample, none);
+}
+
+void Batch::release() {
+  works_.remove_if([&](const Work& w) {
+    if (!w.over) return false;
+    for (const Lane& lane : w.lanes) free_slots_.push_back(lane.slot);
+    free_slots_.insert(free_slots_.end(), w.spare.begin(), w.spare.end());
+    return true;
+  });
+}
+
+std::string Batch::name_of(const Work& w) const {
+  const std::string& name = request_of(w).name;
+  return name.empty() ? fmt::format("request {}", w.request) : name;
+}
+
+}  // namespace weft

@@ -1,0 +1,106 @@
+// The requests of one Engine::run on their way through a decoder: admitted as slots of the cache
+// are free, read in passes, continued a token at a time. Every rank of a replica holds the same.
+#pragma once
+
+#include <chrono>
+#include <list>
+#include <optional>
+
+#include "infer/beam.h"
+#include "infer/engine.h"
+
+namespace weft {
+
+// A text in a slot of the cache; which one, its Work knows.
+struct Lane {
+  std::int64_t slot = 0;
+  std::int64_t cached = 0;  // tokens of the text in the cache
+  int regime = 0;           // rope_regime() that they were read in
+};
+
+// A request under way: one lane, or one a running beam.
+struct Work {
+  std::size_t request = 0;
+  std::vector<Lane> lanes;
+  std::vector<std::int64_t> spare;  // slots held for beams to come
+  Continuation text;                // without beams
+  std::optional<BeamSearch> beams;
+  bool over = false;
+
+  const std::vector<std::int32_t>& ids(std::size_t lane) const {
+    return beams ? beams->running()[lane].text.ids : text.ids;
+  }
+  std::int64_t length(std::size_t lane) const {
+    return static_cast<std::int64_t>(ids(lane).size());
+  }
+  std::int64_t waiting(std::size_t lane) const {  // tokens of a lane that are still to be read
+    return length(lane) - lanes[lane].cached;
+  }
+  std::int64_t waiting() const;  // of all lanes
+  bool writes() const {          // all but each text's newest token has been read
+    return waiting() == static_cast<std::int64_t>(lanes.size());
+  }
+  std::int64_t n_choices() const { return beams ? beams->n_candidates() : 1; }
+};
+
+// The rows of one pass through the model.
+struct Pass {
+  std::vector<std::int32_t> ids;
+  std::vector<CacheSlice> slices;
+  std::vector<std::int64_t> lengths;  // of each slice's text
+  std::vector<Work*> ready;           // all of whose lanes end in this pass
+  std::vector<std::int64_t> last;     // the rows in which they do, lane by lane, work by work
+};
+
+// What the choosing rank tells the others of its replica after a pass.
+struct Choices {
+  double elapsed_s = 0;
+  std::optional<Failure> failure;         // what it met; then there are no candidates
+  std::vector<BeamCandidate> candidates;  // n_choices() of each ready work; beam -1: none
+};
+
+class Batch {
+ public:
+  Batch(const EngineModel& model, const DecoderShape& shape,
+        std::span<const GenerationRequest> requests, const Engine::Done& done,
+        const Engine::Token& token);
+
+  // Until all requests are done. Collective over a replica; the failure is the same on all its
+  // ranks.
+  std::optional<Failure> run();
+  std::int64_t passes() const { return passes_; }
+
+ private:
+  void admit();
+  Pass fill();
+  Choices choose(const Pass& pass, ConstView hidden);
+  void choose_for(const Work& work, std::span<const std::span<const float>> logits,
+                  std::span<BeamCandidate> choices);
+  void share(Choices& choices);
+  void advance(const Pass& pass, const Choices& choices);
+  void advance_text(Work& work, std::span<const BeamCandidate> candidates, double elapsed_s);
+  void advance_beams(Work& work, std::span<const BeamCandidate> candidates, double elapsed_s);
+  void move_beams(Work& work, std::span<const std::int32_t> parents);
+  void report_beams(const Work& work);
+  void report(const Work& work, std::int64_t sample, const BeamSearch::Beam& beam);
+  void report_error(const Work& work, std::int64_t sample, const std::string& sentence);
+  void release();
+
+  const GenerationRequest& request_of(const Work& work) const { return requests_[work.request]; }
+  std::string name_of(const Work& work) const;
+
+  const EngineModel& model_;
+  DecoderShape shape_;
+  std::span<const GenerationRequest> requests_;
+  const Engine::Done& done_;
+  const Engine::Token& token_;
+  Decoder decoder_;
+  Sampler sampler_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  std::size_t admitted_ = 0;
+  std::list<Work> works_;
+  std::vector<std::int64_t> free_slots_;
+  std::int64_t passes_ = 0;
+};
+
+}  // namespace weft
