@@ -178,7 +178,8 @@ Generation resolve_generation(const GenerationOptions& request, const Generation
   between("top-p", g.top_p, 0, 1, false);
   between("min-p", g.min_p, 0, 1, false);
   between("typical-p", g.typical_p, 0, 1, true);
-  between("repetition-penalty", g.repetition_penalty, 0, 1e6, true);
+  // Scores are divided by it in fp32.
+  between("repetition-penalty", g.repetition_penalty, 1e-6, 1e6, false);
   between("length-penalty", g.length_penalty, -100, 100, false);
   if (g.max_time) between("max-time", *g.max_time, 0, 1e9, false);
   at_least("top-k", g.top_k, 0);

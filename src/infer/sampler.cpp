@@ -68,7 +68,10 @@ void Sampler::penalise_repetition(double penalty, std::span<const std::int32_t> 
   for (std::int32_t id : order_) {
     if (id < 0 || static_cast<std::size_t>(id) >= scores_.size()) continue;
     float& s = scores_[static_cast<std::size_t>(id)];
+    const float before = s;
     s = s < 0 ? s * p : s / p;
+    CHECK_USER(std::isfinite(s) || !std::isfinite(before),
+               "--repetition-penalty is {}, which makes a score of {} no number", penalty, before);
   }
 }
 
@@ -106,12 +109,31 @@ std::span<const float> Sampler::process(std::span<const float> logits, const Gen
 }
 
 void Sampler::warp(const Generation& g, std::size_t keep) {
-  if (g.temperature != 1)
-    for (float& s : scores_) s /= static_cast<float>(g.temperature);
+  divide_by_temperature(g.temperature);
   if (g.top_k > 0) keep_top_k(std::max(g.top_k, static_cast<std::int64_t>(keep)));
   if (g.top_p < 1) keep_top_p(g.top_p, keep);
   if (g.min_p > 0) keep_min_p(g.min_p, keep);
   if (g.typical_p < 1) keep_typical(g.typical_p, keep);
+}
+
+// In fp32, as torch does it; near 0 that would make infinities of all scores. Then only distances
+// from the likeliest are divided, which changes no probability.
+void Sampler::divide_by_temperature(double temperature) {
+  if (temperature == 1) return;
+  const auto t = static_cast<float>(temperature);
+  double least = 0, most = kMinusInfinity;
+  for (float s : scores_) {
+    most = std::max(most, static_cast<double>(s));
+    if (s > kMinusInfinity) least = std::min(least, static_cast<double>(s));
+  }
+  const double limit = std::numeric_limits<float>::max();
+  if (std::max(std::abs(least), std::abs(most)) / temperature < limit && t > 0) {
+    for (float& s : scores_) s /= t;
+    return;
+  }
+  for (float& s : scores_)
+    if (s > kMinusInfinity)
+      s = static_cast<float>(std::max((static_cast<double>(s) - most) / temperature, -limit));
 }
 
 // Ties with the k-th stay.

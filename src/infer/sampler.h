@@ -45,6 +45,7 @@ class Sampler {
   void penalise_repetition(double penalty, std::span<const std::int32_t> seen);
   void forbid_repeated_ngrams(std::int64_t size, std::span<const std::int32_t> seen);
   void warp(const Generation& g, std::size_t keep);
+  void divide_by_temperature(double temperature);
   void keep_top_k(std::int64_t k);
   void keep_top_p(double p, std::size_t keep);
   void keep_min_p(double p, std::size_t keep);

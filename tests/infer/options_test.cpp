@@ -146,6 +146,9 @@ TEST(Options, RefusalsNameOptionAndPrompt) {
   EXPECT_NE(refusal(with([](auto& o) { o.typical_p = 0; })).find("--typical-p"), std::string::npos);
   EXPECT_NE(refusal(with([](auto& o) { o.repetition_penalty = -1; })).find("--repetition-penalty"),
             std::string::npos);
+  EXPECT_NE(
+      refusal(with([](auto& o) { o.repetition_penalty = 1e-44; })).find("--repetition-penalty"),
+      std::string::npos);
   EXPECT_NE(refusal(with([](auto& o) { o.num_return_sequences = 2; })).find("needs --do-sample"),
             std::string::npos);
   EXPECT_NE(refusal(with([](auto& o) {

@@ -129,6 +129,34 @@ TEST(Sampler, ABadWordMayBeginWhereTheTextDoes) {
   EXPECT_EQ(sampler.choose(logits, g, Ids{0, 1, 2}, 1, 0)->id, 2);
 }
 
+TEST(Sampler, ATemperatureNearZeroIsNearlyGreedy) {
+  Sampler sampler;
+  const std::vector<float> logits = {-7, 3, 9, 9, -std::numeric_limits<float>::infinity(), 0};
+  for (const double temperature : {1e-3, 1e-30, 1e-38, 1e-44, 1e-60, 1e-300})
+    for (const std::int64_t beams : {1, 2}) {
+      Generation g;
+      g.do_sample = true;
+      g.temperature = temperature;
+      g.num_beams = beams;
+      g.top_k = 0;
+      sampler.process(logits, g, Ids{0}, 1);
+      const auto p = sampler.probabilities();
+      EXPECT_NEAR(p[2], 0.5, 1e-9) << temperature;
+      EXPECT_NEAR(p[3], 0.5, 1e-9) << temperature;
+      EXPECT_EQ(p[4], 0) << temperature;
+    }
+}
+
+TEST(Sampler, APenaltyThatLeavesNoNumbersIsNamed) {
+  Sampler sampler;
+  const std::vector<float> logits = {0, 3, -4};
+  for (const double penalty : {1e-300, 1e-44, 1e-39}) {
+    Generation g;
+    g.repetition_penalty = penalty;
+    EXPECT_THROW(sampler.choose(logits, g, Ids{0, 1}, 1, 0), UserError) << penalty;
+  }
+}
+
 // A prompt's token that the vocabulary does not hold has no score that could be changed.
 TEST(Sampler, TokensBeyondTheVocabularyTouchNothing) {
   Sampler sampler;
