@@ -139,6 +139,13 @@ ConstView Decoder::run(const DecoderRows& rows, std::int64_t stop) {
   CHECK(N >= 1 && N <= shape_.max_rows &&
             (rows.types.empty() || rows.types.size() == rows.ids.size()),
         "{} rows; planned for {}", N, shape_.max_rows);
+  // Callers refuse these with a sentence of their own; no table is read past its end.
+  for (const std::int32_t id : rows.ids)
+    CHECK(id >= 0 && id < config_.vocab, "token {} of a vocabulary of {}", id, config_.vocab);
+  for (const std::int32_t type : rows.types)
+    CHECK_USER(type >= 0 && type < std::max<std::int64_t>(1, config_.token_types),
+               "the tokenizer gives a token the type {}, but the model knows {} (type_vocab_size)",
+               type, config_.token_types);
   arena_.release(0);
   const Buffers b = lay_out(arena_, config_, ctx_.grid, shape_, N);
   const View x_rows = b.x.reshape({N, config_.width});

@@ -75,10 +75,9 @@ std::vector<float> rope_frequencies(const Rope& r, std::int64_t length) {
 }
 
 int rope_regime(const ModelConfig& c, std::int64_t length) {
-  return c.positions == Positions::rope && c.rope.scaling == RopeScaling::longrope &&
-                 length > c.rope.original_context
-             ? 1
-             : 0;
+  const bool rereads = c.positions == Positions::rope && c.family == "phi3" &&
+                       c.rope.scaling == RopeScaling::longrope;
+  return rereads && length > c.rope.original_context ? 1 : 0;
 }
 
 void fill_rope_row(float* row, std::int64_t position, std::span<const float> frequencies,

@@ -4,7 +4,7 @@
 Run after make_gpt2.py, make_tokenizer.py and make_families.py, with torch and transformers (their versions stand in the output):
     python tests/data/make_search.py tests/data
 Writes search.json: beam searches of gpt2_h5 under stop strings, bans, minimal lengths and several end tokens, and continuations of
-phi3_longrope that stay below its original context, cross it or begin above it.
+phi3_longrope that stay below its original context, cross it or begin above it, and of a llama with such angles.
 """
 import json
 import os
@@ -13,7 +13,7 @@ import sys
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PreTrainedTokenizerFast
 
 N_BEAM_CASES = 36
 NEVER = -1e8  # the reference's scores of what is no result lie below
@@ -114,11 +114,30 @@ def longrope_cases(folder):
     return {"original_context": original, "cases": cases}
 
 
+def kept_cases(folder):
+    """LongRoPE where the reference keeps what was read before the crossing: all families but Phi-3's."""
+    name = os.path.join(folder, "families", "llama_linear")
+    config = AutoConfig.from_pretrained(name)
+    rope = {"rope_type": "longrope", "rope_theta": 100.0, "original_max_position_embeddings": 16, "attention_factor": 1.2,
+            "short_factor": [1.0, 1.3, 1.7], "long_factor": [1.2, 2.5, 6.0]}
+    config.rope_parameters = rope
+    model = AutoModelForCausalLM.from_pretrained(name, config=config).eval()
+    model.generation_config = GenerationConfig()
+    rng, cases = random.Random(7), []
+    for n_prompt in (3, 9, 15, 16, 17, 25):
+        prompt = [rng.randrange(config.vocab_size) for _ in range(n_prompt)]
+        out = generate(model, prompt, max_new_tokens=20)
+        ids = out.sequences[0, n_prompt:].tolist()
+        cases.append({"prompt": prompt, "greedy": ids, "logprobs": logprobs_of(out, ids)})
+    return {"rope": rope, "cases": cases}
+
+
 def main(out):
     torch.set_num_threads(1)
     data = {"made_by": "tests/data/make_search.py", "torch": torch.__version__, "transformers": transformers.__version__}
     data["beams"] = beam_cases(out)
     data["longrope"] = longrope_cases(out)
+    data["longrope_kept"] = kept_cases(out)
     with open(os.path.join(out, "search.json"), "w") as f:
         json.dump(data, f, separators=(",", ":"))
         f.write("\n")

@@ -106,6 +106,36 @@ TEST(LongRope, TextsAloneEqualTheReference) {
   }
 }
 
+// What other families read before the crossing keeps its angles.
+TEST(LongRope, OtherFamiliesKeepWhatWasRead) {
+  const Json& golden = search()["longrope_kept"];
+  std::vector<GenerationRequest> requests;
+  for (const Json& c : golden["cases"]) {
+    Generation g = greedy_options(20);
+    g.logprobs = true;
+    requests.push_back({.ids = c["prompt"].get<Ids>(), .options = g, .stream = 0});
+  }
+  on_every_grid("families/llama_linear", [&](Loaded& m, const std::string& name) {
+    m.config.rope.scaling = RopeScaling::longrope;
+    m.config.rope.theta = golden["rope"]["rope_theta"].get<double>();
+    m.config.rope.original_context =
+        golden["rope"]["original_max_position_embeddings"].get<std::int64_t>();
+    m.config.rope.attention_factor = golden["rope"]["attention_factor"].get<double>();
+    m.config.rope.short_factors = golden["rope"]["short_factor"].get<std::vector<double>>();
+    m.config.rope.long_factors = golden["rope"]["long_factor"].get<std::vector<double>>();
+    for (const std::int64_t max_rows : {512, 6}) {
+      const auto all = m.complete(requests, {.max_batch = 4, .max_rows = max_rows});
+      for (std::size_t i = 0; i < requests.size(); ++i) {
+        const Json& c = golden["cases"][i];
+        EXPECT_EQ(all[i][0].ids, c["greedy"].get<Ids>()) << name << ", case " << i;
+        const auto logprobs = c["logprobs"].get<std::vector<float>>();
+        for (std::size_t t = 0; t < logprobs.size(); ++t)
+          EXPECT_NEAR(all[i][0].logprobs[t], logprobs[t], 2e-4) << name << ", case " << i;
+      }
+    }
+  });
+}
+
 // A draw's text does not depend on who else is in the passes, nor on how they are cut.
 TEST(LongRope, DrawsAloneAndTogether) {
   std::vector<GenerationRequest> requests;
