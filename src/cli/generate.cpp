@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 #include <map>
 #include <utility>
@@ -247,7 +248,7 @@ class Replica {
   // done.
   void run(ResultWriter& results, std::size_t n_items) {
     const EngineLimits limits = {.memory_bytes = session_.free_memory_bytes()};
-    agree(session_.grid.world(), caught([&] { say_shape(limits); }), session_.ctx.stream);
+    reject_too_large(results, limits);
     Progress progress(session_.first() ? requests_.size() : 0);
     Engine engine(session_.ctx, session_.config, *session_.parameters, &tokenizer_, limits);
     const auto failure =
@@ -259,8 +260,30 @@ class Replica {
   }
 
  private:
+  // A request that memory cannot hold costs no other: the largest go until the others fit.
+  void reject_too_large(ResultWriter& results, const EngineLimits& limits) {
+    const auto size_of = [](const GenerationRequest& r) {
+      return (static_cast<std::int64_t>(r.ids.size()) + r.options.max_new_tokens) *
+             r.options.num_beams;
+    };
+    while (!requests_.empty()) {
+      const auto failure = caught([&] { say_shape(limits); });
+      if (!failure) return;
+      if (failure->kind != FailureKind::user) rethrow(*failure);
+      std::int64_t largest = 0;
+      for (const GenerationRequest& r : requests_) largest = std::max(largest, size_of(r));
+      for (std::size_t i = requests_.size(); i-- > 0;) {
+        if (size_of(requests_[i]) < largest) continue;
+        Completion none;
+        none.error = fmt::format("{}: {}", requests_[i].name, failure->text);
+        if (results.mine()) put_error(results, jobs_[i], 0, none);
+        requests_.erase(requests_.begin() + static_cast<std::ptrdiff_t>(i));
+        jobs_.erase(jobs_.begin() + static_cast<std::ptrdiff_t>(i));
+      }
+    }
+  }
+
   void say_shape(const EngineLimits& limits) const {
-    if (requests_.empty()) return;
     const DecoderShape shape = plan_decoder(session_.ctx, session_.config, requests_, limits);
     if (session_.first() && requests_.size() > static_cast<std::size_t>(shape.slots))
       log_info(

@@ -121,3 +121,23 @@ END
   json out 'len(lines) == 1'
   grep -q 'line 1: --bad-words is "\\n"' err
 }
+
+@test "a request that memory cannot hold costs no other" {
+  cp -r "$DATA/families/qwen2" far
+  python3 - <<'END'
+import json
+config = json.load(open("far/config.json"))
+config["max_position_embeddings"] = 1 << 26
+json.dump(config, open("far/config.json", "w"))
+END
+  "$WEFT" tokenizer "$CORPUS" --kind word --vocab-size 83 --out words 2>/dev/null
+  printf '{"text": "the"}\n{"text": "the", "max_new_tokens": 60000000, "num_beams": 1000}\n{"text": "a", "max_new_tokens": 60000000, "num_beams": 900}\n{"text": "a"}\n' >lines.jsonl
+  for grid in "1" "2 --dp 2" "2 --tp 2"; do
+    set -- $grid
+    local n=$1
+    shift
+    rejected "$n" generate --model far --tokenizer words "$@" --in lines.jsonl --max-new-tokens 3 --out o.jsonl
+    json o.jsonl '[l["id"] for l in lines] == ["0", "3"]'
+    json o.jsonl.rejects.jsonl '[l["line"] for l in lines] == [2, 3]' 'all("more than is free on its host" in l["reason"] for l in lines)'
+  done
+}
