@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
-#include "core/check.h"
+#include "comm/agreement.h"
 
 namespace weft {
 namespace {
@@ -37,11 +38,21 @@ void check_finite(const PassTask& task, const TextPass& pass, std::span<const fl
       std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
   if (bad == values.end()) return;
   const auto value = static_cast<std::size_t>(bad - values.begin());
-  machine_error("{}: the model's results are not finite (NaN or infinity)",
-                pass.names[task.text_of(pass, value)]);
+  throw NotFinite(fmt::format("{}: the model's results are not finite (NaN or infinity)",
+                              pass.names[task.text_of(pass, value)]));
 }
 
 }  // namespace
+
+void on_all_replicas(const Context& ctx, const std::function<void()>& body) {
+  std::optional<Failure> failure;
+  try {
+    body();
+  } catch (const NotFinite& error) {
+    failure = Failure{FailureKind::program, error.what()};
+  }
+  agree(ctx.grid.world(), failure, ctx.stream);
+}
 
 std::size_t TextPass::text_at(std::int64_t row) const {
   return static_cast<std::size_t>(std::upper_bound(ends.begin(), ends.end(), row) - ends.begin());

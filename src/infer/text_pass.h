@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "core/check.h"
 #include "model/decoder.h"
 
 namespace weft {
@@ -51,9 +52,20 @@ struct PassTask {
   std::function<void(const TextPass&, std::span<const float>)> done;
 };
 
+// Results that are not finite, met by all ranks of a replica at the same place: none of them waits
+// for another, so they may tell the other replicas before they end.
+class NotFinite : public Error {
+ public:
+  using Error::Error;
+};
+// `body` runs this replica's texts. Where one replica throws NotFinite, all ranks of the world
+// throw it once every replica is done; what else is thrown passes at once, since others may be
+// waiting for this rank. Collective over the world.
+void on_all_replicas(const Context& ctx, const std::function<void()>& body);
+
 // Collective over a replica. Passes hold `max_rows` rows, more only where a text alone is longer.
-// An Error where a text is longer than its model's context and positions are learned, and one that
-// names the text where a number of its results is not finite.
+// An Error where a text is longer than its model's context and positions are learned, NotFinite
+// with the text's name where a number of its results is not.
 void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
                const TextSource& texts, const PassTask& task, std::int64_t max_rows = 1024);
 void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters,

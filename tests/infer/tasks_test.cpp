@@ -237,15 +237,20 @@ TEST(Tasks, EmptyTextsAmongTexts) {
   }
 }
 
+// A NaN in the token's row of the embedding, on the ranks that hold it.
+void spoil_token(Opened& m, std::int32_t id) {
+  for (LocalParameter& p : m.parameters.list()) {
+    if (p.info.name != "embed.tokens.weight" && p.info.tied_to != "embed.tokens.weight") continue;
+    const std::int64_t row = id - (p.slice.whole() ? 0 : p.slice.ranges[0].begin);
+    if (row >= 0 && row < p.weight.dim(0))
+      p.weight.as<float>()[row * p.weight.dim(1)] = std::numeric_limits<float>::quiet_NaN();
+  }
+}
+
 TEST(Tasks, NumbersThatAreNotFiniteAreAnErrorWithTheTextsName) {
   const std::vector<TokenizedText> texts = {{{5, 6}, {}, "text a"}, {{7, 4, 8}, {}, "text b"}};
   const auto fails = [&](Opened& m, const std::string& name, const std::function<void()>& body) {
-    for (LocalParameter& p : m.parameters.list()) {  // the row of token 8
-      if (p.info.name != "embed.tokens.weight" && p.info.tied_to != "embed.tokens.weight") continue;
-      const std::int64_t row = 8 - (p.slice.whole() ? 0 : p.slice.ranges[0].begin);
-      if (row >= 0 && row < p.weight.dim(0))
-        p.weight.as<float>()[row * p.weight.dim(1)] = std::numeric_limits<float>::quiet_NaN();
-    }
+    spoil_token(m, 8);
     const auto failure = caught(body);
     ASSERT_TRUE(failure) << name;
     EXPECT_EQ(failure->kind, FailureKind::program) << name;
@@ -273,6 +278,27 @@ TEST(Tasks, NumbersThatAreNotFiniteAreAnErrorWithTheTextsName) {
     fails(m, name, [&] {
       score_texts(m.ctx, m.config, m.parameters, std::span(texts).last(1), [](auto, auto) {});
     });
+  });
+}
+
+// One replica's text is bad: the others end with its sentence after theirs are done.
+TEST(Tasks, WhatOneReplicaMeetsAllRanksThrow) {
+  on_grids("gpt2_classify", HeadKind::causal_lm, [&](Opened& m, const std::string& name) {
+    spoil_token(m, 8);
+    const bool bad = m.grid.dp().rank() == m.grid.shape().dp - 1;
+    const std::vector<TokenizedText> texts = {{{5, 6}, {}, "text a"},
+                                              {bad ? Ids{7, 8} : Ids{7, 9}, {}, "text b"}};
+    std::size_t done = 0;
+    const auto failure = caught([&] {
+      on_all_replicas(m.ctx, [&] {
+        embed_texts(m.ctx, m.config, m.parameters, texts,
+                    {text_pooling("mean"), m.config.layers, false}, [&](auto, auto) { ++done; });
+      });
+    });
+    ASSERT_TRUE(failure) << name;
+    EXPECT_EQ(failure->text, "text b: the model's results are not finite (NaN or infinity)")
+        << name;
+    EXPECT_EQ(done, bad ? 0u : 2u) << name;
   });
 }
 
