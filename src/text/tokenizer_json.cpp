@@ -65,17 +65,22 @@ void read_weft(Tokenizer::Impl& t, const Json& weft) {
 
 std::shared_ptr<Tokenizer::Impl> parse_tokenizer(const Json& json, const std::string& origin) {
   auto t = std::make_shared<Tokenizer::Impl>();
+  const Json absent;
+  const auto part = [&](const char* key) -> const Json& {  // no copy: a vocabulary is megabytes
+    const auto at = json.find(key);
+    return at == json.end() ? absent : *at;
+  };
   try {
-    t->model = read_token_model(json.value("model", Json()), origin);
-    t->normalizer = read_normalizer(json.value("normalizer", Json()), origin);
-    t->pre_tokenizer = read_pre_tokenizer(json.value("pre_tokenizer", Json()), origin);
-    t->post_processor = read_post_processor(json.value("post_processor", Json()), origin);
-    t->decoder = read_token_decoder(json.value("decoder", Json()), origin);
-    t->added = AddedTokens(read_added_tokens(json.value("added_tokens", Json()), *t->model, origin),
+    t->model = read_token_model(part("model"), origin);
+    t->normalizer = read_normalizer(part("normalizer"), origin);
+    t->pre_tokenizer = read_pre_tokenizer(part("pre_tokenizer"), origin);
+    t->post_processor = read_post_processor(part("post_processor"), origin);
+    t->decoder = read_token_decoder(part("decoder"), origin);
+    t->added = AddedTokens(read_added_tokens(part("added_tokens"), *t->model, origin),
                            t->normalizer.get());
-    t->truncation = read_truncation(json.value("truncation", Json()), origin);
-    t->padding = read_padding(json.value("padding", Json()), origin);
-    read_weft(*t, json.value("weft", Json()));
+    t->truncation = read_truncation(part("truncation"), origin);
+    t->padding = read_padding(part("padding"), origin);
+    read_weft(*t, part("weft"));
   } catch (const Json::exception& error) {
     user_error("{}: is not a tokenizer.json ({})", origin, error.what());
   }
