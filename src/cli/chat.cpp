@@ -9,6 +9,7 @@
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/session.h"
+#include "cli/stdout.h"
 #include "comm/agreement.h"
 #include "core/check.h"
 #include "core/log.h"
@@ -178,9 +179,9 @@ class Chat {
   }
 
   void print(const std::string& text) {
-    if (write_error_.empty() && (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() ||
-                                 std::fflush(stdout) != 0))
-      write_error_ = std::strerror(errno);
+    if (!write_error_.empty()) return;
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    write_error_ = stdout_failure();
   }
 
   // What is free now that the weights are there. Collective over the world the first time.
@@ -247,7 +248,7 @@ void run_chat(const Invocation& invocation) {
       .positionals = nullptr,
       .positional_name = "",
       .flags = &flags};
-  if (!parse_options(command, invocation.args, fields, invocation.mpi.world()->rank() == 0)) return;
+  if (!parse_options(command, invocation.args, fields, invocation.mpi.rank() == 0)) return;
   check_temperature(o.generation, flags);
   Session session(invocation, o.model, ModelUse::chat);
   Chat chat(o, session);
@@ -255,7 +256,7 @@ void run_chat(const Invocation& invocation) {
   Communicator& world = session.grid.world();
   const auto check_stdout = [&] {
     on_first_rank(world, session.stream, [&] {
-      CHECK_USER(chat.write_error().empty(), "stdout cannot be written ({})", chat.write_error());
+      if (!chat.write_error().empty()) throw Error(chat.write_error());
     });
   };
   for (const std::string& prompt : o.prompt) {

@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/session.h"
+#include "cli/stdout.h"
 #include "comm/agreement.h"
 #include "core/check.h"
 
@@ -54,7 +55,7 @@ void run_neighbors(const Invocation& invocation) {
                             "The nearest tokens in a model's embedding matrix, to each TOKEN: as "
                             "the vocabulary spells it, a text that is one token, or #ID.",
                             &o.tokens, "TOKEN"};
-  if (!parse_options(line, invocation.args, fields, invocation.mpi.world()->rank() == 0)) return;
+  if (!parse_options(line, invocation.args, fields, invocation.mpi.rank() == 0)) return;
   CHECK_USER(!o.tokens.empty(), "weft neighbors: name one or more tokens");
   CHECK_USER(o.top_k >= 1, "--top-k is {}; allowed: 1 or more", o.top_k);
   const Metric metric = metric_of(o.metric);
@@ -78,7 +79,7 @@ void run_neighbors(const Invocation& invocation) {
       }
       if (o.json) fmt::print("{}\n", json.dump());
     }
-    CHECK_USER(std::fflush(stdout) == 0, "stdout cannot be written");
+    flush_stdout();
   });
 }
 

@@ -125,11 +125,11 @@ void ResultWriter::finish() {
       return collect_(std::move(all));
     }
     flush();
-    CHECK_USER(failure_.empty(), "{} cannot be written ({})",
-               out_.empty() ? "stdout" : "--out " + out_, failure_);
+    CHECK_MACHINE(failure_.empty(), "{} cannot be written ({})",
+                  out_.empty() ? "stdout" : "--out " + out_, failure_);
     if (out_.empty()) return;
     const bool closed = std::fclose(std::exchange(file_, nullptr)) == 0;
-    CHECK_USER(closed, "--out {} cannot be written ({})", out_, std::strerror(errno));
+    CHECK_MACHINE(closed, "--out {} cannot be written ({})", out_, std::strerror(errno));
     put_in_place(out_ + ".tmp", out_);
   });
 }

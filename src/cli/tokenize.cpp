@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/session.h"
+#include "cli/stdout.h"
 #include "comm/agreement.h"
 #include "core/check.h"
 #include "text/tokenizer.h"
@@ -172,9 +173,8 @@ void tokenize_texts(const TokenizeOptions& o, const Tokenizer& t) {
     out += json ? json_line(row, t) : table(row, t);
   }
   if (!o.texts.out.empty()) return write_file_atomically(o.texts.out, out);
-  CHECK_USER(
-      std::fwrite(out.data(), 1, out.size(), stdout) == out.size() && std::fflush(stdout) == 0,
-      "stdout cannot be written ({})", std::strerror(errno));
+  std::fwrite(out.data(), 1, out.size(), stdout);
+  flush_stdout();
 }
 
 }  // namespace
