@@ -79,7 +79,7 @@ void run_bench(const Invocation& invocation) {
   BenchOptions o;
   std::vector<std::string> words;
   const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
-  const bool first = invocation.mpi.world()->rank() == 0;
+  const bool first = invocation.mpi.rank() == 0;
   const CommandLine line = {
       "bench", "Measures machine, kernels, comm, step or generate on this grid.", &words, "WHAT"};
   if (!parse_options(line, invocation.args, fields, first)) return;

@@ -95,7 +95,7 @@ void run_classify(const Invocation& invocation) {
   const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
   if (!parse_options(
           {"classify", "Label, probability and logits of each text or pair.", nullptr, ""},
-          invocation.args, fields, invocation.mpi.world()->rank() == 0))
+          invocation.args, fields, invocation.mpi.rank() == 0))
     return;
   CHECK_USER(o.top_k >= 0, "--top-k is {}; allowed: 0 (all) or more", o.top_k);
   Session session(invocation, o.model, ModelUse::label);

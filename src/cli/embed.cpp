@@ -75,7 +75,7 @@ void run_embed(const Invocation& invocation) {
   EmbedOptions o;
   const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
   if (!parse_options({"embed", "One vector a text, or a token.", nullptr, ""}, invocation.args,
-                     fields, invocation.mpi.world()->rank() == 0))
+                     fields, invocation.mpi.rank() == 0))
     return;
   EmbedSettings settings;
   settings.pooling = text_pooling(o.pooling);

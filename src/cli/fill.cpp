@@ -28,7 +28,7 @@ void run_fill(const Invocation& invocation) {
   const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
   if (!parse_options(
           {"fill", "Candidates for each mask token of a text, by their probability.", nullptr, ""},
-          invocation.args, fields, invocation.mpi.world()->rank() == 0))
+          invocation.args, fields, invocation.mpi.rank() == 0))
     return;
   Session session(invocation, o.model, ModelUse::fill);
   CHECK_USER(o.top_k >= 1 && o.top_k <= session.config.vocab, "--top-k is {}; allowed: 1 to {}",

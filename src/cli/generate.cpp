@@ -336,7 +336,7 @@ void run_generate(const Invocation& invocation) {
                                .positionals = nullptr,
                                .positional_name = "",
                                .flags = &flags};
-  if (!parse_options(command, invocation.args, fields, invocation.mpi.world()->rank() == 0)) return;
+  if (!parse_options(command, invocation.args, fields, invocation.mpi.rank() == 0)) return;
   check_temperature(o.generation, flags);
   Session session(invocation, o.model, ModelUse::generate);
   const std::vector<Document> documents = read_texts(o.texts, session.grid.world(), session.stream);

@@ -1,14 +1,20 @@
-// The program: finds the command, starts MPI, turns whatever is thrown into one message and an exit
-// code.
-#include <cerrno>
+// The program: finds the command, starts MPI where a launcher is, turns whatever is thrown into one
+// message and an exit code.
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <optional>
 
 #include "cli/command.h"
 #include "cli/options.h"
+#include "cli/stdout.h"
 #include "cli/version.h"
 #include "core/check.h"
+#include "core/hardware.h"
 #include "core/log.h"
 
 namespace {
@@ -62,57 +68,72 @@ const Command& find_command(const std::string& name) {
   user_error("weft has no command '{}'{}; see weft --help", name, suggestion(name, names));
 }
 
-void run(Mpi& mpi, const std::vector<std::string>& args, int rank) {
-  if (args.empty() || args[0] == "--help" || args[0] == "-h" || args[0] == "help") {
-    if (rank == 0) print_help();
+using Arguments = std::vector<std::string>;
+
+// Threads of OpenMP that wait for work spin on cores that others may want, and GNU's spin for
+// milliseconds. 20,000 rounds are 0.3 ms: enough between two parallel regions, and a training step
+// beside two busy processes takes half the time (two threads of two cores: 21 ms alone, 100 beside
+// them; with this 21 and 50). The library reads its environment before main, hence the second
+// start.
+void bound_spinning(char** argv) {
+  if (std::getenv("GOMP_SPINCOUNT") || std::getenv("OMP_WAIT_POLICY") || affinity_cpus() == 1)
     return;
-  }
-  if (args[0] == "--version") {
-    if (rank == 0) print_version(args.size() > 1 && args[1] == "--json");
-    return;
-  }
-  find_command(args[0]).run({mpi, {args.begin() + 1, args.end()}});
+  const char* threads = std::getenv("OMP_NUM_THREADS");
+  if (threads && std::string_view(threads) == "1") return;
+  std::error_code error;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (error) return;
+  ::setenv("GOMP_SPINCOUNT", "20000", 0);
+  ::execv(program.c_str(), argv);  // returns where it cannot: then they spin
+}
+
+// What needs neither a model nor other ranks, so that it works wherever the program starts.
+bool told_of_itself(const Arguments& args) {
+  const std::string what = args.empty() ? "--help" : args[0];
+  const bool help = what == "--help" || what == "-h" || what == "help";
+  if (!help && what != "--version") return false;
+  if (Mpi::launched_rank() != 0) return true;
+  if (help)
+    print_help();
+  else
+    print_version(args.size() > 1 && args[1] == "--json");
+  return true;
+}
+
+void run(std::optional<Mpi>& mpi, const Arguments& args, int* argc, char*** argv) {
+  if (told_of_itself(args)) return;
+  if (args[0] != "tokenize") bound_spinning(*argv);
+  mpi.emplace(argc, argv);
+  set_log_rank(mpi->rank());
+  find_command(args[0]).run({*mpi, {args.begin() + 1, args.end()}});
 }
 
 // One message whatever the number of ranks: rank 0's where all failed, this rank's own where it
 // failed alone.
-int report(const Failure& failure, int rank, int size) {
-  std::fflush(stdout);
+int report(const std::optional<Mpi>& mpi, const Failure& failure) {
   const int code = exit_code(failure.kind);
-  if (Mpi::all_arrive(2.0)) {
-    if (rank == 0) log_line(LogLevel::error, fmt::format("weft: {}", failure.text));
+  if (!mpi || mpi->all_arrive(2.0)) {
+    if (!mpi || mpi->rank() == 0) log_line(LogLevel::error, "weft: " + failure.text);
     return code;
   }
-  log_line(LogLevel::error, size > 1 ? fmt::format("weft: rank {}: {}", rank, failure.text)
-                                     : fmt::format("weft: {}", failure.text));
+  log_line(LogLevel::error, fmt::format("weft: rank {}: {}", mpi->rank(), failure.text));
   Mpi::abort(code);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  int rank = 0, size = 1;
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error with a sentence, not a death
-  try {
-    Mpi mpi(&argc, &argv);
-    rank = mpi.world()->rank();
-    size = mpi.world()->size();
-    set_log_rank(rank);
-    try {
-      run(mpi, {argv + 1, argv + argc}, rank);
-      // All ranks are done: what is left is the one that prints.
-      errno = 0;
-      const bool printed = std::fflush(stdout) == 0 && !std::ferror(stdout);
-      if (!printed)
-        log_line(LogLevel::error,
-                 fmt::format("weft: stdout cannot be written ({})", std::strerror(errno)));
-      return printed ? 0 : 1;
-    } catch (...) {
-      return report(current_failure(), rank, size);
-    }
-  } catch (...) {
-    const Failure failure = current_failure();
-    log_line(LogLevel::error, fmt::format("weft: {}", failure.text));
-    return exit_code(failure.kind);
-  }
+  std::optional<Mpi> mpi;
+  auto failure = caught([&] { run(mpi, {argv + 1, argv + argc}, &argc, &argv); });
+  const std::string unprinted = stdout_failure();
+  // What could not be printed is the reason, also where the words are those of a library.
+  if (failure && failure->kind == FailureKind::program && !unprinted.empty() &&
+      !failure->text.starts_with("stdout"))
+    failure->text = fmt::format("stdout cannot be written ({})", failure->text);
+  if (failure) return report(mpi, *failure);
+  if (unprinted.empty()) return 0;
+  // All ranks are done: what is left is the one that prints.
+  log_line(LogLevel::error, "weft: " + unprinted);
+  return exit_code(FailureKind::program);
 }

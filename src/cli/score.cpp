@@ -70,7 +70,7 @@ void run_score(const Invocation& invocation) {
       "score",
       "Log-likelihood of each text under the model; of a masked model its pseudo-log-likelihood.",
       nullptr, ""};
-  if (!parse_options(line, invocation.args, fields, invocation.mpi.world()->rank() == 0)) return;
+  if (!parse_options(line, invocation.args, fields, invocation.mpi.rank() == 0)) return;
   Session session(invocation, o.model, ModelUse::score);
   const bool masked = session.config.head == HeadKind::masked_lm;
   const std::int32_t mask = masked ? session.need_mask_id() : -1;

@@ -213,9 +213,9 @@ void check_device(const std::string& device) {
 Session::Session(const Invocation& invocation, const ModelOptions& given, ModelUse use)
     : ranks_on_host(invocation.mpi.ranks_on_host()),
       options(given),
-      config(config_for(use, given.model, invocation.mpi.world()->rank() == 0)),
+      config(config_for(use, given.model, invocation.mpi.rank() == 0)),
       tokenizer(open_tokenizer(given.model, given.tokenizer)),
-      grid(invocation.mpi.world(), checked_grid(given, config, invocation.mpi.world()->size())),
+      grid(invocation.mpi.world(), checked_grid(given, config, invocation.mpi.size())),
       stream({}, use_threads(invocation, given)),
       memory_bytes(host_memory_bytes() / invocation.mpi.ranks_on_host()),
       ctx{.grid = grid,

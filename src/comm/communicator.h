@@ -72,7 +72,15 @@ class Communicator {
 
 std::unique_ptr<Communicator> make_self_communicator();
 
-// MPI_COMM_WORLD. Mpi starts MPI (FUNNELED) and stops it; one object, in main or in a test's main.
+// A process among those of its run.
+struct Place {
+  int rank = 0, size = 1;
+  int rank_on_host = 0, ranks_on_host = 1;  // among those that share this host's memory
+};
+
+// The processes of a run. MPI starts (FUNNELED) only where a launcher started this process as one
+// of several (comm/launcher.h), and stops with this object, which main or a test's main owns; a
+// process alone needs no MPI. UserError where the launcher is of another MPI than the one built in.
 class Mpi {
  public:
   Mpi(int* argc, char*** argv);
@@ -80,15 +88,23 @@ class Mpi {
   Mpi(const Mpi&) = delete;
   Mpi& operator=(const Mpi&) = delete;
 
-  std::unique_ptr<Communicator> world() const;
-  int ranks_on_host() const;  // ranks that share this host's memory
-  int rank_on_host() const;
-  static std::string library_version();           // one line
-  [[noreturn]] static void abort(int exit_code);  // ends all ranks
-  static bool active();                           // between start and stop
+  std::unique_ptr<Communicator> world() const;  // all of them; collective
+  int rank() const { return place_.rank; }
+  int size() const { return place_.size; }
+  int rank_on_host() const { return place_.rank_on_host; }
+  int ranks_on_host() const { return place_.ranks_on_host; }
   // True when every rank has called this within the time: so ranks that fail alike can end in
-  // order, and one that fails alone knows it. Uses MPI_COMM_WORLD, which nothing else does.
-  static bool all_arrive(double timeout_s);
+  // order, and one that fails alone knows it.
+  bool all_arrive(double timeout_s) const;
+
+  static std::string library_version();           // one line
+  static int launched_rank();                     // as the launcher says; 0 without one
+  [[noreturn]] static void abort(int exit_code);  // ends all ranks
+
+ private:
+  struct Started;
+  std::unique_ptr<Started> started_;  // null: MPI has not
+  Place place_;
 };
 
 // The MPI handle of a communicator of this back end, for parallel HDF5: pointer to MPI_Comm, or

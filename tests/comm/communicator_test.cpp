@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
+#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -85,6 +87,22 @@ TEST_P(Contract, AllReduce) {
   }
 }
 
+// Values whose sum depends on its order, and one that is no number: whatever comes out, all ranks
+// hold the same bits, so that they decide alike.
+TEST_P(Contract, AllReduceGivesAllRanksTheSameBits) {
+  for (const std::int64_t n : {3, 3000, 100'003})
+    for (const ReduceOp op : {ReduceOp::sum, ReduceOp::max, ReduceOp::min}) {
+      std::vector<float> x = values<float>(n, rank());
+      for (std::size_t i = 0; i < x.size(); ++i)
+        x[i] *= i % 2 == 0 ? 1e-7f * static_cast<float>(rank() + 1) : 0.1f;
+      if (rank() == size() - 1) x[1] = std::numeric_limits<float>::quiet_NaN();
+      comm_->all_reduce(view(x), op, stream_);
+      std::vector<float> first = x;
+      comm_->broadcast(view(first), 0, stream_);
+      EXPECT_EQ(std::memcmp(x.data(), first.data(), x.size() * sizeof(float)), 0) << n;
+    }
+}
+
 TEST_P(Contract, Broadcast) {
   for (int root = 0; root < size(); ++root)
     for (std::int64_t n : kSizes) {
@@ -142,10 +160,40 @@ TEST_P(Contract, WrongSizesAreErrors) {
   EXPECT_THROW(comm_->all_gather(view(out), view(in), stream_), Error);
 }
 
+TEST_P(Contract, TagsOfOurOwnMessagesAreErrors) {
+  if (comm_->backend() != "mpi") GTEST_SKIP();
+  std::vector<float> x(1);
+  EXPECT_THROW(comm_->send(view(x), 0, 32767, stream_), Error);
+}
+
 TEST_P(Contract, ValuesAndBarrier) {
   comm_->barrier();
   EXPECT_EQ(comm_->all_reduce_value<std::int64_t>(rank() + 1, ReduceOp::sum, stream_),
             size() * (size() + 1) / 2);
+}
+
+TEST(Mpi, KnowsItsPlace) {
+  const auto all = world();
+  EXPECT_EQ(test_mpi().rank(), all->rank());
+  EXPECT_EQ(test_mpi().size(), all->size());
+  EXPECT_EQ(all->backend(), all->size() == 1 ? "self" : "mpi");  // one rank needs no MPI
+  if (all->on_one_host()) {
+    EXPECT_EQ(test_mpi().ranks_on_host(), all->size());
+    EXPECT_EQ(test_mpi().rank_on_host(), all->rank());
+  }
+  EXPECT_EQ(native_mpi_comm(*all) == nullptr, all->size() == 1);
+}
+
+TEST(Mpi, AllArriveOrNot) {
+  EXPECT_TRUE(test_mpi().all_arrive(20));
+  const auto all = world();
+  if (all->rank() != 0) {
+    EXPECT_FALSE(test_mpi().all_arrive(0.1));
+  }
+  all->barrier();
+  if (all->rank() == 0) {
+    EXPECT_TRUE(test_mpi().all_arrive(20));  // the others had waited for it
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Contract, testing::Values("self", "world", "split"));
