@@ -74,12 +74,11 @@ GenerationOptions own_options(const Document& d, const std::string& field,
   GenerationOptions own;
   if (!d.options.is_object()) return own;
   check_keys(d.options, field, what);
-  set_from_json(
-      d.options, [&](FieldVisitor& v) { own.visit(v); }, what);
-  if (!d.options.contains("seed") || d.options["seed"].is_null()) return own;
-  CHECK_USER(d.options["seed"].is_number_integer(), "{}: seed is {}; it must be a whole number",
-             what, d.options["seed"].dump().substr(0, 60));
-  own.seed = d.options["seed"].get<std::int64_t>();
+  const VisitFields fields = [&](FieldVisitor& v) {
+    own.visit(v);
+    v.field("seed", own.seed, "");  // a flag of every model's
+  };
+  set_from_json(d.options, fields, what);
   return own;
 }
 

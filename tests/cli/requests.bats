@@ -122,6 +122,13 @@ END
   grep -q 'line 1: --bad-words is "\\n"' err
 }
 
+@test "a line's seed is a whole number of 64 bits" {
+  for seed in '"x"' 2.5 18446744073709551615 1e30 true '[1]'; do
+    echo "{\"text\": \"a\", \"seed\": $seed}" >seed.jsonl
+    refused 1 '^weft: seed.jsonl: line 1: seed is ' generate "${model[@]}" --in seed.jsonl
+  done
+}
+
 @test "a request that memory cannot hold costs no other" {
   cp -r "$DATA/families/qwen2" far
   python3 - <<'END'
