@@ -257,7 +257,7 @@ class MpiCommunicator : public Communicator {
  private:
   static constexpr int kTag = 32767;                                // of our collectives' messages
   static constexpr std::size_t kSmallBytes = std::size_t{1} << 14;  // messages count, not bytes
-  static constexpr std::size_t kPieceBytes = std::size_t{1} << 18;  // folded while the next arrives
+  static constexpr std::size_t kPieceBytes = std::size_t{1} << 23;  // bounds what is held of them
   using Bytes = std::span<std::byte>;
 
   struct Reduction {
@@ -398,12 +398,13 @@ class MpiCommunicator : public Communicator {
   // `out` to the right; what comes from the left is folded into `in`, a piece while the next one
   // arrives.
   void pass_and_fold(Bytes out, Bytes in, const Reduction& how) {
-    received_.resize(std::max(received_.size(), 2 * kPieceBytes));
     const auto piece = [](Bytes x, std::size_t i) {
       const std::size_t at = std::min(x.size(), i * kPieceBytes);
       return x.subspan(at, std::min(kPieceBytes, x.size() - at));
     };
     const auto n_pieces = [](Bytes x) { return (x.size() + kPieceBytes - 1) / kPieceBytes; };
+    const std::size_t room = std::min(in.size(), 2 * kPieceBytes);
+    received_.resize(std::max(received_.size(), room));
     Requests sends(patience_), even(patience_), odd(patience_);
     const auto arrivals = [&](std::size_t i) -> Requests& { return i % 2 == 0 ? even : odd; };
     const auto arrived = [&](std::size_t i) {

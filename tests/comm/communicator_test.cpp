@@ -103,6 +103,18 @@ TEST_P(Contract, AllReduceGivesAllRanksTheSameBits) {
     }
 }
 
+// More than is folded at once, in every part of a ring of up to four.
+TEST_P(Contract, AllReduceOfManyBytes) {
+  const std::int64_t n = 9'000'001;
+  std::vector<float> x(static_cast<std::size_t>(n));
+  for (std::size_t i = 0; i < x.size(); ++i)
+    x[i] = static_cast<float>(static_cast<int>(i % 1013) + rank());
+  comm_->all_reduce(view(x), ReduceOp::sum, stream_);
+  const int others = size() * (size() - 1) / 2;
+  for (std::size_t i = 0; i < x.size(); ++i)
+    ASSERT_EQ(x[i], static_cast<float>(static_cast<int>(i % 1013) * size() + others)) << i;
+}
+
 TEST_P(Contract, Broadcast) {
   for (int root = 0; root < size(); ++root)
     for (std::int64_t n : kSizes) {
