@@ -1,5 +1,5 @@
 // What `weft bench WHAT` measures. Every number comes with its unit, its share of a named peak of
-// this machine, measured in the same run, and the command that made it. Kernels and steps share
+// this machine, sampled in the same run, and the command that made it. Kernels and steps share
 // their FLOPs and bytes with model/sizes.
 #pragma once
 
@@ -9,6 +9,7 @@
 
 #include "core/fields.h"
 #include "io/json.h"
+#include "kernels/peak.h"
 #include "model/config.h"
 #include "model/context.h"
 
@@ -26,20 +27,36 @@ struct BenchOptions {
   void visit(FieldVisitor& v);
 };
 
-// Peaks of all ranks together, measured at the start of the run.
-struct Peaks {
-  double matmul_fp32 = 0, matmul_bf16 = 0;  // FLOP/s
-  double read_bytes_per_s = 0;
+// Peaks of all ranks together: the best samples of the run so far. Each case takes some beside it,
+// and what it reaches itself counts as one, so that no share is above 1.
+class Peaks {
+ public:
+  Peaks(const Grid& grid, Stream& stream);  // the first samples. Collective, as all that samples
+
+  BestRate& matmul(Precision precision) {  // FLOP/s
+    return precision == Precision::bf16 ? matmul_bf16_ : matmul_fp32_;
+  }
+  BestRate& reads() { return reads_; }  // bytes/s
+  void sample_matmul(Precision precision);
+  void sample_reads();
+
+ private:
+  double over_all(const std::function<double()>& measure) const;
+  const Grid& grid_;
+  Stream& stream_;
+  MatmulProbe probe_fp32_, probe_bf16_;
+  ReadProbe probe_reads_;
+  BestRate matmul_fp32_, matmul_bf16_, reads_;
 };
-Peaks measure_peaks(const Grid& grid, Stream& stream);
 
 struct Measurement {
   std::string name;
   double value = 0;
   std::string unit;
-  double share = 0;  // of the peak; 0 where none applies
-  std::string peak;  // "fp32 matmul", "memory reads", …
-  OrderedJson more;  // further fields of the JSON line
+  double share = 0;      // of the peak; 0 where none applies
+  std::string peak;      // "fp32 matmul", "memory reads", …
+  double peak_rate = 0;  // the peak when this was measured: FLOP/s or bytes/s
+  OrderedJson more;      // further fields of the JSON line
 };
 
 struct BenchRun {
@@ -47,7 +64,7 @@ struct BenchRun {
   const Grid& grid;
   Stream& stream;
   ModelConfig config;
-  Peaks peaks;
+  Peaks& peaks;
   std::function<void(const Measurement&)> report;  // prints on the first rank
 };
 
@@ -58,6 +75,7 @@ void bench_step(const BenchRun& run);
 void bench_generate(const BenchRun& run);
 
 double median(std::vector<double> values);
+const char* matmul_peak_name(Precision precision);  // "fp32 matmul"
 
 // Seconds of one call: ranks start it together, the slowest counts.
 double seconds_of(const Grid& grid, Stream& stream, const std::function<void()>& body);

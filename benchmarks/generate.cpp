@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "benchmarks/bench.h"
+#include "core/option_words.h"
 #include "core/rng.h"
 #include "infer/engine.h"
 #include "kernels/peak.h"
@@ -31,7 +32,7 @@ std::vector<GenerationRequest> requests(const BenchRun& run, std::int64_t n,
 
 void bench_generate(const BenchRun& run) {
   const BenchOptions& o = run.options;
-  const DType dtype = o.dtype == "bf16" ? DType::bf16 : o.dtype == "fp16" ? DType::f16 : DType::f32;
+  const DType dtype = value_of(kWeightDTypes, "--dtype", o.dtype);
   const Context ctx = {.grid = run.grid,
                        .stream = run.stream,
                        .precision = Precision::fp32,
@@ -49,7 +50,7 @@ void bench_generate(const BenchRun& run) {
   const std::int64_t mine =
       split_range(o.sequences, run.grid.shape().dp, run.grid.dp().rank()).size();
   // A shared machine's bandwidth drifts, and gives more for a moment than for long: beside every
-  // repeat it is measured for about as long, on the weights themselves.
+  // repeat it is measured for about as long, on the weights themselves; the best of these counts.
   const ConstView memory(parameters.list().front().weight.data(), DType::f32,
                          {static_cast<std::int64_t>(parameters.bytes() / 4)});
   const auto read_peak = [&] {
@@ -65,42 +66,47 @@ void bench_generate(const BenchRun& run) {
       engine.run(list, [](std::size_t, std::int64_t, const Completion&) {});
     });
   };
-  std::vector<double> prefills, steps, reads;
-  for (std::int64_t i = 0; i <= o.repeats; ++i) {
-    const double read = read_peak(), prefill_s = time(prompts),
+  BestRate reads;  // bytes/s that last
+  BestRate& matmul = run.peaks.matmul(Precision::fp32);
+  std::vector<double> prefills, steps;
+  for (std::int64_t i = 0; i <= o.repeats; ++i) {  // the first one is not counted
+    reads.sample(read_peak());
+    run.peaks.sample_matmul(Precision::fp32);
+    const double prefill_s = time(prompts),
                  step_s = (time(whole) - prefill_s) / static_cast<double>(o.new_tokens);
     if (i == 0) continue;
     prefills.push_back(prefill_s);
     steps.push_back(step_s);
-    reads.push_back(read * step_s);  // bytes that could be read in the step
   }
-  const double prefill = median(prefills), step = median(steps), readable = median(reads);
+  const double prefill = median(prefills), step = median(steps);
   const auto sequences = static_cast<double>(o.sequences);
-  const double prompt = static_cast<double>(o.prompt_tokens) * sequences;
-  const double head = head_flops_per_token(run.config);
-  const double flops =
-      prompt * (forward_flops_per_token(run.config, o.prompt_tokens) - head) + sequences * head;
-  run.report({fmt::format("prefill, {} x {} tokens, {}", o.sequences, o.prompt_tokens, o.dtype),
-              prompt / prefill,
-              "tok/s",
-              flops / prefill / run.peaks.matmul_fp32,
-              "fp32 matmul",
-              {{"seconds", prefill}}});
-  const GridShape one = {};
-  const double cached =
-      static_cast<double>(kv_bytes_per_token(run.config, one, 0, 0)) *
-      (static_cast<double>(o.prompt_tokens) + static_cast<double>(o.new_tokens) / 2) * sequences;
+  const double prompt_flops =
+      forward_flops(run.config, {.n = o.sequences, .rows = o.prompt_tokens}, o.sequences);
+  const double prefill_share = matmul.share(prompt_flops / prefill);
+  run.report(
+      {.name = fmt::format("prefill, {} x {} tokens, {}", o.sequences, o.prompt_tokens, o.dtype),
+       .value = static_cast<double>(o.prompt_tokens) * sequences / prefill,
+       .unit = "tok/s",
+       .share = prefill_share,
+       .peak = matmul_peak_name(Precision::fp32),
+       .peak_rate = matmul.rate(),
+       .more = {{"seconds", prefill}, {"flops", prompt_flops / prefill}}});
+  const std::int64_t halfway = o.prompt_tokens + o.new_tokens / 2;  // tokens in the cache
   const double bytes =
-      static_cast<double>(decode_weight_bytes(run.config, dtype)) * run.grid.shape().dp + cached;
-  const double memory_s = bytes / (readable / step),
-               compute_s = sequences * forward_flops_per_token(run.config, o.prompt_tokens) /
-                           run.peaks.matmul_fp32;
-  run.report({fmt::format("decode, {} sequences, {}", o.sequences, o.dtype),
-              sequences / step,
-              "tok/s",
-              std::max(memory_s, compute_s) / step,
-              memory_s >= compute_s ? "sustained memory reads" : "fp32 matmul",
-              {{"seconds", step}, {"bytes", bytes}, {"bytes_per_s", bytes / step}}});
+      static_cast<double>(decode_weight_bytes(run.config, dtype)) * run.grid.shape().dp +
+      static_cast<double>(decode_cache_bytes(run.config, halfway)) * sequences;
+  const double flops =
+      forward_flops(run.config, {.n = o.sequences, .rows = 1, .cached = halfway}, o.sequences);
+  const bool by_memory = bytes / reads.rate() >= flops / matmul.rate();
+  BestRate& peak = by_memory ? reads : matmul;
+  const double share = peak.share((by_memory ? bytes : flops) / step);
+  run.report({.name = fmt::format("decode, {} sequences, {}", o.sequences, o.dtype),
+              .value = sequences / step,
+              .unit = "tok/s",
+              .share = share,
+              .peak = by_memory ? "sustained memory reads" : matmul_peak_name(Precision::fp32),
+              .peak_rate = peak.rate(),
+              .more = {{"seconds", step}, {"bytes", bytes}, {"bytes_per_s", bytes / step}}});
 }
 
 }  // namespace weft

@@ -1,5 +1,6 @@
 // Each op of kernels/ops.h at the model's sizes, beside its bound: the larger of FLOPs over the
-// measured matmul rate and bytes over the measured read bandwidth. Inputs rotate through sets that
+// measured matmul rate and bytes over the measured read bandwidth, both sampled again beside the
+// case. Inputs rotate through sets that
 // together exceed the caches.
 #include <algorithm>
 #include <functional>
@@ -8,7 +9,7 @@
 #include "benchmarks/bench.h"
 #include "core/arena.h"
 #include "kernels/ops.h"
-#include "model/sizes.h"
+#include "kernels/work.h"
 
 namespace weft {
 namespace {
@@ -30,17 +31,20 @@ class Cases {
            Precision precision = Precision::fp32) {
     const std::size_t one = measure(layout);
     const std::size_t sets =
-        std::clamp<std::size_t>(kSetsBytes / std::max<std::size_t>(one, 1), 1, 64);
+        std::clamp<std::size_t>(kSetsBytes / std::max<std::size_t>(one, 1), 1, 1 << 14);
     Arena arena("benchmark", one * sets + 64 * sets);
     std::vector<decltype(layout(arena))> views;
     for (std::size_t i = 0; i < sets; ++i) views.push_back(layout(arena));
     std::size_t next = 0;
     const auto ranks = static_cast<double>(run_.grid.shape().ranks());
-    const double matmul = (precision == Precision::bf16 ? run_.peaks.matmul_bf16
-                                                        : run_.peaks.matmul_fp32) /
-                          ranks,
-                 read = run_.peaks.read_bytes_per_s / ranks;
-    const double compute_s = bound.flops / matmul, memory_s = bound.bytes / read;
+    Peaks& peaks = run_.peaks;
+    for (int i = 0; i < 2; ++i) {
+      if (bound.flops > 0) peaks.sample_matmul(precision);
+      peaks.sample_reads();
+    }
+    BestRate &matmul = peaks.matmul(precision), &reads = peaks.reads();
+    const double compute_s = ranks * bound.flops / matmul.rate(),
+                 memory_s = ranks * bound.bytes / reads.rate();
     const bool compute = compute_s > memory_s;
     constexpr double kLongEnough = 10e-3;  // seconds of one repeat
     const auto inner = std::clamp<std::int64_t>(
@@ -51,13 +55,16 @@ class Cases {
                                               body(views[next++ % sets]);
                                           }) /
                            static_cast<double>(inner);
-    run_.report(
-        {name,
-         compute ? bound.flops / seconds / 1e9 : bound.bytes / seconds / 1e9,
-         compute ? "GFLOP/s" : "GB/s",
-         std::max(compute_s, memory_s) / seconds,
-         compute ? (precision == Precision::bf16 ? "bf16 matmul" : "fp32 matmul") : "memory reads",
-         {{"seconds", seconds}, {"flops", bound.flops}, {"bytes", bound.bytes}}});
+    BestRate& peak = compute ? matmul : reads;
+    const double rate = (compute ? bound.flops : bound.bytes) / seconds,  // of a rank
+        share = peak.share(ranks * rate);
+    run_.report({.name = name,
+                 .value = rate / 1e9,
+                 .unit = compute ? "GFLOP/s" : "GB/s",
+                 .share = share,
+                 .peak = compute ? matmul_peak_name(precision) : "memory reads",
+                 .peak_rate = peak.rate(),
+                 .more = {{"seconds", seconds}, {"flops", bound.flops}, {"bytes", bound.bytes}}});
   }
 
  private:
@@ -111,14 +118,14 @@ void attention_cases(Cases& cases, Stream& stream, std::int64_t B, std::int64_t 
   args.n_heads = args.n_kv_heads = args.total_heads = static_cast<int>(H);
   args.head_dim = static_cast<int>(D);
   args.scale = 0.125f;
-  const double pairs = static_cast<double>(B * H) * static_cast<double>(T) *
-                       static_cast<double>(T + 1) / 2,
+  const double pairs = static_cast<double>(B * H) * attention_pairs(0, T, T, -1, 0),
                row = 4 * static_cast<double>(B * T * H * D);
   cases.add(fmt::format("attention {} x {} x {} x {}", B, T, H, D),
-            {4 * pairs * static_cast<double>(D), 4 * row}, layout,
+            {kForwardFlopsOfPair * pairs * static_cast<double>(D), 4 * row}, layout,
             [&](const Views& v) { attention(v.out, v.lse, v.qkv, ConstView(), args, stream); });
   cases.add(fmt::format("attention backward {} x {} x {} x {}", B, T, H, D),
-            {10 * pairs * static_cast<double>(D), 8 * row}, layout, [&](const Views& v) {
+            {kBackwardFlopsOfPair * pairs * static_cast<double>(D), 8 * row}, layout,
+            [&](const Views& v) {
               attention_backward(v.dqkv, v.dout, v.out, v.lse, v.qkv, ConstView(), args, stream);
             });
   struct Decode {

@@ -27,7 +27,7 @@ void bench_step(const BenchRun& run) {
   settings.micro_batch_size = o.micro_batch_size;
   settings.T = o.context;
   settings.schedule = schedule_kind(o.pipeline_schedule);
-  settings.recompute = o.recompute == "block" ? Recompute::block : Recompute::none;
+  settings.recompute = value_of(kRecomputes, "--recompute", o.recompute);
   TrainStep step(ctx, run.config, parameters, settings);
   const SampleSource source =
       next_tokens(o.context, [&](std::int64_t place, std::int32_t* ids, std::int32_t* labels) {
@@ -43,12 +43,19 @@ void bench_step(const BenchRun& run) {
   std::int64_t number = 0;
   std::array<double, kShares> shares{};
   double loss = 0;
-  const double seconds = median_seconds(run.grid, run.stream, o.repeats, [&] {
-    clock.start();
-    loss = step.train(source, number * o.batch_size, number + 1, 1e-4).loss;
-    ++number;
-    shares = clock.stop();
-  });
+  std::vector<double> times;
+  for (std::int64_t i = 0; i <= o.repeats; ++i) {  // the first one is not counted
+    run.peaks.sample_matmul(ctx.precision);
+    const double seconds = seconds_of(run.grid, run.stream, [&] {
+      clock.start();
+      loss = step.train(source, number * o.batch_size, number + 1, 1e-4).loss;
+      ++number;
+      shares = clock.stop();
+    });
+    if (i > 0) times.push_back(seconds);
+  }
+  run.peaks.sample_matmul(ctx.precision);
+  const double seconds = median(std::move(times));
   double total = 0;
   for (double s : shares) total += s;
   OrderedJson booked;
@@ -57,25 +64,37 @@ void bench_step(const BenchRun& run) {
         run.grid.world().all_reduce_value(shares[i] / total, ReduceOp::sum, run.stream) /
         run.grid.shape().ranks();
   const auto tokens = static_cast<double>(o.batch_size * o.context);
-  const double flops = training_flops_per_token(run.config, o.context) * tokens / seconds;
-  const double peak = bf16 ? run.peaks.matmul_bf16 : run.peaks.matmul_fp32;
-  OrderedJson more = {{"seconds", seconds},
-                      {"flops", flops},
-                      {"loss", loss},
-                      {"shares", booked},
-                      {"planned_bytes", parameters.bytes() + step.activation_bytes()},
-                      {"resident_bytes", resident_bytes()}};
+  const double flops = training_flops(
+      run.config,
+      {.n = TrainStep::computed_sequences(settings, run.grid.shape()), .rows = o.context},
+      settings.recompute);
+  BestRate& peak = run.peaks.matmul(ctx.precision);
+  const double share = peak.share(flops / seconds);
+  OrderedJson more = {
+      {"seconds", seconds},
+      {"flops", flops / seconds},
+      {"mfu", customary_flops_per_token(run.config, o.context) * tokens / seconds / peak.rate()},
+      {"loss", loss},
+      {"shares", booked},
+      {"planned_bytes", parameters.bytes() + step.activation_bytes()},
+      {"resident_bytes", resident_bytes()}};
   if (o.pp > 1) {
     const auto n_micro = static_cast<int>(TrainStep::n_micro_batches(settings, run.grid.shape()));
     std::vector<std::vector<Instruction>> all;
     for (int s = 0; s < run.grid.shape().pp; ++s)
       all.push_back(schedule(settings.schedule, run.grid.shape().pp, s, n_micro));
     more["micro_batches"] = n_micro;
-    more["computed_bubble"] =
-        bubble_fraction(all, stage_costs(run.config, run.grid.shape().pp, o.context));
+    more["computed_bubble"] = bubble_fraction(
+        all, stage_costs(run.config, run.grid.shape().pp, o.context, settings.recompute));
   }
-  run.report({fmt::format("train step, {} x {} tokens, {}", o.batch_size, o.context, o.dtype),
-              tokens / seconds, "tok/s", flops / peak, bf16 ? "bf16 matmul" : "fp32 matmul", more});
+  run.report(
+      {.name = fmt::format("train step, {} x {} tokens, {}", o.batch_size, o.context, o.dtype),
+       .value = tokens / seconds,
+       .unit = "tok/s",
+       .share = share,
+       .peak = matmul_peak_name(ctx.precision),
+       .peak_rate = peak.rate(),
+       .more = more});
 }
 
 }  // namespace weft

@@ -1,13 +1,12 @@
 #include "kernels/peak.h"
 
-#include <algorithm>
 #include <chrono>
-#include <vector>
-
-#include "core/arena.h"
 
 namespace weft {
 namespace {
+
+constexpr std::int64_t kSide = 1024;             // of the matrices
+constexpr std::int64_t kReadElems = 64ll << 20;  // 256 MiB, on the pages that weights lie on
 
 double seconds_of(const auto& body) {
   const auto start = std::chrono::steady_clock::now();
@@ -17,32 +16,37 @@ double seconds_of(const auto& body) {
 
 }  // namespace
 
-double measured_matmul_flops(Precision precision, Stream& stream) {
-  constexpr std::int64_t n = 1024;
-  std::vector<float> a(n * n, 0.5f), b(n * n, 0.25f), c(n * n);
-  const Dims shape = {n, n};
-  double best = 1e30;
-  for (int i = 0; i < 4; ++i)  // the first one makes the primitive
-    best = std::min(best, seconds_of([&] {
-                      linear(View(c.data(), shape), ConstView(a.data(), shape),
-                             ConstView(b.data(), shape), ConstView(), precision, stream);
-                    }));
-  return 2.0 * n * n * n / best;
+MatmulProbe::MatmulProbe(Precision precision, Stream& stream)
+    : precision_(precision),
+      stream_(stream),
+      a_(kSide * kSide, 0.5f),
+      b_(kSide * kSide, 0.25f),
+      c_(kSide * kSide) {
+  sample();  // makes the primitive
 }
 
-double measured_read_bytes_per_s(Stream& stream) {
-  constexpr std::int64_t n = 64 << 20;  // 256 MiB, on the pages that weights lie on
-  Arena arena("read benchmark", n * sizeof(float));
-  const View x = arena.alloc(DType::f32, {n});
-  const ConstView values = x;
+double MatmulProbe::sample() {
+  const Dims shape = {kSide, kSide};
+  const double seconds = seconds_of([&] {
+    linear(View(c_.data(), shape), ConstView(a_.data(), shape), ConstView(b_.data(), shape),
+           ConstView(), precision_, stream_);
+  });
+  return 2.0 * kSide * kSide * kSide / seconds;
+}
+
+ReadProbe::ReadProbe(Stream& stream)
+    : stream_(stream), arena_("read benchmark", kReadElems * sizeof(float)) {
+  const View x = arena_.alloc(DType::f32, {kReadElems});
   scale(x, 1.0f, stream);  // touches every page, by the thread that will read it
-  double best = 1e30;
+  values_ = x;
+}
+
+double ReadProbe::sample() {
   volatile double sink = 0;
-  for (int i = 0; i < 4; ++i)
-    best =
-        std::min(best, seconds_of([&] { sink = sum_of_squares(std::span(&values, 1), stream); }));
+  const double seconds =
+      seconds_of([&] { sink = sum_of_squares(std::span(&values_, 1), stream_); });
   (void)sink;
-  return static_cast<double>(x.bytes()) / best;
+  return static_cast<double>(values_.bytes()) / seconds;
 }
 
 double sustained_read_bytes_per_s(ConstView memory, double seconds, Stream& stream) {

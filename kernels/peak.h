@@ -1,15 +1,55 @@
-// Measured peaks of this rank's cores, the yardsticks of every report. Each takes about a tenth of
-// a second.
+// Measured peaks of this rank's cores, the yardsticks of every report. On a machine that others use
+// too one sample says little: the best of many, taken beside the work, is the peak.
 #pragma once
 
+#include <algorithm>
+#include <vector>
+
+#include "core/arena.h"
 #include "kernels/ops.h"
 
 namespace weft {
 
-// FLOP/s of the matmul library on a matrix product large enough to be at its best.
-double measured_matmul_flops(Precision precision, Stream& stream);
-// Bytes/s of reading memory far larger than the caches, at its best.
-double measured_read_bytes_per_s(Stream& stream);
+// The best rate seen so far, whatever the unit. What the work itself reached was possible too, so a
+// share is never above 1: the peak rises instead.
+class BestRate {
+ public:
+  void sample(double rate) { rate_ = std::max(rate_, rate); }
+  double rate() const { return rate_; }  // 0 before the first sample
+  double share(double rate) {
+    sample(rate);
+    return rate_ > 0 ? rate / rate_ : 0;
+  }
+
+ private:
+  double rate_ = 0;
+};
+
+// Samples of the matmul library's rate, each a product that is large enough for it to be at its
+// best and takes about ten milliseconds on two cores.
+class MatmulProbe {
+ public:
+  MatmulProbe(Precision precision, Stream& stream);
+  double sample();  // FLOP/s
+
+ private:
+  Precision precision_;
+  Stream& stream_;
+  std::vector<float> a_, b_, c_;  // (n, n)
+};
+
+// Samples of the rate at which memory far larger than the caches is read.
+class ReadProbe {
+ public:
+  explicit ReadProbe(Stream& stream);
+  double sample();  // bytes/s
+
+ private:
+  Stream& stream_;
+  Arena arena_;
+  ConstView values_;
+};
+
 // Bytes/s of reading this memory (fp32) over and over for so long: what lasts, where a shared
 // machine gives more for a moment.
 double sustained_read_bytes_per_s(ConstView memory, double seconds, Stream& stream);

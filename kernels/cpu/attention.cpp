@@ -10,6 +10,7 @@
 #include "kernels/backends.h"
 #include "kernels/cpu/attention_tile.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/work.h"
 
 namespace weft::cpu {
 namespace {
@@ -56,6 +57,15 @@ std::vector<Sequence> sequences(const char* op, ConstView lengths, std::int64_t 
   return all;
 }
 
+// Queries [0, n_rows) at positions behind `cached` tokens, over all heads; by FLOPs of a pair and
+// dim.
+void count(Stream& stream, const AttentionArgs& args, std::int64_t cached, std::int64_t n_rows,
+           std::int64_t n_keys, double flops_of_pair) {
+  const double pairs = attention_pairs(cached, n_rows, n_keys, args.window_left,
+                                       args.causal ? 0 : args.window_right);
+  count_matmul_flops(stream, flops_of_pair * args.head_dim * args.n_heads * pairs);
+}
+
 // Of a packed batch row: where its padding begins.
 std::int64_t padding_begin(const std::vector<Sequence>& all) {
   return all.empty() ? 0 : all.back().begin + all.back().n_rows;
@@ -81,6 +91,7 @@ void attention(View out, View lse, ConstView qkv, ConstView lengths, const Atten
   };
   const std::vector<Sequence> all = sequences("attention", lengths, B, T, args.packed);
   std::vector<Task> tasks;
+  for (const Sequence& s : all) count(stream, args, 0, s.n_rows, s.n_keys, kForwardFlopsOfPair);
   for (const Sequence& s : all)
     for (std::int64_t h = 0; h < H; ++h)
       for (std::int64_t tile = (s.n_rows + kTile - 1) / kTile; tile-- > 0;)
@@ -129,7 +140,10 @@ void attention_backward(View dqkv, ConstView dout, ConstView out, ConstView lse,
 
   const std::vector<Sequence> all = sequences("attention_backward", lengths, B, T, args.packed);
   std::int64_t most_rows = 0;
-  for (const Sequence& s : all) most_rows = std::max(most_rows, s.n_rows);
+  for (const Sequence& s : all) {
+    most_rows = std::max(most_rows, s.n_rows);
+    count(stream, args, 0, s.n_rows, s.n_keys, kBackwardFlopsOfPair);
+  }
   if (args.packed) std::fill(grad + padding_begin(all) * stride, grad + T * stride, 0.0f);
 
   const TeamScratch scratch(stream, head_backward_scratch_elems(most_rows, D));
@@ -195,6 +209,7 @@ void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, Const
       std::memcpy(v + at, row + (H + Hkv) * D, static_cast<std::size_t>(kv_row) * sizeof(float));
     }
     most_keys = std::max(most_keys, s.n_cached + s.n_rows);
+    count(stream, args, s.n_cached, s.n_rows, s.n_cached + s.n_rows, kForwardFlopsOfPair);
     const std::int64_t step = decodes(s) ? 1 : kTile;
     for (std::int64_t h = 0; h < H; ++h)
       for (std::int64_t i = 0; i < s.n_rows; i += step) tasks.push_back({&s, h, i});

@@ -5,6 +5,7 @@
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/stream_linear.h"
+#include "kernels/work.h"
 
 namespace weft::cpu {
 namespace {
@@ -60,11 +61,17 @@ void multiply(float* c, ConstView a, ConstView b, const float* bias, GemmShape s
   gemm(c, a_f32, operands.in(b, DType::f32, stream), bias, shape, stream);
 }
 
+void count(Stream& stream, std::int64_t N, std::int64_t O, std::int64_t I) {
+  count_matmul_flops(
+      stream, 2.0 * static_cast<double>(N) * static_cast<double>(O) * static_cast<double>(I));
+}
+
 }  // namespace
 
 void linear(View y, ConstView x, ConstView w, ConstView bias, Precision precision, Stream& stream) {
   const auto [N, I] = x.dims<2>();
   const std::int64_t O = w.dim(0);
+  count(stream, N, O, I);
   const float* b = bias.empty() ? nullptr : bias.as<float>();
   if (N <= kStreamLinearRows || precision == Precision::fp32_fixed)
     return stream_linear(y.as<float>(), x.as<float>(), w, b, N, precision, stream);
@@ -75,12 +82,14 @@ void linear(View y, ConstView x, ConstView w, ConstView bias, Precision precisio
 void linear_backward_input(View dx, ConstView dy, ConstView w, Precision precision,
                            Stream& stream) {
   const auto [N, O] = dy.dims<2>();
+  count(stream, N, O, w.dim(1));
   multiply(dx.as<float>(), dy, w, nullptr, {.M = N, .N = w.dim(1), .K = O}, precision, stream);
 }
 
 void linear_backward_weight(View dw, View dbias, ConstView dy, ConstView x, Precision precision,
                             Stream& stream) {
   const auto [N, O] = dy.dims<2>();
+  count(stream, N, O, x.dim(1));
   multiply(dw.as<float>(), dy, x, nullptr,
            {.M = O, .N = x.dim(1), .K = N, .transpose_a = true, .accumulate = true}, precision,
            stream);

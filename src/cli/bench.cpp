@@ -6,6 +6,7 @@
 
 #include "cli/command.h"
 #include "cli/options.h"
+#include "cli/version.h"
 #include "core/check.h"
 #include "core/hardware.h"
 #include "core/log.h"
@@ -26,6 +27,20 @@ constexpr Bench kBenches[] = {{"machine", bench_machine},
                               {"step", bench_step},
                               {"generate", bench_generate}};
 
+// The words as a shell would read them again.
+std::string shell_words(const std::vector<std::string>& args) {
+  std::string line;
+  for (const std::string& arg : args) {
+    const bool plain = !arg.empty() && arg.find_first_not_of(
+                                           "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                           "0123456789-_=./,:+@%") == std::string::npos;
+    std::string quoted = "'";
+    for (char c : arg) quoted += c == '\'' ? "'\\''" : std::string(1, c);
+    line += (line.empty() ? "" : " ") + (plain ? arg : quoted + "'");
+  }
+  return line;
+}
+
 const Bench& find_bench(const std::vector<std::string>& words) {
   std::vector<std::string> names;
   for (const Bench& b : kBenches) names.emplace_back(b.name);
@@ -41,7 +56,7 @@ ModelConfig config_of(const BenchOptions& o) {
     return is_checkpoint(o.model) ? read_checkpoint_header(o.model).config
                                   : read_model_config(o.model);
   ModelConfig c;
-  CHECK_USER(o.heads >= 1 && o.width >= o.heads && o.width % o.heads == 0,
+  CHECK_USER(o.width % o.heads == 0,
              "--width is {} and --heads {}; allowed: a width that the heads divide", o.width,
              o.heads);
   c.layers = o.layers;
@@ -58,15 +73,8 @@ ModelConfig config_of(const BenchOptions& o) {
 
 void check(const BenchOptions& o, const ModelConfig& c, const GridShape& shape,
            const std::string& what) {
-  for (const auto& [name, value] : {std::pair{"batch-size", o.batch_size},
-                                    {"repeats", o.repeats},
-                                    {"prompt-tokens", o.prompt_tokens},
-                                    {"new-tokens", o.new_tokens},
-                                    {"sequences", o.sequences},
-                                    {"context", o.context}})
-    CHECK_USER(value >= 1, "--{} is {}; allowed: 1 or more", name, value);
-  CHECK_USER(o.dtype == "fp32" || o.dtype == "bf16" || (o.dtype == "fp16" && what == "generate"),
-             "--dtype is '{}'; allowed: fp32, bf16{}", o.dtype, what == "generate" ? ", fp16" : "");
+  CHECK_USER(o.dtype != "fp16" || what == "generate",
+             "--dtype is 'fp16'; allowed: fp32, bf16 (weft bench generate: also fp16)");
   CHECK_USER(shape.tp <= c.heads, "--tp is {}, but the model has {} heads", shape.tp, c.heads);
   CHECK_USER(shape.pp <= c.layers, "--pp is {}, but the model has {} layers", shape.pp, c.layers);
   CHECK_USER(o.context <= c.context && o.prompt_tokens + o.new_tokens < c.context,
@@ -86,32 +94,39 @@ void run_bench(const Invocation& invocation) {
   const Bench& bench = find_bench(words);
   const ModelConfig config = config_of(o);
   auto world = invocation.mpi.world();
-  const GridShape shape = resolve_grid(static_cast<int>(o.tp), static_cast<int>(o.pp),
-                                       static_cast<int>(o.dp), world->size());
+  const GridShape shape = resolve_grid(o.tp, o.pp, o.dp, world->size());
   check(o, config, shape, bench.name);
-  const int threads = resolve_threads(static_cast<int>(o.threads), invocation.mpi.ranks_on_host());
+  const int threads = resolve_threads(o.threads, invocation.mpi.ranks_on_host());
   omp_set_num_threads(threads);
   const Grid grid(std::move(world), shape);
   Stream stream({}, threads);
-  const Peaks peaks = measure_peaks(grid, stream);
+  Peaks peaks(grid, stream);
+  const double fp32 = peaks.matmul(Precision::fp32).rate(),
+               bf16 = peaks.matmul(Precision::bf16).rate(), reads = peaks.reads().rate();
   if (first)
     log_info(
-        "{}, tp {} x pp {} x dp {}, {} threads a rank; measured peaks of all ranks: {:.1f} GFLOP/s "
+        "{}, tp {} x pp {} x dp {}, {} threads a rank; peaks of all ranks so far: {:.1f} GFLOP/s "
         "fp32, {:.1f} bf16 ({}), {:.1f} GB/s read",
-        cpu_model(), shape.tp, shape.pp, shape.dp, threads, peaks.matmul_fp32 / 1e9,
-        peaks.matmul_bf16 / 1e9, matmul_library(), peaks.read_bytes_per_s / 1e9);
+        cpu_model(), shape.tp, shape.pp, shape.dp, threads, fp32 / 1e9, bf16 / 1e9,
+        matmul_library(), reads / 1e9);
+  const std::string command = "weft bench " + shell_words(invocation.args),
+                    commit = build_info()["commit"];
   const auto report = [&](const Measurement& m) {
     if (!first) return;
     if (!o.json) {
       fmt::print("{:<46} {:>10.4g} {:<8} {}\n", m.name, m.value, m.unit,
-                 m.peak.empty() ? "" : fmt::format("{:>5.1f} % of {}", 100 * m.share, m.peak));
+                 m.peak.empty()
+                     ? ""
+                     : fmt::format("{:>5.1f} % of {} ({:.4g} G{}/s)", 100 * m.share, m.peak,
+                                   m.peak_rate / 1e9, m.peak.ends_with("matmul") ? "FLOP" : "B"));
       std::fflush(stdout);
       return;
     }
-    OrderedJson json = {{"bench", bench.name}, {"name", m.name},    {"value", m.value},
-                        {"unit", m.unit},      {"share", m.share},  {"of", m.peak},
-                        {"cpu", cpu_model()},  {"tp", shape.tp},    {"pp", shape.pp},
-                        {"dp", shape.dp},      {"threads", threads}};
+    OrderedJson json = {{"bench", bench.name},      {"name", m.name},     {"value", m.value},
+                        {"unit", m.unit},           {"share", m.share},   {"of", m.peak},
+                        {"peak_rate", m.peak_rate}, {"command", command}, {"commit", commit},
+                        {"cpu", cpu_model()},       {"tp", shape.tp},     {"pp", shape.pp},
+                        {"dp", shape.dp},           {"threads", threads}};
     if (m.more.is_object()) json.update(m.more);
     fmt::print("{}\n", json.dump());
     std::fflush(stdout);

@@ -21,7 +21,7 @@ struct ClassifyOptions : WholeTextOptions {
     v.field("text_pair", text_pair,
             "the second text of a pair, one for each text (repeatable); in JSONL: text_pair");
     v.field(
-        "top_k", top_k,
+        "top_k", top_k, Integers{0, kAnyInteger.max, "all"},
         "labels to list, the most probable first; 0: all; unless 1 a JSON line has them as `top`");
   }
 };
@@ -97,7 +97,6 @@ void run_classify(const Invocation& invocation) {
           {"classify", "Label, probability and logits of each text or pair.", nullptr, ""},
           invocation.args, fields, invocation.mpi.rank() == 0))
     return;
-  CHECK_USER(o.top_k >= 0, "--top-k is {}; allowed: 0 (all) or more", o.top_k);
   Session session(invocation, o.model, ModelUse::label);
   const TextInputs in = read_inputs(session, o.texts, o.text_pair, o.truncation);
   session.load_weights();

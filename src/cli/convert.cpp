@@ -33,19 +33,19 @@ struct ConvertOptions {
   void visit(FieldVisitor& v) {
     v.group("model");
     v.field("tokenizer", tokenizer, "tokenizer directory, when it does not come with SRC");
-    v.field("dtype", dtype,
-            "how DST stores weights: fp32, bf16, fp16; unset: each tensor as SRC does, a GGUF "
-            "file's blocks as fp32");
+    v.field(
+        "dtype", dtype, kHeldDTypes,
+        "how DST stores weights (unset: each tensor as SRC does, a GGUF file's blocks as fp32)");
     v.group("output");
     v.field("max_shard_size", max_shard_size,
             "the largest file of a HF directory: 5GB, 200MB, 1GiB or bytes");
     v.field("overwrite", overwrite, "replace DST where it is a model already");
     v.field("json", json, "a JSON line on stdout");
     v.group("parallel");
-    v.field("tp", tp, "of the ranks that run this; DST does not depend on the grid");
-    v.field("pp", pp, "likewise");
-    v.field("dp", dp, "likewise");
-    v.field("threads", threads, "threads of a rank; 0: cores of the host / ranks on it");
+    v.field("tp", tp, kGridAxis, "of the ranks that run this; DST does not depend on the grid");
+    v.field("pp", pp, kGridAxis, "likewise");
+    v.field("dp", dp, kGridAxisOrLeft, "likewise");
+    v.field("threads", threads, kThreads, "threads of a rank; 0: cores of the host / ranks on it");
   }
 };
 
@@ -67,10 +67,7 @@ std::int64_t size_bytes(const std::string& text) {
 }
 
 std::optional<DType> asked_dtype(const std::string& name) {
-  if (name.empty()) return std::nullopt;
-  for (DType d : {DType::f32, DType::bf16, DType::f16})
-    if (name == dtype_name(d)) return d;
-  user_error("--dtype is '{}'; allowed: fp32, bf16, fp16", name);
+  return name.empty() ? std::nullopt : std::optional(value_of(kWeightDTypes, "--dtype", name));
 }
 
 // A model's weights, a parameter at a time, whatever file they are in.

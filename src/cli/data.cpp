@@ -6,6 +6,7 @@
 #include "comm/shard.h"
 #include "core/check.h"
 #include "core/hardware.h"
+#include "core/option_words.h"
 #include "core/log.h"
 #include "core/parallel.h"
 #include "io/documents.h"
@@ -36,13 +37,13 @@ struct DataOptions {
     v.field("label_field", label_field,
             "tasks classify and regress: field or column of the label: a class, a number, or "
             "several (a list; in tables a;b)");
-    v.field("documents", documents,
-            "what a document of a .txt file is: line, paragraph (blank lines between them), file");
-    v.field("val_fraction", val_fraction,
+    v.field("documents", documents, kTextUnits,
+            "what a document of a .txt file is (blank lines stand between paragraphs)");
+    v.field("val_fraction", val_fraction, Reals{0, 1, false, true},
             "share kept for validation, at the end: of the tokens, or of the documents where the "
             "task is not clm");
-    v.field("task", task, "training task the file is for: clm, mlm, classify, regress");
-    v.field("threads", threads, "threads of a rank; 0: cores of the host / ranks on it");
+    v.field("task", task, kTasks, "training task the file is for");
+    v.field("threads", threads, kThreads, "threads of a rank; 0: cores of the host / ranks on it");
     v.field("json", json, "a JSON line on stdout");
   }
 };
@@ -164,14 +165,9 @@ void run_data(const Invocation& invocation) {
              "--out is '{}'; allowed: a file that ends in .h5", o.out);
   CHECK_USER(!o.tokenizer.empty(),
              "--tokenizer is missing: name a tokenizer directory (make one with `weft tokenizer`)");
-  CHECK_USER(o.task == "clm" || o.task == "mlm" || o.labelled(),
-             "--task is '{}'; allowed: clm, mlm, classify, regress", o.task);
   CHECK_USER(o.pair_field.empty() || o.labelled(),
              "--pair-field is '{}', but --task is {}; allowed with classify and regress",
              o.pair_field, o.task);
-  CHECK_USER(o.val_fraction >= 0 && o.val_fraction < 1,
-             "--val-fraction is {}; allowed: 0 up to, not including, 1", o.val_fraction);
-  text_unit(o.documents);
   for (const std::string& input : o.inputs)
     CHECK_USER(input != "-" || world->size() == 1,
                "stdin can be read by one rank only; write it to a file first");

@@ -8,6 +8,7 @@
 #include "cli/text_inputs.h"
 #include "core/check.h"
 #include "io/hdf5.h"
+#include "model/limits.h"
 
 namespace weft {
 namespace {
@@ -19,9 +20,9 @@ struct EmbedOptions : WholeTextOptions {
 
   void visit(FieldVisitor& v) {
     WholeTextOptions::visit(v, "embed");
-    v.field("pooling", pooling,
-            "mean, cls (the first token), last, max; none: a vector for each token");
-    v.field("layer", layer,
+    v.field("pooling", pooling, kTextPoolings,
+            "how a text's tokens become its vector (cls: the first; none: a vector for each)");
+    v.field("layer", layer, Integers{-kMaxLayers - 1, kMaxLayers},
             "hidden states of this layer: 0 the embeddings, the number of layers (unset) the last, "
             "-1 the last, -2 the one before it");
     v.field("normalize", normalize, "vectors of length 1");
@@ -78,7 +79,7 @@ void run_embed(const Invocation& invocation) {
                      fields, invocation.mpi.rank() == 0))
     return;
   EmbedSettings settings;
-  settings.pooling = text_pooling(o.pooling);
+  settings.pooling = value_of(kTextPoolings, "--pooling", o.pooling);
   settings.normalize = o.normalize;
   Session session(invocation, o.model, ModelUse::states);
   settings.layer = checked_layer(o, session.config);

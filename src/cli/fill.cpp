@@ -17,7 +17,7 @@ struct FillOptions {
     model.visit(v);
     texts.visit(v, false);
     v.group("fill");
-    v.field("top_k", top_k, "candidates for each mask");
+    v.field("top_k", top_k, Integers{1}, "candidates for each mask");
   }
 };
 
@@ -31,8 +31,7 @@ void run_fill(const Invocation& invocation) {
           invocation.args, fields, invocation.mpi.rank() == 0))
     return;
   Session session(invocation, o.model, ModelUse::fill);
-  CHECK_USER(o.top_k >= 1 && o.top_k <= session.config.vocab, "--top-k is {}; allowed: 1 to {}",
-             o.top_k, session.config.vocab);
+  check_allowed("--top-k", o.top_k, Integers{1, session.config.vocab});
   const std::int32_t mask = session.need_mask_id();
   const Tokenizer& tokenizer = session.need_tokenizer();
   const TextInputs in = read_inputs(session, o.texts);

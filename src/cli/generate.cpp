@@ -76,7 +76,7 @@ GenerationOptions own_options(const Document& d, const std::string& field,
   check_keys(d.options, field, what);
   const VisitFields fields = [&](FieldVisitor& v) {
     own.visit(v);
-    v.field("seed", own.seed, "");  // a flag of every model's
+    v.field("seed", own.seed, kAnyInteger, "");  // a flag of every model's
   };
   set_from_json(d.options, fields, what);
   return own;

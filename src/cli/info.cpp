@@ -13,13 +13,23 @@
 namespace weft {
 namespace {
 
+// No more than what it does something with: nothing is drawn at random here, and no text is read.
 struct InfoOptions {
   std::vector<std::string> positional;
-  ModelOptions model;
+  std::string model, dtype, device;
+  std::int64_t tp = 1, pp = 1, dp = 0, threads = 0;
   bool json = false;
 
   void visit(FieldVisitor& v) {
-    model.visit(v);
+    v.group("model");
+    v.field("model", model, "HF directory, GGUF file or Weft checkpoint (.h5); the same as MODEL");
+    v.field("dtype", dtype, kHeldDTypes, "how a rank holds the weights (unset: fp32)");
+    v.field("tp", tp, kGridAxis, "tensor-parallel ranks of the grid that is asked about");
+    v.field("pp", pp, kGridAxis, "pipeline-parallel ranks likewise");
+    v.field("dp", dp, kGridAxisOrLeft, "data-parallel ranks likewise; a rank's share is the same");
+    v.group("this machine");
+    v.field("threads", threads, kThreads, "threads of a rank; 0: cores of the host / ranks on it");
+    v.field("device", device, kDevices, "what to run on (cuda is to come)");
     v.group("output");
     v.field("json", json, "a JSON line on stdout");
   }
@@ -33,22 +43,17 @@ std::string megabytes(double bytes) {
 constexpr DType kPlain[] = {DType::f32, DType::bf16, DType::f16, DType::f64};
 
 void info_of_model(const InfoOptions& o, const Communicator& world) {
-  const std::string path = o.model.model;
+  const std::string path = o.model;
   std::error_code error;
   CHECK_USER(std::filesystem::exists(path, error), "{}: no such file or folder", path);
   const ModelConfig c =
       is_checkpoint(path) ? read_checkpoint_header(path).config : read_model_config(path);
   // Any grid may be asked about, whatever ranks run this.
-  const int dp = static_cast<int>(std::max<std::int64_t>(o.model.dp, 1));
-  CHECK_USER(o.model.tp >= 1 && o.model.tp <= c.heads,
-             "--tp is {}; allowed: 1 to {}, the model's heads", o.model.tp, c.heads);
-  CHECK_USER(o.model.pp >= 1 && o.model.pp <= c.layers,
-             "--pp is {}; allowed: 1 to {}, the model's layers", o.model.pp, c.layers);
-  const GridShape shape = {static_cast<int>(o.model.tp), static_cast<int>(o.model.pp), dp};
+  CHECK_USER(o.tp <= c.heads, "--tp is {}; allowed: 1 to {}, the model's heads", o.tp, c.heads);
+  CHECK_USER(o.pp <= c.layers, "--pp is {}; allowed: 1 to {}, the model's layers", o.pp, c.layers);
+  const GridShape shape = {static_cast<int>(o.tp), static_cast<int>(o.pp), 1};
   const std::string stored = is_checkpoint(path) ? "fp32" : stored_format(path);
-  const DType held = o.model.dtype == "bf16"   ? DType::bf16
-                     : o.model.dtype == "fp16" ? DType::f16
-                                               : DType::f32;
+  const DType held = o.dtype.empty() ? DType::f32 : value_of(kWeightDTypes, "--dtype", o.dtype);
   std::size_t weights = 0, training = 0;
   for (int t = 0; t < shape.tp; ++t)
     for (int p = 0; p < shape.pp; ++p) {
@@ -93,18 +98,20 @@ void info_of_model(const InfoOptions& o, const Communicator& world) {
 
 void info_of_machine(const InfoOptions& o, const Invocation& invocation) {
   auto world = invocation.mpi.world();
-  const int ranks = invocation.mpi.ranks_on_host(),
-            threads = resolve_threads(o.model.threads, ranks);
+  const int ranks = invocation.mpi.ranks_on_host(), threads = resolve_threads(o.threads, ranks);
   Stream stream({}, threads);
-  world->barrier();
-  const double flops = world->all_reduce_value(measured_matmul_flops(Precision::fp32, stream),
-                                               ReduceOp::sum, stream);
-  world->barrier();
-  const double flops_bf16 = world->all_reduce_value(measured_matmul_flops(Precision::bf16, stream),
-                                                    ReduceOp::sum, stream);
-  world->barrier();
-  const double read =
-      world->all_reduce_value(measured_read_bytes_per_s(stream), ReduceOp::sum, stream);
+  // The best of some samples, which ranks that share cores take at the same time.
+  const auto best = [&](auto probe) {
+    BestRate rate;
+    for (int i = 0; i < 5; ++i) {
+      world->barrier();
+      rate.sample(world->all_reduce_value(probe.sample(), ReduceOp::sum, stream));
+    }
+    return rate.rate();
+  };
+  const double flops = best(MatmulProbe(Precision::fp32, stream)),
+               flops_bf16 = best(MatmulProbe(Precision::bf16, stream)),
+               read = best(ReadProbe(stream));
   std::vector<std::int32_t> bound(static_cast<std::size_t>(world->size()));
   const std::int32_t mine = affinity_cpus();
   world->all_gather(View(bound.data(), Dims{world->size()}), ConstView(&mine, Dims{1}), stream);
@@ -149,8 +156,11 @@ void run_info(const Invocation& invocation) {
                             &o.positional, "MODEL"};
   if (!parse_options(line, invocation.args, fields, world->rank() == 0)) return;
   CHECK_USER(o.positional.size() <= 1, "weft info: name one model");
-  if (!o.positional.empty()) o.model.model = o.positional[0];
-  if (o.model.model.empty())
+  if (!o.positional.empty()) o.model = o.positional[0];
+  check_device(o.device);
+  CHECK_USER(!o.model.empty() || (o.dtype.empty() && o.tp == 1 && o.pp == 1 && o.dp == 0),
+             "weft info: --dtype, --tp, --pp and --dp are about a model; name one");
+  if (o.model.empty())
     info_of_machine(o, invocation);
   else
     info_of_model(o, *world);

@@ -23,8 +23,8 @@ struct NeighborOptions {
   void visit(FieldVisitor& v) {
     model.visit(v);
     v.group("neighbors");
-    v.field("top_k", top_k, "tokens to list");
-    v.field("metric", metric, "cosine, dot, l2");
+    v.field("top_k", top_k, Integers{1}, "tokens to list");
+    v.field("metric", metric, kMetrics, "what makes embeddings near");
     v.field("json", json, "JSON lines on stdout");
   }
 };
@@ -57,8 +57,7 @@ void run_neighbors(const Invocation& invocation) {
                             &o.tokens, "TOKEN"};
   if (!parse_options(line, invocation.args, fields, invocation.mpi.rank() == 0)) return;
   CHECK_USER(!o.tokens.empty(), "weft neighbors: name one or more tokens");
-  CHECK_USER(o.top_k >= 1, "--top-k is {}; allowed: 1 or more", o.top_k);
-  const Metric metric = metric_of(o.metric);
+  const Metric metric = value_of(kMetrics, "--metric", o.metric);
   Session session(invocation, o.model, ModelUse::states);
   const Tokenizer& t = session.need_tokenizer();
   std::vector<std::int32_t> ids;

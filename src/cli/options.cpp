@@ -13,12 +13,6 @@
 namespace weft {
 namespace {
 
-std::string flag_of(const std::string& name) {
-  std::string flag = "--" + name;
-  std::replace(flag.begin(), flag.end(), '_', '-');
-  return flag;
-}
-
 // ---- values from text; `what` names flag or key in errors
 
 void set_value(std::string& value, const std::string& text, const std::string&) { value = text; }
@@ -51,38 +45,21 @@ void set_value(std::optional<T>& value, const std::string& text, const std::stri
   value = inner;
 }
 
+// Only what the field allows becomes its value. The empty text says again that nothing is given.
+template <class T, class A>
+void set_checked(T& value, const std::string& text, const std::string& what, const A& allowed) {
+  T given{};
+  set_value(given, text, what);
+  const bool not_given = std::is_same_v<A, Words> && text.empty() && value == T{};
+  if (!not_given) check_allowed(what, given, allowed);
+  value = std::move(given);
+}
+
 // ---- values as text
 
 std::string text_of(const std::string& value) { return value; }
 std::string text_of(std::int64_t value) { return std::to_string(value); }
 std::string text_of(double value) { return fmt::format("{}", value); }
-
-// A visitor that treats every type alike through `each(name, value, help)`.
-template <class Derived>
-class UniformVisitor : public FieldVisitor {
- public:
-  void group(const char* name) override { group_ = name; }
-  void field(const char* n, std::string& v, const char* h) override { self().each(n, v, h); }
-  void field(const char* n, std::int64_t& v, const char* h) override { self().each(n, v, h); }
-  void field(const char* n, double& v, const char* h) override { self().each(n, v, h); }
-  void field(const char* n, bool& v, const char* h) override { self().each(n, v, h); }
-  void field(const char* n, std::vector<std::string>& v, const char* h) override {
-    self().each(n, v, h);
-  }
-  void field(const char* n, std::optional<std::int64_t>& v, const char* h) override {
-    self().each(n, v, h);
-  }
-  void field(const char* n, std::optional<double>& v, const char* h) override {
-    self().each(n, v, h);
-  }
-  void field(const char* n, std::optional<bool>& v, const char* h) override {
-    self().each(n, v, h);
-  }
-
- protected:
-  Derived& self() { return static_cast<Derived&>(*this); }
-  std::string group_ = "options";
-};
 
 template <class T>
 constexpr bool kIsBool = std::is_same_v<T, bool> || std::is_same_v<T, std::optional<bool>>;
@@ -91,10 +68,19 @@ constexpr bool kIsList = std::is_same_v<T, std::vector<std::string>>;
 template <class T>
 constexpr bool kIsText = std::is_same_v<T, std::string>;
 
+// What --help says of the words that are allowed.
+std::string words_of(const Words& allowed) {
+  return fmt::format(": {}", fmt::join(allowed.known, ", "));
+}
+template <class A>
+std::string words_of(const A&) {
+  return "";
+}
+
 class Names : public UniformVisitor<Names> {
  public:
-  template <class T>
-  void each(const char* name, T&, const char*) {
+  template <class T, class A>
+  void each(const char* name, T&, const A&, const char*) {
     all.emplace_back(name);
     if (kIsBool<T>) booleans.push_back(flag_of(name));
     groups.push_back(group_);
@@ -105,8 +91,8 @@ class Names : public UniformVisitor<Names> {
 class AddFlags : public UniformVisitor<AddFlags> {
  public:
   AddFlags(CLI::App& app, std::vector<std::string>* given) : app_(app), given_(given) {}
-  template <class T>
-  void each(const char* name, T& value, const char* help) {
+  template <class T, class A>
+  void each(const char* name, T& value, const A& allowed, const std::string& help) {
     const std::string flag = flag_of(name);
     const auto note = [given = given_, key = std::string(name)] {
       if (given) given->push_back(key);
@@ -134,11 +120,11 @@ class AddFlags : public UniformVisitor<AddFlags> {
     } else {
       CLI::Option* option = app_.add_option_function<std::string>(
           flag,
-          [&value, flag, note](const std::string& text) {
-            set_value(value, text, flag);
+          [&value, allowed, flag, note](const std::string& text) {
+            set_checked(value, text, flag, allowed);
             note();
           },
-          help);
+          help + words_of(allowed));
       option->take_last()->group(group_)->type_name(kIsText<T> ? "TEXT" : "N");
       if constexpr (requires { text_of(value); }) {
         if (const std::string text = text_of(value); !text.empty()) option->default_str(text);
@@ -165,8 +151,8 @@ class SetFromToml : public UniformVisitor<SetFromToml> {
  public:
   SetFromToml(std::map<std::string, const toml::node*> values, std::string file)
       : values_(std::move(values)), file_(std::move(file)) {}
-  template <class T>
-  void each(const char* name, T& value, const char*) {
+  template <class T, class A>
+  void each(const char* name, T& value, const A& allowed, const char*) {
     const auto at = values_.find(name);
     if (at == values_.end()) return;
     const std::string what = file_ + ": " + name;
@@ -180,11 +166,11 @@ class SetFromToml : public UniformVisitor<SetFromToml> {
     } else if constexpr (kIsText<T>) {
       CHECK_USER(node.is_string() || node.is_boolean(), "{} is {}; it must be a text in quotes",
                  what, toml_text(node, what));
-      value = toml_text(node, what);
+      set_checked(value, toml_text(node, what), what, allowed);
     } else {
       CHECK_USER(!node.is_string(), "{} is '{}', a text; it must be {}", what,
                  toml_text(node, what), kIsBool<T> ? "true or false" : "a number");
-      set_value(value, toml_text(node, what), what);
+      set_checked(value, toml_text(node, what), what, allowed);
     }
   }
 
@@ -225,8 +211,8 @@ void read_toml(const std::string& file, const VisitFields& fields) {
 
 class WriteToml : public UniformVisitor<WriteToml> {
  public:
-  template <class T>
-  void each(const char* name, T& value, const char*) {
+  template <class T, class A>
+  void each(const char* name, T& value, const A&, const char*) {
     if (group_ != written_)
       out += fmt::format("{}[{}]\n", out.empty() ? "" : "\n", written_ = group_);
     write(name, value);
@@ -263,8 +249,8 @@ class SetFromJson : public UniformVisitor<SetFromJson> {
  public:
   SetFromJson(const Json& object, std::string origin)
       : object_(object), origin_(std::move(origin)) {}
-  template <class T>
-  void each(const char* name, T& value, const char*) {
+  template <class T, class A>
+  void each(const char* name, T& value, const A& allowed, const char*) {
     if (!object_.contains(name) || object_[name].is_null()) return;
     const Json& given = object_[name];
     const std::string what = origin_ + ": " + name;
@@ -279,7 +265,7 @@ class SetFromJson : public UniformVisitor<SetFromJson> {
       CHECK_USER(kIsText<T> ? given.is_string() || given.is_boolean() : !given.is_string(),
                  "{} is {}; it must be {}", what, given.dump().substr(0, 60),
                  kIsText<T> ? "a text" : "a number, true or false");
-      set_value(value, text(given), what);
+      set_checked(value, text(given), what, allowed);
     }
   }
 

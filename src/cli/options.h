@@ -2,7 +2,6 @@
 // and errors with suggestions.
 #pragma once
 
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,8 +10,6 @@
 #include "io/json.h"
 
 namespace weft {
-
-using VisitFields = std::function<void(FieldVisitor&)>;
 
 struct CommandLine {
   std::string name, summary;

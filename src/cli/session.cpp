@@ -18,18 +18,22 @@
 
 namespace weft {
 
+DType ModelOptions::held_dtype() const {
+  return dtype.empty() ? DType::f32 : value_of(kWeightDTypes, "--dtype", dtype);
+}
+
 void ModelOptions::visit(FieldVisitor& v) {
   v.group("model");
   v.field("model", model, "HF directory, GGUF file or Weft checkpoint (.h5)");
   v.field("tokenizer", tokenizer, "tokenizer directory, when it does not come with the model");
-  v.field("dtype", dtype, "how weights are held: fp32, bf16, fp16; unset: fp32");
-  v.field("seed", seed, "seed of what is drawn at random");
+  v.field("dtype", dtype, kHeldDTypes, "how weights are held (unset: fp32)");
+  v.field("seed", seed, kAnyInteger, "seed of what is drawn at random");
   v.group("parallel");
-  v.field("tp", tp, "tensor-parallel ranks");
-  v.field("pp", pp, "pipeline-parallel ranks");
-  v.field("dp", dp, "data-parallel ranks; 0: ranks / (tp * pp)");
-  v.field("device", device, "cpu; cuda is to come");
-  v.field("threads", threads, "threads of a rank; 0: cores of the host / ranks on it");
+  v.field("tp", tp, kGridAxis, "tensor-parallel ranks");
+  v.field("pp", pp, kGridAxis, "pipeline-parallel ranks");
+  v.field("dp", dp, kGridAxisOrLeft, "data-parallel ranks; 0: ranks / (tp * pp)");
+  v.field("device", device, kDevices, "what to run on (cuda is to come)");
+  v.field("threads", threads, kThreads, "threads of a rank; 0: cores of the host / ranks on it");
   v.field("deterministic", deterministic,
           "results do not depend on what else is in the batch, to the last bit (slower)");
 }
@@ -201,8 +205,6 @@ GridShape checked_grid(const ModelOptions& o, const ModelConfig& c, int ranks) {
 }  // namespace
 
 void check_device(const std::string& device) {
-  CHECK_USER(device.empty() || device == "cpu" || device == "cuda",
-             "--device is '{}'; allowed: cpu, cuda", device);
   if (device != "cuda") return;
   cuda_backend();  // says so where it is not built in
   user_error(
@@ -224,9 +226,6 @@ Session::Session(const Invocation& invocation, const ModelOptions& given, ModelU
           .clock = nullptr,
           .observer = {}} {
   check_device(options.device);
-  CHECK_USER(options.dtype.empty() || options.dtype == "fp32" || options.dtype == "bf16" ||
-                 options.dtype == "fp16",
-             "--dtype is '{}'; allowed: fp32, bf16, fp16", options.dtype);
 }
 
 std::int64_t Session::free_memory_bytes() const {
@@ -235,9 +234,7 @@ std::int64_t Session::free_memory_bytes() const {
 }
 
 void Session::load_weights() {
-  const DType dtype = options.dtype == "bf16"   ? DType::bf16
-                      : options.dtype == "fp16" ? DType::f16
-                                                : DType::f32;
+  const DType dtype = options.held_dtype();
   agree(grid.world(), caught([&] {
           const auto planned = static_cast<double>(Parameters::plan_bytes(
               config, grid.shape(), grid.tp().rank(), grid.pp().rank(), dtype, Purpose::inference));

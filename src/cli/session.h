@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "cli/command.h"
-#include "core/fields.h"
+#include "core/option_words.h"
 #include "infer/options.h"
 #include "io/documents.h"
 #include "model/context.h"
@@ -19,10 +19,11 @@ struct ModelOptions {
   std::string model, tokenizer, device, dtype;
   std::int64_t tp = 1, pp = 1, dp = 0, threads = 0, seed = 0;
   bool deterministic = false;
+  DType held_dtype() const;  // fp32 unless --dtype says otherwise
   void visit(FieldVisitor& v);
 };
 
-void check_device(const std::string& device);  // UserError where it is unknown or not built in
+void check_device(const std::string& device);  // UserError where it is not built in
 
 // What texts a command is given and where its results go.
 struct TextOptions {

@@ -17,16 +17,16 @@ struct TokenizerOptions {
 
   void visit(FieldVisitor& v) {
     v.group("tokenizer");
-    v.field("kind", kind,
-            "bpe (byte level, as GPT-2), wordpiece (as BERT), unigram (as SentencePiece), word, "
-            "char, codon (DNA, RNA), smiles (molecules)");
-    v.field("vocab_size", vocab_size, "tokens at most");
+    v.field("kind", kind, trainer_kinds(),
+            "what tokens are (bpe byte level, as GPT-2's; wordpiece as BERT's; unigram as "
+            "SentencePiece's; codon for DNA and RNA; smiles for molecules)");
+    v.field("vocab_size", vocab_size, Integers{1, kMaxVocabSize}, "tokens at most");
     v.field("special_tokens", special_tokens,
             "special tokens, the end token first (repeatable); unset: <|endoftext|> and what the "
             "kind needs");
     v.field("field", field, "JSONL field or CSV column that holds the text");
-    v.field("documents", documents,
-            "what a document of a .txt file is: line, paragraph (blank lines between them), file");
+    v.field("documents", documents, kTextUnits,
+            "what a document of a .txt file is (blank lines stand between paragraphs)");
     v.field("out", out, "folder to write");
     v.field("json", json, "a JSON line on stdout");
   }

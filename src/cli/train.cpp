@@ -2,13 +2,29 @@
 
 #include <omp.h>
 
+#include <algorithm>
+
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/session.h"
 #include "cli/version.h"
+#include "comm/agreement.h"
 #include "core/hardware.h"
 
 namespace weft {
+
+namespace {
+
+// The hosts that ranks run on, each once, in the order of their first ranks. Collective.
+std::vector<std::string> hosts_of(Communicator& world) {
+  Stream stream;
+  std::vector<std::string> hosts;
+  for (const std::string& host : gather_texts(world, host_name(), stream))
+    if (std::find(hosts.begin(), hosts.end(), host) == hosts.end()) hosts.push_back(host);
+  return hosts;
+}
+
+}  // namespace
 
 void run_train(const Invocation& invocation) {
   auto world = invocation.mpi.world();
@@ -28,7 +44,7 @@ void run_train(const Invocation& invocation) {
            to_toml([&](FieldVisitor& v) { resolved.visit(v); });
   };
   environment.build = build_info();
-  environment.hosts = {host_name()};
+  environment.hosts = hosts_of(*world);
   environment.memory_bytes = host_memory_bytes() / invocation.mpi.ranks_on_host();
   train(std::move(world), options, environment);
 }

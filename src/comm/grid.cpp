@@ -1,20 +1,14 @@
 #include "comm/grid.h"
 
 #include "core/check.h"
+#include "core/option_words.h"
 
 namespace weft {
 
-namespace {
-
-constexpr std::int64_t kMaxAxis = 1 << 20;  // three of them multiply without overflow
-
-}  // namespace
-
 GridShape resolve_grid(std::int64_t tp, std::int64_t pp, std::int64_t dp, int n_ranks) {
-  CHECK_USER(tp >= 1 && tp <= kMaxAxis, "--tp is {}; allowed: 1 to {}", tp, kMaxAxis);
-  CHECK_USER(pp >= 1 && pp <= kMaxAxis, "--pp is {}; allowed: 1 to {}", pp, kMaxAxis);
-  CHECK_USER(dp >= 0 && dp <= kMaxAxis,
-             "--dp is {}; allowed: 1 to {}, or 0 for what --tp and --pp leave", dp, kMaxAxis);
+  check_allowed("--tp", tp, kGridAxis);
+  check_allowed("--pp", pp, kGridAxis);
+  check_allowed("--dp", dp, kGridAxisOrLeft);
   const std::int64_t replica = tp * pp;
   if (dp == 0) {
     CHECK_USER(n_ranks % replica == 0,

@@ -10,6 +10,7 @@
 
 #include "core/check.h"
 #include "core/log.h"
+#include "core/option_words.h"
 
 namespace weft {
 
@@ -72,9 +73,7 @@ std::int64_t available_bytes() {
 }
 
 int resolve_threads(std::int64_t asked, int ranks_on_host) {
-  CHECK_USER(asked >= 0 && asked <= 4096,
-             "--threads is {}; allowed: 0 (the host's cores shared among its ranks) to 4096",
-             asked);
+  check_allowed("--threads", asked, kThreads);
   const int share = std::max(1, host_cores() / std::max(1, ranks_on_host)), bound = affinity_cpus();
   const int wanted = asked > 0 ? static_cast<int>(asked) : share;
   if (wanted > bound) {

@@ -34,17 +34,6 @@ void to_unit_length(std::span<float> x) {
 
 }  // namespace
 
-TextPooling text_pooling(const std::string& name) {
-  const std::pair<const char*, TextPooling> all[] = {{"mean", TextPooling::mean},
-                                                     {"cls", TextPooling::cls},
-                                                     {"last", TextPooling::last},
-                                                     {"max", TextPooling::max},
-                                                     {"none", TextPooling::none}};
-  for (const auto& [known, pooling] : all)
-    if (name == known) return pooling;
-  user_error("--pooling is '{}'; allowed: mean, cls, last, max, none", name);
-}
-
 void embed_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
                  std::span<const TokenizedText> texts, const EmbedSettings& settings,
                  const std::function<void(std::size_t, std::span<const float>)>& done) {

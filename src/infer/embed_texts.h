@@ -5,12 +5,17 @@
 #include <string>
 #include <vector>
 
+#include "core/fields.h"
 #include "infer/text_pass.h"
 
 namespace weft {
 
 enum class TextPooling : std::uint8_t { mean, cls, last, max, none };
-TextPooling text_pooling(const std::string& name);  // UserError with the names that are allowed
+constexpr Word<TextPooling> kTextPoolings[] = {{"mean", TextPooling::mean},
+                                               {"cls", TextPooling::cls},
+                                               {"last", TextPooling::last},
+                                               {"max", TextPooling::max},
+                                               {"none", TextPooling::none}};
 
 struct EmbedSettings {
   TextPooling pooling = TextPooling::mean;  // over all tokens of a text, those that the tokenizer

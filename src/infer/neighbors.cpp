@@ -36,14 +36,6 @@ double dot(const float* a, const float* b, std::int64_t n) {
 
 }  // namespace
 
-Metric metric_of(const std::string& name) {
-  const std::pair<const char*, Metric> all[] = {
-      {"cosine", Metric::cosine}, {"dot", Metric::dot}, {"l2", Metric::l2}};
-  for (const auto& [known, metric] : all)
-    if (name == known) return metric;
-  user_error("--metric is '{}'; allowed: cosine, dot, l2", name);
-}
-
 std::vector<std::vector<Neighbor>> nearest_tokens(const Context& ctx, const ModelConfig& config,
                                                   const Parameters& parameters,
                                                   const std::vector<std::int32_t>& tokens,

@@ -4,13 +4,15 @@
 #include <string>
 #include <vector>
 
+#include "core/fields.h"
 #include "model/context.h"
 #include "model/parameters.h"
 
 namespace weft {
 
 enum class Metric : std::uint8_t { cosine, dot, l2 };
-Metric metric_of(const std::string& name);  // UserError with the names that are allowed
+constexpr Word<Metric> kMetrics[] = {
+    {"cosine", Metric::cosine}, {"dot", Metric::dot}, {"l2", Metric::l2}};
 
 struct Neighbor {
   std::int32_t id = 0;

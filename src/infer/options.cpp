@@ -11,37 +11,42 @@ namespace weft {
 
 void GenerationOptions::visit(FieldVisitor& v) {
   v.group("generation");
-  v.field("max_new_tokens", max_new_tokens, "new tokens at most; unset: the model's, else 20");
-  v.field("max_length", max_length, "prompt and new tokens together at most");
-  v.field("min_new_tokens", min_new_tokens, "the end token is not allowed before as many");
+  v.field("max_new_tokens", max_new_tokens, Integers{1},
+          "new tokens at most; unset: the model's, else 20");
+  v.field("max_length", max_length, Integers{1}, "prompt and new tokens together at most");
+  v.field("min_new_tokens", min_new_tokens, Integers{0},
+          "the end token is not allowed before as many");
   v.field("do_sample", do_sample, "draw the next token instead of taking the likeliest");
   v.field(
-      "temperature", temperature,
+      "temperature", temperature, Reals{0, 1e6},
       "divides the logits before drawing; 0: the likeliest token, as without do_sample; unset: 1");
-  v.field("top_k", top_k, "draw among the k likeliest; 0: all; unset: 50");
-  v.field("top_p", top_p, "draw among the likeliest that hold this much probability");
-  v.field("min_p", min_p, "drop tokens less likely than this share of the likeliest");
-  v.field("typical_p", typical_p, "draw among the most typical that hold this much probability");
-  v.field("repetition_penalty", repetition_penalty,
+  v.field("top_k", top_k, Integers{0, kAnyInteger.max, "all"},
+          "draw among the k likeliest; 0: all; unset: 50");
+  v.field("top_p", top_p, Reals{0, 1}, "draw among the likeliest that hold this much probability");
+  v.field("min_p", min_p, Reals{0, 1}, "drop tokens less likely than this share of the likeliest");
+  v.field("typical_p", typical_p, Reals{0, 1, true},
+          "draw among the most typical that hold this much probability");
+  v.field("repetition_penalty", repetition_penalty, Reals{0, 1e6, true},
           "divides the scores of tokens already seen; 1: none");
-  v.field("no_repeat_ngram_size", no_repeat_ngram_size,
+  v.field("no_repeat_ngram_size", no_repeat_ngram_size, Integers{0},
           "no n-gram of this size appears twice; 0: allowed");
   v.field("bad_words", bad_words,
           "text that must not be written, alone or after a space (repeatable)");
-  v.field("num_return_sequences", num_return_sequences,
+  v.field("num_return_sequences", num_return_sequences, Integers{1, 100'000},
           "continuations of each prompt (more than one needs sampling or as many beams)");
-  v.field("num_beams", num_beams, "continuations searched side by side; 1: no beam search");
-  v.field("length_penalty", length_penalty,
+  v.field("num_beams", num_beams, Integers{1, 1'000},
+          "continuations searched side by side; 1: no beam search");
+  v.field("length_penalty", length_penalty, Reals{-100, 100},
           "beam search: above 0 favours long results, below 0 short ones; unset: 1");
-  v.field("early_stopping", early_stopping,
-          "beam search ends when all beams have: true; when better is unlikely: false; impossible: "
-          "never");
+  v.field("early_stopping", early_stopping, kEarlyStoppings,
+          "beam search ends when all beams have (true), when better is unlikely (false) or "
+          "impossible (never)");
   v.field("stop", stop, "text that ends a continuation (repeatable)");
   v.field("eos_token_id", eos_token_id, "the end token (repeatable); unset: the model's");
   v.field("ignore_eos", ignore_eos, "go on past the end token");
   v.field("return_full_text", return_full_text, "generated_text begins with the prompt");
   v.field("logprobs", logprobs, "log-probability of each new token");
-  v.field("max_time", max_time, "seconds after which all continuations end");
+  v.field("max_time", max_time, Reals{0, 1e9}, "seconds after which all continuations end");
 }
 
 namespace {
@@ -94,10 +99,7 @@ std::vector<std::vector<std::int32_t>> banned_sequences(const std::vector<std::s
 }
 
 EarlyStopping early_stopping_of(const std::string& text) {
-  if (text.empty() || text == "false") return EarlyStopping::no;
-  CHECK_USER(text == "true" || text == "never",
-             "--early-stopping is '{}'; allowed: true, false, never", text);
-  return text == "true" ? EarlyStopping::yes : EarlyStopping::never;
+  return text.empty() ? EarlyStopping::no : value_of(kEarlyStoppings, "--early-stopping", text);
 }
 
 // As transformers: max_new_tokens wins over max_length, both of the request and flags win over the

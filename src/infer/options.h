@@ -29,6 +29,8 @@ struct GenerationOptions {
 // Of beam search: whether it ends when all beams have ended, when no better one is likely, or when
 // none is possible.
 enum class EarlyStopping : std::uint8_t { no, yes, never };
+constexpr Word<EarlyStopping> kEarlyStoppings[] = {
+    {"true", EarlyStopping::yes}, {"false", EarlyStopping::no}, {"never", EarlyStopping::never}};
 
 // All decided.
 struct Generation {

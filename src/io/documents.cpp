@@ -325,14 +325,6 @@ void read_smiles(Lines& lines, const Each& each) {
 
 }  // namespace
 
-TextUnit text_unit(const std::string& name) {
-  CHECK_USER(name == "line" || name == "paragraph" || name == "file",
-             "--documents is '{}'; allowed: line, paragraph, file", name);
-  return name == "line"        ? TextUnit::line
-         : name == "paragraph" ? TextUnit::paragraph
-                               : TextUnit::file;
-}
-
 void read_documents(const std::string& path, const std::string& field, const Each& each,
                     TextUnit unit, FilePart part, const std::vector<ExtraField>& extras) {
   std::filesystem::path name = path;

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "core/fields.h"
 #include "io/json.h"
 
 namespace weft {
@@ -35,7 +36,11 @@ enum class TextUnit : std::uint8_t {
   paragraph,  // lines between blank ones (nothing but spaces and tabs), their newlines kept
   file,
 };
-TextUnit text_unit(const std::string& name);  // of --documents: line, paragraph or file
+constexpr Word<TextUnit> kTextUnits[] = {
+    {"line", TextUnit::line}, {"paragraph", TextUnit::paragraph}, {"file", TextUnit::file}};
+inline TextUnit text_unit(const std::string& name) {
+  return value_of(kTextUnits, "--documents", name);
+}
 
 // Bytes of a file, as it lies on disk: ranks share one by where its documents begin. Those outside
 // are passed over, unparsed where that is possible. In a .gz the place is that of the block that a

@@ -1,6 +1,7 @@
 #include "model/config.h"
 
 #include "core/check.h"
+#include "model/limits.h"
 
 namespace weft {
 namespace {
@@ -42,14 +43,14 @@ void validate_rope(const ModelConfig& c, const std::string& origin) {
 }  // namespace
 
 void validate(const ModelConfig& c, const std::string& origin) {
-  check_range(origin, "the number of layers", c.layers, 10'000);
-  check_range(origin, "the width", c.width, 1 << 20);
-  check_range(origin, "the number of heads", c.heads, 1 << 14);
+  check_range(origin, "the number of layers", c.layers, kMaxLayers);
+  check_range(origin, "the width", c.width, kMaxWidth);
+  check_range(origin, "the number of heads", c.heads, kMaxHeads);
   check_range(origin, "the number of KV heads", c.kv_heads, c.heads);
   check_range(origin, "the head dim", c.head_dim, 1 << 12);
-  check_range(origin, "the feed-forward width", c.ffn, 1 << 24);
-  check_range(origin, "the vocabulary size", c.vocab, 1 << 26);
-  check_range(origin, "the context length", c.context, 1 << 26);
+  check_range(origin, "the feed-forward width", c.ffn, kMaxFfn);
+  check_range(origin, "the vocabulary size", c.vocab, kMaxVocab);
+  check_range(origin, "the context length", c.context, kMaxContext);
   CHECK_USER(c.heads % c.kv_heads == 0, "{}: {} heads are not a multiple of {} KV heads", origin,
              c.heads, c.kv_heads);
   CHECK_USER(c.norm_eps > 0 && c.norm_eps < 1,

@@ -6,6 +6,7 @@
 
 #include "core/parallel.h"
 #include "core/rng.h"
+#include "model/sizes.h"
 
 namespace weft {
 
@@ -134,8 +135,7 @@ Range stage_layers(const ModelConfig& c, int pp, int stage) {
   CHECK(0 <= stage && stage < pp && pp <= c.layers, "stage {} of {} for {} layers", stage, pp,
         c.layers);
   if (pp == 1) return {0, c.layers};
-  const std::int64_t layer_cost =
-                         (c.qkv_rows() + c.heads * c.head_dim + c.up_rows() + c.ffn) * c.width,
+  const std::int64_t layer_cost = block_matrix_elems(c),
                      head_cost = c.has_lm_head() ? c.vocab * c.width : 0;
   std::int64_t last = 1, least = INT64_MAX;
   for (std::int64_t n = 1; n <= c.layers - (pp - 1); ++n) {

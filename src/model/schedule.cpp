@@ -74,10 +74,15 @@ Simulation simulate(const std::vector<std::vector<Instruction>>& all,
 
 }  // namespace
 
+namespace {
+constexpr Word<ScheduleKind> kSchedules[] = {{"gpipe", ScheduleKind::gpipe},
+                                             {"1f1b", ScheduleKind::one_f_one_b}};
+}  // namespace
+
+Words pipeline_schedules() { return Words(kSchedules, {"interleaved", "zb-h1"}); }
+
 ScheduleKind schedule_kind(const std::string& name) {
-  if (name == "gpipe") return ScheduleKind::gpipe;
-  if (name == "1f1b") return ScheduleKind::one_f_one_b;
-  user_error("--pipeline-schedule is '{}'; allowed: gpipe, 1f1b", name);
+  return value_of(kSchedules, "--pipeline-schedule", name);
 }
 
 std::vector<Instruction> schedule(ScheduleKind kind, int stages, int stage, int n_micro) {

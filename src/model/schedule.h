@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "core/fields.h"
+
 namespace weft {
 
 enum class Op : std::uint8_t {
@@ -26,8 +28,8 @@ struct Instruction {
 
 enum class ScheduleKind : std::uint8_t { gpipe, one_f_one_b, forward_only };
 
-ScheduleKind schedule_kind(
-    const std::string& name);  // "gpipe", "1f1b"; UserError with the list otherwise
+Words pipeline_schedules();                           // what --pipeline-schedule may be
+ScheduleKind schedule_kind(const std::string& name);  // UserError with that list otherwise
 
 // What stage `stage` of `stages` does for `n_micro` micro-batches of one step.
 std::vector<Instruction> schedule(ScheduleKind kind, int stages, int stage, int n_micro);

@@ -1,31 +1,62 @@
 // Bytes and FLOPs of everything: the one home of the formulas that training reports, benchmarks and
-// the planner share.
+// the planner share. FLOPs are of matrix products alone, 2 a multiply-add.
 #pragma once
 
 #include "model/config.h"
 #include "model/parameters.h"
 #include "model/schedule.h"
+#include "model/stage.h"
 
 namespace weft {
 
-// FLOPs of one token, forward and backward, as PaLM (Chowdhery et al. 2022, appendix B): 6 a
-// parameter, and 12·L·H·D·T for attention (both halves of the causal mask counted, as is usual).
-double training_flops_per_token(const ModelConfig& config, std::int64_t T);
-// A forward pass alone: a third.
-double forward_flops_per_token(const ModelConfig& config, std::int64_t T);
-// Of it, the head's: a prompt needs it for its last token only.
-double head_flops_per_token(const ModelConfig& config);
+// ---- the customary count, for MFU (model FLOPs utilisation)
 
-// Relative cost of each pipeline stage, by FLOPs; the loss's gradient is made in the last stage's
-// forward.
-std::vector<StageCost> stage_costs(const ModelConfig& config, int pp, std::int64_t T);
+// Of one token in training as PaLM counts it (Chowdhery et al. 2022, appendix B): 6 a parameter,
+// all of them, and 12·L·H·D·T for attention, both halves of the causal mask. What it counts need
+// not be done: parameters that are looked up, the half that a mask hides. Recomputation, padding
+// and frozen time do not make it larger.
+double customary_flops_per_token(const ModelConfig& config, std::int64_t T);
 
-// Bytes of weights that one decode step of one sequence reads: all but the token and position
-// tables, whose one row is read.
+// ---- the executed count, for shares of a peak
+//
+// What the ops do for the rows they are given: each linear layer's products with every row, padding
+// and recomputed blocks included; attention's pairs that the mask lets through. A tied head is a
+// layer like any; tables whose rows are looked up are none. What several ranks repeat of the same
+// (replicated KV heads, a label head) counts once, so that no count depends on the grid.
+
+// Sequences that go through the model side by side.
+struct SequenceRows {
+  std::int64_t n = 1;       // sequences
+  std::int64_t rows = 1;    // of each that are computed, its padding included
+  std::int64_t cached = 0;  // tokens of each whose keys and values are there already
+  std::int64_t tokens = 0;  // of all n that are no padding, in a model that sees to both sides and
+                            // hides padding; 0: all
+};
+
+// Elements of a block's matrices, by which its rows are multiplied.
+std::int64_t block_matrix_elems(const ModelConfig& config);
+// One block, forward.
+double block_flops(const ModelConfig& config, std::int64_t layer, const SequenceRows& rows);
+// The head that the model has, with so many rows: its LM head with its transform, its label layers,
+// its pooler; 0 of a base model.
+double head_flops(const ModelConfig& config, std::int64_t n_rows);
+// All blocks, and the head on so many rows (a prompt needs it for its last token alone).
+double forward_flops(const ModelConfig& config, const SequenceRows& rows, std::int64_t head_rows);
+// Forward and backward of a step, the blocks' second forward included where they are recomputed.
+double training_flops(const ModelConfig& config, const SequenceRows& rows, Recompute recompute);
+
+// Relative cost of each pipeline stage, by executed FLOPs; the loss's gradient is made in the last
+// stage's forward.
+std::vector<StageCost> stage_costs(const ModelConfig& config, int pp, std::int64_t T,
+                                   Recompute recompute);
+
+// ---- bytes
+
+// Of weights that one decode step reads: all but the tables, of which a row is looked up. Matrices
+// are held in `dtype`, vectors in fp32.
 std::int64_t decode_weight_bytes(const ModelConfig& config, DType dtype);
-
-// Bytes that keys and values of one token take on one rank, over its layers.
-std::int64_t kv_bytes_per_token(const ModelConfig& config, const GridShape& shape, int tp_rank,
-                                int pp_rank);
+// Of keys and values that one decode step of one sequence reads with so many tokens before it, over
+// all layers; a windowed layer reads its window.
+std::int64_t decode_cache_bytes(const ModelConfig& config, std::int64_t n_tokens);
 
 }  // namespace weft

@@ -6,6 +6,7 @@
 #include <functional>
 #include <vector>
 
+#include "core/fields.h"
 #include "model/block.h"
 #include "model/embed.h"
 #include "model/head.h"
@@ -17,6 +18,7 @@ enum class Recompute : std::uint8_t {
   none,
   block
 };  // block: keep a block's input only, recompute the rest in backward
+constexpr Word<Recompute> kRecomputes[] = {{"none", Recompute::none}, {"block", Recompute::block}};
 
 // How a stage is cut: sequences of a micro-batch on this rank, tokens of each, micro-batches held
 // at once.

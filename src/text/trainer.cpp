@@ -15,15 +15,19 @@ std::vector<TrainerKind> all_kinds() {
 }
 
 TrainerKind kind_of(const std::string& name) {
-  std::string allowed;
-  for (TrainerKind& kind : all_kinds()) {
+  for (TrainerKind& kind : all_kinds())
     if (kind.name == name) return std::move(kind);
-    allowed += std::string(allowed.empty() ? "" : ", ") + kind.name;
-  }
-  user_error("--kind is '{}'; allowed: {}", name, allowed);
+  check_allowed("--kind", name, trainer_kinds());
+  return {};  // not reached: the word is none of theirs
 }
 
 }  // namespace
+
+Words trainer_kinds() {
+  std::vector<std::string> names;
+  for (const TrainerKind& kind : all_kinds()) names.emplace_back(kind.name);
+  return names;
+}
 
 struct TokenizerTrainer::Impl {
   TokenizerTraining options;
@@ -74,9 +78,9 @@ TokenizerTrainer::TokenizerTrainer(TokenizerTraining options) : impl_(std::make_
   }
   if (!kind.unk_tokens.empty()) unk_token_of(kind, options.special_tokens);
   const auto least = kind.own_tokens + static_cast<std::int64_t>(options.special_tokens.size());
-  CHECK_USER(options.vocab_size >= least && options.vocab_size < (1 << 24),
+  CHECK_USER(options.vocab_size >= least && options.vocab_size <= kMaxVocabSize,
              "--vocab-size is {}; allowed: {} ({} of the kind {} and the special tokens) to {}",
-             options.vocab_size, least, kind.own_tokens, kind.name, (1 << 24) - 1);
+             options.vocab_size, least, kind.own_tokens, kind.name, kMaxVocabSize);
   impl_->options = std::move(options);
 }
 TokenizerTrainer::~TokenizerTrainer() = default;

@@ -17,10 +17,14 @@
 #include <string>
 #include <vector>
 
+#include "core/fields.h"
 #include "io/json.h"
 #include "text/tokenizer.h"
 
 namespace weft {
+
+Words trainer_kinds();  // the names of the above
+constexpr std::int64_t kMaxVocabSize = (1 << 24) - 1;
 
 struct TokenizerTraining {
   std::string kind = "bpe";

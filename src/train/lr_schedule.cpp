@@ -7,12 +7,7 @@
 
 namespace weft {
 
-LrDecay lr_decay(const std::string& name) {
-  if (name == "cosine") return LrDecay::cosine;
-  if (name == "linear") return LrDecay::linear;
-  if (name == "constant") return LrDecay::constant;
-  user_error("--lr-schedule is '{}'; allowed: cosine, linear, constant", name);
-}
+LrDecay lr_decay(const std::string& name) { return value_of(kLrDecays, "--lr-schedule", name); }
 
 double LrSchedule::at(std::int64_t step) const {
   if (step <= warmup_steps)

@@ -4,9 +4,13 @@
 #include <cstdint>
 #include <string>
 
+#include "core/fields.h"
+
 namespace weft {
 
 enum class LrDecay : std::uint8_t { cosine, linear, constant };
+constexpr Word<LrDecay> kLrDecays[] = {
+    {"cosine", LrDecay::cosine}, {"linear", LrDecay::linear}, {"constant", LrDecay::constant}};
 
 LrDecay lr_decay(const std::string& name);  // UserError with the list
 

@@ -20,7 +20,8 @@ OrderedJson to_json(const StepReport& r) {
           {"tokens", r.tokens},
           {"step_s", r.seconds},
           {"tokens_per_s", r.tokens_per_s()},
-          {"mfu", r.mfu},
+          {"mfu", r.speed.mfu},
+          {"peak_share", r.speed.peak_share},
           {"shares", std::move(shares)}};
 }
 
@@ -40,8 +41,9 @@ void ProgressLine::show(const StepReport& r) {
     if (r.shares[i] >= 0.005)
       shares += fmt::format(" {} {:.0f}%", kShareNames[i], 100 * r.shares[i]);
   const std::string line = fmt::format(
-      "step {}/{}  loss {:.4f}  grad {:.3g}  lr {:.2e}  {:.0f} tok/s  MFU {:.0f}% |{}", r.step,
-      r.steps, r.result.loss, r.result.grad_norm, r.lr, r.tokens_per_s(), 100 * r.mfu, shares);
+      "step {}/{}  loss {:.4f}  grad {:.3g}  lr {:.2e}  {:.0f} tok/s  {:.0f}% of peak |{}", r.step,
+      r.steps, r.result.loss, r.result.grad_norm, r.lr, r.tokens_per_s(), 100 * r.speed.peak_share,
+      shares);
   if (terminal_) {
     std::fprintf(stderr, "\r\033[K%s", line.c_str());
     std::fflush(stderr);

@@ -6,6 +6,7 @@
 
 #include "io/run_log.h"
 #include "model/context.h"
+#include "train/speed.h"
 #include "train/step.h"
 
 namespace weft {
@@ -13,7 +14,8 @@ namespace weft {
 struct StepReport {
   std::int64_t step = 0, steps = 0, tokens = 0;  // tokens of this step
   StepResult result;
-  double lr = 0, seconds = 0, mfu = 0;
+  double lr = 0, seconds = 0;
+  SpeedShares speed;
   std::array<double, kShares> shares{};  // of the step, summing to 1; averaged over the ranks
 
   double tokens_per_s() const { return static_cast<double>(tokens) / seconds; }

@@ -81,7 +81,7 @@ TrainingStart resolve_start(const TrainOptions& o, int n_ranks) {
   s.micro_batch_size = o.micro_batch_size;
   s.T = tokens;
   s.schedule = schedule_kind(o.pipeline_schedule);
-  s.recompute = o.recompute == "block" ? Recompute::block : Recompute::none;
+  s.recompute = value_of(kRecomputes, "--recompute", o.recompute);
   s.dropout = {c.dropout_embedding, c.dropout_attention, c.dropout_residual, c.dropout_head};
   s.seed = static_cast<std::uint64_t>(o.seed);
   s.clip_grad_norm = o.clip_grad_norm;

@@ -25,6 +25,10 @@ std::int64_t TrainStep::n_micro_batches(const StepSettings& s, const GridShape& 
   return (rows + micro - 1) / micro;
 }
 
+std::int64_t TrainStep::computed_sequences(const StepSettings& s, const GridShape& shape) {
+  return shape.dp * n_micro_batches(s, shape) * micro_batch_size(s, shape);
+}
+
 StageShape TrainStep::stage_shape(const StepSettings& s, const GridShape& shape, int stage) {
   const auto n = static_cast<int>(n_micro_batches(s, shape));
   return {.B = micro_batch_size(s, shape),

@@ -53,6 +53,8 @@ class TrainStep {
   // batch does not divide, the rows past a rank's share carry no labels.
   static std::int64_t micro_batch_size(const StepSettings& settings, const GridShape& shape);
   static std::int64_t n_micro_batches(const StepSettings& settings, const GridShape& shape);
+  // Sequences that the ranks compute in a step, those that only fill up included.
+  static std::int64_t computed_sequences(const StepSettings& settings, const GridShape& shape);
   static StageShape stage_shape(const StepSettings& settings, const GridShape& shape, int stage);
 
   // Trains on the samples at places [cursor, cursor + batch_size). `step` counts from 1.

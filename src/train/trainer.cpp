@@ -6,13 +6,12 @@
 
 #include "comm/agreement.h"
 #include "core/log.h"
-#include "kernels/peak.h"
 #include "model/families.h"
 #include "model/hf_weights.h"
-#include "model/sizes.h"
 #include "train/lr_schedule.h"
 #include "train/predictions.h"
 #include "train/progress.h"
+#include "train/speed.h"
 #include "train/start.h"
 #include "train/stop_signal.h"
 
@@ -48,7 +47,7 @@ class Trainer {
     load_start();
     read_carried();
     open_output();  // after everything that may refuse: a run that exists keeps its recipe
-    measure_peak();
+    speed_.emplace(ctx_, start_.config, start_.step.T, start_.step.recompute);
     log_start();
     const SampleSource source = [this](std::int64_t place, Sample& sample) {
       start_.data->train_sample(place, sample);
@@ -254,12 +253,6 @@ class Trainer {
     });
   }
 
-  void measure_peak() {
-    grid_.world().barrier();
-    const double mine = measured_matmul_flops(ctx_.precision, stream_);
-    peak_flops_ = grid_.world().all_reduce_value(mine, ReduceOp::sum, stream_);
-  }
-
   void log_start() {
     const ModelConfig& c = start_.config;
     const auto most = grid_.world().all_reduce_value<std::int64_t>(
@@ -276,7 +269,7 @@ class Trainer {
     line["parameters"] = count_parameters(c);
     line["threads"] = environment_.n_threads;
     line["dtype"] = options_.dtype;
-    line["peaks"] = {{"matmul_flops", peak_flops_}, {"matmul_library", matmul_library()}};
+    line["peaks"] = {{"matmul_flops", speed_->peak_flops()}, {"matmul_library", matmul_library()}};
     line["bytes_per_rank"] = most;
     line["step"] = state_.step;
     log_.write(line);
@@ -287,7 +280,7 @@ class Trainer {
         options_.task == "clm" ? "" : " at most", start_.shape.tp, start_.shape.pp, start_.shape.dp,
         environment_.n_threads, static_cast<double>(most) / 1e6);
     log_info("measured peak of {} in {}: {:.1f} GFLOP/s over all ranks", matmul_library(),
-             options_.dtype, peak_flops_ / 1e9);
+             options_.dtype, speed_->peak_flops() / 1e9);
   }
 
   void train_one(const SampleSource& source) {
@@ -302,12 +295,13 @@ class Trainer {
 
     // Shares are averaged over the ranks: each rank's sum to its own step time, so the averages sum
     // to 1 too.
-    std::array<double, kShares + 1> sums{};
+    std::array<double, kShares + 2> sums{};
     double total = 0;
     for (double s : seconds) total += s;
     for (std::size_t i = 0; i < kShares; ++i) sums[i] = seconds[i] / total;
     sums[kShares] = total;
-    grid_.world().all_reduce(View(sums.data(), Dims{kShares + 1}), ReduceOp::sum, stream_);
+    sums[kShares + 1] = speed_->due();
+    grid_.world().all_reduce(View(sums.data(), Dims{kShares + 2}), ReduceOp::sum, stream_);
     const auto ranks = static_cast<double>(start_.shape.ranks());
     double share_sum = 0;
     for (std::size_t i = 0; i < kShares; ++i) share_sum += sums[i];
@@ -316,11 +310,25 @@ class Trainer {
     report.steps = options_.steps;
     report.tokens =
         start_.data->count_tokens(state_.cursor - options_.batch_size, options_.batch_size);
-    report.mfu = training_flops_per_token(start_.config, start_.step.T) * report.tokens_per_s() /
-                 peak_flops_;
+    const double peak = speed_->peak_flops();
+    report.speed = speed_->shares(TrainStep::computed_sequences(start_.step, start_.shape),
+                                  report.tokens, report.seconds);
+    log_risen_peak(peak);
     if (report.step % options_.log_every == 0 || report.step == options_.steps)
       log_.write(to_json(report));
     progress_.show(report);
+    if (sums[kShares + 1] == 0) return;
+    const double before = speed_->peak_flops();
+    speed_->sample();
+    log_risen_peak(before);
+  }
+
+  // The log's shares are of the peak of the last line before them that names one.
+  void log_risen_peak(double before) {
+    if (speed_->peak_flops() > before)
+      log_.write({{"event", "peak"},
+                  {"step", state_.step},
+                  {"peaks", {{"matmul_flops", speed_->peak_flops()}}}});
   }
 
   bool stop_requested() {
@@ -395,7 +403,7 @@ class Trainer {
   ProgressLine progress_{first_};
   RunState state_;
   std::vector<CarriedTensor> carried_;
-  double peak_flops_ = 0;
+  std::optional<Speed> speed_;
   std::int64_t saved_ = -1;
 };
 

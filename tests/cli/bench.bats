@@ -9,7 +9,8 @@ sizes=(--layers 2 --width 32 --heads 2 --vocab 96 --context 64 --batch-size 2 --
   for what in machine kernels step generate; do
     ok 1 bench "$what" "${sizes[@]}" --threads 1 --json
     json out 'len(lines) >= 1' 'all(line["bench"] == "'"$what"'" and line["value"] > 0 and line["unit"] for line in lines)' \
-      'all(line["share"] > 0 for line in lines if line["of"])'
+      'all(0 < line["share"] <= 1 and line["peak_rate"] > 0 for line in lines if line["of"])' \
+      'all(line["commit"] and line["command"].startswith("weft bench '"$what"' --layers 2 --width 32") for line in lines)'
   done
 }
 
@@ -17,11 +18,13 @@ sizes=(--layers 2 --width 32 --heads 2 --vocab 96 --context 64 --batch-size 2 --
   ok 2 bench step "${sizes[@]}" --pp 2 --micro-batch-size 1 --threads 1 --json
   json out 'abs(sum(lines[0]["shares"].values()) - 1) < 1e-9' 'lines[0]["micro_batches"] == 2' '0 < lines[0]["computed_bubble"] < 1' 'lines[0]["pp"] == 2'
   ok 3 bench comm --repeats 1 --threads 1 --json
-  json out 'all(line["ranks"] == 3 for line in lines)'
+  json out 'all(line["ranks"] == 3 and 0 < line["share"] <= 1 for line in lines)'
 }
 
 @test "bench refuses what it does not know" {
   refused 1 "bench has no 'stepp' .did you mean 'step'" bench stepp
+  refused 1 'weft bench generate: also fp16' bench step --dtype fp16
+  refused 1 '--tp is 4294967297; allowed: 1 to' bench machine --tp 4294967297
   refused 2 '--dtype is .int3.' bench step "${sizes[@]}" --dtype int3
   refused 1 '--repeats is 0; allowed: 1 or more' bench step --repeats 0
 }

@@ -42,7 +42,7 @@ END
     grep -q 'line 11: a temperature of 0 is greedy' err
     json o.jsonl '[l["id"] for l in lines] == ["good 1", "good 2", "good 3"]'
     json o.jsonl.rejects.jsonl '[l["line"] for l in lines] == [2, 3, 4, 5, 6, 7, 8, 10]' 'list(lines[0]) == ["line", "id", "reason"]' \
-      '"line 3 has 120 tokens" in lines[1]["reason"]' '"line 4: --num-beams is 0" in lines[2]["reason"]' \
+      '"line 3 has 120 tokens" in lines[1]["reason"]' '"line 4: num_beams is 0; allowed: 1 to 1000" in lines[2]["reason"]' \
       '"unknown key" in lines[3]["reason"] and lines[3]["reason"].endswith("(did you mean " + chr(39) + "temperature" + chr(39) + "?)")' \
       '"(did you mean " in lines[4]["reason"] and "max_new_tokens" in lines[4]["reason"]' '"penalty_alpha is 0.6, which Weft does not have" in lines[5]["reason"]' \
       '"; use " in lines[6]["reason"]' '"line 10: max_new_tokens" in lines[7]["reason"]'

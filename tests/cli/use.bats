@@ -14,7 +14,7 @@ setup() { in_folder; }
   [ -z "$(find run -name '*.tmp')" ]
   json run/run.jsonl '[line["event"] for line in lines] == ["start", "step", "step", "save", "step", "step", "eval", "save", "end"]' \
     '{"version", "commit", "hosts", "grid", "model", "parameters", "threads", "peaks"} < set(lines[0])' 'lines[0]["grid"] == {"tp": 1, "pp": 1, "dp": 1}' \
-    'set(lines[1]) == {"event", "step", "loss", "grad_norm", "lr", "tokens", "step_s", "tokens_per_s", "mfu", "shares"}' 'lines[1]["tokens"] == 4 * 48' \
+    'set(lines[1]) == {"event", "step", "loss", "grad_norm", "lr", "tokens", "step_s", "tokens_per_s", "mfu", "peak_share", "shares"}' 'lines[1]["tokens"] == 4 * 48' \
     'all(abs(sum(line["shares"].values()) - 1) < 1e-6 for line in lines if line["event"] == "step")' \
     'set(lines[1]["shares"]) == {"forward", "backward", "comm", "optimizer", "bubble", "data", "other"}' \
     '{"step", "loss", "perplexity"} < set(lines[6])' 'lines[-1]["reason"] == "done"'
@@ -113,7 +113,10 @@ PY
   printf '{"prompt":"The","temperature":"hot"}\n' >p.jsonl
   refused 3 'p.jsonl: line 1: temperature is "hot"; it must be a number' generate --model "$S/run/model" --in p.jsonl
   printf '{"prompt":"The"}\n{"prompt":"The","top_p":7}\n' >p.jsonl
-  refused 1 'top-p is 7; allowed: from 0 up to 1' generate --model "$S/run/model" --in p.jsonl
+  weft 1 generate --model "$S/run/model" --in p.jsonl
+  [ "$status" = 2 ]
+  [ -s out ]
+  grep -q 'p.jsonl: line 2: top_p is 7; allowed: 0 to 1' err
 }
 
 @test "generate and score --out: a file that appears when whole" {
@@ -136,7 +139,7 @@ PY
   refused 1 'prompt 0 has 3 tokens and 46 new ones are asked for, but .* context holds 48' "${g[@]}" --max-new-tokens 46
   refused 3 'context holds 48' "${g[@]}" --max-new-tokens 9999999999999 --tp 3
   refused 1 '--max-length is 3, the prompt included' "${g[@]}" --max-length 3
-  refused 1 '--temperature is 0; allowed: above 0' "${g[@]}" --do-sample --temperature 0
+  refused 1 '--temperature is 0 and --do-sample is given; allowed: a temperature above 0' "${g[@]}" --do-sample --temperature 0
   refused 1 '--top-k is -1; allowed: 0 or more' "${g[@]}" --do-sample --top-k -1
   refused 1 '--eos-token-id is .99999999999.; allowed' "${g[@]}" --eos-token-id 99999999999
   refused 1 '--eos-token-id is .-5.; allowed' "${g[@]}" --eos-token-id -5

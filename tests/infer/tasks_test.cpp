@@ -196,7 +196,7 @@ TEST(Tasks, VectorsOfEveryLayerAndPooling) {
         for (const std::string pooling : {"mean", "max", "cls", "last"})
           for (const bool normalize : {false, true})
             embed_texts(m.ctx, m.config, m.parameters, texts,
-                        {text_pooling(pooling), layer, normalize},
+                        {value_of(kTextPoolings, "--pooling", pooling), layer, normalize},
                         [&](std::size_t t, std::span<const float> x) {
                           auto expected = golden[t][static_cast<std::size_t>(layer)][pooling]
                                               .get<std::vector<double>>();
@@ -266,7 +266,8 @@ TEST(Tasks, NumbersThatAreNotFiniteAreAnErrorWithTheTextsName) {
     on_grids("bert_mlm", HeadKind::base, [&](Opened& m, const std::string& name) {
       fails(m, name, [&] {
         embed_texts(m.ctx, m.config, m.parameters, texts,
-                    {text_pooling(pooling), m.config.layers, false}, [](auto, auto) {});
+                    {value_of(kTextPoolings, "--pooling", pooling), m.config.layers, false},
+                    [](auto, auto) {});
       });
     });
   on_grids("bert_mlm", HeadKind::masked_lm, [&](Opened& m, const std::string& name) {
@@ -292,7 +293,8 @@ TEST(Tasks, WhatOneReplicaMeetsAllRanksThrow) {
     const auto failure = caught([&] {
       on_all_replicas(m.ctx, [&] {
         embed_texts(m.ctx, m.config, m.parameters, texts,
-                    {text_pooling("mean"), m.config.layers, false}, [&](auto, auto) { ++done; });
+                    {value_of(kTextPoolings, "--pooling", "mean"), m.config.layers, false},
+                    [&](auto, auto) { ++done; });
       });
     });
     ASSERT_TRUE(failure) << name;

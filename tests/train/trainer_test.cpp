@@ -42,7 +42,7 @@ TEST(Trainer, TheLogKeepsItsContract) {
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const Json& line = steps[i];
     for (const char* key : {"event", "step", "loss", "grad_norm", "lr", "tokens", "step_s",
-                            "tokens_per_s", "mfu", "shares"})
+                            "tokens_per_s", "mfu", "peak_share", "shares"})
       EXPECT_TRUE(line.contains(key)) << key;
     EXPECT_EQ(line["step"], i + 1);
     EXPECT_EQ(line["tokens"], 5 * 16);
@@ -56,6 +56,9 @@ TEST(Trainer, TheLogKeepsItsContract) {
       sum += share;
     }
     EXPECT_EQ(line["shares"].size(), 7u);
+    EXPECT_GT(line["mfu"].get<double>(), 0);
+    EXPECT_GT(line["peak_share"].get<double>(), 0);
+    EXPECT_LE(line["peak_share"].get<double>(), 1);
     EXPECT_NEAR(sum, 1, 1e-9);
   }
   EXPECT_LT(steps.back()["loss"].get<double>(), steps.front()["loss"].get<double>());

@@ -1,0 +1,24 @@
+// What options that several commands share may be.
+#pragma once
+
+#include "core/fields.h"
+#include "core/tensor.h"
+
+namespace weft {
+
+// How weights of a model may be held, and what else is to come.
+constexpr Word<DType> kWeightDTypes[] = {
+    {"fp32", DType::f32}, {"bf16", DType::bf16}, {"fp16", DType::f16}};
+inline const Words kHeldDTypes(kWeightDTypes, {"int8", "int4"});
+
+inline const Words kDevices{"cpu", "cuda"};
+
+// What a model is trained for, and its data made for.
+inline const Words kTasks{"clm", "mlm", "classify", "regress"};
+
+// --tp and --pp, and --dp with its 0: three of them multiply without overflow.
+constexpr Integers kGridAxis{1, 1 << 20}, kGridAxisOrLeft{0, 1 << 20, "what --tp and --pp leave"};
+
+constexpr Integers kThreads{0, 4096, "the host's cores shared among its ranks"};
+
+}  // namespace weft

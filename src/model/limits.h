@@ -1,0 +1,11 @@
+// What validate() lets through of a model's sizes, and so what the options of a fresh one may be.
+#pragma once
+
+#include <cstdint>
+
+namespace weft {
+
+constexpr std::int64_t kMaxLayers = 10'000, kMaxWidth = 1 << 20, kMaxHeads = 1 << 14,
+                       kMaxFfn = 1 << 24, kMaxVocab = 1 << 26, kMaxContext = 1 << 26;
+
+}  // namespace weft
