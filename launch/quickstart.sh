@@ -14,6 +14,11 @@ if [ -n "$text" ]; then
   case $text in /*) ;; *) text=$invoked/$text ;; esac
   [ -r "$text" ] || { echo "$text: no such file" >&2; exit 2; }
 fi
+before=$(cat "$run/source" 2>/dev/null || true)
+if [ -n "$before" ] && [ "$before" != "${text:-$run/dictionary.jsonl}" ]; then # another text than last time
+  echo "$run holds a run on $before. WEFT_RUN=FOLDER chooses another place for this one; or remove that run: rm -r $run" >&2
+  exit 2
+fi
 step() { printf '\n== %s\n' "$*" >&2; }
 
 step "1/6 packages and build"
@@ -34,10 +39,7 @@ if [ -z "$text" ]; then
   fi
 fi
 ls -lh "$text" >&2
-if [ "$(cat "$run/source" 2>/dev/null || true)" != "$text" ]; then # another text than last time: start again
-  rm -rf "$run/tokenizer" "$run/tokens.h5" "$run/checkpoints" "$run/model" "$run/run.jsonl"
-  echo "$text" >"$run/source"
-fi
+echo "$text" >"$run/source"
 
 step "3/6 tokenizer (byte-level BPE, 4,096 tokens) and token file"
 [ -e "$run/tokenizer/tokenizer.json" ] || "$weft" tokenizer "$text" --documents paragraph --vocab-size 4096 --out "$run/tokenizer"

@@ -11,6 +11,7 @@
 #include "core/hardware.h"
 #include "core/log.h"
 #include "kernels/ops.h"
+#include "model/attention_scale.h"
 #include "model/weight_source.h"
 #include "train/checkpoint.h"
 
@@ -63,7 +64,7 @@ ModelConfig config_of(const BenchOptions& o) {
   c.width = o.width;
   c.heads = c.kv_heads = o.heads;
   c.head_dim = o.width / o.heads;
-  c.attention_scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim));
+  c.attention_scale = attention_scale_of(static_cast<double>(c.head_dim));
   c.ffn = 4 * o.width;
   c.vocab = o.vocab;
   c.context = std::max(o.context, o.prompt_tokens + o.new_tokens + 1);

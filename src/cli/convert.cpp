@@ -1,6 +1,3 @@
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <charconv>
 #include <cstdio>
 
@@ -11,6 +8,7 @@
 #include "core/check.h"
 #include "core/hardware.h"
 #include "core/log.h"
+#include "io/files.h"
 #include "io/gguf.h"
 #include "io/safetensors.h"
 #include "kernels/ops.h"
@@ -224,38 +222,6 @@ Written write_checkpoint(const ConvertOptions& o, const std::string& from,
       stream.n_threads());
   return written;
 }
-
-// A folder that is made beside its place and put there when whole; what it replaces is gone only
-// then.
-class FolderBeside {
- public:
-  explicit FolderBeside(const fs::path& place)
-      : place_(place), beside_(fmt::format("{}.{}.tmp", place.string(), ::getpid())) {
-    make_folder(beside_);
-  }
-  ~FolderBeside() {
-    std::error_code ignored;
-    fs::remove_all(beside_, ignored);
-  }
-  FolderBeside(const FolderBeside&) = delete;
-  FolderBeside& operator=(const FolderBeside&) = delete;
-  const fs::path& path() const { return beside_; }
-
-  void put_in_place() {
-    std::error_code error;
-    if (!fs::exists(place_, error)) return weft::put_in_place(beside_, place_);
-    if (::renameat2(AT_FDCWD, beside_.c_str(), AT_FDCWD, place_.c_str(), RENAME_EXCHANGE) == 0)
-      return;
-    const fs::path old = beside_.string() + ".old";  // where the file system cannot exchange
-    fs::rename(place_, old, error);
-    CHECK_USER(!error, "{}: cannot be replaced ({})", place_.string(), error.message());
-    weft::put_in_place(beside_, place_);
-    fs::remove_all(old, error);
-  }
-
- private:
-  fs::path place_, beside_;
-};
 
 // Whether one is the other or within it.
 bool within(const fs::path& inner, const fs::path& outer) {

@@ -41,7 +41,7 @@ void write_hdf5(const std::string& out, const std::vector<Document>& documents, 
     ids += documents[i].id + "\n";
   }
   const std::string beside = out + ".tmp";
-  Hdf5File file = Hdf5File::create(beside, nullptr);
+  Hdf5File file = Hdf5File::create(beside);
   file.create_dataset("/embeddings", DType::f32, {offsets.back(), C});
   for (std::size_t i = 0; i < items.size(); ++i) {
     const auto n = static_cast<std::int64_t>(items[i].size() / sizeof(float));
@@ -57,7 +57,7 @@ void write_hdf5(const std::string& out, const std::vector<Document>& documents, 
     const FileRun run = {0, 0, n};
     file.write("/offsets", ConstView(offsets.data(), Dims{n}), std::span(&run, 1));
   }
-  file.write_text("/ids", ids, true);
+  file.write_text("/ids", ids);
   file.close();
   put_in_place(beside, out);
 }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "comm/agreement.h"
+#include "comm/compare.h"
 #include "core/check.h"
 #include "core/hardware.h"
 #include "core/log.h"
@@ -15,6 +16,7 @@
 #include "model/hf_weights.h"
 #include "model/weight_source.h"
 #include "train/checkpoint.h"
+#include "train/start.h"
 
 namespace weft {
 
@@ -226,6 +228,18 @@ Session::Session(const Invocation& invocation, const ModelOptions& given, ModelU
           .clock = nullptr,
           .observer = {}} {
   check_device(options.device);
+  compare(
+      grid.world(),
+      [&] {
+        ModelOptions copy = options;
+        // Without what may differ from host to host; the files' contents are compared instead.
+        std::vector<Fact> facts = option_facts([&](FieldVisitor& v) { copy.visit(v); },
+                                               {"model", "tokenizer", "threads", "device"});
+        for (Fact& fact : model_facts(options.model, config, tokenizer))
+          facts.push_back(std::move(fact));
+        return facts;
+      },
+      stream);
 }
 
 std::int64_t Session::free_memory_bytes() const {

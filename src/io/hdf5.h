@@ -1,10 +1,11 @@
-// HDF5 files, serial or parallel (all ranks of a communicator open the same file). No HDF5 header
-// outside io/. Every call names file and object when it fails; a file that is not HDF5, or
-// truncated, is a UserError.
+// HDF5 files. One process makes and reads a file; ranks fill it together. No HDF5 header outside
+// io/. Every call names file and object when it fails. A file is Damaged only where plain reads
+// see all of it and HDF5 refuses it; one that is locked, or cannot be read, is an Error.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -23,16 +24,21 @@ struct FileRun {
 
 class Hdf5File {
  public:
-  // mpi_comm: from native_mpi_comm() (comm/communicator.h); null: this process alone.
-  static Hdf5File create(const std::filesystem::path& file, const void* mpi_comm);
-  static Hdf5File open(const std::filesystem::path& file, const void* mpi_comm);  // read only
-  static Hdf5File open_for_update(const std::filesystem::path& file, const void* mpi_comm);
+  static Hdf5File create(const std::filesystem::path& file);
+  static Hdf5File open(const std::filesystem::path& file);  // read only
+  static Hdf5File open_for_update(const std::filesystem::path& file);
+  // The ranks of a communicator open rank 0's file, whose datasets exist; in `body` each writes its
+  // own elements, and nothing else. Collective, also where `body` throws on one rank: all close the
+  // file, then that rank throws. mpi_comm: from native_mpi_comm() (comm/communicator.h); null:
+  // this process alone.
+  static void fill_together(const std::filesystem::path& rank_0s, const void* mpi_comm,
+                            const std::function<void(Hdf5File&)>& body);
   Hdf5File(Hdf5File&&) noexcept;
   Hdf5File& operator=(Hdf5File&&) noexcept;
   ~Hdf5File();
   void close();  // reports errors that the destructor would swallow (disk full)
 
-  // Parent groups are made. Collective in a parallel file, like every call below that writes names.
+  // Parent groups are made.
   void create_dataset(const std::string& name, DType dtype, const Dims& shape);
   void create_zeros(
       const std::string& name, DType dtype,
@@ -42,16 +48,14 @@ class Hdf5File {
   DType dtype(const std::string& name) const;
   Dims shape(const std::string& name) const;
 
-  // This rank's elements, as runs of the flattened dataset, rising in file and buffer. Independent
-  // transfer: ranks may have different numbers of runs, or none. In a parallel file close() throws
-  // what a write failed of (disk full), so that the ranks stay together until then.
+  // Elements as runs of the flattened dataset, rising in file and buffer. Ranks that fill a file
+  // together may have different numbers of runs, or none.
   void write(const std::string& name, ConstView data, std::span<const FileRun> runs);
   void read(const std::string& name, View data, std::span<const FileRun> runs) const;
   void read_all(const std::string& name, View data) const;
 
-  // Text of any length (an attribute holds 64 KiB at most), as a dataset of bytes. Collective; one
-  // rank `writes`.
-  void write_text(const std::string& name, std::string_view text, bool writes);
+  // Text of any length (an attribute holds 64 KiB at most), as a dataset of bytes.
+  void write_text(const std::string& name, std::string_view text);
   std::string read_text(const std::string& name) const;
 
   // Attributes of a group or dataset ("/" for the file).
@@ -67,6 +71,7 @@ class Hdf5File {
  private:
   struct Impl;
   explicit Hdf5File(std::unique_ptr<Impl> impl);
+  void close(bool failed);
   std::unique_ptr<Impl> impl_;
 };
 

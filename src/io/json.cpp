@@ -1,37 +1,11 @@
 #include "io/json.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <cstring>
-#include <fstream>
-#include <vector>
 
 #include "core/check.h"
 
 namespace weft {
-
-std::string read_text_file(const std::filesystem::path& file) {
-  std::error_code error;
-  CHECK_USER(std::filesystem::exists(file, error), "{}: no such file", file.string());
-  CHECK_USER(!std::filesystem::is_directory(file, error), "{}: is a folder, not a file",
-             file.string());
-  std::ifstream in(file, std::ios::binary);
-  CHECK_USER(in.good(), "{}: cannot be read ({})", file.string(), std::strerror(errno));
-  std::string text;
-  std::vector<char> block(1 << 16);
-  do {
-    errno = 0;
-    in.read(block.data(), static_cast<std::streamsize>(block.size()));
-    CHECK(!in.bad(), "{}: reading failed ({})", file.string(), std::strerror(errno));
-    text.append(block.data(), static_cast<std::size_t>(in.gcount()));
-  } while (in);
-  return text;
-}
 
 Json parse_json(std::string_view text, const Json::parser_callback_t& watch) {
   int depth = 0;
@@ -69,91 +43,6 @@ Json read_json_object(const std::filesystem::path& file) {
   }
   CHECK_USER(json.is_object(), "{}: holds {}, not an object", file.string(), json.type_name());
   return json;
-}
-
-namespace {
-
-// write() and fsync(), with the system's reason when they fail.
-void write_all(int fd, std::string_view content, const std::string& file) {
-  while (!content.empty()) {
-    const ssize_t n = ::write(fd, content.data(), content.size());
-    if (n < 0 && errno == EINTR) continue;
-    CHECK_USER(n > 0, "{}: writing failed ({})", file, std::strerror(errno));
-    content.remove_prefix(static_cast<std::size_t>(n));
-  }
-  CHECK_USER(::fsync(fd) == 0, "{}: writing failed ({})", file, std::strerror(errno));
-}
-
-}  // namespace
-
-void make_folder(const std::filesystem::path& folder) {
-  std::error_code error;
-  if (!folder.empty()) std::filesystem::create_directories(folder, error);
-  CHECK_USER(!error && (folder.empty() || std::filesystem::is_directory(folder, error)),
-             "{}: the folder cannot be made ({})", folder.string(),
-             error ? error.message() : "a file is in its place");
-}
-
-void sync_folder(const std::filesystem::path& folder) {
-  const int fd = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;  // some file systems do not open folders; the rename itself has happened
-  const int reason = ::fsync(fd) == 0 ? 0 : errno;
-  ::close(fd);
-  // Others (EINVAL, ENOTSUP, EROFS) say that this file system cannot sync folders.
-  CHECK_USER(reason != EIO && reason != ENOSPC && reason != EDQUOT,
-             "{}: the folder cannot be synced ({})", folder.string(), std::strerror(reason));
-}
-
-namespace {
-
-// Renames, or removes `beside` and throws.
-void move_into_place(const std::filesystem::path& beside, const std::filesystem::path& file) {
-  if (::rename(beside.c_str(), file.c_str()) != 0) {
-    const int reason = errno;
-    ::unlink(beside.c_str());
-    CHECK_USER(false, "{}: cannot be put in place ({})", file.string(), std::strerror(reason));
-  }
-  sync_folder(file.parent_path());
-}
-
-}  // namespace
-
-void put_in_place(const std::filesystem::path& beside, const std::filesystem::path& file) {
-  const int fd = ::open(beside.c_str(), O_RDONLY | O_CLOEXEC);
-  const bool synced = fd >= 0 && ::fsync(fd) == 0;
-  const int reason = errno;
-  if (fd >= 0) ::close(fd);
-  if (!synced) ::unlink(beside.c_str());
-  CHECK_USER(synced, "{}: writing failed ({})", file.string(), std::strerror(reason));
-  move_into_place(beside, file);
-}
-
-void reserve_room(const std::filesystem::path& file, std::int64_t bytes) {
-  const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  CHECK_USER(fd >= 0, "{}: cannot be written ({})", file.string(), std::strerror(errno));
-  const int reason = ::fallocate(fd, 0, 0, bytes) == 0 ? 0 : errno;
-  ::close(fd);
-  if (reason != ENOSPC && reason != EDQUOT && reason != EFBIG) return;
-  ::unlink(file.c_str());
-  std::filesystem::path name = file;  // as the user knows it
-  if (name.extension() == ".tmp") name.replace_extension();
-  user_error("{}: the disk is full: there is no room for its {} bytes ({})", name.string(), bytes,
-             std::strerror(reason));
-}
-
-void write_file_atomically(const std::filesystem::path& file, std::string_view content) {
-  const std::filesystem::path beside = file.string() + ".tmp";
-  const int fd = ::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  CHECK_USER(fd >= 0, "{}: cannot be written ({})", file.string(), std::strerror(errno));
-  try {
-    write_all(fd, content, file.string());
-  } catch (...) {
-    ::close(fd);
-    ::unlink(beside.c_str());
-    throw;
-  }
-  ::close(fd);
-  move_into_place(beside, file);
 }
 
 bool JsonReader::has(const std::string& key) const {

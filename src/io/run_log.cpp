@@ -1,9 +1,18 @@
 #include "io/run_log.h"
+#include "io/files.h"
+
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
 #include <string>
+#include <utility>
 
 #include "core/check.h"
+#include "core/log.h"
 
 namespace weft {
 namespace {
@@ -17,7 +26,7 @@ std::uintmax_t end_of_lines(const std::filesystem::path& file, std::uintmax_t si
     block.resize(static_cast<std::size_t>(end - begin));
     in.seekg(static_cast<std::streamoff>(begin));
     in.read(block.data(), static_cast<std::streamsize>(block.size()));
-    CHECK_USER(in.good(), "{}: the run log cannot be read", file.string());
+    CHECK_MACHINE(in.good(), "{}: the run log cannot be read", file.string());
     const std::size_t last = block.rfind('\n');
     if (last != std::string::npos) return begin + last + 1;
     end = begin;
@@ -33,18 +42,67 @@ RunLog::RunLog(const std::filesystem::path& file) : path_(file) {
   if (std::filesystem::is_regular_file(file, error)) {
     const std::uintmax_t size = std::filesystem::file_size(file), whole = end_of_lines(file, size);
     if (whole != size) std::filesystem::resize_file(file, whole, error);
-    CHECK_USER(!error, "{}: the run log's unfinished last line cannot be cut off ({})",
-               file.string(), error.message());
+    CHECK_MACHINE(!error, "{}: the run log's unfinished last line cannot be cut off ({})",
+                  file.string(), error.message());
+    size_ = static_cast<std::int64_t>(whole);
   }
-  out_.open(file, std::ios::app | std::ios::binary);
-  CHECK_USER(out_.good(), "{}: the run log cannot be written", file.string());
+  file_ = ::open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  if (file_ < 0) file_failure(file, "the run log cannot be written", errno);
+}
+
+RunLog::RunLog(RunLog&& other) noexcept { *this = std::move(other); }
+
+RunLog& RunLog::operator=(RunLog&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(file_, other.file_);
+  std::swap(size_, other.size_);
+  std::swap(waiting_, other.waiting_);
+  std::swap(failed_, other.failed_);
+  return *this;
+}
+
+RunLog::~RunLog() {
+  if (file_ >= 0) ::close(file_);
+}
+
+int RunLog::flush() {
+  std::size_t done = 0;
+  while (done < waiting_.size()) {
+    const ssize_t n = ::write(file_, waiting_.data() + done, waiting_.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) {
+      const int reason = n < 0 ? errno : ENOSPC;
+      // Half a line would spoil what comes behind it.
+      const std::size_t whole = done == 0 ? 0 : waiting_.rfind('\n', done - 1) + 1;
+      size_ += static_cast<std::int64_t>(whole);
+      waiting_.erase(0, whole);
+      return ::ftruncate(file_, size_) == 0 ? reason : errno;
+    }
+    done += static_cast<std::size_t>(n);
+  }
+  size_ += static_cast<std::int64_t>(done);
+  waiting_.clear();
+  return 0;
 }
 
 void RunLog::write(const OrderedJson& line) {
-  if (!out_.is_open()) return;
+  if (file_ < 0) return;
+  constexpr std::size_t kMostWaiting = 64 << 20;
   // Generated text and file names need not be UTF-8; a log line must not end a run.
-  out_ << line.dump(-1, ' ', false, OrderedJson::error_handler_t::replace) << '\n' << std::flush;
-  CHECK_USER(out_.good(), "{}: writing the run log failed (is the disk full?)", path_.string());
+  waiting_ += line.dump(-1, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
+  const int reason = flush();
+  CHECK_MACHINE(reason == 0 || waiting_.size() < kMostWaiting, "{}: writing failed ({})",
+                path_.string(), std::strerror(reason));
+  if (reason != 0 && !failed_)
+    log_warning("{}: cannot be written now ({}); its lines wait in memory", path_.string(),
+                std::strerror(reason));
+  failed_ = reason != 0;
+}
+
+void RunLog::finish() {
+  if (file_ < 0) return;
+  const int reason = flush();
+  CHECK_MACHINE(reason == 0, "{}: writing failed ({})", path_.string(), std::strerror(reason));
 }
 
 }  // namespace weft

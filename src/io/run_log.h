@@ -3,7 +3,6 @@
 #pragma once
 
 #include <filesystem>
-#include <fstream>
 
 #include "io/json.h"
 
@@ -15,11 +14,22 @@ class RunLog {
   // Appends to the file (an empty path: writes nothing); a last line without its newline (a run
   // that was killed while writing) is cut off first.
   explicit RunLog(const std::filesystem::path& file);
+  RunLog(RunLog&& other) noexcept;
+  RunLog& operator=(RunLog&& other) noexcept;
+  ~RunLog();
+  // A line that cannot be written now (a full disk) is warned of, waits in memory, and is written
+  // with the next. Error where too much waits.
   void write(const OrderedJson& line);
+  void finish();  // Error where lines still wait
 
  private:
+  int flush();  // 0, or why not
+
   std::filesystem::path path_;
-  std::ofstream out_;
+  int file_ = -1;
+  std::int64_t size_ = 0;  // of the file's whole lines
+  std::string waiting_;
+  bool failed_ = false;
 };
 
 }  // namespace weft

@@ -1,4 +1,5 @@
 #include "io/safetensors.h"
+#include "io/files.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -226,7 +227,7 @@ class FileBeside {
   explicit FileBeside(const std::filesystem::path& file)
       : file_(file), beside_(file.string() + ".tmp") {
     fd_ = ::open(beside_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    CHECK_USER(fd_ >= 0, "{}: cannot be written ({})", file.string(), std::strerror(errno));
+    if (fd_ < 0) file_failure(file, "cannot be written", errno);
   }
   FileBeside(const FileBeside&) = delete;
   FileBeside& operator=(const FileBeside&) = delete;
@@ -240,13 +241,14 @@ class FileBeside {
     while (bytes > 0) {
       const ssize_t n = ::write(fd_, from, bytes);
       if (n < 0 && errno == EINTR) continue;
-      CHECK_USER(n > 0, "{}: writing failed ({})", file_.string(), std::strerror(errno));
+      CHECK_MACHINE(n > 0, "{}: writing failed ({})", file_.string(), std::strerror(errno));
       from += n;
       bytes -= static_cast<std::size_t>(n);
     }
   }
   void put_in_place() {
-    CHECK_USER(::fsync(fd_) == 0, "{}: writing failed ({})", file_.string(), std::strerror(errno));
+    CHECK_MACHINE(::fsync(fd_) == 0, "{}: writing failed ({})", file_.string(),
+                  std::strerror(errno));
     ::close(std::exchange(fd_, -1));
     weft::put_in_place(beside_, file_);
   }

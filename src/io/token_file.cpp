@@ -1,10 +1,14 @@
 #include "io/token_file.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 
 #include "core/check.h"
+#include "core/checksum.h"
 #include "io/json.h"
 
 namespace weft {
@@ -114,6 +118,17 @@ Json json_at(const Hdf5File& in, const char* name) {
   return json;
 }
 
+template <class List>
+std::uint64_t list_checksum(const List& list) {
+  std::uint64_t sum = std::size(list), i = 0;
+  for (const auto& x : list) {
+    std::uint64_t bits = 0;
+    std::memcpy(&bits, &x, sizeof x);
+    sum += element_checksum(i++, bits);
+  }
+  return sum;
+}
+
 // A dataset of known shape, whole.
 template <class T>
 std::vector<T> list_at(const Hdf5File& in, const char* name, DType dtype, const Dims& shape) {
@@ -133,18 +148,67 @@ std::vector<T> list_at(const Hdf5File& in, const char* name, DType dtype, const 
 }
 
 template <class T>
-void write_rows(Hdf5File& out, const char* name, DType dtype, const std::vector<T>& rows,
-                std::int64_t first, std::int64_t n_rows, std::int64_t width) {
-  out.create_dataset(name, dtype, width == 0 ? Dims{n_rows} : Dims{n_rows, width});
+void write_rows(Hdf5File& out, const char* name, const std::vector<T>& rows, std::int64_t first,
+                std::int64_t width) {
   const std::int64_t each = std::max<std::int64_t>(1, width),
                      n = static_cast<std::int64_t>(rows.size());
   const FileRun run = {first * each, 0, n};
   out.write(name, ConstView(rows.data(), Dims{n}), {&run, 1});
 }
 
-void write_texts(Hdf5File& out, const TokenFileInfo& info, const TokenFilePart& part,
-                 bool is_first_rank) {
-  out.write_text(kWrapping, to_json(info.wrapping).dump(), is_first_rank);
+// Everything but the documents: texts, attributes, and datasets to be filled.
+void create_token_file(const std::filesystem::path& file, const TokenFileInfo& info) {
+  Hdf5File out = Hdf5File::create(file);
+  out.write_text(kTokenizer, info.tokenizer);
+  out.create_dataset(kTokens, info.vocab_size <= 65536 ? DType::u16 : DType::i32, {info.n_tokens});
+  out.create_dataset(kOffsets, DType::i64, {info.n_documents + 1});
+  out.set_attribute("/", "format_version", format_of(info.task));
+  out.set_attribute("/", "kind", std::string("weft tokens"));
+  out.set_attribute("/", "tokenizer_hash", info.tokenizer_hash);
+  out.set_attribute("/", "vocab_size", info.vocab_size);
+  out.set_attribute("/", "val_fraction", info.val_fraction);
+  out.set_attribute("/", "task", info.task);
+  if (format_of(info.task) == kFormatOfTexts) {
+    out.write_text(kWrapping, to_json(info.wrapping).dump());
+    if (info.pairs) out.create_dataset(kSecond, DType::i64, {info.n_documents});
+    if (info.labels) out.write_text(kProblem, to_json(*info.labels).dump());
+    if (info.labels && info.labels->single())
+      out.create_dataset(kLabels, DType::i32, {info.n_documents});
+    else if (info.labels)
+      out.create_dataset(kTargets, DType::f32, {info.n_documents, info.labels->n_labels()});
+  }
+  out.close();
+}
+
+void write_tokens(Hdf5File& out, const TokenFileInfo& info, const TokenFilePart& part) {
+  const auto n = static_cast<std::int64_t>(part.tokens.size());
+  if (info.vocab_size > 65536) {
+    const FileRun run = {part.first_token, 0, n};
+    out.write(kTokens, ConstView(part.tokens.data(), Dims{n}), {&run, 1});
+    return;
+  }
+  std::vector<std::uint16_t>
+      narrow;  // a block at a time: the tokens are most of this rank's memory
+  for (std::int64_t begin = 0; begin < n; begin += kBlock) {
+    const std::int64_t size = std::min(kBlock, n - begin);
+    narrow.assign(part.tokens.begin() + begin, part.tokens.begin() + begin + size);
+    const FileRun run = {part.first_token + begin, 0, size};
+    out.write(kTokens, ConstView(narrow.data(), Dims{size}), {&run, 1});
+  }
+}
+
+// Where this rank's documents end; the first rank's also the leading 0.
+void write_offsets(Hdf5File& out, const TokenFilePart& part, bool is_first_rank) {
+  std::vector<std::int64_t> offsets;
+  if (is_first_rank) offsets.push_back(0);
+  std::int64_t end = part.first_token;
+  for (std::int64_t length : part.document_lengths) offsets.push_back(end += length);
+  const auto n = static_cast<std::int64_t>(offsets.size());
+  const FileRun run = {is_first_rank ? 0 : part.first_document + 1, 0, n};
+  out.write(kOffsets, ConstView(offsets.data(), Dims{n}), {&run, 1});
+}
+
+void write_labels(Hdf5File& out, const TokenFileInfo& info, const TokenFilePart& part) {
   if (info.pairs) {
     std::vector<std::int64_t> second;
     std::int64_t begin = part.first_token;
@@ -152,15 +216,13 @@ void write_texts(Hdf5File& out, const TokenFileInfo& info, const TokenFilePart& 
       second.push_back(begin + part.first_lengths[i]);
       begin += part.document_lengths[i];
     }
-    write_rows(out, kSecond, DType::i64, second, part.first_document, info.n_documents, 0);
+    write_rows(out, kSecond, second, part.first_document, 0);
   }
   if (!info.labels) return;
-  out.write_text(kProblem, to_json(*info.labels).dump(), is_first_rank);
   if (info.labels->single())
-    write_rows(out, kLabels, DType::i32, part.labels, part.first_document, info.n_documents, 0);
+    write_rows(out, kLabels, part.labels, part.first_document, 0);
   else
-    write_rows(out, kTargets, DType::f32, part.targets, part.first_document, info.n_documents,
-               info.labels->n_labels());
+    write_rows(out, kTargets, part.targets, part.first_document, info.labels->n_labels());
 }
 
 std::int64_t label_bytes(const TokenFileInfo& info) {
@@ -192,7 +254,8 @@ void check_part(const TokenFileInfo& info, const TokenFilePart& part) {
 void write_token_file(const std::filesystem::path& file, const TokenFileInfo& info,
                       const TokenFilePart& part, const void* mpi_comm, bool is_first_rank,
                       const std::function<void(const std::optional<Failure>&)>& agree) {
-  const std::filesystem::path beside = file.string() + ".tmp";
+  // Two processes that write one file at once do not touch each other's.
+  const std::filesystem::path beside = fmt::format("{}.{}.tmp", file.string(), ::getpid());
   const Leftover leftover = {beside, is_first_rank};
   agree(caught([&] {
     check_part(info, part);
@@ -205,49 +268,19 @@ void write_token_file(const std::filesystem::path& file, const TokenFileInfo& in
                                static_cast<std::int64_t>(info.tokenizer.size()) +
                                label_bytes(info) + (1 << 15));
   }));
+  agree(is_first_rank ? caught([&] { create_token_file(beside, info); }) : std::nullopt);
   agree(caught([&] {
-    Hdf5File out = Hdf5File::create(beside, mpi_comm);
-    const DType dtype = info.vocab_size <= 65536 ? DType::u16 : DType::i32;
-    out.write_text(kTokenizer, info.tokenizer, is_first_rank);
-    out.create_dataset(kTokens, dtype, {info.n_tokens});
-    out.create_dataset(kOffsets, DType::i64, {info.n_documents + 1});
-    out.set_attribute("/", "format_version", format_of(info.task));
-    out.set_attribute("/", "kind", std::string("weft tokens"));
-    out.set_attribute("/", "tokenizer_hash", info.tokenizer_hash);
-    out.set_attribute("/", "vocab_size", info.vocab_size);
-    out.set_attribute("/", "val_fraction", info.val_fraction);
-    out.set_attribute("/", "task", info.task);
-
-    const auto n = static_cast<std::int64_t>(part.tokens.size());
-    if (dtype ==
-        DType::u16) {  // a block at a time: the tokens are most of this rank's memory already
-      std::vector<std::uint16_t> narrow;
-      for (std::int64_t begin = 0; begin < n; begin += kBlock) {
-        const std::int64_t size = std::min(kBlock, n - begin);
-        narrow.assign(part.tokens.begin() + begin, part.tokens.begin() + begin + size);
-        const FileRun run = {part.first_token + begin, 0, size};
-        out.write(kTokens, ConstView(narrow.data(), Dims{size}), {&run, 1});
-      }
-    } else {
-      const FileRun run = {part.first_token, 0, n};
-      out.write(kTokens, ConstView(part.tokens.data(), Dims{n}), {&run, 1});
-    }
-    // Every rank writes where its documents end; the first also the leading 0.
-    std::vector<std::int64_t> offsets;
-    if (is_first_rank) offsets.push_back(0);
-    std::int64_t end = part.first_token;
-    for (std::int64_t length : part.document_lengths) offsets.push_back(end += length);
-    const auto n_offsets = static_cast<std::int64_t>(offsets.size());
-    const FileRun run = {is_first_rank ? 0 : part.first_document + 1, 0, n_offsets};
-    out.write(kOffsets, ConstView(offsets.data(), Dims{n_offsets}), {&run, 1});
-    if (format_of(info.task) == kFormatOfTexts) write_texts(out, info, part, is_first_rank);
-    out.close();
+    Hdf5File::fill_together(beside, mpi_comm, [&](Hdf5File& out) {
+      write_tokens(out, info, part);
+      write_offsets(out, part, is_first_rank);
+      if (format_of(info.task) == kFormatOfTexts) write_labels(out, info, part);
+    });
   }));
   agree(is_first_rank ? caught([&] { put_in_place(beside, file); }) : std::nullopt);
 }
 
 TokenFile::TokenFile(const std::filesystem::path& file)
-    : file_(std::make_shared<Hdf5File>(Hdf5File::open(file, nullptr))) {
+    : file_(std::make_shared<Hdf5File>(Hdf5File::open(file))) {
   const Hdf5File& in = *file_;
   const std::string name = file.string();
   for (const char* dataset : {kTokens, kOffsets})
@@ -295,6 +328,7 @@ TokenFile::TokenFile(const std::filesystem::path& file)
                  std::is_sorted(ends.begin(), ends.end()),
              "{}: document_offsets do not rise from 0 to the {} tokens; the file is damaged", name,
              info_.n_tokens);
+  offsets_checksum_ = list_checksum(ends);
   const auto wanted = static_cast<std::int64_t>(
       std::llround(static_cast<double>(info_.n_tokens) * (1 - info_.val_fraction)));
   train_tokens_ =
@@ -335,6 +369,31 @@ void TokenFile::read_format_2() {
     for (const float target : targets_)
       CHECK_USER(std::isfinite(target), "{}: a target is {}; the file is damaged", name, target);
   }
+}
+
+std::uint64_t TokenFile::checksum() const {
+  constexpr std::int64_t kBlocks = 64, kEach = 1024;
+  std::uint64_t tokens = static_cast<std::uint64_t>(info_.n_tokens);
+  std::vector<std::int32_t> block(kEach);
+  for (std::int64_t i = 0, end = 0; i < kBlocks && end < info_.n_tokens; ++i) {
+    const std::int64_t last = std::max<std::int64_t>(info_.n_tokens - kEach, 0),
+                       begin = std::max(end, last * i / (kBlocks - 1)),
+                       n = std::min(kEach, info_.n_tokens - begin);
+    read(begin, n, block.data());
+    for (std::int64_t k = 0; k < n; ++k)
+      tokens += element_checksum(static_cast<std::uint64_t>(begin + k),
+                                 static_cast<std::uint32_t>(block[static_cast<std::size_t>(k)]));
+    end = begin + n;
+  }
+  const std::string beside =
+      to_json(info_.wrapping).dump() +
+      (info_.labels
+           ? to_json(*info_.labels).dump(-1, ' ', true, OrderedJson::error_handler_t::replace)
+           : "");
+  const std::uint64_t parts[] = {offsets_checksum_,      tokens,
+                                 text_checksum(beside),  list_checksum(second_),
+                                 list_checksum(labels_), list_checksum(targets_)};
+  return list_checksum(parts);
 }
 
 const std::filesystem::path& TokenFile::path() const { return file_->path(); }

@@ -101,6 +101,9 @@ class TokenFile {
     const auto n = static_cast<std::size_t>(info_.labels->n_labels());
     return std::span(targets_).subspan(static_cast<std::size_t>(document) * n, n);
   }
+  // Of the documents' offsets, of some 64 blocks of tokens spread over the file, and of all that
+  // stands beside them: equal for files of the same content, whatever made them.
+  std::uint64_t checksum() const;
   // out[0, count) = tokens [begin, begin + count)
   void read(std::int64_t begin, std::int64_t count, std::int32_t* out) const;
 
@@ -110,6 +113,7 @@ class TokenFile {
   std::shared_ptr<Hdf5File> file_;
   TokenFileInfo info_;
   std::int64_t train_tokens_ = 0, train_documents_ = 0;
+  std::uint64_t offsets_checksum_ = 0;
   std::vector<std::int64_t> offsets_, second_;  // format 2
   std::vector<std::int32_t> labels_;
   std::vector<float> targets_;

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/check.h"
+#include "model/attention_scale.h"
 #include "model/label_config.h"
 #include "model/rope_config.h"
 
@@ -182,7 +183,7 @@ const Family& family(const std::string& name) {
 void finish_sizes(ModelConfig& c) {
   const Family& row = family(c.family);
   if (row.defaults.attention_scale == 0)
-    c.attention_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.head_dim)));
+    c.attention_scale = attention_scale_of(static_cast<double>(c.head_dim));
   if (row.defaults.embedding_scale == 0) c.embedding_scale = std::sqrt(static_cast<float>(c.width));
   if (c.labels.empty())
     for (std::int64_t i = 0; i < c.n_labels; ++i) c.labels.push_back(fmt::format("LABEL_{}", i));

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/check.h"
+#include "model/attention_scale.h"
 #include "model/families.h"
 
 namespace weft {
@@ -57,7 +58,7 @@ Family gpt2() {
                  {"token_labels.bias", {"classifier.bias"}, Layout::straight, true}};
   row.read = [](const JsonReader& json, ModelConfig& c) {
     c.attention_scale = json.boolean("scale_attn_weights", true)
-                            ? static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.head_dim)))
+                            ? attention_scale_of(static_cast<double>(c.head_dim))
                             : 1.0f;
     c.scale_by_inverse_layer = json.boolean("scale_attn_by_inverse_layer_idx", false);
     CHECK_USER(!json.boolean("add_cross_attention", false),
@@ -300,7 +301,7 @@ Family gemma2() {
   d.layers = 26, d.width = 2304, d.heads = 8, d.kv_heads = 4, d.ffn = 9216;
   d.norm_place = NormPlace::sandwich;
   d.attention_softcap = 50, d.logit_softcap = 30, d.window = 4096;
-  d.attention_scale = 1.0f / 16;
+  d.attention_scale = attention_scale_of(256);
   row.keys.activation = "hidden_activation";
   for (TensorName& t : row.tensors)
     if (t.ours == "layers.{}.mlp_norm.weight")
@@ -314,8 +315,7 @@ Family gemma2() {
   };
   row.read = [softcap](const JsonReader& json, ModelConfig& c) {
     c.qkv_bias = c.out_bias = json.boolean("attention_bias", false);
-    c.attention_scale =
-        static_cast<float>(1.0 / std::sqrt(json.number("query_pre_attn_scalar", 1e-6, 1e9, 256)));
+    c.attention_scale = attention_scale_of(json.number("query_pre_attn_scalar", 1e-6, 1e9, 256));
     c.attention_softcap = softcap(json, "attn_logit_softcapping", 50);
     c.logit_softcap = softcap(json, "final_logit_softcapping", 30);
     read_window(json, c, 4096);

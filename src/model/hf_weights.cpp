@@ -2,16 +2,19 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
 #include "core/check.h"
+#include "core/checksum.h"
 #include "core/parallel.h"
 #include "io/safetensors.h"
 #include "kernels/ops.h"
 #include "model/families.h"
 #include "model/narrow.h"
 #include "model/weight_source.h"
+#include "model/weights_checksum.h"
 
 namespace weft {
 namespace {
@@ -363,6 +366,28 @@ void lay_out_part(const StoredPart& part, const ModelConfig& config, const float
                   float* out) {
   place_run(out, stored_parameter(family(config.family), config, part.parameter), part.part, config,
             part.parameter.shape, 0, whole, part.parameter.shape.elems());
+}
+
+std::uint64_t weights_checksum(const ModelConfig& config, const WeightSource& source) {
+  constexpr std::int64_t kSampled = 32;
+  const Family& row = family(config.family);
+  std::uint64_t sum = source.n_tensors(), place = 0;
+  std::vector<float> values(kSampled);
+  for (const StoredPart& part : stored_parts(config)) {
+    const auto tensor = find_tensor(source, row, part.name);
+    ++place;
+    if (!tensor) continue;
+    sum += element_checksum(
+        place, text_checksum(fmt::format("{} {} {}", tensor->name, dtype_name(tensor->dtype),
+                                         tensor->shape.str())));
+    const std::int64_t n = std::min(kSampled, tensor->shape.elems()),
+                       begin = (tensor->shape.elems() - n) / 2 / 256 * 256;
+    read_elements(*tensor, begin, n, values.data());
+    for (std::int64_t i = 0; i < n; ++i)
+      sum += element_checksum(place << 32 | static_cast<std::uint64_t>(i),
+                              std::bit_cast<std::uint32_t>(values[static_cast<std::size_t>(i)]));
+  }
+  return sum;
 }
 
 bool is_frequencies(const std::string& name) { return name.ends_with("inv_freq"); }

@@ -3,13 +3,18 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <charconv>
 #include <cstring>
 #include <functional>
 
 #include "comm/agreement.h"
+#include "comm/compare.h"
 #include "core/check.h"
+#include "core/checksum.h"
+#include "core/damaged.h"
+#include "core/hardware.h"
 #include "core/parallel.h"
-#include "core/rng.h"
+#include "io/files.h"
 #include "io/hdf5.h"
 #include "io/json.h"
 #include "model/families.h"
@@ -30,13 +35,6 @@ constexpr Kind kKinds[] = {{"/parameters/", &LocalParameter::weight},
                            {"/moments/m/", &LocalParameter::m},
                            {"/moments/v/", &LocalParameter::v}};
 
-std::uint64_t text_checksum(const std::string& text) {
-  std::uint64_t sum = text.size();
-  for (std::size_t i = 0; i < text.size(); ++i)
-    sum += mix64(i << 8 | static_cast<std::uint8_t>(text[i]));
-  return sum;
-}
-
 // Σ mix(global index, bits) over the runs, for fp32 elements; does not depend on their order.
 std::uint64_t elements_checksum(const float* data, const std::vector<Run>& runs, int n_threads) {
   std::atomic<std::uint64_t> sum = 0;
@@ -44,8 +42,8 @@ std::uint64_t elements_checksum(const float* data, const std::vector<Run>& runs,
     parallel_blocks(run.size, 1 << 16, n_threads, [&](std::int64_t begin, std::int64_t end) {
       std::uint64_t part = 0;
       for (std::int64_t i = begin; i < end; ++i)
-        part += mix64(static_cast<std::uint64_t>(run.global_begin + i) * 0x9E3779B97F4A7C15ull ^
-                      std::bit_cast<std::uint32_t>(data[run.local_begin + i]));
+        part += element_checksum(static_cast<std::uint64_t>(run.global_begin + i),
+                                 std::bit_cast<std::uint32_t>(data[run.local_begin + i]));
       sum += part;
     });
   }
@@ -93,6 +91,17 @@ std::vector<std::int64_t> checksums(const Context& ctx, const Parameters& parame
   return sums;
 }
 
+// This rank's own weights and moments, all of them.
+std::int64_t local_checksum(const Context& ctx, const Parameters& parameters) {
+  std::uint64_t sum = 0, place = 0;
+  for (const LocalParameter& p : parameters.list())
+    for (const Kind& kind : kKinds)
+      if (const View x = p.*kind.tensor; !x.empty())
+        sum += element_checksum(
+            place++, elements_checksum(x.as<float>(), {{0, 0, x.elems()}}, ctx.stream.n_threads()));
+  return static_cast<std::int64_t>(sum);
+}
+
 std::string header_text(const ModelConfig& config, const RunState& state,
                         const std::vector<std::int64_t>& sums) {
   OrderedJson json = {{"kind", "weft checkpoint"},
@@ -100,6 +109,7 @@ std::string header_text(const ModelConfig& config, const RunState& state,
                       {"step", state.step},
                       {"cursor", state.cursor},
                       {"seed", state.seed}};
+  if (!state.identity.is_null()) json["run"] = state.identity;
   json["tokenizer_checksum"] = text_checksum(state.tokenizer);
   if (!state.generation.empty()) json["generation_checksum"] = text_checksum(state.generation);
   json["config"] = write_hf_config(config);
@@ -117,10 +127,10 @@ Json read_header(const Hdf5File& in) {
   const std::string name = in.path().string();
   CHECK_USER(in.exists("/header"), "{}: is not a Weft checkpoint (it has no /header)", name);
   const std::string text = in.read_text("/header");
-  CHECK_USER(in.has_attribute("/header", "checksum") &&
-                 static_cast<std::uint64_t>(in.integer_attribute("/header", "checksum")) ==
-                     text_checksum(text),
-             "{}: the checkpoint's header is damaged (its checksum differs)", name);
+  CHECK_WHOLE(in.has_attribute("/header", "checksum") &&
+                  static_cast<std::uint64_t>(in.integer_attribute("/header", "checksum")) ==
+                      text_checksum(text),
+              "{}: the checkpoint's header is damaged (its checksum differs)", name);
   Json json;
   try {
     json = parse_json(text);
@@ -139,18 +149,45 @@ std::int64_t file_bytes(const ModelConfig& config, const RunState& state) {
          static_cast<std::int64_t>(state.tokenizer.size() + state.generation.size()) + (1 << 20);
 }
 
-// Header and texts. `writes`: this rank does; all create.
-void write_texts(Hdf5File& out, const std::string& header, const RunState& state, bool writes) {
-  out.write_text("/header", header, writes);
+void write_texts(Hdf5File& out, const std::string& header, const RunState& state) {
+  out.write_text("/header", header);
   out.set_attribute("/header", "checksum", static_cast<std::int64_t>(text_checksum(header)));
-  out.write_text("/tokenizer", state.tokenizer, writes);
-  if (!state.generation.empty()) out.write_text("/generation", state.generation, writes);
+  out.write_text("/tokenizer", state.tokenizer);
+  if (!state.generation.empty()) out.write_text("/generation", state.generation);
+}
+
+// What this rank writes into a checkpoint's datasets.
+struct Piece {
+  std::string dataset;
+  ConstView values;
+  std::vector<FileRun> runs;
+};
+std::vector<Piece> own_pieces(const Context& ctx, const Parameters& parameters,
+                              const ModelConfig& config) {
+  std::vector<Piece> pieces;
+  for (const Parameter& p : stored_parameters(config))
+    if (const LocalParameter* local = parameters.find(p.name))
+      for (const Kind& kind : kKinds)
+        pieces.push_back(
+            {kind.group + p.name, local->*kind.tensor,
+             file_runs(owned_runs(*local, config, ctx.grid.shape(), ctx.grid.tp().rank()))});
+  return pieces;
+}
+
+// A file whose datasets wait to be filled.
+void create_checkpoint(const fs::path& file, const ModelConfig& config, const std::string& header,
+                       const RunState& state) {
+  Hdf5File out = Hdf5File::create(file);
+  write_texts(out, header, state);
+  for (const Parameter& p : stored_parameters(config))
+    for (const Kind& kind : kKinds) out.create_dataset(kind.group + p.name, DType::f32, p.shape);
+  out.close();
 }
 
 }  // namespace
 
 CheckpointHeader read_checkpoint_header(const fs::path& file) {
-  const Hdf5File in = Hdf5File::open(file, nullptr);
+  const Hdf5File in = Hdf5File::open(file);
   const Json json = read_header(in);
   const JsonReader reader(json, file.string());
   CheckpointHeader header;
@@ -158,15 +195,17 @@ CheckpointHeader read_checkpoint_header(const fs::path& file) {
   header.state.step = reader.integer("step", 0, INT64_MAX);
   header.state.cursor = reader.integer("cursor", 0, INT64_MAX);
   header.state.seed = reader.integer("seed", INT64_MIN, INT64_MAX);
+  header.state.identity = OrderedJson(json.value("run", Json()));
+  header.checksum = text_checksum(json.dump());
   header.state.tokenizer = in.read_text("/tokenizer");
-  CHECK_USER(
+  CHECK_WHOLE(
       json.value("tokenizer_checksum", std::uint64_t{0}) == text_checksum(header.state.tokenizer),
       "{}: the checkpoint's tokenizer is damaged (its checksum differs)", file.string());
   if (json.contains("generation_checksum")) {
     header.state.generation = in.read_text("/generation");
-    CHECK_USER(json["generation_checksum"] == text_checksum(header.state.generation),
-               "{}: the checkpoint's generation_config.json is damaged (its checksum differs)",
-               file.string());
+    CHECK_WHOLE(json["generation_checksum"] == text_checksum(header.state.generation),
+                "{}: the checkpoint's generation_config.json is damaged (its checksum differs)",
+                file.string());
   }
   return header;
 }
@@ -183,39 +222,55 @@ std::string generation_text(const fs::path& model) {
   return fs::is_regular_file(file, error) ? read_text_file(file) : "";
 }
 
+void check_replicas(const Context& ctx, const Parameters& parameters) {
+  const Grid& grid = ctx.grid;
+  if (grid.shape().dp == 1) return;
+  const std::int64_t sum = local_checksum(ctx, parameters);
+  std::int64_t first = sum;
+  grid.dp().broadcast(View(&first, Dims{1}), 0, ctx.stream);
+  agree(grid.world(), caught([&] {
+          CHECK_MACHINE(sum == first,
+                        "rank {} on host {} has other weights than replica 0; its memory, its "
+                        "processor or the network is at fault; nothing was saved of this step",
+                        grid.world().rank(), host_name());
+        }),
+        ctx.stream);
+}
+
 void save_checkpoint(const Context& ctx, const fs::path& file, const Parameters& parameters,
                      const ModelConfig& config, const RunState& state) {
-  const Grid& grid = ctx.grid;
+  Communicator& world = ctx.grid.world();
   const fs::path beside = file.string() + ".tmp";
-  const bool first = grid.world().rank() == 0;
+  const bool writes = ctx.grid.dp().rank() == 0;
   // Asked for first: HDF5 and MPI-IO fail loudly when a write does.
-  on_first_rank(ctx.grid.world(), ctx.stream,
-                [&] { reserve_room(beside, file_bytes(config, state)); });
-  std::optional<Failure> failure;
-  if (grid.dp().rank() == 0) {
-    const std::string header = header_text(config, state, checksums(ctx, parameters, config));
+  on_first_rank(world, ctx.stream, [&] { reserve_room(beside, file_bytes(config, state)); });
+  std::vector<std::int64_t> sums;
+  if (writes) sums = checksums(ctx, parameters, config);
+  auto failure = caught([&] {
+    if (world.rank() == 0)
+      create_checkpoint(beside, config, header_text(config, state, sums), state);
+  });
+  failure = caught([&] { agree(world, failure, ctx.stream); });
+  if (!failure) {
     failure = caught([&] {
-      Hdf5File out = Hdf5File::create(beside, native_mpi_comm(grid.replica()));
-      write_texts(out, header, state, first);
-      for (const Parameter& p : stored_parameters(config))
-        for (const Kind& kind : kKinds) {
-          out.create_dataset(kind.group + p.name, DType::f32, p.shape);
-          const LocalParameter* local = parameters.find(p.name);
-          if (local)
-            out.write(kind.group + p.name, local->*kind.tensor,
-                      file_runs(owned_runs(*local, config, grid.shape(), grid.tp().rank())));
-        }
-      out.close();
+      if (!writes) return;
+      const std::vector<Piece> pieces = own_pieces(ctx, parameters, config);
+      Hdf5File::fill_together(beside, native_mpi_comm(ctx.grid.replica()), [&](Hdf5File& out) {
+        for (const Piece& piece : pieces) out.write(piece.dataset, piece.values, piece.runs);
+      });
     });
+    failure = caught([&] { agree(world, failure, ctx.stream); });
   }
-  if (failure) {
+  if (failure && world.rank() == 0) {
     std::error_code ignored;
     fs::remove(beside, ignored);
-    failure->text = fmt::format("{}: the checkpoint could not be written; is the disk full? ({})",
-                                file.string(), failure->text);
   }
-  agree(ctx.grid.world(), failure, ctx.stream);
-  on_first_rank(ctx.grid.world(), ctx.stream, [&] { put_in_place(beside, file); });
+  if (failure) {
+    failure->text =
+        fmt::format("{}: the checkpoint could not be written ({})", file.string(), failure->text);
+    rethrow(*failure);
+  }
+  on_first_rank(world, ctx.stream, [&] { put_in_place(beside, file); });
 }
 
 void load_checkpoint(const Context& ctx, const fs::path& file, Parameters& parameters,
@@ -226,61 +281,57 @@ void load_checkpoint(const Context& ctx, const fs::path& file, Parameters& param
   const std::size_t kinds = training ? 3 : 1;
   Json header;
   std::vector<float> wide;
-  agree(ctx.grid.world(), caught([&] {
-          const Hdf5File in = Hdf5File::open(file, nullptr);
-          header = read_header(in);
-          const std::string difference = first_difference(
-              config_from_json(header.value("config", Json::object()), file.string()), config);
-          CHECK_USER(difference.empty(), "{}: is a checkpoint of another model: {}", file.string(),
-                     difference);
-          for (LocalParameter& p : parameters.list()) {
-            const std::string& name = p.info.tied_to.empty() ? p.info.name : p.info.tied_to;
-            const auto place = static_cast<std::size_t>(
-                std::find_if(stored.begin(), stored.end(),
-                             [&](const Parameter& q) { return q.name == name; }) -
-                stored.begin());
-            CHECK_USER(place < stored.size(), "{}: is a checkpoint of a {}, which has no {}",
-                       file.string(), head_name(config.head), name);
-            is_read[place] = 1;
-            const std::vector<FileRun> all = file_runs(runs(p.slice));
-            for (std::size_t k = 0; k < kinds; ++k) {
-              const std::string dataset = kKinds[k].group + name;
-              CHECK_USER(in.shape(dataset) == p.info.shape, "{}: dataset {} is {}, expected {}",
-                         file.string(), dataset, in.shape(dataset).str(), p.info.shape.str());
-              const View to = p.*kKinds[k].tensor;
-              View read_into = to;
-              if (to.dtype() != DType::f32) {
-                wide.resize(static_cast<std::size_t>(to.elems()));
-                read_into = View(wide.data(), to.shape());
-              }
-              in.read(dataset, read_into, all);
-              if (p.info.tied_to.empty())
-                sums[place * 3 + k] = static_cast<std::int64_t>(
-                    elements_checksum(read_into.as<float>(),
-                                      owned_runs(p, config, ctx.grid.shape(), ctx.grid.tp().rank()),
-                                      ctx.stream.n_threads()));
-              if (to.dtype() != DType::f32)
-                narrow(to, read_into, fmt::format("{} of {}", dataset, file.string()), ctx.stream);
-            }
-          }
-        }),
-        ctx.stream);
+  read_together(ctx.grid.world(), ctx.stream, [&] {
+    const Hdf5File in = Hdf5File::open(file);
+    header = read_header(in);
+    const std::string difference = first_difference(
+        config_from_json(header.value("config", Json::object()), file.string()), config);
+    CHECK_USER(difference.empty(), "{}: is a checkpoint of another model: {}", file.string(),
+               difference);
+    for (LocalParameter& p : parameters.list()) {
+      const std::string& name = p.info.tied_to.empty() ? p.info.name : p.info.tied_to;
+      const auto place = static_cast<std::size_t>(
+          std::find_if(stored.begin(), stored.end(),
+                       [&](const Parameter& q) { return q.name == name; }) -
+          stored.begin());
+      CHECK_USER(place < stored.size(), "{}: is a checkpoint of a {}, which has no {}",
+                 file.string(), head_name(config.head), name);
+      is_read[place] = 1;
+      const std::vector<FileRun> all = file_runs(runs(p.slice));
+      for (std::size_t k = 0; k < kinds; ++k) {
+        const std::string dataset = kKinds[k].group + name;
+        CHECK_WHOLE(in.shape(dataset) == p.info.shape, "{}: dataset {} is {}, expected {}",
+                    file.string(), dataset, in.shape(dataset).str(), p.info.shape.str());
+        const View to = p.*kKinds[k].tensor;
+        View read_into = to;
+        if (to.dtype() != DType::f32) {
+          wide.resize(static_cast<std::size_t>(to.elems()));
+          read_into = View(wide.data(), to.shape());
+        }
+        in.read(dataset, read_into, all);
+        if (p.info.tied_to.empty())
+          sums[place * 3 + k] = static_cast<std::int64_t>(elements_checksum(
+              read_into.as<float>(), owned_runs(p, config, ctx.grid.shape(), ctx.grid.tp().rank()),
+              ctx.stream.n_threads()));
+        if (to.dtype() != DType::f32)
+          narrow(to, read_into, fmt::format("{} of {}", dataset, file.string()), ctx.stream);
+      }
+    }
+  });
   ctx.grid.replica().all_reduce(View(sums.data(), Dims{static_cast<std::int64_t>(sums.size())}),
                                 ReduceOp::sum, ctx.stream);
   ctx.grid.replica().all_reduce(
       View(is_read.data(), Dims{static_cast<std::int64_t>(is_read.size())}), ReduceOp::max,
       ctx.stream);
-  agree(
-      ctx.grid.world(), caught([&] {
-        for (std::size_t i = 0; i < stored.size(); ++i)
-          for (std::size_t k = 0; k < kinds && is_read[i] != 0; ++k)
-            CHECK_USER(
-                header.at("tensors").at(stored[i].name).at("checksums").at(k).get<std::int64_t>() ==
-                    sums[i * 3 + k],
-                "{}: dataset {}{} is damaged (its checksum differs)", file.string(),
-                kKinds[k].group, stored[i].name);
-      }),
-      ctx.stream);
+  read_together(ctx.grid.world(), ctx.stream, [&] {
+    for (std::size_t i = 0; i < stored.size(); ++i)
+      for (std::size_t k = 0; k < kinds && is_read[i] != 0; ++k)
+        CHECK_WHOLE(
+            header.at("tensors").at(stored[i].name).at("checksums").at(k).get<std::int64_t>() ==
+                sums[i * 3 + k],
+            "{}: dataset {}{} is damaged (its checksum differs)", file.string(), kKinds[k].group,
+            stored[i].name);
+  });
   parameters.refresh_bf16(ctx.stream);
 }
 
@@ -290,7 +341,7 @@ struct CheckpointWeights::Impl {
 };
 
 CheckpointWeights::CheckpointWeights(const fs::path& file)
-    : impl_(std::make_unique<Impl>(Impl{Hdf5File::open(file, nullptr), Json()})) {
+    : impl_(std::make_unique<Impl>(Impl{Hdf5File::open(file), Json()})) {
   impl_->header = read_header(impl_->file);
 }
 CheckpointWeights::~CheckpointWeights() = default;
@@ -298,14 +349,14 @@ CheckpointWeights::~CheckpointWeights() = default;
 std::vector<float> CheckpointWeights::read(const Parameter& p, int n_threads) const {
   const Hdf5File& in = impl_->file;
   const std::string dataset = kKinds[0].group + p.name;
-  CHECK_USER(in.shape(dataset) == p.shape, "{}: dataset {} is {}, expected {}", in.path().string(),
-             dataset, in.shape(dataset).str(), p.shape.str());
+  CHECK_WHOLE(in.shape(dataset) == p.shape, "{}: dataset {} is {}, expected {}", in.path().string(),
+              dataset, in.shape(dataset).str(), p.shape.str());
   std::vector<float> values(static_cast<std::size_t>(p.shape.elems()));
   in.read_all(dataset, View(values.data(), p.shape));
   const std::uint64_t sum = elements_checksum(values.data(), {{0, 0, p.shape.elems()}}, n_threads);
-  CHECK_USER(impl_->header.at("tensors").at(p.name).at("checksums").at(0).get<std::int64_t>() ==
-                 static_cast<std::int64_t>(sum),
-             "{}: dataset {} is damaged (its checksum differs)", in.path().string(), dataset);
+  CHECK_WHOLE(impl_->header.at("tensors").at(p.name).at("checksums").at(0).get<std::int64_t>() ==
+                  static_cast<std::int64_t>(sum),
+              "{}: dataset {} is damaged (its checksum differs)", in.path().string(), dataset);
   return values;
 }
 
@@ -320,7 +371,7 @@ void write_weights_checkpoint(const fs::path& file, const ModelConfig& config,
     reserve_room(beside, count_parameters(config) * 4 +
                              static_cast<std::int64_t>(tokenizer.size() + generation.size()) +
                              (1 << 20));
-    Hdf5File out = Hdf5File::create(beside, nullptr);
+    Hdf5File out = Hdf5File::create(beside);
     std::vector<std::int64_t> sums;
     for (const Parameter& p : stored_parameters(config)) {
       const std::vector<Run> all = {{0, 0, p.shape.elems()}};
@@ -337,7 +388,7 @@ void write_weights_checkpoint(const fs::path& file, const ModelConfig& config,
         out.write(kind.group + p.name, ConstView(values.data(), p.shape), file_runs(all));
       }
     }
-    write_texts(out, header_text(config, state, sums), state, true);
+    write_texts(out, header_text(config, state, sums), state);
     out.close();
     put_in_place(beside, file);
   } catch (...) {
@@ -347,17 +398,31 @@ void write_weights_checkpoint(const fs::path& file, const ModelConfig& config,
   }
 }
 
+std::int64_t checkpoint_step(const fs::path& file) {
+  const std::string name = file.filename().string();
+  constexpr std::string_view kBegin = "step-", kEnd = ".h5";
+  if (name.size() < kBegin.size() + 8 + kEnd.size() || !name.starts_with(kBegin) ||
+      !name.ends_with(kEnd))
+    return -1;
+  const char* begin = name.data() + kBegin.size();
+  const char* end = name.data() + name.size() - kEnd.size();
+  std::int64_t step = -1;
+  const auto [stop, error] = std::from_chars(begin, end, step);
+  return error == std::errc() && stop == end && *begin != '-' ? step : -1;
+}
+
 std::vector<fs::path> list_checkpoints(const fs::path& folder) {
   std::vector<fs::path> files;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    const std::string name = entry.path().filename().string();
-    const bool digits =
-        name.size() == 16 && std::all_of(name.begin() + 5, name.begin() + 13,
-                                         [](char c) { return c >= '0' && c <= '9'; });
-    if (digits && name.starts_with("step-") && name.ends_with(".h5")) files.push_back(entry.path());
-  }
-  std::sort(files.rbegin(), files.rend());
+  fs::directory_iterator at(folder, error);
+  for (const fs::directory_iterator end; !error && at != end; at.increment(error))
+    if (checkpoint_step(at->path()) >= 0) files.push_back(at->path());
+  // A folder that cannot be read may hold everything.
+  if (error && error != std::errc::no_such_file_or_directory)
+    file_failure(folder, "the folder of checkpoints cannot be read", error.value());
+  std::sort(files.begin(), files.end(), [](const fs::path& a, const fs::path& b) {
+    return checkpoint_step(a) > checkpoint_step(b);
+  });
   return files;
 }
 

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "io/json.h"
 #include "model/context.h"
 #include "model/parameters.h"
 
@@ -25,14 +26,18 @@ struct RunState {
   std::int64_t step = 0;    // optimizer steps done
   std::int64_t cursor = 0;  // samples consumed
   std::int64_t seed = 0;
-  std::string tokenizer;   // canonical JSON
-  std::string generation;  // generation_config.json's text; empty: none
+  std::string tokenizer;           // canonical JSON
+  std::string generation;          // generation_config.json's text; empty: none
+  OrderedJson identity = nullptr;  // what the run is (train/run_identity.h); null: the file is of
+                                   // before, or of a conversion
 };
 
-// What a file says of itself, read without its tensors. UserErrors: not a checkpoint, damaged.
+// What a file says of itself, read without its tensors. UserError: not a checkpoint. Damaged;
+// Error where it cannot be read.
 struct CheckpointHeader {
   ModelConfig config;
   RunState state;
+  std::uint64_t checksum = 0;  // of all of it
 };
 CheckpointHeader read_checkpoint_header(const std::filesystem::path& file);
 bool is_checkpoint(const std::filesystem::path& file);  // by its ending: .h5, .hdf5
@@ -40,14 +45,17 @@ bool is_checkpoint(const std::filesystem::path& file);  // by its ending: .h5, .
 // none.
 std::string generation_text(const std::filesystem::path& model);
 
-// Collective. UserError where the disk is full; the file under its own name is then untouched.
+// Collective. Error, with host and rank, where a replica's weights or moments are not replica 0's.
+void check_replicas(const Context& ctx, const Parameters& parameters);
+
+// Collective. Error where the disk is full; the file under its own name is then untouched.
 void save_checkpoint(const Context& ctx, const std::filesystem::path& file,
                      const Parameters& parameters, const ModelConfig& config,
                      const RunState& state);
 
 // Fills the weights, and the moments where the parameters have them. `config` is the file's;
 // parameters of the model without its head, or with one of the same tensors, are filled too.
-// Collective; the same UserError on every rank where a checksum differs.
+// Collective; Damaged, on every rank, where a checksum differs.
 void load_checkpoint(const Context& ctx, const std::filesystem::path& file, Parameters& parameters,
                      const ModelConfig& config);
 
@@ -70,9 +78,11 @@ void write_weights_checkpoint(const std::filesystem::path& file, const ModelConf
                               const std::function<std::vector<float>(const Parameter&)>& weight,
                               int n_threads);
 
-// Checkpoint files of a folder, newest step first.
+// Checkpoint files of a folder, newest step first; none where there is no folder. Error where it
+// cannot be read.
 std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& folder);
 std::filesystem::path checkpoint_name(const std::filesystem::path& folder,
-                                      std::int64_t step);  // step-00000100.h5
+                                      std::int64_t step);         // step-00000100.h5
+std::int64_t checkpoint_step(const std::filesystem::path& file);  // -1: not such a name
 
 }  // namespace weft

@@ -97,7 +97,10 @@ double global_grad_norm(const Context& ctx, const Parameters& parameters,
   }
   const double square = sum_of_squares(grads, ctx.stream);
   const auto booked = book(ctx, Share::comm);
-  return std::sqrt(ctx.grid.replica().all_reduce_value(square, ReduceOp::sum, ctx.stream));
+  double norm = std::sqrt(ctx.grid.replica().all_reduce_value(square, ReduceOp::sum, ctx.stream));
+  // Replicas may add in different orders, and a norm's last bit would drive their weights apart.
+  ctx.grid.dp().broadcast(View(&norm, Dims{1}), 0, ctx.stream);
+  return norm;
 }
 
 void optimizer_step(const Context& ctx, Parameters& parameters, const OptimizerSettings& s,

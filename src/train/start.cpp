@@ -2,8 +2,15 @@
 
 #include <algorithm>
 
+#include "comm/agreement.h"
 #include "core/check.h"
+#include "core/checksum.h"
+#include "core/damaged.h"
+#include "model/families.h"
+#include "model/hf_weights.h"
 #include "model/weight_source.h"
+#include "model/weights_checksum.h"
+#include "train/run_identity.h"
 #include "train/task.h"
 
 namespace weft {
@@ -11,8 +18,26 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::optional<Tokenizer> find_tokenizer(const TrainOptions& o, const TokenFileInfo& data) {
+// What a run that goes on needs no folder for: the newest checkpoint's header, where --model is
+// gone. A damaged one is passed over here as it will be when it is loaded.
+std::optional<CheckpointHeader> header_instead_of_model(const TrainOptions& o) {
+  std::error_code error;
+  if (o.model.empty() || fs::exists(o.model, error) || error) return std::nullopt;
+  for (const fs::path& file : resume_candidates(o)) {
+    try {
+      return read_checkpoint_header(file);
+    } catch (const Damaged&) {
+      if (o.resume != "auto") throw;
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<Tokenizer> find_tokenizer(const TrainOptions& o, const TokenFileInfo& data,
+                                        const std::optional<CheckpointHeader>& resumed) {
   if (!o.tokenizer.empty()) return Tokenizer::load(o.tokenizer);
+  if (resumed && !resumed->state.tokenizer.empty())
+    return Tokenizer::from_json(resumed->state.tokenizer, "the checkpoint's tokenizer");
   if (!o.model.empty() && !is_checkpoint(o.model) && Tokenizer::present(o.model))
     return Tokenizer::load(o.model);
   if (!o.model.empty() && is_checkpoint(o.model)) {
@@ -31,7 +56,9 @@ TrainingStart resolve_start(const TrainOptions& o, int n_ranks) {
   start.shape = resolve_grid(o.tp, o.pp, o.dp, n_ranks);
   start.out = o.out;
   const TokenFile file(o.data);
-  start.tokenizer = find_tokenizer(o, file.info());
+  const std::optional<CheckpointHeader> resumed = header_instead_of_model(o);
+  start.without_model = resumed.has_value();
+  start.tokenizer = find_tokenizer(o, file.info(), resumed);
   if (start.tokenizer)
     CHECK_USER(start.tokenizer->hash() == file.info().tokenizer_hash,
                "--data {} was made with another tokenizer (hash {}) than the model's ({}); make it "
@@ -41,7 +68,9 @@ TrainingStart resolve_start(const TrainOptions& o, int n_ranks) {
   CHECK_USER(file.info().task == o.task, "--data {} was made for --task {}, not {}", o.data,
              file.info().task, o.task);
 
-  if (o.model.empty())
+  if (resumed)
+    start.config = resumed->config;
+  else if (o.model.empty())
     start.config = fresh_model(o, file.info().vocab_size, start.tokenizer);
   else
     start.config = is_checkpoint(o.model) ? read_checkpoint_header(o.model).config
@@ -87,7 +116,46 @@ TrainingStart resolve_start(const TrainOptions& o, int n_ranks) {
   s.clip_grad_norm = o.clip_grad_norm;
   s.optimizer = {o.beta1, o.beta2, o.eps, o.weight_decay};
   start.data = task_data(c, o, file, s.T, start.tokenizer);
+  start.identity = run_identity(start, o);
   return start;
+}
+
+std::vector<Fact> model_facts(const fs::path& model, const ModelConfig& config,
+                              const std::optional<Tokenizer>& tokenizer) {
+  const auto hex = [](std::uint64_t sum) { return fmt::format("{:016x}", sum); };
+  std::string weights = "none";
+  if (is_checkpoint(model))
+    weights = hex(read_checkpoint_header(model).checksum);
+  else if (!model.empty())
+    weights = hex(weights_checksum(config, *open_weights(model)));
+  return {{"the tokenizer (its hash)", tokenizer ? tokenizer->hash() : "none"},
+          {"--model's config (its checksum)", hex(text_checksum(write_hf_config(config).dump()))},
+          {"--model's weights (their checksum)", weights}};
+}
+
+TrainingStart resolve_together(const TrainOptions& o, Communicator& world, Stream& stream) {
+  std::optional<TrainingStart> start;
+  agree(world, caught([&] { start = resolve_start(o, world.size()); }), stream);
+  compare(
+      world,
+      [&] {
+        TrainOptions copy = o;
+        std::vector<Fact> facts = option_facts(
+            [&](FieldVisitor& v) { copy.visit(v); },
+            // What may differ from host to host. The files' contents are compared below.
+            {"model", "tokenizer", "data", "out", "resume", "threads", "device"});
+        for (const char* key : kDatasetKeys) {
+          const OrderedJson& value = start->identity[key];
+          facts.push_back({fmt::format("--data ({})", key),
+                           value.is_string() ? value.get<std::string>() : value.dump()});
+        }
+        for (Fact& fact :
+             model_facts(start->without_model ? "" : o.model, start->config, start->tokenizer))
+          facts.push_back(std::move(fact));
+        return facts;
+      },
+      stream);
+  return std::move(*start);
 }
 
 std::vector<fs::path> resume_candidates(const TrainOptions& o) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 
+#include "comm/compare.h"
 #include "comm/grid.h"
 #include "text/tokenizer.h"
 #include "train/checkpoint.h"
@@ -22,11 +23,22 @@ struct TrainingStart {
   std::shared_ptr<TrainingData> data;
   StepSettings step;
   std::filesystem::path out;
-  std::int64_t context = 0;  // to ask for again: the model's where it is fresh, else step.T
+  OrderedJson identity;        // train/run_identity.h
+  bool without_model = false;  // --model is gone, and a checkpoint to resume has what it held
+  std::int64_t context = 0;    // to ask for again: the model's where it is fresh, else step.T
 };
 
 // Reads files, writes none; the same on every rank.
 TrainingStart resolve_start(const TrainOptions& options, int n_ranks);
+
+// What ranks must have read alike of a model: its tokenizer, its config, and of its weights what
+// weights_checksum() reads. An empty path: it has no files.
+std::vector<Fact> model_facts(const std::filesystem::path& model, const ModelConfig& config,
+                              const std::optional<Tokenizer>& tokenizer);
+
+// On all ranks, which must have been told and have read the same. Collective. UserError: what is
+// wrong, or the host whose files or options differ.
+TrainingStart resolve_together(const TrainOptions& options, Communicator& world, Stream& stream);
 
 // The checkpoints to try, best first, by --resume. UserError where a named one does not exist.
 std::vector<std::filesystem::path> resume_candidates(const TrainOptions& options);

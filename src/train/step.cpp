@@ -64,7 +64,7 @@ std::int64_t TrainStep::count_labels(const SampleSource& source, std::int64_t fi
   return ctx_.grid.dp().all_reduce_value(count, ReduceOp::sum, ctx_.stream);
 }
 
-double TrainStep::run(const SampleSource& source, const Pass& pass) {
+TrainStep::Evaluation TrainStep::run(const SampleSource& source, const Pass& pass) {
   const GridShape shape = ctx_.grid.shape();
   const Range mine = split_range(pass.n, shape.dp, ctx_.grid.dp().rank());
   const std::int64_t rows = (pass.n + shape.dp - 1) / shape.dp, T = settings_.T;
@@ -112,7 +112,7 @@ double TrainStep::run(const SampleSource& source, const Pass& pass) {
   hooks.ready = pass.ready;
   pipeline_.run(schedule(pass.kind, shape.pp, ctx_.grid.pp().rank(), n_micro), hooks);
   if (pass.train) reducer_.finish();
-  return sum_over_grid(loss) / static_cast<double>(n_labels);
+  return {sum_over_grid(loss) / static_cast<double>(n_labels), n_labels};
 }
 
 double TrainStep::sum_over_grid(double loss) {
@@ -132,7 +132,8 @@ double TrainStep::gradients(const SampleSource& source, std::int64_t cursor, std
                       .step = step,
                       .train = true,
                       .ready = [&](std::int64_t flat_end) { reducer_.ready(flat_end); },
-                      .predicted = nullptr});
+                      .predicted = nullptr})
+      .loss;
 }
 
 StepResult TrainStep::train(const SampleSource& source, std::int64_t cursor, std::int64_t step,
@@ -152,9 +153,10 @@ StepResult TrainStep::train(const SampleSource& source, std::int64_t cursor, std
   return result;
 }
 
-double TrainStep::evaluate(const SampleSource& source, std::int64_t n, const Predicted& predicted) {
+TrainStep::Evaluation TrainStep::evaluate(const SampleSource& source, std::int64_t first,
+                                          std::int64_t n, const Predicted& predicted) {
   return run(source, {.kind = ScheduleKind::forward_only,
-                      .first = 0,
+                      .first = first,
                       .n = n,
                       .step = 0,
                       .train = false,

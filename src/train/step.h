@@ -62,11 +62,17 @@ class TrainStep {
   StepResult train(const SampleSource& source, std::int64_t cursor, std::int64_t step, double lr);
   // Forward and backward alone: gradients are summed over all ranks but not applied.
   double gradients(const SampleSource& source, std::int64_t cursor, std::int64_t step);
-  // Mean loss over the samples at places [0, n); dropout off. `predicted(place, logits)` is told
+  // Mean loss over the labels of the samples at places [first, first + n), and how many labels;
+  // dropout off. `predicted(place, logits)` is told
   // the label head's (n_labels) for a text or (T, n_labels) for tokens, on the last stage's first
   // tp rank, of this rank's share.
   using Predicted = std::function<void(std::int64_t place, std::span<const float> logits)>;
-  double evaluate(const SampleSource& source, std::int64_t n, const Predicted& predicted = nullptr);
+  struct Evaluation {
+    double loss = 0;
+    std::int64_t n_labels = 0;
+  };
+  Evaluation evaluate(const SampleSource& source, std::int64_t first, std::int64_t n,
+                      const Predicted& predicted = nullptr);
 
   std::size_t activation_bytes() const { return stage_.bytes(); }
 
@@ -79,7 +85,7 @@ class TrainStep {
     Predicted predicted;
   };
   // Runs a schedule over places [first, first + n); the result is the mean loss, on all ranks.
-  double run(const SampleSource& source, const Pass& pass);
+  Evaluation run(const SampleSource& source, const Pass& pass);
   // Labels of those places, over all data-parallel ranks.
   std::int64_t count_labels(const SampleSource& source, std::int64_t first, std::int64_t n);
   double sum_over_grid(double loss);

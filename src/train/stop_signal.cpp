@@ -1,12 +1,14 @@
 #include "train/stop_signal.h"
 
 #include <csignal>
+#include <iterator>
 
 namespace weft {
 namespace {
 
 volatile std::sig_atomic_t stop_received = 0;
-struct sigaction old_term, old_usr1;
+constexpr int kSignals[] = {SIGTERM, SIGUSR1, SIGINT};
+struct sigaction old_actions[std::size(kSignals)];
 
 void on_signal(int) { stop_received = 1; }
 
@@ -18,15 +20,15 @@ StopSignal::StopSignal() {
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
-  sigaction(SIGTERM, &action, &old_term);
-  sigaction(SIGUSR1, &action, &old_usr1);
+  for (std::size_t i = 0; i < std::size(kSignals); ++i)
+    sigaction(kSignals[i], &action, &old_actions[i]);
 }
 
 StopSignal::~StopSignal() {
   if (received())
     return;  // a second signal must not end the program while it is on its way to exit code 3
-  sigaction(SIGTERM, &old_term, nullptr);
-  sigaction(SIGUSR1, &old_usr1, nullptr);
+  for (std::size_t i = 0; i < std::size(kSignals); ++i)
+    sigaction(kSignals[i], &old_actions[i], nullptr);
 }
 
 bool StopSignal::received() const { return stop_received != 0; }

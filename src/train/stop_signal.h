@@ -1,5 +1,5 @@
-// SIGTERM (the queue's warning before the walltime) and SIGUSR1 ask a run to stop at the next safe
-// point. Further signals change nothing.
+// SIGTERM (the queue's warning before the walltime), SIGUSR1 and SIGINT (Ctrl-C) ask a run to stop
+// at the next safe point. Further signals change nothing.
 #pragma once
 
 namespace weft {

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "core/check.h"
+#include "model/attention_scale.h"
 #include "model/families.h"
 #include "train/checkpoint.h"
 
@@ -95,7 +96,7 @@ ModelConfig fresh_model(const TrainOptions& o, std::int64_t vocab,
     c.pad_keeps_position = true;
   }
   finish_sizes(c);
-  c.attention_scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim));
+  c.attention_scale = attention_scale_of(static_cast<double>(c.head_dim));
   c.head_activation = c.activation;
   validate(c, "the options");
   return c;

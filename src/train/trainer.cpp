@@ -1,16 +1,23 @@
 #include "train/trainer.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <set>
+#include <thread>
 
 #include "comm/agreement.h"
+#include "comm/compare.h"
+#include "core/damaged.h"
 #include "core/log.h"
+#include "io/files.h"
 #include "model/families.h"
 #include "model/hf_weights.h"
 #include "train/lr_schedule.h"
 #include "train/predictions.h"
 #include "train/progress.h"
+#include "train/run_folder.h"
+#include "train/run_identity.h"
 #include "train/speed.h"
 #include "train/start.h"
 #include "train/stop_signal.h"
@@ -20,13 +27,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
+TrainingStart resolve_on(const TrainOptions& options, Communicator& world, int n_threads) {
+  Stream stream({}, n_threads);
+  return resolve_together(options, world, stream);
+}
+
 class Trainer {
  public:
   Trainer(std::unique_ptr<Communicator> world, const TrainOptions& options,
           const TrainingEnvironment& environment)
       : options_(options),
         environment_(environment),
-        start_(resolve_start(options, world->size())),
+        start_(resolve_on(options, *world, environment.n_threads)),
         grid_(std::move(world), start_.shape),
         stream_({}, environment.n_threads),
         ctx_{.grid = grid_,
@@ -44,9 +56,10 @@ class Trainer {
   void run() {
     check_memory();
     check_tokens();
+    folder_.lock();
     load_start();
     read_carried();
-    open_output();  // after everything that may refuse: a run that exists keeps its recipe
+    folder_.open(first_ ? environment_.recipe(resolved_options()) : "");
     speed_.emplace(ctx_, start_.config, start_.step.T, start_.step.recompute);
     log_start();
     const SampleSource source = [this](std::int64_t place, Sample& sample) {
@@ -55,20 +68,17 @@ class Trainer {
     while (state_.step < options_.steps) {
       train_one(source);
       const bool last = state_.step == options_.steps, stop = stop_requested();
-      if (due(options_.eval_every) || (last && start_.data->n_val() > 0)) evaluate();
-      if (due(options_.save_every) || last || stop) save();
-      if (stop && !last) {
-        log_.write({{"event", "end"}, {"step", state_.step}, {"reason", "signal"}});
-        progress_.break_line();
-        throw Interrupted(fmt::format(
-            "stopped by a signal after step {} of {}; saved {}; run the same command again to go "
-            "on",
-            state_.step, options_.steps, checkpoint_name(folder(), state_.step).string()));
-      }
+      if (stop && !last) end_by_signal();
+      if (last)
+        save_surely();
+      else if (due(options_.save_every) || unsaved_)
+        save();
+      if (!stop && (due(options_.eval_every) || last)) evaluate();
     }
-    save();  // what was resumed from another folder, when no step was left to do
+    save_surely();  // what was resumed from another folder, when no step was left to do
     export_model();
-    log_.write({{"event", "end"}, {"step", state_.step}, {"reason", "done"}});
+    folder_.log.write({{"event", "end"}, {"step", state_.step}, {"reason", "done"}});
+    if (first_) folder_.log.finish();
   }
 
  private:
@@ -98,21 +108,7 @@ class Trainer {
           stream_);
   }
 
-  fs::path folder() const { return start_.out / "checkpoints"; }
   bool due(std::int64_t every) const { return every > 0 && state_.step % every == 0; }
-
-  void open_output() {
-    on_first_rank(grid_.world(), stream_, [&] {
-      std::error_code error;
-      fs::create_directories(folder(), error);
-      CHECK_USER(!error, "--out {}: cannot be made ({})", start_.out.string(), error.message());
-      for (const auto& entry :
-           fs::directory_iterator(folder(), error))  // left by a run that was killed while saving
-        if (entry.path().extension() == ".tmp") fs::remove(entry.path(), error);
-      write_file_atomically(start_.out / "recipe.toml", environment_.recipe(resolved_options()));
-      log_ = RunLog(start_.out / "run.jsonl");
-    });
-  }
 
   // What was left to the program to choose, as far as it does not depend on the ranks at hand: a
   // recipe serves any grid.
@@ -132,7 +128,8 @@ class Trainer {
 
   void load_start() {
     if (!resume()) load_first_weights();
-    set_later_checkpoints_aside();
+    state_.identity = start_.identity;
+    folder_.set_aside_after(state_.step);
   }
 
   // What the exported folder will hold besides parameters; now, since the first folder may be gone
@@ -195,62 +192,74 @@ class Trainer {
   }
 
   // From the newest checkpoint that is whole; with --resume auto, damaged ones are skipped and
-  // named. One that is whole but of another run is the user's mistake, not damage. False where
-  // there is none.
+  // named. Whatever else keeps one from being read ends the run: it is there, and not begun anew.
+  // False where there is none.
   bool resume() {
-    for (const fs::path& file : resume_candidates(options_)) {
-      CheckpointHeader header;
+    const std::vector<fs::path> files = folder_.candidates(options_);
+    for (const fs::path& file : files) {
       try {
-        agree(grid_.world(), caught([&] { header = read_checkpoint_header(file); }), stream_);
-        check_same_run(file, header);
-        load_checkpoint(ctx_, file, parameters_, start_.config);
-      } catch (const OtherRun& error) {
-        throw UserError(error.what());
-      } catch (const Error& error) {
+        CheckpointHeader header;
+        read_together(grid_.world(), stream_, [&] { header = read_checkpoint_header(file); });
+        resume_from(file, header);
+        return true;
+      } catch (const Damaged& error) {  // on all ranks alike
         if (options_.resume != "auto") throw;
         if (first_) log_warning("skipped a checkpoint: {}", error.what());
-        continue;
       }
-      state_ = header.state;
-      std::error_code none;
-      if (fs::equivalent(file, checkpoint_name(folder(), state_.step), none)) saved_ = state_.step;
-      if (first_) log_info("resuming from {} at step {}", file.string(), state_.step);
-      if (first_ && state_.step >= options_.steps)
-        log_info("{} has done {} steps already; --steps is {}", file.string(), state_.step,
-                 options_.steps);
-      return true;
     }
+    CHECK_MACHINE(files.empty(),
+                  "{}: none of the {} checkpoints is whole; nothing was changed; --resume none "
+                  "begins anew and sets them aside",
+                  folder_.checkpoints().string(), files.size());
     return false;
   }
 
-  struct OtherRun : UserError {
-    using UserError::UserError;
-  };
-  void check_same_run(const fs::path& file, const CheckpointHeader& header) const {
-    const std::string difference = first_difference(header.config, start_.config);
-    if (!difference.empty())
-      throw OtherRun(fmt::format(
-          "{}: is a checkpoint of another model: {}; choose another --out, or --resume none",
-          file.string(), difference));
-    if (header.state.seed != options_.seed)
-      throw OtherRun(fmt::format(
-          "{}: was started with --seed {}, not {}; choose another --out, or --resume none",
-          file.string(), header.state.seed, options_.seed));
+  void resume_from(const fs::path& file, const CheckpointHeader& header) {
+    compare(
+        grid_.world(),
+        [&] {
+          return std::vector<Fact>{
+              {file.string() + " (its checksum)", fmt::format("{:016x}", header.checksum)}};
+        },
+        stream_);
+    const IdentityChanges changes = check_same_run(file, header);
+    load_checkpoint(ctx_, file, parameters_, start_.config);
+    state_ = header.state;
+    std::error_code none;
+    if (fs::equivalent(file, folder_.checkpoint(state_.step), none)) saved_ = state_.step;
+    if (!first_) return;
+    log_info("resuming from {} at step {}", file.string(), state_.step);
+    if (start_.without_model)
+      log_info("--model {} is not there; the checkpoint has what it held", options_.model);
+    if (header.state.identity.is_null())
+      log_warning("{} does not say which data and settings it was trained with", file.string());
+    if (!changes.settings.empty())
+      log_warning("the run goes on with other settings than {}: {}", file.filename().string(),
+                  fmt::join(changes.settings, "; "));
+    if (state_.step >= options_.steps)
+      log_info("{} has done {} steps already; --steps is {}", file.string(), state_.step,
+               options_.steps);
   }
 
-  // Checkpoints of a later step than this run starts at are damaged or of another course of it.
-  // Under their names they would be resumed next time, and count among the newest that --keep
-  // keeps; they are renamed, not lost.
-  void set_later_checkpoints_aside() {
-    on_first_rank(grid_.world(), stream_, [&] {
-      for (const fs::path& file : list_checkpoints(folder())) {
-        if (file <= checkpoint_name(folder(), state_.step)) break;
-        const fs::path aside = file.string() + ".aside";
-        fs::rename(file, aside);
-        log_warning("{} is of a later step than this run starts at; it is now {}", file.string(),
-                    aside.filename().string());
-      }
-    });
+  // UserError where the checkpoint is of another run; what else has changed.
+  IdentityChanges check_same_run(const fs::path& file, const CheckpointHeader& header) const {
+    IdentityChanges changes = identity_changes(header.state.identity, start_.identity);
+    const std::string ours = start_.tokenizer ? start_.tokenizer->hash() : "";
+    if (header.state.identity.is_null() && !header.state.tokenizer.empty() && !ours.empty() &&
+        Tokenizer::from_json(header.state.tokenizer, file.string()).hash() != ours)
+      changes.another_run.push_back("the tokenizer is another");
+    CHECK_USER(changes.another_run.empty(),
+               "{}: is a checkpoint of another run: {}; choose another --out, or --resume none to "
+               "begin anew, or --model {} to begin with its weights",
+               file.string(), fmt::join(changes.another_run, "; "), file.string());
+    const std::string difference = first_difference(header.config, start_.config);
+    CHECK_USER(difference.empty(),
+               "{}: is a checkpoint of another model: {}; choose another --out, or --resume none",
+               file.string(), difference);
+    CHECK_USER(header.state.seed == options_.seed,
+               "{}: was started with --seed {}, not {}; choose another --out, or --resume none",
+               file.string(), header.state.seed, options_.seed);
+    return changes;
   }
 
   void log_start() {
@@ -272,7 +281,9 @@ class Trainer {
     line["peaks"] = {{"matmul_flops", speed_->peak_flops()}, {"matmul_library", matmul_library()}};
     line["bytes_per_rank"] = most;
     line["step"] = state_.step;
-    log_.write(line);
+    line["steps"] = options_.steps;
+    line["run"] = start_.identity;
+    folder_.log.write(line);
     log_info(
         "{} parameters, {} training samples of {} tokens{}, grid tp {} x pp {} x dp {}, {} threads "
         "a rank, {:.0f} MB a rank",
@@ -315,7 +326,7 @@ class Trainer {
                                   report.tokens, report.seconds);
     log_risen_peak(peak);
     if (report.step % options_.log_every == 0 || report.step == options_.steps)
-      log_.write(to_json(report));
+      folder_.log.write(to_json(report));
     progress_.show(report);
     if (sums[kShares + 1] == 0) return;
     const double before = speed_->peak_flops();
@@ -326,9 +337,9 @@ class Trainer {
   // The log's shares are of the peak of the last line before them that names one.
   void log_risen_peak(double before) {
     if (speed_->peak_flops() > before)
-      log_.write({{"event", "peak"},
-                  {"step", state_.step},
-                  {"peaks", {{"matmul_flops", speed_->peak_flops()}}}});
+      folder_.log.write({{"event", "peak"},
+                         {"step", state_.step},
+                         {"peaks", {{"matmul_flops", speed_->peak_flops()}}}});
   }
 
   bool stop_requested() {
@@ -336,6 +347,7 @@ class Trainer {
                                                         stream_) != 0;
   }
 
+  // In pieces of some steps' time, so that a signal need not wait for the end.
   void evaluate() {
     std::int64_t n = start_.data->n_val();
     if (n == 0) return;
@@ -344,7 +356,19 @@ class Trainer {
       start_.data->val_sample(i, sample);
     };
     Predictions predictions(start_.config, n);
-    const double loss = step_.evaluate(source, n, predictions.taker());
+    double sum = 0;
+    std::int64_t n_labels = 0;
+    const std::int64_t piece = 4 * options_.batch_size;
+    for (std::int64_t at = 0; at < n; at += piece) {
+      if (at > 0 && stop_requested()) {
+        if (state_.step < options_.steps) end_by_signal();
+        return;  // everything is saved; what is left is the export
+      }
+      const auto part = step_.evaluate(source, at, std::min(piece, n - at), predictions.taker());
+      sum += part.loss * static_cast<double>(part.n_labels);
+      n_labels += part.n_labels;
+    }
+    const double loss = sum / static_cast<double>(n_labels);
     OrderedJson line = {{"event", "eval"}, {"step", state_.step}, {"loss", loss}};
     std::string said = fmt::format("loss {:.4f}", loss);
     const auto add = [&](const std::string& name, double value) {
@@ -355,36 +379,58 @@ class Trainer {
     for (const auto& [name, value] : predictions.metrics(grid_.world(), source, stream_))
       add(name, value);
     line["samples"] = n;
-    log_.write(line);
+    folder_.log.write(line);
     progress_.break_line();
     if (first_) log_info("step {}: validation {}, over {} samples", state_.step, said, n);
   }
 
+  // A save that fails is tried again after the next step: memory still holds the state.
   void save() {
-    const fs::path file = checkpoint_name(folder(), state_.step);
     if (saved_ == state_.step) return;
-    save_checkpoint(ctx_, file, parameters_, start_.config, state_);
+    unsaved_ = folder_.save(parameters_, start_.config, state_);
+    if (unsaved_) {
+      progress_.break_line();
+      if (first_) log_warning("{}; it is tried again after the next step", unsaved_->text);
+      return;
+    }
     saved_ = state_.step;
-    log_.write({{"event", "save"}, {"step", state_.step}, {"file", file.string()}});
-    on_first_rank(grid_.world(), stream_, [&] {
-      const std::vector<fs::path> all = list_checkpoints(folder());
-      for (std::size_t i = static_cast<std::size_t>(options_.keep);
-           options_.keep > 0 && i < all.size(); ++i)
-        fs::remove(all[i]);
-    });
+    folder_.keep_newest(options_.keep);
+  }
+
+  // Where no step comes after this one, time does not help for long.
+  void save_surely() {
+    for (const int wait_s : {0, 1, 4}) {
+      std::this_thread::sleep_for(std::chrono::seconds(wait_s));
+      save();
+      if (!unsaved_) return;
+    }
+    unsaved_->text += fmt::format("; step {} is lost", state_.step);
+    rethrow(*unsaved_);
+  }
+
+  [[noreturn]] void end_by_signal() {
+    save_surely();
+    folder_.log.write({{"event", "end"}, {"step", state_.step}, {"reason", "signal"}});
+    progress_.break_line();
+    throw Interrupted(fmt::format(
+        "stopped by a signal after step {} of {}; saved {}; run the same command again to go on",
+        state_.step, options_.steps, folder_.checkpoint(state_.step).string()));
   }
 
   void export_model() {
-    const fs::path dir = start_.out / "model";
-    save_hf_weights(parameters_, start_.config, grid_, dir, DType::f32, kMaxShardBytes, stream_,
-                    carried_);
+    const fs::path place = start_.out / "model";
+    std::optional<FolderBeside> beside;  // rank 0's
+    on_first_rank(grid_.world(), stream_, [&] { beside.emplace(place); });
+    save_hf_weights(parameters_, start_.config, grid_, beside ? beside->path() : place, DType::f32,
+                    kMaxShardBytes, stream_, carried_);
     on_first_rank(grid_.world(), stream_, [&] {
-      if (start_.tokenizer) start_.tokenizer->save(dir);
+      if (start_.tokenizer) start_.tokenizer->save(beside->path());
       if (!state_.generation.empty())
-        write_file_atomically(dir / "generation_config.json", state_.generation);
+        write_file_atomically(beside->path() / "generation_config.json", state_.generation);
+      beside->put_in_place();
     });
     if (first_)
-      log_info("saved {} and {}", checkpoint_name(folder(), state_.step).string(), dir.string());
+      log_info("saved {} and {}", folder_.checkpoint(state_.step).string(), place.string());
   }
 
   const TrainOptions& options_;
@@ -399,12 +445,13 @@ class Trainer {
   Parameters parameters_;
   TrainStep step_;
   LrSchedule schedule_;
-  RunLog log_;
+  RunFolder folder_{ctx_, start_.out};
   ProgressLine progress_{first_};
   RunState state_;
   std::vector<CarriedTensor> carried_;
   std::optional<Speed> speed_;
   std::int64_t saved_ = -1;
+  std::optional<Failure> unsaved_;  // why the last save failed
 };
 
 }  // namespace

@@ -23,7 +23,7 @@ int main(int argc, char** argv) {
   equal("val_fraction", x.val_fraction, y.val_fraction);
   equal("task", x.task, y.task);
   if (!same) return 1;
-  const Hdf5File files[2] = {Hdf5File::open(argv[1], nullptr), Hdf5File::open(argv[2], nullptr)};
+  const Hdf5File files[2] = {Hdf5File::open(argv[1]), Hdf5File::open(argv[2])};
   equal("members", files[0].list("/"), files[1].list("/"));
   equal("dtype of tokens", files[0].dtype("/tokens"), files[1].dtype("/tokens"));
   std::vector<std::int64_t> offsets[2];

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# A save that finds no room: exit code 2 with one sentence, the older checkpoints whole, nothing half-written left.
+# A save that finds no room is tried again after the next step, and ends the run, with exit code 1, only where no step is left. The older
+# checkpoints stay whole, nothing half-written is left.
 
 load helper
 
@@ -8,7 +9,8 @@ teardown() { if [ -d "$BATS_TEST_TMPDIR/full" ]; then umount "$BATS_TEST_TMPDIR/
 
 refused() {
   ends "$launched"
-  [ "$code" = 2 ]
+  cat "$1.log"
+  [ "$code" = 1 ]
   [ "$(grep -c '^weft: ' "$1.log")" = 1 ]
   grep -i "disk.* full" "$1.log"
   [ -z "$(find "$1" -name '*.tmp*')" ]
@@ -29,16 +31,59 @@ refused() {
   done
 }
 
-@test "a full disk stops the log too" {
+@test "room that comes back is used: nothing is lost, nor of the log" {
   [ "$(id -u)" = 0 ] || skip "mounting a small disk takes root"
   cd "$BATS_TEST_TMPDIR"
   mkdir full
   mount -t tmpfs -o size=4m tmpfs full || skip "no mounts here"
-  mkdir full/run
-  launch 2 full/run --tp 2 --steps 100000 --save-every 20
-  until_ran 60 has_more full/run save 0
+  launch 2 full --tp 2 --steps 100000 --save-every 20 --keep 1
+  until_ran 60 has_more full save 1
   head -c 8M /dev/zero >full/rest || true
-  refused full/run
+  until_ran 60 grep -q "it is tried again after the next step" full.log
+  until_ran 60 grep -q "its lines wait in memory" full.log
+  is_gone "$launched" && return 1
+  rm full/rest
+  saved=$(count full save)
+  until_ran 60 has_more full save "$saved"
+  # shellcheck disable=SC2046
+  kill -TERM $(ranks "$launched")
+  ends "$launched"
+  [ "$code" = 3 ]
+  steps=$(sed -nE 's/^\{"event":"step","step":([0-9]+),.*/\1/p' full/run.jsonl)
+  [ "$steps" = "$(seq "$(echo "$steps" | wc -l)")" ]
+  checkpoints_are_whole full
+}
+
+@test "a signal on a full disk says what is lost" {
+  [ "$(id -u)" = 0 ] || skip "mounting a small disk takes root"
+  cd "$BATS_TEST_TMPDIR"
+  mkdir full
+  mount -t tmpfs -o size=4m tmpfs full || skip "no mounts here"
+  launch 0 full --steps 100000 --save-every 20 --keep 1
+  until_ran 60 has_more full save 0
+  head -c 8M /dev/zero >full/rest || true
+  until_ran 60 grep -q "it is tried again after the next step" full.log
+  kill -TERM "$launched"
+  refused full
+  grep "no room for its .* bytes.*step [0-9]* is lost" full.log
+}
+
+@test "a folder that cannot be written is said before the first step" {
+  [ "$(id -u)" = 0 ] || skip "mounting takes root"
+  cd "$BATS_TEST_TMPDIR"
+  mkdir full
+  mount -t tmpfs -o size=4m tmpfs full || skip "no mounts here"
+  launch 0 full/run --steps 2
+  ends "$launched"
+  [ "$code" = 0 ]
+  mount -o remount,ro full
+  for out in full/run full/new; do
+    "$WEFT" train --data "$BATS_FILE_TMPDIR/data.h5" --out "$out" "${model[@]}" --steps 3 >run.log 2>&1 3>&- &
+    ends $!
+    cat run.log
+    [ "$code" = 1 ]
+    grep "^weft: --out $out: .*(Read-only file system)" run.log
+  done
 }
 
 # A limit on file sizes is to a program what a quota is: the disk has room, but not for this file.
@@ -55,7 +100,7 @@ refused() {
       launch $n run --width 512 --steps 4 --save-every 2
       ends "$launched"
       cat run.log
-      [ "$code" = 2 ]
+      [ "$code" = 1 ]
       grep "no room for its .* bytes" run.log
     )
     [ -z "$(find run -name '*.tmp*')" ]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Twenty SIGKILLs at seeded random moments of a run that saves after every step: nothing is lost, nothing under its own name is damaged.
+# SIGKILLs (twenty, or WEFT_KILLS) at seeded random moments of a run that saves after every step: nothing is lost, nothing under its own name is damaged.
 
 load helper
 
@@ -9,7 +9,7 @@ steps=600
 n=2
 grid=(--tp 2)
 
-@test "twenty kills, of all ranks and of one, lose nothing" {
+@test "kills at random moments, of all ranks and of one, lose nothing" {
   cd "$BATS_TEST_TMPDIR"
   launch $n calm "${grid[@]}" --steps $steps
   ends "$launched"
@@ -19,7 +19,7 @@ grid=(--tp 2)
 
   RANDOM=20261124
   local kills=0 resumed=0 strays=0 before
-  while [ $kills -lt 20 ]; do
+  while [ $kills -lt "${WEFT_KILLS:-20}" ]; do
     before=$(count run start)
     launch $n run "${grid[@]}" --steps $steps --save-every 1
     until_ran 60 has_more run start "${before:-0}"

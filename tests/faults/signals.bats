@@ -61,6 +61,25 @@ storm() {
   diff <(curve run) "$BATS_FILE_TMPDIR/calm.curve"
 }
 
+@test "SIGINT, as Ctrl-C sends it" { stops 0 -- signal_all INT; }
+
+# Evaluations that would take minutes: the step is saved before one begins, and a signal does not wait for one that has begun.
+@test "a signal saves first and evaluates never" {
+  cd "$BATS_TEST_TMPDIR"
+  "$WEFT" data "$WEFT_SOURCE_DIR"/tests/data/tokenizer/corpus.txt{,,,,,,,,,,,,,,,} --tokenizer "$WEFT_SOURCE_DIR/tests/data/tokenizer" --out many.h5 --val-fraction 0.9
+  for when in 0.05 1; do
+    rm -rf run
+    launch 0 run --data many.h5 --eval-every 1 --eval-samples 0 --steps 600 --context 4 --batch-size 1
+    until_ran 60 has_more run step 0
+    sleep $when
+    kill -TERM "$launched"
+    ends "$launched"
+    [ "$code" = 3 ]
+    tail -n 1 run/run.jsonl | grep '"event":"end".*"reason":"signal"'
+    checkpoints_are_whole run
+  done
+}
+
 @test "SIGTERM to every rank" { stops 2 --tp 2 -- signal_all TERM; }
 @test "SIGUSR1 to every rank" { stops 2 --pp 2 -- signal_all USR1; }
 @test "SIGTERM to one rank" { stops 2 --dp 2 -- signal_one TERM; }

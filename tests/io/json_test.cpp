@@ -1,5 +1,6 @@
 // JSON files, typed reading, files that appear whole or not at all, and the run log.
 #include "io/json.h"
+#include "src/io/files.h"
 
 #include <sys/resource.h>
 
@@ -190,6 +191,61 @@ TEST(RunLog, WritesNothingWithoutAPathAndNamesOneThatCannotBe) {
   empty.write({{"step", 1}});
   expect_user_error([&] { RunLog log(folder.mine() / "absent" / "run.jsonl"); }, {"run.jsonl"});
   expect_user_error([&] { RunLog log(folder.mine()); }, {folder.mine().string()});
+}
+
+// A limit on file sizes is a full disk: lines wait, whole, and are there when it is gone.
+TEST(RunLog, LinesWaitForRoom) {
+  const SharedFolder folder;
+  const fs::path file = folder.mine() / "run.jsonl";
+  RunLog log(file);
+  log.write({{"step", 1}});
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  rlimit small = before;
+  small.rlim_cur = 15;  // in the middle of the second line
+  auto* handler = std::signal(SIGXFSZ, SIG_IGN);
+  setrlimit(RLIMIT_FSIZE, &small);
+  log.write({{"step", 2}});
+  log.write({{"step", 3}});
+  const std::string full = get(file);
+  const auto unfinished = caught([&] { log.finish(); });
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_EQ(full, "{\"step\":1}\n");
+  ASSERT_TRUE(unfinished);
+  EXPECT_EQ(unfinished->kind, FailureKind::program);
+  log.write({{"step", 4}});
+  EXPECT_EQ(get(file), "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n{\"step\":4}\n");
+  log.finish();
+}
+
+TEST(Files, WhatIsSetAsideReplacesNothing) {
+  const SharedFolder folder;
+  const fs::path file = folder.mine() / "a.h5";
+  for (const char* name : {"a.h5.aside", "a.h5.aside.2", "a.h5.aside.3"}) {
+    put(file, name);
+    EXPECT_EQ(set_aside(file).filename(), name);
+    EXPECT_FALSE(fs::exists(file));
+  }
+  EXPECT_EQ(get(folder.mine() / "a.h5.aside"), "a.h5.aside");
+  expect_user_error([&] { set_aside(file); }, {"a.h5", "No such file"});
+}
+
+TEST(Files, AFolderIsPutInPlaceWhole) {
+  const SharedFolder folder;
+  const fs::path place = folder.mine() / "model";
+  for (const char* content : {"first", "second"}) {
+    {
+      FolderBeside unfinished(place);
+      put(unfinished.path() / "part", "x");
+    }
+    FolderBeside beside(place);
+    put(beside.path() / content, content);
+    beside.put_in_place();
+  }
+  EXPECT_EQ(get(place / "second"), "second");
+  EXPECT_EQ(std::distance(fs::directory_iterator(place), fs::directory_iterator()), 1);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder.mine()), fs::directory_iterator()), 1);
 }
 
 TEST(RunLog, TextThatIsNotUtf8IsStillALine) {

@@ -74,8 +74,7 @@ TEST(TokenFile, RoundTrip) {
       EXPECT_EQ(in.info().n_documents, n_documents);
       ASSERT_EQ(in.info().n_tokens, static_cast<std::int64_t>(corpus.tokens.size()));
       EXPECT_EQ(in.train_tokens(), in.info().n_tokens);
-      EXPECT_EQ(Hdf5File::open(file, nullptr).dtype("/tokens"),
-                vocab <= 65536 ? DType::u16 : DType::i32);
+      EXPECT_EQ(Hdf5File::open(file).dtype("/tokens"), vocab <= 65536 ? DType::u16 : DType::i32);
       std::vector<std::int32_t> back(corpus.tokens.size());
       in.read(0, in.info().n_tokens, back.data());
       EXPECT_EQ(back, corpus.tokens);
@@ -139,7 +138,7 @@ TEST(TokenFile, EveryFaultIsNamed) {
   const auto broken = [&](auto change, std::initializer_list<std::string> words) {
     fresh();
     {
-      Hdf5File out = Hdf5File::open_for_update(file, nullptr);
+      Hdf5File out = Hdf5File::open_for_update(file);
       change(out);
       out.close();
     }
@@ -174,7 +173,7 @@ TEST(TokenFile, EveryFaultIsNamed) {
   broken(offset(3, 1 << 30), {"tokens.h5", "document_offsets"});
   fresh();
   {
-    Hdf5File out = Hdf5File::create(file, nullptr);
+    Hdf5File out = Hdf5File::create(file);
     out.create_dataset("/other", DType::f32, {1});
     out.close();
   }

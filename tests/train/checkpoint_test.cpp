@@ -172,7 +172,7 @@ struct Saved {
 
 // One bit of one byte of a dataset, changed in the file itself.
 void flip(const std::filesystem::path& file, const std::string& dataset, std::int64_t element) {
-  Hdf5File h5 = Hdf5File::open_for_update(file, nullptr);
+  Hdf5File h5 = Hdf5File::open_for_update(file);
   const FileRun run = {element, 0, 1};
   if (h5.dtype(dataset) == DType::f32) {
     float value = 0;
@@ -198,7 +198,7 @@ TEST(Checkpoint, OneFlippedBitAnywhereIsRefusedByAllRanksAlike) {
       for (const char* group : {"/parameters/", "/moments/m/", "/moments/v/"})
         datasets.push_back(group + p.name);
   for (const std::string& dataset : datasets) {
-    const std::int64_t elems = Hdf5File::open(saved.file, nullptr).shape(dataset).elems();
+    const std::int64_t elems = Hdf5File::open(saved.file).shape(dataset).elems();
     for (const std::int64_t element : {std::int64_t{0}, elems / 2, elems - 1}) {
       saved.folder.barrier();
       if (saved.folder.rank() == 0) flip(saved.file, dataset, element);
@@ -256,14 +256,45 @@ TEST(Checkpoint, OfAnotherModelOrNoCheckpointSaysSo) {
 TEST(Checkpoint, ListsNewestFirstAndOnlyItsOwn) {
   const SharedFolder folder;
   if (folder.rank() == 0)
-    for (const char* name : {"step-00000002.h5", "step-00000010.h5", "step-00000010.h5.tmp",
-                             "step-00000011.h5.aside", "step-x0000012.h5", "other.h5"})
+    for (const char* name :
+         {"step-00000002.h5", "step-00000010.h5", "step-00000010.h5.tmp", "step-00000011.h5.aside",
+          "step-x0000012.h5", "other.h5", "step-123456789.h5", "step--0000013.h5", "step-1.h5"})
       put(folder / name, "");
   folder.barrier();
   const auto list = list_checkpoints(folder.path());
-  ASSERT_EQ(list.size(), 2u);
-  EXPECT_EQ(list[0].filename(), "step-00000010.h5");
-  EXPECT_EQ(list[1].filename(), "step-00000002.h5");
+  ASSERT_EQ(list.size(), 3u);
+  EXPECT_EQ(list[0].filename(), "step-123456789.h5");
+  EXPECT_EQ(list[1].filename(), "step-00000010.h5");
+  EXPECT_EQ(list[2].filename(), "step-00000002.h5");
+  for (const std::int64_t step : {0, 7, 99'999'999, 100'000'000, 1'099'511'627'776})
+    EXPECT_EQ(checkpoint_step(checkpoint_name("a", step)), step);
+  EXPECT_TRUE(list_checkpoints(folder / "absent").empty());
+  EXPECT_THROW(list_checkpoints(folder / "other.h5"), Error);  // a file in the folder's place
+}
+
+// One bit of one replica: nothing is saved, and the rank is named.
+TEST(Checkpoint, ReplicasThatDifferAreNamed) {
+  const SharedFolder folder;
+  auto world = test_mpi().world();
+  const int rank = world->rank(), ranks = world->size(), odd = ranks - 1;
+  StepSettings settings;
+  settings.T = 8;
+  settings.batch_size = ranks;
+  Trial trial(std::move(world), {.tp = 1, .pp = 1, .dp = ranks}, small_config(), settings);
+  trial.parameters.zero_moments();
+  check_replicas(trial.ctx, trial.parameters);
+  if (ranks == 1) return;
+  for (const auto of : {&LocalParameter::weight, &LocalParameter::m, &LocalParameter::v}) {
+    float& x = (trial.parameters.list().back().*of).as<float>()[3];
+    const float before = x;
+    if (rank == odd) x = std::nextafter(x, 9.0f);
+    const auto failure = caught([&] { check_replicas(trial.ctx, trial.parameters); });
+    x = before;
+    ASSERT_TRUE(failure);
+    EXPECT_EQ(failure->kind, FailureKind::program);
+    EXPECT_NE(failure->text.find(fmt::format("rank {} on host ", odd)), std::string::npos)
+        << failure->text;
+  }
 }
 
 }  // namespace

@@ -14,6 +14,7 @@ namespace weft::test {
 struct DataSettings {
   std::int64_t vocab = 61, n_tokens = 3000;
   double val_fraction = 0.1;
+  std::uint64_t seed = 12345;
 };
 
 // A token file of made-up documents, written by rank 0. Collective.
@@ -21,7 +22,7 @@ inline std::string make_data(const SharedFolder& folder, const DataSettings& set
   const std::filesystem::path file = folder / "data.h5";
   if (folder.rank() == 0) {
     TokenFilePart part;
-    std::uint64_t state = 12345;
+    std::uint64_t state = settings.seed;
     for (std::int64_t left = settings.n_tokens; left > 0;) {
       state = state * 6364136223846793005u + 1442695040888963407u;
       const std::int64_t n =
@@ -98,7 +99,7 @@ inline std::map<std::int64_t, double> losses_of(const std::string& out) {
 // Everything that a checkpoint says of itself: step, cursor, and a checksum of the bits of every
 // tensor.
 inline std::string header_of(const std::filesystem::path& checkpoint) {
-  return Hdf5File::open(checkpoint, nullptr).read_text("/header");
+  return Hdf5File::open(checkpoint).read_text("/header");
 }
 
 inline std::vector<std::string> names_in(const std::filesystem::path& folder) {

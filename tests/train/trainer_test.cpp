@@ -1,5 +1,9 @@
 // Whole runs: the log keeps its contract, a resumed run is the run that never stopped, and --keep,
 // --resume and --steps do what they say.
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include "io/lock.h"
 #include "tests/train/runs.h"
 
 namespace weft::test {
@@ -121,29 +125,137 @@ TEST(Trainer, AutoTakesTheNewestWholeCheckpointAndSetsTheRestAside) {
                                                        "step-00000020.h5.aside"}));
 }
 
-// Half of a damaged checkpoint's moments may be in memory when it is refused: a run that starts
-// afresh must not know.
-TEST(Trainer, StartsAfreshWhenNoCheckpointIsWhole) {
+// A value of a tensor is changed behind its checksum's back.
+void spoil(const fs::path& checkpoint) {
+  Hdf5File h5 = Hdf5File::open_for_update(checkpoint);
+  const float wrong = 3;
+  const FileRun first = {0, 0, 1};
+  h5.write("/moments/v/embed.tokens.weight", ConstView(&wrong, Dims{1}), {&first, 1});
+  h5.close();
+}
+
+std::map<std::string, std::string> contents(const fs::path& folder) {
+  std::map<std::string, std::string> all;
+  for (const auto& entry : fs::recursive_directory_iterator(folder))
+    if (entry.is_regular_file()) all[entry.path().string()] = get(entry.path());
+  return all;
+}
+
+// Checkpoints are there, so the run has been: it does not begin anew behind their back.
+TEST(Trainer, StopsWhereNoCheckpointIsWhole) {
+  const SharedFolder folder;
+  TrainOptions o = small_options(folder, make_data(folder), "out");
+  o.steps = 6;
+  o.save_every = 3;
+  run(o);
+  if (folder.rank() == 0)
+    for (const std::int64_t step : {3, 6})
+      spoil(checkpoint_name(fs::path(o.out) / "checkpoints", step));
+  folder.barrier();
+  const auto before = contents(o.out);
+  folder.barrier();
+  const auto failure = caught([&] { run(o); });
+  ASSERT_TRUE(failure);
+  EXPECT_EQ(failure->kind, FailureKind::program);
+  for (const char* word : {"none of the 2 checkpoints is whole", "--resume none"})
+    EXPECT_NE(failure->text.find(word), std::string::npos) << failure->text;
+  folder.barrier();
+  EXPECT_EQ(contents(o.out), before) << "nothing is touched";
+}
+
+// Half of a damaged checkpoint's moments are in memory when it is refused: the older one, and a run
+// that begins anew, must not know.
+TEST(Trainer, ADamagedCheckpointLeavesNoTraceInMemory) {
   const SharedFolder folder;
   const std::string data = make_data(folder);
   TrainOptions o = small_options(folder, data, "out"), clean = small_options(folder, data, "clean");
   o.steps = clean.steps = 6;
+  o.save_every = clean.save_every = 3;
+  run(clean);
   run(o);
-  if (folder.rank() == 0) {
-    const fs::path file = checkpoint_name(fs::path(o.out) / "checkpoints", 6);
-    Hdf5File h5 = Hdf5File::open_for_update(file, nullptr);
-    const float wrong = 3;
-    const FileRun first = {0, 0, 1};
-    h5.write("/moments/v/embed.tokens.weight", ConstView(&wrong, Dims{1}), {&first, 1});
-    h5.close();
-  }
+  if (folder.rank() == 0) spoil(checkpoint_name(fs::path(o.out) / "checkpoints", 6));
   folder.barrier();
   run(o);
-  run(clean);
-  if (folder.rank() != 0) return;
-  EXPECT_EQ(log_lines(o.out, "start").back().at("step"), 0);
-  EXPECT_EQ(header_of(checkpoint_name(folder / "out/checkpoints", 6)),
-            header_of(checkpoint_name(folder / "clean/checkpoints", 6)));
+  if (folder.rank() == 0) {
+    EXPECT_EQ(log_lines(o.out, "start").back().at("step"), 3);
+    EXPECT_EQ(header_of(checkpoint_name(folder / "out/checkpoints", 6)),
+              header_of(checkpoint_name(folder / "clean/checkpoints", 6)));
+  }
+  folder.barrier();
+}
+
+// Another process has it open: it is neither passed over nor renamed.
+TEST(Trainer, ALockedCheckpointStopsTheRun) {
+  const SharedFolder folder;
+  TrainOptions o = small_options(folder, make_data(folder), "out");
+  o.steps = 4;
+  o.save_every = 2;
+  run(o);
+  const fs::path file = checkpoint_name(fs::path(o.out) / "checkpoints", 4);
+  const auto before = contents(o.out);
+  const int fd = folder.rank() == 0 ? ::open(file.c_str(), O_RDWR) : -1;
+  if (fd >= 0) EXPECT_EQ(::flock(fd, LOCK_EX), 0);
+  folder.barrier();
+  o.steps = 6;
+  const auto failure = caught([&] { run(o); });
+  folder.barrier();
+  if (fd >= 0) ::close(fd);
+  ASSERT_TRUE(failure);
+  EXPECT_EQ(failure->kind, FailureKind::program);
+  EXPECT_NE(failure->text.find("step-00000004.h5: cannot be locked"), std::string::npos)
+      << failure->text;
+  EXPECT_EQ(contents(o.out), before);
+  folder.barrier();
+}
+
+TEST(Trainer, AnotherDatasetIsAnotherRun) {
+  const SharedFolder folder;
+  TrainOptions o = small_options(folder, make_data(folder), "out");
+  o.steps = 2;
+  run(o);
+  TrainOptions other = o;
+  fs::create_directories(folder / "other");
+  folder.barrier();
+  if (folder.rank() == 0) fs::copy_file(o.data, folder / "same.h5");
+  other.data = (folder / "same.h5").string();
+  folder.barrier();
+  other.steps = 3;
+  run(other);  // the same content under another name
+  const auto refused = [&](const char* what, const DataSettings& settings) {
+    TrainOptions changed = other;
+    changed.data = make_data(folder, settings);
+    expect_user_error([&] { run(changed); }, {"step-00000003.h5", "another run", what,
+                                              "--resume none", "--model", "another --out"});
+  };
+  refused("tokens was 3000, is 2900", {.n_tokens = 2900});
+  refused("val_fraction was 0.1, is 0.2", {.val_fraction = 0.2});
+  refused("data_checksum was", {.seed = 777});
+  other.data = make_data(folder);
+  other.lr *= 2;
+  other.batch_size = 4;
+  other.dropout = 0;
+  other.steps = 4;
+  run(other);  // with a warning
+  if (folder.rank() == 0) {
+    EXPECT_EQ(log_lines(o.out, "start").back().at("run").at("batch_size"), 4);
+    EXPECT_EQ(log_lines(o.out, "start").front().at("run").at("batch_size"), 5);
+  }
+  folder.barrier();
+}
+
+TEST(Trainer, AFolderBelongsToOneRun) {
+  const SharedFolder folder;
+  TrainOptions o = small_options(folder, make_data(folder), "out");
+  o.steps = 2;
+  std::optional<FolderLock> lock;
+  if (folder.rank() == 0) lock.emplace(o.out, "the test");
+  folder.barrier();
+  expect_user_error([&] { run(o); }, {"--out", "in use by process"});
+  lock.reset();
+  folder.barrier();
+  run(o);
+  EXPECT_FALSE(fs::exists(fs::path(o.out) / FolderLock::kName));
+  folder.barrier();
 }
 
 TEST(Trainer, AnotherSeedOrModelIsAMistakeNotDamage) {
@@ -175,9 +287,58 @@ TEST(Trainer, ResumeNoneStartsANewCourseAndLosesNothing) {
   o.keep = 2;
   run(o);
   if (folder.rank() != 0) return;
-  EXPECT_EQ(names_in(fs::path(o.out) / "checkpoints"),
+  const fs::path files = fs::path(o.out) / "checkpoints";
+  EXPECT_EQ(names_in(files),
             (std::vector<std::string>{"step-00000002.h5", "step-00000002.h5.aside",
                                       "step-00000003.h5", "step-00000004.h5.aside"}));
+}
+
+TEST(Trainer, WhatIsSetAsideNeverReplacesWhatWas) {
+  const SharedFolder folder;
+  TrainOptions o = small_options(folder, make_data(folder), "out");
+  o.steps = 2;
+  std::vector<std::string> saved;
+  const fs::path file = checkpoint_name(fs::path(o.out) / "checkpoints", 2);
+  for (int i = 0; i < 3; ++i) {
+    o.resume = i == 0 ? "auto" : "none";
+    o.lr = 0.01 * (i + 1);
+    run(o);
+    saved.push_back(get(file));
+    folder.barrier();
+  }
+  EXPECT_EQ(get(file.string() + ".aside"), saved[0]);
+  EXPECT_EQ(get(file.string() + ".aside.2"), saved[1]);
+  folder.barrier();
+}
+
+// --model may be gone: the checkpoint has its config, its tokenizer and what became of its weights.
+TEST(Trainer, AResumedFineTuningDoesWithoutItsFirstModel) {
+  const SharedFolder folder;
+  const std::string data = make_data(folder);
+  TrainOptions first = small_options(folder, data, "first");
+  first.steps = 2;
+  run(first);
+  TrainOptions o = small_options(folder, data, "tuned"), calm = o;
+  o.model = calm.model = (folder / "first/model").string();
+  calm.out = (folder / "calm").string();
+  o.context = calm.context = 12;
+  o.steps = 3;
+  run(o);
+  calm.save_every = 3;
+  calm.steps = 5;
+  run(calm);
+  if (folder.rank() == 0) fs::remove_all(folder / "first");
+  folder.barrier();
+  o.steps = 5;
+  run(o);
+  if (folder.rank() == 0) {
+    EXPECT_EQ(log_lines(o.out, "start").back().at("step"), 3);
+    EXPECT_EQ(get(folder / "tuned/model/model.safetensors"),
+              get(folder / "calm/model/model.safetensors"));
+  }
+  folder.barrier();
+  o.resume = "none";
+  expect_user_error([&] { run(o); }, {"first/model"});
 }
 
 TEST(Trainer, FewerStepsThanWereDoneChangesNothing) {

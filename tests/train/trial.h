@@ -1,6 +1,7 @@
 // One model on one grid, ready to step; and the grids that a test walks through.
 #pragma once
 
+#include "model/attention_scale.h"
 #include "tests/parity/golden.h"
 #include "train/checkpoint.h"
 
@@ -63,7 +64,7 @@ inline ModelConfig small_config(std::int64_t layers = 3, std::int64_t heads = 3,
   c.heads = c.kv_heads = heads;
   c.width = width;
   c.head_dim = width / heads;
-  c.attention_scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim));
+  c.attention_scale = attention_scale_of(static_cast<double>(c.head_dim));
   c.ffn = 4 * width;
   c.vocab = vocab;
   c.context = context;

@@ -1,0 +1,127 @@
+#include "comm/compare.h"
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "comm/agreement.h"
+#include "core/check.h"
+#include "core/checksum.h"
+#include "core/damaged.h"
+#include "core/hardware.h"
+
+namespace weft {
+
+void read_together(Communicator& world, Stream& stream, const std::function<void()>& body) {
+  bool damaged = false;
+  const auto failure = caught([&] {
+    try {
+      body();
+    } catch (const Damaged&) {
+      damaged = true;
+      throw;
+    }
+  });
+  // A file that is damaged for one rank and out of reach for another is out of reach.
+  agree(world, damaged ? std::nullopt : failure, stream);
+  try {
+    agree(world, failure, stream);
+  } catch (const UserError& error) {
+    throw Damaged(error.what());
+  }
+}
+
+namespace {
+
+class CollectFacts : public FieldVisitor {
+ public:
+  explicit CollectFacts(const std::set<std::string>& left_out) : left_out_(left_out) {}
+  std::vector<Fact> facts;
+
+  void group(const char*) override {}
+  void field(const char* name, std::string& v, const char*) override { add(name, v); }
+  void field(const char* name, std::int64_t& v, const char*) override {
+    add(name, std::to_string(v));
+  }
+  void field(const char* name, double& v, const char*) override { add(name, fmt::format("{}", v)); }
+  void field(const char* name, bool& v, const char*) override { add(name, v ? "true" : "false"); }
+  void field(const char* name, std::vector<std::string>& v, const char*) override {
+    add(name, nlohmann::json(v).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
+  }
+  void field(const char* name, std::optional<std::int64_t>& v, const char*) override {
+    add(name, v ? std::to_string(*v) : "unset");
+  }
+  void field(const char* name, std::optional<double>& v, const char*) override {
+    add(name, v ? fmt::format("{}", *v) : "unset");
+  }
+  void field(const char* name, std::optional<bool>& v, const char*) override {
+    add(name, !v ? "unset" : *v ? "true" : "false");
+  }
+
+ private:
+  void add(const std::string& name, const std::string& value) {
+    if (left_out_.contains(name)) return;
+    std::string flag = "--" + name;
+    std::replace(flag.begin(), flag.end(), '_', '-');
+    facts.push_back({flag, value});
+  }
+
+  const std::set<std::string>& left_out_;
+};
+
+// What a rank tells the others of itself: host, then name and value of each fact.
+std::string facts_text(const std::vector<Fact>& facts) {
+  nlohmann::json list = {host_name()};
+  for (const Fact& fact : facts) list.push_back({fact.name, fact.value});
+  return list.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+}
+
+std::string disagreement(const std::vector<std::string>& texts) {
+  std::vector<nlohmann::json> ranks;
+  for (const std::string& text : texts) ranks.push_back(nlohmann::json::parse(text));
+  for (std::size_t i = 1; i < ranks[0].size(); ++i) {
+    std::map<std::string, int> votes;
+    std::string most = ranks[0][i][1];
+    for (const auto& rank : ranks) {
+      CHECK(i < rank.size() && rank[i][0] == ranks[0][i][0], "ranks compare different things");
+      const std::string value = rank[i][1];
+      if (++votes[value] > votes[most]) most = value;
+    }
+    if (votes.size() == 1) continue;
+    std::size_t odd = 0, usual = 0;
+    while (ranks[odd][i][1] == most) ++odd;
+    while (ranks[usual][i][1] != most) ++usual;
+    const auto named = [&](std::size_t rank) {
+      return fmt::format("rank {} on host {}", rank, ranks[rank][0].get<std::string>());
+    };
+    return fmt::format("{} is {} for {}, but {} for {}; all ranks must run on the same",
+                       ranks[0][i][0].get<std::string>(), ranks[odd][i][1].get<std::string>(),
+                       named(odd), most, named(usual));
+  }
+  return "the ranks do not agree on what they read";
+}
+
+}  // namespace
+
+std::vector<Fact> option_facts(const std::function<void(FieldVisitor&)>& visit,
+                               const std::set<std::string>& left_out) {
+  CollectFacts collect(left_out);
+  visit(collect);
+  return std::move(collect.facts);
+}
+
+void compare(Communicator& world, const std::function<std::vector<Fact>()>& facts, Stream& stream) {
+  if (world.size() == 1) return;
+  std::vector<Fact> mine;
+  agree(world, caught([&] { mine = facts(); }), stream);
+  nlohmann::json list = nlohmann::json::array();
+  for (const Fact& fact : mine) list.push_back({fact.name, fact.value});
+  const auto sum = static_cast<std::int64_t>(
+      text_checksum(list.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace)));
+  std::int64_t ends[2] = {sum, ~sum};  // the largest, and the smallest upside down
+  world.all_reduce(View(ends, Dims{2}), ReduceOp::max, stream);
+  if (ends[0] == ~ends[1]) return;
+  throw UserError(disagreement(gather_texts(world, facts_text(mine), stream)));
+}
+
+}  // namespace weft

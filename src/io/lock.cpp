@@ -1,0 +1,352 @@
+#include "io/lock.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <fstream>
+#include <random>
+
+#include "core/check.h"
+#include "core/hardware.h"
+#include "core/log.h"
+#include "io/json.h"
+
+namespace weft {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kGuard = "run.lock.taking";  // held while a lock changes hands
+constexpr int kBeatDigits = 20;
+
+double now_s() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+void sleep_s(double seconds) {
+  std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+}
+
+// The first line of a file of /proc; empty where there is none.
+std::string proc_line(const std::string& file) {
+  std::ifstream in("/proc/" + file);
+  std::string line;
+  std::getline(in, line);
+  return line;
+}
+
+std::string process_namespace() {  // processes of two containers may have the same number
+  std::error_code error;
+  return fs::read_symlink("/proc/self/ns/pid", error).string();
+}
+
+// When a process started, in ticks since its host did; empty where it is gone, or dead and not yet
+// waited for.
+std::string process_start(std::int64_t process) {
+  const std::string line = proc_line(fmt::format("{}/stat", process));
+  const std::size_t name_ends = line.rfind(')');  // a process's name may hold anything
+  if (name_ends == std::string::npos) return "";
+  std::string rest = line.substr(name_ends + 1);
+  for (int field = 3; field <= 22; ++field) {  // 3: its state
+    const std::size_t begin = rest.find_first_not_of(' ');
+    if (begin == std::string::npos) return "";
+    const std::size_t end = std::min(rest.find(' ', begin), rest.size());
+    const std::string value = rest.substr(begin, end - begin);
+    if (field == 3 && (value == "Z" || value == "X")) return "";
+    if (field == 22) return value;
+    rest = rest.substr(end);
+  }
+  return "";
+}
+
+std::string first_line(const std::string& content) { return content.substr(0, content.find('\n')); }
+
+Json owner_of(const std::string& content) {
+  const Json json = Json::parse(first_line(content), nullptr, false);
+  const bool whole = json.is_object() && json.contains("host") && json["host"].is_string() &&
+                     json.contains("process") && json["process"].is_number_integer() &&
+                     json.contains("started") && json["started"].is_string() &&
+                     json.contains("boot") && json["boot"].is_string() &&
+                     json.contains("namespace") && json["namespace"].is_string();
+  return whole ? json : Json();
+}
+
+std::string name_of(const std::string& content) {
+  const Json owner = owner_of(content);
+  if (owner.is_null()) return "an unknown process";
+  return fmt::format("process {} on host {}", owner["process"].get<std::int64_t>(),
+                     owner["host"].get<std::string>());
+}
+
+// Whole content, nothing where the file is not there. `reason`: why it cannot be read.
+std::optional<std::string> read_small(const fs::path& file, int& reason) {
+  reason = 0;
+  const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) {
+    if (errno != ENOENT && errno != ESTALE) reason = errno;
+    return std::nullopt;
+  }
+  std::string content(4096, '\0');
+  const ssize_t n = ::pread(fd, content.data(), content.size(), 0);
+  if (n < 0 && errno != ESTALE) reason = errno;
+  const bool read = n >= 0;
+  ::close(fd);
+  content.resize(static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
+  return read ? std::optional(content) : std::nullopt;
+}
+
+std::string with_beats(const std::string& line, std::int64_t beats) {
+  return fmt::format("{}\n{:0{}}\n", line, beats, kBeatDigits);
+}
+
+// A new file of this content, or the reason why not.
+int write_new(const fs::path& file, const std::string& content) {
+  const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (fd < 0) return errno;
+  const ssize_t n = ::write(fd, content.data(), content.size());
+  int reason = n == static_cast<ssize_t>(content.size()) ? 0 : n < 0 ? errno : ENOSPC;
+  if (reason == 0 && ::fsync(fd) != 0) reason = errno;
+  ::close(fd);
+  if (reason != 0) ::unlink(file.c_str());
+  return reason;
+}
+
+// No signal is this thread's to take: the program's handlers run on its main thread.
+class SignalsBlocked {
+ public:
+  SignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
+}  // namespace
+
+FolderLock::FolderLock(const fs::path& folder, const std::string& what, const LockTimes& times)
+    : folder_(folder),
+      file_(folder / kName),
+      what_(what),
+      times_(times),
+      token_(fmt::format("{:08x}{:08x}", std::random_device()(), std::random_device()())),
+      process_(::getpid()) {
+  content_ = OrderedJson({{"host", host_name()},
+                          {"process", process_},
+                          {"started", process_start(process_)},
+                          {"boot", proc_line("sys/kernel/random/boot_id")},
+                          {"namespace", process_namespace()},
+                          {"token", token_}})
+                 .dump(-1, ' ', true, OrderedJson::error_handler_t::replace);
+  make_folders();
+  CHECK_MACHINE(::pipe2(stop_, O_CLOEXEC) == 0, "{}: cannot be locked ({})", what_,
+                std::strerror(errno));
+  acquire();
+  remove_strays();
+  const SignalsBlocked blocked;
+  heart_ = std::thread([this] { beat_until_stopped(); });
+}
+
+FolderLock::~FolderLock() {
+  const bool ours = ::getpid() == process_;
+  if (ours && ::write(stop_[1], "x", 1) == 1)
+    heart_.join();
+  else
+    heart_.detach();  // in a child: threads stay with the parent
+  for (const int end : stop_) ::close(end);
+  if (!ours) return;
+  int reason = 0;
+  const auto content = read_small(file_, reason);
+  if (content && is_mine(*content)) ::unlink(file_.c_str());
+  for (auto folder = made_.rbegin(); folder != made_.rend(); ++folder) ::rmdir(folder->c_str());
+}
+
+void FolderLock::fail(const char* what, int reason) const {
+  // What is there but refuses is a failure; a path that cannot be a folder is the user's mistake.
+  const bool mistake = reason == ENOTDIR || reason == ENAMETOOLONG || reason == ELOOP ||
+                       reason == EEXIST || reason == ENOENT;
+  const std::string text = fmt::format("{}: {} ({})", what_, what, std::strerror(reason));
+  if (mistake) throw UserError(text);
+  throw Error(text);
+}
+
+void FolderLock::make_folders() {
+  std::vector<fs::path> missing;
+  std::error_code error;
+  for (fs::path at = fs::absolute(folder_).lexically_normal(); !fs::exists(at, error);
+       at = at.parent_path()) {
+    if (error && error != std::errc::no_such_file_or_directory &&
+        error != std::errc::not_a_directory)
+      fail("the folder cannot be looked at", error.value());
+    if (at.has_filename()) missing.push_back(at);
+    if (at == at.parent_path()) break;
+  }
+  for (auto at = missing.rbegin(); at != missing.rend(); ++at) {
+    if (::mkdir(at->c_str(), 0777) == 0)
+      made_.push_back(*at);
+    else if (errno != EEXIST)
+      fail("the folder cannot be made", errno);
+  }
+  if (!fs::is_directory(folder_, error)) fail("is a file, not a folder", EEXIST);
+}
+
+bool FolderLock::is_mine(const std::string& content) const {
+  return first_line(content) == content_;
+}
+
+// Makes `name` as this process's, at once and whole. False where there is one.
+bool FolderLock::create(const fs::path& name) {
+  const fs::path beside = folder_ / fmt::format("{}.{}.tmp", kName, token_);
+  int reason = write_new(beside, with_beats(content_, 0));
+  if (reason != 0) fail("the folder cannot be locked", reason);
+  int linked = ::link(beside.c_str(), name.c_str()) == 0 ? 0 : errno;
+  struct stat status {};
+  // Over NFS the answer may be lost after the link was made: two names say that it was.
+  if (linked != 0 && ::stat(beside.c_str(), &status) == 0 && status.st_nlink == 2) linked = 0;
+  ::unlink(beside.c_str());
+  if (linked == EPERM || linked == EOPNOTSUPP || linked == ENOSYS || linked == EMLINK)
+    linked = write_new(name, with_beats(content_, 0));  // where there are no links
+  if (linked == 0) return true;
+  // Another's start may have swept up what lay beside: then simply again.
+  if (linked != EEXIST && linked != ENOENT) fail("the folder cannot be locked", linked);
+  return false;
+}
+
+FolderLock::Owner FolderLock::look_for(const std::string& content) {
+  const Json owner = owner_of(content);
+  if (owner.is_null() || owner["host"] != host_name()) return Owner::unknown;
+  if (owner["boot"] != proc_line("sys/kernel/random/boot_id")) return Owner::gone;
+  if (owner["namespace"] != process_namespace()) return Owner::unknown;
+  const auto process = owner["process"].get<std::int64_t>();
+  const std::string started = process_start(process);
+  if (!started.empty()) return owner["started"] == started ? Owner::lives : Owner::gone;
+  // Some hosts show /proc of one's own processes alone.
+  const bool hidden = ::kill(static_cast<pid_t>(process), 0) != 0 && errno == EPERM;
+  return hidden ? Owner::unknown : Owner::gone;
+}
+
+void FolderLock::acquire() {
+  const double begin = now_s();
+  double watched_since = begin;
+  std::string watched;
+  bool beats = false;
+  while (!create(file_)) {
+    int reason = 0;
+    const auto content = read_small(file_, reason);
+    if (reason != 0) fail("its lock cannot be read", reason);
+    if (!content) continue;
+    if (first_line(*content) != first_line(watched)) {
+      beats = false;
+      watched_since = now_s();
+    } else if (*content != watched) {
+      beats = true;
+    }
+    watched = *content;
+    Owner owner = look_for(*content);
+    if (owner == Owner::unknown)
+      owner = beats                                      ? Owner::lives
+              : now_s() - watched_since > times_.watch_s ? Owner::gone
+                                                         : Owner::unknown;
+    if (owner == Owner::gone) {
+      if (!take_over(*content)) continue;
+      log_warning("{}: was locked by {}, which is gone; it is this run's now", what_,
+                  name_of(*content));
+      return;
+    }
+    CHECK_USER(owner == Owner::unknown || now_s() - begin < times_.wait_s,
+               "{}: is in use by {}; wait for it to end, or choose another folder", what_,
+               name_of(*content));
+    sleep_s(0.2);
+  }
+}
+
+// Puts this process's lock in place of the one judged dead, unless somebody else was quicker. The
+// guard keeps two who judged alike apart; it is held for a moment only.
+bool FolderLock::take_over(const std::string& judged) {
+  const fs::path guard = folder_ / kGuard;
+  if (!create(guard)) {
+    int reason = 0;
+    const auto before = read_small(guard, reason);
+    sleep_s(1);
+    const auto after = read_small(guard, reason);
+    // Nobody needs a guard for so long: who made it died there.
+    if (before && after && *before == *after && look_for(*after) != Owner::lives)
+      ::unlink(guard.c_str());
+    return false;
+  }
+  int reason = 0;
+  const auto content = read_small(file_, reason);
+  bool taken = content && *content == judged;
+  if (taken) {
+    const fs::path beside = folder_ / fmt::format("{}.{}.tmp", kName, token_);
+    reason = write_new(beside, with_beats(content_, 0));
+    if (reason == 0 && ::rename(beside.c_str(), file_.c_str()) != 0) reason = errno;
+    taken = reason == 0;
+  }
+  ::unlink(guard.c_str());
+  if (reason != 0) fail("the folder cannot be locked", reason);
+  return taken;
+}
+
+void FolderLock::remove_strays() const {
+  std::error_code error;
+  for (fs::directory_iterator at(folder_, error), end; !error && at != end; at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    if (name.starts_with(fmt::format("{}.", kName)) && name.ends_with(".tmp"))
+      ::unlink(at->path().c_str());
+  }
+}
+
+void FolderLock::check() const {
+  CHECK(!lost_, "{}: another process took it for left and locked it; nothing more is written here",
+        what_);
+  int reason = 0;
+  const auto content = read_small(file_, reason);
+  CHECK(!content || is_mine(*content), "{}: is locked by {} now; nothing more is written here",
+        what_, content ? name_of(*content) : "");
+}
+
+bool FolderLock::is_held(const fs::path& folder, const std::string& token) {
+  int reason = 0;
+  const auto content = read_small(folder / kName, reason);
+  return content && first_line(*content).find(token) != std::string::npos;
+}
+
+// A beat that fails (a full disk, a server that is away) is missed, no more: the next may not be.
+void FolderLock::beat() {
+  const int fd = ::open(file_.c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0) return;
+  std::string content(4096, '\0');
+  const ssize_t n = ::pread(fd, content.data(), content.size(), 0);
+  content.resize(static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
+  if (n > 0 && !is_mine(content)) {
+    lost_ = true;
+  } else if (n > 0) {
+    const std::string digits = fmt::format("{:0{}}", ++beats_, kBeatDigits);
+    if (::pwrite(fd, digits.data(), digits.size(), static_cast<off_t>(content_.size() + 1)) > 0)
+      ::fsync(fd);
+  }
+  ::close(fd);
+}
+
+void FolderLock::beat_until_stopped() {
+  pollfd stop = {stop_[0], POLLIN, 0};
+  for (;;) {
+    const int n = ::poll(&stop, 1, static_cast<int>(1000 * times_.beat_s));
+    if (n > 0) return;
+    if (n == 0) beat();
+  }
+}
+
+}  // namespace weft
