@@ -221,7 +221,7 @@ Session::Session(const Invocation& invocation, const ModelOptions& given, ModelU
       tokenizer(open_tokenizer(given.model, given.tokenizer)),
       grid(invocation.mpi.world(), checked_grid(given, config, invocation.mpi.size())),
       stream({}, use_threads(invocation, given)),
-      memory_bytes(host_memory_bytes() / invocation.mpi.ranks_on_host()),
+      memory(memory_room(invocation.mpi.ranks_on_host())),
       ctx{.grid = grid,
           .stream = stream,
           .precision = given.deterministic ? Precision::fp32_fixed : Precision::fp32,
@@ -244,7 +244,19 @@ Session::Session(const Invocation& invocation, const ModelOptions& given, ModelU
 
 std::int64_t Session::free_memory_bytes() const {
   grid.world().barrier();  // so that everybody's weights are counted
-  return available_bytes() / std::max(1, ranks_on_host);
+  return memory_room(ranks_on_host).bytes;
+}
+
+// A config.json that its own weights contradict is the user's mistake, however large it makes them.
+void Session::too_large(double planned) const {
+  if (!is_checkpoint(options.model)) {
+    const std::unique_ptr<WeightSource> source = open_weights(options.model);
+    for (const Parameter& p : parameters_of(config))
+      if (p.tied_to.empty()) find_parameter(*source, config, p, options.model);
+  }
+  machine_error("--model {}: its weights take {:.2f} GB on a rank, but {:.2f} GB is {}",
+                options.model, planned / 1e9, static_cast<double>(memory.bytes) / 1e9,
+                memory.bound);
 }
 
 void Session::load_weights() {
@@ -252,10 +264,7 @@ void Session::load_weights() {
   agree(grid.world(), caught([&] {
           const auto planned = static_cast<double>(Parameters::plan_bytes(
               config, grid.shape(), grid.tp().rank(), grid.pp().rank(), dtype, Purpose::inference));
-          CHECK_USER(planned <= static_cast<double>(memory_bytes),
-                     "--model {}: its weights take {:.1f} GB on a rank, whose share of the host's "
-                     "memory is {:.1f} GB",
-                     options.model, planned / 1e9, static_cast<double>(memory_bytes) / 1e9);
+          if (planned > static_cast<double>(memory.bytes)) too_large(planned);
           parameters.emplace(config, grid, dtype, Purpose::inference);
           if (!is_checkpoint(options.model))
             load_hf_weights(*parameters, config, options.model, stream);

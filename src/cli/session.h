@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "cli/command.h"
+#include "core/memory.h"
 #include "core/option_words.h"
 #include "infer/options.h"
 #include "io/documents.h"
@@ -63,7 +64,7 @@ struct Session {
   std::optional<Tokenizer> tokenizer;
   Grid grid;
   Stream stream;
-  std::int64_t memory_bytes;  // this rank's share of the host's
+  MemoryRoom memory;  // for this rank, before its weights take theirs
   Context ctx;
   std::optional<Parameters> parameters;
 
@@ -79,6 +80,10 @@ struct Session {
   void check_length(const std::string& what, std::size_t n_tokens) const;
   std::int64_t free_memory_bytes()
       const;  // this rank's share of what its host has left. Collective
+
+ private:
+  // Throws: the weights need `planned` bytes, more than there is memory for.
+  [[noreturn]] void too_large(double planned) const;
 };
 
 }  // namespace weft

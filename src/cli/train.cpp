@@ -45,7 +45,7 @@ void run_train(const Invocation& invocation) {
   };
   environment.build = build_info();
   environment.hosts = hosts_of(*world);
-  environment.memory_bytes = host_memory_bytes() / invocation.mpi.ranks_on_host();
+  environment.memory = memory_room(invocation.mpi.ranks_on_host());
   train(std::move(world), options, environment);
 }
 

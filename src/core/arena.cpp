@@ -3,6 +3,9 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string>
 
 namespace weft {
 
@@ -10,8 +13,9 @@ Arena::Arena(std::string name, std::size_t bytes) : name_(std::move(name)), capa
   const std::size_t mapped = std::max<std::size_t>(bytes, 64);
   void* memory = mmap(nullptr, mapped, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  CHECK_USER(memory != MAP_FAILED, "the {} take {} bytes, more than this machine can give", name_,
-             bytes);
+  CHECK_MACHINE(memory != MAP_FAILED,
+                "the {} take {} bytes, more than the system gives this process ({})", name_, bytes,
+                std::strerror(errno));
   madvise(memory, mapped, MADV_HUGEPAGE);
   base_ = std::shared_ptr<std::byte>(static_cast<std::byte*>(memory),
                                      [mapped](std::byte* p) { munmap(p, mapped); });

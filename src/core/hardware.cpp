@@ -52,26 +52,6 @@ long resident_bytes() {
   return n == 2 ? resident * sysconf(_SC_PAGESIZE) : 0;
 }
 
-std::int64_t host_memory_bytes() {
-  return static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
-}
-
-std::int64_t available_bytes() {
-  std::int64_t bytes = INT64_MAX;
-  std::ifstream memory("/proc/meminfo");
-  std::string key;
-  for (std::int64_t kb = 0; memory >> key >> kb; memory.ignore(64, '\n'))
-    if (key == "MemAvailable:") bytes = kb * 1024;
-  // A container's or a batch job's limit; page cache that it holds can be dropped.
-  std::int64_t limit = 0, used = 0, cache = 0;
-  std::ifstream most("/sys/fs/cgroup/memory.max"), now("/sys/fs/cgroup/memory.current"),
-      stat("/sys/fs/cgroup/memory.stat");
-  if (!(most >> limit) || !(now >> used)) return bytes;
-  for (std::int64_t value = 0; stat >> key >> value;)
-    if (key == "inactive_file" || key == "active_file") cache += value;
-  return std::min(bytes, std::max<std::int64_t>(0, limit - used + cache));
-}
-
 int resolve_threads(std::int64_t asked, int ranks_on_host) {
   check_allowed("--threads", asked, kThreads);
   const int share = std::max(1, host_cores() / std::max(1, ranks_on_host)), bound = affinity_cpus();

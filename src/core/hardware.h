@@ -11,9 +11,6 @@ int affinity_cpus();  // CPUs that this process is bound to
 std::string cpu_model();
 std::string host_name();
 long resident_bytes();  // of this process
-std::int64_t
-available_bytes();  // that the host and this job's memory limit still allow, without swapping
-std::int64_t host_memory_bytes();  // physical memory
 
 // Threads of a rank: as asked, or the host's cores shared among the ranks on it. Warns, with the
 // fix, where the rank is bound to fewer CPUs.

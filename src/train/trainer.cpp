@@ -87,12 +87,13 @@ class Trainer {
   void check_memory() {
     const auto planned = static_cast<std::int64_t>(planned_bytes());
     agree(grid_.world(), caught([&] {
-            CHECK_USER(environment_.memory_bytes <= 0 || planned <= environment_.memory_bytes,
-                       "weights, gradients, moments and activations take {:.1f} GB on a rank, but "
-                       "its share of the host's memory is {:.1f} GB; choose a smaller "
-                       "--micro-batch-size or model, or more ranks",
-                       static_cast<double>(planned) / 1e9,
-                       static_cast<double>(environment_.memory_bytes) / 1e9);
+            CHECK_MACHINE(planned <= environment_.memory.bytes,
+                          "weights, gradients, moments and activations take {:.2f} GB on a rank, "
+                          "but {:.2f} GB is {}; choose a smaller --micro-batch-size or model, or "
+                          "more ranks",
+                          static_cast<double>(planned) / 1e9,
+                          static_cast<double>(environment_.memory.bytes) / 1e9,
+                          environment_.memory.bound);
           }),
           stream_);
   }

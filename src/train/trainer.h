@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "comm/communicator.h"
+#include "core/memory.h"
 #include "io/json.h"
 #include "train/options.h"
 
@@ -16,7 +17,7 @@ struct TrainingEnvironment {
   std::function<std::string(const TrainOptions&)> recipe;  // recipe.toml of the options as resolved
   OrderedJson build;  // version, commit, libraries, for the log's start line
   std::vector<std::string> hosts;
-  std::int64_t memory_bytes = 0;  // a rank's share of its host; 0: unknown
+  MemoryRoom memory;  // for this rank, before the arenas take theirs
 };
 
 // Throws Interrupted after a signal, its checkpoint saved.
