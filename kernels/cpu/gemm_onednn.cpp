@@ -1,6 +1,8 @@
 #include <dnnl.h>
 #include <omp.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <unordered_map>
 
@@ -34,21 +36,39 @@ struct ShapeHash {
   }
 };
 
+// Texts of differing lengths ask for products of ever new sizes, and one held is about 70 kB. A
+// step takes a few dozen; a job of many lengths a few hundred.
+constexpr std::size_t kMostPrimitives = 1024;
+
 // A primitive and its memories; making one costs far more than a small product.
 struct Primitive {
   dnnl::matmul op;
   memory a, b, c, bias;
+  std::uint64_t last_use = 0;
 };
 
 struct Gemms {
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
   dnnl::stream stream{engine};
   std::unordered_map<std::pair<GemmShape, bool>, Primitive, ShapeHash> cache;
+  std::uint64_t uses = 0;
+
+  Gemms() { dnnl::set_primitive_cache_capacity(0); }  // its own would hold as many again
 
   Primitive& get(const GemmShape& s, bool with_bias) {
-    auto [entry, is_new] = cache.try_emplace({s, with_bias});
-    if (is_new) entry->second = make(s, with_bias);
+    auto entry = cache.find({s, with_bias});
+    if (entry == cache.end()) {
+      if (cache.size() == kMostPrimitives) drop_least_used();
+      entry = cache.emplace(std::pair{s, with_bias}, make(s, with_bias)).first;
+    }
+    entry->second.last_use = ++uses;
     return entry->second;
+  }
+
+  void drop_least_used() {
+    cache.erase(std::min_element(cache.begin(), cache.end(), [](const auto& a, const auto& b) {
+      return a.second.last_use < b.second.last_use;
+    }));
   }
 
   Primitive make(const GemmShape& s, bool with_bias) {
