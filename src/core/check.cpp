@@ -4,20 +4,31 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <new>
+#include <system_error>
 #include <typeinfo>
 
 namespace weft {
 
 namespace {
 
-// "weft::Error", for a sentence about an exception that brings none.
+// "weft::Error", for a sentence about an exception that brings none or none of ours.
 std::string type_name(const std::exception& error) {
   int status = 0;
   char* name = abi::__cxa_demangle(typeid(error).name(), nullptr, nullptr, &status);
   std::string text = status == 0 && name ? name : typeid(error).name();
   std::free(name);
   return text;
+}
+
+// What a library threw and no reader of ours has turned into a sentence. Its words are about its
+// own calls, of no use to who runs this; tests/fuzz/commands.py fails on it.
+std::string foreign(const std::string& type) {
+  return fmt::format(
+      "an exception that should not have come this far ({}): this is a fault of Weft, not of what "
+      "it was given; please report it with the command",
+      type);
 }
 
 std::string text_of(const std::exception& error) {
@@ -36,10 +47,17 @@ Failure current_failure() {
     return {FailureKind::interrupted, text_of(error)};
   } catch (const std::bad_alloc&) {
     return {FailureKind::program, "out of memory"};
-  } catch (const std::exception& error) {
+  } catch (const Error& error) {
     return {FailureKind::program, text_of(error)};
+  } catch (const std::filesystem::filesystem_error& error) {
+    return {FailureKind::program,
+            fmt::format("{}: {}", error.path1().string(), error.code().message())};
+  } catch (const std::system_error& error) {
+    return {FailureKind::program, fmt::format("the system refuses: {}", error.code().message())};
+  } catch (const std::exception& error) {
+    return {FailureKind::program, foreign(type_name(error))};
   } catch (...) {
-    return {FailureKind::program, "failed for an unknown reason"};
+    return {FailureKind::program, foreign("an unknown type")};
   }
 }
 

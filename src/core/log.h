@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <string>
 #include <string_view>
 
 namespace weft {
@@ -13,6 +14,12 @@ enum class LogLevel { info, warning, error };
 void set_log_rank(int rank);
 void set_log_quiet(bool quiet);  // no info lines
 
+// As one line that any terminal and log can hold: what is not UTF-8 replaced, control characters
+// escaped, cut in its middle where it is longer than `most` bytes. Names and values that a message
+// quotes may be anything.
+std::string one_line(std::string_view message, std::size_t most = 2000);
+
+// Warnings and errors are made one_line().
 void log_line(LogLevel level, std::string_view message);
 
 template <class... Args>

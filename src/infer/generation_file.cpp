@@ -106,8 +106,9 @@ GenerationFile from_json(const Json& json, const std::string& file) {
 GenerationFile read_generation_config(const std::filesystem::path& dir) {
   const std::filesystem::path file = dir / "generation_config.json";
   std::error_code error;
-  return std::filesystem::exists(file, error) ? from_json(read_json_object(file), file.string())
-                                              : GenerationFile{};
+  if (!std::filesystem::exists(file, error)) return {};
+  return reading_json(file.string(),
+                      [&] { return from_json(read_json_object(file), file.string()); });
 }
 
 GenerationFile parse_generation_config(const std::string& text, const std::string& origin) {
@@ -117,7 +118,7 @@ GenerationFile parse_generation_config(const std::string& text, const std::strin
   } catch (const Json::exception&) {  // said below
   }
   CHECK_USER(json.is_object(), "{}: is not a JSON object", origin);
-  return from_json(json, origin);
+  return reading_json(origin, [&] { return from_json(json, origin); });
 }
 
 }  // namespace weft

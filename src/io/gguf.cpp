@@ -241,8 +241,8 @@ std::uint64_t alignment_of(const Json& metadata, const std::string& file) {
   const Json& value = metadata["general.alignment"];
   CHECK_USER(value.is_number_unsigned() && std::has_single_bit(value.get<std::uint64_t>()) &&
                  value.get<std::uint64_t>() <= kMaxAlignment,
-             "{}: general.alignment is {}; allowed: powers of two up to {}", file,
-             value.dump().substr(0, 40), kMaxAlignment);
+             "{}: general.alignment is {}; allowed: powers of two up to {}", file, brief(value, 40),
+             kMaxAlignment);
   return value.get<std::uint64_t>();
 }
 
@@ -301,7 +301,7 @@ GgufReader::GgufReader(const std::filesystem::path& file) : file_(file.string())
   CHECK_USER(!parts.is_number_integer() || parts.get<std::int64_t>() <= 1,
              "{}: is one of {} parts of a model; join them first (llama-gguf-split --merge), since "
              "one file is read",
-             file_, parts.dump());
+             file_, brief(parts));
   std::vector<Placed> list;
   for (std::uint64_t i = 0; i < n_tensors; ++i) list.push_back(read_entry(in, i));
   const std::uint64_t alignment = alignment_of(metadata_, file_);

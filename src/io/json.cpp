@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/check.h"
+#include "core/log.h"
 
 namespace weft {
 
@@ -29,6 +30,20 @@ Json parse_json(std::string_view text, const Json::parser_callback_t& watch) {
   return Json::parse(text, watch);
 }
 
+std::string brief(const Json& value, std::size_t most) {
+  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  if (text.size() <= most) return text;
+  while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xC0u) == 0x80) --most;
+  return text.substr(0, most);
+}
+
+void throw_damaged(const std::string& origin, const Json::exception& error) {
+  const std::string said = error.what();  // "[json.exception.type_error.302] type must be …"
+  const std::size_t tag = said.find("] ");
+  user_error("{}: is damaged, or not what it should be: {}", origin,
+             one_line(tag == std::string::npos ? said : said.substr(tag + 2), 200));
+}
+
 Json read_json_object(const std::filesystem::path& file) {
   const std::string text = read_text_file(file);
   Json json;
@@ -39,7 +54,7 @@ Json read_json_object(const std::filesystem::path& file) {
     user_error("{}: not valid JSON near line {}", file.string(),
                1 + std::count(text.begin(), end, '\n'));
   } catch (const Json::exception& error) {  // such as a number beyond a double's range
-    user_error("{}: not valid JSON ({})", file.string(), std::string(error.what()).substr(0, 100));
+    throw_damaged(file.string(), error);
   }
   CHECK_USER(json.is_object(), "{}: holds {}, not an object", file.string(), json.type_name());
   return json;
@@ -62,7 +77,7 @@ std::int64_t JsonReader::integer(const std::string& key, std::int64_t min, std::
   const bool too_large = value.is_number_unsigned() &&
                          value.get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX);
   CHECK_USER(whole && !too_large, "{}: {} is {}; allowed: whole numbers from {} to {}", origin_,
-             key, value.dump().substr(0, 60), min, max);
+             key, brief(value), min, max);
   const auto number = value.get<std::int64_t>();
   CHECK_USER(min <= number && number <= max, "{}: {} is {}; allowed: {} to {}", origin_, key,
              number, min, max);
@@ -78,7 +93,7 @@ double JsonReader::number(const std::string& key, double min, double max, double
   if (!has(key)) return otherwise;
   const Json& value = (*object_)[key];
   CHECK_USER(value.is_number(), "{}: {} is {}; allowed: numbers from {} to {}", origin_, key,
-             value.dump().substr(0, 60), min, max);
+             brief(value), min, max);
   const auto number = value.get<double>();
   CHECK_USER(std::isfinite(number) && min <= number && number <= max,
              "{}: {} is {}; allowed: {} to {}", origin_, key, number, min, max);
@@ -88,16 +103,14 @@ double JsonReader::number(const std::string& key, double min, double max, double
 bool JsonReader::boolean(const std::string& key, bool otherwise) const {
   if (!has(key)) return otherwise;
   const Json& value = (*object_)[key];
-  CHECK_USER(value.is_boolean(), "{}: {} is {}; allowed: true, false", origin_, key,
-             value.dump().substr(0, 60));
+  CHECK_USER(value.is_boolean(), "{}: {} is {}; allowed: true, false", origin_, key, brief(value));
   return value.get<bool>();
 }
 
 std::string JsonReader::string(const std::string& key, const std::string& otherwise) const {
   if (!has(key)) return otherwise;
   const Json& value = (*object_)[key];
-  CHECK_USER(value.is_string(), "{}: {} is {}; it must be a string", origin_, key,
-             value.dump().substr(0, 60));
+  CHECK_USER(value.is_string(), "{}: {} is {}; it must be a string", origin_, key, brief(value));
   return value.get<std::string>();
 }
 

@@ -18,6 +18,22 @@ constexpr int kMaxJsonDepth = 100;
 // As Json::parse; a parse_error where the text is too deep.
 Json parse_json(std::string_view text, const Json::parser_callback_t& watch = nullptr);
 
+// A value as an error quotes it: its beginning, whole characters, whatever its bytes.
+std::string brief(const Json& value, std::size_t most = 60);
+
+// Runs a reader of `origin`. What the JSON library throws in it (a value of another type than is
+// asked for, a key that is not there, a number beyond its type) is the file's damage: a UserError
+// that names it.
+[[noreturn]] void throw_damaged(const std::string& origin, const Json::exception& error);
+template <class Body>
+auto reading_json(const std::string& origin, const Body& body) {
+  try {
+    return body();
+  } catch (const Json::exception& error) {
+    throw_damaged(origin, error);
+  }
+}
+
 // Whole file; UserErrors name the file: missing, a folder, not JSON (with the line), not an object.
 Json read_json_object(const std::filesystem::path& file);
 std::string read_text_file(const std::filesystem::path& file);

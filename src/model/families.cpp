@@ -205,16 +205,18 @@ ModelConfig config_from_json(const Json& json, const std::string& origin) {
   } catch (const UserError& error) {
     user_error("{}: {}", origin, error.what());
   }
-  ModelConfig config = fresh_config(name);
-  config.source = json;
-  read_sizes(*row, reader, config);
-  if (config.positions == Positions::rope) read_rope(reader, config);
-  read_labels(reader, config);
-  if (row->read) row->read(reader, config);
-  finish_sizes(config);
-  set_head(config, head_of(*row, reader));
-  validate(config, origin);
-  return config;
+  return reading_json(origin, [&] {
+    ModelConfig config = fresh_config(name);
+    config.source = json;
+    read_sizes(*row, reader, config);
+    if (config.positions == Positions::rope) read_rope(reader, config);
+    read_labels(reader, config);
+    if (row->read) row->read(reader, config);
+    finish_sizes(config);
+    set_head(config, head_of(*row, reader));
+    validate(config, origin);
+    return config;
+  });
 }
 
 std::vector<std::int32_t> end_tokens(const ModelConfig& c) {

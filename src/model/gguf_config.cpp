@@ -35,7 +35,7 @@ struct Source {
     for (const Json& one : value)
       CHECK_USER(one == value[0],
                  "{}: {} differs between layers ({} and {}); allowed: the same in all",
-                 json.origin(), key(name), value[0].dump(), one.dump());
+                 json.origin(), key(name), brief(value[0]), brief(one));
     return JsonReader(Json{{key(name), value[0]}}, json.origin()).integer(key(name), 1, most);
   }
 };

@@ -24,7 +24,7 @@ GgufModel::GgufModel(const std::filesystem::path& file)
   for (const auto& [tensor, unused] : reader_->tensors())
     CHECK_USER(carries_no_weights(tensor) || !hf_name_of(*architecture_, tensor).empty(),
                "{}: tensor {} is not known of a {} model", this->file(), tensor, name);
-  config_ = hf_config_of_gguf(*reader_);
+  config_ = reading_json(this->file(), [&] { return hf_config_of_gguf(*reader_); });
 }
 
 std::optional<StoredTensor> GgufModel::find(const std::string& hf_name) const {

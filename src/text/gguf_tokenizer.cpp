@@ -141,7 +141,7 @@ OrderedJson byte_level(const Json& metadata, const GgufVocabulary& v) {
       "{}: tokenizer.ggml.merges is missing or no list", v.origin);
   for (const Json& merge : metadata["tokenizer.ggml.merges"]) {
     CHECK_USER(merge.is_string(), "{}: tokenizer.ggml.merges holds {}; it must be text", v.origin,
-               merge.dump().substr(0, 40));
+               brief(merge, 40));
     model["merges"].push_back(merge.get_ref<const std::string&>());
   }
   const auto begin = if_added(metadata, v, "bos", v.bos, pre.add_bos || encloses),

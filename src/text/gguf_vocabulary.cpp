@@ -52,7 +52,7 @@ GgufVocabulary read_gguf_vocabulary(const Json& metadata, const std::string& ori
     for (std::size_t i = 0; i < n; ++i) {
       CHECK_USER(types[i].is_number_integer() && types[i] >= 0 && types[i] <= 6,
                  "{}: tokenizer.ggml.token_type of token {} is {}; allowed: 1 to 6", origin, i,
-                 types[i].dump().substr(0, 40));
+                 brief(types[i], 40));
       v.types[i] =
           types[i] == 0 ? GgufTokenType::normal : static_cast<GgufTokenType>(types[i].get<int>());
     }
@@ -64,7 +64,7 @@ GgufVocabulary read_gguf_vocabulary(const Json& metadata, const std::string& ori
     for (std::size_t i = 0; i < n; ++i) {
       CHECK_USER(scores[i].is_number() && std::isfinite(scores[i].get<double>()),
                  "{}: tokenizer.ggml.scores of token {} is {}; it must be a number", origin, i,
-                 scores[i].dump().substr(0, 40));
+                 brief(scores[i], 40));
       v.scores.push_back(scores[i].get<double>());
     }
   }
@@ -72,7 +72,7 @@ GgufVocabulary read_gguf_vocabulary(const Json& metadata, const std::string& ori
   v.tokens.reserve(n);
   for (std::size_t i = 0; i < n; ++i) {
     CHECK_USER(tokens[i].is_string(), "{}: tokenizer.ggml.tokens of id {} is {}; it must be text",
-               origin, i, tokens[i].dump().substr(0, 40));
+               origin, i, brief(tokens[i], 40));
     const auto& token = tokens[i].get_ref<const std::string&>();
     CHECK_USER(token.size() <= kMaxTokenBytes,
                "{}: tokenizer.ggml.tokens of id {} has {} bytes; allowed: at most {}", origin, i,

@@ -268,7 +268,7 @@ class Lexer {
 
   void quoted(char quote) {
     std::size_t end = at_ + 1;
-    while (end < source_.size() && source_[end] != quote) end += source_[end] == '\\' ? 2 : 1;
+    while (end < source_.size() && source_[end] != quote) end += source_[end] == '\\' ? 2u : 1u;
     if (end >= source_.size()) fault("a string is not closed by {}", quote);
     add(TokenType::string, unescaped(std::string_view(source_).substr(at_ + 1, end - at_ - 1)));
     advance(end - at_ + 1);

@@ -90,10 +90,12 @@ Tokenizer Tokenizer::load(const fs::path& path) {
   std::string origin = path.string();
   if (!is_dir && GgufReader::is_gguf(path)) {
     const GgufReader file(path);
-    t = parse_tokenizer(tokenizer_json_of_gguf(file.metadata(), origin), origin);
-    read_config(*t, tokenizer_config_of_gguf(file.metadata(), origin), origin);
-    t->finish(origin);
-    return Tokenizer(t);
+    return reading_json(origin, [&] {
+      t = parse_tokenizer(tokenizer_json_of_gguf(file.metadata(), origin), origin);
+      read_config(*t, tokenizer_config_of_gguf(file.metadata(), origin), origin);
+      t->finish(origin);
+      return Tokenizer(t);
+    });
   }
   if (!is_dir || is_there(dir / "tokenizer.json")) {
     const fs::path file = is_dir ? dir / "tokenizer.json" : path;
@@ -103,7 +105,8 @@ Tokenizer Tokenizer::load(const fs::path& path) {
     origin = is_there(dir / "vocab.json") && is_there(dir / "merges.txt")
                  ? (dir / "vocab.json").string() + " and merges.txt"
                  : (dir / "vocab.txt").string();
-    t = parse_tokenizer(tokenizer_json_of_vocabulary(dir), origin);
+    t = parse_tokenizer(reading_json(origin, [&] { return tokenizer_json_of_vocabulary(dir); }),
+                        origin);
   } else {
     CHECK_USER(is_there(dir / "tokenizer.model"),
                "{}: has no tokenizer (neither tokenizer.json nor vocab.json and merges.txt, "
@@ -112,7 +115,7 @@ Tokenizer Tokenizer::load(const fs::path& path) {
     origin = (dir / "tokenizer.model").string();
     t = parse_tokenizer(tokenizer_json_of_sentencepiece(dir / "tokenizer.model"), origin);
   }
-  read_companions(*t, dir);
+  reading_json(path.string(), [&] { read_companions(*t, dir); });
   t->finish(origin);
   return Tokenizer(t);
 }

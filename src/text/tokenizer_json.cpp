@@ -70,7 +70,7 @@ std::shared_ptr<Tokenizer::Impl> parse_tokenizer(const Json& json, const std::st
     const auto at = json.find(key);
     return at == json.end() ? absent : *at;
   };
-  try {
+  reading_json(origin, [&] {
     t->model = read_token_model(part("model"), origin);
     t->normalizer = read_normalizer(part("normalizer"), origin);
     t->pre_tokenizer = read_pre_tokenizer(part("pre_tokenizer"), origin);
@@ -81,9 +81,7 @@ std::shared_ptr<Tokenizer::Impl> parse_tokenizer(const Json& json, const std::st
     t->truncation = read_truncation(part("truncation"), origin);
     t->padding = read_padding(part("padding"), origin);
     read_weft(*t, part("weft"));
-  } catch (const Json::exception& error) {
-    user_error("{}: is not a tokenizer.json ({})", origin, error.what());
-  }
+  });
   return t;
 }
 

@@ -144,6 +144,14 @@ Json read_header(const Hdf5File& in) {
   return json;
 }
 
+// What the header says of a dataset of the tensor.
+std::int64_t checksum_of(const Json& header, const std::string& tensor, std::size_t kind,
+                         const fs::path& file) {
+  return reading_json(file.string(), [&] {
+    return header.at("tensors").at(tensor).at("checksums").at(kind).get<std::int64_t>();
+  });
+}
+
 std::int64_t file_bytes(const ModelConfig& config, const RunState& state) {
   return count_parameters(config) * 12 +
          static_cast<std::int64_t>(state.tokenizer.size() + state.generation.size()) + (1 << 20);
@@ -186,7 +194,9 @@ void create_checkpoint(const fs::path& file, const ModelConfig& config, const st
 
 }  // namespace
 
-CheckpointHeader read_checkpoint_header(const fs::path& file) {
+namespace {
+
+CheckpointHeader header_of(const fs::path& file) {
   const Hdf5File in = Hdf5File::open(file);
   const Json json = read_header(in);
   const JsonReader reader(json, file.string());
@@ -208,6 +218,12 @@ CheckpointHeader read_checkpoint_header(const fs::path& file) {
                 file.string());
   }
   return header;
+}
+
+}  // namespace
+
+CheckpointHeader read_checkpoint_header(const fs::path& file) {
+  return reading_json(file.string(), [&] { return header_of(file); });
 }
 
 bool is_checkpoint(const fs::path& file) {
@@ -326,11 +342,9 @@ void load_checkpoint(const Context& ctx, const fs::path& file, Parameters& param
   read_together(ctx.grid.world(), ctx.stream, [&] {
     for (std::size_t i = 0; i < stored.size(); ++i)
       for (std::size_t k = 0; k < kinds && is_read[i] != 0; ++k)
-        CHECK_WHOLE(
-            header.at("tensors").at(stored[i].name).at("checksums").at(k).get<std::int64_t>() ==
-                sums[i * 3 + k],
-            "{}: dataset {}{} is damaged (its checksum differs)", file.string(), kKinds[k].group,
-            stored[i].name);
+        CHECK_WHOLE(checksum_of(header, stored[i].name, k, file) == sums[i * 3 + k],
+                    "{}: dataset {}{} is damaged (its checksum differs)", file.string(),
+                    kKinds[k].group, stored[i].name);
   });
   parameters.refresh_bf16(ctx.stream);
 }
@@ -354,8 +368,7 @@ std::vector<float> CheckpointWeights::read(const Parameter& p, int n_threads) co
   std::vector<float> values(static_cast<std::size_t>(p.shape.elems()));
   in.read_all(dataset, View(values.data(), p.shape));
   const std::uint64_t sum = elements_checksum(values.data(), {{0, 0, p.shape.elems()}}, n_threads);
-  CHECK_WHOLE(impl_->header.at("tensors").at(p.name).at("checksums").at(0).get<std::int64_t>() ==
-                  static_cast<std::int64_t>(sum),
+  CHECK_WHOLE(checksum_of(impl_->header, p.name, 0, in.path()) == static_cast<std::int64_t>(sum),
               "{}: dataset {} is damaged (its checksum differs)", in.path().string(), dataset);
   return values;
 }

@@ -3,10 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <new>
 #include <numeric>
 #include <stdexcept>
+#include <system_error>
 #include <vector>
 
 #include "core/parallel.h"
@@ -39,6 +41,21 @@ TEST(Failure, AlwaysHasASentence) {
   EXPECT_NE(caught([] { throw Silent(); }).value().text.find("Silent"), std::string::npos);
   EXPECT_FALSE(caught([] { throw 7; }).value().text.empty());
   EXPECT_FALSE(caught([] { throw UserError(""); }).value().text.empty());
+}
+
+// The words of libraries are not for users.
+TEST(Failure, OfALibraryIsAFaultOfOurs) {
+  const auto text = [](const std::function<void()>& body) { return caught(body).value().text; };
+  for (const std::string& said :
+       {text([] { throw std::out_of_range("basic_string::substr: __pos"); }),
+        text([] { std::stoi("x"); }), text([] { throw 7; })}) {
+    EXPECT_NE(said.find("fault of Weft"), std::string::npos) << said;
+    EXPECT_EQ(said.find("basic_string"), std::string::npos) << said;
+  }
+  EXPECT_EQ(text([] { static_cast<void>(std::filesystem::file_size("/no/such/file")); }),
+            "/no/such/file: No such file or directory");
+  EXPECT_EQ(text([] { throw std::system_error(ENOSPC, std::generic_category(), "write"); }),
+            "the system refuses: No space left on device");
 }
 
 TEST(Failure, IsThrownAgainAsItWas) {

@@ -184,6 +184,32 @@ TEST(RunLog, AppendsLinesAndCutsAnUnfinishedOne) {
   EXPECT_EQ(get(file), "");
 }
 
+// What the library throws while values are taken is the file's damage, in our words.
+TEST(Json, DamageNamesTheFileAndNoLibrary) {
+  const auto said = [](const std::function<void()>& body) {
+    const std::optional<Failure> failure = caught([&] { reading_json("config.json", body); });
+    EXPECT_TRUE(failure && failure->kind == FailureKind::user);
+    return failure.value_or(Failure{}).text;
+  };
+  const Json json = parse_json(R"({"a": "text", "b": [1]})");
+  for (const std::string& text :
+       {said([&] { json.at("a").get<int>(); }), said([&] { json.at("absent"); }),
+        said([&] { json.value("a", 3); }), said([&] { json.at("b").at(7); }),
+        said([&] { Json("\xFF").dump(); }),
+        said([] { static_cast<void>(Json::parse("{\"a\": 1e999}")); })}) {
+    EXPECT_TRUE(text.starts_with("config.json: is damaged")) << text;
+    EXPECT_EQ(text.find("json.exception"), std::string::npos) << text;
+  }
+  EXPECT_EQ(reading_json("x", [] { return 7; }), 7);
+  EXPECT_EQ(caught([] { reading_json("x", [] { user_error("ours"); }); }).value().text, "ours");
+}
+
+TEST(Json, BriefCutsAtCharacters) {
+  EXPECT_EQ(brief(Json({1, "a"})), "[1,\"a\"]");
+  EXPECT_EQ(brief(Json("ééé"), 4), "\"é");
+  EXPECT_EQ(brief(Json("\xFF")), "\"\xEF\xBF\xBD\"");
+}
+
 TEST(RunLog, WritesNothingWithoutAPathAndNamesOneThatCannotBe) {
   const SharedFolder folder;
   RunLog none, empty{fs::path()};
