@@ -5,7 +5,7 @@ if(CCACHE)
 endif()
 string(REPLACE -O3 -O2 CMAKE_CXX_FLAGS_RELEASE "${CMAKE_CXX_FLAGS_RELEASE}")
 add_library(weft_kernel_speed INTERFACE)
-if(NOT WEFT_CUDA STREQUAL EMULATED)  # sanitizers and -O3 together take minutes a file
+if(NOT WEFT_CUDA STREQUAL EMULATED AND NOT WEFT_SANITIZE)  # sanitizers and -O3 together take minutes a file
   target_compile_options(weft_kernel_speed INTERFACE $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O3>)
 endif()
 

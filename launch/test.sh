@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Sets up, builds and tests Weft:   launch/test.sh [ctest arguments]
+# Then readers and commands under AddressSanitizer and UBSan: the quick suites, and mutated inputs for every command.
 # Where a CUDA toolkit is found, also the GPU back end: its kernels emulated under AddressSanitizer and
 # UBSan, again under a race detector, and compiled for A100 and H100, where a spilled register is an error.
 set -euo pipefail
@@ -9,6 +10,14 @@ weft_install_packages
 weft_build build
 status=0
 (cd build && ctest --output-on-failure -j 2 "$@") || status=1
+
+# What Open MPI and hwloc still hold at the end is not ours.
+export ASAN_OPTIONS=detect_leaks=0:max_allocation_size_mb=4096 UBSAN_OPTIONS=print_stacktrace=1
+weft_build build-sanitized weft core_test comm_test io_test text_test model_test infer_test fuzz_test \
+  -DWEFT_SANITIZE=ON -DWEFT_BENCHMARKS=OFF
+(cd build-sanitized && WEFT_FUZZ_MUTANTS=50 ctest --output-on-failure -j 2 -R '^(core_test|text_test|fuzz_test|(comm|io|model|infer)_test_1)$') || status=1
+python3 -B tests/fuzz/commands.py build-sanitized/weft || status=1
+unset ASAN_OPTIONS UBSAN_OPTIONS
 
 if nvcc=$(weft_find_nvcc); then
   export CUDACXX=$nvcc
