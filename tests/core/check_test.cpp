@@ -52,10 +52,11 @@ TEST(Failure, OfALibraryIsAFaultOfOurs) {
     EXPECT_NE(said.find("fault of Weft"), std::string::npos) << said;
     EXPECT_EQ(said.find("basic_string"), std::string::npos) << said;
   }
-  EXPECT_EQ(text([] { static_cast<void>(std::filesystem::file_size("/no/such/file")); }),
-            "/no/such/file: No such file or directory");
-  EXPECT_EQ(text([] { throw std::system_error(ENOSPC, std::generic_category(), "write"); }),
-            "the system refuses: No space left on device");
+  EXPECT_STREQ(text([] { static_cast<void>(std::filesystem::file_size("/no/such/file")); }).c_str(),
+               "/no/such/file: No such file or directory");
+  EXPECT_STREQ(
+      text([] { throw std::system_error(ENOSPC, std::generic_category(), "write"); }).c_str(),
+      "the system refuses: No space left on device");
 }
 
 TEST(Failure, IsThrownAgainAsItWas) {
