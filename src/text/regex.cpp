@@ -3,6 +3,8 @@
 
 #include <pcre2.h>
 
+#include <time.h>
+
 #include <algorithm>
 #include <map>
 #include <memory>
@@ -215,16 +217,54 @@ std::string rewrite(const std::string& p, bool scripts, const std::string& origi
 }  // namespace
 
 struct Regex::Impl {
+  std::string origin;
   pcre2_code* code = nullptr;
-  pcre2_match_context* limits = nullptr;
-  ~Impl() {
-    pcre2_match_context_free(limits);
-    pcre2_code_free(code);
-  }
+  ~Impl() { pcre2_code_free(code); }
 };
+
+namespace {
+
+// What one search may take. A tokenizer.json comes from anywhere, and a pattern may go back and
+// forth through a text without end: PCRE2's own limits are per place where a match may begin, and
+// of no size in particular. Patterns that are in use take a step or two a byte, and a MB/s.
+constexpr std::uint32_t kLeastSteps = 100'000, kMostSteps = 1'000'000'000;
+constexpr std::size_t kStepsPerByte = 32;  // from one place
+constexpr std::size_t kLeastHeapKib = 32 << 10, kMostHeapKib = 1 << 20;
+constexpr double kLeastSeconds = 5, kSecondsPerByte = 2e-6;  // of this thread's time
+constexpr int kOutOfTime = -10'000;                          // no number of PCRE2's own
+
+double thread_seconds() {
+  timespec t{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+
+}  // namespace
+
+struct RegexScan::State {
+  std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data;
+  std::unique_ptr<pcre2_match_context, decltype(&pcre2_match_context_free)> limits;
+  std::uint32_t n_places = 0;
+  double began = -1, seconds = kLeastSeconds;  // for all texts of the scan together
+};
+
+namespace {
+
+// Called wherever a match may begin: stops a search that is out of time.
+int watch(pcre2_callout_block*, void* scan) {
+  auto* state = static_cast<RegexScan::State*>(scan);
+  constexpr std::uint32_t kPlacesPerLook = 64;
+  if (++state->n_places % kPlacesPerLook != 0) return 0;
+  const double now = thread_seconds();
+  if (state->began < 0) state->began = now;
+  return now - state->began > state->seconds ? kOutOfTime : 0;
+}
+
+}  // namespace
 
 Regex::Regex(std::string pattern, const std::string& origin)
     : pattern_(std::move(pattern)), impl_(std::make_unique<Impl>()) {
+  impl_->origin = origin;
   CHECK_USER(pattern_.size() <= kMaxPattern, "{}: a regex has {} bytes; allowed: {}", origin,
              pattern_.size(), kMaxPattern);
   int error = 0;
@@ -232,7 +272,8 @@ Regex::Regex(std::string pattern, const std::string& origin)
   pcre2_compile_context* context = pcre2_compile_context_create(nullptr);
   pcre2_set_newline(context, PCRE2_NEWLINE_LF);
   for (const bool scripts : {true, false}) {
-    const std::string text = rewrite(pattern_, scripts, origin);
+    // With a callout in front of the first alternative, which every place is tried for.
+    const std::string text = "(?C1)" + rewrite(pattern_, scripts, origin);
     // Lines: Oniguruma's ^ and $ are those of a line, always.
     impl_->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
                                 PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_MATCH_INVALID_UTF,
@@ -248,7 +289,6 @@ Regex::Regex(std::string pattern, const std::string& origin)
   }
   pcre2_jit_compile(impl_->code,
                     PCRE2_JIT_COMPLETE);  // where there is no JIT, the interpreter serves
-  impl_->limits = pcre2_match_context_create(nullptr);
 }
 Regex::~Regex() = default;
 Regex::Regex(Regex&&) noexcept = default;
@@ -264,32 +304,51 @@ std::string escape_regex(std::string_view literal) {
 }
 
 RegexScan::RegexScan(const Regex& regex)
-    : regex_(regex), data_(pcre2_match_data_create_from_pattern(regex.impl_->code, nullptr)) {
-  CHECK(data_, "out of memory for a regex");
+    : regex_(regex),
+      state_(new State{
+          {pcre2_match_data_create_from_pattern(regex.impl_->code, nullptr), pcre2_match_data_free},
+          {pcre2_match_context_create(nullptr), pcre2_match_context_free}}) {
+  CHECK(state_->data && state_->limits, "out of memory for a regex");
+  pcre2_set_callout(state_->limits.get(), watch, state_.get());
 }
-RegexScan::~RegexScan() { pcre2_match_data_free(static_cast<pcre2_match_data*>(data_)); }
+RegexScan::~RegexScan() = default;
 
 void RegexScan::begin(std::string_view text) {
   text_ = text;
   at_ = 0;
   matched_ = false;
+  state_->seconds += kSecondsPerByte * static_cast<double>(text.size());
+  const std::size_t steps =
+      kLeastSteps + std::min<std::size_t>(text.size(), kMostSteps / kStepsPerByte) * kStepsPerByte;
+  pcre2_set_match_limit(state_->limits.get(),
+                        static_cast<std::uint32_t>(std::min<std::size_t>(steps, kMostSteps)));
+  const std::size_t kib = std::min(kLeastHeapKib + text.size() / 4, kMostHeapKib);
+  pcre2_set_heap_limit(state_->limits.get(), static_cast<std::uint32_t>(kib));
+}
+
+int RegexScan::match(std::uint32_t options) {
+  return pcre2_match(regex_.impl_->code,
+                     reinterpret_cast<PCRE2_SPTR>(text_.data() ? text_.data() : ""), text_.size(),
+                     at_, options, state_->data.get(), state_->limits.get());
 }
 
 bool RegexScan::next(std::size_t& match_begin, std::size_t& match_end) {
-  auto* data = static_cast<pcre2_match_data*>(data_);
   while (at_ <= text_.size()) {
-    const auto* subject = reinterpret_cast<PCRE2_SPTR>(text_.data() ? text_.data() : "");
-    int n =
-        pcre2_match(regex_.impl_->code, subject, text_.size(), at_, 0, data, regex_.impl_->limits);
-    if (n == PCRE2_ERROR_JIT_STACKLIMIT)
-      n = pcre2_match(regex_.impl_->code, subject, text_.size(), at_, PCRE2_NO_JIT, data,
-                      regex_.impl_->limits);
+    int n = match(0);
+    if (n == PCRE2_ERROR_JIT_STACKLIMIT) n = match(PCRE2_NO_JIT);
     if (n == PCRE2_ERROR_NOMATCH) return false;
-    CHECK_USER(n > 0, "the regex '{}' gives up on a text of {} bytes (PCRE2 error {})",
-               in_message(regex_.pattern_), text_.size(), n);
-    const PCRE2_SIZE* found = pcre2_get_ovector_pointer(data);
+    CHECK_USER(n > 0,
+               "{}: the regex '{}' takes too {} for a text of {} bytes; such patterns are not "
+               "supported",
+               regex_.impl_->origin, in_message(regex_.pattern_),
+               n == PCRE2_ERROR_HEAPLIMIT || n == PCRE2_ERROR_NOMEMORY ? "much memory" : "long",
+               text_.size());
+    const PCRE2_SIZE* found = pcre2_get_ovector_pointer(state_->data.get());
     match_begin = found[0];
     match_end = found[1];
+    CHECK_USER(match_begin <= match_end && match_end >= at_,
+               "{}: the regex '{}' moves the match's beginning (\\K), which is not supported",
+               regex_.impl_->origin, in_message(regex_.pattern_));
     const bool empty = match_begin == match_end;
     const std::size_t step =
         empty && match_end < text_.size() ? character_at(text_, match_end).bytes : 1;
@@ -300,6 +359,13 @@ bool RegexScan::next(std::size_t& match_begin, std::size_t& match_end) {
     return true;
   }
   return false;
+}
+
+void each_match(const Regex& regex, std::string_view text,
+                const std::function<void(std::size_t, std::size_t)>& found) {
+  RegexScan scan(regex);
+  scan.begin(text);
+  for (std::size_t begin = 0, end = 0; scan.next(begin, end);) found(begin, end);
 }
 
 }  // namespace weft

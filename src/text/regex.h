@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -28,7 +30,8 @@ class Regex {
 
 std::string escape_regex(std::string_view literal);  // a pattern that matches just this
 
-// One run of a regex over texts; for one thread. Bytes that are not UTF-8 match nothing.
+// One run of a regex over texts; for one thread. Bytes that are not UTF-8 match nothing. A pattern
+// that takes too long or too much memory, by the size of the text, is a UserError.
 class RegexScan {
  public:
   explicit RegexScan(const Regex& regex);
@@ -40,13 +43,20 @@ class RegexScan {
   void begin(std::string_view text);
   bool next(std::size_t& match_begin, std::size_t& match_end);
 
+  struct State;
+
  private:
+  int match(std::uint32_t options);
   const Regex& regex_;
-  void* data_;
+  std::unique_ptr<State> state_;
   std::string_view text_;
   std::size_t at_ = 0;
   std::size_t last_end_ = 0;
   bool matched_ = false;
 };
+
+// Calls for each match [begin, end) of a text, from left to right.
+void each_match(const Regex& regex, std::string_view text,
+                const std::function<void(std::size_t begin, std::size_t end)>& found);
 
 }  // namespace weft

@@ -6,7 +6,7 @@
 #include "core/check.h"
 #include "text/byte_level.h"
 #include "text/json_values.h"
-#include "text/search_pattern.h"
+#include "text/regex.h"
 #include "text/unicode.h"
 
 namespace weft {
@@ -134,14 +134,14 @@ Made replace(const JsonReader& reader) {
       for (std::string& token : tokens) token = replace_all(token, text, content);
       return tokens;
     });
-  const auto regex = std::make_shared<const SearchPattern>(text, reader.origin());
+  const auto regex = std::make_shared<const Regex>(text, reader.origin());
   return std::make_unique<Decoder>(json, [=](Tokens tokens) {
     for (std::string& token : tokens) {
       if (token.empty())
         continue;  // the reference looks for nothing there, not even for an empty match
       std::string out;
       std::size_t copied = 0;
-      regex->each(token, [&](std::size_t begin, std::size_t end) {
+      each_match(*regex, token, [&](std::size_t begin, std::size_t end) {
         out.append(token, copied, begin - copied).append(content);
         copied = end;
       });

@@ -111,12 +111,12 @@ TEST(WordPatterns, CutAsPcre2Does) {
   for (const auto& [name, pattern, word_end] : cases) {
     ASSERT_NE(word_end, nullptr) << name;
     const Regex regex(pattern, "test");
-    RegexScan scan(regex);
     Texts texts(11);
     std::size_t n_words = 0;
     for (int i = 0; i < 40'000; ++i) {
       const std::string text = texts.next();
       std::vector<std::size_t> expected, ends;
+      RegexScan scan(regex);
       scan.begin(text);
       for (std::size_t begin = 0, end = 0; scan.next(begin, end);) {
         ASSERT_EQ(begin, expected.empty() ? 0 : expected.back())
