@@ -12,6 +12,7 @@ namespace {
 struct TokenizerOptions {
   std::vector<std::string> inputs, special_tokens;
   std::string kind = "bpe", field, documents = "line", out;
+  std::string unk_token, mask_token, pad_token, cls_token, sep_token;
   std::int64_t vocab_size = 8192;
   bool json = false;
 
@@ -24,11 +25,28 @@ struct TokenizerOptions {
     v.field("special_tokens", special_tokens,
             "special tokens, the end token first (repeatable); unset: <|endoftext|> and what the "
             "kind needs");
+    v.field("unk_token", unk_token,
+            "the special token for what is not in the vocabulary; unset: <unk> or [UNK]");
+    v.field("mask_token", mask_token,
+            "the special token that fill and --task mlm put for others; unset: <mask> or [MASK] "
+            "where they are special tokens");
+    v.field("pad_token", pad_token, "likewise, behind short texts: <pad> or [PAD]");
+    v.field("cls_token", cls_token, "likewise, before a text: <cls> or [CLS]");
+    v.field("sep_token", sep_token, "likewise, behind each text: <sep> or [SEP]");
     v.field("field", field, "JSONL field or CSV column that holds the text");
     v.field("documents", documents, kTextUnits,
             "what a document of a .txt file is (blank lines stand between paragraphs)");
     v.field("out", out, "folder to write");
     v.field("json", json, "a JSON line on stdout");
+  }
+  std::map<std::string, std::string> roles() const {
+    std::map<std::string, std::string> all = {{"unk_token", unk_token},
+                                              {"mask_token", mask_token},
+                                              {"pad_token", pad_token},
+                                              {"cls_token", cls_token},
+                                              {"sep_token", sep_token}};
+    std::erase_if(all, [](const auto& role) { return role.second.empty(); });
+    return all;
   }
 };
 
@@ -46,12 +64,14 @@ void run_tokenizer(const Invocation& invocation) {
              "weft tokenizer: name one or more input files (.txt, .jsonl, .csv, .tsv, .fasta)");
   CHECK_USER(!o.out.empty(), "--out is missing: name the folder to write");
   const TextUnit unit = text_unit(o.documents);
-  if (o.special_tokens.empty()) o.special_tokens = default_special_tokens(o.kind);
+  if (o.special_tokens.empty()) o.special_tokens = default_special_tokens(o.kind, o.roles());
   on_first_rank(
       *world, stream,
       [&] {  // one rank's work: counting words is quick, and merges are learned one after another
-        TokenizerTrainer trainer(
-            {.kind = o.kind, .vocab_size = o.vocab_size, .special_tokens = o.special_tokens});
+        TokenizerTrainer trainer({.kind = o.kind,
+                                  .vocab_size = o.vocab_size,
+                                  .special_tokens = o.special_tokens,
+                                  .roles = o.roles()});
         std::int64_t n = 0;
         for (const std::string& input : o.inputs)
           read_documents(

@@ -36,18 +36,34 @@ struct TokenizerTrainer::Impl {
   PieceCounts counts;  // by number
 };
 
-std::vector<std::string> default_special_tokens(const std::string& kind) {
-  return kind_of(kind).special_tokens;
+namespace {
+
+// The names that special tokens of a role usually have.
+constexpr std::pair<const char*, const char*> kUsualNames[] = {
+    {"unk_token", "<unk>"},   {"unk_token", "[UNK]"}, {"mask_token", "<mask>"},
+    {"mask_token", "[MASK]"}, {"pad_token", "<pad>"}, {"pad_token", "[PAD]"},
+    {"cls_token", "<cls>"},   {"cls_token", "[CLS]"}, {"sep_token", "<sep>"},
+    {"sep_token", "[SEP]"}};
+
+// Every role that a special token has, and every token with a role among the special ones.
+void resolve_roles(TokenizerTraining& options) {
+  std::vector<std::string>& special = options.special_tokens;
+  for (const auto& [role, token] : options.roles)
+    if (std::find(special.begin(), special.end(), token) == special.end()) special.push_back(token);
+  for (const auto& [role, usual] : kUsualNames)
+    if (std::find(special.begin(), special.end(), usual) != special.end())
+      options.roles.try_emplace(role, usual);
 }
 
-std::string unk_token_of(const TrainerKind& kind, const std::vector<std::string>& special_tokens) {
-  for (const std::string& unk : kind.unk_tokens)
-    if (std::find(special_tokens.begin(), special_tokens.end(), unk) != special_tokens.end())
-      return unk;
-  std::string allowed;
-  for (const std::string& unk : kind.unk_tokens) allowed += (allowed.empty() ? "" : " or ") + unk;
-  user_error("--special-tokens has no {}, which kind {} needs for what is not in its vocabulary",
-             allowed, kind.name);
+}  // namespace
+
+std::vector<std::string> default_special_tokens(const std::string& kind,
+                                                const std::map<std::string, std::string>& roles) {
+  std::vector<std::string> tokens = kind_of(kind).special_tokens;
+  for (const auto& [role, usual] : kUsualNames)
+    if (const auto given = roles.find(role); given != roles.end())
+      std::replace(tokens.begin(), tokens.end(), std::string(usual), given->second);
+  return tokens;
 }
 
 OrderedJson vocab_json(const std::vector<std::string>& tokens) {
@@ -62,6 +78,7 @@ TokenizerTrainer::TokenizerTrainer(TokenizerTraining options) : impl_(std::make_
   const TrainerKind& kind = impl_->kind;
   CHECK_USER(!options.special_tokens.empty(),
              "--special-tokens is empty; at least the end token is needed");
+  resolve_roles(options);
   for (std::size_t i = 0; i < options.special_tokens.size(); ++i) {
     const std::string& token = options.special_tokens[i];
     CHECK_USER(!token.empty() && valid_utf8(token) == token,
@@ -76,7 +93,11 @@ TokenizerTrainer::TokenizerTrainer(TokenizerTraining options) : impl_(std::make_
         "--special-tokens has '{}', which the tokenizer needs for itself; choose a longer one",
         token);
   }
-  if (!kind.unk_tokens.empty()) unk_token_of(kind, options.special_tokens);
+  CHECK_USER(
+      !kind.has_unknowns || options.roles.contains("unk_token"),
+      "--special-tokens has no <unk> or [UNK], and --unk-token names none; kind {} needs one "
+      "for what is not in its vocabulary",
+      kind.name);
   const auto least = kind.own_tokens + static_cast<std::int64_t>(options.special_tokens.size());
   CHECK_USER(options.vocab_size >= least && options.vocab_size <= kMaxVocabSize,
              "--vocab-size is {}; allowed: {} ({} of the kind {} and the special tokens) to {}",
@@ -114,9 +135,11 @@ OrderedJson TokenizerTrainer::finish_json(const std::function<void(double)>& pro
   json["post_processor"] = std::move(learned.post_processor);
   json["decoder"] = std::move(learned.decoder);
   json["model"] = std::move(learned.model);
-  const auto sep = std::find(options.special_tokens.begin(), options.special_tokens.end(), "[SEP]");
-  const bool by_sep = options.kind == "wordpiece" && sep != options.special_tokens.end();
-  json["weft"] = {{"eos_token", by_sep ? *sep : options.special_tokens.front()}};
+  json["weft"] = OrderedJson::object();
+  for (const auto& [role, token] : options.roles) json["weft"][role] = token;
+  const bool by_sep = options.kind == "wordpiece" && options.roles.contains("sep_token");
+  json["weft"]["eos_token"] =
+      by_sep ? options.roles.at("sep_token") : options.special_tokens.front();
   return json;
 }
 

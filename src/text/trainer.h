@@ -13,6 +13,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,14 +32,20 @@ struct TokenizerTraining {
   std::int64_t vocab_size = 8192;  // at most; more only where the special tokens and the alphabet
                                    // alone are more (wordpiece, unigram)
   std::vector<std::string> special_tokens = {
-      "<|endoftext|>"};            // first ids; the first is the end token, in wordpiece [SEP] is
-  std::int64_t min_frequency = 2;  // wordpiece: merges seen less often are not learned
+      "<|endoftext|>"};  // first ids; the first is the end token, in wordpiece [SEP] is
+  // By role: unk_token, mask_token, pad_token, cls_token, sep_token. Tokens that are not among the
+  // special ones become so, behind them; a role that is not given is that of the special token with
+  // a usual name ([UNK] or <unk>, [MASK] or <mask>, …), if there is one.
+  std::map<std::string, std::string> roles = {};
+  std::int64_t min_frequency = 2;      // wordpiece: merges seen less often are not learned
   std::int64_t limit_alphabet = 1000;  // wordpiece: the most frequent characters
 };
 
 // <|endoftext|>; with <unk> where the kind has unknowns; </s> and <unk> for unigram; [PAD] [UNK]
-// [CLS] [SEP] [MASK] for wordpiece.
-std::vector<std::string> default_special_tokens(const std::string& kind);
+// [CLS] [SEP] [MASK] for wordpiece. `roles` (as in TokenizerTraining) give the tokens of those
+// roles their texts.
+std::vector<std::string> default_special_tokens(
+    const std::string& kind, const std::map<std::string, std::string>& roles = {});
 
 // Counts one text after another, then learns. `progress` (may be empty) is told the fraction done.
 class TokenizerTrainer {
@@ -46,8 +53,8 @@ class TokenizerTrainer {
   explicit TokenizerTrainer(TokenizerTraining options);
   ~TokenizerTrainer();
   void add(std::string_view text);
-  // A whole tokenizer.json. Its "weft" key names the end token; without it (Tokenizer::save leaves
-  // it out) Hugging Face's tokenizers load it too.
+  // A whole tokenizer.json. Its "weft" key names the end token and the other roles; without it
+  // (Tokenizer::save leaves it out) Hugging Face's tokenizers load it too.
   OrderedJson finish_json(const std::function<void(double)>& progress = {});
   Tokenizer finish(const std::function<void(double)>& progress = {});
 

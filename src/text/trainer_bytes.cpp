@@ -119,14 +119,14 @@ TrainerKind bpe_kind() {
   const auto reserves = [](const std::string& token) {
     return (is_one_character(token) && bytes_of_characters(token)) || is_byte_token(token);
   };
-  return {"bpe", {"<|endoftext|>"}, {}, reserves, 256, cut_words, learn_bpe};
+  return {"bpe", {"<|endoftext|>"}, false, reserves, 256, cut_words, learn_bpe};
 }
 
 TrainerKind char_kind() {
   const auto reserves = [](const std::string& token) {
     return is_one_character(token) || is_byte_token(token);
   };
-  return {"char", {"<|endoftext|>"}, {}, reserves, 256, cut_characters, learn_characters};
+  return {"char", {"<|endoftext|>"}, false, reserves, 256, cut_characters, learn_characters};
 }
 
 }  // namespace weft

@@ -30,7 +30,7 @@ struct LearnedTokenizer {
 struct TrainerKind {
   const char* name;
   std::vector<std::string> special_tokens;       // by default
-  std::vector<std::string> unk_tokens;           // one of them must be special; empty: none needed
+  bool has_unknowns;                             // and so needs an unknown token
   bool (*reserves)(const std::string& special);  // a token that the tokenizer needs for itself
   std::int64_t own_tokens;                       // that it needs beside the special ones
   void (*cut)(std::string_view text, const TakePiece& take);
@@ -49,8 +49,6 @@ TrainerKind word_kind();
 TrainerKind codon_kind();
 TrainerKind smiles_kind();
 
-// The special token that stands for what is unknown.
-std::string unk_token_of(const TrainerKind& kind, const std::vector<std::string>& special_tokens);
 // {"token": id, …}
 OrderedJson vocab_json(const std::vector<std::string>& tokens);
 

@@ -295,7 +295,7 @@ LearnedTokenizer learn_unigram(const TokenizerTraining& options, const PieceCoun
   pieces = final_pieces(pieces, required, options.special_tokens,
                         static_cast<std::size_t>(options.vocab_size));
 
-  const std::string unk = unk_token_of(unigram_kind(), options.special_tokens);
+  const std::string unk = options.roles.at("unk_token");
   OrderedJson vocab = OrderedJson::array();
   for (const std::string& token : options.special_tokens)
     vocab.push_back(OrderedJson::array({token, 0.0}));
@@ -325,7 +325,7 @@ TrainerKind unigram_kind() {
   const auto reserves = [](const std::string& token) {
     return character_at(token, 0).bytes == token.size();
   };
-  return {"unigram", {"</s>", "<unk>"}, {"<unk>", "[UNK]"}, reserves, 1, cut_words, learn_unigram};
+  return {"unigram", {"</s>", "<unk>"}, true, reserves, 1, cut_words, learn_unigram};
 }
 
 }  // namespace weft

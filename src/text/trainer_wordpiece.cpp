@@ -101,28 +101,27 @@ std::set<std::int32_t> alphabet_of(const PieceCounts& counts, std::int64_t limit
   return kept;
 }
 
-OrderedJson bert_template(const std::vector<std::string>& special_tokens) {
-  const auto id = [&](const char* token) {
-    return std::find(special_tokens.begin(), special_tokens.end(), token) - special_tokens.begin();
-  };
-  const auto n = static_cast<std::ptrdiff_t>(special_tokens.size());
-  if (id("[CLS]") == n || id("[SEP]") == n) return nullptr;
-  const auto special = [](const char* token, int type) {
+OrderedJson bert_template(const TokenizerTraining& options) {
+  if (!options.roles.contains("cls_token") || !options.roles.contains("sep_token")) return nullptr;
+  const std::string &cls = options.roles.at("cls_token"), &sep = options.roles.at("sep_token");
+  const auto special = [](const std::string& token, int type) {
     return OrderedJson{{"SpecialToken", {{"id", token}, {"type_id", type}}}};
   };
   const auto text = [](const char* name, int type) {
     return OrderedJson{{"Sequence", {{"id", name}, {"type_id", type}}}};
   };
-  const auto entry = [&](const char* token) {
-    return OrderedJson{{"id", token},
-                       {"ids", OrderedJson::array({id(token)})},
-                       {"tokens", OrderedJson::array({token})}};
-  };
+  OrderedJson entries = OrderedJson::object();
+  for (const std::string& token : {cls, sep}) {
+    const std::vector<std::string>& all = options.special_tokens;
+    entries[token] = {{"id", token},
+                      {"ids", {std::find(all.begin(), all.end(), token) - all.begin()}},
+                      {"tokens", {token}}};
+  }
   return {{"type", "TemplateProcessing"},
-          {"single", OrderedJson::array({special("[CLS]", 0), text("A", 0), special("[SEP]", 0)})},
-          {"pair", OrderedJson::array({special("[CLS]", 0), text("A", 0), special("[SEP]", 0),
-                                       text("B", 1), special("[SEP]", 1)})},
-          {"special_tokens", {{"[CLS]", entry("[CLS]")}, {"[SEP]", entry("[SEP]")}}}};
+          {"single", OrderedJson::array({special(cls, 0), text("A", 0), special(sep, 0)})},
+          {"pair", OrderedJson::array({special(cls, 0), text("A", 0), special(sep, 0), text("B", 1),
+                                       special(sep, 1)})},
+          {"special_tokens", std::move(entries)}};
 }
 
 LearnedTokenizer learn_wordpiece(const TokenizerTraining& options, const PieceCounts& counts,
@@ -168,10 +167,10 @@ LearnedTokenizer learn_wordpiece(const TokenizerTraining& options, const PieceCo
                   {"strip_accents", nullptr},
                   {"lowercase", true}};
   t.pre_tokenizer = {{"type", "BertPreTokenizer"}};
-  t.post_processor = bert_template(options.special_tokens);
+  t.post_processor = bert_template(options);
   t.decoder = {{"type", "WordPiece"}, {"prefix", kPrefix}, {"cleanup", true}};
   t.model = {{"type", "WordPiece"},
-             {"unk_token", unk_token_of(wordpiece_kind(), options.special_tokens)},
+             {"unk_token", options.roles.at("unk_token")},
              {"continuing_subword_prefix", kPrefix},
              {"max_input_chars_per_word", 100},
              {"vocab", vocab_json(tokens)}};
@@ -184,13 +183,9 @@ TrainerKind wordpiece_kind() {
   const auto reserves = [](const std::string& token) {
     return character_at(token, 0).bytes == token.size();
   };
-  return {"wordpiece",
-          {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"},
-          {"[UNK]", "<unk>"},
-          reserves,
-          1,
-          cut_words,
-          learn_wordpiece};
+  return {
+      "wordpiece",    {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}, true, reserves, 1, cut_words,
+      learn_wordpiece};
 }
 
 }  // namespace weft

@@ -4,7 +4,7 @@
 #include <unordered_set>
 
 #include "core/check.h"
-#include "text/search_pattern.h"
+#include "text/regex.h"
 #include "text/trainer_kinds.h"
 #include "text/unicode.h"
 
@@ -28,10 +28,9 @@ constexpr const char* kSmiles =
 
 // The matches, and with `between` also what lies between them: the Split pre-tokenizer's
 // "isolated".
-void cut_by(const SearchPattern& pattern, std::string_view text, bool between,
-            const TakePiece& take) {
+void cut_by(const Regex& pattern, std::string_view text, bool between, const TakePiece& take) {
   std::size_t last = 0;
-  pattern.each(text, [&](std::size_t begin, std::size_t end) {
+  each_match(pattern, text, [&](std::size_t begin, std::size_t end) {
     if (between && begin > last) take(text.substr(last, begin - last));
     if (end > begin) take(text.substr(begin, end - begin));
     last = end;
@@ -40,21 +39,21 @@ void cut_by(const SearchPattern& pattern, std::string_view text, bool between,
 }
 
 void cut_words(std::string_view text, const TakePiece& take) {
-  static const SearchPattern pattern(words_pattern(), "the words' pattern");
+  static const Regex pattern(words_pattern(), "the words' pattern");
   cut_by(pattern, text, false, take);
 }
 void cut_codons(std::string_view text, const TakePiece& take) {
-  static const SearchPattern pattern(kCodons, "the codons' pattern");
+  static const Regex pattern(kCodons, "the codons' pattern");
   cut_by(pattern, text, true, take);
 }
 void cut_smiles(std::string_view text, const TakePiece& take) {
-  static const SearchPattern pattern(kSmiles, "the pattern of SMILES");
+  static const Regex pattern(kSmiles, "the pattern of SMILES");
   cut_by(pattern, text, true, take);
 }
 
 // `first`: tokens that are there whatever the counts; `may` says which pieces become tokens.
-OrderedJson word_level(const TokenizerTraining& options, const TrainerKind& kind,
-                       const PieceCounts& counts, const std::vector<std::string>& first,
+OrderedJson word_level(const TokenizerTraining& options, const PieceCounts& counts,
+                       const std::vector<std::string>& first,
                        const std::function<bool(const std::string&)>& may) {
   std::vector<std::string> tokens = options.special_tokens;
   tokens.insert(tokens.end(), first.begin(), first.end());
@@ -71,7 +70,7 @@ OrderedJson word_level(const TokenizerTraining& options, const TrainerKind& kind
       tokens.push_back(piece->text);
   return {{"type", "WordLevel"},
           {"vocab", vocab_json(tokens)},
-          {"unk_token", unk_token_of(kind, options.special_tokens)}};
+          {"unk_token", options.roles.at("unk_token")}};
 }
 
 bool is_utf8(const std::string& text) {
@@ -94,7 +93,7 @@ LearnedTokenizer learn_words(const TokenizerTraining& options, const PieceCounts
                              const Progress&) {
   LearnedTokenizer t;
   t.pre_tokenizer = {{"type", "Whitespace"}};
-  t.model = word_level(options, word_kind(), counts, {}, is_utf8);
+  t.model = word_level(options, counts, {}, is_utf8);
   return t;
 }
 
@@ -128,20 +127,20 @@ LearnedTokenizer learn_codons(const TokenizerTraining& options, const PieceCount
   LearnedTokenizer t;
   t.pre_tokenizer = isolated(kCodons);
   t.decoder = {{"type", "Fuse"}};
-  t.model = word_level(options, codon_kind(), counts, first, is_nucleotides);
+  t.model = word_level(options, counts, first, is_nucleotides);
   return t;
 }
 
 // What the pattern does not cover stays unknown.
 LearnedTokenizer learn_smiles(const TokenizerTraining& options, const PieceCounts& counts,
                               const Progress&) {
-  const SearchPattern pattern(kSmiles, "the pattern of SMILES");
+  const Regex pattern(kSmiles, "the pattern of SMILES");
   LearnedTokenizer t;
   t.pre_tokenizer = isolated(kSmiles);
   t.decoder = {{"type", "Fuse"}};
-  t.model = word_level(options, smiles_kind(), counts, {}, [&](const std::string& piece) {
+  t.model = word_level(options, counts, {}, [&](const std::string& piece) {
     bool whole = false;
-    pattern.each(piece, [&](std::size_t begin, std::size_t end) {
+    each_match(pattern, piece, [&](std::size_t begin, std::size_t end) {
       whole = begin == 0 && end == piece.size();
     });
     return whole && is_utf8(piece);
@@ -150,23 +149,21 @@ LearnedTokenizer learn_smiles(const TokenizerTraining& options, const PieceCount
 }
 
 bool reserves_nothing(const std::string&) { return false; }
-std::vector<std::string> unk_tokens() { return {"<unk>", "[UNK]"}; }
 
 }  // namespace
 
 TrainerKind word_kind() {
-  return {"word",     {"<|endoftext|>", "<unk>"}, unk_tokens(), reserves_nothing, 1, cut_words,
-          learn_words};
+  return {"word", {"<|endoftext|>", "<unk>"}, true, reserves_nothing, 1, cut_words, learn_words};
 }
 
 // 5 letters and 64 codons.
 TrainerKind codon_kind() {
-  return {"codon",     {"<|endoftext|>", "<unk>"}, unk_tokens(), is_nucleotides, 5 + 64, cut_codons,
+  return {"codon",     {"<|endoftext|>", "<unk>"}, true, is_nucleotides, 5 + 64, cut_codons,
           learn_codons};
 }
 
 TrainerKind smiles_kind() {
-  return {"smiles",    {"<|endoftext|>", "<unk>"}, unk_tokens(), reserves_nothing, 1, cut_smiles,
+  return {"smiles",    {"<|endoftext|>", "<unk>"}, true, reserves_nothing, 1, cut_smiles,
           learn_smiles};
 }
 

@@ -72,6 +72,41 @@ TEST(TrainerKinds, WordPieceIsAWholeBertTokenizer) {
   EXPECT_EQ(json["model"]["vocab"]["##b"], 11);
 }
 
+std::map<std::string, std::string> roles_of(const OrderedJson& json) {
+  return json["weft"].get<std::map<std::string, std::string>>();
+}
+
+TEST(TrainerKinds, RolesAreGivenOrKnownByName) {
+  using Roles = std::map<std::string, std::string>;
+  const auto roles = [](const char* kind, std::vector<std::string> special, Roles given) {
+    if (special.empty()) special = default_special_tokens(kind, given);
+    return train({.kind = kind, .vocab_size = 600, .special_tokens = special, .roles = given},
+                 {"ACG TTT"});
+  };
+  EXPECT_EQ(roles_of(roles("wordpiece", {"[SEP]", "[PAD]", "[UNK]", "[CLS]", "[MASK]"}, {})),
+            (Roles{{"unk_token", "[UNK]"},
+                   {"cls_token", "[CLS]"},
+                   {"sep_token", "[SEP]"},
+                   {"eos_token", "[SEP]"},
+                   {"pad_token", "[PAD]"},
+                   {"mask_token", "[MASK]"}}));
+  EXPECT_EQ(roles_of(roles("bpe", {}, {})), (Roles{{"eos_token", "<|endoftext|>"}}));
+  // Given ones take the places of the kind's own, and stand behind the special tokens otherwise.
+  const OrderedJson wordpiece =
+      roles("wordpiece", {}, {{"unk_token", "<u>"}, {"cls_token", "<c>"}, {"sep_token", "<s>"}});
+  EXPECT_EQ(wordpiece["model"]["unk_token"], "<u>");
+  EXPECT_EQ(wordpiece["added_tokens"].size(), 5u);
+  EXPECT_EQ(wordpiece["post_processor"]["special_tokens"]["<c>"]["ids"], OrderedJson::array({2}));
+  EXPECT_EQ(roles_of(wordpiece).at("eos_token"), "<s>");
+  const OrderedJson codon = roles("codon", {}, {{"mask_token", "<m>"}, {"unk_token", "<x>"}});
+  EXPECT_EQ(codon["added_tokens"][1]["content"], "<x>");
+  EXPECT_EQ(codon["added_tokens"][2]["content"], "<m>");
+  EXPECT_EQ(roles_of(codon),
+            (Roles{{"eos_token", "<|endoftext|>"}, {"unk_token", "<x>"}, {"mask_token", "<m>"}}));
+  EXPECT_EQ(roles_of(roles("char", {"<e>", "<pad>"}, {{"mask_token", "<pad>"}})),
+            (Roles{{"eos_token", "<e>"}, {"pad_token", "<pad>"}, {"mask_token", "<pad>"}}));
+}
+
 TEST(TrainerKinds, TheAlphabetIsLimited) {
   const std::vector<std::string> texts = {"aaab aab zz zz zz", "q"};
   const OrderedJson json = train(
