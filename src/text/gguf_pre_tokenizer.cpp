@@ -61,6 +61,7 @@ const std::vector<Row>& table() {
       {{"command-r"}, {nfc(), digits_then_gpt2()}},
       {{"llama3", "llama-v3", "llama-bpe", "falcon3", "lfm2"},
        {nullptr, splits({kLlama3}), true, true}},
+      {{"smaug-bpe", "dbrx"}, {nullptr, splits({kLlama3})}},  // its words, not its begin token
       {{"qwen2"}, {nfc(), splits({kQwen2})}},
       {{"deepseek-r1-qwen"}, {nullptr, splits({kQwen2})}},
       {{"tekken"}, {nullptr, splits({kTekken}), true, true}},

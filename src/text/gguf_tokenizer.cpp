@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/check.h"
+#include "core/log.h"
 #include "text/gguf_pre_tokenizer.h"
 #include "text/gguf_vocabulary.h"
 
@@ -132,7 +133,14 @@ std::optional<std::int64_t> if_added(const Json& metadata, const GgufVocabulary&
 }
 
 OrderedJson byte_level(const Json& metadata, const GgufVocabulary& v) {
-  const std::string name = JsonReader(metadata, v.origin).string("tokenizer.ggml.pre", "default");
+  const JsonReader reader(metadata, v.origin);
+  if (!reader.has("tokenizer.ggml.pre"))
+    log_info(  // which the first rank alone says: all of them read the file
+        "warning: {}: tokenizer.ggml.pre is missing; texts are cut into words as GPT-2's are, "
+        "which "
+        "is a guess: ids may differ from those the model learned",
+        v.origin);
+  const std::string name = reader.string("tokenizer.ggml.pre", "default");
   GgufPreTokenizer pre = gguf_pre_tokenizer(name, v.origin);
   const bool encloses = name == "roberta-bpe";  // <s> A </s> </s> B </s>
   OrderedJson model = bpe(v, nullptr, false, pre.ignore_merges);

@@ -74,6 +74,24 @@ TEST(GgufTokenizer, ATextHasOneId) {
   EXPECT_EQ(made(metadata)["model"]["vocab"]["the"], metadata["tokenizer.ggml.tokens"].size() - 1);
 }
 
+// smaug-bpe cuts words as llama-bpe does; a file that does not say how is GPT-2's, with a warning.
+TEST(GgufTokenizer, WordsAreCutAsTheFileSays) {
+  Json metadata = golden("llama3")["metadata"];
+  const Json llama = made(metadata);
+  metadata["tokenizer.ggml.pre"] = "smaug-bpe";
+  EXPECT_EQ(made(metadata)["pre_tokenizer"], llama["pre_tokenizer"]);
+  EXPECT_TRUE(made(metadata)["post_processor"].is_null());
+  metadata.erase("tokenizer.ggml.pre");
+  testing::internal::CaptureStderr();
+  const Json guessed = made(metadata);
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_NE(said.find("warning: m.gguf: tokenizer.ggml.pre is missing"), std::string::npos) << said;
+  metadata["tokenizer.ggml.pre"] = "gpt-2";
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(made(metadata), guessed);
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+}
+
 TEST(GgufTokenizer, ErrorsNameTheKey) {
   const auto expect = [](const char* name, const std::function<void(Json&)>& change,
                          const std::string& part) {
