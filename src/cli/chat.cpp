@@ -169,6 +169,7 @@ class Chat {
     GenerationRequest r;
     r.name = "the conversation";
     r.ids = tokenizer_.encode(prompt, false).ids;  // the template writes the special tokens
+    session_.check_ids("the conversation", r.ids);
     CHECK_USER(!r.ids.empty(), "the chat template makes no prompt of the conversation");
     const PromptPlace place = {.what = "the conversation",
                                .n_tokens = static_cast<std::int64_t>(r.ids.size()),

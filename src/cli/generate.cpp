@@ -129,6 +129,7 @@ class JobMaker {
   // As transformers: an empty prompt is the begin token.
   std::vector<std::int32_t> prompt_ids(const std::string& text, const std::string& what) const {
     std::vector<std::int32_t> ids = tokenizer_.encode(text).ids;
+    session_.check_ids(what, ids);
     if (!ids.empty()) return ids;
     const ModelConfig& c = session_.config;
     const bool own = c.bos_id >= 0;

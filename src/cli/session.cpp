@@ -278,16 +278,30 @@ void Session::load_weights() {
 const Tokenizer& Session::need_tokenizer() const {
   CHECK_USER(tokenizer, "--model {}: comes without a tokenizer; name one with --tokenizer",
              options.model);
-  CHECK_USER(tokenizer->vocab_size() <= config.vocab,
-             "the tokenizer has {} tokens, but the model {}: it belongs to another model",
-             tokenizer->vocab_size(), config.vocab);
+  for (std::int64_t id = config.vocab; id < tokenizer->vocab_size(); ++id) {
+    const auto past = static_cast<std::int32_t>(id);
+    CHECK_USER(tokenizer->token(past).empty() || tokenizer->is_added(past),
+               "the tokenizer has {} tokens ('{}' is {}), but the model {}: it belongs to another "
+               "model",
+               tokenizer->vocab_size(), valid_utf8(tokenizer->token(past)), past, config.vocab);
+  }
   return *tokenizer;
+}
+
+void Session::check_ids(const std::string& what, std::span<const std::int32_t> ids) const {
+  for (const std::int32_t id : ids)
+    CHECK_USER(id >= 0 && id < config.vocab,
+               "{} has the token '{}' with id {}, but the model's vocabulary holds 0 to {}", what,
+               tokenizer ? valid_utf8(tokenizer->token(id)) : "", id, config.vocab - 1);
 }
 
 std::int32_t Session::need_mask_id() const {
   const std::int32_t id =
       config.mask_id >= 0 ? config.mask_id : need_tokenizer().mask_id().value_or(-1);
   CHECK_USER(id >= 0, "--model {}: its tokenizer has no mask token", options.model);
+  CHECK_USER(id < config.vocab,
+             "--model {}: its mask token has id {}, but its vocabulary holds 0 to {}",
+             options.model, id, config.vocab - 1);
   return id;
 }
 

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 
 #include "cli/command.h"
 #include "core/memory.h"
@@ -70,7 +71,11 @@ struct Session {
 
   bool first() const { return grid.world().rank() == 0; }
   mutable bool warned_of_length = false;
+  // May have added tokens past the model's vocabulary (a pad token that it never learned);
+  // UserError where ordinary ones lie there.
   const Tokenizer& need_tokenizer() const;
+  // UserError where the encoded text `what` has an id that the model has no embedding for.
+  void check_ids(const std::string& what, std::span<const std::int32_t> ids) const;
   std::int32_t need_mask_id() const;
   // What the model's generation_config.json says, with the end tokens of config.json where it names
   // none; what is ignored of it is warned of.

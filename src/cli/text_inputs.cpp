@@ -45,6 +45,7 @@ TextInputs read_inputs(Session& session, const TextOptions& options,
       how.truncation = cut;
     }
     Encoding e = std::move(tokenizer.encode(d.text, pair, how).front());
+    session.check_ids("text " + d.id, e.ids);
     session.check_length("text " + d.id, e.ids.size());
     if (i % dp != mine) continue;
     in.texts.push_back(

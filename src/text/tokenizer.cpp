@@ -250,6 +250,13 @@ bool Tokenizer::is_special(std::int32_t i) const {
   return i >= 0 && i < vocab_size() && impl_->special[static_cast<std::size_t>(i)];
 }
 
+bool Tokenizer::is_added(std::int32_t i) const {
+  const std::vector<AddedToken>& list = impl_->added.tokens();
+  const auto found = std::lower_bound(
+      list.begin(), list.end(), i, [](const AddedToken& t, std::int32_t id) { return t.id < id; });
+  return found != list.end() && found->id == i;
+}
+
 std::optional<std::int32_t> Tokenizer::special_id(std::string_view role) const {
   const auto found = impl_->special_tokens.find(std::string(role));
   return found == impl_->special_tokens.end() ? std::nullopt : id(found->second);

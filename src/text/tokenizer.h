@@ -56,7 +56,8 @@ class Tokenizer {
       std::int32_t id) const;  // what it adds to a text that is under way, as bytes (" house")
   std::optional<std::int32_t> id(std::string_view token) const;
   bool is_special(std::int32_t id) const;
-  std::string kind() const;  // "byte-level BPE", "characters", "BPE", "WordPiece", …
+  bool is_added(std::int32_t id) const;  // found in a text before the model sees it
+  std::string kind() const;              // "byte-level BPE", "characters", "BPE", "WordPiece", …
 
   // By role: bos_token, eos_token, unk_token, sep_token, pad_token, cls_token, mask_token.
   std::optional<std::int32_t> special_id(std::string_view role) const;
