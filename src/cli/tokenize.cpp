@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 
 #include "cli/command.h"
 #include "cli/options.h"
@@ -10,6 +11,7 @@
 #include "cli/stdout.h"
 #include "comm/agreement.h"
 #include "core/check.h"
+#include "core/log.h"
 #include "text/tokenizer.h"
 #include "text/unicode.h"
 
@@ -87,19 +89,22 @@ Row make_row(const TokenizeOptions& o, const Tokenizer& t, const std::string& te
   return row;
 }
 
-std::vector<std::int32_t> parse_ids(const std::string& text, std::int64_t vocab) {
+// Any id that a model can write: those past the tokenizer's table (a padded head has them) have no
+// text, here as in transformers.
+std::vector<std::int32_t> parse_ids(const std::string& text) {
   std::vector<std::int32_t> ids;
   const char *at = text.data(), *end = at + text.size();
   while (at < end) {
-    if (*at == ' ' || *at == ',' || *at == '\t' || *at == '\n') {
+    if (std::string_view(" ,[]\t\n").find(*at) != std::string_view::npos) {  // a JSON list too
       ++at;
       continue;
     }
     std::int32_t id = -1;
     const auto [next, error] = std::from_chars(at, end, id);
-    CHECK_USER(error == std::errc() && id >= 0 && id < vocab,
+    CHECK_USER(error == std::errc() && id >= 0,
                "--decode: '{}' is no token id; allowed: whole numbers from 0 to {}",
-               std::string(at, std::min(end, at + 20)), vocab - 1);
+               valid_utf8(std::string(at, std::min(end, at + 20))),
+               std::numeric_limits<std::int32_t>::max());
     ids.push_back(id);
     at = next;
   }
@@ -150,7 +155,12 @@ std::string table(const Row& row, const Tokenizer& t) {
 
 // Ids to text, on stdout.
 void decode_ids(const TokenizeOptions& o, const Tokenizer& t) {
-  const std::vector<std::int32_t> ids = parse_ids(o.decode, t.vocab_size());
+  const std::vector<std::int32_t> ids = parse_ids(o.decode);
+  const auto past =
+      std::find_if(ids.begin(), ids.end(), [&](std::int32_t id) { return id >= t.vocab_size(); });
+  if (past != ids.end())
+    log_warning("--decode: id {} has no text; the tokenizer has 0 to {}", *past,
+                t.vocab_size() - 1);
   const std::string text = t.decode(ids, o.no_special_tokens);
   if (o.texts.json)
     fmt::print("{}\n", OrderedJson({{"ids", ids}, {"decoded", valid_utf8(text)}}).dump());
