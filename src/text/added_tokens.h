@@ -20,6 +20,7 @@ struct AddedToken {
       false;  // looked for, itself normalized, in the normalized text, after those that are not
   bool single_word = false;             // only where no word character stands beside it
   bool lstrip = false, rstrip = false;  // takes the white space beside it
+  bool operator==(const AddedToken&) const = default;
 };
 
 AddedToken read_added_token(const Json& entry, std::int64_t id,

@@ -3,8 +3,10 @@
 
 #include "core/check.h"
 #include "io/gguf.h"
+#include "text/companions.h"
 #include "text/gguf_tokenizer.h"
 #include "text/sentencepiece_model.h"
+#include "text/token_list.h"
 #include "text/tokenizer_impl.h"
 
 namespace weft {
@@ -15,22 +17,6 @@ namespace fs = std::filesystem;
 bool is_there(const fs::path& file) {
   std::error_code error;
   return fs::exists(file, error);
-}
-
-// "eos_token" is a string or an added-token object.
-std::string special_content(const Json& object, const char* key) {
-  if (!object.contains(key)) return "";
-  const Json& value = object[key];
-  if (value.is_string()) return value.get<std::string>();
-  return value.is_object() && value.contains("content") && value["content"].is_string()
-             ? value["content"].get<std::string>()
-             : "";
-}
-
-void read_special_tokens(Tokenizer::Impl& t, const Json& json) {
-  for (const char* role : kSpecialRoles)
-    if (const std::string content = special_content(json, role); !content.empty())
-      t.special_tokens.try_emplace(role, content);
 }
 
 // A string, or a list of {"name", "template"}.
@@ -53,20 +39,27 @@ void read_chat_template(Tokenizer::Impl& t, const Json& value, const std::string
 }
 
 void read_config(Tokenizer::Impl& t, const Json& config, const std::string& origin) {
-  read_special_tokens(t, config);
   t.clean_up =
       t.clean_up || JsonReader(config, origin).boolean("clean_up_tokenization_spaces", false);
   read_chat_template(t, config.value("chat_template", Json()), origin);
 }
 
-// What stands beside tokenizer.json.
-void read_companions(Tokenizer::Impl& t, const fs::path& dir) {
-  if (const fs::path file = dir / "tokenizer_config.json"; is_there(file))
-    read_config(t, read_json_object(file), file.string());
-  if (const fs::path file = dir / "special_tokens_map.json"; is_there(file))
-    read_special_tokens(t, read_json_object(file));
-  if (const fs::path file = dir / "chat_template.jinja"; is_there(file))
+// What stands beside the vocabulary, apart from tokens and their roles.
+void read_rest(Tokenizer::Impl& t, const Companions& companions) {
+  read_config(t, companions.config, companions.config_file);
+  if (const fs::path file = companions.dir / "chat_template.jinja"; is_there(file))
     t.chat_templates["default"] = read_text_file(file);
+}
+
+// A tokenizer that names no end token ends texts as config.json beside it says: eos_token_id, a
+// number or a list. (transformers' own generate() takes it from there too.)
+void end_as_the_model(Tokenizer::Impl& t, const Json& model) {
+  const Json eos = model.value("eos_token_id", Json());
+  for (const Json& id : eos.is_array() ? eos : Json::array({eos})) {
+    if (!is_token_id(id) || id.get<std::size_t>() >= t.tokens.size()) continue;
+    const std::string& token = t.tokens[id.get<std::size_t>()];
+    if (!token.empty() && t.ids.contains(token)) t.special_tokens.try_emplace("eos_token", token);
+  }
 }
 
 bool has_vocabulary(const fs::path& dir) {
@@ -92,31 +85,37 @@ Tokenizer Tokenizer::load(const fs::path& path) {
     const GgufReader file(path);
     return reading_json(origin, [&] {
       t = parse_tokenizer(tokenizer_json_of_gguf(file.metadata(), origin), origin);
-      read_config(*t, tokenizer_config_of_gguf(file.metadata(), origin), origin);
+      const Json config = tokenizer_config_of_gguf(file.metadata(), origin);
+      for (const char* role : kSpecialRoles)
+        if (config.contains(role)) t->special_tokens[role] = config[role].get<std::string>();
+      read_config(*t, config, origin);
       t->finish(origin);
       return Tokenizer(t);
     });
   }
+  const Companions companions = read_companions(dir);
   if (!is_dir || is_there(dir / "tokenizer.json")) {
     const fs::path file = is_dir ? dir / "tokenizer.json" : path;
     origin = file.string();
-    t = parse_tokenizer(read_json_object(file), origin);
+    t = parse_tokenizer(read_json_object(file), origin, &companions);
   } else if (has_vocabulary(dir)) {
     origin = is_there(dir / "vocab.json") && is_there(dir / "merges.txt")
                  ? (dir / "vocab.json").string() + " and merges.txt"
                  : (dir / "vocab.txt").string();
-    t = parse_tokenizer(reading_json(origin, [&] { return tokenizer_json_of_vocabulary(dir); }),
-                        origin);
+    t = parse_tokenizer(
+        reading_json(origin, [&] { return tokenizer_json_of_vocabulary(companions); }), origin);
   } else {
     CHECK_USER(is_there(dir / "tokenizer.model"),
                "{}: has no tokenizer (neither tokenizer.json nor vocab.json and merges.txt, "
                "vocab.txt or tokenizer.model); name one with --tokenizer",
                path.string());
     origin = (dir / "tokenizer.model").string();
-    t = parse_tokenizer(tokenizer_json_of_sentencepiece(dir / "tokenizer.model"), origin);
+    t = parse_tokenizer(tokenizer_json_of_sentencepiece(dir / "tokenizer.model", companions),
+                        origin);
   }
-  reading_json(path.string(), [&] { read_companions(*t, dir); });
+  reading_json(path.string(), [&] { read_rest(*t, companions); });
   t->finish(origin);
+  if (!Tokenizer(t).eos_id()) end_as_the_model(*t, companions.model);
   return Tokenizer(t);
 }
 

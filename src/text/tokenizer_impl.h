@@ -20,6 +20,8 @@
 
 namespace weft {
 
+struct Companions;
+
 struct StringHash {
   using is_transparent = void;
   std::size_t operator()(std::string_view s) const { return std::hash<std::string_view>()(s); }
@@ -75,10 +77,12 @@ struct Tokenizer::Impl {
 // A byte token <0x00> … <0xFF>, or -1.
 int byte_of_token(std::string_view token);
 
-// Reads a whole tokenizer.json, its "weft" key included; finish() is not called yet.
-std::shared_ptr<Tokenizer::Impl> parse_tokenizer(const Json& json, const std::string& origin);
+// Reads a whole tokenizer.json, its "weft" key included; finish() is not called yet. What stands
+// beside it, if anything, adds its tokens and roles.
+std::shared_ptr<Tokenizer::Impl> parse_tokenizer(const Json& json, const std::string& origin,
+                                                 const Companions* companions = nullptr);
 // The tokenizer.json that Hugging Face's class would make of the directory's files: vocab.json +
 // merges.txt, or vocab.txt.
-Json tokenizer_json_of_vocabulary(const std::filesystem::path& dir);
+Json tokenizer_json_of_vocabulary(const Companions& companions);
 
 }  // namespace weft

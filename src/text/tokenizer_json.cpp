@@ -1,51 +1,25 @@
 // Tokenizers from and to one tokenizer.json.
 #include <algorithm>
-#include <unordered_map>
 
 #include "core/check.h"
 #include "core/rng.h"
+#include "text/companions.h"
 #include "text/json_values.h"
 #include "text/tokenizer_impl.h"
 
 namespace weft {
 namespace {
 
-// By id. Tokens of the model are reused; a list that contradicts it or itself is refused.
-std::vector<AddedToken> read_added_tokens(const Json& list, const TokenModel& model,
-                                          const std::string& origin) {
+// By id, with what stands beside the file. Tokens of the model are reused.
+std::vector<AddedToken> read_added_tokens(Tokenizer::Impl& t, const Json& list,
+                                          const std::string& origin, const Companions* companions) {
   CHECK_USER(list.is_null() || list.is_array(), "{}: added_tokens is not a list", origin);
-  std::unordered_map<std::int32_t, std::string> content_of;
-  std::unordered_map<std::string, std::int32_t> id_of;
-  std::unordered_map<std::string_view, std::size_t> own;
-  for (std::size_t i = 0; i < model.tokens().size() && !list.empty(); ++i)
-    if (!model.tokens()[i].empty()) own.emplace(model.tokens()[i], i);
-  std::vector<AddedToken> out;
-  for (const Json& entry : list) {
-    AddedToken token = read_added_token(entry, -1, origin);
-    const auto at = static_cast<std::size_t>(token.id);
-    const std::string there = at < model.tokens().size() ? model.tokens()[at] : "";
-    CHECK_USER(there.empty() || there == token.content,
-               "{}: added token '{}' has id {}, which is '{}' in the vocabulary", origin,
-               in_message(token.content), token.id, in_message(there));
-    const auto known = own.find(token.content);
-    CHECK_USER(known == own.end() || known->second == at,
-               "{}: added token '{}' has id {}, but id {} in the vocabulary", origin,
-               in_message(token.content), token.id, known->second);
-    const auto by_id = content_of.find(token.id);
-    const auto by_content = id_of.find(token.content);
-    if (by_id != content_of.end() && by_content != id_of.end() && by_content->second == token.id)
-      continue;  // told twice
-    CHECK_USER(by_id == content_of.end(), "{}: added tokens '{}' and '{}' both have id {}", origin,
-               in_message(by_id->second), in_message(token.content), token.id);
-    CHECK_USER(by_content == id_of.end(), "{}: added token '{}' has two ids, {} and {}", origin,
-               in_message(token.content), by_content->second, token.id);
-    content_of[token.id] = token.content;
-    id_of[token.content] = token.id;
-    out.push_back(std::move(token));
-  }
-  std::sort(out.begin(), out.end(),
-            [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
-  return out;
+  AddedTokenList added(t.model->tokens(), origin);
+  for (const Json& entry : list) added.put(read_added_token(entry, -1, origin), origin);
+  if (companions)
+    for (const auto& [role, content] : put_companions(added, *companions))
+      t.special_tokens[role] = content;
+  return added.tokens();
 }
 
 // What this program adds to the format: what else stands in files beside tokenizer.json.
@@ -63,25 +37,33 @@ void read_weft(Tokenizer::Impl& t, const Json& weft) {
 
 }  // namespace
 
-std::shared_ptr<Tokenizer::Impl> parse_tokenizer(const Json& json, const std::string& origin) {
+std::shared_ptr<Tokenizer::Impl> parse_tokenizer(const Json& json, const std::string& origin,
+                                                 const Companions* companions) {
   auto t = std::make_shared<Tokenizer::Impl>();
+  // A value of a type that a part of it does not expect is told by the part's name, not by the JSON
+  // library's words.
   const Json absent;
-  const auto part = [&](const char* key) -> const Json& {  // no copy: a vocabulary is megabytes
-    const auto at = json.find(key);
-    return at == json.end() ? absent : *at;
+  const auto read = [&](const char* key, const auto& put) {
+    const auto at = json.find(key);  // no copy: a vocabulary is megabytes
+    try {
+      put(at == json.end() ? absent : *at);
+    } catch (const Json::exception&) {
+      user_error("{}: {} holds a value of a wrong type or one too large", origin, key);
+    }
   };
-  reading_json(origin, [&] {
-    t->model = read_token_model(part("model"), origin);
-    t->normalizer = read_normalizer(part("normalizer"), origin);
-    t->pre_tokenizer = read_pre_tokenizer(part("pre_tokenizer"), origin);
-    t->post_processor = read_post_processor(part("post_processor"), origin);
-    t->decoder = read_token_decoder(part("decoder"), origin);
-    t->added = AddedTokens(read_added_tokens(part("added_tokens"), *t->model, origin),
-                           t->normalizer.get());
-    t->truncation = read_truncation(part("truncation"), origin);
-    t->padding = read_padding(part("padding"), origin);
-    read_weft(*t, part("weft"));
+  read("model", [&](const Json& part) { t->model = read_token_model(part, origin); });
+  read("normalizer", [&](const Json& part) { t->normalizer = read_normalizer(part, origin); });
+  read("pre_tokenizer",
+       [&](const Json& part) { t->pre_tokenizer = read_pre_tokenizer(part, origin); });
+  read("post_processor",
+       [&](const Json& part) { t->post_processor = read_post_processor(part, origin); });
+  read("decoder", [&](const Json& part) { t->decoder = read_token_decoder(part, origin); });
+  read("weft", [&](const Json& part) { read_weft(*t, part); });
+  read("added_tokens", [&](const Json& part) {
+    t->added = AddedTokens(read_added_tokens(*t, part, origin, companions), t->normalizer.get());
   });
+  read("truncation", [&](const Json& part) { t->truncation = read_truncation(part, origin); });
+  read("padding", [&](const Json& part) { t->padding = read_padding(part, origin); });
   return t;
 }
 

@@ -1,87 +1,21 @@
 // Directories without tokenizer.json: what Hugging Face's tokenizer classes make of vocab.json +
 // merges.txt and of vocab.txt.
-#include <charconv>
+#include <algorithm>
 #include <sstream>
 
 #include "core/check.h"
+#include "text/companions.h"
+#include "text/json_values.h"
 #include "text/token_list.h"
 #include "text/tokenizer_impl.h"
+#include "text/unicode.h"
 
 namespace weft {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kMaxId = (1 << 24) - 1;
-
-Json read_if_there(const fs::path& file) {
-  std::error_code error;
-  return fs::exists(file, error) ? read_json_object(file) : Json::object();
-}
-
-// Tokens beside the vocabulary's: of added_tokens.json, and of tokenizer_config.json, which knows
-// more of them.
-class AddedList {
- public:
-  explicit AddedList(const Json& vocab) {
-    for (const auto& [content, id] : vocab.items())
-      if (id.is_number_integer()) vocab_.emplace(id.get<std::int64_t>(), content);
-  }
-  void put(AddedToken token, const std::string& file) {
-    const auto own = vocab_.find(token.id);
-    CHECK_USER(own == vocab_.end() || own->second == token.content,
-               "{}: token '{}' has id {}, which is '{}' in the vocabulary", file, token.content,
-               token.id, own->second);
-    const auto [by_content, is_new] = ids_.emplace(token.content, token.id);
-    CHECK_USER(by_content->second == token.id, "{}: token '{}' has two ids, {} and {}", file,
-               token.content, by_content->second, token.id);
-    const auto there = list_.find(token.id);
-    CHECK_USER(there == list_.end() || !is_new, "{}: tokens '{}' and '{}' both have id {}", file,
-               there->second.content, token.content, token.id);
-    list_[token.id] = std::move(token);
-  }
-  void read(const fs::path& dir, const Json& config) {
-    const std::string file = (dir / "added_tokens.json").string(),
-                      config_file = (dir / "tokenizer_config.json").string();
-    const Json list = read_if_there(file);
-    for (const auto& [content, id] : list.items()) {
-      CHECK_USER(
-          id.is_number_unsigned() && id.get<std::uint64_t>() <= static_cast<std::uint64_t>(kMaxId),
-          "{}: token '{}' has id {}; allowed: 0 to {}", file, content, id.dump().substr(0, 40),
-          kMaxId);
-      put({.id = id.get<std::int32_t>(), .content = content, .special = false}, file);
-    }
-    const Json added = config.value("added_tokens_decoder", Json::object());
-    CHECK_USER(added.is_object(), "{}: added_tokens_decoder is not an object of ids and tokens",
-               config_file);
-    for (const auto& [id, entry] : added.items()) {
-      std::int64_t number = -1;
-      const auto [end, bad] = std::from_chars(id.data(), id.data() + id.size(), number);
-      CHECK_USER(
-          bad == std::errc() && end == id.data() + id.size() && number >= 0 && number <= kMaxId,
-          "{}: added_tokens_decoder has id '{}'; allowed: 0 to {}", config_file, id.substr(0, 40),
-          kMaxId);
-      put(read_added_token(entry, number, config_file), config_file);
-    }
-  }
-  Json json() const {
-    Json out = Json::array();
-    for (const auto& [id, token] : list_) out.push_back(Json::parse(to_json(token).dump()));
-    return out;
-  }
-
- private:
-  std::map<std::int64_t, std::string> vocab_;
-  std::map<std::string, std::int32_t> ids_;
-  std::map<std::int32_t, AddedToken> list_;  // by id
-};
-
-std::string class_of_config(const Json& config, const fs::path& dir) {
-  std::string name =
-      JsonReader(config, (dir / "tokenizer_config.json").string()).string("tokenizer_class", "");
-  if (name.ends_with("Fast")) name.resize(name.size() - 4);
-  return name;
-}
+using Roles = std::vector<std::pair<const char*, std::string>>;
 
 Json text_of(const char* id, int type) { return {{"Sequence", {{"id", id}, {"type_id", type}}}}; }
 Json token_of(const std::string& content, int type) {
@@ -103,76 +37,76 @@ Json template_of(const std::string& first, const std::string& last, const Json& 
           {"special_tokens", tokens}};
 }
 
-// The special token of a role: its entry in tokenizer_config.json, else in special_tokens_map.json;
-// a text, or an object with flags.
-Json special_entry(const Json& config, const Json& map, const char* role, const char* otherwise) {
-  for (const Json* json : {&config, &map}) {
-    const Json value = json->value(role, Json());
-    if (value.is_string() || (value.is_object() && value.value("content", Json()).is_string()))
-      return value;
-  }
-  return otherwise;
-}
-std::string special_of(const Json& config, const Json& map, const char* role,
-                       const char* otherwise) {
-  const Json entry = special_entry(config, map, role, otherwise);
-  return (entry.is_object() ? entry["content"] : entry).get<std::string>();
+Json json_of(const AddedTokenList& list) {
+  Json out = Json::array();
+  for (const AddedToken& token : list.tokens()) out.push_back(Json::parse(to_json(token).dump()));
+  return out;
 }
 
-// GPT-2's class and those that are made as it is.
-Json of_merges(const fs::path& dir, const Json& config) {
-  const std::string vocab_file = (dir / "vocab.json").string(),
-                    merges_file = (dir / "merges.txt").string(),
-                    name = class_of_config(config, dir);
-  CHECK_USER(name.empty() || name == "GPT2Tokenizer" || name == "PreTrainedTokenizer" ||
-                 name == "Qwen2Tokenizer" || name == "RobertaTokenizer",
-             "{}: tokenizer_class {} is not known with vocab.json and merges.txt alone; allowed: "
-             "GPT2Tokenizer, Qwen2Tokenizer, RobertaTokenizer (or give a tokenizer.json)",
-             (dir / "tokenizer_config.json").string(), name);
-  const Json vocab = read_json_object(vocab_file);
+Json json_of(const std::map<std::string, std::string>& roles) {
+  Json out = Json::object();
+  for (const auto& [role, content] : roles) out[role] = content;
+  return out;
+}
+
+void need_class(const Companions& c, const std::string& files,
+                std::initializer_list<const char*> allowed) {
+  std::string names;
+  for (const char* name : allowed) {
+    if (c.class_name == name) return;
+    if (*name) names += (names.empty() ? "" : ", ") + std::string(name);
+  }
+  user_error(
+      "{}: tokenizer_class {} is not known with {} alone; allowed: {} (or give a tokenizer.json)",
+      c.config_file, in_message(c.class_name), files, names);
+}
+
+// A class's special tokens where the files say nothing.
+Roles defaults_of_merges(const std::string& name, const Json& vocab) {
+  const std::string end = "<|endoftext|>";
+  if (name == "RobertaTokenizer")
+    return {{"bos_token", "<s>"},    {"eos_token", "</s>"},  {"unk_token", "<unk>"},
+            {"sep_token", "</s>"},   {"pad_token", "<pad>"}, {"cls_token", "<s>"},
+            {"mask_token", "<mask>"}};
+  if (name == "Qwen2Tokenizer") return {{"eos_token", end}, {"unk_token", end}, {"pad_token", end}};
+  if (name.empty() && !vocab.contains(end)) return {};
+  Roles roles = {{"bos_token", end}, {"eos_token", end}, {"unk_token", end}};
+  if (name == "GPTNeoXTokenizer") roles.emplace_back("pad_token", "<|padding|>");
+  return roles;
+}
+
+Json merges_of_file(const fs::path& file) {
   Json merges = Json::array();
-  std::istringstream lines(read_text_file(merges_file));
+  std::istringstream lines(read_text_file(file));
   std::string line;
   for (bool first = true; std::getline(lines, line); first = false) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
+    CHECK_USER(valid_utf8(line) == line, "{}: '{}' is not UTF-8", file.string(),
+               in_message(valid_utf8(line)));
     if (!line.empty() && !(first && line.starts_with("#version"))) merges.push_back(line);
   }
-  AddedList added(vocab);
-  if (const auto end = vocab.find("<|endoftext|>"); end != vocab.end() && is_token_id(*end))
-    added.put({.id = end->get<std::int32_t>(), .content = "<|endoftext|>"},
-              vocab_file);  // known by name: these files have no list
-  Json roles;               // RoBERTa's special tokens are in its vocabulary
-  if (name == "RobertaTokenizer") {
-    const Json map = read_if_there(dir / "special_tokens_map.json");
-    constexpr std::pair<const char*, const char*> kUsual[] = {
-        {"bos_token", "<s>"},    {"eos_token", "</s>"},  {"unk_token", "<unk>"},
-        {"sep_token", "</s>"},   {"pad_token", "<pad>"}, {"cls_token", "<s>"},
-        {"mask_token", "<mask>"}};
-    for (const auto& [role, usual] : kUsual) {
-      const std::string token = special_of(config, map, role, usual);
-      if (const auto own = vocab.find(token); own != vocab.end() && is_token_id(*own)) {
-        const Json entry = special_entry(config, map, role, usual);
-        AddedToken as = {.id = own->get<std::int32_t>(), .content = token};
-        if (entry.is_object()) as = read_added_token(entry, as.id, vocab_file);
-        as.special = true;
-        added.put(as, vocab_file);
-        roles[role] = token;
-      }
-    }
-    for (const auto& [role, usual] :
-         {std::pair("cls_token", "<s>"), std::pair("sep_token", "</s>")})
-      CHECK_USER(roles.contains(role), "{}: has no {}, which RobertaTokenizer needs", vocab_file,
-                 special_of(config, map, role, usual));
-  }
-  added.read(dir, config);
-  const bool prefix = JsonReader(config, (dir / "tokenizer_config.json").string())
-                          .boolean("add_prefix_space", false);
+  return merges;
+}
+
+// GPT-2's class and those that are made as it is.
+Json of_merges(const Companions& c) {
+  const std::string vocab_file = (c.dir / "vocab.json").string(), &name = c.class_name;
+  need_class(c, "vocab.json and merges.txt",
+             {"", "GPT2Tokenizer", "GPTNeoXTokenizer", "Qwen2Tokenizer", "RobertaTokenizer"});
+  const Json vocab = read_json_object(vocab_file);
+  const TokenList tokens = TokenList::from_map(vocab, vocab_file);
+  AddedTokenList added(tokens.tokens(), vocab_file);
+  const auto roles = put_companions(added, c, defaults_of_merges(name, vocab));
+  const bool prefix = c.flag("add_prefix_space", false);
   Json level = {{"type", "ByteLevel"},
                 {"add_prefix_space", prefix},
                 {"trim_offsets", true},
                 {"use_regex", true}},
        pre = level, post = level, normalizer;
   post["trim_offsets"] = false;
+  if (const Json begin_end = begin_end_template(c, added, roles); !begin_end.is_null())
+    post = begin_end;
+  if (name == "GPTNeoXTokenizer") normalizer = {{"type", "NFC"}};
   if (name == "Qwen2Tokenizer") {
     level["use_regex"] = false;
     normalizer = {{"type", "NFC"}};
@@ -185,129 +119,145 @@ Json of_merges(const fs::path& dir, const Json& config) {
     pre = {{"type", "Sequence"}, {"pretokenizers", Json::array({split, level})}};
   }
   if (name == "RobertaTokenizer") {
-    const std::string cls = roles["cls_token"], sep = roles["sep_token"];
+    const auto ends = [&](const char* role) {
+      CHECK_USER(roles.contains(role), "{}: {} is null, but RobertaTokenizer needs one",
+                 c.config_file, role);
+      const std::string& token = roles.at(role);
+      return Json::array({token, added.put_anywhere({.content = token}, vocab_file)});
+    };
     post = {{"type", "RobertaProcessing"},
-            {"sep", Json::array({sep, vocab[sep]})},
-            {"cls", Json::array({cls, vocab[cls]})},
-            {"trim_offsets", true},
+            {"sep", ends("sep_token")},
+            {"cls", ends("cls_token")},
+            {"trim_offsets", c.flag("trim_offsets", true)},
             {"add_prefix_space", prefix}};
   }
-  return {{"added_tokens", added.json()},
+  return {{"added_tokens", json_of(added)},
           {"normalizer", normalizer},
           {"pre_tokenizer", pre},
           {"post_processor", post},
           {"decoder", level},
-          {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", merges}}},
-          {"weft", roles}};
+          {"model",
+           {{"type", "BPE"}, {"vocab", vocab}, {"merges", merges_of_file(c.dir / "merges.txt")}}},
+          {"weft", json_of(roles)}};
+}
+
+// The line without the white space at its end, and with `both` at its beginning.
+std::string_view trimmed(std::string_view line, bool both) {
+  std::size_t begin = line.size(), end = 0;
+  for (std::size_t at = 0; at < line.size();) {
+    const Character c = character_at(line, at);
+    if (class_of(c.code) != CharClass::space) {
+      begin = std::min(begin, at);
+      end = at + c.bytes;
+    }
+    at += c.bytes;
+  }
+  if (!both) begin = 0;
+  return line.substr(std::min(begin, end), end - std::min(begin, end));
 }
 
 // A token a line, by number; of equal lines the last counts.
-Json vocab_of_lines(const fs::path& file) {
+Json vocab_of_lines(const fs::path& file, bool esm) {
   Json vocab = Json::object();
   std::istringstream lines(read_text_file(file));
   std::string line;
   for (std::int64_t id = 0; std::getline(lines, line); ++id) {
-    if (!line.empty() && line.back() == '\r') line.pop_back();
-    CHECK_USER(id <= kMaxId, "{}: has more than {} lines", file.string(), kMaxId + 1);
-    try {
-      Json(line).dump();
-    } catch (const Json::exception&) {
-      user_error("{}: line {} is not UTF-8", file.string(), id + 1);
-    }
-    if (!line.empty()) vocab[line] = id;
+    CHECK_USER(id <= kMaxTokenId, "{}: has more than {} lines", file.string(), kMaxTokenId + 1);
+    CHECK_USER(valid_utf8(line) == line, "{}: line {} is not UTF-8", file.string(), id + 1);
+    const std::string token(trimmed(line, esm));
+    if (!token.empty()) vocab[token] = id;
   }
+  CHECK_USER(!vocab.empty(), "{}: holds no tokens", file.string());
   return vocab;
+}
+
+void need_tokens(const Companions& c, const Json& vocab,
+                 const std::map<std::string, std::string>& roles,
+                 std::initializer_list<const char*> needed, const char* class_name) {
+  for (const char* role : needed) {
+    const std::string token = roles.contains(role) ? roles.at(role) : "";
+    CHECK_USER(vocab.contains(token), "{}: has no {}, which {} needs",
+               (c.dir / "vocab.txt").string(), token.empty() ? role : token, class_name);
+  }
 }
 
 // All of the vocabulary is cut out of the text as it is; what is left falls into words, each
 // unknown. Python's white space has four control characters more.
-Json of_esm(const fs::path& dir, const Json& config, const Json& vocab) {
-  const Json map = read_if_there(dir / "special_tokens_map.json");
-  const std::string cls = special_of(config, map, "cls_token", "<cls>"),
-                    eos = special_of(config, map, "eos_token", "<eos>"),
-                    unk = special_of(config, map, "unk_token", "<unk>"),
-                    pad = special_of(config, map, "pad_token", "<pad>"),
-                    mask = special_of(config, map, "mask_token", "<mask>");
-  for (const std::string& token : {cls, eos, unk})
-    CHECK_USER(vocab.contains(token), "{}: has no {}, which EsmTokenizer needs",
-               (dir / "vocab.txt").string(), token);
-  Json added = Json::array();
-  for (const auto& [token, id] : vocab.items()) {
-    const bool special =
-        token == cls || token == eos || token == unk || token == pad || token == mask;
-    added.push_back({{"id", id}, {"content", token}, {"special", special}, {"normalized", false}});
-  }
+Json of_esm(const Companions& c, const Json& vocab) {
+  const std::string file = (c.dir / "vocab.txt").string();
+  const TokenList tokens = TokenList::from_map(vocab, file);
+  AddedTokenList added(tokens.tokens(), file);
+  const auto roles = put_companions(added, c,
+                                    {{"cls_token", "<cls>"},
+                                     {"eos_token", "<eos>"},
+                                     {"unk_token", "<unk>"},
+                                     {"pad_token", "<pad>"},
+                                     {"mask_token", "<mask>"}});
+  need_tokens(c, vocab, roles, {"cls_token", "eos_token", "unk_token"}, "EsmTokenizer");
+  for (const auto& [token, id] : vocab.items())
+    added.put_anywhere({.content = token, .special = false}, file);
   const Json separators = {{"type", "Split"},
                            {"pattern", {{"Regex", R"([\x1c-\x1f])"}}},
                            {"behavior", "Removed"},
                            {"invert", false}};
   const Json words = {{"type", "Sequence"},
                       {"pretokenizers", Json::array({{{"type", "WhitespaceSplit"}}, separators})}};
-  return {{"added_tokens", added},
-          {"pre_tokenizer", words},
-          {"post_processor", template_of(cls, eos, vocab, 0)},
-          {"model", {{"type", "WordLevel"}, {"vocab", vocab}, {"unk_token", unk}}},
-          {"weft",
-           {{"cls_token", cls},
-            {"eos_token", eos},
-            {"unk_token", unk},
-            {"pad_token", pad},
-            {"mask_token", mask}}}};
+  return {
+      {"added_tokens", json_of(added)},
+      {"pre_tokenizer", words},
+      {"post_processor", template_of(roles.at("cls_token"), roles.at("eos_token"), vocab, 0)},
+      {"model", {{"type", "WordLevel"}, {"vocab", vocab}, {"unk_token", roles.at("unk_token")}}},
+      {"weft", json_of(roles)}};
 }
 
-Json of_bert(const fs::path& dir, const Json& config, const Json& vocab) {
-  const Json map = read_if_there(dir / "special_tokens_map.json");
-  const std::string cls = special_of(config, map, "cls_token", "[CLS]"),
-                    sep = special_of(config, map, "sep_token", "[SEP]"),
-                    unk = special_of(config, map, "unk_token", "[UNK]"),
-                    pad = special_of(config, map, "pad_token", "[PAD]"),
-                    mask = special_of(config, map, "mask_token", "[MASK]");
-  for (const std::string& token : {cls, sep, unk})
-    CHECK_USER(vocab.contains(token), "{}: has no {}, which BertTokenizer needs",
-               (dir / "vocab.txt").string(), token);
-  AddedList added(vocab);
-  for (const std::string& token : {pad, unk, cls, sep, mask})
-    if (vocab.contains(token))
-      added.put({.id = vocab[token].get<std::int32_t>(), .content = token},
-                (dir / "vocab.txt").string());
-  added.read(dir, config);
-  const JsonReader reader(config, (dir / "tokenizer_config.json").string());
+Json of_bert(const Companions& c, const Json& vocab) {
+  need_class(c, "vocab.txt",
+             {"", "BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer",
+              "EsmTokenizer"});
+  const std::string file = (c.dir / "vocab.txt").string();
+  const TokenList tokens = TokenList::from_map(vocab, file);
+  AddedTokenList added(tokens.tokens(), file);
+  const auto roles = put_companions(added, c,
+                                    {{"unk_token", "[UNK]"},
+                                     {"sep_token", "[SEP]"},
+                                     {"pad_token", "[PAD]"},
+                                     {"cls_token", "[CLS]"},
+                                     {"mask_token", "[MASK]"}});
+  need_tokens(c, vocab, roles, {"cls_token", "sep_token", "unk_token"}, "BertTokenizer");
+  const Json strip = c.config.value("strip_accents", Json());
+  CHECK_USER(strip.is_null() || strip.is_boolean(),
+             "{}: strip_accents is {}; allowed: true, false, null", c.config_file,
+             in_message(strip.dump()));
   const Json normalizer = {{"type", "BertNormalizer"},
                            {"clean_text", true},
-                           {"handle_chinese_chars", reader.boolean("tokenize_chinese_chars", true)},
-                           {"strip_accents", config.value("strip_accents", Json())},
-                           {"lowercase", reader.boolean("do_lower_case", true)}};
-  return {{"added_tokens", added.json()},
+                           {"handle_chinese_chars", c.flag("tokenize_chinese_chars", true)},
+                           {"strip_accents", strip},
+                           {"lowercase", c.flag("do_lower_case", true)}};
+  return {{"added_tokens", json_of(added)},
           {"normalizer", normalizer},
           {"pre_tokenizer", {{"type", "BertPreTokenizer"}}},
-          {"post_processor", template_of(cls, sep, vocab, 1)},
+          {"post_processor", template_of(roles.at("cls_token"), roles.at("sep_token"), vocab, 1)},
           {"decoder", {{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", true}}},
           {"model",
            {{"type", "WordPiece"},
             {"vocab", vocab},
-            {"unk_token", unk},
+            {"unk_token", roles.at("unk_token")},
             {"continuing_subword_prefix", "##"},
             {"max_input_chars_per_word", 100}}},
-          {"weft",
-           {{"cls_token", cls},
-            {"sep_token", sep},
-            {"unk_token", unk},
-            {"pad_token", pad},
-            {"mask_token", mask}}}};
+          {"weft", json_of(roles)}};
 }
 
 }  // namespace
 
-Json tokenizer_json_of_vocabulary(const fs::path& dir) {
-  const Json config = read_if_there(dir / "tokenizer_config.json");
+Json tokenizer_json_of_vocabulary(const Companions& c) {
   std::error_code error;
-  if (fs::exists(dir / "vocab.json", error) && fs::exists(dir / "merges.txt", error))
-    return of_merges(dir, config);
-  const Json vocab = vocab_of_lines(dir / "vocab.txt");
-  const std::string name = class_of_config(config, dir);
-  const bool esm = name == "EsmTokenizer" ||
-                   (name.empty() && vocab.contains("<cls>") && !vocab.contains("[CLS]"));
-  return esm ? of_esm(dir, config, vocab) : of_bert(dir, config, vocab);
+  if (fs::exists(c.dir / "vocab.json", error) && fs::exists(c.dir / "merges.txt", error))
+    return of_merges(c);
+  const fs::path file = c.dir / "vocab.txt";
+  const Json vocab = vocab_of_lines(file, false);
+  const bool esm = c.class_name == "EsmTokenizer" ||
+                   (c.class_name.empty() && vocab.contains("<cls>") && !vocab.contains("[CLS]"));
+  return esm ? of_esm(c, vocab_of_lines(file, true)) : of_bert(c, vocab);
 }
 
 }  // namespace weft

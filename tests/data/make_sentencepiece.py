@@ -48,7 +48,6 @@ def expected_json(m):
     decode = [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "}] + [{"type": "ByteFallback"}] * spec.byte_fallback + [{"type": "Fuse"}]
     if norm.add_dummy_prefix:
         decode.append({"type": "Strip", "content": " ", "start": 1, "stop": 0})
-    post = None
     if spec.model_type == 1:
         model = {"type": "Unigram", "unk_id": spec.unk_id, "vocab": [[p.piece, p.score] for p in pieces], "byte_fallback": spec.byte_fallback}
     else:
@@ -57,13 +56,8 @@ def expected_json(m):
         model = {"type": "BPE", "dropout": None, "unk_token": pieces[spec.unk_id].piece, "continuing_subword_prefix": None, "end_of_word_suffix": None,
                  "fuse_unk": True, "byte_fallback": spec.byte_fallback, "ignore_merges": bool(defined), "vocab": {p.piece: i for i, p in enumerate(pieces)},
                  "merges": [[pieces[i].piece[:k], pieces[i].piece[k:]] for _, i, k in merges]}
-        if spec.byte_fallback:
-            bos = pieces[spec.bos_id].piece
-            part = {"s": lambda t: {"SpecialToken": {"id": bos, "type_id": t}}, "t": lambda n, t: {"Sequence": {"id": n, "type_id": t}}}
-            post = {"type": "TemplateProcessing", "single": [part["s"](0), part["t"]("A", 0)], "pair": [part["s"](0), part["t"]("A", 0), part["s"](1), part["t"]("B", 1)],
-                    "special_tokens": {bos: {"id": bos, "ids": [spec.bos_id], "tokens": [bos]}}}
     return {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": {"type": "Sequence", "normalizers": steps},
-            "pre_tokenizer": split if defined else None, "post_processor": post, "decoder": {"type": "Sequence", "decoders": decode}, "model": model}
+            "pre_tokenizer": split if defined else None, "post_processor": None, "decoder": {"type": "Sequence", "decoders": decode}, "model": model}
 
 
 def main(out):
