@@ -53,8 +53,8 @@ Json read_json_object(const std::filesystem::path& file) {
     const auto end = text.begin() + static_cast<std::ptrdiff_t>(std::min(error.byte, text.size()));
     user_error("{}: not valid JSON near line {}", file.string(),
                1 + std::count(text.begin(), end, '\n'));
-  } catch (const Json::exception& error) {  // such as a number beyond a double's range
-    throw_damaged(file.string(), error);
+  } catch (const Json::exception&) {
+    user_error("{}: not valid JSON (a number is beyond a double's range)", file.string());
   }
   CHECK_USER(json.is_object(), "{}: holds {}, not an object", file.string(), json.type_name());
   return json;

@@ -34,6 +34,48 @@ setup() { in_folder; }
   grep -q codon out
 }
 
+@test "tokenizer: the roles of special tokens, for fill, mlm and transformers" {
+  printf 'the cat sat on the mat\nthe dog ran in the sun\nthe old cat saw the sea\n' >c.txt
+  ok 1 tokenizer c.txt --kind word --special-tokens '</s>' --unk-token '<?>' --mask-token '<hole>' --pad-token '<p>' --cls-token '<c>' --sep-token '<|>' --out tok
+  python3 - <<'PY'
+import json
+want = {"eos_token": "</s>", "unk_token": "<?>", "mask_token": "<hole>", "pad_token": "<p>", "cls_token": "<c>", "sep_token": "<|>"}
+assert json.load(open("tok/special_tokens_map.json")) == want
+config = json.load(open("tok/tokenizer_config.json"))
+assert {key: config[key] for key in want} == want and config["tokenizer_class"] == "PreTrainedTokenizerFast"
+PY
+  ok 1 data c.txt --tokenizer tok --task mlm --out c.h5
+  ok 1 train --data c.h5 --task mlm --family bert --layers 1 --width 8 --heads 1 --batch-size 2 --steps 2 --out r
+  ok 1 fill --model r/model --text 'the <hole> sat' --json
+  json out 'lines[0]["candidates"][0]["position"] == 1'
+  refused 1 '--unk-token names none; kind word needs one' tokenizer c.txt --kind word --special-tokens '</s>' --out t2
+  ok 1 tokenizer c.txt --kind wordpiece --vocab-size 80 --special-tokens '[SEP]' --special-tokens '[UNK]' --special-tokens '[MASK]' --out named
+  ok 1 data c.txt --tokenizer named --task mlm --out n.h5
+  ok 1 train --data n.h5 --task mlm --family bert --layers 1 --width 8 --heads 1 --batch-size 2 --steps 1 --out r2
+}
+
+@test "a special token past the model's vocabulary: the model runs until the token is needed" {
+  cp -r "$S/run/model" m
+  python3 - <<'PY'
+import json
+file = "m/tokenizer_config.json"
+config = json.load(open(file))
+config["pad_token"] = "[PAD]"
+del config["added_tokens_decoder"]
+json.dump(config, open(file, "w"))
+PY
+  rm -f m/special_tokens_map.json
+  ok 1 tokenize --tokenizer m --text '[PAD]' --json
+  json out 'lines[0]["ids"] == [300]'
+  ok 1 score --model "$S/run/model" --text 'The cat' --json
+  cp out good
+  ok 1 score --model m --text 'The cat' --json
+  cmp good out
+  ok 1 generate --model m --prompt 'The cat' --max-new-tokens 2 --json
+  refused 1 "'\[PAD\]' with id 300, but the model's vocabulary holds 0 to 299" score --model m --text 'The [PAD]' --json
+  refused 2 "'\[PAD\]' with id 300" generate --model m --prompt 'The [PAD]' --json
+}
+
 @test "tokenizer: what it refuses" {
   refused 1 'name one or more input files' tokenizer --out tk
   refused 1 '--out is missing' tokenizer "$CORPUS"
@@ -61,7 +103,12 @@ setup() { in_folder; }
   ok 1 tokenize --model "$S/run/model" --text 'The cat'
   grep -q 'place' out
   grep -q 'decoded  "The cat"' out
-  refused 1 "'999' is no token id; allowed: whole numbers from 0 to 299" tokenize --tokenizer "$S/tok" --decode '1 999'
+  # Ids past the table, as a padded head writes them, have no text: as in transformers.
+  ok 1 tokenize --tokenizer "$S/tok" --decode "999 $ids 300"
+  [ "$(cat out)" = 'The cat' ]
+  grep -q 'warning: --decode: id 999 has no text; the tokenizer has 0 to 299' err
+  refused 1 "'99999999999' is no token id; allowed: whole numbers from 0 to 2147483647" tokenize --tokenizer "$S/tok" --decode '1 99999999999'
+  refused 1 "'-1' is no token id" tokenize --tokenizer "$S/tok" --decode='-1'
   refused 1 "is no token id" tokenize --tokenizer "$S/tok" --decode '1 x'
   refused 1 '--tokenizer is missing' tokenize --text a
   refused 2 'nowhere: no such file' tokenize --tokenizer nowhere --text a

@@ -1,5 +1,6 @@
-// Damaged tokenizer.json files of every shape (tests/data/tokenizers): each is read, and then
-// works, or is refused with one sentence.
+// Damaged tokenizer.json files of every shape (tests/data/tokenizers) and damaged files of folders
+// (tests/data/tokenizer_folders.json): each is read, and then works, or is refused with one
+// sentence of ours that names the file.
 #include <gtest/gtest.h>
 
 #include "core/check.h"
@@ -18,6 +19,16 @@ using test::fuzz;
 const fs::path kData = fs::path(WEFT_TEST_DATA) / "tokenizers";
 constexpr std::uint64_t kShapeMutants = 200;  // of each of two ways of damage
 constexpr std::size_t kMostMessage = 700;     // bytes; a long name in it is cut
+
+// One sentence, in our words: nothing of what a library says of itself.
+void check_sentence(const std::string& said, const fs::path& folder) {
+  CHECK(said.size() < kMostMessage && said.find('\n') == std::string::npos,
+        "no sentence, but {} bytes: {}", said.size(), said.substr(0, 200));
+  CHECK(said.find(folder.string()) != std::string::npos, "names no file: {}", said);
+  for (const char* word : {"exception", "std::", "basic_string", "vector::", "_M_", "__n", "stoi",
+                           "stol", "PCRE2", "format"})
+    CHECK(said.find(word) == std::string::npos, "a library's words: {}", said);
+}
 
 // All that a program does with a tokenizer.
 void use(const Tokenizer& t) {
@@ -57,9 +68,7 @@ class DamagedTokenizer : public testing::TestWithParam<const char*> {
            try {
              use(Tokenizer::load(folder.path()));
            } catch (const UserError& error) {
-             const std::string said = error.what();
-             CHECK(said.size() < kMostMessage && said.find('\n') == std::string::npos,
-                   "no sentence, but {} bytes: {}", said.size(), said.substr(0, 200));
+             check_sentence(error.what(), folder.path());
              throw;
            }
          });
@@ -82,6 +91,73 @@ INSTANTIATE_TEST_SUITE_P(Shapes, DamagedTokenizer,
                                          "phi3", "mistral", "gemma", "bert_uncased", "bert_cased",
                                          "wordlevel", "t5", "xlmr"),
                          [](const auto& shape) { return std::string(shape.param); });
+
+struct FolderFile {
+  const char *folder, *file;
+};
+
+class DamagedFolder : public testing::TestWithParam<FolderFile> {
+ protected:
+  // The whole folder, of which one file is damaged.
+  void damage(bool as_json) {
+    const Json golden = read_json_object(fs::path(WEFT_TEST_DATA) / "tokenizer_folders.json");
+    const auto found = std::find_if(golden["cases"].begin(), golden["cases"].end(),
+                                    [&](const Json& c) { return c["name"] == GetParam().folder; });
+    ASSERT_NE(found, golden["cases"].end());
+    const Folder folder;
+    for (const auto& [name, content] : (*found)["files"].items()) {
+      const auto text = content.get<std::string>();
+      test::put(folder / name, text.starts_with("@")
+                                   ? test::get(fs::path(WEFT_TEST_DATA) / text.substr(1))
+                                   : text);
+    }
+    const std::string valid = test::get(folder / GetParam().file);
+    const auto mutant = [&]() -> test::Mutant {
+      if (as_json)
+        return [m = test::JsonMutator(valid)](std::uint64_t i) mutable { return m.mutant(i); };
+      const bool is_text = fs::path(GetParam().file).extension() != ".model";
+      return [m = test::Mutator(valid, is_text)](std::uint64_t i) mutable { return m.mutant(i); };
+    }();
+    fuzz(folder / GetParam().file, mutant,
+         std::getenv("WEFT_FUZZ_MUTANTS") ? test::n_mutants() : kShapeMutants, [&] {
+           try {
+             use(Tokenizer::load(folder.path()));
+           } catch (const UserError& error) {
+             check_sentence(error.what(), folder.path());
+             throw;
+           }
+         });
+  }
+};
+
+TEST_P(DamagedFolder, ValuesAndKeys) {
+  if (fs::path(GetParam().file).extension() != ".json") GTEST_SKIP() << "no JSON";
+  damage(true);
+}
+TEST_P(DamagedFolder, Bytes) { damage(false); }
+
+INSTANTIATE_TEST_SUITE_P(
+    Files, DamagedFolder,
+    testing::Values(FolderFile{"spm_llama_both", "tokenizer.model"},
+                    FolderFile{"spm_llama_both", "tokenizer_config.json"},
+                    FolderFile{"spm_llama_both", "added_tokens.json"},
+                    FolderFile{"spm_llama_special_map", "special_tokens_map.json"},
+                    FolderFile{"spm_fast_not_legacy", "tokenizer.model"},
+                    FolderFile{"spm_unigram", "tokenizer.model"},
+                    FolderFile{"merges_prefix_bos", "tokenizer_config.json"},
+                    FolderFile{"merges_prefix_bos", "vocab.json"},
+                    FolderFile{"merges_prefix_bos", "merges.txt"},
+                    FolderFile{"merges_of_gpt2", "config.json"},
+                    FolderFile{"bert_ids", "vocab.txt"}, FolderFile{"esm", "vocab.txt"},
+                    FolderFile{"bert_accents", "tokenizer_config.json"},
+                    FolderFile{"json_decoder", "tokenizer_config.json"},
+                    FolderFile{"json_map_wins", "special_tokens_map.json"},
+                    FolderFile{"json_ids", "added_tokens.json"}),
+    [](const auto& at) {
+      std::string name = std::string(at.param.folder) + "_" + at.param.file;
+      std::replace(name.begin(), name.end(), '.', '_');
+      return name;
+    });
 
 }  // namespace
 }  // namespace weft
