@@ -190,6 +190,8 @@ Companions read_companions(const fs::path& dir) {
                     ids_file = (dir / "added_tokens.json").string();
   c.model = read_if_there(model_file);
   c.class_name = class_of(c.config, c.config_file, c.model, model_file);
+  c.class_is_named = JsonReader(c.config, c.config_file).has("tokenizer_class") ||
+                     JsonReader(c.model, model_file).has("tokenizer_class");
   SpecialTokens special;
   read_special_tokens(c.config, c.config_file, special);
   const Json map = read_if_there(map_file), ids = read_if_there(ids_file);

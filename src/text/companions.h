@@ -23,6 +23,7 @@ struct Companions {
   // As AutoTokenizer finds it, without "Fast"; empty: no class of its own
   // (PreTrainedTokenizerFast).
   std::string class_name;
+  bool class_is_named = false;  // by tokenizer_class, rather than by the model's type
 
   // Special tokens by role, as the files give them; one that says null has no role. Files that name
   // a token without its flags mean those of `added`. With added_tokens_decoder in

@@ -49,16 +49,20 @@ Json json_of(const std::map<std::string, std::string>& roles) {
   return out;
 }
 
-void need_class(const Companions& c, const std::string& files,
-                std::initializer_list<const char*> allowed) {
+// The class to follow: one that is named must be among those that are known; a model's type whose
+// class reads other files says nothing.
+std::string class_among(const Companions& c, const std::string& files,
+                        std::initializer_list<const char*> allowed) {
   std::string names;
   for (const char* name : allowed) {
-    if (c.class_name == name) return;
-    if (*name) names += (names.empty() ? "" : ", ") + std::string(name);
+    if (c.class_name == name) return name;
+    names += (names.empty() ? "" : ", ") + std::string(name);
   }
-  user_error(
-      "{}: tokenizer_class {} is not known with {} alone; allowed: {} (or give a tokenizer.json)",
-      c.config_file, in_message(c.class_name), files, names);
+  CHECK_USER(!c.class_is_named || c.class_name.empty(),
+             "{}: tokenizer_class {} is not known with {} alone; allowed: {} (or give a "
+             "tokenizer.json)",
+             c.config_file, in_message(c.class_name), files, names);
+  return "";
 }
 
 // A class's special tokens where the files say nothing.
@@ -90,9 +94,10 @@ Json merges_of_file(const fs::path& file) {
 
 // GPT-2's class and those that are made as it is.
 Json of_merges(const Companions& c) {
-  const std::string vocab_file = (c.dir / "vocab.json").string(), &name = c.class_name;
-  need_class(c, "vocab.json and merges.txt",
-             {"", "GPT2Tokenizer", "GPTNeoXTokenizer", "Qwen2Tokenizer", "RobertaTokenizer"});
+  const std::string vocab_file = (c.dir / "vocab.json").string(),
+                    name = class_among(c, "vocab.json and merges.txt",
+                                       {"GPT2Tokenizer", "GPTNeoXTokenizer", "Qwen2Tokenizer",
+                                        "RobertaTokenizer"});
   const Json vocab = read_json_object(vocab_file);
   const TokenList tokens = TokenList::from_map(vocab, vocab_file);
   AddedTokenList added(tokens.tokens(), vocab_file);
@@ -211,9 +216,6 @@ Json of_esm(const Companions& c, const Json& vocab) {
 }
 
 Json of_bert(const Companions& c, const Json& vocab) {
-  need_class(c, "vocab.txt",
-             {"", "BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer",
-              "EsmTokenizer"});
   const std::string file = (c.dir / "vocab.txt").string();
   const TokenList tokens = TokenList::from_map(vocab, file);
   AddedTokenList added(tokens.tokens(), file);
@@ -255,8 +257,11 @@ Json tokenizer_json_of_vocabulary(const Companions& c) {
     return of_merges(c);
   const fs::path file = c.dir / "vocab.txt";
   const Json vocab = vocab_of_lines(file, false);
-  const bool esm = c.class_name == "EsmTokenizer" ||
-                   (c.class_name.empty() && vocab.contains("<cls>") && !vocab.contains("[CLS]"));
+  const std::string name = class_among(c, "vocab.txt",
+                                       {"BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer",
+                                        "MobileBertTokenizer", "EsmTokenizer"});
+  const bool looks = vocab.contains("<cls>") && !vocab.contains("[CLS]"),
+             esm = name == "EsmTokenizer" ? c.class_is_named || looks : name.empty() && looks;
   return esm ? of_esm(c, vocab_of_lines(file, true)) : of_bert(c, vocab);
 }
 
