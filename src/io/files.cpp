@@ -14,6 +14,7 @@
 
 #include "core/check.h"
 #include "io/json.h"
+#include "io/lfs_pointer.h"
 
 namespace weft {
 
@@ -45,6 +46,7 @@ std::string read_text_file(const fs::path& file) {
     CHECK_MACHINE(!in.bad(), "{}: reading failed ({})", file.string(), std::strerror(errno));
     text.append(block.data(), static_cast<std::size_t>(in.gcount()));
   } while (in);
+  refuse_lfs_pointer(file.string(), text);
   return text;
 }
 

@@ -10,6 +10,7 @@
 
 #include "core/check.h"
 #include "io/gguf_blocks.h"
+#include "io/lfs_pointer.h"
 
 namespace weft {
 namespace {
@@ -274,13 +275,19 @@ bool GgufReader::is_gguf(const std::filesystem::path& file) {
   std::error_code error;
   if (!std::filesystem::is_regular_file(file, error)) return false;
   std::ifstream in(file, std::ios::binary);
-  char magic[4] = {};
-  in.read(magic, 4);
-  return in && std::string_view(magic, 4) == "GGUF";
+  std::string head(64, '\0');
+  in.read(head.data(), static_cast<std::streamsize>(head.size()));
+  head.resize(static_cast<std::size_t>(in.gcount()));
+  refuse_lfs_pointer(file.string(), head);
+  return head.starts_with("GGUF");
 }
 
 GgufReader::GgufReader(const std::filesystem::path& file) : file_(file.string()) {
   map_ = std::make_unique<MappedFile>(file, 24, "GGUF");
+  read_mapping(*map_, [&] { read(); });
+}
+
+void GgufReader::read() {
   Cursor in(file_, *map_);
   CHECK_USER(std::memcmp(in.take(4, "the magic"), "GGUF", 4) == 0,
              "{}: is not a GGUF file (it does not begin with GGUF)", file_);

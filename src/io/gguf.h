@@ -19,8 +19,8 @@ namespace weft {
 class GgufReader {
  public:
   explicit GgufReader(const std::filesystem::path& file);
-  static bool is_gguf(
-      const std::filesystem::path& file);  // it begins as one; false for what cannot be read
+  // It begins as one; false for what cannot be read. UserError: a Git LFS pointer.
+  static bool is_gguf(const std::filesystem::path& file);
   const StoredTensor* find(const std::string& name) const;  // null when absent
   const std::map<std::string, StoredTensor>& tensors() const { return tensors_; }
   // One flat object: "llama.block_count": 30, "tokenizer.ggml.tokens": […]. 32-bit floats become
@@ -29,6 +29,8 @@ class GgufReader {
   const std::string& file() const { return file_; }
 
  private:
+  void read();
+
   std::string file_;
   std::unique_ptr<MappedFile> map_;
   Json metadata_;

@@ -14,6 +14,7 @@
 #include "core/check.h"
 #include "io/json.h"
 #include "io/mapped_file.h"
+#include "io/weight_files.h"
 
 namespace weft {
 namespace {
@@ -38,6 +39,30 @@ const char* name_of(DType dtype) {
   CHECK(false, "safetensors has no {}", dtype_name(dtype));
 }
 
+// Sets the tensor's shape; the number of its elements.
+unsigned __int128 read_shape(const std::string& file, const Json& shape, StoredTensor& tensor) {
+  CHECK_USER(shape.is_array() && shape.size() <= 64,
+             "{}: tensor {} has shape {}; allowed: a list of sizes", file, tensor.name,
+             shape.dump().substr(0, 80));
+  std::vector<std::int64_t> dims;
+  unsigned __int128 elems = 1;
+  for (const Json& d : shape) {
+    CHECK_USER(d.is_number_unsigned() && d.get<std::uint64_t>() <= (1ull << 48),
+               "{}: tensor {} has shape {}; sizes must be whole and not absurd", file, tensor.name,
+               shape.dump().substr(0, 80));
+    dims.push_back(static_cast<std::int64_t>(d.get<std::uint64_t>()));
+    elems *= d.get<std::uint64_t>();
+    CHECK_USER(elems <= (static_cast<unsigned __int128>(1) << 59),
+               "{}: tensor {} claims shape {}, which is more than any file holds", file,
+               tensor.name, shape.dump());
+  }
+  if (dims.size() > static_cast<std::size_t>(kMaxRank))
+    tensor.unreadable = fmt::format("has {} dims", dims.size());
+  else
+    tensor.shape = Dims(dims);
+  return elems;
+}
+
 // One entry of the header, checked against the `data_bytes` that follow it.
 StoredTensor read_entry(const std::string& file, const std::string& name, const Json& entry,
                         const std::byte* data, std::uint64_t data_bytes,
@@ -48,33 +73,17 @@ StoredTensor read_entry(const std::string& file, const std::string& name, const 
   StoredTensor tensor;
   tensor.name = name;
   tensor.file = file;
-  const std::string dtype =
-      (entry["dtype"].is_string() ? entry["dtype"].get<std::string>() : entry["dtype"].dump())
-          .substr(0, 80);
+  CHECK_USER(entry["dtype"].is_string(), "{}: tensor {} has dtype {}; it must be a text", file,
+             name, entry["dtype"].dump().substr(0, 80));
+  const std::string dtype = entry["dtype"].get<std::string>().substr(0, 80);
   const auto* known = std::find_if(std::begin(kDTypes), std::end(kDTypes),
                                    [&](const DTypeName& d) { return dtype == d.name; });
-  CHECK_USER(
-      known != std::end(kDTypes),
-      "{}: tensor {} has dtype {}; allowed: F32, F16, BF16, F64, I64, I32, U16, I8, U8, BOOL", file,
-      name, dtype);
-  tensor.dtype = known->dtype;
+  if (known == std::end(kDTypes))
+    tensor.unreadable = "is " + dtype;
+  else
+    tensor.dtype = known->dtype;
   const Json& shape = entry["shape"];
-  CHECK_USER(shape.is_array() && shape.size() <= static_cast<std::size_t>(kMaxRank),
-             "{}: tensor {} has shape {}; allowed: a list of at most {} sizes", file, name,
-             shape.dump().substr(0, 80), kMaxRank);
-  std::vector<std::int64_t> dims;
-  unsigned __int128 bytes = dtype_bytes(tensor.dtype);
-  for (const Json& d : shape) {
-    CHECK_USER(d.is_number_unsigned() && d.get<std::uint64_t>() <= (1ull << 48),
-               "{}: tensor {} has shape {}; sizes must be whole and not absurd", file, name,
-               shape.dump().substr(0, 80));
-    dims.push_back(static_cast<std::int64_t>(d.get<std::uint64_t>()));
-    bytes *= d.get<std::uint64_t>();
-    CHECK_USER(bytes <= (static_cast<unsigned __int128>(1) << 62),
-               "{}: tensor {} claims shape {}, which is more than any file holds", file, name,
-               shape.dump());
-  }
-  tensor.shape = Dims(dims);
+  const auto bytes = dtype_bytes(tensor.dtype) * read_shape(file, shape, tensor);
   const Json& offsets = entry["data_offsets"];
   CHECK_USER(offsets.is_array() && offsets.size() == 2 && offsets[0].is_number_unsigned() &&
                  offsets[1].is_number_unsigned(),
@@ -85,7 +94,7 @@ StoredTensor read_entry(const std::string& file, const std::string& name, const 
              "{}: tensor {} claims bytes {} to {}, but the file holds {} bytes of data; it is "
              "truncated or damaged",
              file, name, begin, end, data_bytes);
-  CHECK_USER(end - begin == static_cast<std::uint64_t>(bytes),
+  CHECK_USER(known == std::end(kDTypes) || end - begin == static_cast<std::uint64_t>(bytes),
              "{}: tensor {} of {} {} takes {} bytes, but its data_offsets hold {}", file, name,
              dtype, shape.dump(), static_cast<std::uint64_t>(bytes), end - begin);
   tensor.data = data + begin;
@@ -125,6 +134,13 @@ struct SafetensorsReader::Mapping {
 
   // All tensors of the file, each byte of the data claimed once.
   std::vector<StoredTensor> tensors(const std::string& file) const {
+    std::vector<StoredTensor> list;
+    read_mapping(map, [&] { list = read(file); });
+    return list;
+  }
+
+ private:
+  std::vector<StoredTensor> read(const std::string& file) const {
     const std::byte* data = map.data();
     const std::size_t bytes = map.bytes();
     std::uint64_t header_bytes = 0;
@@ -160,54 +176,12 @@ struct SafetensorsReader::Mapping {
 };
 
 SafetensorsReader::SafetensorsReader(const std::filesystem::path& path) {
-  namespace fs = std::filesystem;
-  std::error_code error;
-  std::vector<fs::path> files;
-  std::map<std::string, std::string> owner;  // by the index: which file a tensor must be in
-  if (!fs::is_directory(path, error)) {
-    CHECK_USER(fs::exists(path, error), "{}: no such file", path.string());
-    files.push_back(path);
-  } else if (fs::exists(path / "model.safetensors", error)) {
-    files.push_back(path / "model.safetensors");
-  } else {
-    const fs::path index_file = path / "model.safetensors.index.json";
-    CHECK_USER(fs::exists(index_file, error),
-               "{}: holds neither model.safetensors nor model.safetensors.index.json",
-               path.string());
-    const Json index = read_json_object(index_file);
-    CHECK_USER(index.contains("weight_map") && index["weight_map"].is_object() &&
-                   !index["weight_map"].empty(),
-               "{}: weight_map is missing or empty", index_file.string());
-    std::set<std::string> names;
-    for (const auto& [tensor, file] : index["weight_map"].items()) {
-      CHECK_USER(file.is_string(), "{}: tensor {} names no file", index_file.string(), tensor);
-      const auto name = file.get<std::string>();
-      CHECK_USER(!name.empty() && fs::path(name).filename() == name && name != ".." &&
-                     name.find('\0') == std::string::npos,
-                 "{}: tensor {} is in '{}'; files must lie beside the index", index_file.string(),
-                 tensor, name);
-      owner[tensor] = name;
-      names.insert(name);
-    }
-    for (const std::string& name : names) {
-      CHECK_USER(fs::exists(path / name, error), "{}: file {} is named there, but missing",
-                 index_file.string(), name);
-      files.push_back(path / name);
-    }
-  }
-  for (const fs::path& file : files) {
+  const WeightFiles files = find_weight_files(path, "model.safetensors");
+  for (const std::filesystem::path& file : files.files) {
     files_.push_back(std::make_shared<Mapping>(file));
-    for (StoredTensor& tensor : files_.back()->tensors(file.string())) {
-      const std::string name = tensor.name;
-      const auto [at, is_new] = tensors_.try_emplace(name, std::move(tensor));
-      CHECK_USER(is_new, "{}: tensor {} is in {} too", file.string(), name, at->second.file);
-    }
+    add_tensors(tensors_, files_.back()->tensors(file.string()));
   }
-  for (const auto& [tensor, file] : owner) {
-    const StoredTensor* found = find(tensor);
-    CHECK_USER(found && fs::path(found->file).filename() == file,
-               "{}: tensor {} should be in {}, but is not", path.string(), tensor, file);
-  }
+  check_owners(files, tensors_);
 }
 
 const StoredTensor* SafetensorsReader::find(const std::string& name) const {

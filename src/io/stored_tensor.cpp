@@ -7,6 +7,7 @@
 
 #include "core/check.h"
 #include "io/gguf_blocks.h"
+#include "io/mapped_file.h"
 
 namespace weft {
 namespace {
@@ -171,12 +172,15 @@ void read_elements(const StoredTensor& tensor, std::int64_t begin, std::int64_t 
   const std::int64_t elems = tensor.shape.elems();
   CHECK(begin >= 0 && count >= 0 && begin <= elems && count <= elems - begin,
         "{}: elements {}+{} of {}", tensor.name, begin, count, tensor.shape.str());
+  CHECK_USER(tensor.unreadable.empty(), "{}: tensor {} {}; weights must be F32, F16, BF16 or F64",
+             tensor.file, tensor.name, tensor.unreadable);
   if (tensor.transposed)
     read_transposed(tensor, begin, count, out);
   else if (tensor.row_order != RowOrder::as_is)
     read_reordered(tensor, begin, count, out);
   else
     read_run(tensor, begin, count, out);
+  check_mapping(tensor.data);
   if (tensor.offset != 0)
     for (std::int64_t i = 0; i < count; ++i) out[i] += tensor.offset;
 }

@@ -47,10 +47,12 @@ struct StoredTensor {
   std::int64_t row_heads = 0;
   bool transposed = false;  // `shape` is (I, O), the file holds (O, I) row by row
   float offset = 0;         // added to each element
+  std::string unreadable;   // why its elements cannot be read ("is F8_E4M3"); empty: they can
 };
 
 // out[0, count) = elements [begin, begin + count) of the tensor, widened to fp32. f32, f16, bf16,
-// f64 and all formats of blocks; others are a UserError. Any run may be read, by any number of
+// f64 and all formats of blocks; others are a UserError, so that only tensors which a model needs
+// must be of these. Any run may be read, by any number of
 // threads at once; long ones are fastest, and those of a transposed tensor slowest.
 void read_elements(const StoredTensor& tensor, std::int64_t begin, std::int64_t count, float* out);
 
