@@ -24,8 +24,9 @@ float llama3(const Rope& r, float frequency) {
   return (1 - smooth) * frequency / factor + smooth * frequency;
 }
 
-// YaRN (Peng et al. 2023): a ramp over the pairs from keeping to stretching.
-void yarn(const Rope& r, std::vector<float>& frequencies) {
+// YaRN (Peng et al. 2023): a ramp over the pairs from keeping to stretching. `powers`:
+// theta^(2i/P). In float32 and in transformers' order, so that the bits are the same.
+std::vector<float> yarn(const Rope& r, const std::vector<float>& powers) {
   const auto dims = static_cast<double>(r.dims), context = static_cast<double>(r.original_context);
   const auto pair_of = [&](double turns) {
     return dims * std::log(context / (turns * 2 * M_PI)) / (2 * std::log(r.theta));
@@ -35,12 +36,16 @@ void yarn(const Rope& r, std::vector<float>& frequencies) {
   low = std::max(low, 0.0);
   high = std::min(high, dims - 1);
   if (low == high) high += 0.001;
-  for (std::size_t i = 0; i < frequencies.size(); ++i) {
-    const auto ramp =
-        static_cast<float>(std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0));
-    frequencies[i] =
-        frequencies[i] / static_cast<float>(r.factor) * ramp + frequencies[i] * (1 - ramp);
+  std::vector<float> frequencies;
+  for (std::size_t i = 0; i < powers.size(); ++i) {
+    const float ramp = std::clamp((static_cast<float>(i) - static_cast<float>(low)) /
+                                      static_cast<float>(high - low),
+                                  0.0f, 1.0f),
+                keeps = 1 - ramp;
+    frequencies.push_back(1.0f / (static_cast<float>(r.factor) * powers[i]) * (1 - keeps) +
+                          1.0f / powers[i] * keeps);
   }
+  return frequencies;
 }
 
 }  // namespace
@@ -57,10 +62,11 @@ std::vector<float> rope_frequencies(const Rope& r, std::int64_t length) {
       r.scaling == RopeScaling::longrope && length > r.original_context ? r.long_factors
                                                                         : r.short_factors;
   const bool by_pair = r.scaling == RopeScaling::longrope || r.scaling == RopeScaling::factors;
-  std::vector<float> list;
+  std::vector<float> list, powers;
   for (std::int64_t i = 0; i < r.dims / 2; ++i) {
     const auto power = static_cast<float>(
         std::pow(theta, static_cast<double>(static_cast<float>(2 * i) / static_cast<float>(dims))));
+    powers.push_back(power);
     float f = 1.0f / power;
     if (by_pair)
       f = 1.0f / (static_cast<float>(factors[static_cast<std::size_t>(i)]) * power);
@@ -70,8 +76,7 @@ std::vector<float> rope_frequencies(const Rope& r, std::int64_t length) {
       f = llama3(r, f);
     list.push_back(f);
   }
-  if (r.scaling == RopeScaling::yarn) yarn(r, list);
-  return list;
+  return r.scaling == RopeScaling::yarn ? yarn(r, powers) : list;
 }
 
 int rope_regime(const ModelConfig& c, std::int64_t length) {

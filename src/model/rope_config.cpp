@@ -44,17 +44,32 @@ double inferred_factor(const JsonReader& rope, const Rope& r) {
   return m != 0 && all != 0 ? mscale(r.factor, m) / mscale(r.factor, all) : mscale(r.factor, 1);
 }
 
+// rope_scaling where there is one, else rope_parameters; an empty object is none. Of parameters by
+// kind of layer, those that are all the same.
+Json given_parameters(const JsonReader& json) {
+  Json given = Json::object();
+  for (const char* key : {"rope_parameters", "rope_scaling"}) {
+    const Json value = json.json().value(key, Json());
+    CHECK_USER(value.is_null() || value.is_object(), "{}: {} is not an object", json.origin(), key);
+    if (value.is_object() && !value.empty()) given = value;
+  }
+  std::vector<Json> by_layer;
+  for (const char* kind : {"full_attention", "sliding_attention"})
+    if (given.contains(kind) && given[kind].is_object()) by_layer.push_back(given[kind]);
+  if (by_layer.empty()) return given;
+  for (const Json& other : by_layer)
+    CHECK_USER(other == by_layer[0],
+               "{}: rope_parameters differ between kinds of layers ({} and {}); allowed: the same "
+               "for all",
+               json.origin(), by_layer[0].dump().substr(0, 80), other.dump().substr(0, 80));
+  return by_layer[0];
+}
+
 }  // namespace
 
 void read_rope(const JsonReader& json, ModelConfig& c) {
   const Json& all = json.json();
-  Json given = Json::object();
-  for (const char* key : {"rope_scaling", "rope_parameters"})
-    if (all.contains(key) && !all[key].is_null()) {
-      CHECK_USER(all[key].is_object(), "{}: {} is not an object", json.origin(), key);
-      given = all[key];
-      break;
-    }
+  const Json given = given_parameters(json);
   const JsonReader rope(given, json.origin() + ": rope_parameters");
   Rope& r = c.rope;
   const bool neox = c.family == "gpt_neox";
@@ -83,13 +98,19 @@ void read_rope(const JsonReader& json, ModelConfig& c) {
                          static_cast<double>(c.context) / static_cast<double>(r.original_context));
   if (r.scaling == RopeScaling::dynamic)
     c.context = static_cast<std::int64_t>(static_cast<double>(c.context) * std::max(1.0, r.factor));
+  // Cards that stretch a model leave max_position_embeddings at what it was trained with.
+  if (r.scaling == RopeScaling::yarn)
+    c.context =
+        std::max(c.context, static_cast<std::int64_t>(std::min(
+                                0x1p26, static_cast<double>(r.original_context) * r.factor)));
   r.low_freq_factor = rope.number("low_freq_factor", 0, 1e9, r.low_freq_factor);
   r.high_freq_factor = rope.number("high_freq_factor", 0, 1e9, r.high_freq_factor);
   r.beta_fast = rope.number("beta_fast", 0, 1e9, 32);
   r.beta_slow = rope.number("beta_slow", 0, 1e9, 1);
   if (r.beta_fast == 0) r.beta_fast = 32;
   if (r.beta_slow == 0) r.beta_slow = 1;
-  r.truncate = rope.boolean("truncate", true);
+  // null is Python's None, which is not true.
+  r.truncate = rope.has("truncate") ? rope.boolean("truncate", true) : !given.contains("truncate");
   r.short_factors = factors(rope, "short_factor");
   r.long_factors = factors(rope, "long_factor");
   if (r.scaling == RopeScaling::yarn || r.scaling == RopeScaling::longrope)
