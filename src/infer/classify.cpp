@@ -23,7 +23,14 @@ void classify_texts(const Context& ctx, const ModelConfig& config, const Paramet
   };
   task.compute = [&](Decoder& decoder, ConstView hidden, const TextPass& pass,
                      std::span<float> out) {
-    std::vector<std::int64_t> rows = labelled_rows(config, pass.begins, pass.ends);
+    std::vector<std::int64_t> ends = pass.ends;
+    for (std::size_t t = 0; t < ends.size() && config.pooling == Pooling::last_token; ++t) {
+      const auto begin = static_cast<std::size_t>(pass.begins[t]),
+                 size = static_cast<std::size_t>(pass.ends[t]) - begin;
+      ends[t] =
+          pass.begins[t] + classified_end(config.pad_id, std::span(pass.ids).subspan(begin, size));
+    }
+    std::vector<std::int64_t> rows = labelled_rows(config, pass.begins, ends);
     if (by_token) {
       rows.resize(pass.ids.size());
       std::iota(rows.begin(), rows.end(), 0);

@@ -1,5 +1,6 @@
 #include "model/label_head.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -43,6 +44,14 @@ LabelScratch allocate_label_scratch(Arena& arena, const ModelConfig& c, std::int
   s.lse = arena.alloc(DType::f32, {M});
   s.stats = arena.alloc(DType::f32, {M, 3});
   return s;
+}
+
+std::int64_t classified_end(std::int32_t pad_id, std::span<const std::int32_t> ids) {
+  const auto n = static_cast<std::int64_t>(ids.size());
+  if (pad_id < 0) return n;
+  const auto last =
+      std::find_if(ids.rbegin(), ids.rend(), [&](std::int32_t id) { return id != pad_id; });
+  return last == ids.rend() ? std::min<std::int64_t>(n, 1) : ids.rend() - last;
 }
 
 std::vector<std::int64_t> labelled_rows(const ModelConfig& c, std::span<const std::int64_t> begins,

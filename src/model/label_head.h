@@ -28,7 +28,13 @@ struct LabelScratch {
 // M: texts of a batch, or its tokens.
 LabelScratch allocate_label_scratch(Arena& arena, const ModelConfig& config, std::int64_t M);
 
-// Which rows of y (N, C) are labelled: each text's first or last, or all. Texts without tokens give
+// How many of a text's tokens lie up to the one whose state is labelled, itself included. As
+// transformers 5: the last that is not the pad token, wherever padding stands; the first where all
+// are; the very last where the model has no pad token (pad_id -1).
+std::int64_t classified_end(std::int32_t pad_id, std::span<const std::int32_t> ids);
+
+// Which rows of y (N, C) are labelled: each text's first or last, or all. `ends`: of each text, or,
+// where the last token is labelled, behind that token (classified_end). Texts without tokens give
 // -1 and get zeros.
 std::vector<std::int64_t> labelled_rows(const ModelConfig& config,
                                         std::span<const std::int64_t> begins,

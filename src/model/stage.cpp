@@ -34,6 +34,7 @@ StageMemory lay_out(Arena& arena, const ModelConfig& config, const Grid& grid,
     StageSlot s;
     if (grid.is_first_stage()) s.tokens = allocate_embedding(arena, config, shape.B, shape.T);
     s.lengths = arena.alloc(DType::i32, {shape.B});
+    s.label_ends = arena.alloc(DType::i32, {shape.B});
     s.input = arena.alloc(DType::f32, stream);
     for (std::int64_t l = 0; l < n_layers; ++l) {
       BlockActivations a;
@@ -201,7 +202,7 @@ void Stage::forward(StageSlot& slot) {
 void Stage::label(StageSlot& slot) {
   std::vector<std::int64_t> begins, ends;
   for (std::int64_t b = 0; b < shape_.B; ++b) {
-    const std::int64_t n = slot.lengths.as<std::int32_t>()[b];
+    const std::int64_t n = slot.label_ends.as<std::int32_t>()[b];
     for (std::int64_t t = 0; t < (config_.head == HeadKind::classify ? 1 : shape_.T); ++t) {
       begins.push_back(b * shape_.T + t);
       ends.push_back(config_.head == HeadKind::classify ? b * shape_.T + n : b * shape_.T + t + 1);

@@ -46,6 +46,7 @@ struct StageSlot {
   EmbeddingRows tokens;         // ids and types (B, T) i32, first stage
   View labels;                  // (B, T) i32 last stage; texts: (B)
   View targets;                 // (B, n_labels) fp32 last stage: several labels or regression
+  View label_ends;              // (B) i32 texts: behind the token that is labelled (label_head.h)
   View lengths;                 // (B) i32 tokens of each sequence, the rest of its T is padding
   std::vector<TextRows> texts;  // of the B sequences
   std::vector<float> scales;    // of their embeddings; may be empty

@@ -66,9 +66,11 @@ std::unique_ptr<TrainingData> masked_data(const TokenFile& file, std::int64_t T,
                                           Masking masking);
 
 // Tasks classify and regress: sample i is document i, or a pair, wrapped, cut to T tokens (the
-// longer text first). `classes`: the model's number of each of the file's classes.
+// longer text first). `classes`: the model's number of each of the file's classes. `pad_id`: what
+// a model that labels the last token passes over (classified_end); -1: nothing.
 std::unique_ptr<TrainingData> labelled_data(const TokenFile& file, std::int64_t T,
-                                            std::uint64_t seed, std::vector<std::int32_t> classes);
+                                            std::uint64_t seed, std::vector<std::int32_t> classes,
+                                            std::int32_t pad_id);
 
 // The longest document, wrapped: more context than this is padding.
 std::int64_t longest_sample(const TokenFile& file);

@@ -90,6 +90,7 @@ TrainStep::Evaluation TrainStep::run(const SampleSource& source, const Pass& pas
                                       ? nullptr
                                       : slot.targets.as<float>() + b * config_.n_labels,
                        .length = static_cast<std::int32_t>(T),
+                       .label_end = 0,
                        .n_labels = 0};
       if (sample.ids) std::fill(sample.ids, sample.ids + T, 0);
       if (sample.types) std::fill(sample.types, sample.types + T, 0);
@@ -97,6 +98,8 @@ TrainStep::Evaluation TrainStep::run(const SampleSource& source, const Pass& pas
       if (sample.targets) std::fill(sample.targets, sample.targets + config_.n_labels, 0.0f);
       if (begin + b < mine.end) source(pass.first + begin + b, sample);
       slot.lengths.as<std::int32_t>()[b] = sample.length;
+      slot.label_ends.as<std::int32_t>()[b] =
+          sample.label_end > 0 ? sample.label_end : sample.length;
     }
   };
   hooks.done = [&](StageSlot& slot, int m) {

@@ -30,6 +30,7 @@ struct Sample {
   std::int32_t* labels = nullptr;  // (T), kIgnoreLabel where there is none; of a text: (1)
   float* targets = nullptr;        // (n_labels) of a text: several labels or regression
   std::int32_t length = 0;         // out: its tokens; T before
+  std::int32_t label_end = 0;      // out: of a text, behind the token that is labelled; 0: the last
   std::int64_t n_labels = 0;       // out: labels that count for the mean
 };
 using SampleSource = std::function<void(std::int64_t place, Sample& sample)>;

@@ -23,10 +23,21 @@ Problem problem_of(const LabelKind& kind) {
                                       : Problem::multi_label;
 }
 
-// The data's classes in another order are the model's own.
-bool same_names(const ModelConfig& c, const LabelKind& kind) {
-  return c.labels.size() == kind.names.size() &&
-         std::is_permutation(c.labels.begin(), c.labels.end(), kind.names.begin());
+// The model's number of a class of the data: by its name; a plain number is the class's own where
+// the model has no names but LABEL_0, LABEL_1, … None: the model does not know it.
+std::optional<std::int32_t> class_of(const ModelConfig& c, const std::string& name) {
+  for (const std::string& spelling : {name, "LABEL_" + name}) {
+    const auto at = std::find(c.labels.begin(), c.labels.end(), spelling);
+    if (at != c.labels.end()) return static_cast<std::int32_t>(at - c.labels.begin());
+  }
+  return std::nullopt;
+}
+
+// The data's classes are the model's own, all of them or a part, in whatever order.
+bool knows_all(const ModelConfig& c, const LabelKind& kind) {
+  return kind.problem != "regression" &&
+         std::all_of(kind.names.begin(), kind.names.end(),
+                     [&](const std::string& name) { return class_of(c, name).has_value(); });
 }
 
 void set_labels(ModelConfig& c, const TokenFileInfo& data,
@@ -34,8 +45,10 @@ void set_labels(ModelConfig& c, const TokenFileInfo& data,
   const bool was_classifier = c.head == HeadKind::classify;
   set_head(c, HeadKind::classify);
   c.problem = problem_of(*data.labels);
-  if (!was_classifier || !same_names(c, *data.labels)) c.labels = data.labels->names;
-  c.n_labels = data.labels->n_labels();
+  if (!was_classifier || !knows_all(c, *data.labels)) {
+    c.labels = data.labels->names;
+    c.n_labels = data.labels->n_labels();
+  }
   if (c.source.is_object()) c.source["problem_type"] = data.labels->problem;
   // transformers finds a text's last token by what is no padding.
   if (c.pooling == Pooling::last_token && c.pad_id < 0) {
@@ -155,12 +168,14 @@ std::unique_ptr<TrainingData> task_data(const ModelConfig& c, const TrainOptions
       masking.special[static_cast<std::size_t>(id)] = tokenizer->is_special(id);
     return masked_data(file, T, seed, std::move(masking));
   }
-  std::vector<std::int32_t> classes;
-  for (const std::string& name : file.info().labels->names)
-    classes.push_back(static_cast<std::int32_t>(std::find(c.labels.begin(), c.labels.end(), name) -
-                                                c.labels.begin()));
-  if (!same_names(c, *file.info().labels)) std::iota(classes.begin(), classes.end(), 0);
-  return labelled_data(file, T, seed, std::move(classes));
+  const LabelKind& kind = *file.info().labels;
+  std::vector<std::int32_t> classes(static_cast<std::size_t>(kind.n_labels()));
+  std::iota(classes.begin(), classes.end(), 0);
+  if (knows_all(c, kind))
+    std::transform(kind.names.begin(), kind.names.end(), classes.begin(),
+                   [&](const std::string& name) { return *class_of(c, name); });
+  return labelled_data(file, T, seed, std::move(classes),
+                       c.pooling == Pooling::last_token ? c.pad_id : -1);
 }
 
 }  // namespace weft

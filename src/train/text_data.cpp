@@ -3,6 +3,7 @@
 
 #include "core/check.h"
 #include "core/rng.h"
+#include "model/label_head.h"
 #include "train/data.h"
 #include "train/wrapping.h"
 
@@ -107,14 +108,20 @@ class MaskedData : public TextData {
 class LabelledData : public TextData {
  public:
   LabelledData(const TokenFile& file, std::int64_t T, std::uint64_t seed,
-               std::vector<std::int32_t> classes)
-      : TextData(file, T, seed), classes_(std::move(classes)) {}
+               std::vector<std::int32_t> classes, std::int32_t pad_id)
+      : TextData(file, T, seed), classes_(std::move(classes)), pad_id_(pad_id) {}
 
  protected:
   void fill(std::int64_t i, std::int64_t, Sample& sample) override {
     const TokenFileInfo& info = file_.info();
     const std::int64_t begin = file_.begin(i), second = info.pairs ? file_.second(i) : file_.end(i);
     const auto [n_first, n_second] = longest_first(second - begin, file_.end(i) - second, room_);
+    // The stage that has the labels may not be the one that has the tokens.
+    const bool finds_end = pad_id_ >= 0 && (sample.labels || sample.targets);
+    if (finds_end && !sample.ids) {
+      ids_.resize(static_cast<std::size_t>(T_));
+      sample.ids = ids_.data();
+    }
     Writer writer{sample};
     writer.piece(wrapping_.before);
     writer.text(file_, begin, n_first, wrapping_.first_type);
@@ -122,6 +129,9 @@ class LabelledData : public TextData {
     writer.text(file_, second, n_second, wrapping_.second_type);
     writer.piece(wrapping_.behind);
     sample.length = static_cast<std::int32_t>(writer.at);
+    if (finds_end)
+      sample.label_end = static_cast<std::int32_t>(
+          classified_end(pad_id_, {sample.ids, static_cast<std::size_t>(writer.at)}));
     sample.n_labels = 1;
     const bool single = info.labels->single();
     if (sample.labels)
@@ -133,6 +143,8 @@ class LabelledData : public TextData {
 
  private:
   std::vector<std::int32_t> classes_;
+  std::int32_t pad_id_;
+  std::vector<std::int32_t> ids_;
 };
 
 }  // namespace
@@ -143,8 +155,9 @@ std::unique_ptr<TrainingData> masked_data(const TokenFile& file, std::int64_t T,
 }
 
 std::unique_ptr<TrainingData> labelled_data(const TokenFile& file, std::int64_t T,
-                                            std::uint64_t seed, std::vector<std::int32_t> classes) {
-  return std::make_unique<LabelledData>(file, T, seed, std::move(classes));
+                                            std::uint64_t seed, std::vector<std::int32_t> classes,
+                                            std::int32_t pad_id) {
+  return std::make_unique<LabelledData>(file, T, seed, std::move(classes), pad_id);
 }
 
 std::int64_t longest_sample(const TokenFile& file) {
