@@ -6,14 +6,14 @@
 
 #include "cli/command.h"
 #include "cli/options.h"
+#include "cli/session.h"
 #include "cli/version.h"
 #include "core/check.h"
 #include "core/hardware.h"
 #include "core/log.h"
+#include "io/hub_cache.h"
 #include "kernels/ops.h"
 #include "model/attention_scale.h"
-#include "model/weight_source.h"
-#include "train/checkpoint.h"
 
 namespace weft {
 namespace {
@@ -53,9 +53,7 @@ const Bench& find_bench(const std::vector<std::string>& words) {
 }
 
 ModelConfig config_of(const BenchOptions& o) {
-  if (!o.model.empty())
-    return is_checkpoint(o.model) ? read_checkpoint_header(o.model).config
-                                  : read_model_config(o.model);
+  if (!o.model.empty()) return open_config(find_model(o.model, "--model"), "--model");
   ModelConfig c;
   CHECK_USER(o.width % o.heads == 0,
              "--width is {} and --heads {}; allowed: a width that the heads divide", o.width,

@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "io/files.h"
 #include "io/gguf.h"
+#include "io/hub_cache.h"
 #include "io/safetensors.h"
 #include "kernels/ops.h"
 #include "model/families.h"
@@ -262,7 +263,7 @@ void run_convert(const Invocation& invocation) {
   if (!parse_options(line, invocation.args, fields, world->rank() == 0)) return;
   CHECK_USER(o.positional.size() == 2, "weft convert: name SRC and DST");
   resolve_grid(o.tp, o.pp, o.dp, world->size());
-  const std::string& from = o.positional[0];
+  const std::string from = find_model(o.positional[0], "SRC");
   fs::path to = fs::path(o.positional[1]).lexically_normal();
   if (!to.has_filename()) to = to.parent_path();
   Stream stream({}, resolve_threads(o.threads, invocation.mpi.ranks_on_host()));
@@ -270,6 +271,8 @@ void run_convert(const Invocation& invocation) {
       *world, stream,
       [&] {  // one file is read, another written: the other ranks would only wait for the same disk
         const ModelConfig config = open_config(from, "SRC");
+        if (const std::string warning = warning_of_untied(config, from); !warning.empty())
+          log_warning("{}", warning);
         check_places(o, from, to);
         size_bytes(o.max_shard_size);
         Written written;

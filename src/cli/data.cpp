@@ -6,10 +6,11 @@
 #include "comm/shard.h"
 #include "core/check.h"
 #include "core/hardware.h"
-#include "core/option_words.h"
 #include "core/log.h"
+#include "core/option_words.h"
 #include "core/parallel.h"
 #include "io/documents.h"
+#include "io/hub_cache.h"
 #include "io/token_file.h"
 #include "text/tokenizer.h"
 #include "train/labels.h"
@@ -171,7 +172,7 @@ void run_data(const Invocation& invocation) {
   for (const std::string& input : o.inputs)
     CHECK_USER(input != "-" || world->size() == 1,
                "stdin can be read by one rank only; write it to a file first");
-  const Tokenizer tokenizer = Tokenizer::load(o.tokenizer);
+  const Tokenizer tokenizer = Tokenizer::load(find_model(o.tokenizer, "--tokenizer"));
   const auto end_token = tokenizer.eos_id();
   CHECK_USER(end_token || o.task != "clm",
              "--tokenizer {}: has no end token, which must close every document", o.tokenizer);

@@ -4,6 +4,7 @@
 #include "core/check.h"
 #include "core/hardware.h"
 #include "io/gguf.h"
+#include "io/hub_cache.h"
 #include "kernels/peak.h"
 #include "model/families.h"
 #include "model/module_tree.h"
@@ -18,7 +19,7 @@ struct InfoOptions {
   std::vector<std::string> positional;
   std::string model, dtype, device;
   std::int64_t tp = 1, pp = 1, dp = 0, threads = 0;
-  bool json = false;
+  bool json = false, show_config = false;
 
   void visit(FieldVisitor& v) {
     v.group("model");
@@ -32,8 +33,19 @@ struct InfoOptions {
     v.field("device", device, kDevices, "what to run on (cuda is to come)");
     v.group("output");
     v.field("json", json, "a JSON line on stdout");
+    v.field("show_config", show_config,
+            "the model's configuration, as transformers prints it; --config without a file too");
   }
 };
+
+// `--config` names a file of options everywhere; before anything that is none it asks for the
+// model's.
+std::vector<std::string> with_show_config(std::vector<std::string> args) {
+  for (std::size_t i = 0; i < args.size(); ++i)
+    if (args[i] == "--config" && (i + 1 == args.size() || !args[i + 1].ends_with(".toml")))
+      args[i] = "--show-config";
+  return args;
+}
 
 std::string megabytes(double bytes) {
   return bytes < 1e9 ? fmt::format("{:.1f} MB", bytes / 1e6)
@@ -43,11 +55,12 @@ std::string megabytes(double bytes) {
 constexpr DType kPlain[] = {DType::f32, DType::bf16, DType::f16, DType::f64};
 
 void info_of_model(const InfoOptions& o, const Communicator& world) {
-  const std::string path = o.model;
-  std::error_code error;
-  CHECK_USER(std::filesystem::exists(path, error), "{}: no such file or folder", path);
-  const ModelConfig c =
-      is_checkpoint(path) ? read_checkpoint_header(path).config : read_model_config(path);
+  const std::string path = find_model(o.model, "MODEL");
+  const ModelConfig c = open_config(path, "MODEL");
+  if (o.show_config) {
+    if (world.rank() == 0) fmt::print("{}\n", printed_config(c));
+    return;
+  }
   // Any grid may be asked about, whatever ranks run this.
   CHECK_USER(o.tp <= c.heads, "--tp is {}; allowed: 1 to {}, the model's heads", o.tp, c.heads);
   CHECK_USER(o.pp <= c.layers, "--pp is {}; allowed: 1 to {}, the model's layers", o.pp, c.layers);
@@ -154,7 +167,7 @@ void run_info(const Invocation& invocation) {
   const CommandLine line = {"info",
                             "Shows a model's module tree and sizes; without a model, this machine.",
                             &o.positional, "MODEL"};
-  if (!parse_options(line, invocation.args, fields, world->rank() == 0)) return;
+  if (!parse_options(line, with_show_config(invocation.args), fields, world->rank() == 0)) return;
   CHECK_USER(o.positional.size() <= 1, "weft info: name one model");
   if (!o.positional.empty()) o.model = o.positional[0];
   check_device(o.device);

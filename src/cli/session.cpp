@@ -11,6 +11,7 @@
 #include "core/hardware.h"
 #include "core/log.h"
 #include "io/gguf.h"
+#include "io/hub_cache.h"
 #include "kernels/backends.h"
 #include "model/families.h"
 #include "model/hf_weights.h"
@@ -126,7 +127,7 @@ ModelConfig open_config(const std::string& model, const std::string& what) {
 }
 
 std::optional<Tokenizer> open_tokenizer(const std::string& model, const std::string& tokenizer) {
-  if (!tokenizer.empty()) return Tokenizer::load(tokenizer);
+  if (!tokenizer.empty()) return Tokenizer::load(find_model(tokenizer, "--tokenizer"));
   if (!is_checkpoint(model))
     return Tokenizer::present(model) ? std::optional(Tokenizer::load(model)) : std::nullopt;
   const std::string json = read_checkpoint_header(model).state.tokenizer;
@@ -189,6 +190,11 @@ ModelConfig config_for(ModelUse use, const std::string& model, bool tells) {
   return c;
 }
 
+ModelOptions with_found_model(ModelOptions o) {
+  o.model = find_model(o.model, "--model");
+  return o;
+}
+
 int use_threads(const Invocation& invocation, const ModelOptions& o) {
   const int threads = resolve_threads(o.threads, invocation.mpi.ranks_on_host());
   omp_set_num_threads(threads);
@@ -216,9 +222,9 @@ void check_device(const std::string& device) {
 
 Session::Session(const Invocation& invocation, const ModelOptions& given, ModelUse use)
     : ranks_on_host(invocation.mpi.ranks_on_host()),
-      options(given),
-      config(config_for(use, given.model, invocation.mpi.rank() == 0)),
-      tokenizer(open_tokenizer(given.model, given.tokenizer)),
+      options(with_found_model(given)),
+      config(config_for(use, options.model, invocation.mpi.rank() == 0)),
+      tokenizer(open_tokenizer(options.model, options.tokenizer)),
       grid(invocation.mpi.world(), checked_grid(given, config, invocation.mpi.size())),
       stream({}, use_threads(invocation, given)),
       memory(memory_room(invocation.mpi.ranks_on_host())),
@@ -260,6 +266,14 @@ void Session::too_large(double planned) const {
 }
 
 void Session::load_weights() {
+  if (const std::string warning = warning_of_untied(config, options.model);
+      first() && !warning.empty() && !is_checkpoint(options.model))
+    log_warning("--model {}", warning);
+  if (first() && is_torch_folder(options.model))
+    log_info(
+        "--model {}: reading pytorch_model.bin; `weft convert` makes safetensors of it, which "
+        "open faster",
+        options.model);
   const DType dtype = options.held_dtype();
   agree(grid.world(), caught([&] {
           const auto planned = static_cast<double>(Parameters::plan_bytes(

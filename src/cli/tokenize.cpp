@@ -12,6 +12,7 @@
 #include "comm/agreement.h"
 #include "core/check.h"
 #include "core/log.h"
+#include "io/hub_cache.h"
 #include "text/tokenizer.h"
 #include "text/unicode.h"
 
@@ -197,7 +198,8 @@ void run_tokenize(const Invocation& invocation) {
           {"tokenize", "Shows the tokens of texts, or turns ids back into text.", nullptr, ""},
           invocation.args, fields, world->rank() == 0))
     return;
-  const std::string path = o.tokenizer.empty() ? o.model : o.tokenizer;
+  const std::string path =
+      o.tokenizer.empty() ? find_model(o.model, "--model") : find_model(o.tokenizer, "--tokenizer");
   CHECK_USER(!path.empty(),
              "--tokenizer is missing: name a tokenizer directory, or a model's with --model");
   Stream stream;

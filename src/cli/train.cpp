@@ -10,6 +10,7 @@
 #include "cli/version.h"
 #include "comm/agreement.h"
 #include "core/hardware.h"
+#include "io/hub_cache.h"
 
 namespace weft {
 
@@ -34,6 +35,10 @@ void run_train(const Invocation& invocation) {
           {"train", "Trains or fine-tunes a model on the grid of ranks at hand.", nullptr, ""},
           invocation.args, fields, world->rank() == 0))
     return;
+  // A run that goes on from its checkpoints needs the folder of --model no more.
+  const auto lost = caught([&] { options.model = find_model(options.model, "--model"); });
+  if (lost && resume_candidates(options).empty()) rethrow(*lost);
+  options.tokenizer = find_model(options.tokenizer, "--tokenizer");
   validate(options);
   check_device(options.device);
   TrainingEnvironment environment;

@@ -243,6 +243,17 @@ Json write_hf_config(const ModelConfig& config) {
   return json;
 }
 
+std::string printed_config(const ModelConfig& config) {
+  OrderedJson sorted = write_hf_config(config);
+  if (sorted.contains("id2label")) {  // by number: 2 before 10
+    OrderedJson names = OrderedJson::object();
+    for (std::size_t i = 0; i < config.labels.size(); ++i)
+      names[std::to_string(i)] = config.labels[i];
+    sorted["id2label"] = std::move(names);
+  }
+  return fmt::format("{}Config {}\n", family(config.family).class_name, sorted.dump(2, ' ', true));
+}
+
 void set_head(ModelConfig& c, HeadKind head) {
   const Family& row = family(c.family);
   const ModelConfig& d = row.defaults;

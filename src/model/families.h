@@ -68,6 +68,8 @@ ModelConfig config_from_json(const Json& json,
 std::vector<std::int32_t> end_tokens(
     const ModelConfig& config);  // all that its eos_token_id lists; eos_id is the first
 Json write_hf_config(const ModelConfig& config);
+// As transformers' print(model.config): the class's name and config.json's keys, sorted.
+std::string printed_config(const ModelConfig& config);
 // A fresh model of the family with the class's knobs; the sizes are the caller's to set, then
 // finish_sizes.
 ModelConfig fresh_config(const std::string& family);

@@ -137,31 +137,6 @@ Dims stored_shape(const Dims& shape, const StoredParameter& stored, std::size_t 
                            : Dims{stored.parts[part].rows};
 }
 
-std::string with_end(const std::string& name, const std::string& from, const std::string& to) {
-  const bool ends =
-      name.size() >= from.size() && name.compare(name.size() - from.size(), from.size(), from) == 0;
-  return ends ? name.substr(0, name.size() - from.size()) + to : "";
-}
-
-// Under its name, without the prefix (a base model's file), or as another writer calls it.
-std::optional<StoredTensor> find_tensor(const WeightSource& source, const Family& row,
-                                        const std::string& name) {
-  std::vector<std::string> names = {name};
-  if (name.starts_with(row.prefix)) names.push_back(name.substr(row.prefix.size()));
-  std::vector<std::pair<std::string, std::string>> ends = row.aliases;
-  for (const std::string norm : {"LayerNorm", "layer_norm"}) {  // as TensorFlow called them
-    ends.emplace_back(norm + ".weight", norm + ".gamma");
-    ends.emplace_back(norm + ".bias", norm + ".beta");
-  }
-  for (const std::string& n : std::vector<std::string>(names))
-    for (const auto& [from, to] : ends)
-      if (std::string other = with_end(n, from, to); !other.empty())
-        names.push_back(std::move(other));
-  for (const std::string& n : names)
-    if (auto tensor = source.find(n)) return tensor;
-  return std::nullopt;
-}
-
 bool belongs_to_head(const Parameter& p) {
   return p.layer == kHead && !p.name.starts_with("final_norm");
 }
@@ -170,7 +145,29 @@ bool labels_something(const Parameter& p) {
   return p.name.starts_with("labels.") || p.name.starts_with("token_labels.");
 }
 
+// The tensors that a parameter is stored in. transformers ties both ways: a token table that is
+// missing is the tied head.
+std::optional<StoredTensor> find_part(const WeightSource& source, const ModelConfig& config,
+                                      const Parameter& parameter, const std::string& name) {
+  const Family& row = family(config.family);
+  if (auto tensor = find_tensor(source, row, name)) return tensor;
+  if (parameter.name == "embed.tokens.weight" && config.tied_head && config.has_lm_head())
+    return find_stored(source, config, "head.weight");
+  return std::nullopt;
+}
+
 }  // namespace
+
+std::optional<StoredTensor> find_stored(const WeightSource& source, const ModelConfig& config,
+                                        const std::string& parameter) {
+  const Family& row = family(config.family);
+  for (const Parameter& p : parameters_of(config)) {
+    if (p.name != parameter) continue;
+    const StoredParameter stored = stored_parameter(row, config, p);
+    return find_tensor(source, row, stored.parts.at(0).name);
+  }
+  return std::nullopt;
+}
 
 std::vector<StoredTensor> find_parameter(const WeightSource& source, const ModelConfig& config,
                                          const Parameter& parameter, const std::string& origin,
@@ -179,16 +176,22 @@ std::vector<StoredTensor> find_parameter(const WeightSource& source, const Model
   const StoredParameter stored = stored_parameter(row, config, parameter);
   std::vector<StoredTensor> tensors;
   for (std::size_t i = 0; i < stored.parts.size(); ++i) {
-    const auto tensor = find_tensor(source, row, stored.parts[i].name);
+    const auto tensor = find_part(source, config, parameter, stored.parts[i].name);
     if (!tensor && belongs_to_head(parameter) && missing == MissingHead::keep) {
       if (kept) *kept = stored.parts[i].name;
       return {};
     }
-    CHECK_USER(tensor, "{}: tensor {} is missing ({} tensors are there){}", origin,
-               stored.parts[i].name, source.n_tensors(),
-               belongs_to_head(parameter)
-                   ? fmt::format("; was it saved as a {}?", head_name(config.head))
-                   : "");
+    if (!tensor) {
+      const std::string& name = stored.parts[i].name;
+      std::string hint = hint_of_names(source, name);
+      if (hint.empty() && name.starts_with(row.prefix))
+        hint = hint_of_names(source, name.substr(row.prefix.size()));
+      if (hint.empty() && belongs_to_head(parameter))
+        hint = fmt::format("; was it saved as a {}?", head_name(config.head));
+      user_error("{}: tensor {} is missing ({} tensors are there){}", origin, stored.parts[i].name,
+                 source.n_tensors(), hint);
+    }
+    if (!tensor->unreadable.empty()) read_elements(*tensor, 0, 0, nullptr);  // says why
     const Dims expected = stored_shape(parameter.shape, stored, i);
     if (missing == MissingHead::keep && labels_something(parameter) && tensor->shape != expected) {
       if (kept)
@@ -215,9 +218,30 @@ void read_parameter(const std::vector<StoredTensor>& tensors, const ModelConfig&
              tensors[0].file, tensors[0].name);
 }
 
+namespace {
+
+// The rows that the files have, then the new ones; the slice is of rows, as all that are by token.
+void read_with_new_rows(const std::vector<StoredTensor>& tensors, const ModelConfig& config,
+                        const Parameter& parameter, const Slice& slice, const NewTokens& tokens,
+                        float* out, Stream& stream) {
+  const Parameter old = with_tokens(parameter, tokens.n_old);
+  const std::int64_t columns = parameter.shape.rank() == 2 ? parameter.shape[1] : 1;
+  for (const Range& rows : ranges_along(slice, 0)) {
+    const Range there = {std::min(rows.begin, tokens.n_old), std::min(rows.end, tokens.n_old)},
+                fresh = {std::max(rows.begin, tokens.n_old), std::max(rows.end, tokens.n_old)};
+    if (there.size() > 0)
+      read_parameter(tensors, config, old, {old.shape, 0, {there}}, out, stream);
+    fill_new_rows(tensors[0], parameter, config.tied_head, tokens, fresh,
+                  out + there.size() * columns);
+    out += rows.size() * columns;
+  }
+}
+
+}  // namespace
+
 std::vector<std::string> load_hf_weights(Parameters& parameters, const ModelConfig& config,
                                          const std::filesystem::path& path, Stream& stream,
-                                         MissingHead missing) {
+                                         const LoadOptions& options) {
   const std::unique_ptr<WeightSource> source = open_weights(path);
   const std::vector<Parameter> all = parameters_of(config);
   std::vector<float> wide;
@@ -227,9 +251,12 @@ std::vector<std::string> load_hf_weights(Parameters& parameters, const ModelConf
     if (!p.info.tied_to.empty())
       stands_for = &*std::find_if(all.begin(), all.end(),
                                   [&](const Parameter& q) { return q.name == p.info.tied_to; });
+    const bool grows = options.new_tokens.n_old > 0 && is_by_token(*stands_for);
+    const Parameter stored =
+        grows ? with_tokens(*stands_for, options.new_tokens.n_old) : *stands_for;
     std::string absent;
     const std::vector<StoredTensor> tensors =
-        find_parameter(*source, config, *stands_for, path.string(), missing, &absent);
+        find_parameter(*source, config, stored, path.string(), options.missing, &absent);
     if (tensors.empty()) kept.push_back(absent);
     if (tensors.empty() || p.weight.elems() == 0) continue;
     float* out = nullptr;
@@ -239,13 +266,31 @@ std::vector<std::string> load_hf_weights(Parameters& parameters, const ModelConf
       wide.resize(static_cast<std::size_t>(p.weight.elems()));
       out = wide.data();
     }
-    read_parameter(tensors, config, *stands_for, p.slice, out, stream);
+    if (grows)
+      read_with_new_rows(tensors, config, *stands_for, p.slice, options.new_tokens, out, stream);
+    else
+      read_parameter(tensors, config, *stands_for, p.slice, out, stream);
     if (p.weight.dtype() != DType::f32)
       narrow(p.weight, ConstView(out, p.weight.shape()),
              fmt::format("{} of {}", tensors[0].name, tensors[0].file), stream);
   }
   parameters.refresh_bf16(stream);
   return kept;
+}
+
+std::string warning_of_untied(const ModelConfig& config, const std::string& path) {
+  if (config.tied_head || !config.has_lm_head() || !config.source.is_object()) return "";
+  const bool says =
+      config.source.value("tie_word_embeddings", family(config.family).defaults.tied_head);
+  if (!says) return "";
+  const std::vector<StoredPart> parts = stored_parts(config);
+  const auto head = std::find_if(parts.begin(), parts.end(), [](const StoredPart& part) {
+    return part.parameter.name == "head.weight";
+  });
+  return fmt::format(
+      "{}: config.json ties the head to the token table, but the files hold {} with other values, "
+      "so it is NOT tied, as in transformers 5; set tie_word_embeddings to false to say so",
+      path, head->name);
 }
 
 namespace {
@@ -388,61 +433,6 @@ std::uint64_t weights_checksum(const ModelConfig& config, const WeightSource& so
                               std::bit_cast<std::uint32_t>(values[static_cast<std::size_t>(i)]));
   }
   return sum;
-}
-
-bool is_frequencies(const std::string& name) { return name.ends_with("inv_freq"); }
-
-std::vector<CarriedTensor> carried_tensors(const ModelConfig& config, const WeightSource* source) {
-  const Family& row = family(config.family);
-  std::vector<CarriedTensor> list;
-  for (const std::string& pattern : row.carried) {
-    const std::size_t hole = pattern.find("{}");
-    const bool frequencies = is_frequencies(pattern);
-    for (std::int64_t layer = 0; layer < (hole == std::string::npos ? 1 : config.layers); ++layer) {
-      std::string name = row.prefix + pattern;
-      if (hole != std::string::npos)
-        name.replace(row.prefix.size() + hole, 2, std::to_string(layer));
-      const auto stored = source ? find_tensor(*source, row, name) : std::nullopt;
-      CarriedTensor tensor = {.name = name,
-                              .dtype = DType::f32,
-                              .shape = {},
-                              .values = {},
-                              .found = stored.has_value()};
-      if (stored) {
-        tensor.dtype = stored->dtype == DType::bf16 || stored->dtype == DType::f16 ? stored->dtype
-                                                                                   : DType::f32;
-        tensor.shape = stored->shape;
-        tensor.values.resize(static_cast<std::size_t>(stored->shape.elems()));
-        read_elements(*stored, 0, stored->shape.elems(), tensor.values.data());
-      } else if (frequencies && config.positions == Positions::rope) {
-        for (std::int64_t i = 0; i < config.rope.dims; i += 2)  // in fp32, as torch does
-          tensor.values.push_back(
-              1.0f / std::pow(static_cast<float>(config.rope.theta),
-                              static_cast<float>(i) / static_cast<float>(config.rope.dims)));
-        tensor.shape = Dims{config.rope.dims / 2};
-      } else {
-        continue;
-      }
-      list.push_back(std::move(tensor));
-    }
-  }
-  return list;
-}
-
-void add_carried(std::vector<TensorToWrite>& tensors, const std::vector<CarriedTensor>& carried,
-                 std::optional<DType> dtype, Stream& stream) {
-  for (const CarriedTensor& tensor : carried) {
-    const DType as = is_frequencies(tensor.name) ? tensor.dtype : dtype.value_or(tensor.dtype);
-    tensors.push_back(
-        {tensor.name, as, tensor.shape, [&stream, tensor, as](std::span<std::byte> out) {
-           if (out.empty()) return;  // a rank that does not write
-           if (as == DType::f32)
-             std::memcpy(out.data(), tensor.values.data(), out.size());
-           else
-             convert(View(out.data(), as, tensor.shape),
-                     ConstView(tensor.values.data(), tensor.shape), stream);
-         }});
-  }
 }
 
 void write_hf_config_files(const ModelConfig& config, const std::filesystem::path& dir,

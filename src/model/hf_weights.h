@@ -5,6 +5,8 @@
 
 #include "comm/grid.h"
 #include "io/safetensors.h"
+#include "model/families.h"
+#include "model/new_tokens.h"
 #include "model/parameters.h"
 #include "model/weight_source.h"
 
@@ -15,11 +17,22 @@ namespace weft {
 // ignore_mismatched_sizes).
 enum class MissingHead : std::uint8_t { error, keep };
 
+// How a model may differ from the files that it starts from.
+struct LoadOptions {
+  MissingHead missing = MissingHead::error;
+  NewTokens new_tokens = {};
+};
+
 // Fills parameters.weight (and the bf16 copies) from a Hugging Face directory; the result says what
-// was kept. UserErrors: a missing tensor, a wrong shape, a number that is not finite.
+// was kept. UserErrors: a missing tensor, a wrong shape, a number that is not finite or too large
+// for the dtype that holds it.
 std::vector<std::string> load_hf_weights(Parameters& parameters, const ModelConfig& config,
                                          const std::filesystem::path& path, Stream& stream,
-                                         MissingHead missing = MissingHead::error);
+                                         const LoadOptions& options = {});
+
+// Whether config.json ties the head to the token table while the files hold another one
+// (read_model_config has untied them): the sentence that says so, else "".
+std::string warning_of_untied(const ModelConfig& config, const std::string& path);
 
 // What such a directory holds besides parameters (Family::carried): from `source`, null or one that
 // may lack them; rotary frequencies are computed where it does.
@@ -53,6 +66,15 @@ std::vector<float> gather_parameter(const Parameter& parameter, const Parameters
 std::vector<float> gather_stored(const Parameter& parameter, std::size_t part,
                                  const Parameters& parameters, const ModelConfig& config,
                                  const Grid& grid, View LocalParameter::*of, Stream& stream);
+
+// A tensor under its name, without the family's prefix (a base model's file), or as another writer
+// calls it.
+std::optional<StoredTensor> find_tensor(const WeightSource& source, const Family& row,
+                                        const std::string& name);
+// A parameter that one tensor holds, by its name in the registry ("head.weight"); none where the
+// files do not have it.
+std::optional<StoredTensor> find_stored(const WeightSource& source, const ModelConfig& config,
+                                        const std::string& parameter);
 
 // A parameter at a time, for who does not hold the model. The tensors that it is stored in; none
 // where it belongs to a head that may be kept

@@ -1,6 +1,7 @@
 #include "train/start.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "comm/agreement.h"
 #include "core/check.h"
@@ -48,6 +49,18 @@ std::optional<Tokenizer> find_tokenizer(const TrainOptions& o, const TokenFileIn
   return std::nullopt;
 }
 
+// A tokenizer with more tokens than the model: the model gets rows for them.
+void grow_vocabulary(TrainingStart& start, const TrainOptions& o, const TokenFileInfo& data) {
+  ModelConfig& c = start.config;
+  if (data.vocab_size <= c.vocab) return;
+  CHECK_USER(
+      !is_checkpoint(o.model),
+      "--data {} has a vocabulary of {}, the checkpoint --model {} one of {}; new tokens are "
+      "added to a Hugging Face directory (the folder model/ of its run)",
+      o.data, data.vocab_size, o.model, c.vocab);
+  start.stored_vocab = std::exchange(c.vocab, data.vocab_size);
+}
+
 }  // namespace
 
 TrainingStart resolve_start(const TrainOptions& o, int n_ranks) {
@@ -62,7 +75,8 @@ TrainingStart resolve_start(const TrainOptions& o, int n_ranks) {
   if (start.tokenizer)
     CHECK_USER(start.tokenizer->hash() == file.info().tokenizer_hash,
                "--data {} was made with another tokenizer (hash {}) than the model's ({}); make it "
-               "again with this one",
+               "again with this one, or name the other with --tokenizer where it is the model's "
+               "with new tokens",
                o.data, file.info().tokenizer_hash.substr(0, 8),
                start.tokenizer->hash().substr(0, 8));
   CHECK_USER(file.info().task == o.task, "--data {} was made for --task {}, not {}", o.data,
@@ -76,10 +90,8 @@ TrainingStart resolve_start(const TrainOptions& o, int n_ranks) {
     start.config = is_checkpoint(o.model) ? read_checkpoint_header(o.model).config
                                           : read_model_config(o.model);
   ModelConfig& c = start.config;
+  grow_vocabulary(start, o, file.info());
   set_task(c, o, file.info(), start.tokenizer);
-  CHECK_USER(file.info().vocab_size <= c.vocab,
-             "--data {} has a vocabulary of {}, the model one of {}", o.data,
-             file.info().vocab_size, c.vocab);
   CHECK_USER(o.context <= c.context, "--context is {}; allowed: 1 to {}, the model's", o.context,
              c.context);
   CHECK_USER(start.shape.tp <= c.heads, "--tp is {}, but the model has {} heads; allowed: 1 to {}",

@@ -23,9 +23,10 @@ struct TrainingStart {
   std::shared_ptr<TrainingData> data;
   StepSettings step;
   std::filesystem::path out;
-  OrderedJson identity;        // train/run_identity.h
-  bool without_model = false;  // --model is gone, and a checkpoint to resume has what it held
-  std::int64_t context = 0;    // to ask for again: the model's where it is fresh, else step.T
+  OrderedJson identity;           // train/run_identity.h
+  bool without_model = false;     // --model is gone, and a checkpoint to resume has what it held
+  std::int64_t stored_vocab = 0;  // tokens in --model's files, where the data has more; else 0
+  std::int64_t context = 0;       // to ask for again: the model's where it is fresh, else step.T
 };
 
 // Reads files, writes none; the same on every rank.

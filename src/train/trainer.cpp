@@ -177,19 +177,36 @@ class Trainer {
   // labels, is new; not the one that predicts the next token.
   void load_directory() {
     const bool keep = options_.task != "clm";
+    if (const std::string warning = warning_of_untied(start_.config, options_.model);
+        first_ && !warning.empty())
+      log_warning("--model {}", warning);
+    if (first_ && start_.stored_vocab > 0)
+      log_info(
+          "the token tables grow from {} rows to the data's {}: the new ones are drawn about the "
+          "old ones' mean, as transformers' resize_token_embeddings does",
+          start_.stored_vocab, start_.config.vocab);
     if (keep) parameters_.init_weights(static_cast<std::uint64_t>(options_.seed), stream_);
     std::vector<std::string> kept;
     agree(grid_.world(), caught([&] {
-            kept = load_hf_weights(parameters_, start_.config, options_.model, stream_,
-                                   keep ? MissingHead::keep : MissingHead::error);
+            const LoadOptions load = {
+                .missing = keep ? MissingHead::keep : MissingHead::error,
+                .new_tokens = {.n_old = start_.stored_vocab,
+                               .seed = static_cast<std::uint64_t>(options_.seed)}};
+            kept = load_hf_weights(parameters_, start_.config, options_.model, stream_, load);
           }),
           stream_);
     std::set<std::string> all;  // a rank names what it holds of
     for (const std::string& theirs : gather_texts(grid_.world(), Json(kept).dump(), stream_))
       for (const Json& name : parse_json(theirs)) all.insert(name.get<std::string>());
-    if (first_ && !all.empty())
-      log_info("{} does not have all of this {}; initialised anew: {}", options_.model,
-               head_name(start_.config.head), fmt::join(all, ", "));
+    if (!first_ || all.empty()) return;
+    const std::string sentence =
+        fmt::format("{} does not have all of this {}; initialised anew: {}", options_.model,
+                    head_name(start_.config.head), fmt::join(all, ", "));
+    // A head of other labels was there and is lost, which its user may not have meant.
+    const bool loses = std::any_of(all.begin(), all.end(), [](const std::string& name) {
+      return name.find(" there, ") != std::string::npos;
+    });
+    log_line(loses ? LogLevel::warning : LogLevel::info, sentence);
   }
 
   // From the newest checkpoint that is whole; with --resume auto, damaged ones are skipped and

@@ -8,6 +8,7 @@
 #include "infer/options.h"
 #include "io/documents.h"
 #include "io/safetensors.h"
+#include "io/torch_file.h"
 #include "model/families.h"
 #include "model/hf_weights.h"
 #include "tests/fuzz/harness.h"
@@ -53,6 +54,33 @@ TEST(Fuzz, Safetensors) {
   Parameters parameters(config, grid, DType::f32, Purpose::inference);
   fuzz(folder / "model.safetensors", false,
        [&] { load_hf_weights(parameters, config, folder.path(), stream); });
+}
+
+// A whole model of torch.save; the checksum of its pickle refuses most.
+TEST(Fuzz, TorchModel) {
+  const Folder folder;
+  fs::copy(kData / "loading/bert_old/pytorch_model.bin", folder / "pytorch_model.bin");
+  const ModelConfig config = read_hf_config(kData / "loading/bert_old");
+  const Grid grid(make_self_communicator(), {1, 1, 1});
+  Stream stream({}, 1);
+  Parameters parameters(config, grid, DType::f32, Purpose::inference);
+  fuzz(folder / "pytorch_model.bin", false,
+       [&] { load_hf_weights(parameters, config, folder.path(), stream); });
+}
+
+// One without checksums, as torch writes where it is told to, so that the pickle's faults get
+// through.
+TEST(Fuzz, TorchFileWithoutChecksums) {
+  const Folder folder;
+  fs::copy(kData / "loading/without_crc.bin", folder / "pytorch_model.bin");
+  fuzz(folder / "pytorch_model.bin", false, [&] {
+    const TorchReader reader(folder.path());
+    for (const auto& [name, tensor] : reader.tensors()) {
+      if (!tensor.unreadable.empty() || tensor.dtype != DType::f32) continue;
+      std::vector<float> out(static_cast<std::size_t>(tensor.shape.elems()));
+      if (reader.find(name)) read_elements(tensor, 0, tensor.shape.elems(), out.data());
+    }
+  });
 }
 
 TEST(Fuzz, SafetensorsIndex) {
@@ -139,7 +167,7 @@ TEST(Fuzz, LabelledTokenFile) {
       if (classes && tokens.info().labels->n_labels() > 3)
         return;  // a file that is whole, of more labels than we made room for
       const std::vector<std::uint8_t> special(static_cast<std::size_t>(tokens.info().vocab_size));
-      const auto data = classes ? labelled_data(tokens, 24, 0, {0, 1, 2})
+      const auto data = classes ? labelled_data(tokens, 24, 0, {0, 1, 2}, 0)
                                 : masked_data(tokens, 24, 0, {0.15, 4, special});
       data->check_tokens({0, tokens.info().n_tokens});
       for (std::int64_t i = 0; i < data->n_train() + data->n_val(); ++i) {
