@@ -11,6 +11,7 @@
 #include "comm/agreement.h"
 #include "core/hardware.h"
 #include "io/hub_cache.h"
+#include "train/start.h"
 
 namespace weft {
 
