@@ -8,18 +8,22 @@
 #include "cli/results.h"
 #include "cli/text_inputs.h"
 #include "core/check.h"
+#include "core/utf8.h"
 
 namespace weft {
 namespace {
 
 struct ClassifyOptions : WholeTextOptions {
   std::vector<std::string> text_pair;
+  std::string pair_field;
   std::int64_t top_k = 1;
 
   void visit(FieldVisitor& v) {
     WholeTextOptions::visit(v, "classify");
     v.field("text_pair", text_pair,
-            "the second text of a pair, one for each text (repeatable); in JSONL: text_pair");
+            "the second text of a pair, one for each text (repeatable); in files: --pair-field");
+    v.field("pair_field", pair_field,
+            "JSONL field or table column of the second text; unset: text_pair, where there is one");
     v.field(
         "top_k", top_k, Integers{0, kAnyInteger.max, "all"},
         "labels to list, the most probable first; 0: all; unless 1 a JSON line has them as `top`");
@@ -36,12 +40,10 @@ std::vector<std::size_t> ranked(const std::vector<double>& p, std::int64_t top_k
   return order;
 }
 
-OrderedJson text_line(const ModelConfig& c, const std::string& id, std::span<const float> logits,
-                      std::int64_t top_k) {
+OrderedJson text_line(const ModelConfig& c, std::span<const float> logits, std::int64_t top_k) {
   const std::vector<double> p = label_probabilities(c, logits);
   const std::vector<std::size_t> order = ranked(p, top_k);
-  OrderedJson line = {{"id", id},
-                      {"label", c.labels[order[0]]},
+  OrderedJson line = {{"label", c.labels[order[0]]},
                       {"score", p[order[0]]},
                       {"logits", logits},
                       {"probabilities", p}};
@@ -51,9 +53,8 @@ OrderedJson text_line(const ModelConfig& c, const std::string& id, std::span<con
 }
 
 // A token classifier's line: the label of each token that is not one put around the text.
-OrderedJson token_line(const Session& s, const std::string& id, const Encoding& e,
-                       std::span<const float> logits) {
-  OrderedJson line = {{"id", id}, {"tokens", OrderedJson::array()}};
+OrderedJson token_line(const Session& s, const Encoding& e, std::span<const float> logits) {
+  OrderedJson line = {{"tokens", OrderedJson::array()}};
   const auto n = static_cast<std::size_t>(s.config.n_labels);
   for (std::size_t t = 0; t < e.ids.size(); ++t) {
     if (e.added[t]) continue;
@@ -69,10 +70,11 @@ OrderedJson token_line(const Session& s, const std::string& id, const Encoding& 
   return line;
 }
 
-std::string as_text(const OrderedJson& line) {
+std::string as_text(const Document& document, const OrderedJson& line) {
+  const std::string id = printable(document.id);
   std::string text;
   if (line.contains("tokens")) {
-    text = fmt::format("{}\n", line["id"].get<std::string>());
+    text = id + "\n";
     for (const OrderedJson& t : line["tokens"])
       text += fmt::format("  {:<20} {:<20} {:.4f}\n", t["token"].get<std::string>(),
                           t["label"].get<std::string>(), t["score"].get<double>());
@@ -83,8 +85,8 @@ std::string as_text(const OrderedJson& line) {
           ? line["top"]
           : OrderedJson::array({{{"label", line["label"]}, {"score", line["score"]}}});
   for (const OrderedJson& t : top)
-    text += fmt::format("{:<12} {:<20} {:.4f}\n", line["id"].get<std::string>(),
-                        t["label"].get<std::string>(), t["score"].get<double>());
+    text += fmt::format("{:<12} {:<20} {:.4f}\n", id, t["label"].get<std::string>(),
+                        t["score"].get<double>());
   return text;
 }
 
@@ -98,20 +100,24 @@ void run_classify(const Invocation& invocation) {
           invocation.args, fields, invocation.mpi.rank() == 0))
     return;
   Session session(invocation, o.model, ModelUse::label);
-  const TextInputs in = read_inputs(session, o.texts, o.text_pair, o.truncation);
+  InputRules rules = {.pairs = o.text_pair, .pair_field = o.pair_field};
+  rules.truncation = o.truncation.value;
+  rules.way_out = "--truncation cuts it";
+  TextInputs in = read_inputs(session, o.texts, rules);
   session.load_weights();
   ResultWriter results(session, o.texts.out, in.documents.size());
   classify_texts(session.ctx, session.config, *session.parameters, in.texts,
                  [&](std::size_t t, std::span<const float> logits) {
                    if (!results.mine()) return;
-                   const std::string& id = in.documents[in.numbers[t]].id;
+                   const Document& document = in.documents[in.numbers[t]];
                    const bool by_token = session.config.head == HeadKind::classify_tokens;
-                   const OrderedJson line = by_token
-                                                ? token_line(session, id, in.encodings[t], logits)
-                                                : text_line(session.config, id, logits, o.top_k);
-                   results.put(in.numbers[t], o.json() ? line.dump() + "\n" : as_text(line));
+                   const OrderedJson line = by_token ? token_line(session, in.encodings[t], logits)
+                                                     : text_line(session.config, logits, o.top_k);
+                   results.put(in.numbers[t],
+                               o.json() ? result_line(document, line) : as_text(document, line));
                  });
   results.finish();
+  in.rejects.finish(session, o.texts.out, in.n_texts);
 }
 
 }  // namespace weft

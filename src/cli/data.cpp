@@ -1,7 +1,10 @@
+#include <cmath>
 #include <optional>
+#include <utility>
 
 #include "cli/command.h"
 #include "cli/options.h"
+#include "cli/unknown_tokens.h"
 #include "comm/agreement.h"
 #include "comm/shard.h"
 #include "core/check.h"
@@ -21,8 +24,8 @@ namespace {
 
 struct DataOptions {
   std::vector<std::string> inputs;
-  std::string tokenizer, out, field, pair_field, label_field = "label", documents = "line",
-                                                 task = "clm";
+  std::string tokenizer, out, field, format, quotes, pair_field,
+      label_field = "label", label_separator, documents = "line", task = "clm";
   double val_fraction = 0.0;
   std::int64_t threads = 0;
   bool json = false;
@@ -32,17 +35,23 @@ struct DataOptions {
     v.group("data");
     v.field("tokenizer", tokenizer, "tokenizer directory, or a model's");
     v.field("out", out, "token file to write (.h5)");
-    v.field("field", field, "JSONL field or CSV column that holds the text");
+    v.field("field", field, "JSONL field or table column that holds the text");
+    v.field("format", format,
+            "what the files hold, whatever their names: txt, jsonl, json, csv, tsv, fasta, smi");
+    v.field("quotes", quotes,
+            "quotes around cells of a table: double (as RFC 4180; csv), none (tsv)");
     v.field("pair_field", pair_field,
             "tasks classify and regress: field or column of a second text");
     v.field("label_field", label_field,
             "tasks classify and regress: field or column of the label: a class, a number, or "
-            "several (a list; in tables a;b)");
+            "several (a list)");
+    v.field("label_separator", label_separator,
+            "tables: what parts several labels in a cell, such as ';'; unset: a cell is one label");
     v.field("documents", documents, kTextUnits,
             "what a document of a .txt file is (blank lines stand between paragraphs)");
     v.field("val_fraction", val_fraction, Reals{0, 1, false, true},
-            "share kept for validation, at the end: of the tokens, or of the documents where the "
-            "task is not clm");
+            "share kept for validation, at the end: of the tokens (whole documents, unless one is "
+            "too long for that), or of the documents where the task is not clm");
     v.field("task", task, kTasks, "training task the file is for");
     v.field("threads", threads, kThreads, "threads of a rank; 0: cores of the host / ranks on it");
     v.field("json", json, "a JSON line on stdout");
@@ -76,76 +85,166 @@ std::vector<FilePart> shares(const std::vector<std::string>& inputs, const Commu
 struct Texts {
   std::string first, second, place;
   Json label;
+  bool is_row = false;
   std::vector<std::int32_t> ids, second_ids;
 };
 
-struct Share {
-  TokenFilePart part;
-  LabelCollector labels;
-  std::int64_t n_without = 0;  // documents left out, for want of tokens
+// What the tokenizer adds to the documents of task clm: those before a text as prompts have them,
+// and the end token.
+struct Frame {
+  std::vector<std::int32_t> begin;
+  std::int32_t end = -1;
 };
 
-// Adds a tokenised document.
-void add(Share& share, const DataOptions& o, std::int32_t end_token, Texts& texts) {
+// This rank's documents, read and tokenised some hundreds at a time on all threads.
+class Share {
+ public:
+  Share(const DataOptions& o, const Tokenizer& tokenizer, Frame frame, int n_threads)
+      : labels(o.task == "regress", o.label_separator),
+        unknown(tokenizer),
+        o_(o),
+        tokenizer_(tokenizer),
+        frame_(std::move(frame)),
+        n_threads_(n_threads) {}
+  void read(const std::vector<FilePart>& parts);
+
+  TokenFilePart part;
+  LabelCollector labels;
+  UnknownTokens unknown;
+  std::int64_t n_without = 0;  // documents left out, for want of tokens
+
+ private:
+  void take(Document&& document, const std::string& input);
+  void tokenize_batch();
+  void add(Texts& texts);
+
+  static constexpr std::size_t kBatch = 512;
+  static constexpr std::size_t kBatchBytes = 8 << 20;
+  const DataOptions& o_;
+  const Tokenizer& tokenizer_;
+  Frame frame_;
+  int n_threads_;
+  bool warned_of_pairs_ = false;
+  std::vector<Texts> batch_;
+  std::size_t batch_bytes_ = 0;
+};
+
+void Share::read(const std::vector<FilePart>& parts) {
+  ReadOptions how = {.field = o_.field, .format = o_.format, .quotes = o_.quotes};
+  how.unit = text_unit(o_.documents);
+  how.pair_field = o_.pair_field;
+  if (o_.labelled()) how.extras.push_back({o_.label_field, "--label-field"});
+  for (std::size_t i = 0; i < o_.inputs.size(); ++i) {
+    how.part = parts[i];
+    read_documents(o_.inputs[i], how, [&](Document&& d) { take(std::move(d), o_.inputs[i]); });
+  }
+  tokenize_batch();
+}
+
+void Share::take(Document&& d, const std::string& input) {
+  if (d.text.empty()) return;  // an end token alone teaches nothing
+  Texts texts;
+  texts.first = std::move(d.text);
+  texts.place = fmt::format("{}: line {}", input, d.line);
+  if (o_.labelled()) texts.label = std::move(d.extras[0]);
+  texts.is_row = d.is_row;
+  if (!o_.pair_field.empty()) texts.second = d.pair.value_or("");
+  if (o_.labelled() && o_.pair_field.empty() && d.pair && !std::exchange(warned_of_pairs_, true))
+    log_warning(
+        "{}: has second texts (text_pair), which are left out; --pair-field text_pair reads them",
+        texts.place);
+  batch_bytes_ += texts.first.size() + texts.second.size();
+  batch_.push_back(std::move(texts));
+  if (batch_.size() == kBatch || batch_bytes_ >= kBatchBytes) tokenize_batch();
+}
+
+void Share::tokenize_batch() {
+  parallel_for(static_cast<std::int64_t>(batch_.size()), n_threads_, [&](std::int64_t i) {
+    Texts& texts = batch_[static_cast<std::size_t>(i)];
+    try {
+      texts.ids = tokenizer_.ids(texts.first);
+      if (!texts.second.empty()) texts.second_ids = tokenizer_.ids(texts.second);
+    } catch (const UserError& error) {
+      user_error("{}: {}", texts.place, error.what());
+    }
+  });
+  for (Texts& texts : batch_) add(texts);
+  batch_.clear();
+  batch_bytes_ = 0;
+}
+
+void Share::add(Texts& texts) {
   std::vector<std::int32_t>& ids = texts.ids;
-  TokenFilePart& part = share.part;
-  if (o.task == "clm") {
-    ids.push_back(end_token);
+  unknown.add(texts.first, ids, texts.place);
+  if (o_.task == "clm") {
+    ids.insert(ids.begin(), frame_.begin.begin(), frame_.begin.end());
+    ids.push_back(frame_.end);
   } else if (ids.empty() && texts.second_ids.empty()) {
-    ++share.n_without;
+    ++n_without;
     return;
   }
-  if (!o.pair_field.empty()) part.first_lengths.push_back(static_cast<std::int64_t>(ids.size()));
+  if (!o_.pair_field.empty()) part.first_lengths.push_back(static_cast<std::int64_t>(ids.size()));
   ids.insert(ids.end(), texts.second_ids.begin(), texts.second_ids.end());
   part.tokens.insert(part.tokens.end(), ids.begin(), ids.end());
   part.document_lengths.push_back(static_cast<std::int64_t>(ids.size()));
-  if (o.labelled()) share.labels.add(texts.label, texts.place);
+  if (o_.labelled()) labels.add(texts.label, texts.is_row, texts.place);
 }
 
-// Tokenises this rank's documents, some hundreds at a time on all threads.
-Share tokenize_share(const DataOptions& o, const Tokenizer& tokenizer, std::int32_t end_token,
-                     const std::vector<FilePart>& parts, int n_threads) {
-  constexpr std::size_t kBatch = 512;
-  constexpr std::size_t kBatchBytes = 8 << 20;
-  Share share = {{}, LabelCollector(o.task == "regress")};
-  std::vector<Texts> batch;
-  std::size_t batch_bytes = 0;
-  const auto flush = [&] {
-    const auto n = static_cast<std::int64_t>(batch.size());
-    parallel_for(n, n_threads, [&](std::int64_t i) {
-      Texts& texts = batch[static_cast<std::size_t>(i)];
-      texts.ids = tokenizer.ids(texts.first);
-      if (!texts.second.empty()) texts.second_ids = tokenizer.ids(texts.second);
-    });
-    for (Texts& texts : batch) add(share, o, end_token, texts);
-    batch.clear();
-    batch_bytes = 0;
-  };
-  std::vector<ExtraField> extras;
-  if (o.labelled()) extras.push_back({o.label_field, "--label-field"});
-  if (!o.pair_field.empty()) extras.push_back({o.pair_field, "--pair-field"});
-  for (std::size_t i = 0; i < o.inputs.size(); ++i) {
-    const auto keep = [&](Document&& d) {
-      if (d.text.empty()) return;  // an end token alone teaches nothing
-      Texts texts;
-      if (o.labelled()) {
-        texts.place = fmt::format("{}: line {}", o.inputs[i], d.line);
-        texts.label = std::move(d.extras[0]);
-      }
-      if (!o.pair_field.empty()) {
-        CHECK_USER(d.extras[1].is_string(), "{}: field '{}' is {}, not text", texts.place,
-                   o.pair_field, d.extras[1].type_name());
-        texts.second = d.extras[1].get<std::string>();
-      }
-      texts.first = std::move(d.text);
-      batch_bytes += texts.first.size() + texts.second.size();
-      batch.push_back(std::move(texts));
-      if (batch.size() == kBatch || batch_bytes >= kBatchBytes) flush();
-    };
-    read_documents(o.inputs[i], o.field, keep, text_unit(o.documents), parts[i], extras);
+// Where the training tokens end: at the end of a document, unless whole documents would leave less
+// than half of what is to validate. -1: at the end of a document. Collective.
+std::int64_t split_place(const TokenFileInfo& info, const TokenFilePart& part, Communicator& world,
+                         Stream& stream) {
+  const auto wanted = static_cast<std::int64_t>(
+      std::llround(static_cast<double>(info.n_tokens) * (1 - info.val_fraction)));
+  std::int64_t end = part.first_token, found = info.n_tokens;
+  for (std::size_t i = 0; i < part.document_lengths.size() && found == info.n_tokens; ++i) {
+    end += part.document_lengths[i];
+    if (end >= std::max<std::int64_t>(wanted, 1)) found = end;
   }
-  flush();
-  return share;
+  found = world.all_reduce_value(found, ReduceOp::min, stream);
+  return 2 * (info.n_tokens - found) < info.n_tokens - wanted ? wanted : -1;
+}
+
+void check_validation(const TokenFileInfo& info) {
+  const bool clm = info.task == "clm";
+  const std::int64_t n = clm ? info.n_tokens : info.n_documents;
+  const double wanted = info.val_fraction * static_cast<double>(n);
+  if (info.val_fraction > 0 && (clm ? wanted < 0.5 : n < 2))
+    log_warning("--val-fraction is {}, which of {} {} selects nothing: there is no validation",
+                info.val_fraction, n,
+                clm      ? "tokens"
+                : n == 1 ? "document"
+                         : "documents");
+  else if (info.train_tokens >= 0)
+    log_info(
+        "the last {} tokens validate; the cut is inside of a document, since whole ones would "
+        "leave {} of the tokens or less",
+        info.n_tokens - info.train_tokens, fmt::format("{:.3g} %", 50 * info.val_fraction));
+}
+
+Frame frame_of(const DataOptions& o, const Tokenizer& tokenizer) {
+  if (o.task != "clm") return {};
+  const auto end_token = tokenizer.eos_id();
+  CHECK_USER(end_token, "--tokenizer {}: has no end token, which must close every document",
+             o.tokenizer);
+  return {wrapping_of(tokenizer, false).before.ids, *end_token};
+}
+
+// What is said of a file that has been written.
+void tell(const DataOptions& o, const TokenFileInfo& info, const Tokenizer& tokenizer,
+          const std::string& unknown) {
+  if (o.json) {
+    fmt::print("{}\n",
+               OrderedJson({{"documents", info.n_documents}, {"tokens", info.n_tokens}}).dump());
+    return;
+  }
+  std::string begin;
+  for (const std::int32_t id : info.begin_tokens) begin += tokenizer.token(id);
+  log_info("{}: {} documents, {} tokens{}{}{}", o.out, info.n_documents, info.n_tokens, unknown,
+           begin.empty() ? "" : fmt::format("; each document begins with {}", begin),
+           info.labels
+               ? fmt::format("; {}, {} labels", info.labels->problem, info.labels->n_labels())
+               : "");
 }
 
 }  // namespace
@@ -170,21 +269,16 @@ void run_data(const Invocation& invocation) {
              "--pair-field is '{}', but --task is {}; allowed with classify and regress",
              o.pair_field, o.task);
   for (const std::string& input : o.inputs)
-    CHECK_USER(input != "-" || world->size() == 1,
-               "stdin can be read by one rank only; write it to a file first");
+    CHECK_USER(!is_stream(input) || world->size() == 1,
+               "{} can be read by one rank only; write it to a file first",
+               input == "-" ? "stdin" : input);
   const Tokenizer tokenizer = Tokenizer::load(find_model(o.tokenizer, "--tokenizer"));
-  const auto end_token = tokenizer.eos_id();
-  CHECK_USER(end_token || o.task != "clm",
-             "--tokenizer {}: has no end token, which must close every document", o.tokenizer);
-  const int n_threads = resolve_threads(o.threads, invocation.mpi.ranks_on_host());
+  const Frame frame = frame_of(o, tokenizer);
+  const int threads = resolve_threads(o.threads, invocation.mpi.ranks_on_host());
 
-  std::optional<Share> share;
-  agree(*world, caught([&] {
-    share =
-        tokenize_share(o, tokenizer, end_token.value_or(-1), shares(o.inputs, *world), n_threads);
-  }),
-        stream);
-  TokenFilePart& part = share->part;
+  Share share(o, tokenizer, frame, threads);
+  agree(*world, caught([&] { share.read(shares(o.inputs, *world)); }), stream);
+  TokenFilePart& part = share.part;
   const std::int64_t mine[2] = {static_cast<std::int64_t>(part.tokens.size()),
                                 static_cast<std::int64_t>(part.document_lengths.size())};
   std::vector<std::int64_t> all(static_cast<std::size_t>(2 * world->size()));
@@ -194,6 +288,7 @@ void run_data(const Invocation& invocation) {
                         .tokenizer = tokenizer.to_json(),
                         .vocab_size = tokenizer.vocab_size(),
                         .val_fraction = o.val_fraction};
+  info.begin_tokens = frame.begin;
   if (o.task != "clm") info.wrapping = wrapping_of(tokenizer, !o.pair_field.empty());
   info.pairs = !o.pair_field.empty();
   for (int r = 0; r < world->size(); ++r) {
@@ -203,21 +298,19 @@ void run_data(const Invocation& invocation) {
     info.n_documents += all[static_cast<std::size_t>(2 * r + 1)];
   }
   CHECK_USER(info.n_documents > 0, "{}: holds no documents", o.inputs.front());
-  if (o.labelled()) info.labels = share->labels.finish(*world, part, stream);
-  const std::int64_t n_without = world->all_reduce_value(share->n_without, ReduceOp::sum, stream);
+  if (o.task == "clm" && o.val_fraction > 0)
+    info.train_tokens = split_place(info, part, *world, stream);
+  if (o.labelled()) info.labels = share.labels.finish(*world, part, stream);
+  const std::int64_t n_without = world->all_reduce_value(share.n_without, ReduceOp::sum, stream),
+                     n_unknown = share.unknown.report(*world, stream);
   on_first_rank(*world, stream, [&] { make_folder(std::filesystem::path(o.out).parent_path()); });
   write_token_file(o.out, info, part, native_mpi_comm(*world), world->rank() == 0,
-                   [&](const std::optional<Failure>& failed) { agree(*world, failed, stream); });
+                   [&](const std::optional<Failure>& failure) { agree(*world, failure, stream); });
   if (world->rank() != 0) return;
   if (n_without > 0) log_warning("{} documents have no tokens and are left out", n_without);
-  if (o.json)
-    fmt::print("{}\n",
-               OrderedJson({{"documents", info.n_documents}, {"tokens", info.n_tokens}}).dump());
-  else if (!info.labels)
-    log_info("{}: {} documents, {} tokens", o.out, info.n_documents, info.n_tokens);
-  else
-    log_info("{}: {} documents, {} tokens; {}, {} labels", o.out, info.n_documents, info.n_tokens,
-             info.labels->problem, info.labels->n_labels());
+  check_validation(info);
+  tell(o, info, tokenizer,
+       n_unknown == 0 ? "" : fmt::format(", {} of them {}", n_unknown, share.unknown.token()));
 }
 
 }  // namespace weft

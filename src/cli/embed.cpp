@@ -1,13 +1,13 @@
 #include "infer/embed_texts.h"
 
-#include <cstring>
-
 #include "cli/command.h"
+#include "cli/embedding_file.h"
 #include "cli/options.h"
 #include "cli/results.h"
 #include "cli/text_inputs.h"
+#include "comm/agreement.h"
 #include "core/check.h"
-#include "io/hdf5.h"
+#include "core/utf8.h"
 #include "model/limits.h"
 
 namespace weft {
@@ -28,39 +28,6 @@ struct EmbedOptions : WholeTextOptions {
     v.field("normalize", normalize, "vectors of length 1");
   }
 };
-
-// /embeddings (n, C) fp32, /ids: a text's id a line; without pooling also /offsets (n + 1) i64,
-// where each text's rows begin.
-void write_hdf5(const std::string& out, const std::vector<Document>& documents, std::int64_t C,
-                bool by_token, const std::vector<std::string>& items) {
-  std::vector<std::int64_t> offsets = {0};
-  std::string ids;
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    offsets.push_back(offsets.back() +
-                      static_cast<std::int64_t>(items[i].size() / sizeof(float)) / C);
-    ids += documents[i].id + "\n";
-  }
-  const std::string beside = out + ".tmp";
-  Hdf5File file = Hdf5File::create(beside);
-  file.create_dataset("/embeddings", DType::f32, {offsets.back(), C});
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    const auto n = static_cast<std::int64_t>(items[i].size() / sizeof(float));
-    if (n == 0) continue;
-    std::vector<float> rows(static_cast<std::size_t>(n));
-    std::memcpy(rows.data(), items[i].data(), items[i].size());
-    const FileRun run = {offsets[i] * C, 0, n};
-    file.write("/embeddings", ConstView(rows.data(), Dims{n}), std::span(&run, 1));
-  }
-  if (by_token) {
-    const auto n = static_cast<std::int64_t>(offsets.size());
-    file.create_dataset("/offsets", DType::i64, {n});
-    const FileRun run = {0, 0, n};
-    file.write("/offsets", ConstView(offsets.data(), Dims{n}), std::span(&run, 1));
-  }
-  file.write_text("/ids", ids);
-  file.close();
-  put_in_place(beside, out);
-}
 
 std::int64_t checked_layer(const EmbedOptions& o, const ModelConfig& c) {
   const std::int64_t given = o.layer.value_or(c.layers),
@@ -86,18 +53,24 @@ void run_embed(const Invocation& invocation) {
   const bool hdf5 = std::filesystem::path(o.texts.out).extension() == ".h5";
   TextOptions texts = o.texts;
   if (hdf5) texts.out = "";  // which is for lines
-  const TextInputs in = read_inputs(session, texts, {}, o.truncation);
-  session.load_weights();
+  InputRules rules;
+  rules.truncation = o.truncation.value;
+  rules.way_out = "--truncation cuts it";
+  TextInputs in = read_inputs(session, texts, rules);
   const std::int64_t C = session.config.width;
   const bool by_token = settings.pooling == TextPooling::none;
-  const std::size_t n_items = in.documents.size();
-  ResultWriter results = hdf5 ? ResultWriter(
-                                    session,
-                                    [&](std::vector<std::string> items) {
-                                      write_hdf5(o.texts.out, in.documents, C, by_token, items);
-                                    },
-                                    n_items)
-                              : ResultWriter(session, o.texts.out, n_items);
+  std::optional<EmbeddingFile> file;  // rank 0's, opened before anything is computed
+  on_first_rank(session.grid.world(), session.stream, [&] {
+    const EmbeddingKind kind = {o.model.model, o.pooling, settings.layer, C, o.normalize};
+    const std::vector<std::int64_t> ones(in.documents.size(), 1);
+    if (hdf5) file.emplace(o.texts.out, kind, in.documents, by_token ? in.lengths : ones);
+  });
+  session.load_weights();
+  const ResultWriter::Write append = [&](std::size_t, const std::string& rows) {
+    file->append(rows);
+  };
+  ResultWriter results = hdf5 ? ResultWriter(session, append, in.documents.size())
+                              : ResultWriter(session, o.texts.out, in.documents.size());
   embed_texts(
       session.ctx, session.config, *session.parameters, in.texts, settings,
       [&](std::size_t t, std::span<const float> x) {
@@ -110,12 +83,16 @@ void run_embed(const Invocation& invocation) {
         for (std::size_t at = 0; by_token && at < x.size(); at += static_cast<std::size_t>(C))
           vectors.push_back(x.subspan(at, static_cast<std::size_t>(C)));
         if (!by_token) vectors = x;
-        const std::string& id = in.documents[item].id;
-        if (o.json())
-          return results.put(item, OrderedJson({{"id", id}, {"embedding", vectors}}).dump() + "\n");
-        results.put(item, fmt::format("{}\t{:.6f}\n", id, fmt::join(x, " ")));
+        const Document& d = in.documents[item];
+        results.put(item, o.json()
+                              ? result_line(d, {{"embedding", vectors}})
+                              : fmt::format("{}\t{:.6f}\n", printable(d.id), fmt::join(x, " ")));
       });
   results.finish();
+  on_first_rank(session.grid.world(), session.stream, [&] {
+    if (file) file->close();
+  });
+  in.rejects.finish(session, o.texts.out, in.n_texts);
 }
 
 }  // namespace weft

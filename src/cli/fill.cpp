@@ -3,6 +3,7 @@
 #include "cli/results.h"
 #include "cli/text_inputs.h"
 #include "core/check.h"
+#include "core/utf8.h"
 #include "infer/classify.h"
 
 namespace weft {
@@ -34,22 +35,23 @@ void run_fill(const Invocation& invocation) {
   check_allowed("--top-k", o.top_k, Integers{1, session.config.vocab});
   const std::int32_t mask = session.need_mask_id();
   const Tokenizer& tokenizer = session.need_tokenizer();
-  const TextInputs in = read_inputs(session, o.texts);
-  for (std::size_t t = 0; t < in.texts.size(); ++t)
-    CHECK_USER(
-        std::find(in.texts[t].ids.begin(), in.texts[t].ids.end(), mask) != in.texts[t].ids.end(),
-        "text {} has no {}; put one where a token is to be found", in.documents[in.numbers[t]].id,
-        tokenizer.token(mask));
+  InputRules rules;
+  rules.objection = [&](const Encoding& e) {
+    return std::find(e.ids.begin(), e.ids.end(), mask) != e.ids.end()
+               ? ""
+               : fmt::format("has no {}; put one where a token is to be found",
+                             tokenizer.token(mask));
+  };
+  TextInputs in = read_inputs(session, o.texts, rules);
   session.load_weights();
   ResultWriter results(session, o.texts.out, in.documents.size());
-  const bool json = o.texts.json || !o.texts.out.empty();
   fill_texts(
       session.ctx, session.config, *session.parameters, in.texts, mask, o.top_k,
       [&](std::size_t t, const std::vector<std::vector<Candidate>>& masks) {
         if (!results.mine()) return;
         const std::vector<std::int32_t>& ids = in.texts[t].ids;
-        const std::string& id = in.documents[in.numbers[t]].id;
-        OrderedJson line = {{"id", id}, {"candidates", OrderedJson::array()}};
+        const Document& document = in.documents[in.numbers[t]];
+        OrderedJson line = {{"candidates", OrderedJson::array()}};
         std::string text;
         std::size_t position = 0;
         for (const std::vector<Candidate>& list : masks) {
@@ -58,14 +60,15 @@ void run_fill(const Invocation& invocation) {
             const std::string token = valid_utf8(tokenizer.token(c.id));
             line["candidates"].push_back(
                 {{"position", position}, {"token", token}, {"id", c.id}, {"score", c.probability}});
-            text +=
-                fmt::format("{:<12} {:>5}  {:<20} {:.4f}\n", id, position, token, c.probability);
+            text += fmt::format("{:<12} {:>5}  {:<20} {:.4f}\n", printable(document.id), position,
+                                token, c.probability);
           }
           ++position;
         }
-        results.put(in.numbers[t], json ? line.dump() + "\n" : text);
+        results.put(in.numbers[t], o.texts.as_lines() ? result_line(document, line) : text);
       });
   results.finish();
+  in.rejects.finish(session, o.texts.out, in.n_texts);
 }
 
 }  // namespace weft

@@ -8,6 +8,7 @@
 #include "cli/rejects.h"
 #include "cli/results.h"
 #include "cli/session.h"
+#include "cli/text_inputs.h"
 #include "comm/agreement.h"
 #include "core/check.h"
 #include "core/log.h"
@@ -26,7 +27,7 @@ struct GenerateOptions {
     texts.visit(v, true);
     generation.visit(v);
   }
-  bool json() const { return texts.json || !texts.out.empty(); }
+  bool json() const { return texts.as_lines(); }
 };
 
 // Continuations to make together, and what their lines say besides: one draw, or all results of a
@@ -208,9 +209,7 @@ std::string continuation_of(const Tokenizer& tokenizer, const std::vector<std::i
 std::string json_line(const Job& job, std::int64_t sample, const Completion& c,
                       const std::string& continuation) {
   const Generation& g = job.request.options;
-  OrderedJson line = {{"id", job.document->id},
-                      {"prompt", valid_utf8(job.document->text)},
-                      {"sample", job.first_sample + sample}};
+  OrderedJson line = {{"prompt", job.document->text}, {"sample", job.first_sample + sample}};
   line["generated_text"] =
       valid_utf8((g.return_full_text ? job.document->text : "") + continuation);
   line["new_text"] = valid_utf8(continuation);
@@ -219,7 +218,7 @@ std::string json_line(const Job& job, std::int64_t sample, const Completion& c,
   line["n_new"] = c.ids.size();
   line["finish"] = c.finish;
   if (g.logprobs) line["logprobs"] = c.logprobs;
-  return line.dump() + "\n";
+  return result_line(*job.document, line);
 }
 
 // All texts are rejected: the flags may be why, and then they are what is said.
@@ -339,20 +338,23 @@ void run_generate(const Invocation& invocation) {
   if (!parse_options(command, invocation.args, fields, invocation.mpi.rank() == 0)) return;
   check_temperature(o.generation, flags);
   Session session(invocation, o.model, ModelUse::generate);
-  const std::vector<Document> documents = read_texts(o.texts, session.grid.world(), session.stream);
-  JobMaker maker(o, session);
   Rejects rejects;
+  TextWants wants;
+  wants.options = true;
+  const std::vector<Document> documents = read_documents(session, o.texts, wants, rejects);
+  const std::size_t n_texts = documents.size() + rejects.size();
+  JobMaker maker(o, session);
   for (const Document& d : documents) rejects.serve(d, [&] { maker.add(d); });
   const std::size_t n_items = maker.n_items();
   if (n_items == 0) {
     check_flags_alone(o, session);
-    rejects.finish(session, o.texts.out, documents.size());
+    rejects.finish(session, o.texts.out, n_texts);
   }
   session.load_weights();
   ResultWriter results(session, o.texts.out, n_items);
   Replica(o, session, maker.take(), rejects).run(results, n_items);
   results.finish();
-  rejects.finish(session, o.texts.out, documents.size());
+  rejects.finish(session, o.texts.out, n_texts);
 }
 
 }  // namespace weft

@@ -1,5 +1,6 @@
 #include "cli/options.h"
 
+#include <fmt/ranges.h>
 #include <toml++/toml.h>
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include <map>
 
 #include "core/check.h"
+#include "core/utf8.h"
 
 namespace weft {
 namespace {
@@ -36,6 +38,14 @@ void set_value(double& value, const std::string& text, const std::string& what) 
 void set_value(bool& value, const std::string& text, const std::string& what) {
   CHECK_USER(text == "true" || text == "false", "{} is '{}'; allowed: true, false", what, text);
   value = text == "true";
+}
+
+void set_value(FlagWord& word, const std::string& text, const std::string& what) {
+  const bool known =
+      std::find(word.allowed.begin(), word.allowed.end(), text) != word.allowed.end();
+  CHECK_USER(known || text == "true" || text == "false", "{} is '{}'; allowed: {}, true, false",
+             what, text, fmt::join(word.allowed, ", "));
+  word.value = known ? text : text == "true" ? word.allowed.front() : "";
 }
 
 template <class T>
@@ -66,7 +76,9 @@ constexpr bool kIsBool = std::is_same_v<T, bool> || std::is_same_v<T, std::optio
 template <class T>
 constexpr bool kIsList = std::is_same_v<T, std::vector<std::string>>;
 template <class T>
-constexpr bool kIsText = std::is_same_v<T, std::string>;
+constexpr bool kIsWord = std::is_same_v<T, FlagWord>;
+template <class T>
+constexpr bool kIsText = std::is_same_v<T, std::string> || kIsWord<T>;
 
 // What --help says of the words that are allowed.
 std::string words_of(const Words& allowed) {
@@ -80,12 +92,14 @@ std::string words_of(const A&) {
 class Names : public UniformVisitor<Names> {
  public:
   template <class T, class A>
-  void each(const char* name, T&, const A&, const char*) {
+  void each(const char* name, T& value, const A&, const char*) {
     all.emplace_back(name);
     if (kIsBool<T>) booleans.push_back(flag_of(name));
+    if constexpr (kIsWord<T>) words[flag_of(name)] = value.allowed;
     groups.push_back(group_);
   }
   std::vector<std::string> all, booleans, groups;
+  std::map<std::string, std::vector<std::string>> words;  // allowed ones of each flag
 };
 
 class AddFlags : public UniformVisitor<AddFlags> {
@@ -126,6 +140,8 @@ class AddFlags : public UniformVisitor<AddFlags> {
           },
           help + words_of(allowed));
       option->take_last()->group(group_)->type_name(kIsText<T> ? "TEXT" : "N");
+      if constexpr (kIsWord<T>)
+        option->type_name(fmt::format("[={}]", fmt::join(value.allowed, "|")));
       if constexpr (requires { text_of(value); }) {
         if (const std::string text = text_of(value); !text.empty()) option->default_str(text);
       }
@@ -220,11 +236,13 @@ class WriteToml : public UniformVisitor<WriteToml> {
   std::string out;
 
  private:
-  static std::string quoted(const std::string& text) {
-    return Json(text).dump();
-  }  // JSON's escapes are TOML's
+  // JSON's escapes are TOML's. TOML is UTF-8: a path of other bytes shows U+FFFD.
+  static std::string quoted(const std::string& text) { return Json(made_utf8(text)).dump(); }
   void write(const char* name, const std::string& v) {
     out += fmt::format("{} = {}\n", name, quoted(v));
+  }
+  void write(const char* name, const FlagWord& v) {
+    write(name, v.value.empty() ? "false" : v.value);
   }
   void write(const char* name, std::int64_t v) { out += fmt::format("{} = {}\n", name, v); }
   void write(const char* name, double v) {
@@ -350,6 +368,14 @@ bool parse_options(const CommandLine& command, const std::vector<std::string>& g
                (given[i + 1] == "true" || given[i + 1] == "false")) {
       args.push_back(given[i] + "=" + given[i + 1]);
       ++i;
+    } else if (const auto word = names.words.find(given[i]); word != names.words.end()) {
+      // Its word may stand behind it; what else stands there is an argument of its own.
+      const bool named =
+          i + 1 < given.size() &&
+          (given[i + 1] == "true" || given[i + 1] == "false" ||
+           std::find(word->second.begin(), word->second.end(), given[i + 1]) != word->second.end());
+      args.push_back(given[i] + "=" + (named ? given[i + 1] : word->second.front()));
+      i += named;
     } else {
       args.push_back(given[i]);
     }

@@ -31,12 +31,12 @@ void Rejects::add(std::int64_t line, const std::string& id, const std::string& r
 }
 
 // Most are known to every rank; those of the run itself to one replica.
-void Rejects::gather(const Session& session) {
+void Rejects::gather(Communicator& world, bool tells) {
   Json mine = Json::array();
-  if (session.grid.replica().rank() == 0)
+  if (tells)
     for (const auto& [place, reason] : all_) mine.push_back({place.first, place.second, reason});
   Stream stream;
-  for (const std::string& list : gather_texts(session.grid.world(), mine.dump(), stream))
+  for (const std::string& list : gather_texts(world, mine.dump(), stream))
     for (const Json& entry : parse_json(list))
       add(entry[0].get<std::int64_t>(), entry[1].get<std::string>(), entry[2].get<std::string>());
 }
@@ -63,9 +63,13 @@ void Rejects::tell(const std::string& out) const {
 }
 
 void Rejects::finish(const Session& session, const std::string& out, std::size_t n_texts) {
-  gather(session);
+  finish(session.grid.world(), out, n_texts, session.grid.replica().rank() == 0);
+}
+
+void Rejects::finish(Communicator& world, const std::string& out, std::size_t n_texts, bool tells) {
+  gather(world, tells);
   Stream stream;
-  on_first_rank(session.grid.world(), stream, [&] {
+  on_first_rank(world, stream, [&] {
     std::error_code error;  // the job before may have left none
     if (all_.empty() && !out.empty()) std::filesystem::remove(file_beside(out), error);
     const bool from_file = !all_.empty() && all_.rbegin()->first.first > 0;

@@ -29,11 +29,13 @@ class Rejects {
   // Collective over the world: what every replica rejected comes together. Where nothing was, it
   // returns (and removes the file of an earlier job). Else rank 0 writes OUT.rejects.jsonl (line,
   // id, reason), or warnings on stderr where `out` is empty, and every rank throws UserError.
-  // n_texts: of the job, those that were rejected included.
+  // n_texts: of the job on rank 0, those that were rejected included. `tells`: whether this rank's
+  // count; with a session the first of each replica's.
   void finish(const Session& session, const std::string& out, std::size_t n_texts);
+  void finish(Communicator& world, const std::string& out, std::size_t n_texts, bool tells = true);
 
  private:
-  void gather(const Session& session);
+  void gather(Communicator& world, bool tells);
   void tell(const std::string& out) const;
 
   std::map<std::pair<std::int64_t, std::string>, std::string> all_;  // reasons by line and id

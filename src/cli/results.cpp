@@ -1,12 +1,9 @@
 #include "cli/results.h"
 
-#include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "comm/agreement.h"
 #include "core/check.h"
-#include "io/json.h"
 
 namespace weft {
 namespace {
@@ -21,19 +18,14 @@ View bytes_of(void* data, std::size_t n) {
 }  // namespace
 
 ResultWriter::ResultWriter(const Session& session, const std::string& out, std::size_t n_items)
-    : session_(session), items_(n_items), out_(out) {
-  on_first_rank(session.grid.world(), stream_, [&] {
-    std::error_code error;
-    CHECK_USER(!std::filesystem::is_directory(out, error), "--out {}: is a folder, not a file",
-               out);
-    file_ = out.empty() ? stdout : std::fopen((out + ".tmp").c_str(), "w");
-    CHECK_USER(file_, "--out {}: cannot be written ({})", out, std::strerror(errno));
-  });
+    : session_(session), items_(n_items) {
+  on_first_rank(session.grid.world(), stream_, [&] { file_.emplace(out); });
+  write_ = [this](std::size_t, const std::string& text) { file_->write(text); };
   find_sources();
 }
 
-ResultWriter::ResultWriter(const Session& session, Collect collect, std::size_t n_items)
-    : session_(session), items_(n_items), collect_(std::move(collect)) {
+ResultWriter::ResultWriter(const Session& session, Write write, std::size_t n_items)
+    : session_(session), items_(n_items), write_(std::move(write)) {
   find_sources();
 }
 
@@ -41,12 +33,6 @@ void ResultWriter::find_sources() {
   const GridShape& grid = session_.grid.shape();
   for (int d = 1; session_.first() && d < grid.dp; ++d)
     sources_.emplace_back().rank = d * grid.tp * grid.pp;
-}
-
-ResultWriter::~ResultWriter() {
-  if (!file_ || file_ == stdout) return;
-  std::fclose(file_);
-  std::remove((out_ + ".tmp").c_str());
 }
 
 bool ResultWriter::mine() const { return session_.grid.replica().rank() == 0; }
@@ -93,22 +79,21 @@ void ResultWriter::receive(Source& s, bool wait) {
     if (!s.ended) items_[s.header.item] = std::move(s.text);
     s.has_header = false;
     s.transfer.reset();
-    if (wait) flush();
+    if (wait) flush_quietly();
   }
 }
 
 void ResultWriter::flush() {
-  if (collect_) return;
-  const std::size_t before = printed_;
   while (printed_ < items_.size() && items_[printed_]) {
-    std::string& text = *items_[printed_++];
-    if (failure_.empty() && std::fwrite(text.data(), 1, text.size(), file_) != text.size())
-      failure_ = std::strerror(errno);
-    std::string().swap(text);
+    write_(printed_, *items_[printed_]);
+    std::string().swap(*items_[printed_++]);
   }
-  // The other ranks are at work: a full disk is said when all come together again.
-  if (printed_ != before && failure_.empty() && std::fflush(file_) != 0)
-    failure_ = std::strerror(errno);
+}
+
+// The others wait until their results are taken: they are, and the failure is said when all have
+// come together.
+void ResultWriter::flush_quietly() {
+  if (!failure_) failure_ = caught([&] { flush(); });
 }
 
 void ResultWriter::finish() {
@@ -118,20 +103,9 @@ void ResultWriter::finish() {
       for (auto& transfer : o.sends) transfer->wait();
   }
   for (Source& s : sources_) receive(s, true);
-  on_first_rank(session_.grid.world(), stream_, [&] {
-    if (collect_) {
-      std::vector<std::string> all;
-      for (std::optional<std::string>& item : items_) all.push_back(std::move(item.value()));
-      return collect_(std::move(all));
-    }
-    flush();
-    CHECK_MACHINE(failure_.empty(), "{} cannot be written ({})",
-                  out_.empty() ? "stdout" : "--out " + out_, failure_);
-    if (out_.empty()) return;
-    const bool closed = std::fclose(std::exchange(file_, nullptr)) == 0;
-    CHECK_MACHINE(closed, "--out {} cannot be written ({})", out_, std::strerror(errno));
-    put_in_place(out_ + ".tmp", out_);
-  });
+  if (session_.first()) flush_quietly();
+  if (session_.first() && file_ && !failure_) failure_ = caught([&] { file_->close(); });
+  agree(session_.grid.world(), failure_, stream_);
 }
 
 }  // namespace weft

@@ -6,22 +6,24 @@
 #include <memory>
 #include <optional>
 
+#include "cli/result_file.h"
 #include "cli/session.h"
 
 namespace weft {
 
-// Rank 0 prints each item as soon as those before it are there; other replicas send it theirs as
+// Rank 0 writes each item as soon as those before it are there; other replicas send it theirs as
 // they come.
 class ResultWriter {
  public:
+  // To a file or stdout (empty). Collective.
   ResultWriter(const Session& session, const std::string& out, std::size_t n_items);
-  // Prints nothing: finish() hands all items to `collect`, on rank 0.
-  using Collect = std::function<void(std::vector<std::string>)>;
-  ResultWriter(const Session& session, Collect collect, std::size_t n_items);
-  ~ResultWriter();
-  bool mine() const;                             // whether this rank gives its replica's results
-  void put(std::size_t item, std::string text);  // on ranks where mine()
-  void finish();                                 // collective
+  // To `write`, which is called with each item in turn, on rank 0.
+  using Write = std::function<void(std::size_t item, const std::string& text)>;
+  ResultWriter(const Session& session, Write write, std::size_t n_items);
+  bool mine() const;  // whether this rank gives its replica's results
+  // On ranks where mine(). What cannot be written ends the job at once; what was written stays.
+  void put(std::size_t item, std::string text);
+  void finish();  // collective
 
  private:
   // Item, or none when the sender has no more, and size of the text that follows.
@@ -46,16 +48,16 @@ class ResultWriter {
   void find_sources();
   void send(std::uint64_t item, std::string text);
   void receive(Source& source, bool wait);
-  void flush();
+  void flush();          // throws what a write failed of
+  void flush_quietly();  // keeps it as failure_
 
   const Session& session_;
   Stream stream_;
   std::vector<std::optional<std::string>> items_;
   std::size_t printed_ = 0;
-  Collect collect_;            // may be empty
-  std::string out_;            // empty: stdout
-  std::FILE* file_ = nullptr;  // rank 0's; a file appears under its name only when whole
-  std::string failure_;        // of the first write that failed
+  std::optional<ResultFile> file_;  // rank 0's
+  Write write_;
+  std::optional<Failure> failure_;  // of the first write that failed
   std::deque<Outgoing> outgoing_;
   std::vector<Source> sources_;
 };

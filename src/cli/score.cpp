@@ -6,38 +6,35 @@
 #include "cli/options.h"
 #include "cli/results.h"
 #include "cli/text_inputs.h"
+#include "core/check.h"
+#include "core/utf8.h"
 
 namespace weft {
 namespace {
 
-struct ScoreOptions {
-  ModelOptions model;
-  TextOptions texts;
+struct ScoreOptions : WholeTextOptions {
   bool token_logprobs = false;
+  std::optional<std::int64_t> stride;
 
   void visit(FieldVisitor& v) {
-    model.visit(v);
-    texts.visit(v, false);
-    v.group("score");
+    WholeTextOptions::visit(v, "score");
+    v.field("stride", stride,
+            "score longer texts in windows of the model's context, each so many tokens behind the "
+            "one before it; loss and perplexity as in transformers' perplexity guide");
     v.field("token_logprobs", token_logprobs, "the log-probability of each token");
   }
 };
 
-// NaN: nothing predicts the token.
-OrderedJson result(const Document& d, std::span<const float> logprobs, bool tokens) {
+// NaN: nothing predicts the token. `loss`: NaN where nothing predicts any.
+OrderedJson result(std::span<const float> logprobs, double loss, bool tokens) {
   double sum = 0;
-  std::size_t n = 0;
-  for (float l : logprobs) {
-    if (std::isnan(l)) continue;
-    sum += l;
-    ++n;
-  }
-  const double loss = n > 0 ? -sum / static_cast<double>(n) : 0;
-  OrderedJson line = {{"id", d.id}, {"n_tokens", logprobs.size()}};
-  line["loss"] =
-      n > 0 ? OrderedJson(loss) : OrderedJson(nullptr);  // one token alone is predicted by nothing
+  for (float l : logprobs)
+    if (!std::isnan(l)) sum += l;
+  const bool none = std::isnan(loss);
+  OrderedJson line = {{"n_tokens", logprobs.size()}};
+  line["loss"] = none ? OrderedJson(nullptr) : OrderedJson(loss);
   line["logprob"] = sum;
-  line["perplexity"] = n > 0 ? OrderedJson(std::exp(loss)) : OrderedJson(nullptr);
+  line["perplexity"] = none ? OrderedJson(nullptr) : OrderedJson(std::exp(loss));
   if (!tokens) return line;
   OrderedJson list = OrderedJson::array();
   for (float l : logprobs) list.push_back(std::isnan(l) ? OrderedJson(nullptr) : OrderedJson(l));
@@ -49,16 +46,32 @@ std::string number(const OrderedJson& value, const char* format) {
   return value.is_null() ? "-" : fmt::format(fmt::runtime(format), value.get<double>());
 }
 
-std::string as_text(const Session& session, const OrderedJson& line,
-                    std::span<const std::int32_t> ids, std::span<const float> logprobs,
-                    bool tokens) {
+std::string as_text(const Session& session, const Document& d, const OrderedJson& line,
+                    std::span<const std::int32_t> ids, std::span<const float> logprobs) {
   std::string text =
-      fmt::format("{:<12} {:>6} tokens  loss {:>9}  perplexity {}\n", line["id"].get<std::string>(),
-                  ids.size(), number(line["loss"], "{:.4f}"), number(line["perplexity"], "{:.3f}"));
-  for (std::size_t i = 0; tokens && i < ids.size(); ++i)
-    text += fmt::format("  {:<20} {}\n", session.need_tokenizer().token(ids[i]),
+      fmt::format("{:<12} {:>6} tokens  loss {:>9}  perplexity {}\n", printable(d.id), ids.size(),
+                  number(line["loss"], "{:.4f}"), number(line["perplexity"], "{:.3f}"));
+  for (std::size_t i = 0; line.contains("token_logprobs") && i < ids.size(); ++i)
+    text += fmt::format("  {:<20} {}\n", printable(session.need_tokenizer().token(ids[i])),
                         std::isnan(logprobs[i]) ? "-" : fmt::format("{:.4f}", logprobs[i]));
   return text;
+}
+
+InputRules rules_of(const ScoreOptions& o, const ModelConfig& config, bool masked) {
+  CHECK_USER(!o.stride || !masked,
+             "--stride is {}, but the model is a masked one, which has no windows; allowed with "
+             "causal models",
+             *o.stride);
+  CHECK_USER(!o.stride || (*o.stride >= 1 && *o.stride <= config.context),
+             "--stride is {}; allowed: 1 to {}, the model's context", *o.stride, config.context);
+  CHECK_USER(!o.stride || o.truncation.value.empty(),
+             "--stride and --truncation are both given; allowed: one of them");
+  InputRules rules;
+  rules.truncation = o.truncation.value;
+  rules.any_length = o.stride.has_value();
+  rules.way_out = masked ? "--truncation cuts it"
+                         : "--truncation cuts it, --stride N scores it in overlapping windows";
+  return rules;
 }
 
 }  // namespace
@@ -74,18 +87,23 @@ void run_score(const Invocation& invocation) {
   Session session(invocation, o.model, ModelUse::score);
   const bool masked = session.config.head == HeadKind::masked_lm;
   const std::int32_t mask = masked ? session.need_mask_id() : -1;
-  const TextInputs in = read_inputs(session, o.texts);
+  TextInputs in = read_inputs(session, o.texts, rules_of(o, session.config, masked));
   session.load_weights();
   ResultWriter results(session, o.texts.out, in.documents.size());
-  const bool json = o.texts.json || !o.texts.out.empty();
-  const auto done = [&](std::size_t t, std::span<const float> logprobs) {
+  const auto done_with = [&](std::size_t t, std::span<const float> logprobs, double loss) {
     if (!results.mine()) return;
-    const OrderedJson result_line = result(in.documents[in.numbers[t]], logprobs, o.token_logprobs);
-    results.put(in.numbers[t],
-                json ? result_line.dump() + "\n"
-                     : as_text(session, result_line, in.texts[t].ids, logprobs, o.token_logprobs));
+    const Document& d = in.documents[in.numbers[t]];
+    const OrderedJson scored = result(logprobs, loss, o.token_logprobs);
+    results.put(in.numbers[t], o.json() ? result_line(d, scored)
+                                        : as_text(session, d, scored, in.texts[t].ids, logprobs));
   };
-  if (!masked) {
+  const auto done = [&](std::size_t t, std::span<const float> logprobs) {
+    done_with(t, logprobs, mean_loss(logprobs));
+  };
+  if (o.stride) {
+    score_in_windows(session.ctx, session.config, *session.parameters, in.texts, *o.stride,
+                     done_with);
+  } else if (!masked) {
     score_texts(session.ctx, session.config, *session.parameters, in.texts, done);
   } else {
     std::vector<std::vector<std::uint8_t>> skipped;
@@ -94,6 +112,7 @@ void run_score(const Invocation& invocation) {
                        done);
   }
   results.finish();
+  in.rejects.finish(session, o.texts.out, in.n_texts);
 }
 
 }  // namespace weft

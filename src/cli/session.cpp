@@ -2,7 +2,6 @@
 
 #include <omp.h>
 
-#include <cstring>
 #include <utility>
 
 #include "comm/agreement.h"
@@ -39,80 +38,6 @@ void ModelOptions::visit(FieldVisitor& v) {
   v.field("threads", threads, kThreads, "threads of a rank; 0: cores of the host / ranks on it");
   v.field("deterministic", deterministic,
           "results do not depend on what else is in the batch, to the last bit (slower)");
-}
-
-void TextOptions::visit(FieldVisitor& v, bool with_prompt) {
-  v.group("input and output");
-  v.field("text", text, "a text (repeatable)");
-  if (with_prompt) v.field("prompt", prompt, "a prompt (repeatable); the same as --text");
-  v.field("in", in, "file of texts: .txt, .jsonl, .csv, .tsv, .fasta, or - for stdin");
-  v.field("field", field, "JSONL field or CSV column that holds the text");
-  v.field("out", out, "write JSON lines to this .jsonl file instead of stdout");
-  v.field("json", json, "JSON lines on stdout");
-}
-
-std::vector<Document> read_texts(const TextOptions& o) {
-  std::vector<Document> all;
-  for (const std::vector<std::string>* list : {&o.text, &o.prompt})
-    for (const std::string& text : *list)
-      all.push_back({.text = text, .id = "", .options = nullptr, .line = 0});
-  if (!o.in.empty())
-    for (Document& d : read_documents(o.in, o.field)) all.push_back(std::move(d));
-  CHECK_USER(!all.empty(), "there is no text: give --text or --in FILE{}",
-             o.in.empty() ? "" : " that holds some");
-  for (std::size_t i = 0; i < all.size(); ++i)
-    if (all[i].id.empty()) all[i].id = std::to_string(i);
-  return all;
-}
-
-namespace {
-
-// Texts of any bytes, so by sizes and bytes: text, id and options of each, its line as a size.
-std::string pack(const std::vector<Document>& documents) {
-  std::string out;
-  for (const Document& d : documents) {
-    const std::string options = d.options.dump();
-    const std::uint64_t sizes[4] = {d.text.size(), d.id.size(), options.size(),
-                                    static_cast<std::uint64_t>(d.line)};
-    out.append(reinterpret_cast<const char*>(sizes), sizeof sizes)
-        .append(d.text)
-        .append(d.id)
-        .append(options);
-  }
-  return out;
-}
-
-std::vector<Document> unpack(const std::string& packed) {
-  std::vector<Document> documents;
-  for (std::size_t at = 0; at < packed.size();) {
-    std::uint64_t sizes[4];
-    std::memcpy(sizes, packed.data() + at, sizeof sizes);
-    at += sizeof sizes;
-    const auto take = [&](std::size_t n) { return packed.substr(std::exchange(at, at + n), n); };
-    Document d;
-    d.text = take(sizes[0]);
-    d.id = take(sizes[1]);
-    d.options = Json::parse(take(sizes[2]));
-    d.line = static_cast<std::int64_t>(sizes[3]);
-    documents.push_back(std::move(d));
-  }
-  return documents;
-}
-
-}  // namespace
-
-std::vector<Document> read_texts(const TextOptions& o, Communicator& world, Stream& stream) {
-  CHECK_USER(o.out.empty() || std::filesystem::path(o.out).extension() == ".jsonl",
-             "--out is '{}'; allowed: a .jsonl file", o.out);
-  if (world.size() == 1) return read_texts(o);
-  std::string packed;
-  on_first_rank(world, stream, [&] { packed = pack(read_texts(o)); });
-  packed.resize(static_cast<std::size_t>(
-      world.all_reduce_value(static_cast<std::int64_t>(packed.size()), ReduceOp::max, stream)));
-  world.broadcast(View(static_cast<void*>(packed.data()), DType::u8,
-                       {static_cast<std::int64_t>(packed.size())}),
-                  0, stream);
-  return unpack(packed);
 }
 
 ModelConfig open_config(const std::string& model, const std::string& what) {

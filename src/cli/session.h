@@ -7,10 +7,10 @@
 #include <span>
 
 #include "cli/command.h"
+#include "cli/texts.h"
 #include "core/memory.h"
 #include "core/option_words.h"
 #include "infer/options.h"
-#include "io/documents.h"
 #include "model/context.h"
 #include "model/parameters.h"
 #include "text/tokenizer.h"
@@ -26,18 +26,6 @@ struct ModelOptions {
 };
 
 void check_device(const std::string& device);  // UserError where it is not built in
-
-// What texts a command is given and where its results go.
-struct TextOptions {
-  std::vector<std::string> text, prompt;
-  std::string in, field, out;
-  bool json = false;
-  void visit(FieldVisitor& v, bool with_prompt);
-};
-// UserError when there are none. Each has its id: its own, else its number.
-std::vector<Document> read_texts(const TextOptions& options);
-// The same on every rank. Collective: rank 0 reads, since mpiexec gives stdin to it alone.
-std::vector<Document> read_texts(const TextOptions& options, Communicator& world, Stream& stream);
 
 // What a command wants of a model, whatever head it was saved with.
 enum class ModelUse : std::uint8_t {

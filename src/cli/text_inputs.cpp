@@ -1,19 +1,29 @@
 #include "cli/text_inputs.h"
 
 #include "core/check.h"
+#include "core/utf8.h"
 
 namespace weft {
 namespace {
 
-std::optional<std::string> second_text(const Document& d, std::size_t i,
-                                       const std::vector<std::string>& pairs) {
-  if (!pairs.empty()) return pairs[i];
-  if (!d.options.is_object() || !d.options.contains("text_pair") ||
-      d.options["text_pair"].is_null())
-    return std::nullopt;
-  CHECK_USER(d.options["text_pair"].is_string(), "text {}: text_pair is {}; it must be a string",
-             d.id, d.options["text_pair"].dump().substr(0, 60));
-  return d.options["text_pair"].get<std::string>();
+// The text's tokens. UserError where it has no result.
+Encoding encode(const Session& session, const Document& d, const InputRules& rules) {
+  EncodeOptions how;
+  if (!rules.truncation.empty()) {
+    Truncation cut;
+    cut.max_length = static_cast<decltype(cut.max_length)>(session.config.context);
+    cut.left = rules.truncation == "left";
+    how.truncation = cut;
+  }
+  Encoding e = std::move(session.need_tokenizer().encode(d.text, d.pair, how).front());
+  try {
+    if (!rules.any_length) session.check_length("text " + d.id, e.ids.size());
+  } catch (const UserError& error) {
+    user_error("{}{}", error.what(), rules.way_out.empty() ? "" : "; " + rules.way_out);
+  }
+  const std::string objection = rules.objection ? rules.objection(e) : "";
+  CHECK_USER(objection.empty(), "text {} {}", d.id, objection);
+  return e;
 }
 
 }  // namespace
@@ -22,37 +32,45 @@ void WholeTextOptions::visit(FieldVisitor& v, const char* group) {
   model.visit(v);
   texts.visit(v, false);
   v.group(group);
-  v.field("truncation", truncation, "cut texts that are longer than the model's context");
+  v.field("truncation", truncation,
+          "cut texts that are longer than the model's context, at their right or left end");
 }
 
-TextInputs read_inputs(Session& session, const TextOptions& options,
-                       const std::vector<std::string>& pairs, bool truncate) {
+std::vector<Document> read_documents(Session& session, const TextOptions& options,
+                                     const TextWants& wants, Rejects& rejects) {
+  GivenTexts given = read_texts(options, wants, session.grid.world(), session.stream);
+  for (const RejectedRecord& r : given.rejected) rejects.add(r.line, "", r.reason);
+  return std::move(given.documents);
+}
+
+TextInputs read_inputs(Session& session, const TextOptions& options, const InputRules& rules) {
   TextInputs in;
-  in.documents = read_texts(options, session.grid.world(), session.stream);
-  CHECK_USER(pairs.empty() || pairs.size() == in.documents.size(),
-             "--text-pair is given {} times for {} texts; allowed: once a text", pairs.size(),
-             in.documents.size());
-  const Tokenizer& tokenizer = session.need_tokenizer();
+  TextWants wants;
+  wants.pair_field = rules.pair_field;
+  std::vector<Document> documents = read_documents(session, options, wants, in.rejects);
+  in.n_texts = documents.size() + in.rejects.size();
+  CHECK_USER(rules.pairs.empty() || rules.pairs.size() == documents.size(),
+             "--text-pair is given {} times for {} texts; allowed: once a text", rules.pairs.size(),
+             documents.size());
+  session.need_tokenizer();
   const auto dp = static_cast<std::size_t>(session.grid.shape().dp),
              mine = static_cast<std::size_t>(session.grid.dp().rank());
-  for (std::size_t i = 0; i < in.documents.size(); ++i) {
-    const Document& d = in.documents[i];
-    const std::optional<std::string> pair = second_text(d, i, pairs);
-    EncodeOptions how;
-    if (truncate) {
-      Truncation cut;
-      cut.max_length = static_cast<decltype(cut.max_length)>(session.config.context);
-      how.truncation = cut;
-    }
-    Encoding e = std::move(tokenizer.encode(d.text, pair, how).front());
-    session.check_ids("text " + d.id, e.ids);
-    session.check_length("text " + d.id, e.ids.size());
-    if (i % dp != mine) continue;
-    in.texts.push_back(
-        {e.ids, session.config.token_types > 0 ? e.type_ids : std::vector<std::int32_t>{}});
+  for (std::size_t i = 0; i < documents.size(); ++i) {
+    Document& d = documents[i];
+    if (!rules.pairs.empty()) d.pair = made_utf8(rules.pairs[i]);
+    Encoding e;
+    if (!in.rejects.serve(d, [&] { e = encode(session, d, rules); })) continue;
+    const std::size_t number = in.documents.size();
+    in.lengths.push_back(static_cast<std::int64_t>(e.ids.size()));
+    in.documents.push_back(std::move(d));
+    if (number % dp != mine) continue;
+    in.texts.push_back({e.ids,
+                        session.config.token_types > 0 ? e.type_ids : std::vector<std::int32_t>{},
+                        "text " + in.documents.back().id});
     in.encodings.push_back(std::move(e));
-    in.numbers.push_back(i);
+    in.numbers.push_back(number);
   }
+  if (in.documents.empty()) in.rejects.finish(session, options.out, in.n_texts);
   return in;
 }
 

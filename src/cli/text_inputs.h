@@ -2,10 +2,13 @@
 // this replica's.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
+#include "cli/rejects.h"
 #include "cli/session.h"
+#include "cli/texts.h"
 #include "infer/text_pass.h"
 
 namespace weft {
@@ -14,22 +17,38 @@ namespace weft {
 struct WholeTextOptions {
   ModelOptions model;
   TextOptions texts;
-  bool truncation = false;
+  FlagWord truncation = {"", {"right", "left"}};
   void visit(FieldVisitor& v, const char* group);  // leaves v in the command's own group
-  bool json() const { return texts.json || !texts.out.empty(); }
+  bool json() const { return texts.as_lines(); }
 };
 
 struct TextInputs {
-  std::vector<Document> documents;   // all of them, on every rank
-  std::vector<std::size_t> numbers;  // of this replica's among them
-  std::vector<TokenizedText> texts;  // this replica's
-  std::vector<Encoding> encodings;   // likewise
+  std::vector<Document> documents;    // all that have a result, on every rank
+  std::vector<std::int64_t> lengths;  // tokens of each
+  std::size_t n_texts = 0;            // those that were rejected included
+  Rejects rejects;                    // to be finished when the results are in place
+  std::vector<std::size_t> numbers;   // of this replica's among the documents
+  std::vector<TokenizedText> texts;   // this replica's
+  std::vector<Encoding> encodings;    // likewise
 };
 
-// Reads the documents and encodes them with special tokens; `pairs` (as many as texts, or none) and
-// a JSONL line's text_pair are second texts. UserErrors: texts that are too long (they are cut
-// instead with `truncate`), more pairs than texts. Collective.
-TextInputs read_inputs(Session& session, const TextOptions& options,
-                       const std::vector<std::string>& pairs = {}, bool truncate = false);
+// What a command asks of its texts.
+struct InputRules {
+  std::vector<std::string> pairs = {};  // --text-pair: one a text, or none
+  std::string pair_field = {};          // of the second text in a file; empty: text_pair
+  std::string truncation = {};          // right, left; empty: texts stay whole
+  bool any_length = false;              // longer texts than the context are dealt with
+  std::string way_out = {};             // for texts that are too long: "--truncation cuts it"
+  // Why a text has no result; empty where it has.
+  std::function<std::string(const Encoding&)> objection = nullptr;
+};
+
+// The documents on every rank; records that cannot be read are rejected. Collective.
+std::vector<Document> read_documents(Session& session, const TextOptions& options,
+                                     const TextWants& wants, Rejects& rejects);
+
+// Reads the documents and encodes them with special tokens. A text that the tokenizer refuses, that
+// is too long or objected to is rejected; UserErrors: all were, more pairs than texts. Collective.
+TextInputs read_inputs(Session& session, const TextOptions& options, const InputRules& rules);
 
 }  // namespace weft

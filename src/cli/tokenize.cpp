@@ -7,8 +7,10 @@
 
 #include "cli/command.h"
 #include "cli/options.h"
+#include "cli/rejects.h"
+#include "cli/result_file.h"
 #include "cli/session.h"
-#include "cli/stdout.h"
+#include "cli/texts.h"
 #include "comm/agreement.h"
 #include "core/check.h"
 #include "core/log.h"
@@ -125,10 +127,10 @@ std::string shown_token(const std::string& token) {
 }
 
 std::string json_line(const Row& row, const Tokenizer& t) {
-  OrderedJson json = {{"text", valid_utf8(row.text)}};
-  if (row.pair) json["text_pair"] = valid_utf8(*row.pair);
+  OrderedJson json = {{"text", row.text}};
+  if (row.pair) json["text_pair"] = *row.pair;
   std::vector<std::string> tokens;
-  for (std::int32_t id : row.encoding.ids) tokens.push_back(t.token(id));
+  for (std::int32_t id : row.encoding.ids) tokens.push_back(valid_utf8(t.token(id)));
   json["tokens"] = tokens;
   json["ids"] = row.encoding.ids;
   json["type_ids"] = row.encoding.type_ids;
@@ -169,23 +171,34 @@ void decode_ids(const TokenizeOptions& o, const Tokenizer& t) {
     fmt::print("{}\n", text);
 }
 
-void tokenize_texts(const TokenizeOptions& o, const Tokenizer& t) {
-  const std::vector<Document> texts = read_texts(o.texts);
+// Returns how many texts there were.
+std::size_t tokenize_texts(const TokenizeOptions& o, const Tokenizer& t, Rejects& rejects) {
+  CHECK_USER(o.texts.out.empty() || std::filesystem::path(o.texts.out).extension() == ".jsonl",
+             "--out is '{}'; allowed: a .jsonl file", o.texts.out);
+  GivenTexts given = read_texts(o.texts);
+  for (const RejectedRecord& r : given.rejected) rejects.add(r.line, "", r.reason);
+  std::vector<Document>& texts = given.documents;
   CHECK_USER(o.text_pair.empty() || o.text_pair.size() == texts.size(),
              "--text-pair is given {} times, for {} texts; each text needs one", o.text_pair.size(),
              texts.size());
-  CHECK_USER(o.texts.out.empty() || std::filesystem::path(o.texts.out).extension() == ".jsonl",
-             "--out is '{}'; allowed: a .jsonl file", o.texts.out);
-  const bool json = o.texts.json || !o.texts.out.empty();
-  std::string out;
-  if (!json) out = fmt::format("{}, {} tokens in the vocabulary\n\n", t.kind(), t.vocab_size());
+  std::optional<ResultFile> out;  // nothing is said where no text can be served
   for (std::size_t i = 0; i < texts.size(); ++i) {
-    const Row row = make_row(o, t, texts[i].text, o.text_pair.empty() ? nullptr : &o.text_pair[i]);
-    out += json ? json_line(row, t) : table(row, t);
+    if (!o.text_pair.empty()) texts[i].pair = valid_utf8(o.text_pair[i]);
+    std::string line;
+    const bool served = rejects.serve(texts[i], [&] {
+      const Row row = make_row(o, t, texts[i].text, texts[i].pair ? &*texts[i].pair : nullptr);
+      line = o.texts.as_lines() ? json_line(row, t) : table(row, t);
+    });
+    if (!served) continue;
+    if (!out) {
+      out.emplace(o.texts.out);
+      if (!o.texts.as_lines())
+        line = fmt::format("{}, {} tokens in the vocabulary\n\n", t.kind(), t.vocab_size()) + line;
+    }
+    out->write(line);
   }
-  if (!o.texts.out.empty()) return write_file_atomically(o.texts.out, out);
-  std::fwrite(out.data(), 1, out.size(), stdout);
-  flush_stdout();
+  if (out) out->close();
+  return texts.size() + given.rejected.size();
 }
 
 }  // namespace
@@ -203,13 +216,16 @@ void run_tokenize(const Invocation& invocation) {
   CHECK_USER(!path.empty(),
              "--tokenizer is missing: name a tokenizer directory, or a model's with --model");
   Stream stream;
+  Rejects rejects;
+  std::size_t n_texts = 0;
   on_first_rank(*world, stream, [&] {  // one rank's work, and stdin is one rank's
     const Tokenizer t = Tokenizer::load(path);
     if (o.decode.empty())
-      tokenize_texts(o, t);
+      n_texts = tokenize_texts(o, t, rejects);
     else
       decode_ids(o, t);
   });
+  rejects.finish(*world, o.texts.out, n_texts);
 }
 
 }  // namespace weft

@@ -11,7 +11,7 @@ namespace {
 
 struct TokenizerOptions {
   std::vector<std::string> inputs, special_tokens;
-  std::string kind = "bpe", field, documents = "line", out;
+  std::string kind = "bpe", field, format, quotes, documents = "line", out;
   std::string unk_token, mask_token, pad_token, cls_token, sep_token;
   std::int64_t vocab_size = 8192;
   bool json = false;
@@ -33,7 +33,9 @@ struct TokenizerOptions {
     v.field("pad_token", pad_token, "likewise, behind short texts: <pad> or [PAD]");
     v.field("cls_token", cls_token, "likewise, before a text: <cls> or [CLS]");
     v.field("sep_token", sep_token, "likewise, behind each text: <sep> or [SEP]");
-    v.field("field", field, "JSONL field or CSV column that holds the text");
+    v.field("field", field, "JSONL field or table column that holds the text");
+    v.field("format", format, kFormats, "what the files hold, whatever their names");
+    v.field("quotes", quotes, kQuotes, "quotes around cells of a table: double as RFC 4180 (csv)");
     v.field("documents", documents, kTextUnits,
             "what a document of a .txt file is (blank lines stand between paragraphs)");
     v.field("out", out, "folder to write");
@@ -63,7 +65,8 @@ void run_tokenizer(const Invocation& invocation) {
   CHECK_USER(!o.inputs.empty(),
              "weft tokenizer: name one or more input files (.txt, .jsonl, .csv, .tsv, .fasta)");
   CHECK_USER(!o.out.empty(), "--out is missing: name the folder to write");
-  const TextUnit unit = text_unit(o.documents);
+  ReadOptions how = {.field = o.field, .format = o.format, .quotes = o.quotes};
+  how.unit = text_unit(o.documents);
   if (o.special_tokens.empty()) o.special_tokens = default_special_tokens(o.kind, o.roles());
   on_first_rank(
       *world, stream,
@@ -74,13 +77,10 @@ void run_tokenizer(const Invocation& invocation) {
                                   .roles = o.roles()});
         std::int64_t n = 0;
         for (const std::string& input : o.inputs)
-          read_documents(
-              input, o.field,
-              [&](Document&& d) {
-                trainer.add(d.text);
-                ++n;
-              },
-              unit);
+          read_documents(input, how, [&](Document&& d) {
+            trainer.add(d.text);
+            ++n;
+          });
         CHECK_USER(n > 0, "{}: holds no documents", o.inputs.front());
         const Tokenizer tokenizer = trainer.finish();
         tokenizer.save(o.out);

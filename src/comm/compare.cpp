@@ -33,39 +33,30 @@ void read_together(Communicator& world, Stream& stream, const std::function<void
 
 namespace {
 
-class CollectFacts : public FieldVisitor {
+std::string text_of(const std::string& value) { return value; }
+std::string text_of(std::int64_t value) { return std::to_string(value); }
+std::string text_of(double value) { return fmt::format("{}", value); }
+std::string text_of(bool value) { return value ? "true" : "false"; }
+std::string text_of(const FlagWord& value) { return value.value; }
+std::string text_of(const std::vector<std::string>& value) {
+  return nlohmann::json(value).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+}
+template <class T>
+std::string text_of(const std::optional<T>& value) {
+  return value ? text_of(*value) : "unset";
+}
+
+class CollectFacts : public UniformVisitor<CollectFacts> {
  public:
   explicit CollectFacts(const std::set<std::string>& left_out) : left_out_(left_out) {}
   std::vector<Fact> facts;
 
-  void group(const char*) override {}
-  void field(const char* name, std::string& v, const char*) override { add(name, v); }
-  void field(const char* name, std::int64_t& v, const char*) override {
-    add(name, std::to_string(v));
-  }
-  void field(const char* name, double& v, const char*) override { add(name, fmt::format("{}", v)); }
-  void field(const char* name, bool& v, const char*) override { add(name, v ? "true" : "false"); }
-  void field(const char* name, std::vector<std::string>& v, const char*) override {
-    add(name, nlohmann::json(v).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
-  }
-  void field(const char* name, std::optional<std::int64_t>& v, const char*) override {
-    add(name, v ? std::to_string(*v) : "unset");
-  }
-  void field(const char* name, std::optional<double>& v, const char*) override {
-    add(name, v ? fmt::format("{}", *v) : "unset");
-  }
-  void field(const char* name, std::optional<bool>& v, const char*) override {
-    add(name, !v ? "unset" : *v ? "true" : "false");
+  template <class T, class A>
+  void each(const char* name, const T& value, const A&, const char*) {
+    if (!left_out_.contains(name)) facts.push_back({flag_of(name), text_of(value)});
   }
 
  private:
-  void add(const std::string& name, const std::string& value) {
-    if (left_out_.contains(name)) return;
-    std::string flag = "--" + name;
-    std::replace(flag.begin(), flag.end(), '_', '-');
-    facts.push_back({flag, value});
-  }
-
   const std::set<std::string>& left_out_;
 };
 

@@ -62,6 +62,13 @@ struct Words {
 // Texts that may be anything (paths, names), yes or no.
 struct Anything {};
 
+// A flag that may say how: --truncation is --truncation=right where right is the first allowed
+// word; also true (the first word) and false (empty).
+struct FlagWord {
+  std::string value;
+  std::vector<std::string> allowed;
+};
+
 class FieldVisitor {
  public:
   virtual ~FieldVisitor() = default;
@@ -72,6 +79,7 @@ class FieldVisitor {
   virtual void field(const char* name, std::int64_t& value, Integers allowed, const char* help) = 0;
   virtual void field(const char* name, double& value, Reals allowed, const char* help) = 0;
   virtual void field(const char* name, bool& value, const char* help) = 0;
+  virtual void field(const char* name, FlagWord& value, const char* help) = 0;
   virtual void field(const char* name, std::vector<std::string>& value, const char* help) = 0;
   // Unset unless given.
   virtual void field(const char* name, std::optional<std::int64_t>& value, Integers allowed,
@@ -127,6 +135,7 @@ class UniformVisitor : public FieldVisitor {
   }
   void field(const char* n, double& v, Reals a, const char* h) override { give(n, v, a, h); }
   void field(const char* n, bool& v, const char* h) override { give(n, v, Anything{}, h); }
+  void field(const char* n, FlagWord& v, const char* h) override { give(n, v, Anything{}, h); }
   void field(const char* n, std::vector<std::string>& v, const char* h) override {
     give(n, v, Anything{}, h);
   }

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "core/utf8.h"
+
 namespace weft {
 namespace {
 
@@ -74,8 +76,9 @@ void set_log_quiet(bool quiet) {
   logger().sink->set_level(quiet ? spdlog::level::warn : spdlog::level::info);
 }
 
-void log_line(LogLevel level, std::string_view message) {
+void log_line(LogLevel level, std::string_view text) {
   const int rank = logger().rank;
+  const std::string message = printable(text);  // it may quote a user's bytes
   switch (level) {
     case LogLevel::info:
       if (rank == 0) logger().sink->info("{}", message);

@@ -18,9 +18,23 @@ void label_logprobs(Decoder& decoder, ConstView hidden, std::span<const std::int
 
 }  // namespace
 
-void score_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
-                 std::span<const TokenizedText> texts,
-                 const std::function<void(std::size_t, std::span<const float>)>& done) {
+double mean_loss(std::span<const float> logprobs) {
+  double sum = 0;
+  std::int64_t n = 0;
+  for (const float l : logprobs) {
+    if (std::isnan(l)) continue;
+    sum += l;
+    ++n;
+  }
+  return n > 0 ? -sum / static_cast<double>(n) : std::numeric_limits<double>::quiet_NaN();
+}
+
+namespace {
+
+using Done = std::function<void(std::size_t, std::span<const float>)>;
+
+void score_source(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
+                  const TextSource& texts, const Done& done) {
   PassTask task;
   task.n_values = [](const TextPass& pass) { return pass.ids.size(); };
   task.text_of = [](const TextPass& pass, std::size_t value) {
@@ -44,6 +58,75 @@ void score_texts(const Context& ctx, const ModelConfig& config, const Parameters
     }
   };
   run_texts(ctx, config, parameters, texts, task);
+}
+
+}  // namespace
+
+void score_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
+                 std::span<const TokenizedText> texts, const Done& done) {
+  const TextSource source = {
+      .n = texts.size(),
+      .length = [=](std::size_t t) { return static_cast<std::int64_t>(texts[t].ids.size()); },
+      .text = [=](std::size_t t) { return texts[t]; }};
+  score_source(ctx, config, parameters, source, done);
+}
+
+void score_in_windows(
+    const Context& ctx, const ModelConfig& config, const Parameters& parameters,
+    std::span<const TokenizedText> texts, std::int64_t stride,
+    const std::function<void(std::size_t, std::span<const float>, double)>& done) {
+  // Tokens [begin, end) of a text; those before `fresh` were scored before.
+  struct Window {
+    std::size_t text;
+    std::int64_t begin, end, fresh;
+  };
+  std::vector<Window> windows;
+  for (std::size_t t = 0; t < texts.size(); ++t) {
+    const auto n = static_cast<std::int64_t>(texts[t].ids.size());
+    for (std::int64_t begin = 0, end = 0; begin == 0 || end < n; begin += stride) {
+      const std::int64_t fresh = end;
+      end = std::min(begin + config.context, n);
+      windows.push_back({t, begin, end, fresh});
+    }
+  }
+  TextSource source = {.n = windows.size(),
+                       .length = [&](std::size_t w) { return windows[w].end - windows[w].begin; },
+                       .text =
+                           [&](std::size_t w) {
+                             const Window& window = windows[w];
+                             const TokenizedText& whole = texts[window.text];
+                             TokenizedText part;
+                             part.name = whole.name;
+                             part.ids.assign(whole.ids.begin() + window.begin,
+                                             whole.ids.begin() + window.end);
+                             if (!whole.types.empty())
+                               part.types.assign(whole.types.begin() + window.begin,
+                                                 whole.types.begin() + window.end);
+                             return part;
+                           }};
+  std::vector<float> logprobs;
+  double sum = 0;  // of the windows' mean losses, weighed
+  std::int64_t weights = 0;
+  const auto window_done = [&](std::size_t w, std::span<const float> of_window) {
+    const Window& window = windows[w];
+    // The first of a window has nothing before it; where windows do not overlap it stays without.
+    const std::span<const float> fresh =
+        of_window.subspan(static_cast<std::size_t>(window.fresh - window.begin));
+    logprobs.insert(logprobs.end(), fresh.begin(), fresh.end());
+    const std::int64_t weight = static_cast<std::int64_t>(fresh.size()) - 1;
+    if (weight > 0) {
+      sum += mean_loss(fresh) * static_cast<double>(weight);
+      weights += weight;
+    }
+    if (w + 1 < windows.size() && windows[w + 1].text == window.text) return;
+    done(window.text, logprobs,
+         weights > 0 ? sum / static_cast<double>(weights)
+                     : std::numeric_limits<double>::quiet_NaN());
+    logprobs.clear();
+    sum = 0;
+    weights = 0;
+  };
+  if (!windows.empty()) score_source(ctx, config, parameters, source, window_done);
 }
 
 void score_masked_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters,

@@ -22,4 +22,15 @@ void score_masked_texts(const Context& ctx, const ModelConfig& config, const Par
                         std::span<const std::vector<std::uint8_t>> skipped, std::int32_t mask_id,
                         const std::function<void(std::size_t, std::span<const float>)>& done);
 
+// Texts of any length under a causal model: windows of the model's context, each `stride` tokens
+// behind the one before it, give the tokens that the earlier ones did not. done(i, logprobs, loss):
+// the loss is that of transformers' guide "Perplexity of fixed-length models", which weighs a later
+// window's mean by one token less than it scores.
+void score_in_windows(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
+                      std::span<const TokenizedText> texts, std::int64_t stride,
+                      const std::function<void(std::size_t, std::span<const float>, double)>& done);
+
+// -mean of the numbers that are there; NaN where none is.
+double mean_loss(std::span<const float> logprobs);
+
 }  // namespace weft

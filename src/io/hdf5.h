@@ -58,6 +58,11 @@ class Hdf5File {
   void write_text(const std::string& name, std::string_view text);
   std::string read_text(const std::string& name) const;
 
+  // UTF-8 strings of any length as a dataset of strings (n); each ends at its first NUL. In a file
+  // of one process.
+  void write_strings(const std::string& name, const std::vector<std::string>& strings);
+  void flush();  // what was written is the system's, and the file can be read as it is
+
   // Attributes of a group or dataset ("/" for the file).
   void set_attribute(const std::string& object, const std::string& key, const std::string& value);
   void set_attribute(const std::string& object, const std::string& key, std::int64_t value);

@@ -68,6 +68,28 @@ std::string Hdf5File::read_text(const std::string& name) const {
   return text;
 }
 
+void Hdf5File::write_strings(const std::string& name, const std::vector<std::string>& strings) {
+  const Hdf5Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
+  H5Tset_size(type, H5T_VARIABLE);
+  H5Tset_cset(type, H5T_CSET_UTF8);
+  const auto n = static_cast<hsize_t>(strings.size());
+  const Hdf5Handle space(H5Screate_simple(1, &n, nullptr), H5Sclose);
+  const Hdf5Handle data(
+      H5Dcreate2(impl_->file, name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
+      H5Dclose);
+  CHECK_MACHINE(data.ok(), "{}: dataset {} cannot be made ({})", impl_->path.string(), name,
+                hdf5_reason().text);
+  std::vector<const char*> begins;
+  for (const std::string& s : strings) begins.push_back(s.c_str());
+  CHECK_MACHINE(H5Dwrite(data, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, begins.data()) >= 0,
+                "{}: writing {} failed ({})", impl_->path.string(), name, hdf5_reason().text);
+}
+
+void Hdf5File::flush() {
+  CHECK_MACHINE(H5Fflush(impl_->file, H5F_SCOPE_LOCAL) >= 0, "{}: writing failed ({})",
+                impl_->path.string(), hdf5_reason().text);
+}
+
 void Hdf5File::set_attribute(const std::string& object, const std::string& key,
                              const std::string& value) {
   const Hdf5Handle type(H5Tcopy(H5T_C_S1), H5Tclose);

@@ -1,11 +1,13 @@
 #include "io/token_file.h"
 
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <numeric>
+#include <sstream>
 
 #include "core/check.h"
 #include "core/checksum.h"
@@ -19,6 +21,8 @@ constexpr std::int64_t kBlock = 1 << 22;  // tokens
 constexpr const char* kTokens = "/tokens";
 constexpr const char* kOffsets = "/document_offsets";
 constexpr const char* kTokenizer = "/tokenizer";
+constexpr const char* kBegin = "begin_tokens";
+constexpr const char* kTrain = "train_tokens";
 constexpr const char* kWrapping = "/wrapping";
 constexpr const char* kSecond = "/second_offsets";
 constexpr const char* kProblem = "/problem";
@@ -168,6 +172,9 @@ void create_token_file(const std::filesystem::path& file, const TokenFileInfo& i
   out.set_attribute("/", "vocab_size", info.vocab_size);
   out.set_attribute("/", "val_fraction", info.val_fraction);
   out.set_attribute("/", "task", info.task);
+  if (!info.begin_tokens.empty())
+    out.set_attribute("/", kBegin, fmt::format("{}", fmt::join(info.begin_tokens, " ")));
+  if (info.train_tokens >= 0) out.set_attribute("/", kTrain, info.train_tokens);
   if (format_of(info.task) == kFormatOfTexts) {
     out.write_text(kWrapping, to_json(info.wrapping).dump());
     if (info.pairs) out.create_dataset(kSecond, DType::i64, {info.n_documents});
@@ -335,9 +342,31 @@ TokenFile::TokenFile(const std::filesystem::path& file)
       info_.val_fraction == 0
           ? info_.n_tokens
           : *std::upper_bound(ends.begin(), ends.end() - 1, std::max<std::int64_t>(wanted - 1, 0));
-  if (format == kFormat) return;
+  if (format == kFormat) {
+    read_format_1();
+    return;
+  }
   offsets_ = std::move(ends);
   read_format_2();
+}
+
+void TokenFile::read_format_1() {
+  const std::string name = file_->path().string();
+  if (file_->has_attribute("/", kBegin)) {
+    std::istringstream ids(file_->string_attribute("/", kBegin));
+    for (std::int64_t id = 0; ids >> id;) {
+      CHECK_USER(id >= 0 && id < info_.vocab_size,
+                 "{}: begin_tokens holds {}, outside the vocabulary of {}; the file is damaged",
+                 name, id, info_.vocab_size);
+      info_.begin_tokens.push_back(static_cast<std::int32_t>(id));
+    }
+    CHECK_USER(ids.eof(), "{}: begin_tokens is no list of ids; the file is damaged", name);
+  }
+  if (!file_->has_attribute("/", kTrain)) return;
+  train_tokens_ = info_.train_tokens = file_->integer_attribute("/", kTrain);
+  CHECK_USER(train_tokens_ >= 0 && train_tokens_ <= info_.n_tokens,
+             "{}: train_tokens is {}; allowed: 0 to the {} tokens; the file is damaged", name,
+             train_tokens_, info_.n_tokens);
 }
 
 void TokenFile::read_format_2() {

@@ -1,7 +1,9 @@
 // A tokenised corpus in one HDF5 file: /tokens (n) u16 or i32, documents joined; /document_offsets
 // (n_documents + 1) i64; /tokenizer: its canonical JSON, so that a run needs no other file.
-// Attributes: tokenizer_hash, vocab_size, val_fraction, format_version, task. Format 1 is of the
-// task clm: each document is closed by the end token. Format 2 is of the others: documents are
+// Attributes: tokenizer_hash, vocab_size, val_fraction, format_version, task; begin_tokens (ids
+// with spaces between them; absent: none) and train_tokens (absent: by the documents' ends). Format
+// 1 is of the task clm: each document begins with the begin tokens and is closed by the end token.
+// Format 2 is of the others: documents are
 // their content alone, and
 //   /wrapping        JSON: what the tokenizer puts around one
 //   /second_offsets  (n_documents) i64: where the second text of a pair begins; only with pairs
@@ -53,6 +55,10 @@ struct TokenFileInfo {
   std::int64_t vocab_size = 0;
   double val_fraction = 0;
   std::int64_t n_tokens = 0, n_documents = 0;
+  // Format 1: what each document begins with; and how many tokens train, where the cut is not at
+  // the end of a document (-1: it is).
+  std::vector<std::int32_t> begin_tokens = {};
+  std::int64_t train_tokens = -1;
   // Format 2.
   Wrapping wrapping = {};
   bool pairs = false;
@@ -81,7 +87,8 @@ class TokenFile {
   explicit TokenFile(const std::filesystem::path& file);
   const TokenFileInfo& info() const { return info_; }
   const std::filesystem::path& path() const;
-  // Format 1: tokens [0, train_tokens()) train, the rest validate; cut at a document's end.
+  // Format 1: tokens [0, train_tokens()) train, the rest validate; cut at a document's end, or
+  // where the file says.
   std::int64_t train_tokens() const { return train_tokens_; }
   // Format 2: documents [0, train_documents()) train, the rest validate.
   std::int64_t train_documents() const { return train_documents_; }
@@ -108,6 +115,7 @@ class TokenFile {
   void read(std::int64_t begin, std::int64_t count, std::int32_t* out) const;
 
  private:
+  void read_format_1();
   void read_format_2();
 
   std::shared_ptr<Hdf5File> file_;

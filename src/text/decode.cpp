@@ -3,6 +3,7 @@
 #include <array>
 
 #include "core/check.h"
+#include "core/utf8.h"
 #include "text/byte_level.h"
 #include "text/tokenizer_impl.h"
 #include "text/unicode.h"
@@ -184,17 +185,6 @@ std::string StreamDecoder::finish() {
   return cleaned(std::exchange(bytes_, ""), true);
 }
 
-std::string valid_utf8(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (std::size_t at = 0, n; at < text.size(); at += n) {
-    n = shown_character(text, at);
-    if (character_at(text, at).code < 0)
-      out += "\xEF\xBF\xBD";
-    else
-      out += text.substr(at, n);
-  }
-  return out;
-}
+std::string valid_utf8(std::string_view text) { return made_utf8(std::string(text)); }
 
 }  // namespace weft

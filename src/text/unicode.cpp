@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/utf8.h"
 #include "text/unicode_properties.h"
 
 namespace weft {
@@ -55,42 +56,8 @@ Character long_character_at(std::string_view text, std::size_t at) {
   return {static_cast<std::int32_t>(code), n};
 }
 
-void append_utf8(std::string& out, std::uint32_t code) {
-  const auto put = [&](std::uint32_t byte) { out += static_cast<char>(byte); };
-  if (code < 0x80) {
-    put(code);
-  } else if (code < 0x800) {
-    put(0xC0 | code >> 6);
-    put(0x80 | (code & 0x3F));
-  } else if (code < 0x10000) {
-    put(0xE0 | code >> 12);
-    put(0x80 | (code >> 6 & 0x3F));
-    put(0x80 | (code & 0x3F));
-  } else {
-    put(0xF0 | code >> 18);
-    put(0x80 | (code >> 12 & 0x3F));
-    put(0x80 | (code >> 6 & 0x3F));
-    put(0x80 | (code & 0x3F));
-  }
-}
-
 std::size_t shown_character(std::string_view text, std::size_t at) {
-  const Character c = character_at(text, at);
-  if (c.code >= 0) return c.bytes;
-  const auto byte = [&](std::size_t i) {
-    return i < text.size() ? static_cast<std::uint8_t>(text[i]) : 0u;
-  };
-  const std::uint32_t first = byte(at), second = byte(at + 1);
-  if (first < 0xE0 || first > 0xF4) return 1;
-  // What the second byte may be keeps out overlong forms, surrogates and what lies past U+10FFFF.
-  const std::uint32_t least = first == 0xE0   ? 0xA0
-                              : first == 0xF0 ? 0x90
-                                              : 0x80,
-                      most = first == 0xED   ? 0x9F
-                             : first == 0xF4 ? 0x8F
-                                             : 0xBF;
-  if (second < least || second > most) return 1;
-  return first >= 0xF0 && (byte(at + 2) & 0xC0u) == 0x80u ? 3 : 2;
+  return shown_character_at(text, at).bytes;
 }
 
 std::size_t incomplete_tail(std::string_view text) {

@@ -21,7 +21,10 @@ std::string probe(const Tokenizer& tokenizer) {
   for (std::int32_t id = 0; id < tokenizer.vocab_size(); ++id) {
     if (tokenizer.is_special(id)) continue;
     const std::string text = tokenizer.token_bytes(id);
-    if (!text.empty() && !tokenizer.ids(text).empty()) return text;
+    try {
+      if (!text.empty() && !tokenizer.ids(text).empty()) return text;
+    } catch (const UserError&) {  // it cannot read this one; another will do
+    }
   }
   user_error("the tokenizer makes no tokens of any text");
 }

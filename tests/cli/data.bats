@@ -131,7 +131,7 @@ PY
   ok 1 tokenize --tokenizer "$S/tok" --in a.fasta --json
   json out '[line["text"] for line in lines] == ["ACGTAC", "TT"]'
   for n in 1 3; do
-    ok $n tokenize --tokenizer "$S/tok" --in - --json <a.jsonl
+    ok $n tokenize --tokenizer "$S/tok" --in - --format jsonl --json <a.jsonl
     json out '[line["text"] for line in lines] == ["café", "b"]'
   done
   refused 1 "a.tsv: has no column 'text' .*its columns: body, id" tokenize --tokenizer "$S/tok" --in a.tsv
@@ -183,4 +183,77 @@ PY
   refused 1 '--val-fraction is 1' data "$CORPUS" --tokenizer "$S/tok" --out t.h5 --val-fraction 1
   refused 2 'stdin can be read by one rank only' data - --tokenizer "$S/tok" --out t.h5
   only bad.jsonl empty.txt folder.h5
+}
+
+@test "data: a text that the tokenizer refuses is one sentence with its line, on any number of ranks" {
+  mkdir wl
+  echo '{"version":"1.0","added_tokens":[],"normalizer":null,"pre_tokenizer":{"type":"Whitespace"},"post_processor":null,"decoder":null,"model":{"type":"WordLevel","vocab":{"a":0,"b":1,"</s>":2},"unk_token":"<unk>"}}' >wl/tokenizer.json
+  printf 'a b\nb a\na zebra\nb\n' >t.txt
+  for n in 1 3; do
+    refused $n "t.txt: line 3: .*'zebra'" data t.txt --tokenizer wl --out t.h5
+  done
+  only t.txt wl
+}
+
+@test "data: documents of task clm begin as prompts do, and the file says so" {
+  printf 'the cat\nthe dog\n' >t.txt
+  ok 1 data t.txt --tokenizer "$DATA/tokenizers/llama2" --out t.h5
+  grep -q 'each document begins with <s>' err
+  h5dump -a /begin_tokens t.h5 | grep -q '"1"'
+  ids=$("$WEFT" tokenize --tokenizer "$DATA/tokenizers/llama2" --text 'the cat' --json | python3 -c 'import json,sys; print(", ".join(map(str, json.loads(sys.stdin.read())["ids"])))')
+  h5dump -d /tokens t.h5 | tr -d '\n' | grep -q "(0): $ids, 2, 1, "
+  ok 3 data t.txt --tokenizer "$DATA/tokenizers/llama2" --out three.h5
+  h5diff t.h5 three.h5
+  ok 1 data t.txt --tokenizer "$S/tok" --out plain.h5
+  ! h5dump -a /begin_tokens plain.h5 2>/dev/null | grep -q begin
+}
+
+@test "data: a corpus that its tokenizer does not know is warned of, with what would help" {
+  printf '>p\nMKTAYIAK\n' >p.fasta
+  mkdir words
+  printf '%s\n' '[PAD]' '[UNK]' '[CLS]' '[SEP]' '[MASK]' M K T A Y I >words/vocab.txt
+  echo '{"tokenizer_class": "BertTokenizer", "do_lower_case": false}' >words/tokenizer_config.json
+  for n in 1 2; do
+    ok $n data p.fasta --tokenizer words --task mlm --out p.h5
+    grep -q "warning: 100 % of the tokens are \[UNK\], the unknown one: the first in 'MKTAYIAK' (p.fasta: line 1); with spaces between its characters it would be 0 %" err
+  done
+}
+
+@test "data: one long document is split, and what selects nothing is warned of" {
+  tr '\n' ' ' <"$CORPUS" >one.txt
+  for n in 1 2; do
+    ok $n data one.txt --tokenizer "$S/tok" --val-fraction 0.1 --out one.h5
+    grep -q 'tokens validate; the cut is inside of a document' err
+    h5dump -a /train_tokens one.h5 >dump
+    python3 - <<'PY'
+import re
+n = int(re.search(r"\(0\): (\d+)", open("dump").read()).group(1))
+assert 0 < n
+PY
+  done
+  ok 1 train --data one.h5 --layers 1 --width 8 --heads 2 --context 16 --batch-size 2 --steps 1 --out r
+  json r/run.jsonl 'any(line["event"] == "eval" for line in lines)'
+  printf 'text,label\na,x\n' >one.csv
+  printf 'a b\n' >small.txt
+  ok 1 data small.txt --tokenizer "$S/tok" --val-fraction 0.01 --out s.h5
+  grep -q 'warning: --val-fraction is 0.01, which of .* tokens selects nothing' err
+}
+
+@test "data: labels are one a cell, numbers by value" {
+  printf '{"text":"a","label":"Arts; Crafts"}\n{"text":"b","label":"Sport"}\n{"text":"c","label":"News"}\n' >s.jsonl
+  printf '{"text":"a","label":1}\n{"text":"b","label":1.0}\n{"text":"c","label":true}\n{"text":"d","label":2}\n' >n.jsonl
+  printf 'text,label\na,1\nb,1.0\nc,2\n' >n.csv
+  printf 'text,label\na,x;y\nb,x\nc,x;y\n' >m.csv
+  printf '{"text":"a","label":123456789012345678901234567890}\n{"text":"b","label":123456789012345678901234567891}\n' >long.jsonl
+  local n
+  for n in 1 2; do
+    for file in 's.jsonl 3' 'n.jsonl 2' 'n.csv 2' 'm.csv 2' 'long.jsonl 2'; do
+      ok $n data ${file% *} --tokenizer "$S/tok" --task classify --out l.h5
+      grep -q "single_label_classification, ${file#* } labels" err
+    done
+    ok $n data m.csv --tokenizer "$S/tok" --task classify --out l.h5
+    grep -q "warning: labels of the table hold a ';'.*--label-separator" err
+    ok $n data m.csv --tokenizer "$S/tok" --task classify --label-separator ';' --out l.h5
+    grep -q "multi_label_classification, 2 labels" err
+  done
 }

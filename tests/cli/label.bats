@@ -145,7 +145,7 @@ model() {
 }
 
 @test "help says what a token, a pair and a cut text are" {
-  for line in 'neighbors #ID' 'classify as `top`' 'classify --truncation +cut texts that are longer' 'embed --truncation +cut texts that are longer' \
+  for line in 'neighbors #ID' 'classify as `top`' 'classify --truncation .=right.left.' 'embed --truncation .=right.left.' \
     'data --pair-field TEXT +tasks classify and regress' 'data --label-field TEXT=label +tasks classify and regress' 'train --mlm-probability N=0.15 +task mlm'; do
     ok 1 ${line%% *} --help
     grep -Eq -- "${line#* }" out

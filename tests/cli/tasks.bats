@@ -26,7 +26,7 @@ with open("c.csv", "w") as csv, open("r.jsonl", "w") as lines, open("m.csv", "w"
         fasta.write(f">p{i}\n{''.join(random.choice('LAGV') * 2 for _ in range(random.randrange(5, 40)))}\n")
 PY
   "$WEFT" data c.csv --tokenizer bert --task classify --pair-field second --val-fraction 0.2 --out c.h5 2>/dev/null
-  "$WEFT" data m.csv --tokenizer bert --task classify --val-fraction 0.2 --out m.h5 2>/dev/null
+  "$WEFT" data m.csv --tokenizer bert --task classify --label-separator ';' --val-fraction 0.2 --out m.h5 2>/dev/null
   "$WEFT" data r.jsonl --tokenizer bert --task regress --val-fraction 0.2 --out r.h5 2>/dev/null
   "$WEFT" data p.fasta --tokenizer esm --task mlm --val-fraction 0.2 --out p.h5 2>/dev/null
 }
@@ -64,7 +64,7 @@ PY
 @test "data: the same labelled file on 1 and 3 ranks" {
   ok 3 data "$S/c.csv" --tokenizer "$S/bert" --task classify --pair-field second --val-fraction 0.2 --out c.h5
   h5diff "$S/c.h5" c.h5
-  ok 3 data "$S/m.csv" --tokenizer "$S/bert" --task classify --val-fraction 0.2 --out m.h5
+  ok 3 data "$S/m.csv" --tokenizer "$S/bert" --task classify --label-separator ';' --val-fraction 0.2 --out m.h5
   h5diff "$S/m.h5" m.h5
 }
 

@@ -78,7 +78,7 @@ refused() {
   }
   same 600 "2 3 4" lines.txt
   same 600 2 lines.txt.gz
-  same 600 3 cells.tsv
+  same 600 3 cells.tsv --quotes double
   same 480 3 lines.jsonl --field body
   same 600 4 genes.fa
   same 151 4 paragraphs.txt --documents paragraph

@@ -104,7 +104,7 @@ PY
     ok 3 generate --model "$S/run/model" --in p.$file --json --ignore-eos --dp 3
     cmp out one
     for n in 1 3; do
-      [ $file = csv ] || ok $n generate --model "$S/run/model" --in - --json --ignore-eos --pp $n <p.$file
+      [ $file = csv ] || ok $n generate --model "$S/run/model" --in - --format $file --json --ignore-eos --pp $n <p.$file
       cmp out one
     done
   done

@@ -236,8 +236,10 @@ TEST(Fuzz, Jsonl) {
         "\n",
         i);
   put(folder / "in.jsonl", lines);
+  ReadOptions keep;
+  keep.keep_options = true;
   fuzz(folder / "in.jsonl", true, [&] {
-    for (const Document& d : read_documents((folder / "in.jsonl").string(), "")) {
+    for (const Document& d : read_documents((folder / "in.jsonl").string(), keep)) {
       GenerationOptions own;
       set_from_json(
           d.options, [&](FieldVisitor& v) { own.visit(v); }, "in.jsonl");
@@ -253,7 +255,7 @@ TEST(Fuzz, Table) {
   std::string lines = "id,text\n";
   for (int i = 0; i < 20; ++i) lines += fmt::format("{},\"a \"\"quoted\"\"\ntext {}\"\n", i, i);
   put(folder / "in.csv", lines);
-  fuzz(folder / "in.csv", false, [&] { read_documents((folder / "in.csv").string(), ""); });
+  fuzz(folder / "in.csv", false, [&] { read_documents((folder / "in.csv").string()); });
 }
 
 }  // namespace

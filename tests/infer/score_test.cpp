@@ -106,5 +106,37 @@ TEST(Score, HalfPrecisionWeightsStayNear) {
     }
 }
 
+// tests/data/make_windows.py: the loss of the reference's guide, of texts that fit, that fill the
+// context, that pass it by one token, and that are some times as long.
+TEST(Score, WindowsAsInTheReferencesGuide) {
+  const Json cases = read_json_object(data_dir() / "windows.json")["cases"];
+  for (const std::string& model : kModels)
+    on_every_grid(model, [&](Loaded& m, const std::string& name) {
+      int n_cases = 0;
+      for (const Json& c : cases) {
+        if (c["model"] != model) continue;
+        ++n_cases;
+        TokenizedText text;
+        for (std::int64_t i = 0; i < c["n"].get<std::int64_t>(); ++i)
+          text.ids.push_back(static_cast<std::int32_t>((i * 7919 + i * i * 31) % m.config.vocab));
+        const TokenizedText texts[] = {{{3}, {}}, text, {}};
+        int seen = 0;
+        score_in_windows(m.ctx, m.config, m.parameters, texts, c["stride"].get<std::int64_t>(),
+                         [&](std::size_t t, std::span<const float> logprobs, double loss) {
+                           ++seen;
+                           EXPECT_EQ(logprobs.size(), texts[t].ids.size());
+                           if (t != 1) {
+                             EXPECT_TRUE(std::isnan(loss));
+                           } else {
+                             EXPECT_NEAR(loss, c["loss"].get<double>(), 1e-4)
+                                 << name << ": " << c.dump();
+                           }
+                         });
+        EXPECT_EQ(seen, 3);
+      }
+      EXPECT_GT(n_cases, 0);
+    });
+}
+
 }  // namespace
 }  // namespace weft::test

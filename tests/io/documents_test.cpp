@@ -3,52 +3,13 @@
 
 #include <fcntl.h>
 #include <unistd.h>
-#include <zlib.h>
 
-#include "tests/io/files.h"
+#include "tests/io/document_files.h"
 
 namespace weft {
 namespace {
 
 using namespace test;
-namespace fs = std::filesystem;
-
-void put_gzip(const fs::path& file, const std::string& content) {
-  gzFile out = gzopen(file.c_str(), "wb");
-  ASSERT_TRUE(out);
-  ASSERT_EQ(gzwrite(out, content.data(), static_cast<unsigned>(content.size())),
-            static_cast<int>(content.size()));
-  ASSERT_EQ(gzclose(out), Z_OK);
-}
-
-std::vector<std::string> texts(const std::vector<Document>& documents) {
-  std::vector<std::string> list;
-  for (const Document& d : documents) list.push_back(d.text);
-  return list;
-}
-
-using Texts = std::vector<std::string>;
-
-class Documents : public testing::Test {
- protected:
-  // The same from the plain file and from its gzip twin.
-  std::vector<Document> read(const std::string& ending, const std::string& content,
-                             const std::string& field = "") {
-    const fs::path plain = folder_.mine() / ("in" + ending),
-                   packed = folder_.mine() / ("in" + ending + ".gz");
-    put(plain, content);
-    put_gzip(packed, content);
-    std::vector<Document> documents = read_documents(plain, field);
-    const std::vector<Document> again = read_documents(packed, field);
-    EXPECT_EQ(texts(documents), texts(again));
-    for (std::size_t i = 0; i < std::min(documents.size(), again.size()); ++i) {
-      EXPECT_EQ(documents[i].id, again[i].id);
-      EXPECT_EQ(documents[i].line, again[i].line);
-    }
-    return documents;
-  }
-  SharedFolder folder_;
-};
 
 TEST_F(Documents, TextIsALineEach) {
   const auto documents = read(".txt", "one\n\n two \r\nthree");
@@ -60,14 +21,16 @@ TEST_F(Documents, TextIsALineEach) {
   EXPECT_TRUE(read(".txt", "\n\r\n\n").empty());
   EXPECT_EQ(texts(read(".txt", "\xEF\xBB\xBFone\n")),
             Texts{"one"});  // the byte order mark of some editors
-  EXPECT_EQ(texts(read(".txt", "\xEF\xBB")), Texts{"\xEF\xBB"});
+  EXPECT_EQ(texts(read(".txt", "\xEF\xBB")), Texts{"\uFFFD"});
 }
 
 TEST_F(Documents, TextByParagraphAndByFile) {
   const fs::path file = folder_.mine() / "in.txt";
   const auto by = [&](const std::string& content, TextUnit unit) {
     put(file, content);
-    return read_documents(file, "", unit);
+    ReadOptions how;
+    how.unit = unit;
+    return read_documents(file, how);
   };
   const std::string content = "\xEF\xBB\xBFone\n two\r\n\n\n \t\r\nthree\n\nfour";
   const auto paragraphs = by(content, TextUnit::paragraph);
@@ -117,17 +80,18 @@ TEST_F(Documents, PartsJoinToTheWhole) {
         put_gzip(file, content);
       else
         put(file, content);
-      const Texts whole = texts(read_documents(file, "", unit));
+      ReadOptions how;
+      how.unit = unit;
+      const Texts whole = texts(read_documents(file, how));
       const auto size = static_cast<std::int64_t>(fs::file_size(file));
       for (const std::int64_t n : {1, 2, 3, 7, 5000}) {
         Texts joined;
         std::size_t least = whole.size(), most = 0;
         for (std::int64_t k = 0; k < n; ++k) {
-          const FilePart part = {size * k / n, k + 1 == n ? INT64_MAX : size * (k + 1) / n};
-          if (n == 5000 && part.begin == part.end) continue;
+          how.part = {size * k / n, k + 1 == n ? INT64_MAX : size * (k + 1) / n};
+          if (n == 5000 && how.part.begin == how.part.end) continue;
           const std::size_t before = joined.size();
-          read_documents(
-              file, "", [&](Document&& d) { joined.push_back(std::move(d.text)); }, unit, part);
+          read_documents(file, how, [&](Document&& d) { joined.push_back(std::move(d.text)); });
           least = std::min(least, joined.size() - before);
           most = std::max(most, joined.size() - before);
           if (n == 5000 && k > 40) break;  // enough of the many small ones
@@ -149,13 +113,13 @@ TEST_F(Documents, ErrorsAreOfThePartThatHoldsThem) {
   const fs::path file = folder_.mine() / "in.jsonl";
   put(file, "{\"text\": \"a\"}\n{broken\n");
   int seen = 0;
-  read_documents(file, "", [&](Document&&) { ++seen; }, TextUnit::line, {0, 5});
+  ReadOptions how;
+  how.part = {0, 5};
+  read_documents(file, how, [&](Document&&) { ++seen; });
   EXPECT_EQ(seen, 1);
-  expect_user_error(
-      [&] {
-        read_documents(file, "", [&](Document&&) { ++seen; }, TextUnit::line, {5, INT64_MAX});
-      },
-      {"in.jsonl", "line 2"});
+  how.part = {5, INT64_MAX};
+  expect_user_error([&] { read_documents(file, how, [&](Document&&) { ++seen; }); },
+                    {"in.jsonl", "line 2"});
   EXPECT_EQ(seen, 1);
 }
 
@@ -171,9 +135,13 @@ TEST_F(Documents, LinesLongerThanTheBufferAndAcrossIt) {
 }
 
 TEST_F(Documents, JsonLines) {
-  const auto documents = read(".jsonl",
-                              "{\"text\": \"a\\nb\", \"id\": 7, \"max_tokens\": 3}\n\n{\"prompt\": "
-                              "\"p\", \"id\": \"x\"}\n");
+  ReadOptions keep;
+  keep.keep_options = true;
+  const auto documents =
+      read_as(".jsonl",
+              "{\"text\": \"a\\nb\", \"id\": 7, \"max_tokens\": 3}\n\n{\"prompt\": "
+              "\"p\", \"id\": \"x\"}\n",
+              keep);
   EXPECT_EQ(texts(documents), (Texts{"a\nb", "p"}));
   EXPECT_EQ(documents[0].id, "7");
   EXPECT_EQ(documents[1].id, "x");
@@ -185,8 +153,11 @@ TEST_F(Documents, JsonLines) {
   expect_user_error([&] { read(".jsonl", "{\"text\": \"a\"}\n", "body"); },
                     {"in.jsonl", "line 1", "'body'", "text"});
   expect_user_error([&] { read(".jsonl", "{\"text\": 5}\n"); }, {"in.jsonl", "line 1", "number"});
-  for (const char* line : {"{\"text\": ", "[1]", "7", "{\"text\": \"\xff\"}", "{\"text\": 1e999}",
-                           "{\"text\": \"a\"} {\"text\": \"b\"}"})
+  for (const char* line :
+       {"{\"text\": ", "[1]", "7", "{\"text\": 1e999}", "{\"text\": \"a\"} {\"text\": \"b\"}",
+        "{\"text\": \"a\", \"n\": 01}", "{\"text\": \"a\", \"n\": -}", "{\"text\": \"a\",}",
+        "{\"text\": \"a\", \"n\": .5}", "{\"text\": \"a\", \"n\": nan}", "{\"text\": \"a\tb\"}",
+        "{\"text\": \"\\x41\"}", "{\"text\": \"\\u12g4\"}", "{'text': \"a\"}"})
     expect_user_error([&] { read(".jsonl", std::string("{\"text\": \"a\"}\n") + line); },
                       {"in.jsonl", "line 2"});
 }
@@ -195,11 +166,13 @@ TEST_F(Documents, TablesFollowRfc4180) {
   const auto documents = read(".csv",
                               "id,text,x\n1,plain,\n2,\"a,b \"\"c\"\"\",y\r\n3,\"two\nlines\r\nand "
                               "more\",z\n\n4,\"\",w\n5,last,");
-  EXPECT_EQ(texts(documents), (Texts{"plain", "a,b \"c\"", "two\nlines\r\nand more", "last"}));
+  EXPECT_EQ(texts(documents), (Texts{"plain", "a,b \"c\"", "two\nlines\r\nand more", "", "last"}));
   EXPECT_EQ(documents[2].id, "3");
   EXPECT_EQ(documents[2].line, 4);
-  EXPECT_EQ(documents[3].line, 9);
-  EXPECT_EQ(texts(read(".tsv", "\xEF\xBB\xBFtext\tlabel\na, b\t1\n\"q\tr\"\t2\n")),
+  EXPECT_EQ(documents[4].line, 9);
+  ReadOptions quoted;
+  quoted.quotes = "double";
+  EXPECT_EQ(texts(read_as(".tsv", "\xEF\xBB\xBFtext\tlabel\na, b\t1\n\"q\tr\"\t2\n", quoted)),
             (Texts{"a, b", "q\tr"}));
   EXPECT_EQ(texts(read(".csv", "a,b\n1,2\n", "b")), Texts{"2"});
   EXPECT_TRUE(read(".csv", "").empty());
@@ -210,7 +183,7 @@ TEST_F(Documents, TablesFollowRfc4180) {
 }
 
 TEST_F(Documents, FastaIsARecordEach) {
-  for (const char* ending : {".fasta", ".fa", ".faa", ".fna"}) {
+  for (const char* ending : {".fasta", ".fa", ".faa", ".fna", ".fas", ".ffn", ".frn", ".FAS"}) {
     const auto documents =
         read(ending, "\n; a comment\n>sp|P1 first protein\nMKV L\nAA\r\n\n>second\nGG*\n>empty\n");
     EXPECT_EQ(texts(documents), (Texts{"MKVLAA", "GG*", ""}));
@@ -223,13 +196,13 @@ TEST_F(Documents, FastaIsARecordEach) {
 }
 
 TEST_F(Documents, MissingFoldersAndUnknownEndings) {
-  expect_user_error([&] { read_documents(folder_.mine() / "absent.txt", ""); },
+  expect_user_error([&] { read_documents(folder_.mine() / "absent.txt"); },
                     {"absent.txt", "no such file"});
-  expect_user_error([&] { read_documents(folder_.mine() / "in.parquet", ""); },
+  expect_user_error([&] { read_documents(folder_.mine() / "in.parquet"); },
                     {"in.parquet", ".jsonl", ".fasta"});
-  expect_user_error([&] { read_documents(folder_.mine() / "in.gz", ""); }, {"in.gz", ".jsonl"});
+  expect_user_error([&] { read_documents(folder_.mine() / "in.gz"); }, {"in.gz", ".jsonl"});
   fs::create_directories(folder_.mine() / "folder.txt");
-  expect_user_error([&] { read_documents(folder_.mine() / "folder.txt", ""); },
+  expect_user_error([&] { read_documents(folder_.mine() / "folder.txt"); },
                     {"folder.txt", "folder"});
 }
 
@@ -242,26 +215,26 @@ TEST_F(Documents, BrokenGzip) {
         fmt::format("{}\n", (state = state * 6364136223846793005u + 1442695040888963407u) >> 20);
   put_gzip(file, content);
   const std::string whole = get(file);
-  EXPECT_EQ(read_documents(file, "").size(), 20'000u);
+  EXPECT_EQ(read_documents(file).size(), 20'000u);
   for (const std::size_t cut : {std::size_t{0}, std::size_t{1}, std::size_t{5}, std::size_t{12},
                                 whole.size() / 2, whole.size() - 8, whole.size() - 1}) {
     SCOPED_TRACE(cut);
     put(file, whole.substr(0, cut));
-    expect_user_error([&] { read_documents(file, ""); }, {"in.txt.gz"});
+    expect_user_error([&] { read_documents(file); }, {"in.txt.gz"});
   }
   std::string flipped = whole;
   flipped[whole.size() / 2] = static_cast<char>(flipped[whole.size() / 2] ^ 0x10);
   put(file, flipped);
-  expect_user_error([&] { read_documents(file, ""); }, {"in.txt.gz"});
+  expect_user_error([&] { read_documents(file); }, {"in.txt.gz"});
   put(file, "just text\n");
-  expect_user_error([&] { read_documents(file, ""); }, {"in.txt.gz", "not gzip"});
+  expect_user_error([&] { read_documents(file); }, {"in.txt.gz", "not gzip"});
 }
 
 TEST_F(Documents, ReadAsAStream) {
   const fs::path file = folder_.mine() / "in.txt.gz";
   put_gzip(file, std::string(1 << 20, 'a') + "\n" + std::string(4 << 20, '\n') + "last\n");
   int seen = 0;
-  EXPECT_THROW(read_documents(file, "",
+  EXPECT_THROW(read_documents(file, {},
                               [&](Document&&) {
                                 if (++seen == 1) throw std::runtime_error("enough");
                               }),
@@ -269,20 +242,22 @@ TEST_F(Documents, ReadAsAStream) {
   EXPECT_EQ(seen, 1);
 }
 
-TEST_F(Documents, StandardInputKnowsItsKindAndStaysOpen) {
-  const std::pair<const char*, Texts> inputs[] = {{"one\ntwo\n", {"one", "two"}},
-                                                  {"{\"text\": \"a\"}\n", {"a"}},
-                                                  {"\xEF\xBB\xBF{\"text\": \"a\"}\n", {"a"}},
-                                                  {">id\nMK\nV\n", {"MKV"}},
-                                                  {"", {}}};
+TEST_F(Documents, StandardInputIsNeverGuessedAndStaysOpen) {
+  const std::tuple<const char*, const char*, Texts> inputs[] = {
+      {"one\ntwo\n", "", {"one", "two"}},       {"{\"text\": \"a\"}\n", "", {"{\"text\": \"a\"}"}},
+      {"{\"text\": \"a\"}\n", "jsonl", {"a"}},  {"\xEF\xBB\xBF{\"text\": \"a\"}\n", "jsonl", {"a"}},
+      {">id\nMK\nV\n", "", {">id", "MK", "V"}}, {">id\nMK\nV\n", "fasta", {"MKV"}},
+      {"id,text\n1,a\n", "csv", {"a"}},         {"", "", {}}};
   const int before = ::dup(STDIN_FILENO);
-  for (const auto& [content, expected] : inputs) {
+  for (const auto& [content, format, expected] : inputs) {
     const fs::path file = folder_.mine() / "stdin";
     put(file, content);
     const int fd = ::open(file.c_str(), O_RDONLY);
     ::dup2(fd, STDIN_FILENO);
     ::close(fd);
-    EXPECT_EQ(texts(read_documents("-", "")), expected);
+    ReadOptions how;
+    how.format = format;
+    EXPECT_EQ(texts(read_documents("-", how)), expected);
     EXPECT_NE(::fcntl(STDIN_FILENO, F_GETFD), -1) << "stdin was closed";
   }
   if (before >= 0) {
@@ -301,12 +276,12 @@ TEST_F(Documents, DamagedFilesNeverCrash) {
   for (const auto& [name, content] : whole) {
     const fs::path file = folder_.mine() / name;
     open_damaged(file, content, 300, static_cast<std::uint64_t>(folder_.rank()) + 5,
-                 [&] { read_documents(file, ""); });
+                 [&] { read_documents(file); });
   }
   const fs::path packed = folder_.mine() / "d.txt.gz";
   put_gzip(packed, "one\ntwo\nthree and some more\n");
   EXPECT_GT(open_damaged(packed, get(packed), 300, static_cast<std::uint64_t>(folder_.rank()) + 5,
-                         [&] { read_documents(packed, ""); }),
+                         [&] { read_documents(packed); }),
             100);
 }
 

@@ -52,7 +52,7 @@ TEST(ByteLevelBpe, GivesTheReferencesIds) {
 
 TEST(Trainer, LearnsTheReferencesVocabularyAndMerges) {
   TokenizerTrainer trainer({.kind = "bpe", .vocab_size = 600});
-  read_documents((kData / "corpus.txt").string(), "", [&](Document&& d) { trainer.add(d.text); });
+  read_documents((kData / "corpus.txt").string(), {}, [&](Document&& d) { trainer.add(d.text); });
   const Tokenizer mine = trainer.finish(), reference = Tokenizer::load(kData);
   const Json a = Json::parse(mine.to_json()), b = Json::parse(reference.to_json());
   EXPECT_EQ(a["model"]["merges"], b["model"]["merges"]);

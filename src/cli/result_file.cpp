@@ -1,0 +1,57 @@
+#include "cli/result_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <utility>
+
+#include "core/check.h"
+
+namespace weft {
+
+ResultFile::ResultFile(const std::string& out) : out_(out) {
+  if (out.empty()) {
+    fd_ = STDOUT_FILENO;
+    return;
+  }
+  fd_ = ::open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  const int reason = errno;
+  if (fd_ >= 0) return;
+  CHECK_USER(reason != EISDIR, "--out {}: is a folder, not a file", out);
+  CHECK_USER(reason != ENOENT && reason != ENOTDIR && reason != ENAMETOOLONG,
+             "--out {}: cannot be written ({})", out, std::strerror(reason));
+  machine_error("--out {}: cannot be written ({})", out, std::strerror(reason));
+}
+
+ResultFile::~ResultFile() {
+  if (!out_.empty() && fd_ >= 0) ::close(fd_);
+}
+
+std::string ResultFile::name() const { return out_.empty() ? "stdout" : "--out " + out_; }
+
+void ResultFile::write(std::string_view lines) {
+  if (out_.empty()) std::fflush(stdout);  // what was printed before comes before
+  while (!lines.empty()) {
+    const ssize_t n = ::write(fd_, lines.data(), lines.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0)
+      machine_error("{} cannot be written ({})", name(),
+                    n == 0 ? "nothing more fits" : std::strerror(errno));
+    lines.remove_prefix(static_cast<std::size_t>(n));
+  }
+}
+
+void ResultFile::close() {
+  if (out_.empty()) return;
+  // A pipe or a device cannot be synced, which is no failure.
+  const int reason = ::fsync(fd_) == 0 || errno == EINVAL || errno == EROFS ? 0 : errno;
+  const int closed = ::close(std::exchange(fd_, -1)) == 0 ? 0 : errno;
+  if (reason != 0 || closed != 0)
+    machine_error("{} cannot be written ({})", name(),
+                  std::strerror(reason != 0 ? reason : closed));
+}
+
+}  // namespace weft
