@@ -65,6 +65,10 @@ void set_checked(T& value, const std::string& text, const std::string& what, con
   value = std::move(given);
 }
 
+void set_checked(FlagWord& word, const std::string& text, const std::string& what, Anything) {
+  set_value(word, text, what);
+}
+
 // ---- values as text
 
 std::string text_of(const std::string& value) { return value; }

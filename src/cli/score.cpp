@@ -8,6 +8,7 @@
 #include "cli/text_inputs.h"
 #include "core/check.h"
 #include "core/utf8.h"
+#include "model/limits.h"
 
 namespace weft {
 namespace {
@@ -18,7 +19,7 @@ struct ScoreOptions : WholeTextOptions {
 
   void visit(FieldVisitor& v) {
     WholeTextOptions::visit(v, "score");
-    v.field("stride", stride,
+    v.field("stride", stride, Integers{1, kMaxContext},
             "score longer texts in windows of the model's context, each so many tokens behind the "
             "one before it; loss and perplexity as in transformers' perplexity guide");
     v.field("token_logprobs", token_logprobs, "the log-probability of each token");
@@ -62,7 +63,7 @@ InputRules rules_of(const ScoreOptions& o, const ModelConfig& config, bool maske
              "--stride is {}, but the model is a masked one, which has no windows; allowed with "
              "causal models",
              *o.stride);
-  CHECK_USER(!o.stride || (*o.stride >= 1 && *o.stride <= config.context),
+  CHECK_USER(!o.stride || *o.stride <= config.context,
              "--stride is {}; allowed: 1 to {}, the model's context", *o.stride, config.context);
   CHECK_USER(!o.stride || o.truncation.value.empty(),
              "--stride and --truncation are both given; allowed: one of them");
