@@ -16,6 +16,7 @@ Encoding encode(const Session& session, const Document& d, const InputRules& rul
     how.truncation = cut;
   }
   Encoding e = std::move(session.need_tokenizer().encode(d.text, d.pair, how).front());
+  session.check_ids("text " + d.id, e.ids);
   try {
     if (!rules.any_length) session.check_length("text " + d.id, e.ids.size());
   } catch (const UserError& error) {
