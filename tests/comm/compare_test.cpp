@@ -19,9 +19,9 @@ struct Options {
   std::vector<std::string> stop;
   void visit(FieldVisitor& v) {
     v.field("data", data, "");
-    v.field("seed", seed, "");
-    v.field("lr", lr, "");
-    v.field("dropout", dropout, "");
+    v.field("seed", seed, kAnyInteger, "");
+    v.field("lr", lr, Reals{0, 1}, "");
+    v.field("dropout", dropout, Reals{0, 1}, "");
     v.field("deterministic", deterministic, "");
     v.field("stop_at", stop, "");
   }

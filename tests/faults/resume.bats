@@ -37,7 +37,7 @@ stops() {
 
 @test "a lock on the newest checkpoint, and on all" {
   for n in 0 2; do
-    flock -x run/checkpoints/step-00000006.h5 sleep 600 3>&- &
+    flock -x --no-fork run/checkpoints/step-00000006.h5 sleep 600 3>&- &
     locker=$!
     sleep 0.5
     launch $n run --steps 8
