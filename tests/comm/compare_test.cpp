@@ -60,9 +60,10 @@ TEST(Compare, NamesTheOptionTheRankAndTheHost) {
     EXPECT_EQ(failure->kind, FailureKind::user);
     EXPECT_NE(failure->text.find(said), std::string::npos) << failure->text;
     EXPECT_NE(failure->text.find(" on host " + host_name()), std::string::npos) << failure->text;
-    if (world->size() > 2)  // most are right
+    if (world->size() > 2) {  // most are right
       EXPECT_NE(failure->text.find(fmt::format("for rank {} ", odd)), std::string::npos)
           << failure->text;
+    }
   }
 }
 

@@ -47,6 +47,17 @@ std::vector<TensorToWrite> some_tensors() {
       tensor("odd", DType::f16, {11}, 7)};
 }
 
+// A tensor of a file "model.safetensors" whose elements lie at `data`.
+StoredTensor stored(const std::string& name, DType dtype, const Dims& shape, const void* data) {
+  StoredTensor t;
+  t.name = name;
+  t.dtype = dtype;
+  t.shape = shape;
+  t.data = static_cast<const std::byte*>(data);
+  t.file = "model.safetensors";
+  return t;
+}
+
 TEST(Safetensors, RoundTripInOneFile) {
   const SharedFolder folder;
   const fs::path dir = folder.mine();
@@ -121,8 +132,7 @@ TEST(Safetensors, WidensEveryHalfExactly) {
   for (std::size_t i = 0; i < bits.size(); ++i) bits[i] = static_cast<std::uint16_t>(i);
   std::string raw(1 + bits.size() * 2, '\0');  // unaligned on purpose
   std::memcpy(raw.data() + 1, bits.data(), bits.size() * 2);
-  StoredTensor t = {
-      "t", DType::f16, {65536}, reinterpret_cast<const std::byte*>(raw.data()) + 1, "f"};
+  StoredTensor t = stored("t", DType::f16, {65536}, raw.data() + 1);
   std::vector<float> out(bits.size());
   const auto check = [&](auto to_wide) {
     read_elements(t, 0, 65536, out.data());
@@ -142,22 +152,20 @@ TEST(Safetensors, WidensEveryHalfExactly) {
 
 TEST(Safetensors, ReadsPartsOfEveryFloat) {
   const double doubles[] = {1.5, -2.25, 1e300, 0.1};
-  const StoredTensor f64 = {"d", DType::f64, {4}, reinterpret_cast<const std::byte*>(doubles), "f"};
+  const StoredTensor f64 = stored("d", DType::f64, {4}, doubles);
   float out[3] = {};
   read_elements(f64, 1, 3, out);
   EXPECT_EQ(out[0], -2.25f);
   EXPECT_TRUE(std::isinf(out[1]));
   EXPECT_EQ(out[2], 0.1f);
   const float floats[] = {1, 2, 3, 4};
-  const StoredTensor f32 = {
-      "s", DType::f32, {2, 2}, reinterpret_cast<const std::byte*>(floats), "f"};
+  const StoredTensor f32 = stored("s", DType::f32, {2, 2}, floats);
   read_elements(f32, 2, 2, out);
   EXPECT_EQ(out[0], 3);
   read_elements(f32, 4, 0, out);
   EXPECT_THROW(read_elements(f32, 3, 2, out), Error);
   EXPECT_THROW(read_elements(f32, -1, 2, out), Error);
-  const StoredTensor ids = {
-      "ids", DType::i32, {4}, reinterpret_cast<const std::byte*>(floats), "model.safetensors"};
+  const StoredTensor ids = stored("ids", DType::i32, {4}, floats);
   expect_user_error([&] { read_elements(ids, 0, 4, out); }, {"model.safetensors", "ids", "I32"});
 }
 
