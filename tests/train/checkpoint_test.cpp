@@ -266,7 +266,8 @@ TEST(Checkpoint, ListsNewestFirstAndOnlyItsOwn) {
   EXPECT_EQ(list[0].filename(), "step-123456789.h5");
   EXPECT_EQ(list[1].filename(), "step-00000010.h5");
   EXPECT_EQ(list[2].filename(), "step-00000002.h5");
-  for (const std::int64_t step : {0, 7, 99'999'999, 100'000'000, 1'099'511'627'776})
+  for (const std::int64_t step :
+       std::initializer_list<std::int64_t>{0, 7, 99'999'999, 100'000'000, 1'099'511'627'776})
     EXPECT_EQ(checkpoint_step(checkpoint_name("a", step)), step);
   EXPECT_TRUE(list_checkpoints(folder / "absent").empty());
   EXPECT_THROW(list_checkpoints(folder / "other.h5"), Error);  // a file in the folder's place

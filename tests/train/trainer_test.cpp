@@ -194,7 +194,9 @@ TEST(Trainer, ALockedCheckpointStopsTheRun) {
   const fs::path file = checkpoint_name(fs::path(o.out) / "checkpoints", 4);
   const auto before = contents(o.out);
   const int fd = folder.rank() == 0 ? ::open(file.c_str(), O_RDWR) : -1;
-  if (fd >= 0) EXPECT_EQ(::flock(fd, LOCK_EX), 0);
+  if (fd >= 0) {
+    EXPECT_EQ(::flock(fd, LOCK_EX), 0);
+  }
   folder.barrier();
   o.steps = 6;
   const auto failure = caught([&] { run(o); });
