@@ -405,12 +405,16 @@ class Trainer {
   // A save that fails is tried again after the next step: memory still holds the state.
   void save() {
     if (saved_ == state_.step) return;
+    const bool failed_before = unsaved_.has_value();
     unsaved_ = folder_.save(parameters_, start_.config, state_);
-    if (unsaved_) {
+    if (unsaved_.has_value() != failed_before && first_) {  // once, not at every step
       progress_.break_line();
-      if (first_) log_warning("{}; it is tried again after the next step", unsaved_->text);
-      return;
+      if (unsaved_)
+        log_warning("{}; it is tried again after every step", unsaved_->text);
+      else
+        log_info("step {} is saved: what was in the way is gone", state_.step);
     }
+    if (unsaved_) return;
     saved_ = state_.step;
     folder_.keep_newest(options_.keep);
   }

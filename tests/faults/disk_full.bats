@@ -35,11 +35,11 @@ refused() {
   [ "$(id -u)" = 0 ] || skip "mounting a small disk takes root"
   cd "$BATS_TEST_TMPDIR"
   mkdir full
-  mount -t tmpfs -o size=4m tmpfs full || skip "no mounts here"
+  mount -t tmpfs -o size=8m tmpfs full || skip "no mounts here"
   launch 2 full --tp 2 --steps 100000 --save-every 20 --keep 1
   until_ran 60 has_more full save 1
-  head -c 8M /dev/zero >full/rest || true
-  until_ran 60 grep -q "it is tried again after the next step" full.log
+  head -c 16M /dev/zero >full/rest || true
+  until_ran 60 grep -q "it is tried again after every step" full.log
   until_ran 60 grep -q "its lines wait in memory" full.log
   is_gone "$launched" && return 1
   rm full/rest
@@ -58,11 +58,11 @@ refused() {
   [ "$(id -u)" = 0 ] || skip "mounting a small disk takes root"
   cd "$BATS_TEST_TMPDIR"
   mkdir full
-  mount -t tmpfs -o size=4m tmpfs full || skip "no mounts here"
+  mount -t tmpfs -o size=8m tmpfs full || skip "no mounts here"
   launch 0 full --steps 100000 --save-every 20 --keep 1
   until_ran 60 has_more full save 0
-  head -c 8M /dev/zero >full/rest || true
-  until_ran 60 grep -q "it is tried again after the next step" full.log
+  head -c 16M /dev/zero >full/rest || true
+  until_ran 60 grep -q "it is tried again after every step" full.log
   kill -TERM "$launched"
   refused full
   grep "no room for its .* bytes.*step [0-9]* is lost" full.log
@@ -72,7 +72,7 @@ refused() {
   [ "$(id -u)" = 0 ] || skip "mounting takes root"
   cd "$BATS_TEST_TMPDIR"
   mkdir full
-  mount -t tmpfs -o size=4m tmpfs full || skip "no mounts here"
+  mount -t tmpfs -o size=8m tmpfs full || skip "no mounts here"
   launch 0 full/run --steps 2
   ends "$launched"
   [ "$code" = 0 ]
