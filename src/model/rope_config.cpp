@@ -65,6 +65,11 @@ Json given_parameters(const JsonReader& json) {
   return by_layer[0];
 }
 
+// The dims of a head that turn, as transformers rounds them: down.
+std::int64_t dims_of(double share, std::int64_t head_dim) {
+  return static_cast<std::int64_t>(static_cast<double>(head_dim) * share);
+}
+
 }  // namespace
 
 void read_rope(const JsonReader& json, ModelConfig& c) {
@@ -78,7 +83,7 @@ void read_rope(const JsonReader& json, ModelConfig& c) {
   const double share = rope.number(
       "partial_rotary_factor", 0, 1,
       json.number(neox ? "rotary_pct" : "partial_rotary_factor", 0, 1, neox ? 0.25 : 1.0));
-  r.dims = static_cast<std::int64_t>(static_cast<double>(c.head_dim) * share);
+  r.dims = dims_of(share, c.head_dim);
   r.scaling =
       scaling_of(rope.string("rope_type", rope.string("type", "default")), c, json.origin());
   if (all.contains("rope_factors")) {
@@ -123,10 +128,12 @@ void write_rope(const ModelConfig& c, Json& json) {
   CHECK(c.rope.scaling == RopeScaling::none, "a fresh config has no rope scaling");
   json["rope_theta"] = c.rope.theta;
   json["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", c.rope.theta}};
-  if (c.rope.dims == c.head_dim) return;
-  const double share = static_cast<double>(c.rope.dims) / static_cast<double>(c.head_dim);
+  const bool neox = c.family == "gpt_neox";
+  if (c.rope.dims == c.head_dim && !neox) return;  // what readers take where none is named
+  double share = static_cast<double>(c.rope.dims) / static_cast<double>(c.head_dim);
+  while (dims_of(share, c.head_dim) < c.rope.dims) share = std::nextafter(share, 2.0);
   json["rope_parameters"]["partial_rotary_factor"] = share;
-  json[c.family == "gpt_neox" ? "rotary_pct" : "partial_rotary_factor"] = share;
+  json[neox ? "rotary_pct" : "partial_rotary_factor"] = share;
 }
 
 }  // namespace weft
