@@ -191,6 +191,7 @@ TEST(Trainer, ALockedCheckpointStopsTheRun) {
   o.steps = 4;
   o.save_every = 2;
   run(o);
+  folder.barrier();  // rank 0 has given the folder back
   const fs::path file = checkpoint_name(fs::path(o.out) / "checkpoints", 4);
   const auto before = contents(o.out);
   const int fd = folder.rank() == 0 ? ::open(file.c_str(), O_RDWR) : -1;
@@ -256,6 +257,7 @@ TEST(Trainer, AFolderBelongsToOneRun) {
   lock.reset();
   folder.barrier();
   run(o);
+  folder.barrier();
   EXPECT_FALSE(fs::exists(fs::path(o.out) / FolderLock::kName));
   folder.barrier();
 }
