@@ -51,10 +51,10 @@ class Records {
     for (;;) {
       const std::size_t quote = line_.find('"', at);
       cell.append(line_, at, quote == std::string::npos ? quote : quote - at);
+      lines_.check_size(cell.size(), opened);
       if (quote == std::string::npos) {
         if (lines_.cut_return()) cell += '\r';
         cell += '\n';
-        lines_.check_size(cell.size(), opened);
         CHECK_USER(lines_.next(line_),
                    "{}: the quote that opens in line {} is never closed; where quotes are "
                    "characters like others, say --quotes none",
