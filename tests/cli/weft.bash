@@ -40,6 +40,16 @@ refused() {
   ! grep -Eq '\.cpp:[0-9]+|^weft: rank [0-9]|filesystem error|json\.exception' message || { echo "weft $*: not a sentence for users:"; cat message; return 1; }
 }
 
+# failed N 'words' ARGS…: exit 1, one message.
+failed() {
+  local n=$1 words=$2
+  shift 2
+  weft "$n" "$@" || return 1
+  [ "$status" = 1 ] || { echo "weft $* on $n ranks: exit $status, not 1"; cat out err; return 1; }
+  [ "$(grep -c '^weft: ' err)" = 1 ] || { echo "weft $* on $n ranks: not one message"; cat err; return 1; }
+  grep -Eq -- "^weft: $words" err || { echo "weft $*: no '$words' in:"; cat err; return 1; }
+}
+
 # json FILE 'python expression over `lines`' …: each must be true of the file's JSON lines.
 json() {
   python3 - "$@" <<'PY'
