@@ -36,10 +36,9 @@ struct DataOptions {
     v.field("tokenizer", tokenizer, "tokenizer directory, or a model's");
     v.field("out", out, "token file to write (.h5)");
     v.field("field", field, "JSONL field or table column that holds the text");
-    v.field("format", format,
-            "what the files hold, whatever their names: txt, jsonl, json, csv, tsv, fasta, smi");
-    v.field("quotes", quotes,
-            "quotes around cells of a table: double (as RFC 4180; csv), none (tsv)");
+    v.field("format", format, kFormats, "what the files hold, whatever their names");
+    v.field("quotes", quotes, kQuotes,
+            "quotes around cells of a table (unset: as RFC 4180 in csv, none in tsv)");
     v.field("pair_field", pair_field,
             "tasks classify and regress: field or column of a second text");
     v.field("label_field", label_field,

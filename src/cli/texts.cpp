@@ -17,10 +17,9 @@ void TextOptions::visit(FieldVisitor& v, bool with_prompt) {
   v.field("in", in,
           "file of texts: .txt, .jsonl, .json, .csv, .tsv, .fasta, .smi (also .gz), or - for "
           "stdin, a text a line");
-  v.field("format", format,
-          "what --in holds, whatever its name: txt, jsonl, json, csv, tsv, fasta, smi");
-  v.field("quotes", quotes,
-          "quotes around cells of a table: double (as RFC 4180; csv), none (tsv)");
+  v.field("format", format, kFormats, "what --in holds, whatever its name");
+  v.field("quotes", quotes, kQuotes,
+          "quotes around cells of a table (unset: as RFC 4180 in csv, none in tsv)");
   v.field("field", field, "JSONL field or table column that holds the text");
   v.field("out", out, "write JSON lines to this .jsonl file instead of stdout");
   v.field("json", json, "JSON lines on stdout");

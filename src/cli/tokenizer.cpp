@@ -35,7 +35,8 @@ struct TokenizerOptions {
     v.field("sep_token", sep_token, "likewise, behind each text: <sep> or [SEP]");
     v.field("field", field, "JSONL field or table column that holds the text");
     v.field("format", format, kFormats, "what the files hold, whatever their names");
-    v.field("quotes", quotes, kQuotes, "quotes around cells of a table: double as RFC 4180 (csv)");
+    v.field("quotes", quotes, kQuotes,
+            "quotes around cells of a table (unset: as RFC 4180 in csv, none in tsv)");
     v.field("documents", documents, kTextUnits,
             "what a document of a .txt file is (blank lines stand between paragraphs)");
     v.field("out", out, "folder to write");

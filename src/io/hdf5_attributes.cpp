@@ -74,8 +74,10 @@ void Hdf5File::write_strings(const std::string& name, const std::vector<std::str
   H5Tset_cset(type, H5T_CSET_UTF8);
   const auto n = static_cast<hsize_t>(strings.size());
   const Hdf5Handle space(H5Screate_simple(1, &n, nullptr), H5Sclose);
+  const Hdf5Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+  H5Pset_obj_track_times(creation, false);  // the same content gives the same file
   const Hdf5Handle data(
-      H5Dcreate2(impl_->file, name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
+      H5Dcreate2(impl_->file, name.c_str(), type, space, H5P_DEFAULT, creation, H5P_DEFAULT),
       H5Dclose);
   CHECK_MACHINE(data.ok(), "{}: dataset {} cannot be made ({})", impl_->path.string(), name,
                 hdf5_reason().text);

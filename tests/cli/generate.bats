@@ -91,11 +91,11 @@ END
   [ "$status" = 2 ]
 }
 
-@test "an empty prompt and one of any bytes" {
+@test "an empty prompt, and one of any bytes, which are made UTF-8" {
   weft generate $model --prompt "" --json > empty.jsonl
   [ "$(field n_prompt < empty.jsonl)" = 1 ]
   weft generate $model --prompt $'\xff\xfe\x01 a' --max-new-tokens 1 > written
-  [ "$(head -c 5 written | od -An -tx1 | tr -d ' \n')" = fffe012061 ]
+  [ "$(head -c 9 written | od -An -tx1 | tr -d ' \n')" = efbfbdefbfbd012061 ]
   printf '\xfd\xfe\n\x80 over\n' > bytes.txt
   weft generate $model --in bytes.txt --json > one.jsonl
   ranks 2 generate $model --tp 2 --in bytes.txt --json > two.jsonl
