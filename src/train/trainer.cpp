@@ -77,7 +77,7 @@ class Trainer {
     }
     save_surely();  // what was resumed from another folder, when no step was left to do
     export_model();
-    folder_.log.write({{"event", "end"}, {"step", state_.step}, {"reason", "done"}});
+    log_end("done");
     if (first_) folder_.log.finish();
   }
 
@@ -342,22 +342,27 @@ class Trainer {
     const double peak = speed_->peak_flops();
     report.speed = speed_->shares(TrainStep::computed_sequences(start_.step, start_.shape),
                                   report.tokens, report.seconds);
-    log_risen_peak(peak);
+    note_risen_peak(peak);
     if (report.step % options_.log_every == 0 || report.step == options_.steps)
       folder_.log.write(to_json(report));
     progress_.show(report);
     if (sums[kShares + 1] == 0) return;
     const double before = speed_->peak_flops();
     speed_->sample();
-    log_risen_peak(before);
+    note_risen_peak(before);
   }
 
-  // The log's shares are of the peak of the last line before them that names one.
-  void log_risen_peak(double before) {
+  // A step's shares are of the best peak that was measured until then.
+  void note_risen_peak(double before) {
     if (speed_->peak_flops() > before)
-      folder_.log.write({{"event", "peak"},
-                         {"step", state_.step},
-                         {"peaks", {{"matmul_flops", speed_->peak_flops()}}}});
+      risen_peaks_.push_back({{"step", state_.step}, {"matmul_flops", speed_->peak_flops()}});
+  }
+
+  // With the peaks that rose above the start line's, and from which step on.
+  void log_end(const char* reason) {
+    OrderedJson line = {{"event", "end"}, {"step", state_.step}, {"reason", reason}};
+    if (!risen_peaks_.empty()) line["risen_peaks"] = risen_peaks_;
+    folder_.log.write(line);
   }
 
   bool stop_requested() {
@@ -432,7 +437,7 @@ class Trainer {
 
   [[noreturn]] void end_by_signal() {
     save_surely();
-    folder_.log.write({{"event", "end"}, {"step", state_.step}, {"reason", "signal"}});
+    log_end("signal");
     progress_.break_line();
     throw Interrupted(fmt::format(
         "stopped by a signal after step {} of {}; saved {}; run the same command again to go on",
@@ -472,6 +477,7 @@ class Trainer {
   RunState state_;
   std::vector<CarriedTensor> carried_;
   std::optional<Speed> speed_;
+  OrderedJson risen_peaks_ = OrderedJson::array();
   std::int64_t saved_ = -1;
   std::optional<Failure> unsaved_;  // why the last save failed
 };

@@ -12,12 +12,12 @@ setup() { in_folder; }
   done
   [ "$(ls run | tr '\n' ' ')" = 'checkpoints model recipe.toml run.jsonl ' ]
   [ -z "$(find run -name '*.tmp')" ]
-  json run/run.jsonl '[line["event"] for line in lines] == ["start", "step", "step", "save", "step", "step", "eval", "save", "end"]' \
+  json run/run.jsonl '[line["event"] for line in lines] == ["start", "step", "step", "save", "step", "step", "save", "eval", "end"]' \
     '{"version", "commit", "hosts", "grid", "model", "parameters", "threads", "peaks"} < set(lines[0])' 'lines[0]["grid"] == {"tp": 1, "pp": 1, "dp": 1}' \
     'set(lines[1]) == {"event", "step", "loss", "grad_norm", "lr", "tokens", "step_s", "tokens_per_s", "mfu", "peak_share", "shares"}' 'lines[1]["tokens"] == 4 * 48' \
     'all(abs(sum(line["shares"].values()) - 1) < 1e-6 for line in lines if line["event"] == "step")' \
     'set(lines[1]["shares"]) == {"forward", "backward", "comm", "optimizer", "bubble", "data", "other"}' \
-    '{"step", "loss", "perplexity"} < set(lines[6])' 'lines[-1]["reason"] == "done"'
+    '{"step", "loss", "perplexity"} < set(lines[7])' 'lines[-1]["reason"] == "done"'
 }
 
 @test "train: recipe.toml repeats the run, and a flag wins over it" {
@@ -140,7 +140,7 @@ PY
   refused 3 'context holds 48' "${g[@]}" --max-new-tokens 9999999999999 --tp 3
   refused 1 '--max-length is 3, the prompt included' "${g[@]}" --max-length 3
   refused 1 '--temperature is 0 and --do-sample is given; allowed: a temperature above 0' "${g[@]}" --do-sample --temperature 0
-  refused 1 '--top-k is -1; allowed: 0 or more' "${g[@]}" --do-sample --top-k -1
+  refused 1 '--top-k is -1; allowed: 0 \(all\) or more' "${g[@]}" --do-sample --top-k -1
   refused 1 '--eos-token-id is .99999999999.; allowed' "${g[@]}" --eos-token-id 99999999999
   refused 1 '--eos-token-id is .-5.; allowed' "${g[@]}" --eos-token-id -5
   refused 1 'needs --do-sample' "${g[@]}" --num-return-sequences 2
