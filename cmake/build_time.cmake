@@ -7,6 +7,8 @@ string(REPLACE -O3 -O2 CMAKE_CXX_FLAGS_RELEASE "${CMAKE_CXX_FLAGS_RELEASE}")
 add_library(weft_kernel_speed INTERFACE)
 if(NOT WEFT_CUDA STREQUAL EMULATED AND NOT WEFT_SANITIZE)  # sanitizers and -O3 together take minutes a file
   target_compile_options(weft_kernel_speed INTERFACE $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O3>)
+elseif(WEFT_SANITIZE)  # Highway's scalar baseline casts NaN to int
+  target_compile_options(weft_kernel_speed INTERFACE -fno-sanitize=float-cast-overflow)
 endif()
 
 add_library(weft_quickly_built INTERFACE)
