@@ -12,8 +12,8 @@
 namespace weft {
 
 // body(i) for each i of [0, n) on n_threads threads, taken as threads become free. Of what several
-// throw, the exception of the lowest i is thrown after the loop: the one that a loop without threads
-// would meet; what comes behind it may not have run.
+// throw, the exception of the lowest i is thrown after the loop: the one that a loop without
+// threads would meet; what comes behind it may not have run.
 template <class Body>
 void parallel_for(std::int64_t n, int n_threads, const Body& body) {
   if (n_threads <= 1 || n <= 1) {
@@ -42,9 +42,8 @@ void parallel_for(std::int64_t n, int n_threads, const Body& body) {
 // body(begin, end) for each piece of `grain` of [0, n).
 template <class Body>
 void parallel_blocks(std::int64_t n, std::int64_t grain, int n_threads, const Body& body) {
-  parallel_for((n + grain - 1) / grain, n_threads, [&](std::int64_t piece) {
-    body(piece * grain, std::min(n, (piece + 1) * grain));
-  });
+  parallel_for((n + grain - 1) / grain, n_threads,
+               [&](std::int64_t piece) { body(piece * grain, std::min(n, (piece + 1) * grain)); });
 }
 
 }  // namespace weft

@@ -87,8 +87,9 @@ TEST(Golden, EvaluationGivesTheSameLoss) {
     const GoldenValues golden("gpt2_h3");
     if (shape.tp > 3 || shape.pp > 3) continue;
     Trial run(test_mpi().world(), shape, "gpt2_h3", settings_of(golden, 1));
-    EXPECT_LT(relative(run.step.evaluate(golden.source(), 0, golden.B).loss, golden.values("loss")[0]),
-              1e-6)
+    EXPECT_LT(
+        relative(run.step.evaluate(golden.source(), 0, golden.B).loss, golden.values("loss")[0]),
+        1e-6)
         << name_of(shape);
   }
 }
