@@ -61,7 +61,7 @@ OrderedJson token_line(const Session& s, const Encoding& e, std::span<const floa
     const std::span<const float> own = logits.subspan(t * n, n);
     const std::vector<double> p = label_probabilities(s.config, own);
     const std::size_t best = ranked(p, 1)[0];
-    line["tokens"].push_back({{"token", valid_utf8(s.tokenizer->token(e.ids[t]))},
+    line["tokens"].push_back({{"token", made_utf8(s.tokenizer->token(e.ids[t]))},
                               {"label", s.config.labels[best]},
                               {"score", p[best]},
                               {"logits", own},
@@ -106,17 +106,20 @@ void run_classify(const Invocation& invocation) {
   TextInputs in = read_inputs(session, o.texts, rules);
   session.load_weights();
   ResultWriter results(session, o.texts.out, in.documents.size());
-  classify_texts(session.ctx, session.config, *session.parameters, in.texts,
-                 [&](std::size_t t, std::span<const float> logits) {
-                   if (!results.mine()) return;
-                   const Document& document = in.documents[in.numbers[t]];
-                   const bool by_token = session.config.head == HeadKind::classify_tokens;
-                   const OrderedJson line = by_token ? token_line(session, in.encodings[t], logits)
-                                                     : text_line(session.config, logits, o.top_k);
-                   results.put(in.numbers[t],
-                               o.json() ? result_line(document, line) : as_text(document, line));
-                 });
-  results.finish();
+  const auto ended = caught_not_finite([&] {
+    classify_texts(session.ctx, session.config, *session.parameters, in.texts,
+                   [&](std::size_t t, std::span<const float> logits) {
+                     if (!results.mine()) return;
+                     const Document& document = in.documents[in.numbers[t]];
+                     const bool by_token = session.config.head == HeadKind::classify_tokens;
+                     const OrderedJson line = by_token
+                                                  ? token_line(session, in.encodings[t], logits)
+                                                  : text_line(session.config, logits, o.top_k);
+                     results.put(in.numbers[t],
+                                 o.json() ? result_line(document, line) : as_text(document, line));
+                   });
+  });
+  results.finish(ended);
   in.rejects.finish(session, o.texts.out, in.n_texts);
 }
 

@@ -71,24 +71,26 @@ void run_embed(const Invocation& invocation) {
   };
   ResultWriter results = hdf5 ? ResultWriter(session, append, in.documents.size())
                               : ResultWriter(session, o.texts.out, in.documents.size());
-  embed_texts(
-      session.ctx, session.config, *session.parameters, in.texts, settings,
-      [&](std::size_t t, std::span<const float> x) {
-        if (!results.mine()) return;
-        const std::size_t item = in.numbers[t];
-        if (hdf5)
-          return results.put(item,
-                             std::string(reinterpret_cast<const char*>(x.data()), x.size_bytes()));
-        OrderedJson vectors = OrderedJson::array();
-        for (std::size_t at = 0; by_token && at < x.size(); at += static_cast<std::size_t>(C))
-          vectors.push_back(x.subspan(at, static_cast<std::size_t>(C)));
-        if (!by_token) vectors = x;
-        const Document& d = in.documents[item];
-        results.put(item, o.json()
-                              ? result_line(d, {{"embedding", vectors}})
-                              : fmt::format("{}\t{:.6f}\n", printable(d.id), fmt::join(x, " ")));
-      });
-  results.finish();
+  const auto ended = caught_not_finite([&] {
+    embed_texts(
+        session.ctx, session.config, *session.parameters, in.texts, settings,
+        [&](std::size_t t, std::span<const float> x) {
+          if (!results.mine()) return;
+          const std::size_t item = in.numbers[t];
+          if (hdf5)
+            return results.put(
+                item, std::string(reinterpret_cast<const char*>(x.data()), x.size_bytes()));
+          OrderedJson vectors = OrderedJson::array();
+          for (std::size_t at = 0; by_token && at < x.size(); at += static_cast<std::size_t>(C))
+            vectors.push_back(x.subspan(at, static_cast<std::size_t>(C)));
+          if (!by_token) vectors = x;
+          const Document& d = in.documents[item];
+          results.put(item, o.json()
+                                ? result_line(d, {{"embedding", vectors}})
+                                : fmt::format("{}\t{:.6f}\n", printable(d.id), fmt::join(x, " ")));
+        });
+  });
+  results.finish(ended);
   on_first_rank(session.grid.world(), session.stream, [&] {
     if (file) file->close();
   });

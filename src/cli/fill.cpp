@@ -45,29 +45,33 @@ void run_fill(const Invocation& invocation) {
   TextInputs in = read_inputs(session, o.texts, rules);
   session.load_weights();
   ResultWriter results(session, o.texts.out, in.documents.size());
-  fill_texts(
-      session.ctx, session.config, *session.parameters, in.texts, mask, o.top_k,
-      [&](std::size_t t, const std::vector<std::vector<Candidate>>& masks) {
-        if (!results.mine()) return;
-        const std::vector<std::int32_t>& ids = in.texts[t].ids;
-        const Document& document = in.documents[in.numbers[t]];
-        OrderedJson line = {{"candidates", OrderedJson::array()}};
-        std::string text;
-        std::size_t position = 0;
-        for (const std::vector<Candidate>& list : masks) {
-          while (ids[position] != mask) ++position;
-          for (const Candidate& c : list) {
-            const std::string token = valid_utf8(tokenizer.token(c.id));
-            line["candidates"].push_back(
-                {{"position", position}, {"token", token}, {"id", c.id}, {"score", c.probability}});
-            text += fmt::format("{:<12} {:>5}  {:<20} {:.4f}\n", printable(document.id), position,
-                                token, c.probability);
-          }
-          ++position;
-        }
-        results.put(in.numbers[t], o.texts.as_lines() ? result_line(document, line) : text);
-      });
-  results.finish();
+  const auto ended = caught_not_finite([&] {
+    fill_texts(session.ctx, session.config, *session.parameters, in.texts, mask, o.top_k,
+               [&](std::size_t t, const std::vector<std::vector<Candidate>>& masks) {
+                 if (!results.mine()) return;
+                 const std::vector<std::int32_t>& ids = in.texts[t].ids;
+                 const Document& document = in.documents[in.numbers[t]];
+                 OrderedJson line = {{"candidates", OrderedJson::array()}};
+                 std::string text;
+                 std::size_t position = 0;
+                 for (const std::vector<Candidate>& list : masks) {
+                   while (ids[position] != mask) ++position;
+                   for (const Candidate& c : list) {
+                     const std::string token = made_utf8(tokenizer.token(c.id));
+                     line["candidates"].push_back({{"position", position},
+                                                   {"token", token},
+                                                   {"id", c.id},
+                                                   {"score", c.probability}});
+                     text += fmt::format("{:<12} {:>5}  {:<20} {:.4f}\n", printable(document.id),
+                                         position, token, c.probability);
+                   }
+                   ++position;
+                 }
+                 results.put(in.numbers[t],
+                             o.texts.as_lines() ? result_line(document, line) : text);
+               });
+  });
+  results.finish(ended);
   in.rejects.finish(session, o.texts.out, in.n_texts);
 }
 

@@ -12,6 +12,7 @@
 #include "comm/agreement.h"
 #include "core/check.h"
 #include "core/log.h"
+#include "core/utf8.h"
 #include "infer/engine.h"
 
 namespace weft {
@@ -210,9 +211,8 @@ std::string json_line(const Job& job, std::int64_t sample, const Completion& c,
                       const std::string& continuation) {
   const Generation& g = job.request.options;
   OrderedJson line = {{"prompt", job.document->text}, {"sample", job.first_sample + sample}};
-  line["generated_text"] =
-      valid_utf8((g.return_full_text ? job.document->text : "") + continuation);
-  line["new_text"] = valid_utf8(continuation);
+  line["generated_text"] = made_utf8((g.return_full_text ? job.document->text : "") + continuation);
+  line["new_text"] = made_utf8(continuation);
   line["ids"] = c.ids;
   line["n_prompt"] = job.request.ids.size();
   line["n_new"] = c.ids.size();
@@ -243,19 +243,16 @@ class Replica {
     }
   }
 
-  // Collective over the world: where one replica fails, all throw its failure after theirs are
-  // done.
-  void run(ResultWriter& results, std::size_t n_items) {
+  // What this replica ended with before all of its requests were done, on all its ranks alike.
+  std::optional<Failure> run(ResultWriter& results, std::size_t n_items) {
     const EngineLimits limits = {.memory_bytes = session_.free_memory_bytes()};
     reject_too_large(results, limits);
     Progress progress(session_.first() ? requests_.size() : 0);
     Engine engine(session_.ctx, session_.config, *session_.parameters, &tokenizer_, limits);
-    const auto failure =
-        engine.try_run(requests_, [&](std::size_t r, std::int64_t sample, const Completion& c) {
-          if (sample == 0) progress.step();
-          if (results.mine()) put(results, jobs_[r], sample, c, n_items);
-        });
-    agree(session_.grid.world(), failure, session_.ctx.stream);
+    return engine.try_run(requests_, [&](std::size_t r, std::int64_t sample, const Completion& c) {
+      if (sample == 0) progress.step();
+      if (results.mine()) put(results, jobs_[r], sample, c, n_items);
+    });
   }
 
  private:
@@ -352,8 +349,8 @@ void run_generate(const Invocation& invocation) {
   }
   session.load_weights();
   ResultWriter results(session, o.texts.out, n_items);
-  Replica(o, session, maker.take(), rejects).run(results, n_items);
-  results.finish();
+  const auto ended = Replica(o, session, maker.take(), rejects).run(results, n_items);
+  results.finish(ended);
   rejects.finish(session, o.texts.out, n_texts);
 }
 

@@ -96,7 +96,7 @@ void ResultWriter::flush_quietly() {
   if (!failure_) failure_ = caught([&] { flush(); });
 }
 
-void ResultWriter::finish() {
+void ResultWriter::finish(const std::optional<Failure>& ended) {
   if (mine() && !session_.first()) {
     send(kNoMore, "");
     for (Outgoing& o : outgoing_)
@@ -105,7 +105,7 @@ void ResultWriter::finish() {
   for (Source& s : sources_) receive(s, true);
   if (session_.first()) flush_quietly();
   if (session_.first() && file_ && !failure_) failure_ = caught([&] { file_->close(); });
-  agree(session_.grid.world(), failure_, stream_);
+  agree(session_.grid.world(), failure_ ? failure_ : ended, stream_);
 }
 
 }  // namespace weft

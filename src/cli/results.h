@@ -20,10 +20,14 @@ class ResultWriter {
   // To `write`, which is called with each item in turn, on rank 0.
   using Write = std::function<void(std::size_t item, const std::string& text)>;
   ResultWriter(const Session& session, Write write, std::size_t n_items);
+  ResultWriter(const ResultWriter&) = delete;
+  ResultWriter& operator=(const ResultWriter&) = delete;
   bool mine() const;  // whether this rank gives its replica's results
   // On ranks where mine(). What cannot be written ends the job at once; what was written stays.
   void put(std::size_t item, std::string text);
-  void finish();  // collective
+  // Collective. All results that there are are taken; then every rank throws `ended`, what this
+  // replica ended with before it had done all of its own.
+  void finish(const std::optional<Failure>& ended = {});
 
  private:
   // Item, or none when the sender has no more, and size of the text that follows.

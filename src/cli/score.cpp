@@ -101,18 +101,20 @@ void run_score(const Invocation& invocation) {
   const auto done = [&](std::size_t t, std::span<const float> logprobs) {
     done_with(t, logprobs, mean_loss(logprobs));
   };
-  if (o.stride) {
-    score_in_windows(session.ctx, session.config, *session.parameters, in.texts, *o.stride,
-                     done_with);
-  } else if (!masked) {
-    score_texts(session.ctx, session.config, *session.parameters, in.texts, done);
-  } else {
-    std::vector<std::vector<std::uint8_t>> skipped;
-    for (const Encoding& e : in.encodings) skipped.push_back(e.added);
-    score_masked_texts(session.ctx, session.config, *session.parameters, in.texts, skipped, mask,
-                       done);
-  }
-  results.finish();
+  const auto ended = caught_not_finite([&] {
+    if (o.stride) {
+      score_in_windows(session.ctx, session.config, *session.parameters, in.texts, *o.stride,
+                       done_with);
+    } else if (!masked) {
+      score_texts(session.ctx, session.config, *session.parameters, in.texts, done);
+    } else {
+      std::vector<std::vector<std::uint8_t>> skipped;
+      for (const Encoding& e : in.encodings) skipped.push_back(e.added);
+      score_masked_texts(session.ctx, session.config, *session.parameters, in.texts, skipped, mask,
+                         done);
+    }
+  });
+  results.finish(ended);
   in.rejects.finish(session, o.texts.out, in.n_texts);
 }
 

@@ -44,14 +44,13 @@ void check_finite(const PassTask& task, const TextPass& pass, std::span<const fl
 
 }  // namespace
 
-void on_all_replicas(const Context& ctx, const std::function<void()>& body) {
-  std::optional<Failure> failure;
+std::optional<Failure> caught_not_finite(const std::function<void()>& body) {
   try {
     body();
   } catch (const NotFinite& error) {
-    failure = Failure{FailureKind::program, error.what()};
+    return Failure{FailureKind::program, error.what()};
   }
-  agree(ctx.grid.world(), failure, ctx.stream);
+  return std::nullopt;
 }
 
 std::size_t TextPass::text_at(std::int64_t row) const {

@@ -53,15 +53,14 @@ struct PassTask {
 };
 
 // Results that are not finite, met by all ranks of a replica at the same place: none of them waits
-// for another, so they may tell the other replicas before they end.
+// for another, so that the other replicas may be told when theirs are done.
 class NotFinite : public Error {
  public:
   using Error::Error;
 };
-// `body` runs this replica's texts. Where one replica throws NotFinite, all ranks of the world
-// throw it once every replica is done; what else is thrown passes at once, since others may be
-// waiting for this rank. Collective over the world.
-void on_all_replicas(const Context& ctx, const std::function<void()>& body);
+// `body` runs this replica's texts. What it throws of NotFinite; whatever else passes, since other
+// ranks may be waiting for this one.
+std::optional<Failure> caught_not_finite(const std::function<void()>& body);
 
 // Collective over a replica. Passes hold `max_rows` rows, more only where a text alone is longer.
 // An Error where a text is longer than its model's context and positions are learned, NotFinite

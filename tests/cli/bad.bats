@@ -75,10 +75,8 @@ bad() {
       failed "$n" "prompt 0, new token 1: $logits" generate --model "$S/bad/hot" "$@" --prompt a $how
     done
     failed "$n" "two.txt: line [12], new token 1: $logits" generate --model "$S/bad/hot" "$@" --in two.txt --out g.jsonl
-    if [ "$grid" != "2 --dp 2" ]; then
-      failed "$n" "text 1: $results" score --model "$S/bad/hot" "$@" --text a --text 'the cat'
-      failed "$n" "text [01]: $results" embed --model "$S/bad/hot" "$@" --in two.txt --pooling max
-    fi
+    failed "$n" "text 1: $results" score --model "$S/bad/hot" "$@" --text a --text 'the cat'
+    failed "$n" "text [01]: $results" embed --model "$S/bad/hot" "$@" --in two.txt --pooling max
     failed "$n" "the conversation, new token 1: $logits" chat --model "$S/bad/hot" --chat-template template.jinja "$@" --prompt a
   done
   [ ! -s g.jsonl ]

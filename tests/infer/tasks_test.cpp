@@ -2,6 +2,7 @@
 // (tests/data/tasks.json, by make_tasks.py), on every grid of the ranks at hand.
 #include <cmath>
 
+#include "comm/agreement.h"
 #include "infer/classify.h"
 #include "infer/embed_texts.h"
 #include "infer/score.h"
@@ -290,13 +291,13 @@ TEST(Tasks, WhatOneReplicaMeetsAllRanksThrow) {
     const std::vector<TokenizedText> texts = {{{5, 6}, {}, "text a"},
                                               {bad ? Ids{7, 8} : Ids{7, 9}, {}, "text b"}};
     std::size_t done = 0;
-    const auto failure = caught([&] {
-      on_all_replicas(m.ctx, [&] {
-        embed_texts(m.ctx, m.config, m.parameters, texts,
-                    {value_of(kTextPoolings, "--pooling", "mean"), m.config.layers, false},
-                    [&](auto, auto) { ++done; });
-      });
+    const auto ended = caught_not_finite([&] {
+      embed_texts(m.ctx, m.config, m.parameters, texts,
+                  {value_of(kTextPoolings, "--pooling", "mean"), m.config.layers, false},
+                  [&](auto, auto) { ++done; });
     });
+    EXPECT_EQ(ended.has_value(), bad) << name;
+    const auto failure = caught([&] { agree(m.grid.world(), ended, m.stream); });
     ASSERT_TRUE(failure) << name;
     EXPECT_EQ(failure->text, "text b: the model's results are not finite (NaN or infinity)")
         << name;
