@@ -171,14 +171,14 @@ std::optional<StoredTensor> find_stored(const WeightSource& source, const ModelC
 
 std::vector<StoredTensor> find_parameter(const WeightSource& source, const ModelConfig& config,
                                          const Parameter& parameter, const std::string& origin,
-                                         MissingHead missing, std::string* kept) {
+                                         MissingHead missing, KeptTensor* kept) {
   const Family& row = family(config.family);
   const StoredParameter stored = stored_parameter(row, config, parameter);
   std::vector<StoredTensor> tensors;
   for (std::size_t i = 0; i < stored.parts.size(); ++i) {
     const auto tensor = find_part(source, config, parameter, stored.parts[i].name);
     if (!tensor && belongs_to_head(parameter) && missing == MissingHead::keep) {
-      if (kept) *kept = stored.parts[i].name;
+      if (kept) *kept = {stored.parts[i].name, ""};
       return {};
     }
     if (!tensor) {
@@ -195,8 +195,8 @@ std::vector<StoredTensor> find_parameter(const WeightSource& source, const Model
     const Dims expected = stored_shape(parameter.shape, stored, i);
     if (missing == MissingHead::keep && labels_something(parameter) && tensor->shape != expected) {
       if (kept)
-        *kept = fmt::format("{} ({} there, {} here)", stored.parts[i].name, tensor->shape.str(),
-                            expected.str());
+        *kept = {stored.parts[i].name,
+                 fmt::format("{} there, {} here", tensor->shape.str(), expected.str())};
       return {};
     }
     CHECK_USER(tensor->shape == expected, "{}: tensor {} is {}, but config.json makes it {}",
@@ -239,13 +239,13 @@ void read_with_new_rows(const std::vector<StoredTensor>& tensors, const ModelCon
 
 }  // namespace
 
-std::vector<std::string> load_hf_weights(Parameters& parameters, const ModelConfig& config,
-                                         const std::filesystem::path& path, Stream& stream,
-                                         const LoadOptions& options) {
+std::vector<KeptTensor> load_hf_weights(Parameters& parameters, const ModelConfig& config,
+                                        const std::filesystem::path& path, Stream& stream,
+                                        const LoadOptions& options) {
   const std::unique_ptr<WeightSource> source = open_weights(path);
   const std::vector<Parameter> all = parameters_of(config);
   std::vector<float> wide;
-  std::vector<std::string> kept;
+  std::vector<KeptTensor> kept;
   for (LocalParameter& p : parameters.list()) {
     const Parameter* stands_for = &p.info;
     if (!p.info.tied_to.empty())
@@ -254,7 +254,7 @@ std::vector<std::string> load_hf_weights(Parameters& parameters, const ModelConf
     const bool grows = options.new_tokens.n_old > 0 && is_by_token(*stands_for);
     const Parameter stored =
         grows ? with_tokens(*stands_for, options.new_tokens.n_old) : *stands_for;
-    std::string absent;
+    KeptTensor absent;
     const std::vector<StoredTensor> tensors =
         find_parameter(*source, config, stored, path.string(), options.missing, &absent);
     if (tensors.empty()) kept.push_back(absent);

@@ -23,12 +23,18 @@ struct LoadOptions {
   NewTokens new_tokens = {};
 };
 
+// A tensor of a head that keeps the weights it was initialised with.
+struct KeptTensor {
+  std::string name;
+  std::string shapes;  // "(3, 48) there, (2, 48) here", where the files hold another; else empty
+};
+
 // Fills parameters.weight (and the bf16 copies) from a Hugging Face directory; the result says what
 // was kept. UserErrors: a missing tensor, a wrong shape, a number that is not finite or too large
 // for the dtype that holds it.
-std::vector<std::string> load_hf_weights(Parameters& parameters, const ModelConfig& config,
-                                         const std::filesystem::path& path, Stream& stream,
-                                         const LoadOptions& options = {});
+std::vector<KeptTensor> load_hf_weights(Parameters& parameters, const ModelConfig& config,
+                                        const std::filesystem::path& path, Stream& stream,
+                                        const LoadOptions& options = {});
 
 // Whether config.json ties the head to the token table while the files hold another one
 // (read_model_config has untied them): the sentence that says so, else "".
@@ -77,13 +83,12 @@ std::optional<StoredTensor> find_stored(const WeightSource& source, const ModelC
                                         const std::string& parameter);
 
 // A parameter at a time, for who does not hold the model. The tensors that it is stored in; none
-// where it belongs to a head that may be kept
-// (`kept` then says its name, and its shape there where that is another). UserErrors: missing, a
+// where it belongs to a head that may be kept (`kept` then says which). UserErrors: missing, a
 // wrong shape.
 std::vector<StoredTensor> find_parameter(const WeightSource& source, const ModelConfig& config,
                                          const Parameter& parameter, const std::string& origin,
                                          MissingHead missing = MissingHead::error,
-                                         std::string* kept = nullptr);
+                                         KeptTensor* kept = nullptr);
 // out = the slice of it, as the registry lays it out. UserError: a number that is not finite.
 void read_parameter(const std::vector<StoredTensor>& tensors, const ModelConfig& config,
                     const Parameter& parameter, const Slice& slice, float* out, Stream& stream);

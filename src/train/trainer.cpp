@@ -121,8 +121,7 @@ class Trainer {
     const bool head = !c.has_label_head() || c.dropout_head == c.dropout_residual;
     if (head && c.dropout_embedding == c.dropout_attention &&
         c.dropout_attention == c.dropout_residual)
-      o.dropout = std::stod(fmt::format(
-          "{}", c.dropout_residual));  // the decimal that was meant: 0.1, not 0.10000000149
+      o.dropout = short_decimal(c.dropout_residual);
     if (o.device.empty()) o.device = "cpu";
     return o;
   }
@@ -186,7 +185,7 @@ class Trainer {
           "old ones' mean, as transformers' resize_token_embeddings does",
           start_.stored_vocab, start_.config.vocab);
     if (keep) parameters_.init_weights(static_cast<std::uint64_t>(options_.seed), stream_);
-    std::vector<std::string> kept;
+    std::vector<KeptTensor> kept;
     agree(grid_.world(), caught([&] {
             const LoadOptions load = {
                 .missing = keep ? MissingHead::keep : MissingHead::error,
@@ -195,17 +194,20 @@ class Trainer {
             kept = load_hf_weights(parameters_, start_.config, options_.model, stream_, load);
           }),
           stream_);
+    Json mine = Json::array();
+    for (const KeptTensor& t : kept) mine.push_back({t.name, t.shapes});
     std::set<std::string> all;  // a rank names what it holds of
-    for (const std::string& theirs : gather_texts(grid_.world(), Json(kept).dump(), stream_))
-      for (const Json& name : parse_json(theirs)) all.insert(name.get<std::string>());
+    bool loses = false;  // a head of other labels was there, which its user may not have meant
+    for (const std::string& theirs : gather_texts(grid_.world(), mine.dump(), stream_))
+      for (const Json& tensor : parse_json(theirs)) {
+        const std::string name = tensor[0], shapes = tensor[1];
+        all.insert(shapes.empty() ? name : fmt::format("{} ({})", name, shapes));
+        loses = loses || !shapes.empty();
+      }
     if (!first_ || all.empty()) return;
     const std::string sentence =
         fmt::format("{} does not have all of this {}; initialised anew: {}", options_.model,
                     head_name(start_.config.head), fmt::join(all, ", "));
-    // A head of other labels was there and is lost, which its user may not have meant.
-    const bool loses = std::any_of(all.begin(), all.end(), [](const std::string& name) {
-      return name.find(" there, ") != std::string::npos;
-    });
     log_line(loses ? LogLevel::warning : LogLevel::info, sentence);
   }
 
