@@ -35,10 +35,8 @@ GivenTexts read_texts(const TextOptions& o, const TextWants& wants) {
   ReadOptions how = {.field = o.field, .format = o.format, .quotes = o.quotes};
   how.pair_field = wants.pair_field;
   how.keep_options = wants.options;
-  how.reject = [&](std::int64_t line, const std::string& reason) {
-    const bool of_field = reason.starts_with("field");  // "line 3: field 'text' is …"
-    given.rejected.push_back(
-        {line, fmt::format("{}: line {}{} {}", o.in, line, of_field ? ":" : "", reason)});
+  how.reject = [&](std::int64_t line, const std::string& sentence) {
+    given.rejected.push_back({line, sentence});
   };
   check_read_options(how);
   if (!o.in.empty())

@@ -12,8 +12,9 @@
 namespace weft {
 
 void DocumentReader::reject(std::int64_t line, const std::string& what) const {
-  if (!options.reject) user_error("{}: line {}{}", path, line, what);
-  options.reject(line, what.substr(what.find_first_not_of(": ")));
+  const std::string sentence = fmt::format("{}: line {}{}", path, line, what);
+  if (!options.reject) throw UserError(sentence);
+  options.reject(line, sentence);
 }
 
 void DocumentReader::text_lines() {

@@ -66,9 +66,9 @@ struct ReadOptions {
   std::vector<ExtraField> extras = {};
   bool keep_options = false;
   std::int64_t max_bytes = kMaxDocumentBytes;  // of a document
-  // Told of a record that cannot be read, which is passed over: its line, and why ("has no field
-  // 'text'"). Unset: that is a UserError.
-  std::function<void(std::int64_t line, const std::string& reason)> reject = nullptr;
+  // Told of a record that cannot be read, which is passed over: its line, and the sentence that
+  // says why ("a.jsonl: line 3 has no field 'text'"). Unset: that is a UserError.
+  std::function<void(std::int64_t line, const std::string& sentence)> reject = nullptr;
 };
 // UserErrors name the option, the value and what is allowed.
 void check_read_options(const ReadOptions& options);

@@ -72,8 +72,8 @@ TEST_F(Documents, RecordsKeepTheirNumbers) {
   EXPECT_EQ(numbers(read(".fa", ">a\nMK\n>b\n>c\nV\n")), (Numbers{0, 1, 2}));
   std::vector<std::pair<std::int64_t, std::string>> rejected;
   ReadOptions how;
-  how.reject = [&](std::int64_t line, const std::string& reason) {
-    rejected.emplace_back(line, reason);
+  how.reject = [&](std::int64_t line, const std::string& sentence) {
+    rejected.emplace_back(line, sentence.substr(sentence.find(": line ")));
   };
   const auto lines = read_as(
       ".jsonl", "{\"text\": \"a\"}\n\nbroken\n{\"text\": 5}\n{\"text\": \"\"}\n{\"x\": 1}\n", how);
@@ -81,16 +81,16 @@ TEST_F(Documents, RecordsKeepTheirNumbers) {
   EXPECT_EQ(numbers(lines), (Numbers{0, 3}));
   ASSERT_EQ(rejected.size(), 6u);  // of the plain file and of its twin
   EXPECT_EQ(rejected[0].first, 3);
-  EXPECT_TRUE(rejected[0].second.starts_with("is not a JSON object"));
-  EXPECT_EQ(rejected[1],
-            (std::pair<std::int64_t, std::string>{4, "field 'text' is number, not text"}));
+  EXPECT_TRUE(rejected[0].second.starts_with(": line 3 is not a JSON object"));
+  EXPECT_EQ(rejected[1], (std::pair<std::int64_t, std::string>{
+                             4, ": line 4: field 'text' is number, not text"}));
   EXPECT_EQ(rejected[2],
-            (std::pair<std::int64_t, std::string>{6, "has no field 'text'; it has: x"}));
+            (std::pair<std::int64_t, std::string>{6, ": line 6 has no field 'text'; it has: x"}));
   const auto rows = read_as(".csv", "id,text\n1,a\n2,b,c\n3\n4,d\n", how);
   EXPECT_EQ(texts(rows), (Texts{"a", "d"}));
   EXPECT_EQ(numbers(rows), (Numbers{0, 3}));
-  EXPECT_EQ(rejected[6].second.substr(0, 35), "has 3 columns, but the header 2 (a ");
-  EXPECT_EQ(rejected[7].second, "has 1 columns, but 'text' is column 2");
+  EXPECT_TRUE(rejected[6].second.starts_with(": line 3 has 3 columns, but the header 2 (a "));
+  EXPECT_EQ(rejected[7].second, ": line 4 has 1 columns, but 'text' is column 2");
 }
 
 // As csv.reader with quoting=csv.QUOTE_NONE reads them.
