@@ -15,6 +15,7 @@
 #include "core/check.h"
 #include "core/hardware.h"
 #include "core/log.h"
+#include "io/files.h"
 #include "io/json.h"
 
 namespace weft {
@@ -172,15 +173,6 @@ FolderLock::~FolderLock() {
   for (auto folder = made_.rbegin(); folder != made_.rend(); ++folder) ::rmdir(folder->c_str());
 }
 
-void FolderLock::fail(const char* what, int reason) const {
-  // What is there but refuses is a failure; a path that cannot be a folder is the user's mistake.
-  const bool mistake = reason == ENOTDIR || reason == ENAMETOOLONG || reason == ELOOP ||
-                       reason == EEXIST || reason == ENOENT;
-  const std::string text = fmt::format("{}: {} ({})", what_, what, std::strerror(reason));
-  if (mistake) throw UserError(text);
-  throw Error(text);
-}
-
 void FolderLock::make_folders() {
   std::vector<fs::path> missing;
   std::error_code error;
@@ -188,7 +180,7 @@ void FolderLock::make_folders() {
        at = at.parent_path()) {
     if (error && error != std::errc::no_such_file_or_directory &&
         error != std::errc::not_a_directory)
-      fail("the folder cannot be looked at", error.value());
+      file_failure(what_, "the folder cannot be looked at", error.value());
     if (at.has_filename()) missing.push_back(at);
     if (at == at.parent_path()) break;
   }
@@ -196,9 +188,9 @@ void FolderLock::make_folders() {
     if (::mkdir(at->c_str(), 0777) == 0)
       made_.push_back(*at);
     else if (errno != EEXIST)
-      fail("the folder cannot be made", errno);
+      file_failure(what_, "the folder cannot be made", errno);
   }
-  if (!fs::is_directory(folder_, error)) fail("is a file, not a folder", EEXIST);
+  if (!fs::is_directory(folder_, error)) file_failure(what_, "is a file, not a folder", EEXIST);
 }
 
 bool FolderLock::is_mine(const std::string& content) const {
@@ -209,7 +201,7 @@ bool FolderLock::is_mine(const std::string& content) const {
 bool FolderLock::create(const fs::path& name) {
   const fs::path beside = folder_ / fmt::format("{}.{}.tmp", kName, token_);
   int reason = write_new(beside, with_beats(content_, 0));
-  if (reason != 0) fail("the folder cannot be locked", reason);
+  if (reason != 0) file_failure(what_, "the folder cannot be locked", reason);
   int linked = ::link(beside.c_str(), name.c_str()) == 0 ? 0 : errno;
   struct stat status {};
   // Over NFS the answer may be lost after the link was made: two names say that it was.
@@ -219,7 +211,8 @@ bool FolderLock::create(const fs::path& name) {
     linked = write_new(name, with_beats(content_, 0));  // where there are no links
   if (linked == 0) return true;
   // Another's start may have swept up what lay beside: then simply again.
-  if (linked != EEXIST && linked != ENOENT) fail("the folder cannot be locked", linked);
+  if (linked != EEXIST && linked != ENOENT)
+    file_failure(what_, "the folder cannot be locked", linked);
   return false;
 }
 
@@ -244,7 +237,7 @@ void FolderLock::acquire() {
   while (!create(file_)) {
     int reason = 0;
     const auto content = read_small(file_, reason);
-    if (reason != 0) fail("its lock cannot be read", reason);
+    if (reason != 0) file_failure(what_, "its lock cannot be read", reason);
     if (!content) continue;
     if (first_line(*content) != first_line(watched)) {
       beats = false;
@@ -295,7 +288,7 @@ bool FolderLock::take_over(const std::string& judged) {
     taken = reason == 0;
   }
   ::unlink(guard.c_str());
-  if (reason != 0) fail("the folder cannot be locked", reason);
+  if (reason != 0) file_failure(what_, "the folder cannot be locked", reason);
   return taken;
 }
 

@@ -53,7 +53,6 @@ class FolderLock {
   bool is_mine(const std::string& content) const;
   void beat();
   void beat_until_stopped();
-  [[noreturn]] void fail(const char* what, int reason) const;
 
   std::filesystem::path folder_, file_;
   std::string what_;

@@ -1,5 +1,4 @@
 #include "io/run_log.h"
-#include "io/files.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -13,6 +12,7 @@
 
 #include "core/check.h"
 #include "core/log.h"
+#include "io/files.h"
 
 namespace weft {
 namespace {
