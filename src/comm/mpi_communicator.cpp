@@ -170,7 +170,9 @@ class MpiCommunicator : public Communicator {
     count(x.bytes());
     const Reduction how(x.dtype(), op);
     if (size_ == 1 || x.elems() == 0) return;
-    if (x.bytes() <= kSmallBytes) return reduce_by_doubling(byte(x.data(), 0), x.elems(), how);
+    // A ring of many ranks is many messages: it pays for larger values only.
+    const std::size_t small = kSmallBytes * static_cast<std::size_t>(std::max(1, size_ / 4));
+    if (x.bytes() <= small) return reduce_by_doubling(byte(x.data(), 0), x.elems(), how);
     const auto part = [&](int index) { return part_of(x.data(), x.elems(), how.width, index); };
     reduce_along_ring(part, how);
     gather_along_ring(part(rank_), part);
