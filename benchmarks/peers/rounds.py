@@ -1,8 +1,11 @@
 """Two sides measured by turns: how many rounds they need, and what may be said of them.
 
-A side's value is the median of its rounds; it scatters by the spread of the middle half of them (of three or fewer: of all) over that
-median. A machine that others use too is slower for minutes at a time, which hits both sides of a round alike and one round more than
-another: so sides alternate, rounds go on while either scatters, and what still scatters is said to, without a ratio.
+A side's value is the median of its rounds; it scatters by the spread of the middle half of them (of
+three or fewer: of all) over that
+median. A machine that others use too is slower for minutes at a time, which hits both sides of a
+round alike and one round more than
+another: so sides alternate, rounds go on while either scatters, and what still scatters is said to,
+without a ratio.
 """
 import statistics
 
@@ -10,7 +13,8 @@ MOST_SCATTER = 0.15
 
 
 def middle_half(values):
-    """The lowest and highest of the values that are left without the outer quarters; of three or fewer all count."""
+    """The lowest and highest of the values that are left without the outer quarters; of three or
+    fewer all count."""
     ordered = sorted(values)
     cut = len(ordered) // 4 if len(ordered) > 3 else 0
     kept = ordered[cut:len(ordered) - cut]
@@ -30,7 +34,8 @@ def settled(sides):
 
 
 def alternate(measure_ours, measure_theirs, least, most):
-    """Measures by turns, `least` rounds at least and `most` at most, until neither side scatters: two lists of values by name.
+    """Measures by turns, `least` rounds at least and `most` at most, until neither side scatters:
+    two lists of values by name.
 
     Each measure() gives {name: value}; who goes first alternates too."""
     ours, theirs = {}, {}
@@ -46,9 +51,11 @@ def alternate(measure_ours, measure_theirs, least, most):
 
 
 def verdict(ours, theirs):
-    """Of the values of two sides: medians, scatters, and the ratio of the medians, None where a side scatters too much to give one."""
+    """Of the values of two sides: medians, scatters, and the ratio of the medians, None where a
+    side scatters too much to give one."""
     scatters = scatter(ours), scatter(theirs)
     weft, peer = statistics.median(ours), statistics.median(theirs)
-    return {"weft": weft, "peer_value": peer, "rounds": len(ours),
-            "weft_scatter": scatters[0], "peer_scatter": scatters[1],
-            "ratio": weft / peer if max(scatters) <= MOST_SCATTER else None}
+    return {
+        "weft": weft, "peer_value": peer, "rounds": len(ours), "weft_scatter": scatters[0],
+        "peer_scatter": scatters[1], "ratio": weft / peer if max(scatters) <= MOST_SCATTER else None
+    }

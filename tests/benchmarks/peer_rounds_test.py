@@ -1,4 +1,5 @@
-"""rounds.py and compare.py of benchmarks/peers: medians of alternating rounds, and no ratio where a side scatters."""
+"""rounds.py and compare.py of benchmarks/peers: medians of alternating rounds, and no ratio where a
+side scatters."""
 import contextlib
 import io
 import json
@@ -16,6 +17,7 @@ import rounds
 
 
 class Scatter(unittest.TestCase):
+
     def test_is_the_spread_over_the_median(self):
         self.assertAlmostEqual(rounds.scatter([100, 110]), 10 / 105)
         self.assertAlmostEqual(rounds.scatter([100, 90, 120]), 0.3)
@@ -25,20 +27,26 @@ class Scatter(unittest.TestCase):
         self.assertTrue(math.isinf(rounds.scatter([100])))
 
     def test_forgives_outer_quarters_and_no_more(self):
-        self.assertAlmostEqual(rounds.scatter([3, 100, 101, 102, 99, 400, 100, 98]), (101 - 99) / 100)
+        self.assertAlmostEqual(rounds.scatter([3, 100, 101, 102, 99, 400, 100, 98]),
+                               (101 - 99) / 100)
         self.assertGreater(rounds.scatter([3, 4, 100, 101, 102, 99, 5, 100]), 0.9)
         self.assertAlmostEqual(rounds.scatter([50, 100, 100, 100]), 0)
 
 
 class Alternate(unittest.TestCase):
+
     def run_sides(self, ours, theirs, least, most):
         turns = []
+
         def side(name, values):
             values = iter(values)
+
             def measure():
                 turns.append(name)
                 return {"step": next(values)}
+
             return measure
+
         return rounds.alternate(side("a", ours), side("b", theirs), least, most), "".join(turns)
 
     def test_ends_when_neither_side_scatters(self):
@@ -56,6 +64,7 @@ class Alternate(unittest.TestCase):
 
 
 class Verdict(unittest.TestCase):
+
     def test_is_the_ratio_of_medians(self):
         v = rounds.verdict([20, 22, 21], [10, 10, 10.5])
         self.assertEqual((v["weft"], v["peer_value"], v["ratio"], v["rounds"]), (21, 10, 2.1, 3))
@@ -69,17 +78,25 @@ class Verdict(unittest.TestCase):
 
 
 class Emit(unittest.TestCase):
+
     def emitted(self, ours, theirs):
-        shown = {"share": 0.8, "of": "fp32 matmul", "peak_rate": 2e11, "cpu": "a CPU", "commit": "abc", "command": "weft bench step"}
-        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as text:
+        shown = {
+            "share": 0.8, "of": "fp32 matmul", "peak_rate": 2e11, "cpu": "a CPU", "commit": "abc",
+            "command": "weft bench step"
+        }
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(
+                io.StringIO()) as text:
             file = pathlib.Path(folder) / "deep" / "cpu.jsonl"
-            compare.emit(str(file), compare.line_of("train step", rounds.verdict(ours, theirs), "PyTorch", [shown]))
+            compare.emit(
+                str(file),
+                compare.line_of("train step", rounds.verdict(ours, theirs), "PyTorch", [shown]))
             return text.getvalue(), json.loads(file.read_text())
 
     def test_prints_a_ratio_where_there_is_one(self):
         text, line = self.emitted([20, 21], [10, 10])
         self.assertIn("ratio 2.05", text)
-        self.assertEqual((line["ratio"], line["commit"], line["command"]), (2.05, "abc", "weft bench step"))
+        self.assertEqual((line["ratio"], line["commit"], line["command"]),
+                         (2.05, "abc", "weft bench step"))
 
     def test_says_that_a_result_scatters(self):
         text, line = self.emitted([3, 1000], [10, 10])

@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
-"""Mutated inputs for every command of weft, as the real program:   commands.py WEFT [--seeds 200] [--first 0] [--only generate,train]
-Each run must end within the time limit with 0 or 2; with 2, one sentence on stderr. No crash, no sanitizer's report, no library's own
-words. A failing run is printed with its seed; `--only COMMAND --first SEED --seeds 1 --keep FOLDER` repeats it and keeps its input."""
+"""Mutated inputs for every command of weft, as the real program:
+
+   commands.py WEFT [--seeds 200] [--first 0] [--only generate,train]
+
+Each run must end within the time limit with 0 or 2; with 2, one sentence on stderr. No crash, no
+sanitizer's report, no library's own words. A failing run is printed with its seed; `--only COMMAND
+--first SEED --seeds 1 --keep FOLDER` repeats it and keeps its input.
+"""
 import argparse
 import collections
 import concurrent.futures
-import gzip
 import json
 import os
 import pathlib
@@ -18,89 +22,24 @@ import tempfile
 import time
 
 from mutants import mutate
+from valid_inputs import Fixtures, environment
 
-DATA = pathlib.Path(__file__).resolve().parent.parent / "data"
-FOREIGN = re.compile(  # what only a library or the C++ runtime says, and what Weft says of its own faults
-    r"json\.exception|CLI::|format_error|\bstd::|terminate called|what\(\)|filesystem error|basic_string|vector::|map::at|_M_range|bad_alloc|"
-    r"bad_function_call|bad_optional|bad_variant|stoi|stol|stoul|stod|toml::|dnnl|H5[A-Z]\w+\(|HDF5-DIAG|\.cpp:\d+|fault of Weft|"
+# what only a library or the C++ runtime says, and what Weft says of its own faults
+FOREIGN = re.compile(
+    r"json\.exception|CLI::|format_error|\bstd::|terminate called|what\(\)|filesystem error|"
+    r"basic_string|vector::|map::at|_M_range|bad_alloc|bad_function_call|bad_optional|bad_variant|"
+    r"stoi|stol|stoul|stod|toml::|dnnl|H5[A-Z]\w+\(|HDF5-DIAG|\.cpp:\d+|fault of Weft|"
     r"Assertion|Segmentation|MPI_ABORT|PMIx|orte_|Traceback", re.I)
-SANITIZER = re.compile(r"AddressSanitizer|runtime error:|UndefinedBehaviorSanitizer|LeakSanitizer|SUMMARY:")
-WORDS = "the cat sat on a mat and saw the little people of the old town near the sea 12 345 caf\u00e9".split()
-
-
-def environment():
-    env = dict(os.environ, OMP_NUM_THREADS="1", OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMPI_MCA_btl_vader_single_copy_mechanism="none")
-    # Open MPI and hwloc leave what they allocated; an absurd allocation is a fault to be told of.
-    env["ASAN_OPTIONS"] = "detect_leaks=0:abort_on_error=0:exitcode=99:allocator_may_return_null=0:max_allocation_size_mb=4096:hard_rss_limit_mb=6000"
-    env["UBSAN_OPTIONS"] = "print_stacktrace=1:halt_on_error=1:exitcode=99"
-    return env
-
-
-def inputs(first_word="the"):
-    """A file of each kind that holds texts (with labels where the kind can)."""
-    rng = random.Random(1)
-    some = [" ".join([first_word] + [rng.choice(WORDS) for _ in range(rng.randint(1, 8))]) for _ in range(24)]
-    lines = [json.dumps({"id": f"n{i}", "text": t, "label": i % 3, "second": some[-1 - i], "max_new_tokens": 2, "temperature": 0.7, "do_sample": True, "top_k": 5,
-                         "stop": ["a", "b"], "bad_words": ["cat"], "seed": i}) for i, t in enumerate(some)]
-    table = [["id", "text", "label", "second"]] + [[str(i), f'"{t}"', "xyz"[i % 3], some[-1 - i]] for i, t in enumerate(some)]
-    rng = random.Random(2)
-    proteins = "".join(f">p{i} of a family\n" + "".join(rng.choice("LAGVSERTIDPKQNFYMHWC") for _ in range(30)) + "\n" for i in range(12))
-    return {
-        "txt": "\n".join(some) + "\n\n" + "\n".join(some) + "\n",
-        "jsonl": "\n".join(lines) + "\n",
-        "csv": "\n".join(",".join(row) for row in table) + "\n",
-        "tsv": "\n".join("\t".join(cell.strip('"') for cell in row) for row in table) + "\n",
-        "fasta": proteins,
-        "smi": "CCO ethanol\nc1ccccc1 benzene\nCC(=O)Oc1ccccc1C(=O)O aspirin\nN[C@@H](C)C(=O)O\n[Na+].[Cl-] salt\n",
-        "jsonl.gz": "\n".join(lines) + "\n",
-    }
-
-
-class Fixtures:
-    """Valid files that the program itself makes, once."""
-
-    def __init__(self, weft, folder):
-        self.weft, self.folder = weft, folder
-        for prefix, first_word in (("in", "the"), ("mask", "[MASK]")):
-            for kind, content in inputs(first_word).items():
-                data = content.encode()
-                (folder / f"{prefix}.{kind}").write_bytes(gzip.compress(data, mtime=0) if kind.endswith("gz") else data)
-        sizes = ["--layers", "1", "--width", "16", "--heads", "2", "--context", "32", "--batch-size", "2", "--steps", "2", "--save-every", "1", "--threads", "1"]
-        self.make("tokenizer", "in.txt", "--vocab-size", "290", "--out", "tok")
-        self.make("data", "in.txt", "--tokenizer", "tok", "--val-fraction", "0.2", "--out", "tokens.h5")
-        self.make("data", "in.jsonl", "--tokenizer", "tok", "--task", "classify", "--val-fraction", "0.2", "--out", "labels.h5")
-        self.make("train", "--data", "tokens.h5", *sizes, "--out", "run")
-        self.make("train", "--data", "labels.h5", *sizes, "--task", "classify", "--out", "classes")
-        (folder / "masked").mkdir()
-        bert = DATA / "families" / "bert_mlm"
-        shutil.copy(bert / "config.json", folder / "masked")
-        shutil.copy(bert / "model.safetensors", folder / "masked")
-        config = json.loads((bert / "config.json").read_text())
-        vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + [f"w{i}" for i in range(config["vocab_size"] - 5)]
-        (folder / "masked" / "vocab.txt").write_text("\n".join(vocab) + "\n")
-        (folder / "masked" / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer", "do_lower_case": true}')
-        for name in ("run/model", "masked", "classes/model"):  # a template and a generation file, so that they are damaged too
-            path = folder / name / "tokenizer_config.json"
-            settings = json.loads(path.read_text()) if path.exists() else {}
-            settings["chat_template"] = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] | trim }}\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
-            path.write_text(json.dumps(settings))
-            (folder / name / "generation_config.json").write_text(
-                '{"eos_token_id": 1, "do_sample": true, "temperature": 0.7, "top_k": 40, "top_p": 0.9, "max_length": 40, "repetition_penalty": 1.1, "no_repeat_ngram_size": 3}')
-        self.gguf = sorted((DATA / "gguf").glob("*.gguf"))
-        self.tokenizers = sorted(path.parent for path in (DATA / "tokenizers").glob("*/tokenizer.json"))
-        self.families = sorted(path.parent for path in (DATA / "families").glob("*/config.json"))
-
-    def make(self, *args):
-        done = subprocess.run([self.weft, *args], cwd=self.folder, env=environment(), capture_output=True, text=True, timeout=600)
-        if done.returncode != 0:
-            sys.exit(f"the valid inputs cannot be made: weft {' '.join(args)}: exit {done.returncode}\n{done.stderr[-3000:]}")
+SANITIZER = re.compile(
+    r"AddressSanitizer|runtime error:|UndefinedBehaviorSanitizer|LeakSanitizer|SUMMARY:")
 
 
 class Case:
     """One run: its folder, what is damaged in it, its arguments."""
 
     def __init__(self, fixtures, folder, rng, damaged=True):
-        self.f, self.folder, self.rng, self.damaged, self.stdin = fixtures, folder, rng, damaged, b""
+        self.f, self.folder, self.rng, self.damaged = fixtures, folder, rng, damaged
+        self.stdin = b""
 
     def mutant(self, content, kind):
         return mutate(content, kind, self.rng) if self.damaged else content
@@ -114,7 +53,9 @@ class Case:
 
     def put_folder(self, source, name, keep=()):
         """A copy of a folder; one or two of its files damaged, gone, empty or a folder."""
-        shutil.copytree(self.f.folder / source, self.folder / name, ignore=shutil.ignore_patterns("golden*"))
+        shutil.copytree(self.f.folder / source,
+                        self.folder / name,
+                        ignore=shutil.ignore_patterns("golden*"))
         if not self.damaged:
             return name
         files = sorted(path for path in (self.folder / name).iterdir() if path.name not in keep)
@@ -128,7 +69,9 @@ class Case:
                 path.write_bytes(mutate(content, path.suffix[1:], self.rng))
         return name
 
-    def text_file(self, kinds=("txt", "jsonl", "csv", "tsv", "jsonl.gz", "fasta", "smi"), prefix="in"):
+    def text_file(self,
+                  kinds=("txt", "jsonl", "csv", "tsv", "jsonl.gz", "fasta", "smi"),
+                  prefix="in"):
         return self.put(f"{prefix}.{self.rng.choice(kinds)}")
 
     def recipe(self, values):
@@ -141,19 +84,27 @@ class Case:
         return self.put(source, "recipe.toml")
 
     def model(self, source, own_tokenizer=True):
-        """Arguments that name a damaged model: the folder, a checkpoint, or a GGUF file beside a whole tokenizer."""
+        """Arguments that name a damaged model: the folder, a checkpoint, or a GGUF file beside a
+        whole tokenizer."""
         way = self.rng.random()
         if way < 0.6:
-            return ["--model", self.put_folder(f"{source}/model" if source != "masked" else source, "model")]
+            return [
+                "--model",
+                self.put_folder(f"{source}/model" if source != "masked" else source, "model")
+            ]
         if way < 0.8 and source != "masked":
             return ["--model", self.put(f"{source}/checkpoints/step-00000002.h5")]
         if way < 0.9:
             return ["--model", self.put(self.rng.choice(self.f.gguf))]
-        return ["--model", self.put_folder(self.rng.choice(self.f.families), "family", keep=("vocab.txt",))] + \
-            (["--tokenizer", str(self.f.folder / "tok")] if own_tokenizer else [])
+        family = self.put_folder(self.rng.choice(self.f.families), "family", keep=("vocab.txt",))
+        own = ["--tokenizer", str(self.f.folder / "tok")] if own_tokenizer else []
+        return ["--model", family, *own]
 
     def whole(self, source):
-        return ["--model", str(self.f.folder / (source if source == "masked" else f"{source}/model"))]
+        return [
+            "--model",
+            str(self.f.folder / (source if source == "masked" else f"{source}/model"))
+        ]
 
 
 def with_texts(case, command, source, own, options):
@@ -163,26 +114,47 @@ def with_texts(case, command, source, own, options):
     if way < 0.45:
         return [command, *case.model(source), "--text", "the cat [MASK] sat", *fixed]
     if way < 0.85:
-        texts = case.text_file(("txt", "jsonl", "csv", "tsv", "jsonl.gz"), "mask") if source == "masked" else case.text_file()
-        return [command, *case.whole(source), "--in", texts, *(["--json"] if case.rng.random() < 0.5 else []), *fixed]
-    return [command, "--config", case.recipe({"text": ["the cat [MASK] sat"], "json": True, "seed": 3, **options}), *case.whole(source), *fixed]
+        texts = case.text_file(("txt", "jsonl", "csv", "tsv",
+                                "jsonl.gz"), "mask") if source == "masked" else case.text_file()
+        return [
+            command, *case.whole(source), "--in", texts,
+            *(["--json"] if case.rng.random() < 0.5 else []), *fixed
+        ]
+    return [
+        command, "--config",
+        case.recipe({"text": ["the cat [MASK] sat"], "json": True, "seed": 3, **options}),
+        *case.whole(source), *fixed
+    ]
 
 
 def generate(case):
-    return with_texts(case, "generate", "run", ["--max-new-tokens", "3"],
-                      {"temperature": 0.7, "top_k": 5, "top_p": 0.9, "do_sample": True, "num_beams": 1, "num_return_sequences": 2, "stop": ["a", "b"], "bad_words": ["cat"],
-                       "repetition_penalty": 1.2, "min_new_tokens": 1, "dtype": "bf16", "eos_token_id": "1"})
+    return with_texts(
+        case, "generate", "run", ["--max-new-tokens", "3"], {
+            "temperature": 0.7, "top_k": 5, "top_p": 0.9, "do_sample": True, "num_beams": 1,
+            "num_return_sequences": 2, "stop": ["a", "b"], "bad_words": ["cat"],
+            "repetition_penalty": 1.2, "min_new_tokens": 1, "dtype": "bf16", "eos_token_id": "1"
+        })
 
 
 def chat(case):
     way = case.rng.random()
     if way < 0.7:
-        return ["chat", "--model", case.put_folder("run/model", "model"), "--prompt", "the cat", "--max-new-tokens", "2", "--threads", "1"]
+        return [
+            "chat", "--model",
+            case.put_folder("run/model", "model"), "--prompt", "the cat", "--max-new-tokens", "2",
+            "--threads", "1"
+        ]
     if way < 0.85:
         case.stdin = case.mutant((case.f.folder / "in.txt").read_bytes(), "txt")[:400]
         return ["chat", *case.whole("run"), "--max-new-tokens", "1", "--threads", "1"]
-    (case.folder / "valid.jinja").write_text("{% set x = namespace(n=0) %}{% for m in messages %}{% if m.role == 'user' %}{{ bos_token ~ m.content[0:5]|upper }}{% set x.n = x.n + 1 %}{% endif %}{% endfor %}{{ x.n }}")
-    return ["chat", *case.whole("run"), "--prompt", "the cat", "--chat-template", case.put(case.folder / "valid.jinja", "t.jinja"), "--max-new-tokens", "2", "--threads", "1"]
+    (case.folder / "valid.jinja").write_text(
+        "{% set x = namespace(n=0) %}{% for m in messages %}{% if m.role == 'user' %}"
+        "{{ bos_token ~ m.content[0:5]|upper }}{% set x.n = x.n + 1 %}{% endif %}{% endfor %}"
+        "{{ x.n }}")
+    return [
+        "chat", *case.whole("run"), "--prompt", "the cat", "--chat-template",
+        case.put(case.folder / "valid.jinja", "t.jinja"), "--max-new-tokens", "2", "--threads", "1"
+    ]
 
 
 def score(case):
@@ -204,49 +176,109 @@ def embed(case):
 def neighbors(case):
     if case.rng.random() < 0.8:
         return ["neighbors", "the", *case.model("run"), "--top-k", "3", "--threads", "1"]
-    return ["neighbors", "the", *case.whole("run"), "--config", case.recipe({"top_k": 3, "metric": "cosine", "json": True}), "--threads", "1"]
+    return [
+        "neighbors", "the", *case.whole("run"), "--config",
+        case.recipe({"top_k": 3, "metric": "cosine", "json": True}), "--threads", "1"
+    ]
 
 
 def info(case):
-    return ["info", case.model(case.rng.choice(["run", "classes", "masked"]))[1], *(["--json"] if case.rng.random() < 0.5 else [])]
+    return [
+        "info",
+        case.model(case.rng.choice(["run", "classes", "masked"]))[1],
+        *(["--json"] if case.rng.random() < 0.5 else [])
+    ]
 
 
 def convert(case):
-    return ["convert", case.model(case.rng.choice(["run", "classes", "masked"]))[1], case.rng.choice(["out", "out.h5"]), "--dtype", case.rng.choice(["fp32", "bf16", "fp16"])]
+    return [
+        "convert",
+        case.model(case.rng.choice(["run", "classes", "masked"]))[1],
+        case.rng.choice(["out", "out.h5"]), "--dtype",
+        case.rng.choice(["fp32", "bf16", "fp16"])
+    ]
 
 
 def tokenize(case):
     way = case.rng.random()
     text = "The <s>na\u00efve cat's <|endoftext|>[MASK] 12  e\u0301 \u65e5 </s>"
     if way < 0.5:
-        return ["tokenize", "--tokenizer", case.put_folder(case.rng.choice([*case.f.tokenizers, case.f.folder / "tok", case.f.folder / "masked"]), "tok", keep=("golden.json", "model.safetensors")), "--text", text]
+        return [
+            "tokenize", "--tokenizer",
+            case.put_folder(case.rng.choice(
+                [*case.f.tokenizers, case.f.folder / "tok", case.f.folder / "masked"]),
+                            "tok",
+                            keep=("golden.json", "model.safetensors")), "--text", text
+        ]
     if way < 0.6:
         return ["tokenize", "--model", case.put(case.rng.choice(case.f.gguf)), "--text", text]
     if way < 0.8:
-        return ["tokenize", "--tokenizer", str(case.rng.choice(case.f.tokenizers)), "--in", case.text_file(), "--json"]
+        return [
+            "tokenize", "--tokenizer",
+            str(case.rng.choice(case.f.tokenizers)), "--in",
+            case.text_file(), "--json"
+        ]
     if way < 0.9:
-        ids = case.mutant(b"1 2 3 40 5 6", "txt").replace(b"\0", b"").decode("utf-8", "surrogateescape")
+        ids = case.mutant(b"1 2 3 40 5 6", "txt").replace(b"\0",
+                                                          b"").decode("utf-8", "surrogateescape")
         return ["tokenize", "--tokenizer", str(case.f.folder / "tok"), f"--decode={ids[:2000]}"]
-    return ["tokenize", "--config", case.recipe({"text": ["the cat"], "json": True, "no_special_tokens": True}), "--tokenizer", str(case.f.folder / "tok")]
+    return [
+        "tokenize", "--config",
+        case.recipe({"text": ["the cat"], "json": True, "no_special_tokens": True}), "--tokenizer",
+        str(case.f.folder / "tok")
+    ]
 
 
 def data(case):
     way = case.rng.random()
     if way < 0.4:
-        return ["data", case.text_file(), "--tokenizer", str(case.f.folder / "tok"), "--out", "out.h5", "--documents", case.rng.choice(["line", "paragraph", "file"])]
+        return [
+            "data",
+            case.text_file(), "--tokenizer",
+            str(case.f.folder / "tok"), "--out", "out.h5", "--documents",
+            case.rng.choice(["line", "paragraph", "file"])
+        ]
     if way < 0.7:
-        return ["data", case.text_file(("jsonl", "csv", "tsv")), "--tokenizer", str(case.f.folder / "tok"), "--out", "out.h5", "--task", case.rng.choice(["classify", "regress", "mlm"]),
-                *(["--pair-field", "second"] if case.rng.random() < 0.5 else [])]
+        return [
+            "data",
+            case.text_file(("jsonl", "csv", "tsv")), "--tokenizer",
+            str(case.f.folder / "tok"), "--out", "out.h5", "--task",
+            case.rng.choice(["classify", "regress", "mlm"]),
+            *(["--pair-field", "second"] if case.rng.random() < 0.5 else [])
+        ]
     if way < 0.9:
-        return ["data", str(case.f.folder / "in.txt"), "--tokenizer", case.put_folder(case.rng.choice(case.f.tokenizers), "tok", keep=("golden.json",)), "--out", "out.h5"]
-    return ["data", str(case.f.folder / "in.txt"), "--out", "out.h5", "--config", case.recipe({"tokenizer": str(case.f.folder / "tok"), "documents": "line", "val_fraction": 0.1, "task": "clm"})]
+        return [
+            "data",
+            str(case.f.folder / "in.txt"), "--tokenizer",
+            case.put_folder(case.rng.choice(case.f.tokenizers), "tok", keep=("golden.json",)),
+            "--out", "out.h5"
+        ]
+    return [
+        "data",
+        str(case.f.folder / "in.txt"), "--out", "out.h5", "--config",
+        case.recipe({
+            "tokenizer": str(case.f.folder / "tok"), "documents": "line", "val_fraction": 0.1,
+            "task": "clm"
+        })
+    ]
 
 
 def tokenizer(case):
     kinds = ["bpe", "wordpiece", "unigram", "word", "char"]
     if case.rng.random() < 0.8:
-        return ["tokenizer", case.text_file(), "--kind", case.rng.choice(kinds), "--vocab-size", "300", "--out", "out"]
-    return ["tokenizer", str(case.f.folder / "in.txt"), "--out", "out", "--config", case.recipe({"kind": case.rng.choice(kinds), "vocab_size": 300, "special_tokens": ["<a>", "<b>"], "unk_token": "<unk>"})]
+        return [
+            "tokenizer",
+            case.text_file(), "--kind",
+            case.rng.choice(kinds), "--vocab-size", "300", "--out", "out"
+        ]
+    return [
+        "tokenizer",
+        str(case.f.folder / "in.txt"), "--out", "out", "--config",
+        case.recipe({
+            "kind": case.rng.choice(kinds), "vocab_size": 300, "special_tokens": ["<a>", "<b>"],
+            "unk_token": "<unk>"
+        })
+    ]
 
 
 def train(case):
@@ -263,13 +295,24 @@ def train(case):
     if way < 0.65:
         return ["train", "--data", labels, "--task", "classify", *case.model("classes"), *fixed]
     if way < 0.8:
-        return ["train", "--data", tokens, *sizes, "--context", "32", "--resume", case.put("run/checkpoints/step-00000002.h5"), *fixed]
-    values = {"data": tokens, "family": "gpt2", "lr": 0.001, "min_lr": 1e-5, "warmup_steps": 1, "lr_schedule": "cosine", "weight_decay": 0.1, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8,
-              "clip_grad_norm": 1.0, "dropout": 0.1, "eval_every": 1, "save_every": 2, "keep": 1, "recompute": "none", "pipeline_schedule": "1f1b", "seed": 1, "ffn": 32, "micro_batch_size": 1}
+        return [
+            "train", "--data", tokens, *sizes, "--context", "32", "--resume",
+            case.put("run/checkpoints/step-00000002.h5"), *fixed
+        ]
+    values = {
+        "data": tokens, "family": "gpt2", "lr": 0.001, "min_lr": 1e-5, "warmup_steps": 1,
+        "lr_schedule": "cosine", "weight_decay": 0.1, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8,
+        "clip_grad_norm": 1.0, "dropout": 0.1, "eval_every": 1, "save_every": 2, "keep": 1,
+        "recompute": "none", "pipeline_schedule": "1f1b", "seed": 1, "ffn": 32,
+        "micro_batch_size": 1
+    }
     return ["train", "--config", case.recipe(values), "--data", tokens, *sizes, *fixed]
 
 
-COMMANDS = {f.__name__: f for f in (generate, chat, score, classify, fill, embed, neighbors, info, convert, tokenize, data, tokenizer, train)}
+COMMANDS = {
+    f.__name__: f for f in (generate, chat, score, classify, fill, embed, neighbors, info, convert,
+                            tokenize, data, tokenizer, train)
+}
 
 
 def objection(code, stderr):
@@ -295,7 +338,12 @@ def one(fixtures, command, seed, limit, root, damaged=True):
     args = COMMANDS[command](case)
     begin = time.monotonic()
     try:
-        done = subprocess.run([os.fsencode(fixtures.weft), *map(os.fsencode, args)], cwd=folder, env=environment(), input=case.stdin, capture_output=True, timeout=limit)
+        done = subprocess.run([os.fsencode(fixtures.weft), *map(os.fsencode, args)],
+                              cwd=folder,
+                              env=environment(),
+                              input=case.stdin,
+                              capture_output=True,
+                              timeout=limit)
         code, stderr = done.returncode, done.stderr.decode("utf-8", "backslashreplace")
         why = objection(code, stderr)
         try:
@@ -303,25 +351,37 @@ def one(fixtures, command, seed, limit, root, damaged=True):
         except UnicodeDecodeError:
             why = why or "stderr is not UTF-8"
     except subprocess.TimeoutExpired as late:
-        code, stderr, why = None, (late.stderr or b"").decode("utf-8", "replace"), f"not done after {limit} s"
+        code, stderr, why = None, (late.stderr or
+                                   b"").decode("utf-8", "replace"), f"not done after {limit} s"
     return command, seed, args, code, stderr, why, time.monotonic() - begin, folder
 
 
 def refuses_valid(pool, fixtures, commands, limit, root):
-    """Damage tells nothing where the input is refused without it: of six whole ones, most must be read."""
-    jobs = [pool.submit(one, fixtures, command, seed, limit, root, False) for command in commands for seed in range(6)]
+    """Damage tells nothing where the input is refused without it: of six whole ones, most must be
+    read."""
+    jobs = [
+        pool.submit(one, fixtures, command, seed, limit, root, False)
+        for command in commands
+        for seed in range(6)
+    ]
     refused = collections.defaultdict(list)
     for job in jobs:
         command, seed, args, code, stderr, *_ = job.result()
         if code != 0:
-            refused[command].append(f"seed {seed}: exit {code}: weft {' '.join(args)}\n  {stderr[-500:]}")
+            refused[command].append(
+                f"seed {seed}: exit {code}: weft {' '.join(args)}\n  {stderr[-500:]}")
     for command, runs in refused.items():
         if len(runs) > 2:
             sys.exit(f"{command} refuses inputs without damage:\n" + "\n".join(runs))
 
 
+def runs_of(count):
+    return sum(n for key, n in count.items() if key != "seconds")
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weft")
     parser.add_argument("--seeds", type=int, default=200)
     parser.add_argument("--first", type=int, default=0)
@@ -332,35 +392,46 @@ def main():
     o = parser.parse_args()
     begin, failures, totals = time.monotonic(), [], collections.defaultdict(collections.Counter)
     commands = o.only.split(",")
-    with tempfile.TemporaryDirectory(prefix="weft_fuzz_") as temporary, concurrent.futures.ThreadPoolExecutor(o.jobs) as pool:
+    with tempfile.TemporaryDirectory(
+            prefix="weft_fuzz_") as temporary, concurrent.futures.ThreadPoolExecutor(
+                o.jobs) as pool:
         root = pathlib.Path(temporary)
         (root / "valid").mkdir()
         (root / "runs").mkdir()
         fixtures = Fixtures(str(pathlib.Path(o.weft).resolve()), root / "valid")
         if o.seeds > 1:
             refuses_valid(pool, fixtures, commands, o.limit, root / "runs")
-        jobs = [pool.submit(one, fixtures, command, seed, o.limit, root / "runs") for command in commands for seed in range(o.first, o.first + o.seeds)]
+        jobs = [
+            pool.submit(one, fixtures, command, seed, o.limit, root / "runs")
+            for command in commands
+            for seed in range(o.first, o.first + o.seeds)
+        ]
         for job in concurrent.futures.as_completed(jobs):
             command, seed, args, code, stderr, why, seconds, folder = job.result()
             totals[command][code] += 1
             totals[command]["seconds"] += seconds
             if why:
                 failures.append((command, seed))
-                print(f"FAIL {command} seed {seed}: {why}\n  weft {' '.join(args)}\n  " + "\n  ".join(stderr.splitlines()[:40]), flush=True)
+                print(f"FAIL {command} seed {seed}: {why}\n  weft {' '.join(args)}\n  " +
+                      "\n  ".join(stderr.splitlines()[:40]),
+                      flush=True)
             if o.keep and (why or o.seeds == 1):
                 shutil.copytree(folder, pathlib.Path(o.keep) / folder.name, dirs_exist_ok=True)
                 if o.seeds == 1:
                     print(f"exit {code}\n{stderr}")
             shutil.rmtree(folder, ignore_errors=True)
     for command, count in totals.items():
-        print(f"{command:10} {count[0]:5} read {count[2]:5} refused {count['seconds'] / max(1, sum(v for k, v in count.items() if k != 'seconds')):7.2f} s a run")
+        print(f"{command:10} {count[0]:5} read {count[2]:5} refused "
+              f"{count['seconds'] / max(1, runs_of(count)):7.2f} s a run")
         if o.seeds >= 100 and count[2] < o.seeds // 20:
             failures.append((command, "the damage is not noticed"))
             print(f"FAIL {command}: only {count[2]} of {o.seeds} refused")
-    print(f"{sum(sum(v for k, v in c.items() if k != 'seconds') for c in totals.values())} runs in {time.monotonic() - begin:.0f} s, {len(failures)} failures")
+    print(f"{sum(runs_of(count) for count in totals.values())} runs in "
+          f"{time.monotonic() - begin:.0f} s, {len(failures)} failures")
     for command, seed in failures:
         if isinstance(seed, int):
-            print(f"  again: {sys.argv[0]} {o.weft} --only {command} --first {seed} --seeds 1 --keep FOLDER")
+            print(f"  again: {sys.argv[0]} {o.weft} --only {command} --first {seed} --seeds 1 "
+                  "--keep FOLDER")
     sys.exit(1 if failures else 0)
 
 

@@ -1,18 +1,30 @@
-"""Mutants of a valid file's bytes: mutate(content, kind, random) changes one to three places of it. `kind` is the file's ending;
-what it knows of (JSON, safetensors' header, lines) is also damaged within its grammar. The same random.Random, the same mutant."""
+"""Mutants of a valid file's bytes: mutate(content, kind, random) changes one to three places of it.
+`kind` is the file's ending;
+what it knows of (JSON, safetensors' header, lines) is also damaged within its grammar. The same
+random.Random, the same mutant."""
 import copy
 import gzip
 import json
 import struct
 
 ABSURD_WORDS = [2**64 - 1, 2**63, 2**40, 2**31 - 1, 2**32 - 1, 2**31, 0, 1]
-ABSURD_NUMBERS = ["-1", "0", "1", "99999999999999999999", "9223372036854775807", "-9223372036854775808", "2147483648", "4294967297",
-                  "1e999", "-1e400", "1e-400", "1e19", "0.5", "NaN", "Infinity", "null", '"text"', "[]", "{}", "true", "1_000", "0x10", "12:00:00"]
-ABSURD_VALUES = [None, True, False, "", "text", "\u2581", "[", "(a+)+b", "{{ a", "\u0000", "\ud83d\ude00" * 40, [], {}, 0.5, -1, 0, 1, 2, 255,
-                 256, 2**31, 2**32 + 1, 2**53, 2**63 - 1, -(2**63), 2**64 - 1, 1e300, -1e300, 1e-300, [["a", 1]], [1, 2], [0.5, "a"],
-                 [None], {"type": "Sequence"}, {"content": 1}, "1", "-3", "1e5", "9" * 30]
-STRAY = [b'"', b"'", b",", b"\t", b"\n", b"\r", b"\r\n", b"\0", b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xef\xbb\xbf", b"\xff\xfe",
-         b"{", b"}", b"[", b"]", b"<", b">", b";", b":", b"\\", b"\\u", b"\\ud800", b"#", b"=", b"%", b"\x1b[2J", "\u2028".encode(), "\u00e9".encode()]
+ABSURD_NUMBERS = [
+    "-1", "0", "1", "99999999999999999999", "9223372036854775807", "-9223372036854775808",
+    "2147483648", "4294967297", "1e999", "-1e400", "1e-400", "1e19", "0.5", "NaN", "Infinity",
+    "null", '"text"', "[]", "{}", "true", "1_000", "0x10", "12:00:00"
+]
+ABSURD_VALUES = [
+    None, True, False, "", "text", "\u2581", "[", "(a+)+b", "{{ a", "\u0000", "\ud83d\ude00" * 40,
+    [], {}, 0.5, -1, 0, 1, 2, 255, 256, 2**31, 2**32 + 1,
+    2**53, 2**63 - 1, -(2**63), 2**64 - 1, 1e300, -1e300, 1e-300, [["a", 1]], [1, 2], [0.5, "a"],
+    [None], {"type": "Sequence"}, {"content": 1}, "1", "-3", "1e5", "9" * 30
+]
+STRAY = [
+    b'"', b"'", b",", b"\t", b"\n", b"\r", b"\r\n", b"\0", b"\xff", b"\xc3", b"\xed\xa0\x80",
+    b"\xf4\x90\x80\x80", b"\xef\xbb\xbf", b"\xff\xfe", b"{", b"}", b"[", b"]", b"<", b">", b";",
+    b":", b"\\", b"\\u", b"\\ud800", b"#", b"=", b"%", b"\x1b[2J", "\u2028".encode(),
+    "\u00e9".encode()
+]
 TEXT = {"txt", "jsonl", "csv", "tsv", "fasta", "smi", "json", "toml", "jinja"}
 
 
@@ -56,7 +68,8 @@ def change_bytes(content, text, random):
         return content[:begin] + random.choice(ABSURD_NUMBERS).encode() + content[end:]
     if way == 8:
         return content[:at] + random.choice(STRAY) * random.choice([1, 1, 1, 2, 3]) + content[at:]
-    return content[:at] + random.choice([b"[", b"{", b"(", b"a", b" ", b'"', b"\xff", b"\n"]) * random.choice([300, 20_000]) + content[at:]
+    return content[:at] + random.choice([b"[", b"{", b"(", b"a", b" ", b'"', b"\xff", b"\n"
+                                        ]) * random.choice([300, 20_000]) + content[at:]
 
 
 def change_lines(content, random):
@@ -105,13 +118,22 @@ def change_json(value, random):
         other = random.choice(all_nodes)
         holder[key] = json.loads(json.dumps(other[0][other[1]]))
     elif way == 6 and isinstance(holder, dict):
-        holder[random.choice(["", "x", str(key) * 2, "\u00e9", "0", "-1", "99999999999999999999999"])] = holder.pop(key)
+        holder[random.choice(
+            ["", "x", str(key) * 2, "\u00e9", "0", "-1",
+             "99999999999999999999999"])] = holder.pop(key)
     elif isinstance(holder[key], (int, float)) and not isinstance(holder[key], bool):
-        holder[key] = random.choice([-holder[key], holder[key] + 1, holder[key] * 2, holder[key] / 2, str(holder[key]), [holder[key]]])
+        holder[key] = random.choice([
+            -holder[key], holder[key] + 1, holder[key] * 2, holder[key] / 2,
+            str(holder[key]), [holder[key]]
+        ])
     elif isinstance(holder[key], str):
         text = holder[key]
         at = random.randrange(len(text) + 1)
-        holder[key] = random.choice([text[:at], text * 2, text[:at] + "\0" + text[at:], text[:at] + "(" + text[at:], "a" * 1000 + text, text.upper()])
+        holder[key] = random.choice([
+            text[:at], text * 2, text[:at] + "\0" + text[at:], text[:at] + "(" + text[at:],
+            "a" * 1000 + text,
+            text.upper()
+        ])
     else:
         holder[key] = [holder[key]]
     return value
@@ -157,5 +179,6 @@ def mutate(content, kind, random):
         if not content:
             break
         lines = kind in TEXT and kind != "json" and random.random() < 0.25
-        content = change_lines(content, random) if lines else change_bytes(content, kind in TEXT, random)
+        content = change_lines(content, random) if lines else change_bytes(
+            content, kind in TEXT, random)
     return content
