@@ -13,6 +13,7 @@
 #include "comm/agreement.h"
 #include "core/check.h"
 #include "core/log.h"
+#include "core/utf8.h"
 #include "infer/engine.h"
 #include "model/families.h"
 #include "text/chat_template.h"
@@ -146,7 +147,7 @@ class Chat {
     messages_.push_back({.role = "assistant", .content = content});
     if (streams) print("\n");
     if (!prints || !options_.json) return;
-    OrderedJson line = {{"role", "assistant"},      {"content", valid_utf8(content)},
+    OrderedJson line = {{"role", "assistant"},      {"content", made_utf8(content)},
                         {"ids", answer.ids},        {"finish", answer.finish},
                         {"n_prompt", r.ids.size()}, {"n_new", answer.ids.size()}};
     if (r.options.logprobs) line["logprobs"] = answer.logprobs;

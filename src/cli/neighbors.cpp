@@ -9,6 +9,7 @@
 #include "cli/stdout.h"
 #include "comm/agreement.h"
 #include "core/check.h"
+#include "core/utf8.h"
 
 namespace weft {
 namespace {
@@ -67,14 +68,14 @@ void run_neighbors(const Invocation& invocation) {
       nearest_tokens(session.ctx, session.config, *session.parameters, ids, metric, o.top_k);
   on_first_rank(session.grid.world(), session.stream, [&] {
     for (std::size_t i = 0; i < ids.size(); ++i) {
-      OrderedJson json = {{"token", valid_utf8(t.token(ids[i]))},
+      OrderedJson json = {{"token", made_utf8(t.token(ids[i]))},
                           {"neighbors", OrderedJson::array()}};
-      if (!o.json) fmt::print("{}\n", valid_utf8(t.token(ids[i])));
+      if (!o.json) fmt::print("{}\n", made_utf8(t.token(ids[i])));
       for (const Neighbor& n : all[i]) {
         json["neighbors"].push_back(
-            {{"token", valid_utf8(t.token(n.id))}, {"id", n.id}, {"score", n.score}});
+            {{"token", made_utf8(t.token(n.id))}, {"id", n.id}, {"score", n.score}});
         if (!o.json)
-          fmt::print("  {:<24} {:>7}  {:.4f}\n", valid_utf8(t.token(n.id)), n.id, n.score);
+          fmt::print("  {:<24} {:>7}  {:.4f}\n", made_utf8(t.token(n.id)), n.id, n.score);
       }
       if (o.json) fmt::print("{}\n", json.dump());
     }

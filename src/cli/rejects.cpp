@@ -5,6 +5,7 @@
 #include "comm/agreement.h"
 #include "core/check.h"
 #include "core/log.h"
+#include "core/utf8.h"
 #include "io/json.h"
 
 namespace weft {
@@ -27,7 +28,7 @@ bool Rejects::serve(const Document& document, const std::function<void()>& body)
 }
 
 void Rejects::add(std::int64_t line, const std::string& id, const std::string& reason) {
-  all_.emplace(std::pair(line, valid_utf8(id)), valid_utf8(reason));
+  all_.emplace(std::pair(line, made_utf8(id)), made_utf8(reason));
 }
 
 // Most are known to every rank; those of the run itself to one replica.

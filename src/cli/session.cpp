@@ -9,6 +9,7 @@
 #include "core/check.h"
 #include "core/hardware.h"
 #include "core/log.h"
+#include "core/utf8.h"
 #include "io/gguf.h"
 #include "io/hub_cache.h"
 #include "kernels/backends.h"
@@ -222,7 +223,7 @@ const Tokenizer& Session::need_tokenizer() const {
     CHECK_USER(tokenizer->token(past).empty() || tokenizer->is_added(past),
                "the tokenizer has {} tokens ('{}' is {}), but the model {}: it belongs to another "
                "model",
-               tokenizer->vocab_size(), valid_utf8(tokenizer->token(past)), past, config.vocab);
+               tokenizer->vocab_size(), made_utf8(tokenizer->token(past)), past, config.vocab);
   }
   return *tokenizer;
 }
@@ -231,7 +232,7 @@ void Session::check_ids(const std::string& what, std::span<const std::int32_t> i
   for (const std::int32_t id : ids)
     CHECK_USER(id >= 0 && id < config.vocab,
                "{} has the token '{}' with id {}, but the model's vocabulary holds 0 to {}", what,
-               tokenizer ? valid_utf8(tokenizer->token(id)) : "", id, config.vocab - 1);
+               tokenizer ? made_utf8(tokenizer->token(id)) : "", id, config.vocab - 1);
 }
 
 std::int32_t Session::need_mask_id() const {

@@ -14,6 +14,7 @@
 #include "comm/agreement.h"
 #include "core/check.h"
 #include "core/log.h"
+#include "core/utf8.h"
 #include "io/hub_cache.h"
 #include "text/tokenizer.h"
 #include "text/unicode.h"
@@ -55,7 +56,7 @@ void offsets_in_characters(const std::string& text, Offsets& offsets) {
   std::vector<std::int64_t> at(text.size() + 1);  // character that each byte belongs to
   std::int64_t characters = 0;
   for (std::size_t begin = 0, n; begin < text.size(); begin += n, ++characters) {
-    n = shown_character(text, begin);
+    n = shown_character_at(text, begin).bytes;
     std::fill_n(at.begin() + static_cast<std::ptrdiff_t>(begin), n, characters);
   }
   at.back() = characters;
@@ -106,7 +107,7 @@ std::vector<std::int32_t> parse_ids(const std::string& text) {
     const auto [next, error] = std::from_chars(at, end, id);
     CHECK_USER(error == std::errc() && id >= 0,
                "--decode: '{}' is no token id; allowed: whole numbers from 0 to {}",
-               valid_utf8(std::string(at, std::min(end, at + 20))),
+               made_utf8(std::string(at, std::min(end, at + 20))),
                std::numeric_limits<std::int32_t>::max());
     ids.push_back(id);
     at = next;
@@ -115,7 +116,7 @@ std::vector<std::int32_t> parse_ids(const std::string& text) {
 }
 
 // Bytes that a terminal can show: control characters and broken UTF-8 escaped.
-std::string shown(const std::string& bytes) { return Json(valid_utf8(bytes)).dump(); }
+std::string shown(const std::string& bytes) { return Json(made_utf8(bytes)).dump(); }
 
 // As the vocabulary spells it, unless that would move the terminal's cursor (the character
 // tokenizer has "\n" itself).
@@ -130,12 +131,12 @@ std::string json_line(const Row& row, const Tokenizer& t) {
   OrderedJson json = {{"text", row.text}};
   if (row.pair) json["text_pair"] = *row.pair;
   std::vector<std::string> tokens;
-  for (std::int32_t id : row.encoding.ids) tokens.push_back(valid_utf8(t.token(id)));
+  for (std::int32_t id : row.encoding.ids) tokens.push_back(made_utf8(t.token(id)));
   json["tokens"] = tokens;
   json["ids"] = row.encoding.ids;
   json["type_ids"] = row.encoding.type_ids;
   json["offsets"] = row.encoding.offsets;
-  json["decoded"] = valid_utf8(row.decoded);
+  json["decoded"] = made_utf8(row.decoded);
   return json.dump() + "\n";
 }
 
@@ -166,7 +167,7 @@ void decode_ids(const TokenizeOptions& o, const Tokenizer& t) {
                 t.vocab_size() - 1);
   const std::string text = t.decode(ids, o.no_special_tokens);
   if (o.texts.json)
-    fmt::print("{}\n", OrderedJson({{"ids", ids}, {"decoded", valid_utf8(text)}}).dump());
+    fmt::print("{}\n", OrderedJson({{"ids", ids}, {"decoded", made_utf8(text)}}).dump());
   else
     fmt::print("{}\n", text);
 }
@@ -183,7 +184,7 @@ std::size_t tokenize_texts(const TokenizeOptions& o, const Tokenizer& t, Rejects
              texts.size());
   std::optional<ResultFile> out;  // nothing is said where no text can be served
   for (std::size_t i = 0; i < texts.size(); ++i) {
-    if (!o.text_pair.empty()) texts[i].pair = valid_utf8(o.text_pair[i]);
+    if (!o.text_pair.empty()) texts[i].pair = made_utf8(o.text_pair[i]);
     std::string line;
     const bool served = rejects.serve(texts[i], [&] {
       const Row row = make_row(o, t, texts[i].text, texts[i].pair ? &*texts[i].pair : nullptr);

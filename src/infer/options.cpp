@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "core/utf8.h"
 
 namespace weft {
 
@@ -91,7 +92,7 @@ std::vector<std::vector<std::int32_t>> banned_sequences(const std::vector<std::s
     CHECK_USER(!list.back().empty(),
                "--bad-words is {}, which the tokenizer makes no token of; allowed: texts that have "
                "tokens",
-               Json(valid_utf8(word)).dump());
+               Json(made_utf8(word)).dump());
     if (word[0] != ' ') list.push_back(tokenizer->encode(" " + word, false).ids);
     if (list.back().empty()) list.pop_back();
   }

@@ -185,6 +185,4 @@ std::string StreamDecoder::finish() {
   return cleaned(std::exchange(bytes_, ""), true);
 }
 
-std::string valid_utf8(std::string_view text) { return made_utf8(std::string(text)); }
-
 }  // namespace weft

@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "core/check.h"
+#include "core/utf8.h"
 #include "text/tokenizer.h"
 
 namespace weft {
@@ -77,8 +78,8 @@ GgufVocabulary read_gguf_vocabulary(const Json& metadata, const std::string& ori
     CHECK_USER(token.size() <= kMaxTokenBytes,
                "{}: tokenizer.ggml.tokens of id {} has {} bytes; allowed: at most {}", origin, i,
                token.size(), kMaxTokenBytes);
-    CHECK_USER(valid_utf8(token) == token, "{}: tokenizer.ggml.tokens of id {} is not UTF-8",
-               origin, i);
+    CHECK_USER(made_utf8(token) == token, "{}: tokenizer.ggml.tokens of id {} is not UTF-8", origin,
+               i);
     v.tokens.push_back(v.types[i] == GgufTokenType::unused && is_padding(token) ? "" : token);
     if (const auto [at, is_new] = seen.try_emplace(token, i);
         !is_new) {  // a text can have one id: the last, as in llama.cpp

@@ -62,7 +62,7 @@ std::size_t character_before(std::string_view text, std::size_t at) {
   std::size_t begin = at - 1;
   while (begin > 0 && at - begin < 4 && (static_cast<std::uint8_t>(text[begin]) & 0xC0u) == 0x80u)
     --begin;
-  return begin + shown_character(text, begin) == at ? begin : at - 1;
+  return begin + shown_character_at(text, begin).bytes == at ? begin : at - 1;
 }
 
 TokenSpaces spaces_in(std::string_view text) {
@@ -91,7 +91,7 @@ void trim_offsets(Part& part, bool add_prefix_space) {
     if (n.in_text) n = spaces_in(part.text.substr(begin, end - begin));
     if (n.leading == 1 && add_prefix_space && (i == 0 || begin == 0)) n.leading = 0;
     for (; n.leading > 0 && begin < end; --n.leading)
-      begin = std::min(begin + shown_character(part.text, begin), end);
+      begin = std::min(begin + shown_character_at(part.text, begin).bytes, end);
     std::size_t cut = end;
     for (; n.trailing > 0 && cut > 0; --n.trailing) cut = character_before(part.text, cut);
     if (n.trailing == 0) end = std::max(cut, begin);

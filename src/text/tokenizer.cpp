@@ -78,7 +78,7 @@ void replace_broken(NormalizedText& text) {
   if (!broken) return;
   Rewriter out(text);
   for (std::size_t at = 0, n; at < old.size(); at += n) {
-    n = shown_character(old, at);
+    n = shown_character_at(old, at).bytes;
     const Place place = {static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(at + n)};
     out.put_at(
         character_at(old, at).code < 0 ? std::string_view("\xEF\xBF\xBD") : old.substr(at, n),

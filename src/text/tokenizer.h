@@ -4,7 +4,7 @@
 //
 // Text that is not UTF-8: a byte-level BPE (ByteLevel last, a token for every byte) and the
 // character tokenizers that weft trains keep any bytes, through encode and decode. For all others
-// each broken character (unicode.h: shown_character) is read as U+FFFD.
+// each broken character (core/utf8.h) is read as U+FFFD.
 #pragma once
 
 #include <cstdint>
@@ -107,9 +107,5 @@ class StreamDecoder {
   std::vector<std::string> tokens_;  // whose text is not certain yet
   std::string bytes_, spaces_;  // held back: a character's beginning, text that may be cleaned up
 };
-
-// `text` with U+FFFD for what is not UTF-8 (one for each longest broken character): for JSON and
-// terminals.
-std::string valid_utf8(std::string_view text);
 
 }  // namespace weft

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/check.h"
+#include "core/utf8.h"
 #include "text/trainer_kinds.h"
 #include "text/word_table.h"
 
@@ -81,9 +82,9 @@ TokenizerTrainer::TokenizerTrainer(TokenizerTraining options) : impl_(std::make_
   resolve_roles(options);
   for (std::size_t i = 0; i < options.special_tokens.size(); ++i) {
     const std::string& token = options.special_tokens[i];
-    CHECK_USER(!token.empty() && valid_utf8(token) == token,
+    CHECK_USER(!token.empty() && made_utf8(token) == token,
                "--special-tokens has '{}'; allowed: texts in UTF-8 that are not empty",
-               valid_utf8(token));
+               made_utf8(token));
     CHECK_USER(std::find(options.special_tokens.begin(),
                          options.special_tokens.begin() + static_cast<std::ptrdiff_t>(i),
                          token) == options.special_tokens.begin() + static_cast<std::ptrdiff_t>(i),

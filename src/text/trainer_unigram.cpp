@@ -15,6 +15,7 @@
 #include <unordered_set>
 
 #include "core/check.h"
+#include "core/utf8.h"
 #include "text/trainer_kinds.h"
 #include "text/unicode.h"
 #include "text/unigram_lattice.h"
@@ -30,7 +31,7 @@ constexpr const char* kSpace = "\xE2\x96\x81";                      // ▁
 // Normalizer NFKC, and runs of spaces as one; then Metaspace: ▁ for a space and before the text, a
 // word from each ▁ to the next.
 void cut_words(std::string_view text, const TakePiece& take) {
-  const std::string valid = valid_utf8(text);
+  const std::string valid = made_utf8(std::string(text));
   if (valid.empty()) return;
   utf8proc_uint8_t* made = nullptr;
   const utf8proc_ssize_t n = utf8proc_map(

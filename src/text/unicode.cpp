@@ -56,10 +56,6 @@ Character long_character_at(std::string_view text, std::size_t at) {
   return {static_cast<std::int32_t>(code), n};
 }
 
-std::size_t shown_character(std::string_view text, std::size_t at) {
-  return shown_character_at(text, at).bytes;
-}
-
 std::size_t incomplete_tail(std::string_view text) {
   for (std::size_t back = 1; back <= std::min<std::size_t>(3, text.size()); ++back) {
     const auto byte = static_cast<std::uint8_t>(text[text.size() - back]);

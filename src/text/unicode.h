@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "core/utf8.h"
+
 namespace weft {
 
 enum class CharClass : std::uint8_t { other, letter, number, space };  // \p{L}, \p{N}, White_Space
@@ -45,13 +47,6 @@ inline CharClass class_of(std::int32_t code) {
 
 bool is_word_character(std::int32_t code);  // \w of the reference's own patterns
 bool is_punctuation(std::int32_t code);     // ASCII punctuation and symbols, and most of category P
-
-void append_utf8(std::string& out, std::uint32_t code);
-
-// Length of what lossy decoding shows as one character: a character, or the longest beginning of
-// one that is broken off (shown as U+FFFD, as the Unicode standard recommends and as Rust and
-// Python do it).
-std::size_t shown_character(std::string_view text, std::size_t at);
 
 // Bytes at the end of `text` that begin a character which is not complete yet.
 std::size_t incomplete_tail(std::string_view text);

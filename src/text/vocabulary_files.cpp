@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "core/check.h"
+#include "core/utf8.h"
 #include "text/companions.h"
 #include "text/json_values.h"
 #include "text/token_list.h"
@@ -85,8 +86,8 @@ Json merges_of_file(const fs::path& file) {
   std::string line;
   for (bool first = true; std::getline(lines, line); first = false) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
-    CHECK_USER(valid_utf8(line) == line, "{}: '{}' is not UTF-8", file.string(),
-               in_message(valid_utf8(line)));
+    CHECK_USER(made_utf8(line) == line, "{}: '{}' is not UTF-8", file.string(),
+               in_message(made_utf8(line)));
     if (!line.empty() && !(first && line.starts_with("#version"))) merges.push_back(line);
   }
   return merges;
@@ -168,7 +169,7 @@ Json vocab_of_lines(const fs::path& file, bool esm) {
   std::string line;
   for (std::int64_t id = 0; std::getline(lines, line); ++id) {
     CHECK_USER(id <= kMaxTokenId, "{}: has more than {} lines", file.string(), kMaxTokenId + 1);
-    CHECK_USER(valid_utf8(line) == line, "{}: line {} is not UTF-8", file.string(), id + 1);
+    CHECK_USER(made_utf8(line) == line, "{}: line {} is not UTF-8", file.string(), id + 1);
     const std::string token(trimmed(line, esm));
     if (!token.empty()) vocab[token] = id;
   }

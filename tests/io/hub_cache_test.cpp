@@ -37,12 +37,12 @@ class Environment {
 
 TEST(HubCache, WhereItIs) {
   const Environment environment;
-  ::setenv("HOME", "/home/a", 1);
-  EXPECT_EQ(hub_cache(), "/home/a/.cache/huggingface/hub");
+  ::setenv("HOME", "/of/a", 1);
+  EXPECT_EQ(hub_cache(), "/of/a/.cache/huggingface/hub");
   ::setenv("XDG_CACHE_HOME", "/x", 1);
   EXPECT_EQ(hub_cache(), "/x/huggingface/hub");
   ::setenv("HF_HOME", "~/hf", 1);
-  EXPECT_EQ(hub_cache(), "/home/a/hf/hub");
+  EXPECT_EQ(hub_cache(), "/of/a/hf/hub");
   ::setenv("HUGGINGFACE_HUB_CACHE", "/old", 1);
   EXPECT_EQ(hub_cache(), "/old");
   ::setenv("HF_HUB_CACHE", "/hub", 1);
