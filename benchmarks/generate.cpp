@@ -6,9 +6,9 @@
 #include "benchmarks/bench.h"
 #include "core/option_words.h"
 #include "core/rng.h"
+#include "formats/hf_weights.h"
 #include "infer/engine.h"
 #include "kernels/peak.h"
-#include "model/hf_weights.h"
 #include "model/sizes.h"
 
 namespace weft {
@@ -38,7 +38,7 @@ void bench_generate(const BenchRun& run) {
                        .precision = Precision::fp32,
                        .clock = nullptr,
                        .observer = {}};
-  Parameters parameters(run.config, run.grid, dtype, Purpose::inference);
+  Parameters parameters(run.config, run.grid, dtype, ParameterUse::inference);
   // Any finite weights do, but they must lie in memory of their own: pages never written are all
   // one page of zeros.
   if (dtype == DType::f32)

@@ -19,7 +19,7 @@ void bench_step(const BenchRun& run) {
                        .precision = bf16 ? Precision::bf16 : Precision::fp32,
                        .clock = &clock,
                        .observer = {}};
-  Parameters parameters(run.config, run.grid, bf16 ? DType::bf16 : DType::f32, Purpose::training);
+  Parameters parameters(run.config, run.grid, bf16 ? DType::bf16 : DType::f32, ParameterUse::training);
   parameters.init_weights(0, run.stream);
   parameters.refresh_bf16(run.stream);
   StepSettings settings;
@@ -41,7 +41,7 @@ void bench_step(const BenchRun& run) {
         }
       });
   std::int64_t number = 0;
-  std::array<double, kShares> shares{};
+  std::array<double, kTimeShares> shares{};
   double loss = 0;
   std::vector<double> times;
   for (std::int64_t i = 0; i <= o.repeats; ++i) {  // the first one is not counted
@@ -59,8 +59,8 @@ void bench_step(const BenchRun& run) {
   double total = 0;
   for (double s : shares) total += s;
   OrderedJson booked;
-  for (std::size_t i = 0; i < kShares; ++i)
-    booked[std::string(kShareNames[i])] =
+  for (std::size_t i = 0; i < kTimeShares; ++i)
+    booked[std::string(kTimeShareNames[i])] =
         run.grid.world().all_reduce_value(shares[i] / total, ReduceOp::sum, run.stream) /
         run.grid.shape().ranks();
   const auto tokens = static_cast<double>(o.batch_size * o.context);

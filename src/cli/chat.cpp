@@ -14,9 +14,9 @@
 #include "core/check.h"
 #include "core/log.h"
 #include "core/utf8.h"
+#include "formats/families.h"
 #include "infer/engine.h"
-#include "model/families.h"
-#include "text/chat_template.h"
+#include "text/jinja/chat_template.h"
 
 namespace weft {
 namespace {
@@ -140,7 +140,7 @@ class Chat {
     // Only one replica answers, so the others hear from it what went wrong before anybody catches.
     if (streams && !printed.empty() && (failure || !answer.error.empty())) print("\n");
     if (!answer.error.empty()) failure = Failure{FailureKind::user, answer.error};
-    agree(session_.grid.world(), failure, session_.stream);
+    throw_together(session_.grid.world(), failure, session_.stream);
     share(answer.ids);
     const std::string content = tokenizer_.decode(answer.ids, true);
     messages_ = messages;

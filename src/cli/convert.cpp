@@ -8,15 +8,15 @@
 #include "core/check.h"
 #include "core/hardware.h"
 #include "core/log.h"
+#include "formats/checkpoint.h"
+#include "formats/families.h"
+#include "formats/hf_weights.h"
+#include "formats/narrow.h"
 #include "io/files.h"
-#include "io/gguf.h"
 #include "io/hub_cache.h"
-#include "io/safetensors.h"
+#include "io/weights/gguf.h"
+#include "io/weights/safetensors.h"
 #include "kernels/ops.h"
-#include "model/families.h"
-#include "model/hf_weights.h"
-#include "model/narrow.h"
-#include "train/checkpoint.h"
 
 namespace weft {
 namespace {

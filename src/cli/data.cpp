@@ -12,12 +12,12 @@
 #include "core/log.h"
 #include "core/option_words.h"
 #include "core/parallel.h"
+#include "data/labels.h"
+#include "data/wrapping.h"
 #include "io/documents.h"
 #include "io/hub_cache.h"
 #include "io/token_file.h"
 #include "text/tokenizer.h"
-#include "train/labels.h"
-#include "train/wrapping.h"
 
 namespace weft {
 namespace {
@@ -276,7 +276,7 @@ void run_data(const Invocation& invocation) {
   const int threads = resolve_threads(o.threads, invocation.mpi.ranks_on_host());
 
   Share share(o, tokenizer, frame, threads);
-  agree(*world, caught([&] { share.read(shares(o.inputs, *world)); }), stream);
+  throw_together(*world, failure_of([&] { share.read(shares(o.inputs, *world)); }), stream);
   TokenFilePart& part = share.part;
   const std::int64_t mine[2] = {static_cast<std::int64_t>(part.tokens.size()),
                                 static_cast<std::int64_t>(part.document_lengths.size())};
@@ -303,8 +303,9 @@ void run_data(const Invocation& invocation) {
   const std::int64_t n_without = world->all_reduce_value(share.n_without, ReduceOp::sum, stream),
                      n_unknown = share.unknown.report(*world, stream);
   on_first_rank(*world, stream, [&] { make_folder(std::filesystem::path(o.out).parent_path()); });
-  write_token_file(o.out, info, part, native_mpi_comm(*world), world->rank() == 0,
-                   [&](const std::optional<Failure>& failure) { agree(*world, failure, stream); });
+  write_token_file(
+      o.out, info, part, native_mpi_comm(*world), world->rank() == 0,
+      [&](const std::optional<Failure>& failure) { throw_together(*world, failure, stream); });
   if (world->rank() != 0) return;
   if (n_without > 0) log_warning("{} documents have no tokens and are left out", n_without);
   check_validation(info);

@@ -263,7 +263,7 @@ class Replica {
              r.options.num_beams;
     };
     while (!requests_.empty()) {
-      const auto failure = caught([&] { say_shape(limits); });
+      const auto failure = failure_of([&] { say_shape(limits); });
       if (!failure) return;
       if (failure->kind != FailureKind::user) rethrow(*failure);
       std::int64_t largest = 0;
@@ -286,7 +286,8 @@ class Replica {
           "{} continuation{} of up to {} tokens at once: {:.1f} MB of keys, values and activations "
           "a rank",
           shape.slots, shape.slots == 1 ? "" : "s", shape.S,
-          1e-6 * static_cast<double>(Decoder::plan_bytes(session_.config, session_.grid, shape)));
+          1e-6 * static_cast<double>(
+                     InferencePass::plan_bytes(session_.config, session_.grid, shape)));
   }
 
   void put(ResultWriter& results, const Job& job, std::int64_t sample, const Completion& c,

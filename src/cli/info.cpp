@@ -3,13 +3,13 @@
 #include "cli/session.h"
 #include "core/check.h"
 #include "core/hardware.h"
-#include "io/gguf.h"
+#include "formats/checkpoint.h"
+#include "formats/families.h"
+#include "formats/weight_source.h"
+#include "inspect/module_tree.h"
 #include "io/hub_cache.h"
+#include "io/weights/gguf.h"
 #include "kernels/peak.h"
-#include "model/families.h"
-#include "model/module_tree.h"
-#include "model/weight_source.h"
-#include "train/checkpoint.h"
 
 namespace weft {
 namespace {
@@ -70,9 +70,10 @@ void info_of_model(const InfoOptions& o, const Communicator& world) {
   std::size_t weights = 0, training = 0;
   for (int t = 0; t < shape.tp; ++t)
     for (int p = 0; p < shape.pp; ++p) {
-      weights = std::max(weights, Parameters::plan_bytes(c, shape, t, p, held, Purpose::inference));
-      training =
-          std::max(training, Parameters::plan_bytes(c, shape, t, p, DType::f32, Purpose::training));
+      weights =
+          std::max(weights, Parameters::plan_bytes(c, shape, t, p, held, ParameterUse::inference));
+      training = std::max(training,
+                          Parameters::plan_bytes(c, shape, t, p, DType::f32, ParameterUse::training));
     }
   if (world.rank() != 0) return;
   const std::int64_t n = count_parameters(c);

@@ -125,7 +125,7 @@ int report(const std::optional<Mpi>& mpi, const Failure& failure) {
 int main(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error with a sentence, not a death
   std::optional<Mpi> mpi;
-  auto failure = caught([&] { run(mpi, {argv + 1, argv + argc}, &argc, &argv); });
+  auto failure = failure_of([&] { run(mpi, {argv + 1, argv + argc}, &argc, &argv); });
   const std::string unprinted = stdout_failure();
   // What could not be printed is the reason, also where the words are those of a library.
   if (failure && failure->kind == FailureKind::program && !unprinted.empty() &&

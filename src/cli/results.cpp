@@ -93,7 +93,7 @@ void ResultWriter::flush() {
 // The others wait until their results are taken: they are, and the failure is said when all have
 // come together.
 void ResultWriter::flush_quietly() {
-  if (!failure_) failure_ = caught([&] { flush(); });
+  if (!failure_) failure_ = failure_of([&] { flush(); });
 }
 
 void ResultWriter::finish(const std::optional<Failure>& ended) {
@@ -104,8 +104,8 @@ void ResultWriter::finish(const std::optional<Failure>& ended) {
   }
   for (Source& s : sources_) receive(s, true);
   if (session_.first()) flush_quietly();
-  if (session_.first() && file_ && !failure_) failure_ = caught([&] { file_->close(); });
-  agree(session_.grid.world(), failure_ ? failure_ : ended, stream_);
+  if (session_.first() && file_ && !failure_) failure_ = failure_of([&] { file_->close(); });
+  throw_together(session_.grid.world(), failure_ ? failure_ : ended, stream_);
 }
 
 }  // namespace weft

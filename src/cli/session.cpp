@@ -10,13 +10,13 @@
 #include "core/hardware.h"
 #include "core/log.h"
 #include "core/utf8.h"
-#include "io/gguf.h"
+#include "formats/checkpoint.h"
+#include "formats/families.h"
+#include "formats/hf_weights.h"
+#include "formats/weight_source.h"
 #include "io/hub_cache.h"
+#include "io/weights/gguf.h"
 #include "kernels/backends.h"
-#include "model/families.h"
-#include "model/hf_weights.h"
-#include "model/weight_source.h"
-#include "train/checkpoint.h"
 #include "train/start.h"
 
 namespace weft {
@@ -201,15 +201,16 @@ void Session::load_weights() {
         "open faster",
         options.model);
   const DType dtype = options.held_dtype();
-  agree(grid.world(), caught([&] {
-          const auto planned = static_cast<double>(Parameters::plan_bytes(
-              config, grid.shape(), grid.tp().rank(), grid.pp().rank(), dtype, Purpose::inference));
-          if (planned > static_cast<double>(memory.bytes)) too_large(planned);
-          parameters.emplace(config, grid, dtype, Purpose::inference);
-          if (!is_checkpoint(options.model))
-            load_hf_weights(*parameters, config, options.model, stream);
-        }),
-        stream);
+  throw_together(
+      grid.world(), failure_of([&] {
+        const auto planned = static_cast<double>(Parameters::plan_bytes(
+            config, grid.shape(), grid.tp().rank(), grid.pp().rank(), dtype, ParameterUse::inference));
+        if (planned > static_cast<double>(memory.bytes)) too_large(planned);
+        parameters.emplace(config, grid, dtype, ParameterUse::inference);
+        if (!is_checkpoint(options.model))
+          load_hf_weights(*parameters, config, options.model, stream);
+      }),
+      stream);
   // Under its own config: the head that we opened it with may lack tensors of the file's.
   if (is_checkpoint(options.model))
     load_checkpoint(ctx, options.model, *parameters, open_config(options.model, "--model"));

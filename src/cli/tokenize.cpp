@@ -16,8 +16,8 @@
 #include "core/log.h"
 #include "core/utf8.h"
 #include "io/hub_cache.h"
+#include "text/characters/unicode.h"
 #include "text/tokenizer.h"
-#include "text/unicode.h"
 
 namespace weft {
 namespace {

@@ -4,7 +4,7 @@
 #include "core/check.h"
 #include "core/log.h"
 #include "io/documents.h"
-#include "text/trainer.h"
+#include "text/learn/trainer.h"
 
 namespace weft {
 namespace {

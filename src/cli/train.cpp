@@ -37,7 +37,7 @@ void run_train(const Invocation& invocation) {
           invocation.args, fields, world->rank() == 0))
     return;
   // A run that goes on from its checkpoints needs the folder of --model no more.
-  const auto lost = caught([&] { options.model = find_model(options.model, "--model"); });
+  const auto lost = failure_of([&] { options.model = find_model(options.model, "--model"); });
   if (lost && resume_candidates(options).empty()) rethrow(*lost);
   options.tokenizer = find_model(options.tokenizer, "--tokenizer");
   validate(options);

@@ -4,7 +4,7 @@
 
 namespace weft {
 
-void agree(Communicator& world, const std::optional<Failure>& mine, Stream& stream) {
+void throw_together(Communicator& world, const std::optional<Failure>& mine, Stream& stream) {
   const int first = world.all_reduce_value<std::int32_t>(mine ? world.rank() : world.size(),
                                                          ReduceOp::min, stream);
   if (first == world.size()) return;
@@ -20,7 +20,7 @@ void agree(Communicator& world, const std::optional<Failure>& mine, Stream& stre
 }
 
 void on_first_rank(Communicator& world, Stream& stream, const std::function<void()>& body) {
-  agree(world, world.rank() == 0 ? caught(body) : std::nullopt, stream);
+  throw_together(world, world.rank() == 0 ? failure_of(body) : std::nullopt, stream);
 }
 
 std::vector<std::string> gather_texts(Communicator& world, const std::string& text,

@@ -14,7 +14,7 @@ namespace weft {
 
 // Collective. Where a rank brings a failure, every rank throws the first such rank's: a UserError,
 // Error or Interrupted as it was there.
-void agree(Communicator& world, const std::optional<Failure>& mine, Stream& stream);
+void throw_together(Communicator& world, const std::optional<Failure>& mine, Stream& stream);
 
 // `body` on rank 0 alone; what it throws, all throw. Collective.
 void on_first_rank(Communicator& world, Stream& stream, const std::function<void()>& body);

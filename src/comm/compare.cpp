@@ -14,7 +14,7 @@ namespace weft {
 
 void read_together(Communicator& world, Stream& stream, const std::function<void()>& body) {
   bool damaged = false;
-  const auto failure = caught([&] {
+  const auto failure = failure_of([&] {
     try {
       body();
     } catch (const Damaged&) {
@@ -23,9 +23,9 @@ void read_together(Communicator& world, Stream& stream, const std::function<void
     }
   });
   // A file that is damaged for one rank and out of reach for another is out of reach.
-  agree(world, damaged ? std::nullopt : failure, stream);
+  throw_together(world, damaged ? std::nullopt : failure, stream);
   try {
-    agree(world, failure, stream);
+    throw_together(world, failure, stream);
   } catch (const UserError& error) {
     throw Damaged(error.what());
   }
@@ -104,7 +104,7 @@ std::vector<Fact> option_facts(const std::function<void(FieldVisitor&)>& visit,
 void compare(Communicator& world, const std::function<std::vector<Fact>()>& facts, Stream& stream) {
   if (world.size() == 1) return;
   std::vector<Fact> mine;
-  agree(world, caught([&] { mine = facts(); }), stream);
+  throw_together(world, failure_of([&] { mine = facts(); }), stream);
   nlohmann::json list = nlohmann::json::array();
   for (const Fact& fact : mine) list.push_back({fact.name, fact.value});
   const auto sum = static_cast<std::int64_t>(

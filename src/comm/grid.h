@@ -28,7 +28,7 @@ class Grid {
   Communicator& dp() const { return *dp_; }
   // First and last stage of this pipeline, for a tied embedding; size 1 where pp is 1 or this stage
   // is neither.
-  Communicator& ends() const { return *ends_; }
+  Communicator& tied_ends() const { return *ends_; }
   // All ranks that hold the same data-parallel replica: tp × pp.
   Communicator& replica() const { return *replica_; }
 

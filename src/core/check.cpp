@@ -61,7 +61,7 @@ Failure current_failure() {
   }
 }
 
-std::optional<Failure> caught(const std::function<void()>& body) {
+std::optional<Failure> failure_of(const std::function<void()>& body) {
   try {
     body();
   } catch (...) {

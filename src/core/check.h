@@ -44,7 +44,7 @@ struct Failure {
 // without text) it has a sentence, and is the program's unless it is ours and says otherwise.
 Failure current_failure();
 // What `body` threw, or nothing: for ranks that must tell each other before they throw.
-std::optional<Failure> caught(const std::function<void()>& body);
+std::optional<Failure> failure_of(const std::function<void()>& body);
 // Throws the UserError, Interrupted or Error that it was.
 [[noreturn]] void rethrow(const Failure& failure);
 inline int exit_code(FailureKind kind) { return static_cast<int>(kind); }

@@ -1,5 +1,7 @@
 #include "core/utf8.h"
 
+#include <nlohmann/json.hpp>
+
 #include <fmt/format.h>
 
 #include <cstdint>
@@ -91,6 +93,19 @@ std::string printable(std::string_view text) {
       out += c == '\n' ? "\\n" : c == '\t' ? "\\t" : fmt::format("\\x{:02x}", byte);
   }
   return out;
+}
+
+std::string in_message(std::string_view text) {
+  constexpr std::size_t kMost = 60;
+  std::size_t end = 0;
+  while (end < text.size()) {
+    const std::size_t bytes = shown_character_at(text, end).bytes;
+    if (end + bytes > kMost) break;
+    end += bytes;
+  }
+  const std::string quoted = nlohmann::json(text.substr(0, end))
+                                 .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return quoted.substr(1, quoted.size() - 2) + (end < text.size() ? "…" : "");
 }
 
 }  // namespace weft

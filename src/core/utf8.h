@@ -26,4 +26,7 @@ std::string made_utf8(std::string text);
 // `text` as a message or a terminal may hold it: valid UTF-8, control characters as \n or \x1b.
 std::string printable(std::string_view text);
 
+// A name or a text of a file as an error says it: its beginning, escaped as JSON escapes it.
+std::string in_message(std::string_view text);
+
 }  // namespace weft

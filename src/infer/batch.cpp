@@ -129,7 +129,7 @@ Choices Batch::choose(const Pass& pass, ConstView hidden) {
     for (std::size_t l = 0; l < w->lanes.size(); ++l, row += V) rows.emplace_back(row, V);
     const auto own = left.first(static_cast<std::size_t>(w->n_choices()));
     left = left.subspan(own.size());
-    choices.failure = caught([&] { choose_for(*w, rows, own); });
+    choices.failure = failure_of([&] { choose_for(*w, rows, own); });
     if (!choices.failure) continue;
     choices.failure->text =
         fmt::format("{}, new token {}: {}", name_of(*w),

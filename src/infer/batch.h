@@ -94,7 +94,7 @@ class Batch {
   std::span<const GenerationRequest> requests_;
   const Engine::Done& done_;
   const Engine::Token& token_;
-  Decoder decoder_;
+  InferencePass decoder_;
   Sampler sampler_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::size_t admitted_ = 0;

@@ -21,7 +21,7 @@ void classify_texts(const Context& ctx, const ModelConfig& config, const Paramet
   task.text_of = [=](const TextPass& pass, std::size_t value) {
     return by_token ? pass.text_at(static_cast<std::int64_t>(value / n)) : value / n;
   };
-  task.compute = [&](Decoder& decoder, ConstView hidden, const TextPass& pass,
+  task.compute = [&](InferencePass& decoder, ConstView hidden, const TextPass& pass,
                      std::span<float> out) {
     std::vector<std::int64_t> ends = pass.ends;
     for (std::size_t t = 0; t < ends.size() && config.pooling == Pooling::last_token; ++t) {
@@ -82,7 +82,7 @@ void fill_texts(
   };
   // An id and a probability each; the id's bits travel as a float's, in two halves that are exact.
   task.n_values = [&](const TextPass& pass) { return masks_of(pass).size() * k * 3; };
-  task.compute = [&](Decoder& decoder, ConstView hidden, const TextPass& pass,
+  task.compute = [&](InferencePass& decoder, ConstView hidden, const TextPass& pass,
                      std::span<float> out) {
     const std::vector<std::int64_t> rows = masks_of(pass);
     const std::vector<float> states(hidden.as<float>(), hidden.as<float>() + hidden.elems());

@@ -48,7 +48,7 @@ void embed_texts(const Context& ctx, const ModelConfig& config, const Parameters
     const std::size_t n = value / static_cast<std::size_t>(C);
     return none ? pass.text_at(static_cast<std::int64_t>(n)) : n;
   };
-  task.compute = [&](Decoder&, ConstView hidden, const TextPass& pass, std::span<float> out) {
+  task.compute = [&](InferencePass&, ConstView hidden, const TextPass& pass, std::span<float> out) {
     const float* rows = hidden.as<float>();
     if (none) std::copy(rows, rows + hidden.elems(), out.begin());
     for (std::size_t t = 0; t < pass.n && !none; ++t)

@@ -28,7 +28,7 @@ DecoderShape plan_decoder(const Context& ctx, const ModelConfig& config,
     shape.slots = shape.max_logit_rows = slots;
     shape.max_rows = std::clamp(prompt_rows, slots, std::max(limits.max_rows, slots));
     if (!config.causal) shape.max_rows = std::max(shape.max_rows, shape.S);
-    const std::size_t bytes = Decoder::plan_bytes(config, ctx.grid, shape);
+    const std::size_t bytes = InferencePass::plan_bytes(config, ctx.grid, shape);
     const std::int32_t fits =
         limits.memory_bytes == 0 || bytes <= static_cast<std::size_t>(limits.memory_bytes);
     if (replica.all_reduce_value(fits, ReduceOp::min, ctx.stream)) return shape;
@@ -53,7 +53,7 @@ std::optional<Failure> Engine::try_run(std::span<const GenerationRequest> reques
   if (requests.empty()) return std::nullopt;
   DecoderShape shape;
   std::optional<Failure> failure =
-      caught([&] { shape = plan_decoder(model_.ctx, model_.config, requests, limits_); });
+      failure_of([&] { shape = plan_decoder(model_.ctx, model_.config, requests, limits_); });
   if (failure) return failure;
   Batch batch(model_, shape, requests, done, token);
   failure = batch.run();

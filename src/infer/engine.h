@@ -8,7 +8,7 @@
 
 #include "core/check.h"
 #include "infer/sampler.h"
-#include "model/decoder.h"
+#include "model/inference_pass.h"
 #include "text/tokenizer.h"
 
 namespace weft {

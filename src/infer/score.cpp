@@ -10,7 +10,7 @@ namespace {
 constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
 
 // -losses of the rows' labels.
-void label_logprobs(Decoder& decoder, ConstView hidden, std::span<const std::int32_t> labels,
+void label_logprobs(InferencePass& decoder, ConstView hidden, std::span<const std::int32_t> labels,
                     std::span<float> out) {
   const ConstView losses = decoder.losses(hidden, labels);
   for (std::size_t i = 0; i < out.size(); ++i) out[i] = -losses.as<float>()[i];
@@ -40,7 +40,7 @@ void score_source(const Context& ctx, const ModelConfig& config, const Parameter
   task.text_of = [](const TextPass& pass, std::size_t value) {
     return pass.text_at(static_cast<std::int64_t>(value));
   };
-  task.compute = [](Decoder& decoder, ConstView hidden, const TextPass& pass,
+  task.compute = [](InferencePass& decoder, ConstView hidden, const TextPass& pass,
                     std::span<float> out) {
     std::vector<std::int32_t> labels(pass.ids.size(), kIgnoreLabel);
     for (const CacheSlice& s : pass.slices)
@@ -170,7 +170,7 @@ void score_masked_texts(const Context& ctx, const ModelConfig& config, const Par
   PassTask task;
   task.n_values = [](const TextPass& pass) { return pass.n; };
   task.text_of = [](const TextPass&, std::size_t value) { return value; };
-  task.compute = [&](Decoder& decoder, ConstView hidden, const TextPass& pass,
+  task.compute = [&](InferencePass& decoder, ConstView hidden, const TextPass& pass,
                      std::span<float> out) {
     const std::int64_t C = config.width;
     states.clear();

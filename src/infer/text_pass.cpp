@@ -83,7 +83,7 @@ void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& 
       .max_rows = std::max(rows, slots),  // labels are asked for of texts without rows, too
       .max_logit_rows = task.max_logit_rows > 0 ? task.max_logit_rows : rows,
       .whole_texts = !config.causal};
-  Decoder decoder(ctx, config, parameters, shape);
+  InferencePass decoder(ctx, config, parameters, shape);
   const Grid& grid = ctx.grid;
   const int last_stage = (grid.shape().pp - 1) * grid.shape().tp;
   std::vector<float> values;

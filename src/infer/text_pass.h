@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/check.h"
-#include "model/decoder.h"
+#include "model/inference_pass.h"
 
 namespace weft {
 
@@ -40,14 +40,14 @@ struct TextPass {
 struct PassTask {
   std::int64_t max_logit_rows =
       1;  // rows of a pass that logits or labels are asked for, at most; 0: as many as rows
-  std::int64_t layer = -1;  // hidden states of this layer (Decoder::hidden_at); -1: the last
+  std::int64_t layer = -1;  // hidden states of this layer (InferencePass::hidden_at); -1: the last
   // Numbers that a pass gives, the same on every rank.
   std::function<std::size_t(const TextPass&)> n_values;
   // Which text of the pass (from 0) a number belongs to, for errors.
   std::function<std::size_t(const TextPass&, std::size_t value)> text_of;
   // On the last stage's ranks: the numbers, from the rows' hidden states (N, C), which are lost
   // when the decoder is asked for more.
-  std::function<void(Decoder&, ConstView hidden, const TextPass&, std::span<float>)> compute;
+  std::function<void(InferencePass&, ConstView hidden, const TextPass&, std::span<float>)> compute;
   // On every rank of the replica, in the order of the texts.
   std::function<void(const TextPass&, std::span<const float>)> done;
 };

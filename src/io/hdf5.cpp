@@ -179,7 +179,7 @@ void Hdf5File::fill_together(const std::filesystem::path& rank_0s, const void* m
   impl.path = file;
   impl.writes = true;
   impl.comm = mpi_comm;
-  const auto opened = caught([&] {
+  const auto opened = failure_of([&] {
     const Hdf5Handle access = access_list(Lock::none, mpi_comm, file);
     impl.file = H5Fopen(file.c_str(), H5F_ACC_RDWR, access);
     CHECK_MACHINE(impl.file >= 0, "{}: cannot be opened for writing ({})", file.string(),
@@ -188,8 +188,8 @@ void Hdf5File::fill_together(const std::filesystem::path& rank_0s, const void* m
   std::optional<Failure> failure = opened;
   // Nothing that fails on one rank may keep it from the collective close.
   if (!any(mpi_comm, opened.has_value())) {
-    failure = caught([&] { body(out); });
-    const auto closed = caught([&] { out.close(failure.has_value()); });
+    failure = failure_of([&] { body(out); });
+    const auto closed = failure_of([&] { out.close(failure.has_value()); });
     if (!failure) failure = closed;
   } else {
     impl.file =

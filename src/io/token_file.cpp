@@ -260,11 +260,11 @@ void check_part(const TokenFileInfo& info, const TokenFilePart& part) {
 
 void write_token_file(const std::filesystem::path& file, const TokenFileInfo& info,
                       const TokenFilePart& part, const void* mpi_comm, bool is_first_rank,
-                      const std::function<void(const std::optional<Failure>&)>& agree) {
+                      const std::function<void(const std::optional<Failure>&)>& throw_together) {
   // Two processes that write one file at once do not touch each other's.
   const std::filesystem::path beside = fmt::format("{}.{}.tmp", file.string(), ::getpid());
   const Leftover leftover = {beside, is_first_rank};
-  agree(caught([&] {
+  throw_together(failure_of([&] {
     check_part(info, part);
     std::error_code error;
     CHECK_USER(!std::filesystem::is_directory(file, error), "{}: is a folder, not a file",
@@ -275,15 +275,16 @@ void write_token_file(const std::filesystem::path& file, const TokenFileInfo& in
                                static_cast<std::int64_t>(info.tokenizer.size()) +
                                label_bytes(info) + (1 << 15));
   }));
-  agree(is_first_rank ? caught([&] { create_token_file(beside, info); }) : std::nullopt);
-  agree(caught([&] {
+  throw_together(is_first_rank ? failure_of([&] { create_token_file(beside, info); })
+                               : std::nullopt);
+  throw_together(failure_of([&] {
     Hdf5File::fill_together(beside, mpi_comm, [&](Hdf5File& out) {
       write_tokens(out, info, part);
       write_offsets(out, part, is_first_rank);
       if (format_of(info.task) == kFormatOfTexts) write_labels(out, info, part);
     });
   }));
-  agree(is_first_rank ? caught([&] { put_in_place(beside, file); }) : std::nullopt);
+  throw_together(is_first_rank ? failure_of([&] { put_in_place(beside, file); }) : std::nullopt);
 }
 
 TokenFile::TokenFile(const std::filesystem::path& file)

@@ -1,5 +1,5 @@
-// What a model is, free of any family's spelling. model/families maps a Hugging Face config.json to
-// it and back.
+// What a model is, free of any family's spelling. formats/families maps a Hugging Face config.json
+// to it and back.
 #pragma once
 
 #include <cstdint>
@@ -53,7 +53,7 @@ enum class Pooling : std::uint8_t {
 enum class Problem : std::uint8_t { regression, single_label, multi_label };
 
 struct ModelConfig {
-  std::string family = "gpt2";  // a row of model/families
+  std::string family = "gpt2";  // a row of formats/families
   std::int64_t layers = 12;     // L
   std::int64_t width = 768;     // C
   std::int64_t heads = 12;      // H

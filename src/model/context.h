@@ -1,8 +1,6 @@
 // What every step of a model is handed: the grid, the stream, how to multiply, and who watches.
 #pragma once
 
-#include <array>
-#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -10,44 +8,11 @@
 #include <utility>
 
 #include "comm/grid.h"
+#include "core/clock.h"
 #include "core/device.h"
 #include "kernels/ops.h"
 
 namespace weft {
-
-// Where the time of a step goes. Every second of it is booked on exactly one.
-enum class Share : std::uint8_t { forward, backward, comm, optimizer, bubble, data, other };
-constexpr int kShares = 7;
-constexpr std::array<std::string_view, kShares> kShareNames = {
-    "forward", "backward", "comm", "optimizer", "bubble", "data", "other"};
-
-// A clock with one running account: switching books the time since the last switch on the account
-// that ran.
-class ShareClock {
- public:
-  void start();                        // zeroes the accounts; `other` runs
-  Share switch_to(Share share);        // returns the one that ran
-  std::array<double, kShares> stop();  // seconds, summing to the time since start()
-
- private:
-  using Clock = std::chrono::steady_clock;
-  Clock::time_point last_{};
-  Share running_ = Share::other;
-  std::array<double, kShares> seconds_{};
-};
-
-// Books the enclosing scope on a share, and goes back to what ran before.
-class BookAs {
- public:
-  BookAs(ShareClock& clock, Share share) : clock_(&clock), before_(clock.switch_to(share)) {}
-  ~BookAs() { clock_->switch_to(before_); }
-  BookAs(const BookAs&) = delete;
-  BookAs& operator=(const BookAs&) = delete;
-
- private:
-  ShareClock* clock_;
-  Share before_;
-};
 
 struct Context {
   const Grid& grid;
@@ -62,9 +27,10 @@ struct Context {
   }
 };
 
-// Books the enclosing scope where somebody counts:  const auto booked = book(ctx, Share::comm);
-inline std::optional<BookAs> book(const Context& ctx, Share share) {
-  return ctx.clock ? std::optional<BookAs>(std::in_place, *ctx.clock, share) : std::nullopt;
+// Books the enclosing scope where somebody counts:  const auto timed = time_as(ctx,
+// TimeShare::comm);
+inline std::optional<TimeAs> time_as(const Context& ctx, TimeShare share) {
+  return ctx.clock ? std::optional<TimeAs>(std::in_place, *ctx.clock, share) : std::nullopt;
 }
 
 }  // namespace weft

@@ -114,7 +114,7 @@ void head_loss(const Context& ctx, const ModelConfig& config, View loss, View dy
     if (tp == 1) {
       all = stats.reshape({1, n, 3});
     } else {
-      const auto booked = book(ctx, Share::comm);
+      const auto timed = time_as(ctx, TimeShare::comm);
       ctx.grid.tp().all_gather(all, stats, ctx.stream);
     }
     cross_entropy_combine(loss.rows(begin, end), lse, all, label_rows, ctx.stream);

@@ -166,7 +166,7 @@ std::int64_t padded(std::int64_t elems) {
 // place in the flat arenas. A tied head shares the embedding's storage on one stage, and has
 // storage of its own where the stages differ.
 std::vector<LocalParameter> local_list(const ModelConfig& config, GridShape shape, int tp_rank,
-                                       int pp_rank, Purpose purpose, std::int64_t* elems) {
+                                       int pp_rank, ParameterUse purpose, std::int64_t* elems) {
   std::vector<Parameter> all = parameters_of(config);
   std::reverse(all.begin(), all.end());
   std::vector<LocalParameter> list;
@@ -174,7 +174,7 @@ std::vector<LocalParameter> local_list(const ModelConfig& config, GridShape shap
   for (Parameter& p : all) {
     if (!on_stage(p, config, shape.pp, pp_rank)) continue;
     if (!p.tied_to.empty() && shape.pp == 1) continue;
-    if (purpose == Purpose::inference &&
+    if (purpose == ParameterUse::inference &&
         (p.axis == ShardAxis::heads_in || p.axis == ShardAxis::ffn_in))
       p.axis = ShardAxis::width_out;
     LocalParameter local;
@@ -188,31 +188,31 @@ std::vector<LocalParameter> local_list(const ModelConfig& config, GridShape shap
   return list;
 }
 
-bool has_copy(const LocalParameter& p, DType dtype, Purpose purpose) {
-  return purpose == Purpose::training && dtype == DType::bf16 && p.info.shape.rank() == 2;
+bool has_copy(const LocalParameter& p, DType dtype, ParameterUse purpose) {
+  return purpose == ParameterUse::training && dtype == DType::bf16 && p.info.shape.rank() == 2;
 }
 
 // Small vectors stay fp32 for inference; matrices are held in the storage dtype.
-DType held_as(const LocalParameter& p, DType dtype, Purpose purpose) {
-  return purpose == Purpose::training || p.info.shape.rank() < 2 ? DType::f32 : dtype;
+DType held_as(const LocalParameter& p, DType dtype, ParameterUse purpose) {
+  return purpose == ParameterUse::training || p.info.shape.rank() < 2 ? DType::f32 : dtype;
 }
 
 void lay_out_weights(std::vector<LocalParameter>& list, Arena& arena, DType dtype,
-                     Purpose purpose) {
+                     ParameterUse purpose) {
   for (LocalParameter& p : list)
     p.weight = arena.alloc(held_as(p, dtype, purpose), p.slice.local());
 }
 
 }  // namespace
 
-Parameters::Parameters(const ModelConfig& config, const Grid& grid, DType dtype, Purpose purpose)
+Parameters::Parameters(const ModelConfig& config, const Grid& grid, DType dtype, ParameterUse purpose)
     : config_(config) {
   std::int64_t elems = 0;
   list_ = local_list(config, grid.shape(), grid.tp().rank(), grid.pp().rank(), purpose, &elems);
   weights_ =
       Arena("weights", measure([&](Arena& a) { lay_out_weights(list_, a, dtype, purpose); }));
   lay_out_weights(list_, weights_, dtype, purpose);
-  if (purpose == Purpose::inference) return;
+  if (purpose == ParameterUse::inference) return;
 
   const auto flat_bytes = static_cast<std::size_t>(elems) * sizeof(float);
   grads_arena_ = Arena("gradients", flat_bytes);
@@ -238,11 +238,11 @@ Parameters::Parameters(const ModelConfig& config, const Grid& grid, DType dtype,
 }
 
 std::size_t Parameters::plan_bytes(const ModelConfig& config, GridShape shape, int tp_rank,
-                                   int pp_rank, DType dtype, Purpose purpose) {
+                                   int pp_rank, DType dtype, ParameterUse purpose) {
   std::int64_t elems = 0;
   std::vector<LocalParameter> list = local_list(config, shape, tp_rank, pp_rank, purpose, &elems);
   std::size_t bytes = measure([&](Arena& a) { lay_out_weights(list, a, dtype, purpose); });
-  if (purpose == Purpose::training) bytes += 3 * static_cast<std::size_t>(elems) * sizeof(float);
+  if (purpose == ParameterUse::training) bytes += 3 * static_cast<std::size_t>(elems) * sizeof(float);
   for (const LocalParameter& p : list)
     if (has_copy(p, dtype, purpose)) bytes += static_cast<std::size_t>(p.slice.local().elems()) * 2;
   return bytes;

@@ -72,7 +72,7 @@ struct LocalParameter {
   std::int64_t flat_elems = 0;  // with padding to 64 bytes
 };
 
-enum class Purpose : std::uint8_t { inference, training };
+enum class ParameterUse : std::uint8_t { inference, training };
 
 // This rank's parameters, in the order in which backward finishes their gradients, so that a run of
 // them is one contiguous range of the gradient arena.
@@ -82,7 +82,7 @@ class Parameters {
   // matmuls read. Inference cuts the layers that end a residual branch by rows instead of columns:
   // their inputs are then gathered instead of their outputs summed, which moves about as many bytes
   // and gives every grid the bits of one rank.
-  Parameters(const ModelConfig& config, const Grid& grid, DType dtype, Purpose purpose);
+  Parameters(const ModelConfig& config, const Grid& grid, DType dtype, ParameterUse purpose);
 
   const std::vector<LocalParameter>& list() const { return list_; }
   std::vector<LocalParameter>& list() { return list_; }
@@ -97,7 +97,7 @@ class Parameters {
   std::size_t bytes() const;                  // of all arenas
   // Bytes that the same choice takes on one rank of a grid, without allocating.
   static std::size_t plan_bytes(const ModelConfig& config, GridShape shape, int tp_rank,
-                                int pp_rank, DType dtype, Purpose purpose);
+                                int pp_rank, DType dtype, ParameterUse purpose);
 
   void init_weights(std::uint64_t seed, const Stream& stream);  // the same values on any grid
   void zero_grads();

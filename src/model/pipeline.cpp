@@ -12,7 +12,7 @@ constexpr int kForwardTag = 1, kBackwardTag = 2;
 // Waiting for a neighbour is the pipeline's bubble.
 void Pipeline::wait(std::unique_ptr<Transfer>& transfer) {
   if (!transfer) return;
-  const auto booked = book(ctx_, Share::bubble);
+  const auto timed = time_as(ctx_, TimeShare::bubble);
   transfer->wait();
   transfer.reset();
 }
@@ -39,10 +39,10 @@ void Pipeline::run(const std::vector<Instruction>& list, const Hooks& hooks) {
         wait(sent_output[&slot]);
         wait(sent_gradient[&slot]);
         {
-          const auto booked = book(ctx_, Share::data);
+          const auto timed = time_as(ctx_, TimeShare::data);
           hooks.load(slot, in.micro_batch);
         }
-        const auto booked = book(ctx_, Share::forward);
+        const auto timed = time_as(ctx_, TimeShare::forward);
         stage_.forward(slot);
         if (hooks.done) hooks.done(slot, in.micro_batch);
         break;
@@ -56,7 +56,7 @@ void Pipeline::run(const std::vector<Instruction>& list, const Hooks& hooks) {
         break;
       }
       case Op::backward: {
-        const auto booked = book(ctx_, Share::backward);
+        const auto timed = time_as(ctx_, TimeShare::backward);
         stage_.backward(slot, in.micro_batch == last_backward ? hooks.ready : nullptr);
         break;
       }

@@ -45,8 +45,8 @@ std::string check_schedule(const std::vector<std::vector<Instruction>>& all);
 struct StageCost {
   double forward = 1, backward = 2;
 };
-// Share of a step in which a stage idles, averaged over the stages: simulated from the lists. One
-// cost a stage.
+// TimeShare of a step in which a stage idles, averaged over the stages: simulated from the lists.
+// One cost a stage.
 double bubble_fraction(const std::vector<std::vector<Instruction>>& all,
                        std::span<const StageCost> costs);
 

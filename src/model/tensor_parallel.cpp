@@ -9,13 +9,13 @@ namespace weft {
 
 void all_reduce_tp(const Context& ctx, View x) {
   if (ctx.grid.shape().tp == 1) return;
-  const auto booked = book(ctx, Share::comm);
+  const auto timed = time_as(ctx, TimeShare::comm);
   ctx.grid.tp().all_reduce(x, ReduceOp::sum, ctx.stream);
 }
 
 void gather_columns_tp(const Context& ctx, View whole, View packed, ConstView part,
                        std::span<const std::int64_t> widths) {
-  const auto booked = book(ctx, Share::comm);
+  const auto timed = time_as(ctx, TimeShare::comm);
   const auto [N, W] = whole.dims<2>();
   std::vector<std::int64_t> counts;
   for (std::int64_t w : widths) counts.push_back(N * w);

@@ -4,7 +4,7 @@
 
 #include "core/check.h"
 #include "core/rng.h"
-#include "text/unicode.h"
+#include "text/characters/unicode.h"
 
 namespace weft {
 

@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "core/check.h"
-#include "text/byte_level.h"
+#include "text/characters/byte_level.h"
+#include "text/characters/unicode.h"
 #include "text/json_values.h"
-#include "text/unicode.h"
 
 namespace weft {
 namespace {

@@ -4,9 +4,9 @@
 
 #include "core/check.h"
 #include "core/utf8.h"
-#include "text/byte_level.h"
+#include "text/characters/byte_level.h"
+#include "text/characters/unicode.h"
 #include "text/tokenizer_impl.h"
-#include "text/unicode.h"
 
 namespace weft {
 

@@ -1,19 +1,9 @@
 #include "text/json_values.h"
 
 #include "core/check.h"
-#include "text/unicode.h"
+#include "text/characters/unicode.h"
 
 namespace weft {
-
-std::string in_message(std::string_view text) {
-  constexpr std::size_t kMost = 60;
-  std::size_t end = 0;
-  while (end < text.size() && end + character_at(text, end).bytes <= kMost)
-    end += character_at(text, end).bytes;
-  const std::string quoted =
-      Json(text.substr(0, end)).dump(-1, ' ', false, Json::error_handler_t::replace);
-  return quoted.substr(1, quoted.size() - 2) + (end < text.size() ? "…" : "");
-}
 
 std::string type_of_part(const Json& part, const std::string& what, const std::string& origin) {
   CHECK_USER(part.is_object() && part.contains("type") && part["type"].is_string(),

@@ -4,13 +4,10 @@
 #include <string>
 #include <string_view>
 
+#include "core/utf8.h"
 #include "io/json.h"
 
 namespace weft {
-
-// A name or a text of a file as an error says it: its beginning, line ends and control characters
-// escaped.
-std::string in_message(std::string_view text);
 
 // The "type" of a part; a UserError where there is none.
 std::string type_of_part(const Json& part, const std::string& what, const std::string& origin);

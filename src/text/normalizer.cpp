@@ -3,10 +3,10 @@
 #include <utility>
 
 #include "core/check.h"
-#include "text/byte_level.h"
+#include "text/characters/byte_level.h"
+#include "text/characters/regex.h"
+#include "text/characters/unicode.h"
 #include "text/json_values.h"
-#include "text/regex.h"
-#include "text/unicode.h"
 
 namespace weft {
 

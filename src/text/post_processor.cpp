@@ -4,9 +4,9 @@
 #include <map>
 
 #include "core/check.h"
+#include "text/characters/unicode.h"
 #include "text/json_values.h"
 #include "text/token_list.h"
-#include "text/unicode.h"
 
 namespace weft {
 namespace {

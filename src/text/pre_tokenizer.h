@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "io/json.h"
-#include "text/normalized_text.h"
+#include "text/characters/normalized_text.h"
 
 namespace weft {
 

@@ -1,9 +1,9 @@
 // The Precompiled normalizer of tokenizer.json: SentencePiece's table applied to a text that knows
 // its places.
 #include "core/check.h"
+#include "text/characters/precompiled.h"
+#include "text/characters/unicode.h"
 #include "text/normalizer.h"
-#include "text/precompiled.h"
-#include "text/unicode.h"
 
 namespace weft {
 namespace {

@@ -4,12 +4,12 @@
 #include <optional>
 
 #include "core/check.h"
+#include "text/characters/regex.h"
+#include "text/characters/unicode.h"
+#include "text/characters/unicode_properties.h"
+#include "text/characters/word_patterns.h"
 #include "text/json_values.h"
-#include "text/regex.h"
 #include "text/split.h"
-#include "text/unicode.h"
-#include "text/unicode_properties.h"
-#include "text/word_patterns.h"
 
 namespace weft {
 namespace {

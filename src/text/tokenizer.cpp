@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "core/check.h"
+#include "text/characters/unicode.h"
 #include "text/tokenizer_impl.h"
-#include "text/unicode.h"
 
 namespace weft {
 

@@ -7,9 +7,9 @@
 #include <functional>
 
 #include "core/check.h"
+#include "text/characters/unicode.h"
+#include "text/characters/unicode_properties.h"
 #include "text/normalizer.h"
-#include "text/unicode.h"
-#include "text/unicode_properties.h"
 
 namespace weft {
 namespace {

@@ -6,11 +6,11 @@
 #include <limits>
 
 #include "core/check.h"
+#include "text/characters/unicode.h"
 #include "text/json_values.h"
 #include "text/token_list.h"
 #include "text/token_model.h"
 #include "text/token_trie.h"
-#include "text/unicode.h"
 
 namespace weft {
 namespace {

@@ -1,11 +1,11 @@
 // WordPiece: the longest token that begins the word, then the longest continuation ("##ing") of
 // what is left, and so on.
 #include "core/check.h"
+#include "text/characters/unicode.h"
 #include "text/json_values.h"
 #include "text/token_list.h"
 #include "text/token_model.h"
 #include "text/token_trie.h"
-#include "text/unicode.h"
 
 namespace weft {
 namespace {

@@ -36,13 +36,13 @@ void GradientReducer::start(std::int64_t end) {
 
 void GradientReducer::ready(std::int64_t flat_end) {
   if (ctx_.grid.shape().dp == 1) return;
-  const auto booked = book(ctx_, Share::comm);
+  const auto timed = time_as(ctx_, TimeShare::comm);
   for (const auto& transfer : pending_) transfer->test();
   if (flat_end - started_ >= kBucketElems) start(flat_end);
 }
 
 void GradientReducer::finish() {
-  const auto booked = book(ctx_, Share::comm);
+  const auto timed = time_as(ctx_, TimeShare::comm);
   if (ctx_.grid.shape().dp > 1) {
     start(parameters_.grads_flat().elems());
     for (const auto& transfer : pending_) transfer->wait();
@@ -52,10 +52,10 @@ void GradientReducer::finish() {
   if (!kv_room_.empty())
     for (LocalParameter& p : parameters_.list())
       if (p.info.axis == ShardAxis::heads_qkv) sum_kv_replicas(p);
-  if (ctx_.grid.ends().size() == 1) return;
+  if (ctx_.grid.tied_ends().size() == 1) return;
   for (const LocalParameter& p : parameters_.list())
     if (parameters_.is_tied(p) && p.grad.elems() > 0)
-      ctx_.grid.ends().all_reduce(p.grad, ReduceOp::sum, ctx_.stream);
+      ctx_.grid.tied_ends().all_reduce(p.grad, ReduceOp::sum, ctx_.stream);
 }
 
 // Every rank puts its KV rows where they stand among all ranks', and takes back the sums.
@@ -96,7 +96,7 @@ double global_grad_norm(const Context& ctx, const Parameters& parameters,
       grads.push_back(flat.rows(run.local_begin, run.local_begin + run.size));
   }
   const double square = sum_of_squares(grads, ctx.stream);
-  const auto booked = book(ctx, Share::comm);
+  const auto timed = time_as(ctx, TimeShare::comm);
   double norm = std::sqrt(ctx.grid.replica().all_reduce_value(square, ReduceOp::sum, ctx.stream));
   // Replicas may add in different orders, and a norm's last bit would drive their weights apart.
   ctx.grid.dp().broadcast(View(&norm, Dims{1}), 0, ctx.stream);

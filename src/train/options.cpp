@@ -3,7 +3,7 @@
 #include "core/check.h"
 #include "core/hardware.h"
 #include "core/option_words.h"
-#include "model/families.h"
+#include "formats/families.h"
 #include "model/limits.h"
 #include "model/schedule.h"
 #include "model/stage.h"

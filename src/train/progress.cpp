@@ -11,7 +11,8 @@ namespace weft {
 
 OrderedJson to_json(const StepReport& r) {
   OrderedJson shares;
-  for (std::size_t i = 0; i < kShares; ++i) shares[std::string(kShareNames[i])] = r.shares[i];
+  for (std::size_t i = 0; i < kTimeShares; ++i)
+    shares[std::string(kTimeShareNames[i])] = r.shares[i];
   return {{"event", "step"},
           {"step", r.step},
           {"loss", r.result.loss},
@@ -37,9 +38,9 @@ void ProgressLine::show(const StepReport& r) {
   if (!due) return;
   last_ = now;
   std::string shares;
-  for (std::size_t i = 0; i < kShares; ++i)
+  for (std::size_t i = 0; i < kTimeShares; ++i)
     if (r.shares[i] >= 0.005)
-      shares += fmt::format(" {} {:.0f}%", kShareNames[i], 100 * r.shares[i]);
+      shares += fmt::format(" {} {:.0f}%", kTimeShareNames[i], 100 * r.shares[i]);
   const std::string line = fmt::format(
       "step {}/{}  loss {:.4f}  grad {:.3g}  lr {:.2e}  {:.0f} tok/s  {:.0f}% of peak |{}", r.step,
       r.steps, r.result.loss, r.result.grad_norm, r.lr, r.tokens_per_s(), 100 * r.speed.peak_share,

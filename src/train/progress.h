@@ -16,7 +16,7 @@ struct StepReport {
   StepResult result;
   double lr = 0, seconds = 0;
   SpeedShares speed;
-  std::array<double, kShares> shares{};  // of the step, summing to 1; averaged over the ranks
+  std::array<double, kTimeShares> shares{};  // of the step, summing to 1; averaged over the ranks
 
   double tokens_per_s() const { return static_cast<double>(tokens) / seconds; }
 };

@@ -30,13 +30,14 @@ void RunFolder::check_same_folder() {
     seen = FolderLock::is_held(out_, token);
     if (!seen) std::this_thread::sleep_for(std::chrono::milliseconds(200));
   }
-  agree(world, caught([&] {
-          CHECK_USER(seen,
-                     "--out {}: is another folder for rank {} on host {} than for rank 0; name one "
-                     "that all hosts share",
-                     out_.string(), world.rank(), host_name());
-        }),
-        ctx_.stream);
+  throw_together(
+      world, failure_of([&] {
+        CHECK_USER(seen,
+                   "--out {}: is another folder for rank {} on host {} than for rank 0; name one "
+                   "that all hosts share",
+                   out_.string(), world.rank(), host_name());
+      }),
+      ctx_.stream);
 }
 
 void RunFolder::open(const std::string& recipe) {
@@ -82,7 +83,8 @@ std::optional<Failure> RunFolder::save(const Parameters& parameters, const Model
   check_replicas(ctx_, parameters);
   on_first_rank(ctx_.grid.world(), ctx_.stream, [&] { lock_->check(); });
   const fs::path file = checkpoint(state.step);
-  if (const auto failure = caught([&] { save_checkpoint(ctx_, file, parameters, config, state); }))
+  if (const auto failure =
+          failure_of([&] { save_checkpoint(ctx_, file, parameters, config, state); }))
     return failure;  // the same on all ranks
   log.write({{"event", "save"}, {"step", state.step}, {"file", file.string()}});
   return std::nullopt;
@@ -91,7 +93,7 @@ std::optional<Failure> RunFolder::save(const Parameters& parameters, const Model
 void RunFolder::keep_newest(std::int64_t n) {
   if (n <= 0 || !first()) return;
   std::vector<fs::path> all;
-  if (const auto failure = caught([&] { all = list_checkpoints(checkpoints()); }))
+  if (const auto failure = failure_of([&] { all = list_checkpoints(checkpoints()); }))
     log_warning("{}", failure->text);
   for (auto i = static_cast<std::size_t>(n); i < all.size(); ++i) {
     std::error_code error;

@@ -5,10 +5,10 @@
 #include <optional>
 #include <vector>
 
+#include "formats/checkpoint.h"
 #include "io/lock.h"
 #include "io/run_log.h"
 #include "model/context.h"
-#include "train/checkpoint.h"
 #include "train/options.h"
 
 namespace weft {

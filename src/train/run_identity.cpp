@@ -1,6 +1,6 @@
 #include "train/run_identity.h"
 
-#include "model/families.h"
+#include "formats/families.h"
 
 namespace weft {
 namespace {

@@ -7,10 +7,10 @@
 #include "core/check.h"
 #include "core/checksum.h"
 #include "core/damaged.h"
-#include "model/families.h"
-#include "model/hf_weights.h"
-#include "model/weight_source.h"
-#include "model/weights_checksum.h"
+#include "formats/families.h"
+#include "formats/hf_weights.h"
+#include "formats/weight_source.h"
+#include "formats/weights_checksum.h"
 #include "train/run_identity.h"
 #include "train/task.h"
 
@@ -147,7 +147,7 @@ std::vector<Fact> model_facts(const fs::path& model, const ModelConfig& config,
 
 TrainingStart resolve_together(const TrainOptions& o, Communicator& world, Stream& stream) {
   std::optional<TrainingStart> start;
-  agree(world, caught([&] { start = resolve_start(o, world.size()); }), stream);
+  throw_together(world, failure_of([&] { start = resolve_start(o, world.size()); }), stream);
   compare(
       world,
       [&] {

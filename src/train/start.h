@@ -8,9 +8,9 @@
 
 #include "comm/compare.h"
 #include "comm/grid.h"
+#include "data/training_data.h"
+#include "formats/checkpoint.h"
 #include "text/tokenizer.h"
-#include "train/checkpoint.h"
-#include "train/data.h"
 #include "train/options.h"
 #include "train/step.h"
 

@@ -5,14 +5,6 @@
 
 namespace weft {
 
-SampleSource next_tokens(std::int64_t T,
-                         std::function<void(std::int64_t, std::int32_t*, std::int32_t*)> fill) {
-  return [T, fill = std::move(fill)](std::int64_t place, Sample& sample) {
-    sample.n_labels = T;
-    if (sample.ids || sample.labels) fill(place, sample.ids, sample.labels);
-  };
-}
-
 std::int64_t TrainStep::micro_batch_size(const StepSettings& s, const GridShape& shape) {
   const std::int64_t rows = (s.batch_size + shape.dp - 1) / shape.dp;
   if (s.micro_batch_size > 0) return std::min(s.micro_batch_size, rows);
@@ -52,7 +44,7 @@ TrainStep::TrainStep(const Context& ctx, const ModelConfig& config, Parameters& 
 
 std::int64_t TrainStep::count_labels(const SampleSource& source, std::int64_t first,
                                      std::int64_t n) {
-  const auto booked = book(ctx_, Share::data);
+  const auto timed = time_as(ctx_, TimeShare::data);
   const Range mine = split_range(n, ctx_.grid.shape().dp, ctx_.grid.dp().rank());
   std::int64_t count = 0;
   for (std::int64_t place = mine.begin; place < mine.end; ++place) {
@@ -119,14 +111,14 @@ TrainStep::Evaluation TrainStep::run(const SampleSource& source, const Pass& pas
 }
 
 double TrainStep::sum_over_grid(double loss) {
-  const auto booked = book(ctx_, Share::comm);
+  const auto timed = time_as(ctx_, TimeShare::comm);
   const bool counts = ctx_.grid.is_last_stage() && ctx_.grid.tp().rank() == 0;
   return ctx_.grid.world().all_reduce_value(counts ? loss : 0.0, ReduceOp::sum, ctx_.stream);
 }
 
 double TrainStep::gradients(const SampleSource& source, std::int64_t cursor, std::int64_t step) {
   {
-    const auto booked = book(ctx_, Share::optimizer);
+    const auto timed = time_as(ctx_, TimeShare::optimizer);
     parameters_.zero_grads();
   }
   return run(source, {.kind = settings_.schedule,
@@ -143,7 +135,7 @@ StepResult TrainStep::train(const SampleSource& source, std::int64_t cursor, std
                             double lr) {
   StepResult result;
   result.loss = gradients(source, cursor, step);
-  const auto booked = book(ctx_, Share::optimizer);
+  const auto timed = time_as(ctx_, TimeShare::optimizer);
   result.grad_norm = global_grad_norm(ctx_, parameters_, config_);
   CHECK(std::isfinite(result.loss) && std::isfinite(result.grad_norm),
         "step {}: the loss is {} and the gradient norm {}; training has diverged (a smaller --lr "

@@ -5,9 +5,9 @@
 #include <numeric>
 
 #include "core/check.h"
+#include "formats/checkpoint.h"
+#include "formats/families.h"
 #include "model/attention_scale.h"
-#include "model/families.h"
-#include "train/checkpoint.h"
 
 namespace weft {
 namespace {

@@ -4,8 +4,9 @@
 #include <memory>
 #include <optional>
 
+#include "data/training_data.h"
+#include "model/config.h"
 #include "text/tokenizer.h"
-#include "train/data.h"
 #include "train/options.h"
 
 namespace weft {

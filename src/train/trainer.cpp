@@ -10,9 +10,9 @@
 #include "comm/compare.h"
 #include "core/damaged.h"
 #include "core/log.h"
+#include "formats/families.h"
+#include "formats/hf_weights.h"
 #include "io/files.h"
-#include "model/families.h"
-#include "model/hf_weights.h"
 #include "train/lr_schedule.h"
 #include "train/predictions.h"
 #include "train/progress.h"
@@ -48,7 +48,7 @@ class Trainer {
              .observer = {}},
         first_(grid_.world().rank() == 0),
         parameters_(start_.config, grid_, options.dtype == "bf16" ? DType::bf16 : DType::f32,
-                    Purpose::training),
+                    ParameterUse::training),
         step_(ctx_, start_.config, parameters_, start_.step),
         schedule_{options.lr, options.min_lr.value_or(options.lr / 10), options.warmup_steps,
                   options.steps, lr_decay(options.lr_schedule)} {}
@@ -86,27 +86,28 @@ class Trainer {
 
   void check_memory() {
     const auto planned = static_cast<std::int64_t>(planned_bytes());
-    agree(grid_.world(), caught([&] {
-            CHECK_MACHINE(planned <= environment_.memory.bytes,
-                          "weights, gradients, moments and activations take {:.2f} GB on a rank, "
-                          "but {:.2f} GB is {}; choose a smaller --micro-batch-size or model, or "
-                          "more ranks",
-                          static_cast<double>(planned) / 1e9,
-                          static_cast<double>(environment_.memory.bytes) / 1e9,
-                          environment_.memory.bound);
-          }),
-          stream_);
+    throw_together(grid_.world(), failure_of([&] {
+                     CHECK_MACHINE(
+                         planned <= environment_.memory.bytes,
+                         "weights, gradients, moments and activations take {:.2f} GB on a rank, "
+                         "but {:.2f} GB is {}; choose a smaller --micro-batch-size or model, or "
+                         "more ranks",
+                         static_cast<double>(planned) / 1e9,
+                         static_cast<double>(environment_.memory.bytes) / 1e9,
+                         environment_.memory.bound);
+                   }),
+                   stream_);
   }
 
   // Files of other tools may hold ids that the vocabulary lacks; said before the first step. Each
   // rank reads its share.
   void check_tokens() {
     const Communicator& world = grid_.world();
-    agree(grid_.world(), caught([&] {
-            start_.data->check_tokens(
-                split_range(start_.data->file().info().n_tokens, world.size(), world.rank()));
-          }),
-          stream_);
+    throw_together(grid_.world(), failure_of([&] {
+                     start_.data->check_tokens(split_range(start_.data->file().info().n_tokens,
+                                                           world.size(), world.rank()));
+                   }),
+                   stream_);
   }
 
   bool due(std::int64_t every) const { return every > 0 && state_.step % every == 0; }
@@ -148,8 +149,9 @@ class Trainer {
     const std::int32_t there = source != nullptr;
     if (!grid_.world().all_reduce_value(there, ReduceOp::min, stream_))
       source.reset();  // every rank writes the same list
-    agree(grid_.world(), caught([&] { carried_ = carried_tensors(start_.config, source.get()); }),
-          stream_);
+    throw_together(grid_.world(),
+                   failure_of([&] { carried_ = carried_tensors(start_.config, source.get()); }),
+                   stream_);
   }
 
   void load_first_weights() {
@@ -158,8 +160,9 @@ class Trainer {
               .seed = options_.seed,
               .tokenizer = start_.tokenizer ? start_.tokenizer->to_json() : "",
               .generation = ""};
-    agree(grid_.world(), caught([&] { state_.generation = generation_text(options_.model); }),
-          stream_);
+    throw_together(grid_.world(),
+                   failure_of([&] { state_.generation = generation_text(options_.model); }),
+                   stream_);
     parameters_.zero_moments();  // a damaged checkpoint may have been read half
     if (options_.model.empty()) {
       parameters_.init_weights(static_cast<std::uint64_t>(options_.seed), stream_);
@@ -186,14 +189,15 @@ class Trainer {
           start_.stored_vocab, start_.config.vocab);
     if (keep) parameters_.init_weights(static_cast<std::uint64_t>(options_.seed), stream_);
     std::vector<KeptTensor> kept;
-    agree(grid_.world(), caught([&] {
-            const LoadOptions load = {
-                .missing = keep ? MissingHead::keep : MissingHead::error,
-                .new_tokens = {.n_old = start_.stored_vocab,
-                               .seed = static_cast<std::uint64_t>(options_.seed)}};
-            kept = load_hf_weights(parameters_, start_.config, options_.model, stream_, load);
-          }),
-          stream_);
+    throw_together(grid_.world(), failure_of([&] {
+                     const LoadOptions load = {
+                         .missing = keep ? MissingHead::keep : MissingHead::error,
+                         .new_tokens = {.n_old = start_.stored_vocab,
+                                        .seed = static_cast<std::uint64_t>(options_.seed)}};
+                     kept =
+                         load_hf_weights(parameters_, start_.config, options_.model, stream_, load);
+                   }),
+                   stream_);
     Json mine = Json::array();
     for (const KeptTensor& t : kept) mine.push_back({t.name, t.shapes});
     std::set<std::string> all;  // a rank names what it holds of
@@ -322,22 +326,22 @@ class Trainer {
     report.result = step_.train(source, state_.cursor, report.step, report.lr);
     state_.step = report.step;
     state_.cursor += options_.batch_size;
-    const std::array<double, kShares> seconds = clock_.stop();
+    const std::array<double, kTimeShares> seconds = clock_.stop();
 
     // Shares are averaged over the ranks: each rank's sum to its own step time, so the averages sum
     // to 1 too.
-    std::array<double, kShares + 2> sums{};
+    std::array<double, kTimeShares + 2> sums{};
     double total = 0;
     for (double s : seconds) total += s;
-    for (std::size_t i = 0; i < kShares; ++i) sums[i] = seconds[i] / total;
-    sums[kShares] = total;
-    sums[kShares + 1] = speed_->due();
-    grid_.world().all_reduce(View(sums.data(), Dims{kShares + 2}), ReduceOp::sum, stream_);
+    for (std::size_t i = 0; i < kTimeShares; ++i) sums[i] = seconds[i] / total;
+    sums[kTimeShares] = total;
+    sums[kTimeShares + 1] = speed_->due();
+    grid_.world().all_reduce(View(sums.data(), Dims{kTimeShares + 2}), ReduceOp::sum, stream_);
     const auto ranks = static_cast<double>(start_.shape.ranks());
     double share_sum = 0;
-    for (std::size_t i = 0; i < kShares; ++i) share_sum += sums[i];
-    for (std::size_t i = 0; i < kShares; ++i) report.shares[i] = sums[i] / share_sum;
-    report.seconds = sums[kShares] / ranks;
+    for (std::size_t i = 0; i < kTimeShares; ++i) share_sum += sums[i];
+    for (std::size_t i = 0; i < kTimeShares; ++i) report.shares[i] = sums[i] / share_sum;
+    report.seconds = sums[kTimeShares] / ranks;
     report.steps = options_.steps;
     report.tokens =
         start_.data->count_tokens(state_.cursor - options_.batch_size, options_.batch_size);
@@ -348,7 +352,7 @@ class Trainer {
     if (report.step % options_.log_every == 0 || report.step == options_.steps)
       folder_.log.write(to_json(report));
     progress_.show(report);
-    if (sums[kShares + 1] == 0) return;
+    if (sums[kTimeShares + 1] == 0) return;
     const double before = speed_->peak_flops();
     speed_->sample();
     note_risen_peak(before);

@@ -12,12 +12,12 @@ TEST(Agreement, CarriesKindAndText) {
   const auto world = test_mpi().world();
   Stream stream;
   const int last = world->size() - 1;
-  agree(*world, std::nullopt, stream);
+  throw_together(*world, std::nullopt, stream);
   for (const FailureKind kind :
        {FailureKind::user, FailureKind::program, FailureKind::interrupted}) {
     const auto mine =
         world->rank() == last ? std::optional<Failure>({kind, "a disk of the last"}) : std::nullopt;
-    const auto all = caught([&] { agree(*world, mine, stream); });
+    const auto all = failure_of([&] { throw_together(*world, mine, stream); });
     ASSERT_TRUE(all);
     EXPECT_EQ(all->kind, kind);
     EXPECT_EQ(all->text, "a disk of the last");
@@ -27,11 +27,13 @@ TEST(Agreement, CarriesKindAndText) {
 TEST(Agreement, TakesTheFirstRanks) {
   const auto world = test_mpi().world();
   Stream stream;
-  const auto all = caught([&] {
-    agree(*world, Failure{FailureKind::user, "rank " + std::to_string(world->rank())}, stream);
+  const auto all = failure_of([&] {
+    throw_together(*world, Failure{FailureKind::user, "rank " + std::to_string(world->rank())},
+                   stream);
   });
   EXPECT_EQ(all.value().text, "rank 0");
-  const auto first = caught([&] { on_first_rank(*world, stream, [] { machine_error("full"); }); });
+  const auto first =
+      failure_of([&] { on_first_rank(*world, stream, [] { machine_error("full"); }); });
   EXPECT_EQ(first.value().kind, FailureKind::program);
   EXPECT_EQ(first.value().text, "full");
 }
@@ -39,8 +41,10 @@ TEST(Agreement, TakesTheFirstRanks) {
 TEST(Agreement, AnExceptionWithoutTextIsStillOne) {
   const auto world = test_mpi().world();
   Stream stream;
-  const auto all = caught([&] {
-    agree(*world, world->rank() == 0 ? caught([] { throw UserError(""); }) : std::nullopt, stream);
+  const auto all = failure_of([&] {
+    throw_together(*world,
+                   world->rank() == 0 ? failure_of([] { throw UserError(""); }) : std::nullopt,
+                   stream);
   });
   EXPECT_TRUE(all);
 }

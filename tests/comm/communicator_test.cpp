@@ -223,7 +223,7 @@ TEST(Grid, EveryShapeHasItsGroups) {
       EXPECT_EQ(grid.replica().size(), tp * pp);
       EXPECT_EQ(grid.world().rank(),
                 grid.tp().rank() + tp * (grid.pp().rank() + pp * grid.dp().rank()));
-      EXPECT_EQ(grid.ends().size(),
+      EXPECT_EQ(grid.tied_ends().size(),
                 pp > 1 && (grid.is_first_stage() || grid.is_last_stage()) ? 2 : 1);
     }
 }

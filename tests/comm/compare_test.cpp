@@ -48,7 +48,7 @@ TEST(Compare, NamesTheOptionTheRankAndTheHost) {
   for (const auto& [change, said] : changes) {
     Options mine = same;
     if (world->rank() == odd) change(mine);
-    const auto failure = caught([&] {
+    const auto failure = failure_of([&] {
       compare(
           *world, [&] { return mine.facts(); }, stream);
     });
@@ -71,7 +71,7 @@ TEST(Compare, AsksNothingOfOneRankAndFailsTogether) {
   const auto world = test_mpi().world();
   Stream stream;
   bool asked = false;
-  const auto failure = caught([&] {
+  const auto failure = failure_of([&] {
     compare(
         *world,
         [&] {
@@ -90,7 +90,7 @@ TEST(Compare, DamageGivesWayToWhatIsOutOfReach) {
   const auto world = test_mpi().world();
   Stream stream;
   const int last = world->size() - 1;
-  const auto failure = caught([&] {
+  const auto failure = failure_of([&] {
     read_together(*world, stream, [&] {
       if (world->rank() == last) throw Error("no lock");
       throw Damaged("checksum");

@@ -21,8 +21,8 @@ struct Silent : std::exception {
 };
 
 TEST(Failure, KeepsItsKind) {
-  EXPECT_FALSE(caught([] {}));
-  const auto kind = [](const std::function<void()>& body) { return caught(body).value().kind; };
+  EXPECT_FALSE(failure_of([] {}));
+  const auto kind = [](const std::function<void()>& body) { return failure_of(body).value().kind; };
   EXPECT_EQ(kind([] { user_error("no"); }), FailureKind::user);
   EXPECT_EQ(kind([] { throw Interrupted("later"); }), FailureKind::interrupted);
   EXPECT_EQ(kind([] { machine_error("the disk"); }), FailureKind::program);
@@ -36,16 +36,16 @@ TEST(Failure, KeepsItsKind) {
 }
 
 TEST(Failure, AlwaysHasASentence) {
-  EXPECT_EQ(caught([] { user_error("--tp is {}", 0); }).value().text, "--tp is 0");
-  EXPECT_EQ(caught([] { throw std::bad_alloc(); }).value().text, "out of memory");
-  EXPECT_NE(caught([] { throw Silent(); }).value().text.find("Silent"), std::string::npos);
-  EXPECT_FALSE(caught([] { throw 7; }).value().text.empty());
-  EXPECT_FALSE(caught([] { throw UserError(""); }).value().text.empty());
+  EXPECT_EQ(failure_of([] { user_error("--tp is {}", 0); }).value().text, "--tp is 0");
+  EXPECT_EQ(failure_of([] { throw std::bad_alloc(); }).value().text, "out of memory");
+  EXPECT_NE(failure_of([] { throw Silent(); }).value().text.find("Silent"), std::string::npos);
+  EXPECT_FALSE(failure_of([] { throw 7; }).value().text.empty());
+  EXPECT_FALSE(failure_of([] { throw UserError(""); }).value().text.empty());
 }
 
 // The words of libraries are not for users.
 TEST(Failure, OfALibraryIsAFaultOfOurs) {
-  const auto text = [](const std::function<void()>& body) { return caught(body).value().text; };
+  const auto text = [](const std::function<void()>& body) { return failure_of(body).value().text; };
   for (const std::string& said :
        {text([] { throw std::out_of_range("basic_string::substr: __pos"); }),
         text([] { std::stoi("x"); }), text([] { throw 7; })}) {
@@ -90,7 +90,7 @@ TEST(ParallelFor, DoesEachOnce) {
 TEST(ParallelFor, ThrowsTheFirstOfSeveral) {
   for (const int threads : {1, 2, 4})
     for (int round = 0; round < 50; ++round) {
-      const auto failure = caught([&] {
+      const auto failure = failure_of([&] {
         parallel_for(200, threads, [](std::int64_t i) {
           if (i % 10 == 7) user_error("document {}", i);
         });

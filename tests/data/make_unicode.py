@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes src/text/unicode_tables.cpp: what the crates behind Hugging Face tokenizers take each character for, measured through the library.
+"""Writes src/text/characters/unicode_tables.cpp: what the crates behind Hugging Face tokenizers take each character for, measured through the library.
 
-    python tests/data/make_unicode.py src/text/unicode_tables.cpp
+    python tests/data/make_unicode.py src/text/characters/unicode_tables.cpp
 
 The crates carry tables of their own, of Unicode versions from 8 to 17, and so none of them can be had from one Unicode library:
 Oniguruma's classes (regexes), unicode_categories (punctuation, marks, control), unicode-normalization-alignments (forms and combining classes),
@@ -117,7 +117,7 @@ def main():
     texts.update((k, written(v)) for k, v in sets.items())
     with open(sys.argv[1], "w") as out:
         out.write(f"// Made by tests/data/make_unicode.py from Hugging Face tokenizers {tokenizers.__version__}; unicode_tables.h says what the texts are.\n"
-                  '#include "text/unicode_tables.h"\n\nnamespace weft::unicode_tables {\n')
+                  '#include "text/characters/unicode_tables.h"\n\nnamespace weft::unicode_tables {\n')
         for name, text in texts.items():
             lines = textwrap.wrap(text, 140, break_long_words=False, break_on_hyphens=False)
             out.write(f"\nconst char* const {name} =\n" + "\n".join(f'    "{line}{" " if i + 1 < len(lines) else ""}"' for i, line in enumerate(lines or [""])) + ";\n")

@@ -5,16 +5,16 @@
 #include <filesystem>
 
 #include "cli/options.h"
+#include "data/training_data.h"
+#include "formats/checkpoint.h"
+#include "formats/families.h"
+#include "formats/hf_weights.h"
 #include "infer/options.h"
 #include "io/documents.h"
-#include "io/safetensors.h"
-#include "io/torch_file.h"
-#include "model/families.h"
-#include "model/hf_weights.h"
+#include "io/weights/safetensors.h"
+#include "io/weights/torch_file.h"
 #include "tests/fuzz/harness.h"
 #include "text/tokenizer.h"
-#include "train/checkpoint.h"
-#include "train/data.h"
 #include "train/options.h"
 
 namespace weft {
@@ -51,7 +51,7 @@ TEST(Fuzz, Safetensors) {
   const ModelConfig config = read_hf_config(kData / "gpt2_h3");
   const Grid grid(make_self_communicator(), {1, 1, 1});
   Stream stream({}, 1);
-  Parameters parameters(config, grid, DType::f32, Purpose::inference);
+  Parameters parameters(config, grid, DType::f32, ParameterUse::inference);
   fuzz(folder / "model.safetensors", false,
        [&] { load_hf_weights(parameters, config, folder.path(), stream); });
 }
@@ -63,7 +63,7 @@ TEST(Fuzz, TorchModel) {
   const ModelConfig config = read_hf_config(kData / "loading/bert_old");
   const Grid grid(make_self_communicator(), {1, 1, 1});
   Stream stream({}, 1);
-  Parameters parameters(config, grid, DType::f32, Purpose::inference);
+  Parameters parameters(config, grid, DType::f32, ParameterUse::inference);
   fuzz(folder / "pytorch_model.bin", false,
        [&] { load_hf_weights(parameters, config, folder.path(), stream); });
 }
@@ -200,7 +200,7 @@ TEST(Fuzz, Checkpoint) {
                     .precision = Precision::fp32,
                     .clock = nullptr,
                     .observer = {}};
-  Parameters parameters(config, grid, DType::f32, Purpose::training);
+  Parameters parameters(config, grid, DType::f32, ParameterUse::training);
   save_checkpoint(ctx, file, parameters, config,
                   {.step = 1, .cursor = 4, .seed = 0, .tokenizer = "", .generation = ""});
   fuzz(file, false, [&] {

@@ -7,9 +7,9 @@
 #include <cmath>
 #include <map>
 
+#include "formats/families.h"
+#include "formats/hf_weights.h"
 #include "infer/engine.h"
-#include "model/families.h"
-#include "model/hf_weights.h"
 #include "tests/mpi_main.h"
 
 namespace weft::test {
@@ -78,7 +78,7 @@ struct Loaded {
             .clock = nullptr,
             .observer = {}},
         config(read_hf_config(data_dir() / model)),
-        parameters(config, grid, dtype, Purpose::inference) {
+        parameters(config, grid, dtype, ParameterUse::inference) {
     load_hf_weights(parameters, config, data_dir() / model, stream);
   }
 

@@ -1,8 +1,8 @@
 // How weights are found and what becomes of them, against the reference (tests/data/loading.json,
 // by make_loading.py), on every grid of the ranks at hand.
+#include "formats/weight_source.h"
 #include "infer/classify.h"
 #include "infer/score.h"
-#include "model/weight_source.h"
 #include "tests/infer/golden.h"
 #include "tests/io/files.h"
 
@@ -32,7 +32,7 @@ struct Model {
             .clock = nullptr,
             .observer = {}},
         config(std::move(c)),
-        parameters(config, grid, dtype, Purpose::inference) {
+        parameters(config, grid, dtype, ParameterUse::inference) {
     load_hf_weights(parameters, config, dir, stream, options);
   }
   std::vector<float> logprobs(const Ids& ids) {

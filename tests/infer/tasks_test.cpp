@@ -37,7 +37,7 @@ struct Opened {
             .clock = nullptr,
             .observer = {}},
         config(config_of(model, head)),
-        parameters(config, grid, DType::f32, Purpose::inference) {
+        parameters(config, grid, DType::f32, ParameterUse::inference) {
     load_hf_weights(parameters, config, data_dir() / "families" / model, stream);
   }
   static ModelConfig config_of(const std::string& model, HeadKind head) {
@@ -252,7 +252,7 @@ TEST(Tasks, NumbersThatAreNotFiniteAreAnErrorWithTheTextsName) {
   const std::vector<TokenizedText> texts = {{{5, 6}, {}, "text a"}, {{7, 4, 8}, {}, "text b"}};
   const auto fails = [&](Opened& m, const std::string& name, const std::function<void()>& body) {
     spoil_token(m, 8);
-    const auto failure = caught(body);
+    const auto failure = failure_of(body);
     ASSERT_TRUE(failure) << name;
     EXPECT_EQ(failure->kind, FailureKind::program) << name;
     EXPECT_NE(failure->text.find("the model's results are not finite"), std::string::npos)
@@ -297,7 +297,7 @@ TEST(Tasks, WhatOneReplicaMeetsAllRanksThrow) {
                   [&](auto, auto) { ++done; });
     });
     EXPECT_EQ(ended.has_value(), bad) << name;
-    const auto failure = caught([&] { agree(m.grid.world(), ended, m.stream); });
+    const auto failure = failure_of([&] { throw_together(m.grid.world(), ended, m.stream); });
     ASSERT_TRUE(failure) << name;
     EXPECT_EQ(failure->text, "text b: the model's results are not finite (NaN or infinity)")
         << name;

@@ -50,9 +50,9 @@ class SharedFolder {
   int size() const { return world_->size(); }
   void barrier() const { world_->barrier(); }
   const void* comm() const { return native_mpi_comm(*world_); }
-  void agree(const std::optional<weft::Failure>& mine) const {
+  void throw_together(const std::optional<weft::Failure>& mine) const {
     Stream stream;
-    weft::agree(*world_, mine, stream);
+    weft::throw_together(*world_, mine, stream);
   }
   std::int64_t sum(std::int64_t x) { return world_->all_reduce_value(x, ReduceOp::sum, stream_); }
 

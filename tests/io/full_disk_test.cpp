@@ -17,7 +17,7 @@ TEST(FullDisk, AFailedWriteIsAnErrorAtCloseAndNoCrashLater) {
   const std::int64_t each = 1 << 19;
   const std::vector<float> data(static_cast<std::size_t>(each), 1.0f);
   const auto write = [&](const std::filesystem::path& file) {
-    folder.agree(caught([&] {
+    folder.throw_together(failure_of([&] {
       if (folder.rank() != 0) return;
       Hdf5File out = Hdf5File::create(file);
       out.create_dataset("/a", DType::f32, {each * folder.size()});

@@ -1,12 +1,12 @@
 // GGUF: the golden files (tests/data/make_gguf.py) bit for bit, and every claim of a file checked.
-#include "io/gguf.h"
+#include "io/weights/gguf.h"
 
 #include <bit>
 #include <cmath>
 #include <random>
 #include <thread>
 
-#include "io/safetensors.h"
+#include "io/weights/safetensors.h"
 #include "tests/io/files.h"
 #include "tests/io/gguf_file.h"
 

@@ -253,7 +253,7 @@ TEST(Hdf5, WhatCannotBeReachedIsNotDamaged) {
   const fs::path file = numbers_file(folder.mine() / "x.h5");
   const auto expect_failure = [&](const std::function<void()>& call,
                                   std::initializer_list<std::string> words) {
-    const auto failure = caught(call);
+    const auto failure = failure_of(call);
     ASSERT_TRUE(failure.has_value());
     EXPECT_EQ(failure->kind, FailureKind::program) << failure->text;
     for (const std::string& word : words)
@@ -264,14 +264,14 @@ TEST(Hdf5, WhatCannotBeReachedIsNotDamaged) {
   ASSERT_EQ(::flock(fd, LOCK_EX), 0);
   expect_failure([&] { Hdf5File::open(file); }, {"x.h5", "lock", "Resource temporarily"});
   ::close(fd);
-  EXPECT_EQ(caught([&] { Hdf5File::open(file); }), std::nullopt);
+  EXPECT_EQ(failure_of([&] { Hdf5File::open(file); }), std::nullopt);
 
   rlimit before{};
   getrlimit(RLIMIT_NOFILE, &before);
   rlimit none = before;
   none.rlim_cur = 0;
   setrlimit(RLIMIT_NOFILE, &none);
-  const auto failure = caught([&] { Hdf5File::open(file); });
+  const auto failure = failure_of([&] { Hdf5File::open(file); });
   setrlimit(RLIMIT_NOFILE, &before);
   expect_failure(
       [&] {
@@ -309,7 +309,7 @@ TEST(Hdf5, ARankThatThrowsBeforeItWritesKeepsNoneWaiting) {
   created(folder, file,
           [&](Hdf5File& out) { out.create_dataset("x", DType::f32, {folder.size()}); });
   for (int i = 0; i < 3; ++i) {
-    const auto failure = caught([&] {
+    const auto failure = failure_of([&] {
       Hdf5File::fill_together(file, folder.comm(), [&](Hdf5File& out) {
         if (fails) throw std::bad_alloc();
         const float x = 1;
@@ -342,7 +342,7 @@ TEST(Hdf5, AWriteThatFailsOnOneRankIsThrownAtTheEnd) {
       rlimit small = before;
       small.rlim_cur = 1 << 16;
       if (fails) setrlimit(RLIMIT_FSIZE, &small);
-      const auto failure = caught([&] {
+      const auto failure = failure_of([&] {
         out.write("x", ConstView(x.data(), Dims{n}), {&mine, 1});
       });
       setrlimit(RLIMIT_FSIZE, &before);

@@ -187,7 +187,7 @@ TEST(RunLog, AppendsLinesAndCutsAnUnfinishedOne) {
 // What the library throws while values are taken is the file's damage, in our words.
 TEST(Json, DamageNamesTheFileAndNoLibrary) {
   const auto said = [](const std::function<void()>& body) {
-    const std::optional<Failure> failure = caught([&] { reading_json("config.json", body); });
+    const std::optional<Failure> failure = failure_of([&] { reading_json("config.json", body); });
     EXPECT_TRUE(failure && failure->kind == FailureKind::user);
     return failure.value_or(Failure{}).text;
   };
@@ -201,7 +201,7 @@ TEST(Json, DamageNamesTheFileAndNoLibrary) {
     EXPECT_EQ(text.find("json.exception"), std::string::npos) << text;
   }
   EXPECT_EQ(reading_json("x", [] { return 7; }), 7);
-  EXPECT_EQ(caught([] { reading_json("x", [] { user_error("ours"); }); }).value().text, "ours");
+  EXPECT_EQ(failure_of([] { reading_json("x", [] { user_error("ours"); }); }).value().text, "ours");
 }
 
 TEST(Json, BriefCutsAtCharacters) {
@@ -234,7 +234,7 @@ TEST(RunLog, LinesWaitForRoom) {
   log.write({{"step", 2}});
   log.write({{"step", 3}});
   const std::string full = get(file);
-  const auto unfinished = caught([&] { log.finish(); });
+  const auto unfinished = failure_of([&] { log.finish(); });
   setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, handler);
   EXPECT_EQ(full, "{\"step\":1}\n");

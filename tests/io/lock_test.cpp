@@ -183,7 +183,7 @@ TEST(Lock, SaysWhyAFolderCannotBeLocked) {
   put(shared.mine() / "file", "");
   expect_user_error([&] { FolderLock(shared.mine() / "file", kWhat, kQuick); }, {kWhat});
   expect_user_error([&] { FolderLock(shared.mine() / "file" / "a", kWhat, kQuick); }, {kWhat});
-  const auto failure = caught([&] { FolderLock("/proc/self/net", kWhat, kQuick); });
+  const auto failure = failure_of([&] { FolderLock("/proc/self/net", kWhat, kQuick); });
   ASSERT_TRUE(failure.has_value());
   EXPECT_NE(failure->text.find(kWhat), std::string::npos) << failure->text;
 }

@@ -4,7 +4,7 @@
 #include <thread>
 
 #include "io/json.h"
-#include "io/safetensors.h"
+#include "io/weights/safetensors.h"
 #include "tests/io/files.h"
 
 namespace weft::test {

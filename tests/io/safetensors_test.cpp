@@ -1,6 +1,6 @@
 // safetensors: what is written is read back, and whatever a header claims is checked against the
 // file.
-#include "io/safetensors.h"
+#include "io/weights/safetensors.h"
 
 #include <sys/resource.h>
 

@@ -54,7 +54,7 @@ void write(const SharedFolder& folder, const fs::path& file, const Corpus& corpu
            const TokenFileInfo& info) {
   write_token_file(file, info, corpus.part(folder.rank(), folder.size()), folder.comm(),
                    folder.rank() == 0,
-                   [&](const std::optional<Failure>& mine) { folder.agree(mine); });
+                   [&](const std::optional<Failure>& mine) { folder.throw_together(mine); });
 }
 
 TEST(TokenFile, RoundTrip) {
@@ -110,7 +110,7 @@ TEST(TokenFile, TheOldFileStaysUntilTheNewOneIsWhole) {
     TokenFilePart part = corpus.part(folder.rank(), folder.size());
     spoil(part);
     EXPECT_THROW(write_token_file(file, corpus.info(50, 0), part, folder.comm(), folder.rank() == 0,
-                                  [&](const std::optional<Failure>& mine) { folder.agree(mine); }),
+                                  [&](const std::optional<Failure>& mine) { folder.throw_together(mine); }),
                  Error);
     folder.barrier();
   };

@@ -1,10 +1,10 @@
 // Files of torch.save (tests/data/loading, made by make_loading.py): every element, and what is
 // refused, by name.
-#include "io/torch_file.h"
+#include "io/weights/torch_file.h"
 
 #include "io/json.h"
-#include "io/pickle.h"
-#include "io/zip_archive.h"
+#include "io/weights/pickle.h"
+#include "io/weights/zip_archive.h"
 #include "tests/io/files.h"
 
 namespace weft::test {

@@ -1,6 +1,6 @@
 // GGUF files as Hugging Face directories: against transformers' state_dicts and configs
 // (tests/data/make_gguf.py).
-#include "model/gguf_model.h"
+#include "formats/gguf_model.h"
 
 #include <gtest/gtest.h>
 
@@ -9,7 +9,7 @@
 #include <numbers>
 
 #include "core/check.h"
-#include "io/safetensors.h"
+#include "io/weights/safetensors.h"
 #include "tests/io/files.h"
 #include "tests/io/gguf_file.h"
 

@@ -1,5 +1,5 @@
 // Module trees against what transformers prints (tests/data/make_module_trees.py).
-#include "model/module_tree.h"
+#include "inspect/module_tree.h"
 
 #include <gtest/gtest.h>
 
@@ -9,9 +9,9 @@
 #include <sstream>
 
 #include "core/check.h"
-#include "model/families.h"
-#include "model/torch_module.h"
-#include "model/weight_source.h"
+#include "formats/families.h"
+#include "formats/weight_source.h"
+#include "inspect/torch_module.h"
 
 namespace weft {
 namespace {

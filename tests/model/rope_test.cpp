@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "core/check.h"
-#include "model/families.h"
+#include "formats/families.h"
 
 namespace weft {
 namespace {

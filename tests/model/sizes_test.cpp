@@ -3,9 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include "formats/weight_source.h"
 #include "kernels/work.h"
-#include "model/decoder.h"
-#include "model/weight_source.h"
+#include "model/inference_pass.h"
 #include "tests/io/files.h"
 
 namespace weft {
@@ -177,7 +177,7 @@ struct OneRank {
 double counted_training(const ModelConfig& c, std::int64_t B, std::int64_t T, std::int32_t padding,
                         Recompute recompute) {
   OneRank one;
-  Parameters parameters(c, one.grid, DType::f32, Purpose::training);
+  Parameters parameters(c, one.grid, DType::f32, ParameterUse::training);
   parameters.init_weights(1, one.stream);
   Stage stage(one.ctx, c, parameters, {.B = B, .T = T, .slots = 1, .recompute = recompute}, {}, 0);
   StageSlot& s = stage.slot(0);
@@ -215,10 +215,10 @@ TEST(Sizes, PrefillAndDecodingAreWhatTheOpsCount) {
   for (const auto& [name, c] : all_models()) {
     if (c.head != HeadKind::causal_lm || !c.causal) continue;
     OneRank one;
-    Parameters parameters(c, one.grid, DType::f32, Purpose::inference);
+    Parameters parameters(c, one.grid, DType::f32, ParameterUse::inference);
     parameters.init_weights(1, one.stream);
-    Decoder decoder(one.ctx, c, parameters,
-                    {.slots = 2, .S = 64, .max_rows = 32, .max_logit_rows = 2});
+    InferencePass decoder(one.ctx, c, parameters,
+                          {.slots = 2, .S = 64, .max_rows = 32, .max_logit_rows = 2});
     std::vector<std::int32_t> ids(26);
     for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::int32_t>(i) % 7;
     const CacheSlice prompts[] = {{0, 13, 0, 0}, {13, 13, 0, 1}};

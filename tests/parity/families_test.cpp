@@ -6,7 +6,7 @@
 #include <map>
 
 #include "infer/engine.h"
-#include "model/decoder.h"
+#include "model/inference_pass.h"
 #include "tests/parity/golden.h"
 
 namespace weft::test {
@@ -99,7 +99,7 @@ struct Training {
             .precision = Precision::fp32,
             .clock = nullptr,
             .observer = {}},
-        parameters(golden.config, grid, DType::f32, Purpose::training),
+        parameters(golden.config, grid, DType::f32, ParameterUse::training),
         step(ctx, golden.config, parameters, settings(golden, micro, recompute)) {
     load_hf_weights(parameters, golden.config, golden.dir, stream);
   }
@@ -181,7 +181,7 @@ struct Running {
             .precision = Precision::fp32,
             .clock = nullptr,
             .observer = {}},
-        parameters(golden.config, grid, DType::f32, Purpose::inference) {
+        parameters(golden.config, grid, DType::f32, ParameterUse::inference) {
     load_hf_weights(parameters, golden.config, golden.dir, stream);
   }
 };
@@ -242,7 +242,7 @@ void check_outputs(const FamilyGolden& golden, GridShape shape) {
   const std::string name = fmt::format("{} on {}", golden.name, name_of(shape));
   const Pass pass(golden);
   Running run(shape, golden);
-  Decoder decoder(run.ctx, golden.config, run.parameters, pass.shape(golden));
+  InferencePass decoder(run.ctx, golden.config, run.parameters, pass.shape(golden));
   const ConstView hidden = decoder.hidden(pass.rows());
   if (!run.grid.is_last_stage()) return;
   if (golden.has("hidden"))
@@ -347,7 +347,7 @@ TEST(Families, AttentionMaps) {
     run.ctx.observer = [&](std::int64_t layer, std::string_view what, ConstView x) {
       if (what == "qkv") heads[layer].assign(x.as<float>(), x.as<float>() + x.elems());
     };
-    Decoder decoder(run.ctx, c, run.parameters, pass.shape(golden));
+    InferencePass decoder(run.ctx, c, run.parameters, pass.shape(golden));
     decoder.hidden(pass.rows());
     ASSERT_EQ(static_cast<std::int64_t>(heads.size()), c.layers) << model;
     std::vector<float> ours, theirs;

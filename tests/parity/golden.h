@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "comm/grid.h"
-#include "io/safetensors.h"
-#include "model/families.h"
-#include "model/hf_weights.h"
+#include "formats/families.h"
+#include "formats/hf_weights.h"
+#include "io/weights/safetensors.h"
 #include "tests/mpi_main.h"
 #include "train/step.h"
 

@@ -28,7 +28,7 @@ struct Trial {
             .clock = nullptr,
             .observer = {}},
         config(read_hf_config(golden_dir(model))),
-        parameters(config, grid, dtype, Purpose::training),
+        parameters(config, grid, dtype, ParameterUse::training),
         step(ctx, config, parameters, settings) {
     load_hf_weights(parameters, config, golden_dir(model), stream);
   }

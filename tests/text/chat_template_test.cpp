@@ -1,6 +1,6 @@
 // Chat templates against what transformers' own Jinja makes of them
 // (tests/data/make_chat_templates.py), and against bad templates.
-#include "text/chat_template.h"
+#include "text/jinja/chat_template.h"
 
 #include <gtest/gtest.h>
 

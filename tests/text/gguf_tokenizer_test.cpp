@@ -1,6 +1,6 @@
 // tokenizer.json from GGUF metadata: equal, as an object, to what Hugging Face tokenizers writes
 // for the same tokenizer (tests/data/make_gguf.py).
-#include "text/gguf_tokenizer.h"
+#include "text/files/gguf_tokenizer.h"
 
 #include <gtest/gtest.h>
 

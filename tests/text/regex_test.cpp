@@ -1,6 +1,6 @@
 // Regular expressions of a tokenizer.json: what one may cost, and that all parts of a tokenizer
 // mean the same by one.
-#include "text/regex.h"
+#include "text/characters/regex.h"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // SentencePiece's models and normalizer tables against the reference
 // (tests/data/make_sentencepiece.py), and broken ones.
-#include "text/sentencepiece_model.h"
+#include "text/files/sentencepiece_model.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -10,7 +10,7 @@
 
 #include "core/check.h"
 #include "core/rng.h"
-#include "text/precompiled.h"
+#include "text/characters/precompiled.h"
 
 namespace weft {
 namespace {

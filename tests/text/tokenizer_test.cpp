@@ -8,7 +8,7 @@
 #include "core/utf8.h"
 #include "io/documents.h"
 #include "io/json.h"
-#include "text/trainer.h"
+#include "text/learn/trainer.h"
 
 namespace weft {
 namespace {

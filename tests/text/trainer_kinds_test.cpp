@@ -6,7 +6,7 @@
 
 #include "core/check.h"
 #include "io/json.h"
-#include "text/trainer.h"
+#include "text/learn/trainer.h"
 
 namespace weft {
 namespace {

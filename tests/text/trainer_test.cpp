@@ -1,6 +1,6 @@
 // What the trainers learn: the reference's merges, on corpora of which most are degenerate
 // (tests/data/make_merges.py).
-#include "text/trainer.h"
+#include "text/learn/trainer.h"
 
 #include <gtest/gtest.h>
 

@@ -9,8 +9,8 @@
 #include "core/check.h"
 #include "core/utf8.h"
 #include "io/json.h"
+#include "text/characters/unicode.h"
 #include "text/tokenizer.h"
-#include "text/unicode.h"
 
 namespace weft {
 namespace {

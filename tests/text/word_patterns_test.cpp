@@ -1,13 +1,13 @@
 // The words that are matched by hand against PCRE2 running the same pattern, on random texts.
-#include "text/word_patterns.h"
+#include "text/characters/word_patterns.h"
 
 #include <gtest/gtest.h>
 
 #include <random>
 
-#include "text/byte_level.h"
-#include "text/regex.h"
-#include "text/unicode.h"
+#include "text/characters/byte_level.h"
+#include "text/characters/regex.h"
+#include "text/characters/unicode.h"
 
 namespace weft {
 namespace {

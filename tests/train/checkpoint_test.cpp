@@ -152,8 +152,8 @@ struct Saved {
   std::string refusal() {
     std::string error;
     try {
-      auto mine = caught([&] { read_checkpoint_header(file); });
-      agree(trial->grid.world(), mine, trial->stream);
+      auto mine = failure_of([&] { read_checkpoint_header(file); });
+      throw_together(trial->grid.world(), mine, trial->stream);
       load_checkpoint(trial->ctx, file, trial->parameters, config);
     } catch (const UserError& e) {
       error = e.what();
@@ -289,7 +289,7 @@ TEST(Checkpoint, ReplicasThatDifferAreNamed) {
     float& x = (trial.parameters.list().back().*of).as<float>()[3];
     const float before = x;
     if (rank == odd) x = std::nextafter(x, 9.0f);
-    const auto failure = caught([&] { check_replicas(trial.ctx, trial.parameters); });
+    const auto failure = failure_of([&] { check_replicas(trial.ctx, trial.parameters); });
     x = before;
     ASSERT_TRUE(failure);
     EXPECT_EQ(failure->kind, FailureKind::program);

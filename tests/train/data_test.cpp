@@ -1,6 +1,6 @@
 // The order of the training samples: a permutation of every epoch, decided by the seed and the
 // place alone.
-#include "train/data.h"
+#include "data/training_data.h"
 
 #include <set>
 

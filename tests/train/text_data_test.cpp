@@ -1,8 +1,8 @@
 // Documents as samples: what masking draws, how texts are wrapped and cut.
+#include "data/training_data.h"
+#include "data/wrapping.h"
 #include "tests/train/runs.h"
 #include "text/truncation.h"
-#include "train/data.h"
-#include "train/wrapping.h"
 
 namespace weft::test {
 namespace {

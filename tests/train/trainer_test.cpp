@@ -154,7 +154,7 @@ TEST(Trainer, StopsWhereNoCheckpointIsWhole) {
   folder.barrier();
   const auto before = contents(o.out);
   folder.barrier();
-  const auto failure = caught([&] { run(o); });
+  const auto failure = failure_of([&] { run(o); });
   ASSERT_TRUE(failure);
   EXPECT_EQ(failure->kind, FailureKind::program);
   for (const char* word : {"none of the 2 checkpoints is whole", "--resume none"})
@@ -200,7 +200,7 @@ TEST(Trainer, ALockedCheckpointStopsTheRun) {
   }
   folder.barrier();
   o.steps = 6;
-  const auto failure = caught([&] { run(o); });
+  const auto failure = failure_of([&] { run(o); });
   folder.barrier();
   if (fd >= 0) ::close(fd);
   ASSERT_TRUE(failure);

@@ -1,9 +1,9 @@
 // One model on one grid, ready to step; and the grids that a test walks through.
 #pragma once
 
+#include "formats/checkpoint.h"
 #include "model/attention_scale.h"
 #include "tests/parity/golden.h"
-#include "train/checkpoint.h"
 
 namespace weft::test {
 
@@ -25,7 +25,7 @@ struct Trial {
             .clock = nullptr,
             .observer = {}},
         config(c),
-        parameters(config, grid, DType::f32, Purpose::training),
+        parameters(config, grid, DType::f32, ParameterUse::training),
         step(ctx, config, parameters, settings) {
     parameters.init_weights(settings.seed, stream);
   }

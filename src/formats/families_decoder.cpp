@@ -1,0 +1,342 @@
+// Families that read from left to right. A row says what its transformers class does; the names are
+// those of its state_dict.
+#include <cmath>
+
+#include "core/check.h"
+#include "formats/families.h"
+#include "model/attention_scale.h"
+
+namespace weft {
+namespace {
+
+constexpr std::int32_t kNone = -1;
+
+// GPT-2 and DistilGPT-2 (Radford et al. 2019): learned positions, biases everywhere.
+Family gpt2() {
+  ModelConfig d;
+  d.dropout_embedding = d.dropout_attention = d.dropout_residual = 0.1f;
+  d.head_dim = d.ffn = d.kv_heads = 0;
+  d.eos_id = d.bos_id = kNone;
+  Family row;
+  row.name = "gpt2";
+  row.class_name = "GPT2";
+  row.causal_lm = "LMHeadModel";
+  row.prefix = "transformer.";
+  row.defaults = d;
+  row.keys = {.layers = "n_layer",
+              .width = "n_embd",
+              .heads = "n_head",
+              .kv_heads = "",
+              .head_dim = "",
+              .ffn = "n_inner",
+              .context = "n_positions",
+              .eps = "layer_norm_epsilon",
+              .activation = "activation_function",
+              .dropout_embedding = "embd_pdrop",
+              .dropout_attention = "attn_pdrop",
+              .dropout_residual = "resid_pdrop",
+              .dropout_head = ""};
+  row.tensors = {{"embed.tokens.weight", {"wte.weight"}},
+                 {"embed.positions.weight", {"wpe.weight"}},
+                 {"layers.{}.attn_norm.weight", {"h.{}.ln_1.weight"}},
+                 {"layers.{}.attn_norm.bias", {"h.{}.ln_1.bias"}},
+                 {"layers.{}.attn.qkv.weight", {"h.{}.attn.c_attn.weight"}, Layout::transposed},
+                 {"layers.{}.attn.qkv.bias", {"h.{}.attn.c_attn.bias"}},
+                 {"layers.{}.attn.out.weight", {"h.{}.attn.c_proj.weight"}, Layout::transposed},
+                 {"layers.{}.attn.out.bias", {"h.{}.attn.c_proj.bias"}},
+                 {"layers.{}.mlp_norm.weight", {"h.{}.ln_2.weight"}},
+                 {"layers.{}.mlp_norm.bias", {"h.{}.ln_2.bias"}},
+                 {"layers.{}.mlp.up.weight", {"h.{}.mlp.c_fc.weight"}, Layout::transposed},
+                 {"layers.{}.mlp.up.bias", {"h.{}.mlp.c_fc.bias"}},
+                 {"layers.{}.mlp.down.weight", {"h.{}.mlp.c_proj.weight"}, Layout::transposed},
+                 {"layers.{}.mlp.down.bias", {"h.{}.mlp.c_proj.bias"}},
+                 {"final_norm.weight", {"ln_f.weight"}},
+                 {"final_norm.bias", {"ln_f.bias"}},
+                 {"head.weight", {"lm_head.weight"}, Layout::straight, true},
+                 {"labels.weight", {"score.weight"}, Layout::straight, true},
+                 {"token_labels.weight", {"classifier.weight"}, Layout::straight, true},
+                 {"token_labels.bias", {"classifier.bias"}, Layout::straight, true}};
+  row.read = [](const JsonReader& json, ModelConfig& c) {
+    c.attention_scale = json.boolean("scale_attn_weights", true)
+                            ? attention_scale_of(static_cast<double>(c.head_dim))
+                            : 1.0f;
+    c.scale_by_inverse_layer = json.boolean("scale_attn_by_inverse_layer_idx", false);
+    CHECK_USER(!json.boolean("add_cross_attention", false),
+               "{}: add_cross_attention is true; allowed: false", json.origin());
+  };
+  row.write = [](const ModelConfig& c, Json& json) {
+    if (json.contains("n_ctx")) json["n_ctx"] = c.context;
+    json["scale_attn_weights"] = c.attention_scale != 1.0f || c.head_dim == 1;
+    json["scale_attn_by_inverse_layer_idx"] = c.scale_by_inverse_layer;
+  };
+  return row;
+}
+
+// GPT-NeoX and Pythia (Black et al. 2022), GenSLM's shape: rotary positions on a share of each
+// head, parallel residual.
+Family gpt_neox() {
+  ModelConfig d;
+  d.layers = 44, d.width = 6144, d.heads = 64, d.ffn = 24576, d.vocab = 50432, d.context = 2048;
+  d.kv_heads = d.head_dim = 0;
+  d.attention_scale = 0;
+  d.positions = Positions::rope;
+  d.activation = Activation::gelu_erf;
+  d.parallel_residual = true;
+  d.tied_head = false;
+  d.dropout_head = 0.1f;
+  d.bos_id = 0, d.eos_id = 2;
+  Family row;
+  row.name = "gpt_neox";
+  row.class_name = "GPTNeoX";
+  row.prefix = "gpt_neox.";
+  row.defaults = d;
+  row.keys.kv_heads = row.keys.head_dim = "";
+  row.keys.eps = "layer_norm_eps";
+  row.keys.dropout_embedding = row.keys.dropout_residual = "hidden_dropout";
+  row.keys.dropout_head = "classifier_dropout";
+  row.tensors = {
+      {"embed.tokens.weight", {"embed_in.weight"}},
+      {"layers.{}.attn_norm.weight", {"layers.{}.input_layernorm.weight"}},
+      {"layers.{}.attn_norm.bias", {"layers.{}.input_layernorm.bias"}},
+      {"layers.{}.attn.qkv.weight",
+       {"layers.{}.attention.query_key_value.weight"},
+       Layout::by_head},
+      {"layers.{}.attn.qkv.bias", {"layers.{}.attention.query_key_value.bias"}, Layout::by_head},
+      {"layers.{}.attn.out.weight", {"layers.{}.attention.dense.weight"}},
+      {"layers.{}.attn.out.bias", {"layers.{}.attention.dense.bias"}},
+      {"layers.{}.mlp_norm.weight", {"layers.{}.post_attention_layernorm.weight"}},
+      {"layers.{}.mlp_norm.bias", {"layers.{}.post_attention_layernorm.bias"}},
+      {"layers.{}.mlp.up.weight", {"layers.{}.mlp.dense_h_to_4h.weight"}},
+      {"layers.{}.mlp.up.bias", {"layers.{}.mlp.dense_h_to_4h.bias"}},
+      {"layers.{}.mlp.down.weight", {"layers.{}.mlp.dense_4h_to_h.weight"}},
+      {"layers.{}.mlp.down.bias", {"layers.{}.mlp.dense_4h_to_h.bias"}},
+      {"final_norm.weight", {"final_layer_norm.weight"}},
+      {"final_norm.bias", {"final_layer_norm.bias"}},
+      {"head.weight", {"embed_out.weight"}, Layout::straight, true},
+      {"labels.weight", {"score.weight"}, Layout::straight, true},
+      {"token_labels.weight", {"classifier.weight"}, Layout::straight, true},
+      {"token_labels.bias", {"classifier.bias"}, Layout::straight, true}};
+  row.aliases = {{"embed_out.weight", "lm_head.weight"}};
+  row.read = [](const JsonReader& json, ModelConfig& c) {
+    c.parallel_residual = json.boolean("use_parallel_residual", true);
+    c.qkv_bias = c.out_bias = json.boolean("attention_bias", true);
+  };
+  row.write = [](const ModelConfig& c, Json& json) {
+    json["use_parallel_residual"] = c.parallel_residual;
+    json["attention_bias"] = c.qkv_bias;
+  };
+  return row;
+}
+
+std::vector<TensorName> llama_tensors() {
+  return {{"embed.tokens.weight", {"embed_tokens.weight"}},
+          {"layers.{}.attn_norm.weight", {"layers.{}.input_layernorm.weight"}},
+          {"layers.{}.attn.qkv.weight",
+           {"layers.{}.self_attn.q_proj.weight", "layers.{}.self_attn.k_proj.weight",
+            "layers.{}.self_attn.v_proj.weight"}},
+          {"layers.{}.attn.qkv.bias",
+           {"layers.{}.self_attn.q_proj.bias", "layers.{}.self_attn.k_proj.bias",
+            "layers.{}.self_attn.v_proj.bias"}},
+          {"layers.{}.attn.out.weight", {"layers.{}.self_attn.o_proj.weight"}},
+          {"layers.{}.attn.out.bias", {"layers.{}.self_attn.o_proj.bias"}},
+          {"layers.{}.mlp_norm.weight", {"layers.{}.post_attention_layernorm.weight"}},
+          {"layers.{}.mlp.up.weight",
+           {"layers.{}.mlp.gate_proj.weight", "layers.{}.mlp.up_proj.weight"}},
+          {"layers.{}.mlp.up.bias", {"layers.{}.mlp.gate_proj.bias", "layers.{}.mlp.up_proj.bias"}},
+          {"layers.{}.mlp.down.weight", {"layers.{}.mlp.down_proj.weight"}},
+          {"layers.{}.mlp.down.bias", {"layers.{}.mlp.down_proj.bias"}},
+          {"final_norm.weight", {"norm.weight"}},
+          {"head.weight", {"lm_head.weight"}, Layout::straight, true},
+          {"labels.weight", {"score.weight"}, Layout::straight, true},
+          {"token_labels.weight", {"score.weight"}, Layout::straight, true},
+          {"token_labels.bias", {"score.bias"}, Layout::straight, true}};
+}
+
+ModelConfig llama_defaults() {
+  ModelConfig d;
+  d.layers = 32, d.width = 4096, d.heads = 32, d.kv_heads = 0, d.head_dim = 0, d.ffn = 11008,
+  d.vocab = 32000, d.context = 2048;
+  d.attention_scale = 0;
+  d.norm = NormKind::rms;
+  d.norm_eps = 1e-6f;
+  d.positions = Positions::rope;
+  d.activation = Activation::silu;
+  d.gated = true;
+  d.qkv_bias = d.out_bias = d.mlp_bias = false;
+  d.tied_head = false;
+  d.bos_id = 1, d.eos_id = 2;
+  return d;
+}
+
+// Llama 2 and 3 (Touvron et al. 2023), SmolLM2, Vicuna and the many that share its shape.
+Family llama() {
+  Family row;
+  row.name = "llama";
+  row.class_name = "Llama";
+  row.prefix = "model.";
+  row.defaults = llama_defaults();
+  row.tensors = llama_tensors();
+  row.read = [](const JsonReader& json, ModelConfig& c) {
+    c.qkv_bias = c.out_bias = json.boolean("attention_bias", false);
+    c.mlp_bias = json.boolean("mlp_bias", false);
+  };
+  row.write = [](const ModelConfig& c, Json& json) {
+    json["attention_bias"] = c.out_bias;
+    json["mlp_bias"] = c.mlp_bias;
+  };
+  return row;
+}
+
+void read_window(const JsonReader& json, ModelConfig& c, std::int64_t otherwise) {
+  c.window = json.json().contains("sliding_window") ? json.integer("sliding_window", 0, 1 << 26, 0)
+                                                    : otherwise;
+}
+
+// Mistral (Jiang et al. 2023): Llama with a sliding window in every layer.
+Family mistral() {
+  Family row = llama();
+  row.name = "mistral";
+  row.class_name = "Mistral";
+  row.defaults.ffn = 14336, row.defaults.kv_heads = 8, row.defaults.context = 4096 * 32,
+  row.defaults.window = 4096;
+  row.read = [](const JsonReader& json, ModelConfig& c) { read_window(json, c, 4096); };
+  row.write = [](const ModelConfig& c, Json& json) {
+    json["sliding_window"] = c.window > 0 ? Json(c.window) : Json(nullptr);
+  };
+  return row;
+}
+
+// layer_types names each layer; where it is missing the family's pattern holds.
+void read_layer_types(const JsonReader& json, ModelConfig& c,
+                      const std::function<bool(std::int64_t)>& usual) {
+  c.windowed.clear();
+  const Json types = json.json().value("layer_types", Json());
+  for (std::int64_t l = 0; l < c.layers; ++l) {
+    if (types.is_null()) {
+      c.windowed.push_back(usual(l));
+      continue;
+    }
+    CHECK_USER(types.is_array() && static_cast<std::int64_t>(types.size()) == c.layers,
+               "{}: layer_types is not a list of {} names", json.origin(), c.layers);
+    const Json& type = types[static_cast<std::size_t>(l)];
+    CHECK_USER(type == "sliding_attention" || type == "full_attention",
+               "{}: layer_types holds {}; allowed: sliding_attention, full_attention",
+               json.origin(), type.dump().substr(0, 60));
+    c.windowed.push_back(type == "sliding_attention");
+  }
+}
+
+// Qwen2 and 2.5 (Yang et al. 2024): Llama with biases on query, key and value; a window from some
+// layer on, where it is switched on.
+Family qwen2() {
+  Family row = llama();
+  row.name = "qwen2";
+  row.class_name = "Qwen2";
+  row.defaults.vocab = 151936, row.defaults.ffn = 22016, row.defaults.kv_heads = 32,
+  row.defaults.context = 32768;
+  row.defaults.qkv_bias = true;
+  row.defaults.bos_id = row.defaults.eos_id = kNone;
+  row.read = [](const JsonReader& json, ModelConfig& c) {
+    if (!json.boolean("use_sliding_window", false)) return;
+    read_window(json, c, 4096);
+    const std::int64_t first = json.integer("max_window_layers", 0, 1 << 26, 28);
+    read_layer_types(json, c, [&](std::int64_t l) { return l >= first; });
+  };
+  row.write = nullptr;
+  return row;
+}
+
+// Phi-3 (Abdin et al. 2024): Llama with query, key and value in one tensor, gate and up in one,
+// long contexts by LongRoPE.
+Family phi3() {
+  Family row = llama();
+  row.name = "phi3";
+  row.class_name = "Phi3";
+  row.defaults.width = 3072, row.defaults.ffn = 8192, row.defaults.vocab = 32064,
+  row.defaults.context = 4096, row.defaults.norm_eps = 1e-5f;
+  row.defaults.eos_id = row.defaults.pad_id = 32000;
+  row.keys.dropout_embedding = "embd_pdrop";
+  row.keys.dropout_residual = "resid_pdrop";
+  for (TensorName& t : row.tensors) {
+    if (t.ours == "layers.{}.attn.qkv.weight") t.hf = {"layers.{}.self_attn.qkv_proj.weight"};
+    if (t.ours == "layers.{}.mlp.up.weight") t.hf = {"layers.{}.mlp.gate_up_proj.weight"};
+  }
+  row.read = [](const JsonReader& json, ModelConfig& c) { read_window(json, c, 0); };
+  row.write = [](const ModelConfig& c, Json& json) {
+    json["sliding_window"] = c.window > 0 ? Json(c.window) : Json(nullptr);
+  };
+  return row;
+}
+
+// Gemma (Gemma Team 2024): Llama with norms of 1 + w, scaled embeddings and GeGLU.
+Family gemma() {
+  Family row = llama();
+  row.name = "gemma";
+  row.class_name = "Gemma";
+  ModelConfig& d = row.defaults;
+  d.layers = 28, d.width = 3072, d.heads = 16, d.kv_heads = 16, d.head_dim = 256, d.ffn = 24576,
+  d.vocab = 256000, d.context = 8192;
+  d.norm_offset = 1;
+  d.embedding_scale = 0;
+  d.activation = Activation::gelu_tanh;
+  d.tied_head = true;
+  d.pad_id = 0, d.eos_id = 1, d.bos_id = 2;
+  row.read = [](const JsonReader& json, ModelConfig& c) {
+    c.qkv_bias = c.out_bias = json.boolean("attention_bias", false);
+    // transformers takes the file's "gelu" for the tanh form that the models were trained with.
+    if (json.string("hidden_activation", json.string("hidden_act", "gelu")) == "gelu")
+      c.activation = Activation::gelu_tanh;
+  };
+  row.write = [](const ModelConfig& c, Json& json) { json["attention_bias"] = c.out_bias; };
+  return row;
+}
+
+// Gemma-2 (Gemma Team 2024): norms on both sides of each branch, soft caps, a window in every
+// second layer.
+Family gemma2() {
+  Family row = gemma();
+  row.name = "gemma2";
+  row.class_name = "Gemma2";
+  ModelConfig& d = row.defaults;
+  d.layers = 26, d.width = 2304, d.heads = 8, d.kv_heads = 4, d.ffn = 9216;
+  d.norm_place = NormPlace::sandwich;
+  d.attention_softcap = 50, d.logit_softcap = 30, d.window = 4096;
+  d.attention_scale = attention_scale_of(256);
+  row.keys.activation = "hidden_activation";
+  for (TensorName& t : row.tensors)
+    if (t.ours == "layers.{}.mlp_norm.weight")
+      t.hf = {"layers.{}.pre_feedforward_layernorm.weight"};
+  row.tensors.push_back(
+      {"layers.{}.attn_post_norm.weight", {"layers.{}.post_attention_layernorm.weight"}});
+  row.tensors.push_back(
+      {"layers.{}.mlp_post_norm.weight", {"layers.{}.post_feedforward_layernorm.weight"}});
+  const auto softcap = [](const JsonReader& json, const char* key, double otherwise) {
+    return static_cast<float>(json.json().contains(key) ? json.number(key, 0, 1e9, 0) : otherwise);
+  };
+  row.read = [softcap](const JsonReader& json, ModelConfig& c) {
+    c.qkv_bias = c.out_bias = json.boolean("attention_bias", false);
+    c.attention_scale = attention_scale_of(json.number("query_pre_attn_scalar", 1e-6, 1e9, 256));
+    c.attention_softcap = softcap(json, "attn_logit_softcapping", 50);
+    c.logit_softcap = softcap(json, "final_logit_softcapping", 30);
+    read_window(json, c, 4096);
+    read_layer_types(json, c, [](std::int64_t l) { return l % 2 == 0; });
+  };
+  row.write = [](const ModelConfig& c, Json& json) {
+    json["attention_bias"] = c.out_bias;
+    if (json.contains("query_pre_attn_scalar")) return;  // a fresh config
+    json["query_pre_attn_scalar"] = static_cast<std::int64_t>(std::lround(
+        1.0 / (static_cast<double>(c.attention_scale) * static_cast<double>(c.attention_scale))));
+    json["attn_logit_softcapping"] = c.attention_softcap;
+    json["final_logit_softcapping"] = c.logit_softcap;
+    json["sliding_window"] = c.window;
+  };
+  return row;
+}
+
+}  // namespace
+
+std::vector<Family> decoder_families() {
+  return {gpt2(), gpt_neox(), llama(), mistral(), qwen2(), phi3(), gemma(), gemma2()};
+}
+
+}  // namespace weft

@@ -1,0 +1,88 @@
+#include "inspect/torch_module.h"
+
+#include "core/check.h"
+
+namespace weft {
+namespace {
+
+std::string indented(const std::string& text) {
+  std::string out;
+  for (char c : text) {
+    out += c;
+    if (c == '\n') out += "  ";
+  }
+  return out;
+}
+
+struct ActivationClass {
+  const char *name, *type;
+};
+// transformers/activations.py, the names that formats/families knows.
+constexpr ActivationClass kActivations[] = {{"gelu_new", "NewGELUActivation"},
+                                            {"gelu_pytorch_tanh", "GELUTanh"},
+                                            {"gelu_fast", "FastGELUActivation"},
+                                            {"gelu", "GELUActivation"},
+                                            {"gelu_python", "GELUActivation"},
+                                            {"silu", "SiLUActivation"},
+                                            {"swish", "SiLU"},
+                                            {"relu", "ReLU"}};
+
+const char* python_bool(bool x) { return x ? "True" : "False"; }
+
+}  // namespace
+
+std::string printed(const TorchModule& module) {
+  std::string out = module.type + "(" + module.arguments;
+  std::vector<std::string> texts;
+  for (const TorchPart& part : module.parts) texts.push_back(printed(part.module));
+  for (std::size_t first = 0, end = 0; first < texts.size(); first = end) {
+    end = first + 1;
+    while (module.type == "ModuleList" && end < texts.size() && texts[end] == texts[first]) ++end;
+    const std::string &name = module.parts[first].name, &last = module.parts[end - 1].name;
+    out += end == first + 1 ? fmt::format("\n  ({}): ", name)
+                            : fmt::format("\n  ({}-{}): {} x ", name, last, end - first);
+    out += indented(texts[first]);
+  }
+  return out + (texts.empty() ? ")" : "\n)");
+}
+
+std::string python_number(const Json& number) {
+  if (!number.is_number_float()) return number.dump();
+  std::string text = fmt::format("{}", number.get<double>());
+  if (text.find_first_of(".en") == std::string::npos) text += ".0";
+  return text;
+}
+
+TorchModule linear(std::int64_t in, std::int64_t out, bool bias) {
+  return {"Linear",
+          {},
+          fmt::format("in_features={}, out_features={}, bias={}", in, out, python_bool(bias))};
+}
+
+TorchModule embedding(std::int64_t rows, std::int64_t width) {
+  return {"Embedding", {}, fmt::format("{}, {}", rows, width)};
+}
+
+TorchModule layer_norm(std::int64_t width, const std::string& eps) {
+  return {"LayerNorm",
+          {},
+          fmt::format("({},), eps={}, elementwise_affine=True, bias=True", width, eps)};
+}
+
+TorchModule dropout(const std::string& p) {
+  return {"Dropout", {}, fmt::format("p={}, inplace=False", p)};
+}
+
+TorchModule activation_module(const std::string& name) {
+  for (const ActivationClass& a : kActivations)
+    if (name == a.name) return {a.type, {}};
+  user_error("activation '{}' has no class in transformers", name);
+}
+
+TorchModule module_list(std::int64_t n, const TorchModule& layer) {
+  TorchModule list = {"ModuleList", {}};
+  for (std::int64_t l = 0; l < n; ++l) list.parts.push_back({std::to_string(l), layer});
+  return list;
+}
+
+}  // namespace weft

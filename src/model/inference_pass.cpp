@@ -1,0 +1,261 @@
+#include "model/inference_pass.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "model/rope.h"
+#include "model/tensor_parallel.h"
+
+namespace weft {
+
+// The views of one pass over n rows; laid out anew for each pass in memory planned for the largest.
+struct InferencePass::Buffers {
+  EmbeddingRows tokens;  // first stage
+  View labels;           // (N) i32
+  View text_ends;        // (N + 1) i32: where whole texts begin and end
+  View rope_positions,
+      rope_table;  // (N) i32, (N, 2, P/2): a row of the table for each row of the pass
+  View x, delta;   // (1, N, C)
+  BlockActivations block;
+  std::optional<GatherRoom> gather;  // where tp > 1
+  View y;                            // (1, N, C)
+  NormStatistics final_norm;
+  View loss;                // (N)
+  HeadScratch head;         // of losses()
+  HeadScratch logits_head;  // of logits()
+  LabelScratch labelled;
+  View picked, shard, gathered, logits;  // (R, C), (R, V_tp), (R·V), (R, V)
+};
+
+InferencePass::Buffers InferencePass::lay_out(Arena& arena, const ModelConfig& c, const Grid& grid,
+                                              const DecoderShape& shape, std::int64_t N) {
+  Buffers b;
+  const int tp = grid.shape().tp;
+  const std::int64_t V_tp = split_range(c.vocab, tp, grid.tp().rank()).size(),
+                     R = std::min(shape.max_logit_rows, shape.max_rows);
+  if (grid.is_first_stage()) b.tokens = allocate_embedding(arena, c, 1, N);
+  b.labels = arena.alloc(DType::i32, {N});
+  b.text_ends = arena.alloc(DType::i32, {N + 1});
+  if (c.positions == Positions::rope) {
+    b.rope_positions = arena.alloc(DType::i32, {N});
+    b.rope_table = arena.alloc(DType::f32, {N, 2, c.rope.dims / 2});
+  }
+  b.x = arena.alloc(DType::f32, {1, N, c.width});
+  b.delta = arena.alloc(DType::f32, {1, N, c.width});
+  b.block = allocate_block(arena, c, block_shape(c, grid, 1, N));
+  if (tp > 1) b.gather = allocate_gather(arena, c, grid, N);
+  if (!grid.is_last_stage()) return b;
+  b.y = arena.alloc(DType::f32, {1, N, c.width});
+  b.final_norm = allocate_norm(arena, c, 1, N);
+  b.loss = arena.alloc(DType::f32, {N});
+  b.picked = arena.alloc(DType::f32, {R, c.width});
+  if (c.has_label_head() || c.pooler) b.labelled = allocate_label_scratch(arena, c, R);
+  if (!c.has_lm_head()) return b;
+  b.head = allocate_head_scratch(arena, c, N, V_tp, tp);
+  if (c.head_transform) b.logits_head = allocate_head_scratch(arena, c, R, V_tp, tp);
+  b.shard = arena.alloc(DType::f32, {R, V_tp});
+  if (tp > 1) b.gathered = arena.alloc(DType::f32, {R * c.vocab});
+  b.logits = arena.alloc(DType::f32, {R, c.vocab});
+  return b;
+}
+
+namespace {
+
+std::vector<std::pair<View, View>> lay_out_cache(Arena& arena, const ModelConfig& c,
+                                                 const Grid& grid, const DecoderShape& shape) {
+  const std::int64_t n_layers = stage_layers(c, grid.shape().pp, grid.pp().rank()).size();
+  const Dims dims = {shape.slots, shape.S,
+                     split_heads(c.heads, c.kv_heads, grid.shape().tp, grid.tp().rank()).kv.size(),
+                     c.head_dim};
+  std::vector<std::pair<View, View>> cache;
+  for (std::int64_t l = 0; l < n_layers; ++l) {
+    const View k = shape.whole_texts ? View() : arena.alloc(DType::f32, dims),
+               v = shape.whole_texts ? View() : arena.alloc(DType::f32, dims);
+    cache.emplace_back(k, v);
+  }
+  return cache;
+}
+
+constexpr int kTag = 3;
+
+// A row's angles depend on its place and, with some scalings, on how long its text is.
+void fill_rope(const ModelConfig& c, View positions, View table, std::span<const CacheSlice> slices,
+               std::span<const std::int64_t> lengths) {
+  const bool by_length =
+      c.rope.scaling == RopeScaling::dynamic || c.rope.scaling == RopeScaling::longrope;
+  std::vector<float> frequencies = rope_frequencies(c.rope, 1);
+  for (std::size_t i = 0; i < slices.size(); ++i) {
+    const CacheSlice& s = slices[i];
+    if (by_length)
+      frequencies = rope_frequencies(c.rope, lengths.empty() ? s.n_cached + s.n_rows : lengths[i]);
+    for (std::int64_t r = 0; r < s.n_rows; ++r)
+      fill_rope_row(table.as<float>() + (s.first_row + r) * c.rope.dims, s.n_cached + r,
+                    frequencies, c.rope.attention_factor);
+  }
+  for (std::int64_t r = 0; r < positions.elems(); ++r)
+    positions.as<std::int32_t>()[r] = static_cast<std::int32_t>(r);
+}
+
+}  // namespace
+
+std::size_t InferencePass::plan_bytes(const ModelConfig& config, const Grid& grid,
+                                      DecoderShape shape) {
+  return measure([&](Arena& a) { lay_out_cache(a, config, grid, shape); }) +
+         measure([&](Arena& a) { lay_out(a, config, grid, shape, shape.max_rows); });
+}
+
+InferencePass::InferencePass(const Context& ctx, const ModelConfig& config,
+                             const Parameters& parameters, DecoderShape shape)
+    : ctx_(ctx),
+      config_(config),
+      shape_(shape),
+      layers_(stage_layers(config, ctx.grid.shape().pp, ctx.grid.pp().rank())),
+      cache_arena_("KV cache",
+                   measure([&](Arena& a) { lay_out_cache(a, config, ctx.grid, shape); })),
+      arena_("activations",
+             measure([&](Arena& a) { lay_out(a, config, ctx.grid, shape, shape.max_rows); })),
+      cache_(lay_out_cache(cache_arena_, config, ctx.grid, shape)) {
+  for (std::int64_t l = layers_.begin; l < layers_.end; ++l)
+    blocks_.push_back(block_parameters(parameters, l));
+  if (ctx.grid.is_first_stage()) embedding_ = find_embedding(parameters);
+  if (ctx.grid.is_last_stage()) {
+    final_norm_ = find_norm(parameters, "final_norm");
+    if (config.has_lm_head()) head_ = find_lm_head(parameters);
+    label_head_ = find_label_head(parameters, config);
+  }
+}
+
+ConstView InferencePass::hidden(const DecoderRows& rows) { return run(rows, config_.layers); }
+
+ConstView InferencePass::hidden_at(const DecoderRows& rows, std::int64_t layer) {
+  CHECK(0 <= layer && layer <= config_.layers, "hidden states of layer {} of {}", layer,
+        config_.layers);
+  return run(rows, layer);
+}
+
+// Stops before block `stop`; what it would have been given then passes through the stages behind it
+// as it is.
+ConstView InferencePass::run(const DecoderRows& rows, std::int64_t stop) {
+  const auto N = static_cast<std::int64_t>(rows.ids.size());
+  CHECK(N >= 1 && N <= shape_.max_rows &&
+            (rows.types.empty() || rows.types.size() == rows.ids.size()),
+        "{} rows; planned for {}", N, shape_.max_rows);
+  // Callers refuse these with a sentence of their own; no table is read past its end.
+  for (const std::int32_t id : rows.ids)
+    CHECK(id >= 0 && id < config_.vocab, "token {} of a vocabulary of {}", id, config_.vocab);
+  for (const std::int32_t type : rows.types)
+    CHECK_USER(type >= 0 && type < std::max<std::int64_t>(1, config_.token_types),
+               "the tokenizer gives a token the type {}, but the model knows {} (type_vocab_size)",
+               type, config_.token_types);
+  arena_.release(0);
+  const Buffers b = lay_out(arena_, config_, ctx_.grid, shape_, N);
+  const View x_rows = b.x.reshape({N, config_.width});
+  Communicator& pp = ctx_.grid.pp();
+  if (ctx_.grid.is_first_stage()) {
+    std::copy(rows.ids.begin(), rows.ids.end(), b.tokens.ids.as<std::int32_t>());
+    if (!b.tokens.types.empty()) {
+      auto* types = b.tokens.types.as<std::int32_t>();
+      std::fill(types, types + N, 0);
+      std::copy(rows.types.begin(), rows.types.end(), types);
+    }
+    std::vector<TextRows> texts;
+    for (const CacheSlice& s : rows.slices)
+      texts.push_back({s.first_row, s.first_row + s.n_rows, s.n_cached});
+    const std::vector<float> scales = place_tokens(config_, b.tokens, texts);
+    embed(ctx_, config_, embedding_, b.tokens, texts, scales, {}, b.x);
+  } else {
+    pp.recv(x_rows, pp.rank() - 1, kTag, ctx_.stream);
+  }
+  BlockTokens tokens = {.positions = b.rope_positions,
+                        .rope_table = b.rope_table,
+                        .lengths = ConstView(),
+                        .packed = shape_.whole_texts};
+  if (config_.positions == Positions::rope)
+    fill_rope(config_, b.rope_positions, b.rope_table, rows.slices, rows.text_lengths);
+  if (shape_.whole_texts) {
+    auto* ends = b.text_ends.as<std::int32_t>();
+    ends[0] = 0;
+    for (std::size_t i = 0; i < rows.slices.size(); ++i)
+      ends[i + 1] = static_cast<std::int32_t>(rows.slices[i].first_row + rows.slices[i].n_rows);
+    tokens.lengths = b.text_ends.rows(0, static_cast<std::int64_t>(rows.slices.size()) + 1);
+  }
+  const BlockShape shape = block_shape(config_, ctx_.grid, 1, N);
+  ConstView x = b.x, delta;
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    const std::int64_t layer = layers_.begin + static_cast<std::int64_t>(i);
+    if (layer >= stop) break;
+    const BlockInference inference = {cache_[i].first, cache_[i].second, rows.slices,
+                                      b.gather ? &*b.gather : nullptr};
+    block_forward(ctx_, config_, layer, shape, blocks_[i], b.block, tokens, {}, &inference, x,
+                  delta, b.delta);
+    x = stream_out(config_, b.block);
+    delta = b.delta;
+  }
+  const bool stopped = stop < layers_.end, post = config_.norm_place == NormPlace::post;
+  if (stopped && stop >= layers_.begin &&
+      post) {  // the stream of a post-norm model is what the next block's norm makes of it
+    add_norm(ctx_, config_, b.block.y1, b.block.sum1, b.block.norm1, x, delta,
+             blocks_[static_cast<std::size_t>(stop - layers_.begin)].norm1, {});
+    std::memcpy(b.x.data(), b.block.y1.data(), b.x.bytes());
+    delta = ConstView();
+    x = b.x;
+  }
+  if (!ctx_.grid.is_last_stage()) {
+    if (!delta.empty()) add_delta(ctx_, b.x, x, delta, {});
+    pp.send(x_rows, pp.rank() + 1, kTag, ctx_.stream);
+    return {};
+  }
+  if (stopped) {
+    if (!delta.empty()) add_delta(ctx_, b.x, x, delta, {});
+    return x_rows;
+  }
+  add_norm(ctx_, config_, b.y, b.x, b.final_norm, x, delta, final_norm_, {});
+  return b.y.reshape({N, config_.width});
+}
+
+void InferencePass::copy_slot(std::int64_t from, std::int64_t to, std::int64_t n_tokens) {
+  CHECK(from != to && n_tokens <= shape_.S, "{} tokens of slot {} to slot {}; a slot holds {}",
+        n_tokens, from, to, shape_.S);
+  for (const auto& [k, v] : cache_)
+    for (const View& x : {k, v}) {
+      if (x.empty()) continue;
+      const View source = x.rows(from, from + 1), target = x.rows(to, to + 1);
+      std::memcpy(
+          target.data(), source.data(),
+          target.bytes() / static_cast<std::size_t>(shape_.S) * static_cast<std::size_t>(n_tokens));
+    }
+}
+
+ConstView InferencePass::logits(ConstView hidden, std::span<const std::int64_t> rows) {
+  arena_.release(0);
+  const Buffers b = lay_out(arena_, config_, ctx_.grid, shape_, hidden.dim(0));
+  const auto R = static_cast<std::int64_t>(rows.size()), C = config_.width;
+  CHECK(R >= 1 && R <= b.picked.dim(0), "logits of {} rows; planned for {}", R, b.picked.dim(0));
+  for (std::int64_t r = 0; r < R; ++r)
+    std::memcpy(b.picked.as<float>() + r * C,
+                hidden.as<float>() + rows[static_cast<std::size_t>(r)] * C,
+                static_cast<std::size_t>(C) * sizeof(float));
+  head_logits(ctx_, config_, b.logits.rows(0, R), b.shard.rows(0, R),
+              b.gathered.empty() ? View() : b.gathered.rows(0, R * config_.vocab),
+              b.picked.rows(0, R), head_, b.logits_head);
+  return b.logits.rows(0, R);
+}
+
+ConstView InferencePass::losses(ConstView hidden, std::span<const std::int32_t> labels) {
+  arena_.release(0);
+  const Buffers b = lay_out(arena_, config_, ctx_.grid, shape_, hidden.dim(0));
+  std::copy(labels.begin(), labels.end(), b.labels.as<std::int32_t>());
+  head_loss(ctx_, config_, b.loss, View(), hidden, b.labels, head_, 0, b.head);
+  return b.loss;
+}
+
+ConstView InferencePass::labels(ConstView hidden, std::span<const std::int64_t> rows) {
+  arena_.release(0);
+  const Buffers b = lay_out(arena_, config_, ctx_.grid, shape_, hidden.dim(0));
+  const auto M = static_cast<std::int64_t>(rows.size());
+  CHECK(M >= 1 && M <= b.picked.dim(0), "labels of {} rows; planned for {}", M, b.picked.dim(0));
+  label_logits(ctx_, config_, hidden, rows, label_head_, {}, b.labelled);
+  return (label_head_.labels_w ? b.labelled.logits : b.labelled.pooled).rows(0, M);
+}
+
+}  // namespace weft

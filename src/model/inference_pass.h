@@ -1,0 +1,82 @@
+// A model in inference: rows of several texts at once through all stages. Texts that go on append
+// their keys and values to a cache; whole texts need none.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "model/block.h"
+#include "model/embed.h"
+#include "model/head.h"
+#include "model/label_head.h"
+
+namespace weft {
+
+struct DecoderShape {
+  std::int64_t slots = 1;           // sequences that may be in the cache at once
+  std::int64_t S = 0;               // cached tokens of each
+  std::int64_t max_rows = 0;        // rows of one forward pass
+  std::int64_t max_logit_rows = 0;  // of them, rows whose logits are asked for
+  bool whole_texts = false;         // every pass brings whole texts: nothing is cached
+};
+
+// The rows of one pass: N of them, slice by slice.
+struct DecoderRows {
+  std::span<const std::int32_t> ids;    // (N)
+  std::span<const std::int32_t> types;  // (N); empty: all 0
+  std::span<const CacheSlice> slices;   // with whole_texts one a text, n_cached 0
+  std::span<const std::int64_t>
+      text_lengths;  // of each slice's text so far, past this pass too (a prompt that is read in
+                     // pieces); empty: cached + new
+};
+
+class InferencePass {
+ public:
+  InferencePass(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
+                DecoderShape shape);
+  static std::size_t plan_bytes(const ModelConfig& config, const Grid& grid, DecoderShape shape);
+  std::size_t bytes() const { return cache_arena_.capacity_bytes() + arena_.capacity_bytes(); }
+  const DecoderShape& shape() const { return shape_; }
+
+  // Runs the rows, appends their keys and values to the cache.
+  // Collective over a replica (tp × pp). The result is (N, C), the final norm's output, on the last
+  // stage; empty elsewhere.
+  ConstView hidden(const DecoderRows& rows);
+  // The stream as it enters layer `layer` (0: the embeddings; post-norm: the embeddings' norm), as
+  // transformers' hidden_states[layer]; layer L is hidden(). Collective over a replica; (N, C) on
+  // the last stage, which every rank but the layer's sends it to.
+  ConstView hidden_at(const DecoderRows& rows, std::int64_t layer);
+
+  // Copies the first n cached tokens of a slot to another, on this rank: a sequence that goes on in
+  // two ways (beam search).
+  void copy_slot(std::int64_t from, std::int64_t to, std::int64_t n_tokens);
+
+  // Last stage only, after hidden(). Logits (rows, V) of chosen rows, whole on every tp rank.
+  ConstView logits(ConstView hidden, std::span<const std::int64_t> rows);
+  // Last stage only: -log p(label) of each row (N) fp32; kIgnoreLabel gives 0.
+  ConstView losses(ConstView hidden, std::span<const std::int32_t> labels);
+  // Last stage only: (M, n_labels) of a label head, or (M, C) of a pooler, for the rows that
+  // labelled_rows gives; at most max_logit_rows.
+  ConstView labels(ConstView hidden, std::span<const std::int64_t> rows);
+
+ private:
+  struct Buffers;
+  static Buffers lay_out(Arena& arena, const ModelConfig& config, const Grid& grid,
+                         const DecoderShape& shape, std::int64_t n_rows);
+  ConstView run(const DecoderRows& rows, std::int64_t stop);
+
+  const Context& ctx_;
+  const ModelConfig& config_;
+  DecoderShape shape_;
+  Range layers_;
+  std::vector<BlockParameters> blocks_;
+  EmbeddingParameters embedding_;
+  NormParameters final_norm_;
+  LmHeadParameters head_;
+  LabelHeadParameters label_head_;
+  Arena cache_arena_, arena_;
+  std::vector<std::pair<View, View>>
+      cache_;  // keys and values of each layer: (slots, S, Hkv_tp, D)
+};
+
+}  // namespace weft
