@@ -72,8 +72,8 @@ void info_of_model(const InfoOptions& o, const Communicator& world) {
     for (int p = 0; p < shape.pp; ++p) {
       weights =
           std::max(weights, Parameters::plan_bytes(c, shape, t, p, held, ParameterUse::inference));
-      training = std::max(training,
-                          Parameters::plan_bytes(c, shape, t, p, DType::f32, ParameterUse::training));
+      training = std::max(
+          training, Parameters::plan_bytes(c, shape, t, p, DType::f32, ParameterUse::training));
     }
   if (world.rank() != 0) return;
   const std::int64_t n = count_parameters(c);
@@ -84,11 +84,12 @@ void info_of_model(const InfoOptions& o, const Communicator& world) {
                                  ? stored_bytes(path)
                                  : n * static_cast<std::int64_t>(dtype_bytes(*plain));
   if (o.json) {
-    const OrderedJson line = {
-        {"family", c.family}, {"parameters", n},          {"layers", c.layers},
-        {"heads", c.heads},   {"kv_heads", c.kv_heads},   {"width", c.width},
-        {"vocab", c.vocab},   {"context", c.context},     {"dtype", stored},
-        {"bytes", bytes},     {"bytes_per_rank", weights}};
+    OrderedJson line = shown_fields(c, {"family"});
+    line["parameters"] = n;
+    line.update(shown_fields(c, {"layers", "heads", "kv_heads", "width", "vocab", "context"}));
+    line["dtype"] = stored;
+    line["bytes"] = bytes;
+    line["bytes_per_rank"] = weights;
     fmt::print("{}\n", line.dump());
     return;
   }

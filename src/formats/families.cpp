@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/check.h"
+#include "core/short_decimal.h"
 #include "formats/label_config.h"
 #include "formats/rope_config.h"
 #include "model/attention_scale.h"
@@ -166,8 +167,6 @@ std::string filled(std::string pattern, std::int64_t layer, std::int64_t last) {
 }
 
 }  // namespace
-
-double short_decimal(float x) { return std::stod(fmt::format("{}", x)); }
 
 std::span<const Family> families() { return table(); }
 

@@ -99,7 +99,4 @@ StoredParameter stored_parameter(const Family& family, const ModelConfig& config
 std::vector<Family> decoder_families();
 std::vector<Family> encoder_families();
 
-// The shortest decimal that reads back as the same float: 0.1f is written 0.1, not 0.10000000149.
-double short_decimal(float x);
-
 }  // namespace weft

@@ -255,6 +255,7 @@ Family phi3() {
   row.defaults.width = 3072, row.defaults.ffn = 8192, row.defaults.vocab = 32064,
   row.defaults.context = 4096, row.defaults.norm_eps = 1e-5f;
   row.defaults.eos_id = row.defaults.pad_id = 32000;
+  row.defaults.rope.rereads = true;
   row.keys.dropout_embedding = "embd_pdrop";
   row.keys.dropout_residual = "resid_pdrop";
   for (TensorName& t : row.tensors) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/check.h"
+#include "core/short_decimal.h"
 
 namespace weft {
 namespace {
@@ -26,7 +27,7 @@ std::vector<double> factors_in(const RopeSource& source, const std::string& name
   for (const float x : values) {
     CHECK_USER(std::isfinite(x) && x > 0, "{}: tensor {} holds {}; factors must be above 0",
                tensor->file, name, x);
-    factors.push_back(std::stod(fmt::format("{}", x)));
+    factors.push_back(short_decimal(x));
   }
   return factors;
 }

@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "core/check.h"
+#include "core/short_decimal.h"
 #include "formats/families.h"
 #include "inspect/module_tree_families.h"
 #include "model/parameters.h"

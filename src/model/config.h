@@ -1,8 +1,9 @@
 // What a model is, free of any family's spelling. formats/families maps a Hugging Face config.json
-// to it and back.
+// to it and back. A field added here is visited in model/config_fields.h.
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -26,14 +27,16 @@ struct Rope {
   double theta = 10000;
   std::int64_t dims = 0;  // P: of the D dims of a head, those that turn; even
   double factor = 1;
-  std::int64_t original_context =
-      0;  // llama3, yarn, longrope: before stretching; dynamic: where it begins
+  // llama3, yarn, longrope: before stretching; dynamic: where it begins.
+  std::int64_t original_context = 0;
   double low_freq_factor = 1, high_freq_factor = 4;  // llama3
   double beta_fast = 32, beta_slow = 1;              // yarn
   bool truncate = true;                              // yarn
   double attention_factor = 1;                       // yarn, longrope: of cos and sin
-  std::vector<double> short_factors,
-      long_factors;  // longrope, P / 2 each; factors: short_factors alone (GGUF's rope_freqs)
+  // longrope: P / 2 each; factors: short_factors alone (GGUF's rope_freqs).
+  std::vector<double> short_factors, long_factors;
+  // longrope: a text that outgrows original_context is read again from its start (Phi-3).
+  bool rereads = false;
 };
 
 // What stands on the last norm's output.
@@ -70,10 +73,10 @@ struct ModelConfig {
   bool parallel_residual = false;  // attention and MLP both read the block's input (NeoX)
 
   Positions positions = Positions::learned;
-  std::int64_t first_position =
-      0;  // row of the position table that the first token takes; pad + 1 for RoBERTa
-  bool pad_keeps_position =
-      false;  // a pad token within a text stays at row pad_id, and is not counted (RoBERTa, ESM)
+  // Row of the position table that the first token takes; pad_id + 1 for RoBERTa.
+  std::int64_t first_position = 0;
+  // A pad token within a text stays at row pad_id, and is not counted (RoBERTa, ESM).
+  bool pad_keeps_position = false;
   Rope rope;
   std::int64_t token_types = 0;  // rows of the token type table; 0: none
   bool embedding_norm = false;   // a norm on the embeddings that no block owns (ESM-1b)
@@ -103,12 +106,13 @@ struct ModelConfig {
   Problem problem = Problem::single_label;
   std::vector<std::string> labels;  // id2label
 
-  float dropout_embedding = 0, dropout_attention = 0, dropout_residual = 0,
-        dropout_head = 0;  // used by training only
+  // Probabilities, of training alone.
+  float dropout_embedding = 0, dropout_attention = 0, dropout_residual = 0, dropout_head = 0;
   float init_std = 0.02f;
   std::int32_t eos_id = -1, bos_id = -1, pad_id = -1, mask_id = -1;  // -1: none
-  Json source;  // the config.json it came from, kept so that export changes only what Weft changed;
-                // null for a fresh model
+  // The config.json it came from, kept so that export changes only what Weft changed; null for a
+  // fresh model.
+  Json source;
 
   std::int64_t qkv_rows() const { return (heads + 2 * kv_heads) * head_dim; }
   std::int64_t up_rows() const { return gated ? 2 * ffn : ffn; }
@@ -125,11 +129,15 @@ struct ModelConfig {
   }
 };
 
-// UserError where the numbers cannot be a model; `origin` names the file or "the options".
+// UserError where a field is out of its range, or two do not fit each other: it names the field,
+// its value and what is allowed. `origin` names the file or "the options".
 void validate(const ModelConfig& config, const std::string& origin);
 
-// Equal as far as parameters and arithmetic go (dropout and source aside); else the first
-// difference, "layers is 4, not 6".
+// The first field that differs of those that decide parameters or arithmetic, "layers is 4, not 6";
+// empty where there is none.
 std::string first_difference(const ModelConfig& a, const ModelConfig& b);
+
+// The named fields as a log or `--json` shows them, in the order of `names`.
+OrderedJson shown_fields(const ModelConfig& config, std::initializer_list<const char*> names);
 
 }  // namespace weft

@@ -80,8 +80,8 @@ std::vector<float> rope_frequencies(const Rope& r, std::int64_t length) {
 }
 
 int rope_regime(const ModelConfig& c, std::int64_t length) {
-  const bool rereads = c.positions == Positions::rope && c.family == "phi3" &&
-                       c.rope.scaling == RopeScaling::longrope;
+  const bool rereads =
+      c.positions == Positions::rope && c.rope.rereads && c.rope.scaling == RopeScaling::longrope;
   return rereads && length > c.rope.original_context ? 1 : 0;
 }
 

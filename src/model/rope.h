@@ -15,9 +15,9 @@ namespace weft {
 std::vector<float> rope_frequencies(const Rope& rope, std::int64_t length);
 
 // Which angles the tokens of a text of `length` tokens have: a text that grows into another regime
-// is read again from its start. So does Phi-3 with longrope beyond the original context
-// (prepare_inputs_for_generation); other families, and dynamic scaling, keep what was read, as
-// transformers does.
+// is read again from its start. Rope::rereads asks for it, where longrope goes beyond the original
+// context (Phi-3's prepare_inputs_for_generation); others, and dynamic scaling, keep what was read,
+// as transformers does.
 int rope_regime(const ModelConfig& config, std::int64_t length);
 
 // One row of the table that kernels' rope reads: the cosines, then the sines, of one position.

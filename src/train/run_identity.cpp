@@ -1,5 +1,6 @@
 #include "train/run_identity.h"
 
+#include "core/short_decimal.h"
 #include "formats/families.h"
 
 namespace weft {

@@ -10,6 +10,7 @@
 #include "comm/compare.h"
 #include "core/damaged.h"
 #include "core/log.h"
+#include "core/short_decimal.h"
 #include "formats/families.h"
 #include "formats/hf_weights.h"
 #include "io/files.h"
@@ -295,9 +296,9 @@ class Trainer {
     line.update(environment_.build);
     line["hosts"] = environment_.hosts;
     line["grid"] = {{"tp", start_.shape.tp}, {"pp", start_.shape.pp}, {"dp", start_.shape.dp}};
-    line["model"] = {{"family", c.family}, {"layers", c.layers},      {"width", c.width},
-                     {"heads", c.heads},   {"kv_heads", c.kv_heads},  {"ffn", c.ffn},
-                     {"vocab", c.vocab},   {"context", start_.step.T}};
+    line["model"] =
+        shown_fields(c, {"family", "layers", "width", "heads", "kv_heads", "ffn", "vocab"});
+    line["model"]["context"] = start_.step.T;
     line["task"] = options_.task;
     line["parameters"] = count_parameters(c);
     line["threads"] = environment_.n_threads;

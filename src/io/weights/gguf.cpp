@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/check.h"
+#include "core/short_decimal.h"
 #include "io/lfs_pointer.h"
 #include "io/weights/gguf_blocks.h"
 
@@ -119,9 +120,7 @@ class Cursor {
 
 // 0.00001f is 0.00001, not 9.99999974e-06, so that what is written from it looks as the model's own
 // files do.
-double shortest(float x) {
-  return std::isfinite(x) ? std::stod(fmt::format("{}", x)) : static_cast<double>(x);
-}
+double shortest(float x) { return std::isfinite(x) ? short_decimal(x) : static_cast<double>(x); }
 
 Json read_value(Cursor& in, std::uint32_t type, const std::string& key, int depth,
                 std::uint64_t* elements_left) {
