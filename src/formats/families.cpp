@@ -188,6 +188,24 @@ void finish_sizes(ModelConfig& c) {
     for (std::int64_t i = 0; i < c.n_labels; ++i) c.labels.push_back(fmt::format("LABEL_{}", i));
 }
 
+void finish_fresh(ModelConfig& c) {
+  const Family& row = family(c.family);
+  if (row.fresh) row.fresh(c);
+  if (c.positions == Positions::rope) {
+    CHECK_USER(c.head_dim % 2 == 0,
+               "--width is {} and --heads {}; family {} turns pairs of a head's dims: "
+               "allowed: an even width / heads",
+               c.width, c.heads, c.family);
+    const double dims = static_cast<double>(c.head_dim) * row.rope.usual_share;
+    c.rope.dims = std::max<std::int64_t>(2, static_cast<std::int64_t>(dims) / 2 * 2);
+  }
+  // A window that no context outgrows is none, where the row does not ask for one by layer.
+  if (c.windowed.empty() && c.context <= c.window) c.window = 0;
+  finish_sizes(c);
+  c.attention_scale = attention_scale_of(static_cast<double>(c.head_dim));
+  c.head_activation = c.activation;
+}
+
 ModelConfig fresh_config(const std::string& name) {
   ModelConfig c = family(name).defaults;
   c.family = name;

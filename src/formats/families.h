@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "formats/gguf_row.h"
 #include "model/config.h"
 #include "model/parameters.h"
 
@@ -39,6 +40,14 @@ struct ConfigKeys {
               dropout_residual = "", dropout_head = "";
 };
 
+// How its config.json spells rotary positions, at the top and in rope_parameters.
+struct RopeKeys {
+  std::string theta = "rope_theta";             // at the top
+  std::string share = "partial_rotary_factor";  // at the top: of a head's dims, those that turn
+  double usual_share = 1;                       // where none is named, and of a fresh model
+  bool yarn_is_longrope = false;                // "yarn" was an early name of it (Phi-3)
+};
+
 struct Family {
   std::string name;        // model_type
   std::string class_name;  // "Llama": LlamaForCausalLM, LlamaModel, …
@@ -47,15 +56,21 @@ struct Family {
   std::string prefix;    // written before every tensor's name; optional when reading
   ModelConfig defaults;  // the config class's, for keys that are missing
   ConfigKeys keys;
+  RopeKeys rope = {};
   std::vector<TensorName> tensors;
-  std::vector<std::string> carried =
-      {};  // behind the prefix: what transformers' classes hold too but nothing here computes with;
-           // kept from folder to folder
-  std::vector<std::pair<std::string, std::string>>
-      aliases;  // endings that other writers give a tensor: ours in the file, theirs
-  std::function<void(const JsonReader&, ModelConfig&)> read;  // what the keys do not cover
-  std::function<void(const ModelConfig&, Json&)>
-      write;  // sets what the config decides and `read` reads
+  // Behind the prefix: what transformers' classes hold too but nothing here computes with; kept
+  // from folder to folder.
+  std::vector<std::string> carried = {};
+  // Endings that other writers give a tensor: ours in the file, theirs.
+  std::vector<std::pair<std::string, std::string>> aliases;
+  // What the keys do not cover. UserErrors name the file and the key.
+  std::function<void(const JsonReader&, ModelConfig&)> read;
+  // Sets what the config decides and `read` reads.
+  std::function<void(const ModelConfig&, Json&)> write;
+  // What a fresh model has beyond `defaults`, once its sizes and special tokens are set; UserErrors
+  // as finish_fresh.
+  std::function<void(ModelConfig&)> fresh;
+  GgufRow gguf = {};
 };
 
 std::span<const Family> families();
@@ -70,12 +85,15 @@ std::vector<std::int32_t> end_tokens(
 Json write_hf_config(const ModelConfig& config);
 // As transformers' print(model.config): the class's name and config.json's keys, sorted.
 std::string printed_config(const ModelConfig& config);
-// A fresh model of the family with the class's knobs; the sizes are the caller's to set, then
-// finish_sizes.
+// A model of the family with its class's defaults; sizes and special tokens are the caller's to
+// set, then finish_sizes or finish_fresh.
 ModelConfig fresh_config(const std::string& family);
-// Sets what follows from the sizes (attention scale, rope dims, embedding scale, windowed layers,
-// labels' names).
+// Sets what follows from the sizes (attention scale, embedding scale, labels' names).
 void finish_sizes(ModelConfig& config);
+// finish_sizes for a model that no file describes: also rope dims, the window, and what the row's
+// `fresh` sets. UserErrors name the options of `weft train`: sizes that the family cannot have, a
+// tokenizer that lacks a special token.
+void finish_fresh(ModelConfig& config);
 
 // The model with another head: its parameters, its class name. UserError where the family has none
 // of the kind.
@@ -98,5 +116,8 @@ StoredParameter stored_parameter(const Family& family, const ModelConfig& config
 // The rows of the table, for families.cpp.
 std::vector<Family> decoder_families();
 std::vector<Family> encoder_families();
+// Rows of models that GGUF files may hold, with names and config.json, but that nothing here
+// computes: their name, keys, tensors and `gguf` alone count.
+std::vector<Family> gguf_families();
 
 }  // namespace weft

@@ -69,6 +69,8 @@ Family gpt2() {
     json["scale_attn_weights"] = c.attention_scale != 1.0f || c.head_dim == 1;
     json["scale_attn_by_inverse_layer_idx"] = c.scale_by_inverse_layer;
   };
+  row.gguf = {.architecture = "gpt2",
+              .settings = {gguf_constant("activation_function", "gelu_new")}};
   return row;
 }
 
@@ -94,6 +96,7 @@ Family gpt_neox() {
   row.keys.eps = "layer_norm_eps";
   row.keys.dropout_embedding = row.keys.dropout_residual = "hidden_dropout";
   row.keys.dropout_head = "classifier_dropout";
+  row.rope = {.theta = "rotary_emb_base", .share = "rotary_pct", .usual_share = 0.25};
   row.tensors = {
       {"embed.tokens.weight", {"embed_in.weight"}},
       {"layers.{}.attn_norm.weight", {"layers.{}.input_layernorm.weight"}},
@@ -125,6 +128,10 @@ Family gpt_neox() {
     json["use_parallel_residual"] = c.parallel_residual;
     json["attention_bias"] = c.qkv_bias;
   };
+  row.gguf = {.architecture = "gptneox",
+              .settings = {gguf_constant("hidden_act", "gelu"),
+                           gguf_boolean("use_parallel_residual", "use_parallel_residual", true),
+                           gguf_has_tensor("attention_bias", "blk.0.attn_qkv.bias")}};
   return row;
 }
 
@@ -168,14 +175,20 @@ ModelConfig llama_defaults() {
   return d;
 }
 
-// Llama 2 and 3 (Touvron et al. 2023), SmolLM2, Vicuna and the many that share its shape.
-Family llama() {
+// What the many that are shaped like Llama share.
+Family llama_shape(const std::string& name, const std::string& class_name) {
   Family row;
-  row.name = "llama";
-  row.class_name = "Llama";
+  row.name = name;
+  row.class_name = class_name;
   row.prefix = "model.";
   row.defaults = llama_defaults();
   row.tensors = llama_tensors();
+  return row;
+}
+
+// Llama 2 and 3 (Touvron et al. 2023), SmolLM2, Vicuna.
+Family llama() {
+  Family row = llama_shape("llama", "Llama");
   row.read = [](const JsonReader& json, ModelConfig& c) {
     c.qkv_bias = c.out_bias = json.boolean("attention_bias", false);
     c.mlp_bias = json.boolean("mlp_bias", false);
@@ -184,6 +197,11 @@ Family llama() {
     json["attention_bias"] = c.out_bias;
     json["mlp_bias"] = c.mlp_bias;
   };
+  row.gguf = {.architecture = "llama",
+              .rotated_pairs = true,
+              .settings = {gguf_constant("hidden_act", "silu"),
+                           gguf_has_tensor("attention_bias", "blk.0.attn_q.bias"),
+                           gguf_has_tensor("mlp_bias", "blk.0.ffn_up.bias")}};
   return row;
 }
 
@@ -194,15 +212,16 @@ void read_window(const JsonReader& json, ModelConfig& c, std::int64_t otherwise)
 
 // Mistral (Jiang et al. 2023): Llama with a sliding window in every layer.
 Family mistral() {
-  Family row = llama();
-  row.name = "mistral";
-  row.class_name = "Mistral";
+  Family row = llama_shape("mistral", "Mistral");
   row.defaults.ffn = 14336, row.defaults.kv_heads = 8, row.defaults.context = 4096 * 32,
   row.defaults.window = 4096;
   row.read = [](const JsonReader& json, ModelConfig& c) { read_window(json, c, 4096); };
   row.write = [](const ModelConfig& c, Json& json) {
     json["sliding_window"] = c.window > 0 ? Json(c.window) : Json(nullptr);
   };
+  row.gguf = llama().gguf;
+  row.gguf.only_with = "attention.sliding_window";  // Llama's class has no window
+  row.gguf.settings.push_back(gguf_window());
   return row;
 }
 
@@ -229,9 +248,7 @@ void read_layer_types(const JsonReader& json, ModelConfig& c,
 // Qwen2 and 2.5 (Yang et al. 2024): Llama with biases on query, key and value; a window from some
 // layer on, where it is switched on.
 Family qwen2() {
-  Family row = llama();
-  row.name = "qwen2";
-  row.class_name = "Qwen2";
+  Family row = llama_shape("qwen2", "Qwen2");
   row.defaults.vocab = 151936, row.defaults.ffn = 22016, row.defaults.kv_heads = 32,
   row.defaults.context = 32768;
   row.defaults.qkv_bias = true;
@@ -242,38 +259,44 @@ Family qwen2() {
     const std::int64_t first = json.integer("max_window_layers", 0, 1 << 26, 28);
     read_layer_types(json, c, [&](std::int64_t l) { return l >= first; });
   };
-  row.write = nullptr;
+  row.gguf = {.architecture = "qwen2",
+              .settings = {gguf_constant("hidden_act", "silu"),
+                           gguf_constant("use_sliding_window", false)}};
   return row;
 }
 
 // Phi-3 (Abdin et al. 2024): Llama with query, key and value in one tensor, gate and up in one,
 // long contexts by LongRoPE.
 Family phi3() {
-  Family row = llama();
-  row.name = "phi3";
-  row.class_name = "Phi3";
+  Family row = llama_shape("phi3", "Phi3");
   row.defaults.width = 3072, row.defaults.ffn = 8192, row.defaults.vocab = 32064,
   row.defaults.context = 4096, row.defaults.norm_eps = 1e-5f;
   row.defaults.eos_id = row.defaults.pad_id = 32000;
   row.defaults.rope.rereads = true;
+  row.rope.yarn_is_longrope = true;
   row.keys.dropout_embedding = "embd_pdrop";
   row.keys.dropout_residual = "resid_pdrop";
   for (TensorName& t : row.tensors) {
     if (t.ours == "layers.{}.attn.qkv.weight") t.hf = {"layers.{}.self_attn.qkv_proj.weight"};
     if (t.ours == "layers.{}.mlp.up.weight") t.hf = {"layers.{}.mlp.gate_up_proj.weight"};
   }
+  std::erase_if(row.tensors, [](const TensorName& t) {
+    return t.ours.starts_with("layers.") && t.ours.ends_with(".bias");
+  });
   row.read = [](const JsonReader& json, ModelConfig& c) { read_window(json, c, 0); };
   row.write = [](const ModelConfig& c, Json& json) {
     json["sliding_window"] = c.window > 0 ? Json(c.window) : Json(nullptr);
   };
+  row.gguf = {.architecture = "phi3",
+              .settings = {gguf_constant("hidden_act", "silu"), gguf_window(),
+                           gguf_integer("original_max_position_embeddings",
+                                        "rope.scaling.original_context_length")}};
   return row;
 }
 
 // Gemma (Gemma Team 2024): Llama with norms of 1 + w, scaled embeddings and GeGLU.
 Family gemma() {
-  Family row = llama();
-  row.name = "gemma";
-  row.class_name = "Gemma";
+  Family row = llama_shape("gemma", "Gemma");
   ModelConfig& d = row.defaults;
   d.layers = 28, d.width = 3072, d.heads = 16, d.kv_heads = 16, d.head_dim = 256, d.ffn = 24576,
   d.vocab = 256000, d.context = 8192;
@@ -289,6 +312,10 @@ Family gemma() {
       c.activation = Activation::gelu_tanh;
   };
   row.write = [](const ModelConfig& c, Json& json) { json["attention_bias"] = c.out_bias; };
+  row.gguf = {.architecture = "gemma",
+              .settings = {gguf_constant("hidden_act", "gelu_pytorch_tanh"),
+                           gguf_constant("hidden_activation", "gelu_pytorch_tanh"),
+                           gguf_constant("attention_bias", false)}};
   return row;
 }
 
@@ -311,33 +338,87 @@ Family gemma2() {
       {"layers.{}.attn_post_norm.weight", {"layers.{}.post_attention_layernorm.weight"}});
   row.tensors.push_back(
       {"layers.{}.mlp_post_norm.weight", {"layers.{}.post_feedforward_layernorm.weight"}});
+  const auto is_windowed = [](std::int64_t l) { return l % 2 == 0; };
   const auto softcap = [](const JsonReader& json, const char* key, double otherwise) {
     return static_cast<float>(json.json().contains(key) ? json.number(key, 0, 1e9, 0) : otherwise);
   };
-  row.read = [softcap](const JsonReader& json, ModelConfig& c) {
+  row.read = [softcap, is_windowed](const JsonReader& json, ModelConfig& c) {
     c.qkv_bias = c.out_bias = json.boolean("attention_bias", false);
     c.attention_scale = attention_scale_of(json.number("query_pre_attn_scalar", 1e-6, 1e9, 256));
     c.attention_softcap = softcap(json, "attn_logit_softcapping", 50);
     c.logit_softcap = softcap(json, "final_logit_softcapping", 30);
     read_window(json, c, 4096);
-    read_layer_types(json, c, [](std::int64_t l) { return l % 2 == 0; });
+    read_layer_types(json, c, is_windowed);
   };
   row.write = [](const ModelConfig& c, Json& json) {
     json["attention_bias"] = c.out_bias;
-    if (json.contains("query_pre_attn_scalar")) return;  // a fresh config
+    if (json.contains("query_pre_attn_scalar")) return;  // the file's own, written as it was read
     json["query_pre_attn_scalar"] = static_cast<std::int64_t>(std::lround(
         1.0 / (static_cast<double>(c.attention_scale) * static_cast<double>(c.attention_scale))));
     json["attn_logit_softcapping"] = c.attention_softcap;
     json["final_logit_softcapping"] = c.logit_softcap;
     json["sliding_window"] = c.window;
   };
+  // Its layers are of two kinds, whether or not a context is long enough to tell.
+  row.fresh = [is_windowed](ModelConfig& c) {
+    for (std::int64_t l = 0; l < c.layers; ++l) c.windowed.push_back(is_windowed(l));
+  };
+  row.gguf.architecture = "gemma2";
+  for (const GgufSetting& setting :
+       {gguf_window(), gguf_number("attn_logit_softcapping", "attn_logit_softcapping"),
+        gguf_number("final_logit_softcapping", "final_logit_softcapping"), gguf_query_scalar(46)})
+    row.gguf.settings.push_back(setting);
   return row;
+}
+
+void add_head_norms(Family& row) {
+  for (const std::string which : {"q_norm", "k_norm"})
+    row.tensors.push_back(
+        {"layers.{}.attn." + which + ".weight", {"layers.{}.self_attn." + which + ".weight"}});
 }
 
 }  // namespace
 
 std::vector<Family> decoder_families() {
   return {gpt2(), gpt_neox(), llama(), mistral(), qwen2(), phi3(), gemma(), gemma2()};
+}
+
+std::vector<Family> gguf_families() {
+  Family qwen3 = llama_shape("qwen3", "Qwen3");
+  add_head_norms(qwen3);
+  qwen3.gguf = {.architecture = "qwen3",
+                .settings = {gguf_constant("hidden_act", "silu"),
+                             gguf_has_tensor("attention_bias", "blk.0.attn_q.bias"),
+                             gguf_constant("use_sliding_window", false)}};
+
+  Family gemma3 = gemma2();
+  gemma3.name = "gemma3_text";
+  gemma3.class_name = "Gemma3";
+  gemma3.defaults.rope.theta = 1e6;
+  add_head_norms(gemma3);
+  gemma3.gguf = gemma().gguf;
+  gemma3.gguf.architecture = "gemma3";
+  for (const GgufSetting& setting :
+       {gguf_window(), gguf_number("rope_local_base_freq", "rope.freq_base_swa", 10000),
+        gguf_constant("sliding_window_pattern", 6),
+        gguf_constant("attn_logit_softcapping", nullptr),
+        gguf_number_or_null("final_logit_softcapping", "final_logit_softcapping"),
+        gguf_query_scalar(62)})
+    gemma3.gguf.settings.push_back(setting);
+
+  Family starcoder2 = llama_shape("starcoder2", "Starcoder2");
+  starcoder2.keys.eps = "norm_epsilon";
+  starcoder2.defaults.norm = NormKind::layer;
+  for (TensorName& t : starcoder2.tensors) {
+    if (t.ours == "layers.{}.mlp.up.weight") t.hf = {"layers.{}.mlp.c_fc.weight"};
+    if (t.ours == "layers.{}.mlp.down.weight") t.hf = {"layers.{}.mlp.c_proj.weight"};
+  }
+  std::erase_if(starcoder2.tensors,
+                [](const TensorName& t) { return t.ours.ends_with(".mlp.up.bias"); });
+  starcoder2.gguf = {.architecture = "starcoder2",
+                     .settings = {gguf_constant("hidden_act", "gelu_pytorch_tanh"), gguf_window(),
+                                  gguf_has_tensor("use_bias", "blk.0.attn_q.bias")}};
+  return {qwen3, gemma3, starcoder2};
 }
 
 }  // namespace weft

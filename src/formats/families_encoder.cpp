@@ -106,6 +106,7 @@ Family named(Family row, const std::string& name, const std::string& class_name,
   row.class_name = class_name;
   row.causal_lm = causal_lm;
   row.prefix = name + ".";
+  row.gguf = {};
   return row;
 }
 
@@ -131,6 +132,10 @@ Family bert() {
   row.aliases = {{"cls.predictions.bias", "cls.predictions.decoder.bias"}};
   row.read = read_bert;
   row.write = write_bert;
+  row.gguf = {.architecture = "bert",
+              .base_model = true,
+              .settings = {gguf_constant("hidden_act", "gelu"),
+                           gguf_rows("type_vocab_size", "token_types.weight")}};
   return row;
 }
 
@@ -187,6 +192,16 @@ void count_from_pad(const JsonReader& json, ModelConfig& c) {
   c.context -= c.first_position;
 }
 
+// The same of a fresh model, whose context is what the options say.
+void count_fresh_from_pad(ModelConfig& c) {
+  CHECK_USER(c.pad_id >= 0,
+             "--family {} counts positions from the pad token's id, but the tokenizer has no "
+             "pad_token; choose another --family or tokenizer",
+             c.family);
+  c.first_position = c.pad_id + 1;
+  c.pad_keeps_position = true;
+}
+
 // RoBERTa (Liu et al. 2019): BERT with other positions and heads.
 Family roberta() {
   Family row = named(bert(), "roberta", "Roberta", "ForCausalLM");
@@ -208,6 +223,7 @@ Family roberta() {
     c.head_activation = Activation::gelu_erf;
     count_from_pad(json, c);
   };
+  row.fresh = count_fresh_from_pad;
   return row;
 }
 
@@ -269,6 +285,10 @@ Family esm() {
     json["emb_layer_norm_before"] = c.embedding_norm;
     json["token_dropout"] = c.token_dropout;
     if (c.causal || json.contains("is_decoder")) json["is_decoder"] = c.causal;
+  };
+  row.fresh = [](ModelConfig& c) {
+    c.positions = Positions::rope;
+    c.token_dropout = c.mask_id >= 0;
   };
   return row;
 }

@@ -20,11 +20,12 @@ GgufModel::GgufModel(const std::filesystem::path& file)
     : reader_(std::make_unique<GgufReader>(file)) {
   const std::string name = JsonReader(metadata(), this->file()).string("general.architecture", "");
   CHECK_USER(!name.empty(), "{}: general.architecture is missing; it is not a model", this->file());
-  architecture_ = &gguf_architecture(name, this->file());
+  architecture_ = &gguf_architecture(*reader_);
   for (const auto& [tensor, unused] : reader_->tensors())
     CHECK_USER(carries_no_weights(tensor) || !hf_name_of(*architecture_, tensor).empty(),
                "{}: tensor {} is not known of a {} model", this->file(), tensor, name);
-  config_ = reading_json(this->file(), [&] { return hf_config_of_gguf(*reader_); });
+  config_ = reading_json(this->file(),
+                         [&] { return hf_config_of_gguf(*reader_, *architecture_->family); });
 }
 
 std::optional<StoredTensor> GgufModel::find(const std::string& hf_name) const {

@@ -7,106 +7,99 @@
 namespace weft {
 namespace {
 
-using Names = std::vector<GgufName>;
-using enum GgufChange;
-
-Names operator+(Names a, const Names& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
+// A registry parameter in llama.cpp's words: its parts where the family stores several, else one.
+struct Spelling {
+  const char* ours;
+  std::vector<std::string> whole, parts;
+};
+const std::vector<Spelling>& spellings(NormPlace place) {
+  static const std::vector<Spelling> usual = {
+      {"embed.tokens", {"token_embd"}, {}},
+      {"embed.positions", {"position_embd"}, {}},
+      {"embed.types", {"token_types"}, {}},
+      {"layers.{}.attn_norm", {"blk.{}.attn_norm"}, {}},
+      {"layers.{}.attn.qkv",
+       {"blk.{}.attn_qkv"},
+       {"blk.{}.attn_q", "blk.{}.attn_k", "blk.{}.attn_v"}},
+      {"layers.{}.attn.q_norm", {"blk.{}.attn_q_norm"}, {}},
+      {"layers.{}.attn.k_norm", {"blk.{}.attn_k_norm"}, {}},
+      {"layers.{}.attn.out", {"blk.{}.attn_output"}, {}},
+      {"layers.{}.attn_post_norm", {"blk.{}.post_attention_norm"}, {}},
+      {"layers.{}.mlp_norm", {"blk.{}.ffn_norm"}, {}},
+      {"layers.{}.mlp.up", {"blk.{}.ffn_up"}, {"blk.{}.ffn_gate", "blk.{}.ffn_up"}},
+      {"layers.{}.mlp.down", {"blk.{}.ffn_down"}, {}},
+      {"layers.{}.mlp_post_norm", {"blk.{}.post_ffw_norm"}, {}},
+      {"final_norm", {"output_norm"}, {}},
+      {"head", {"output"}, {}}};
+  // A norm that ends a block is ours to begin the next one.
+  static const std::vector<Spelling> post = [] {
+    std::vector<Spelling> list = {{"layers.0.attn_norm", {"token_embd_norm"}, {}},
+                                  {"layers.{}.attn_norm", {"blk.{}.layer_output_norm"}, {}},
+                                  {"layers.{}.mlp_norm", {"blk.{}.attn_output_norm"}, {}},
+                                  {"final_norm", {"blk.{}.layer_output_norm"}, {}}};
+    list.insert(list.end(), usual.begin(), usual.end());
+    return list;
+  }();
+  return place == NormPlace::post ? post : usual;
 }
 
-// Llama and the many that are shaped like it.
-Names ends(GgufChange norm = none) {
-  return {{"model.embed_tokens", "token_embd"},
-          {"model.norm", "output_norm", norm},
-          {"lm_head", "output"}};
+std::string without_ending(const std::string& name) {
+  for (const std::string ending : {".weight", ".bias"})
+    if (name.ends_with(ending)) return name.substr(0, name.size() - ending.size());
+  return name;
 }
-Names attention(GgufChange q = none, GgufChange k = none) {
-  return {{"model.layers.{}.self_attn.q_proj", "blk.{}.attn_q", q},
-          {"model.layers.{}.self_attn.k_proj", "blk.{}.attn_k", k},
-          {"model.layers.{}.self_attn.v_proj", "blk.{}.attn_v"},
-          {"model.layers.{}.self_attn.o_proj", "blk.{}.attn_output"}};
+
+GgufChange change_of(const Family& row, const TensorName& tensor, std::size_t part) {
+  if (tensor.layout == Layout::transposed) return GgufChange::turned;
+  if (tensor.layout == Layout::by_head) return GgufChange::qkv;
+  if (tensor.ours.find("norm") != std::string::npos && row.defaults.norm_offset == 1)
+    return GgufChange::plus_one;
+  if (row.gguf.rotated_pairs && tensor.ours.find(".qkv.") != std::string::npos && part < 2)
+    return part == 0 ? GgufChange::queries : GgufChange::keys;
+  return GgufChange::none;
 }
-Names head_norms(GgufChange norm = none) {
-  return {{"model.layers.{}.self_attn.q_norm", "blk.{}.attn_q_norm", norm},
-          {"model.layers.{}.self_attn.k_norm", "blk.{}.attn_k_norm", norm}};
-}
-Names gated_mlp() {
-  return {{"model.layers.{}.mlp.gate_proj", "blk.{}.ffn_gate"},
-          {"model.layers.{}.mlp.up_proj", "blk.{}.ffn_up"},
-          {"model.layers.{}.mlp.down_proj", "blk.{}.ffn_down"}};
-}
-Names two_norms(GgufChange norm = none) {
-  return {{"model.layers.{}.input_layernorm", "blk.{}.attn_norm", norm},
-          {"model.layers.{}.post_attention_layernorm", "blk.{}.ffn_norm", norm}};
-}
-Names sandwich_norms() {
-  return {{"model.layers.{}.input_layernorm", "blk.{}.attn_norm", plus_one},
-          {"model.layers.{}.post_attention_layernorm", "blk.{}.post_attention_norm", plus_one},
-          {"model.layers.{}.pre_feedforward_layernorm", "blk.{}.ffn_norm", plus_one},
-          {"model.layers.{}.post_feedforward_layernorm", "blk.{}.post_ffw_norm", plus_one}};
+
+std::vector<GgufName> names_of(const Family& row) {
+  std::vector<GgufName> names;
+  const auto add = [&](std::string hf, const std::string& gguf, GgufChange change) {
+    hf = without_ending(hf);
+    for (const std::string hole : {"{prev}", "{last}"})
+      if (const std::size_t at = hf.find(hole); at != std::string::npos)
+        hf.replace(at, hole.size(), "{}");
+    const bool there = std::any_of(names.begin(), names.end(),
+                                   [&](const GgufName& name) { return name.hf == hf; });
+    if (!there) names.push_back({hf, gguf, change});
+  };
+  const std::vector<Spelling>& words = spellings(row.defaults.norm_place);
+  for (const TensorName& tensor : row.tensors) {
+    const std::string ours = without_ending(tensor.ours);
+    const auto word = std::find_if(words.begin(), words.end(),
+                                   [&](const Spelling& spelling) { return spelling.ours == ours; });
+    if (word == words.end()) continue;
+    const std::vector<std::string>& gguf = tensor.hf.size() == 1 ? word->whole : word->parts;
+    CHECK(gguf.size() == tensor.hf.size(), "family {}: {} has {} parts", row.name, tensor.ours,
+          tensor.hf.size());
+    for (std::size_t part = 0; part < gguf.size(); ++part) {
+      const GgufChange change = change_of(row, tensor, part);
+      // What transformers writes today comes first, so that a tensor is listed by that name.
+      for (const auto& [old_name, name] : row.aliases)
+        if (old_name == tensor.hf[part]) add(name, gguf[part], change);
+      add((tensor.bare || row.gguf.base_model ? "" : row.prefix) + tensor.hf[part], gguf[part],
+          change);
+    }
+  }
+  return names;
 }
 
 const std::vector<GgufArchitecture>& table() {
-  static const std::vector<GgufArchitecture> rows = {
-      {"llama", ends() + attention(queries, keys) + gated_mlp() + two_norms(), ""},
-      {"qwen2", ends() + attention() + gated_mlp() + two_norms(), ""},
-      {"qwen3", ends() + attention() + head_norms() + gated_mlp() + two_norms(), ""},
-      {"phi3",
-       ends() + two_norms() +
-           Names{{"model.layers.{}.self_attn.qkv_proj", "blk.{}.attn_qkv"},
-                 {"model.layers.{}.self_attn.o_proj", "blk.{}.attn_output"},
-                 {"model.layers.{}.mlp.gate_up_proj", "blk.{}.ffn_up"},
-                 {"model.layers.{}.mlp.down_proj", "blk.{}.ffn_down"}},
-       ""},
-      {"gemma", ends(plus_one) + attention() + gated_mlp() + two_norms(plus_one), ""},
-      {"gemma2", ends(plus_one) + attention() + gated_mlp() + sandwich_norms(), ""},
-      {"gemma3",
-       ends(plus_one) + attention() + head_norms(plus_one) + gated_mlp() + sandwich_norms(), ""},
-      {"starcoder2",
-       ends() + attention() + two_norms() +
-           Names{{"model.layers.{}.mlp.c_fc", "blk.{}.ffn_up"},
-                 {"model.layers.{}.mlp.c_proj", "blk.{}.ffn_down"}},
-       ""},
-      {"gpt2",
-       {{"transformer.wte", "token_embd"},
-        {"transformer.wpe", "position_embd"},
-        {"transformer.ln_f", "output_norm"},
-        {"lm_head", "output"},
-        {"transformer.h.{}.ln_1", "blk.{}.attn_norm"},
-        {"transformer.h.{}.attn.c_attn", "blk.{}.attn_qkv", turned},
-        {"transformer.h.{}.attn.c_proj", "blk.{}.attn_output", turned},
-        {"transformer.h.{}.ln_2", "blk.{}.ffn_norm"},
-        {"transformer.h.{}.mlp.c_fc", "blk.{}.ffn_up", turned},
-        {"transformer.h.{}.mlp.c_proj", "blk.{}.ffn_down", turned}},
-       ""},
-      {"gptneox",
-       {{"gpt_neox.embed_in", "token_embd"},
-        {"gpt_neox.final_layer_norm", "output_norm"},
-        {"lm_head", "output"},  // transformers 5's name; published files say embed_out
-        {"embed_out", "output"},
-        {"gpt_neox.layers.{}.input_layernorm", "blk.{}.attn_norm"},
-        {"gpt_neox.layers.{}.attention.query_key_value", "blk.{}.attn_qkv", qkv},
-        {"gpt_neox.layers.{}.attention.dense", "blk.{}.attn_output"},
-        {"gpt_neox.layers.{}.post_attention_layernorm", "blk.{}.ffn_norm"},
-        {"gpt_neox.layers.{}.mlp.dense_h_to_4h", "blk.{}.ffn_up"},
-        {"gpt_neox.layers.{}.mlp.dense_4h_to_h", "blk.{}.ffn_down"}},
-       ""},
-      {"bert",
-       {{"embeddings.word_embeddings", "token_embd"},
-        {"embeddings.position_embeddings", "position_embd"},
-        {"embeddings.token_type_embeddings", "token_types"},
-        {"embeddings.LayerNorm", "token_embd_norm"},
-        {"encoder.layer.{}.attention.self.query", "blk.{}.attn_q"},
-        {"encoder.layer.{}.attention.self.key", "blk.{}.attn_k"},
-        {"encoder.layer.{}.attention.self.value", "blk.{}.attn_v"},
-        {"encoder.layer.{}.attention.output.dense", "blk.{}.attn_output"},
-        {"encoder.layer.{}.attention.output.LayerNorm", "blk.{}.attn_output_norm"},
-        {"encoder.layer.{}.intermediate.dense", "blk.{}.ffn_up"},
-        {"encoder.layer.{}.output.dense", "blk.{}.ffn_down"},
-        {"encoder.layer.{}.output.LayerNorm", "blk.{}.layer_output_norm"}},
-       "bert."},
-  };
+  static const std::vector<Family> others = gguf_families();
+  static const std::vector<GgufArchitecture> rows = [] {
+    std::vector<GgufArchitecture> list;
+    for (const std::span<const Family> some : {families(), std::span<const Family>(others)})
+      for (const Family& row : some)
+        if (!row.gguf.architecture.empty()) list.push_back({&row, names_of(row)});
+    return list;
+  }();
   return rows;
 }
 
@@ -141,20 +134,28 @@ std::string fill(const std::string& pattern, const std::string& layer) {
 
 }  // namespace
 
-const GgufArchitecture& gguf_architecture(const std::string& name, const std::string& file) {
+const GgufArchitecture& gguf_architecture(const GgufReader& file) {
+  const JsonReader json(file.metadata(), file.file());
+  const std::string name = json.string("general.architecture", "");
+  const GgufArchitecture* found = nullptr;
   std::string known;
   for (const GgufArchitecture& row : table()) {
-    if (row.name == name) return row;
-    known += (known.empty() ? "" : ", ") + row.name;
+    const GgufRow& gguf = row.family->gguf;
+    if (gguf.architecture == name) {
+      const bool narrower = !gguf.only_with.empty();
+      if (narrower ? json.has(name + "." + gguf.only_with) : !found) found = &row;
+    }
+    if (gguf.only_with.empty()) known += (known.empty() ? "" : ", ") + gguf.architecture;
   }
-  user_error("{}: general.architecture is '{}'; allowed: {}", file, name, known);
+  CHECK_USER(found, "{}: general.architecture is '{}'; allowed: {}", file.file(), name, known);
+  return *found;
 }
 
 GgufMatch match_hf_name(const GgufArchitecture& architecture, const std::string& hf_name) {
-  const bool prefixed =
-      !architecture.optional_prefix.empty() && hf_name.starts_with(architecture.optional_prefix);
-  const Parsed parsed =
-      parse(prefixed ? hf_name.substr(architecture.optional_prefix.size()) : hf_name);
+  const Family& family = *architecture.family;
+  // Before a base model's names the prefix may stand or not.
+  const bool prefixed = family.gguf.base_model && hf_name.starts_with(family.prefix);
+  const Parsed parsed = parse(prefixed ? hf_name.substr(family.prefix.size()) : hf_name);
   for (const GgufName& row : architecture.tensors)
     if (row.hf == parsed.pattern)
       return {&row, fill(row.gguf, parsed.layer) + parsed.suffix, parsed.suffix == ".bias"};

@@ -1,11 +1,13 @@
 // GGUF's tensor names and what the converter (llama.cpp's convert_hf_to_gguf.py) did to the
-// tensors, as data.
+// tensors, derived from the families' rows.
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
+
+#include "formats/families.h"
 
 namespace weft {
 
@@ -26,13 +28,13 @@ struct GgufName {
 };
 
 struct GgufArchitecture {
-  std::string name;  // general.architecture
+  const Family* family;  // its row; its own where nothing here computes the model
   std::vector<GgufName> tensors;
-  std::string optional_prefix;  // Hugging Face names may begin with it
 };
 
-const GgufArchitecture& gguf_architecture(
-    const std::string& name, const std::string& file);  // UserError with the list when unknown
+// The row of the file's general.architecture (and, where families share one, by the keys that it
+// has); UserError with the list when unknown. The row lives as long as the program.
+const GgufArchitecture& gguf_architecture(const GgufReader& file);
 
 // The row of a Hugging Face name, and the name in the file; null where the architecture has no such
 // tensor.

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/check.h"
+#include "formats/families.h"
 
 namespace weft {
 namespace {
@@ -19,12 +20,12 @@ std::vector<double> factors(const JsonReader& rope, const char* key) {
   return all;
 }
 
-RopeScaling scaling_of(const std::string& type, const ModelConfig& c, const std::string& origin) {
+RopeScaling scaling_of(const std::string& type, const RopeKeys& keys, const std::string& origin) {
   if (type == "default") return RopeScaling::none;
   if (type == "linear") return RopeScaling::linear;
   if (type == "dynamic") return RopeScaling::dynamic;
   if (type == "llama3") return RopeScaling::llama3;
-  if (type == "longrope" || type == "su" || (type == "yarn" && c.family == "phi3"))
+  if (type == "longrope" || type == "su" || (type == "yarn" && keys.yarn_is_longrope))
     return RopeScaling::longrope;
   if (type == "yarn") return RopeScaling::yarn;
   user_error("{}: rope_type is '{}'; allowed: default, linear, dynamic, llama3, yarn, longrope",
@@ -77,15 +78,13 @@ void read_rope(const JsonReader& json, ModelConfig& c) {
   const Json given = given_parameters(json);
   const JsonReader rope(given, json.origin() + ": rope_parameters");
   Rope& r = c.rope;
-  const bool neox = c.family == "gpt_neox";
-  r.theta = rope.number("rope_theta", 0, 1e18,
-                        json.number(neox ? "rotary_emb_base" : "rope_theta", 0, 1e18, r.theta));
-  const double share = rope.number(
-      "partial_rotary_factor", 0, 1,
-      json.number(neox ? "rotary_pct" : "partial_rotary_factor", 0, 1, neox ? 0.25 : 1.0));
+  const RopeKeys& keys = family(c.family).rope;
+  r.theta = rope.number("rope_theta", 0, 1e18, json.number(keys.theta, 0, 1e18, r.theta));
+  const double share =
+      rope.number("partial_rotary_factor", 0, 1, json.number(keys.share, 0, 1, keys.usual_share));
   r.dims = dims_of(share, c.head_dim);
   r.scaling =
-      scaling_of(rope.string("rope_type", rope.string("type", "default")), c, json.origin());
+      scaling_of(rope.string("rope_type", rope.string("type", "default")), keys, json.origin());
   if (all.contains("rope_factors")) {
     r.scaling = RopeScaling::factors;
     r.short_factors = factors(json, "rope_factors");
@@ -128,12 +127,13 @@ void write_rope(const ModelConfig& c, Json& json) {
   CHECK(c.rope.scaling == RopeScaling::none, "a fresh config has no rope scaling");
   json["rope_theta"] = c.rope.theta;
   json["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", c.rope.theta}};
-  const bool neox = c.family == "gpt_neox";
-  if (c.rope.dims == c.head_dim && !neox) return;  // what readers take where none is named
+  const RopeKeys& keys = family(c.family).rope;
+  if (c.rope.dims == c.head_dim && keys.usual_share == 1)
+    return;  // what readers take where none is named
   double share = static_cast<double>(c.rope.dims) / static_cast<double>(c.head_dim);
   while (dims_of(share, c.head_dim) < c.rope.dims) share = std::nextafter(share, 2.0);
   json["rope_parameters"]["partial_rotary_factor"] = share;
-  json[neox ? "rotary_pct" : "partial_rotary_factor"] = share;
+  json[keys.share] = share;
 }
 
 }  // namespace weft

@@ -1,13 +1,11 @@
 #include "train/task.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 #include "core/check.h"
 #include "formats/checkpoint.h"
 #include "formats/families.h"
-#include "model/attention_scale.h"
 
 namespace weft {
 namespace {
@@ -78,21 +76,6 @@ ModelConfig fresh_model(const TrainOptions& o, std::int64_t vocab,
   c.ffn = o.ffn > 0 ? o.ffn : c.gated ? (8 * o.width / 3 + 7) / 8 * 8 : 4 * o.width;
   c.vocab = vocab;
   c.context = o.context > 0 ? o.context : 256;
-  if (o.family ==
-      "gemma2") {  // its layers are of two kinds, whether or not a context is long enough to tell
-    for (std::int64_t l = 0; l < c.layers; ++l) c.windowed.push_back(l % 2 == 0);
-  } else if (c.context <= c.window) {
-    c.window = 0;
-  }
-  if (o.family == "esm") c.positions = Positions::rope;
-  if (c.positions == Positions::rope) {
-    c.rope.dims =
-        o.family == "gpt_neox" ? std::max<std::int64_t>(2, c.head_dim / 4 / 2 * 2) : c.head_dim;
-    CHECK_USER(c.head_dim % 2 == 0,
-               "--width is {} and --heads {}; family {} turns pairs of a head's dims: allowed: an "
-               "even width / heads",
-               o.width, o.heads, o.family);
-  }
   c.eos_id = c.bos_id = c.pad_id = c.mask_id = -1;
   if (tokenizer) {
     c.eos_id = tokenizer->eos_id().value_or(-1);
@@ -100,17 +83,7 @@ ModelConfig fresh_model(const TrainOptions& o, std::int64_t vocab,
     c.pad_id = tokenizer->pad_id().value_or(-1);
     c.mask_id = tokenizer->mask_id().value_or(-1);
   }
-  if (o.family == "esm") c.token_dropout = c.mask_id >= 0;
-  if (o.family == "roberta") {
-    CHECK_USER(c.pad_id >= 0,
-               "--family roberta counts positions from the pad token's id, but the tokenizer has "
-               "no pad_token; choose another --family or tokenizer");
-    c.first_position = c.pad_id + 1;
-    c.pad_keeps_position = true;
-  }
-  finish_sizes(c);
-  c.attention_scale = attention_scale_of(static_cast<double>(c.head_dim));
-  c.head_activation = c.activation;
+  finish_fresh(c);
   validate(c, "the options");
   return c;
 }

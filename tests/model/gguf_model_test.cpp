@@ -216,7 +216,7 @@ TEST(GgufModel, ErrorsNameTheKey) {
   };
   expect([](GgufFile& f) { f = GgufFile(); }, "general.architecture is missing");
   expect([](GgufFile& f) { f = GgufFile().text_key("general.architecture", "mamba"); },
-         "general.architecture is 'mamba'; allowed: llama, qwen2");
+         "general.architecture is 'mamba'; allowed: gpt2, gptneox, llama, qwen2");
   expect([](GgufFile& f) { f = GgufFile().text_key("general.architecture", "llama"); },
          "llama.attention.head_count");
   expect([](GgufFile& f) { f.floats("blk.0.ffn_gate_exps.weight", {1}, {0}); },
