@@ -20,7 +20,7 @@ import time
 import rounds
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-MPIEXEC = [os.path.join(HERE, "..", "..", "tests", "mpiexec.sh"), "mpiexec"]
+MPIEXEC = [os.path.join(HERE, "..", "..", "launch", "mpiexec.sh"), "mpiexec"]
 
 STEP = [["--batch-size", "4", "--context", "256"], ["--batch-size", "1", "--context", "1024"]]
 SMALL = [

@@ -1,4 +1,4 @@
-# What the suites share. $WEFT: the program; $WEFT_MPIEXEC: tests/mpiexec.sh MPIEXEC; $WEFT_SOURCE_DIR.
+# What the suites share. $WEFT: the program; $WEFT_MPIEXEC: launch/mpiexec.sh MPIEXEC; $WEFT_SOURCE_DIR.
 # shellcheck shell=bash
 
 DATA=$WEFT_SOURCE_DIR/tests/data
