@@ -1,4 +1,5 @@
-"""PyTorch's scaled_dot_product_attention with its flash back end, on the shapes of weft_gpu_bench: one JSON line a case, under its name there.
+"""PyTorch's scaled_dot_product_attention with its flash back end, on the shapes of weft_gpu_bench:
+one JSON line a case, under its name there.
    python3 attention_peer.py            on a GPU
    python3 attention_peer.py --list     the names only, without torch
 """
@@ -8,8 +9,10 @@ import json
 import statistics
 import sys
 
-# B, T, H, Hkv, D, causal; bf16, which is what the flash back end takes. Windows, soft caps and dropout masks have no equal there.
-SHAPES = [(4, 2048, 32, 32, 128, True), (4, 2048, 32, 32, 64, True), (4, 2048, 32, 32, 256, True), (4, 2048, 32, 8, 128, True), (4, 2048, 32, 32, 128, False)]
+# B, T, H, Hkv, D, causal; bf16, which is what the flash back end takes. Windows, soft caps and
+# dropout masks have no equal there.
+SHAPES = [(4, 2048, 32, 32, 128, True), (4, 2048, 32, 32, 64, True), (4, 2048, 32, 32, 256, True),
+          (4, 2048, 32, 8, 128, True), (4, 2048, 32, 32, 128, False)]
 REPEATS = 25
 
 
@@ -37,11 +40,17 @@ def measure(torch, shape):
     B, T, H, Hkv, D, causal = shape
 
     def tensors():
-        q, k, v = (torch.randn(B, T, h, D, device="cuda", dtype=torch.bfloat16).transpose(1, 2).requires_grad_() for h in (H, Hkv, Hkv))
+        q, k, v = (torch.randn(B, T, h, D, device="cuda",
+                               dtype=torch.bfloat16).transpose(1, 2).requires_grad_()
+                   for h in (H, Hkv, Hkv))
         return q, k, v, torch.randn(B, T, H, D, device="cuda", dtype=torch.bfloat16).transpose(1, 2)
 
     def forward(s):
-        return torch.nn.functional.scaled_dot_product_attention(s[0], s[1], s[2], is_causal=causal, enable_gqa=Hkv != H)
+        return torch.nn.functional.scaled_dot_product_attention(s[0],
+                                                                s[1],
+                                                                s[2],
+                                                                is_causal=causal,
+                                                                enable_gqa=Hkv != H)
 
     with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
         sets = [tensors() for _ in range(2)]  # each beyond an L2
@@ -57,7 +66,8 @@ def measure(torch, shape):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", help="print the names of the cases and stop")
     if parser.parse_args().list:
         for shape in SHAPES:
@@ -78,8 +88,12 @@ def main():
                 B, T, H, _, D, causal = shape
                 pairs = B * H * T * ((T + 1) / 2 if causal else T)
                 flops = (4 if case.startswith("attention ") else 10) * pairs * D
-                print(json.dumps({"case": case, "peer": f"PyTorch {torch.__version__} flash", "ms": ms, "tflop_per_s": flops / ms * 1e-9,
-                                  "gpu": torch.cuda.get_device_name(), "date": datetime.date.today().isoformat()}), flush=True)
+                print(json.dumps({
+                    "case": case, "peer": f"PyTorch {torch.__version__} flash", "ms": ms,
+                    "tflop_per_s": flops / ms * 1e-9, "gpu": torch.cuda.get_device_name(),
+                    "date": datetime.date.today().isoformat()
+                }),
+                      flush=True)
         except RuntimeError as error:  # a shape that this PyTorch's back end does not take
             print(f"attention_peer.py: {shape}: {str(error).splitlines()[0]}", file=sys.stderr)
             torch.cuda.empty_cache()

@@ -1,4 +1,5 @@
-"""GPT-2 124M in PyTorch and transformers, as `weft bench step` and `weft bench generate` run it. One JSON line a measurement.
+"""GPT-2 124M in PyTorch and transformers, as `weft bench step` and `weft bench generate` run it.
+One JSON line a measurement.
    python torch_gpt2.py step --batch-size 4 --context 256 --dtype fp32 --threads 2 --repeats 5
    python torch_gpt2.py generate --sequences 1 --prompt-tokens 16 --new-tokens 64 --dtype fp32
 """
@@ -23,8 +24,17 @@ def median_seconds(repeats, body):
 
 def model_of(args, context):
     torch.manual_seed(0)
-    return GPT2LMHeadModel(GPT2Config(n_layer=args.layers, n_embd=args.width, n_head=args.heads, vocab_size=args.vocab, n_positions=context,
-                                      attn_pdrop=0, embd_pdrop=0, resid_pdrop=0, bos_token_id=None, eos_token_id=None))
+    return GPT2LMHeadModel(
+        GPT2Config(n_layer=args.layers,
+                   n_embd=args.width,
+                   n_head=args.heads,
+                   vocab_size=args.vocab,
+                   n_positions=context,
+                   attn_pdrop=0,
+                   embd_pdrop=0,
+                   resid_pdrop=0,
+                   bos_token_id=None,
+                   eos_token_id=None))
 
 
 def step(args):
@@ -41,7 +51,8 @@ def step(args):
         optimizer.zero_grad(set_to_none=True)
 
     seconds = median_seconds(args.repeats, one)
-    yield f"train step, {args.batch_size} x {args.context} tokens, {args.dtype}", args.batch_size * args.context / seconds, seconds
+    name = f"train step, {args.batch_size} x {args.context} tokens, {args.dtype}"
+    yield name, args.batch_size * args.context / seconds, seconds
 
 
 def generate(args):
@@ -52,27 +63,47 @@ def generate(args):
 
     def run(new_tokens):
         with torch.inference_mode():
-            model.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=new_tokens, min_new_tokens=new_tokens, do_sample=False, pad_token_id=0)
+            model.generate(prompt,
+                           attention_mask=torch.ones_like(prompt),
+                           max_new_tokens=new_tokens,
+                           min_new_tokens=new_tokens,
+                           do_sample=False,
+                           pad_token_id=0)
 
     prefill = median_seconds(args.repeats, lambda: run(1))
     whole = median_seconds(args.repeats, lambda: run(1 + args.new_tokens))
     seconds = (whole - prefill) / args.new_tokens
-    yield f"prefill, {args.sequences} x {args.prompt_tokens} tokens, {args.dtype}", args.sequences * args.prompt_tokens / prefill, prefill
+    name = f"prefill, {args.sequences} x {args.prompt_tokens} tokens, {args.dtype}"
+    yield name, args.sequences * args.prompt_tokens / prefill, prefill
     yield f"decode, {args.sequences} sequences, {args.dtype}", args.sequences / seconds, seconds
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["step", "generate"])
-    for name, default in dict(layers=12, width=768, heads=12, vocab=50257, context=1024, batch_size=1, prompt_tokens=16, new_tokens=64, sequences=1,
-                              threads=2, repeats=5).items():
+    for name, default in dict(layers=12,
+                              width=768,
+                              heads=12,
+                              vocab=50257,
+                              context=1024,
+                              batch_size=1,
+                              prompt_tokens=16,
+                              new_tokens=64,
+                              sequences=1,
+                              threads=2,
+                              repeats=5).items():
         parser.add_argument("--" + name.replace("_", "-"), type=int, default=default)
     parser.add_argument("--dtype", choices=["fp32", "bf16"], default="fp32")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     for name, value, seconds in {"step": step, "generate": generate}[args.what](args):
-        print(json.dumps({"bench": args.what, "name": name, "value": value, "unit": "tok/s", "seconds": seconds, "threads": args.threads,
-                          "peer": f"PyTorch {torch.__version__}, transformers {transformers.__version__}"}), flush=True)
+        print(json.dumps({
+            "bench": args.what, "name": name, "value": value, "unit": "tok/s", "seconds": seconds,
+            "threads": args.threads,
+            "peer": f"PyTorch {torch.__version__}, transformers {transformers.__version__}"
+        }),
+              flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The learning rates of transformers' schedules, as the rows of tests/train/lr_schedule_test.cpp (transformers 5.24, torch 2.15).
+"""The learning rates of transformers' schedules, as the rows of tests/train/lr_schedule_test.cpp
+(transformers 5.24, torch 2.15).
 
     python tests/data/make_lr.py
 """

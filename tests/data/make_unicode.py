@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Writes src/text/characters/unicode_tables.cpp: what the crates behind Hugging Face tokenizers take each character for, measured through the library.
+"""Writes src/text/characters/unicode_tables.cpp: what the crates behind Hugging Face tokenizers
+take each character for, measured through the library.
 
     python tests/data/make_unicode.py src/text/characters/unicode_tables.cpp
 
-The crates carry tables of their own, of Unicode versions from 8 to 17, and so none of them can be had from one Unicode library:
-Oniguruma's classes (regexes), unicode_categories (punctuation, marks, control), unicode-normalization-alignments (forms and combining classes),
-Rust's std (lower case, numeric) and regex (\\w of the Whitespace pre-tokenizer). Needs tokenizers 0.23.
+The crates carry tables of their own, of Unicode versions from 8 to 17, and so none of them can be
+had from one Unicode library: Oniguruma's classes (regexes), unicode_categories (punctuation, marks,
+control), unicode-normalization-alignments (forms and combining classes), Rust's std (lower case,
+numeric) and regex (\\w of the Whitespace pre-tokenizer). Needs tokenizers 0.23.
 """
 import sys
 import textwrap
@@ -15,11 +17,18 @@ import tokenizers
 from tokenizers import Regex, normalizers, pre_tokenizers
 
 CODES = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
-CATEGORIES = "Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp Cc Cf Co Cn".split()
-SCRIPTS = ("Latin Cyrillic Greek Arabic Hebrew Thai Lao Khmer Myanmar Tibetan Mongolian Ethiopic Georgian Armenian Han Hiragana Katakana Hangul Bopomofo Devanagari "
-           "Bengali Tamil Telugu Kannada Malayalam Sinhala Gujarati Gurmukhi Common").split()
-# Decomposable characters of Unicode 16 and 17, which the reference knows nothing of and a newer utf8proc may know.
-NEWER = [0xA7F1, 0x105C9, 0x105E4, 0x11383, 0x11385, 0x1138E, 0x11391, 0x113C5, 0x113C7, 0x113C8, *range(0x16121, 0x16129), *range(0x16D68, 0x16D6B), *range(0x1CCD6, 0x1CCFA)]
+CATEGORIES = ("Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp Cc Cf Co "
+              "Cn").split()
+SCRIPTS = (
+    "Latin Cyrillic Greek Arabic Hebrew Thai Lao Khmer Myanmar Tibetan Mongolian Ethiopic Georgian "
+    "Armenian Han Hiragana Katakana Hangul Bopomofo Devanagari "
+    "Bengali Tamil Telugu Kannada Malayalam Sinhala Gujarati Gurmukhi Common").split()
+# Decomposable characters of Unicode 16 and 17, which the reference knows nothing of and a newer
+# utf8proc may know.
+NEWER = [
+    0xA7F1, 0x105C9, 0x105E4, 0x11383, 0x11385, 0x1138E, 0x11391, 0x113C5, 0x113C7, 0x113C8,
+    *range(0x16121, 0x16129), *range(0x16D68, 0x16D6B), *range(0x1CCD6, 0x1CCFA)
+]
 
 
 def removed_by(pre):
@@ -60,11 +69,19 @@ def combining_classes(nfd, marks):
             samples.setdefault(k, chr(c))
     form, classes = normalizers.NFD(), {}
     moves = lambda text: form.normalize_str("a" + text) != "a" + text
-    samples = {k: r for k, r in samples.items() if moves(r + chr(0x334)) or moves(chr(0x345) + r)}  # those that have a class for the reference too
+    # those that have a class for the reference too
+    samples = {k: r for k, r in samples.items() if moves(r + chr(0x334)) or moves(chr(0x345) + r)}
     for c in sorted(marks - set(nfd)):
         x = chr(c)
-        less = [k for k, r in samples.items() if r != x and form.normalize_str("a" + x + r) == "a" + r + x]  # classes before it
-        more = [k for k, r in samples.items() if r != x and form.normalize_str("a" + r + x) == "a" + x + r]
+        # classes before it
+        less = [
+            k for k, r in samples.items()
+            if r != x and form.normalize_str("a" + x + r) == "a" + r + x
+        ]
+        more = [
+            k for k, r in samples.items()
+            if r != x and form.normalize_str("a" + r + x) == "a" + x + r
+        ]
         if not less and not more:
             continue
         same = set(samples) - set(less) - set(more)
@@ -85,23 +102,40 @@ def main():
         at = end
     of = lambda *names: {c for c, k in category.items() if k in names or k[0] in names}
     nfd, nfkd = mapped(normalizers.NFD()), mapped(normalizers.NFKD())
-    bert = lambda **on: normalizers.BertNormalizer(**{**dict(clean_text=False, handle_chinese_chars=False, strip_accents=False, lowercase=False), **on})
+    bert = lambda **on: normalizers.BertNormalizer(
+        **{
+            **dict(clean_text=False,
+                   handle_chinese_chars=False,
+                   strip_accents=False,
+                   lowercase=False), **on
+        })
     empty = lambda maps: {c for c, x in maps.items() if x == ""}
     word = pre_tokenizers.Whitespace()
     digits = pre_tokenizers.Digits(True)
     marks = of("M") | {c for c in CODES if unicodedata.combining(chr(c))}
     sets = {
         "kRegexWord": regex(r"\w") ^ of("L", "M", "Nd", "Nl", "Pc"),
-        "kWord": {c for c in CODES if [w for w, _ in word.pre_tokenize_str("a" + chr(c))] == ["a" + chr(c)]} ^ of("L", "M", "Nd", "Nl", "Pc"),
+        "kWord": {
+            c for c in CODES if [w
+                                 for w, _ in word.pre_tokenize_str("a" + chr(c))] == ["a" + chr(c)]
+        } ^ of("L", "M", "Nd", "Nl", "Pc"),
         "kPunctuation": removed_by(pre_tokenizers.Punctuation("removed")) ^ of("P"),
-        "kNumeric": {c for c in CODES if len(digits.pre_tokenize_str("a" + chr(c) + "a")) == 3} ^ of("N"),
+        "kNumeric": {c for c in CODES if len(digits.pre_tokenize_str("a" + chr(c) + "a")) == 3} ^
+                    of("N"),
         "kMark": empty(mapped(normalizers.StripAccents())) ^ of("M"),
-        "kNonspacingMark": (empty(mapped(bert(strip_accents=True))) - set(nfd)) ^ (of("Mn") - set(nfd)),
+        "kNonspacingMark":
+            (empty(mapped(bert(strip_accents=True))) - set(nfd)) ^ (of("Mn") - set(nfd)),
         "kControl": (empty(mapped(bert(clean_text=True))) - {0xFFFD}) ^ of("Cc", "Cf", "Co"),
-        "kUndecomposed": {c for c in CODES if unicodedata.normalize("NFD", chr(c)) != chr(c)} - set(nfd) | set(NEWER) | {0x11938},
-        "kCompatible": ({c for c in CODES if unicodedata.normalize("NFKD", chr(c)) != chr(c)} | set(range(0x1E030, 0x1E06E)) | set(NEWER)) - set(nfkd),
+        "kUndecomposed": {c for c in CODES if unicodedata.normalize("NFD", chr(c)) != chr(c)} -
+                         set(nfd) | set(NEWER) | {0x11938},
+        "kCompatible": ({c for c in CODES if unicodedata.normalize("NFKD", chr(c)) != chr(c)} |
+                        set(range(0x1E030, 0x1E06E)) | set(NEWER)) - set(nfkd),
     }
-    lower = {c: x for c, x in mapped(normalizers.Lowercase()).items() if unicodedata.category(chr(c)) == "Cn" or chr(c).lower() != x}
+    lower = {
+        c: x
+        for c, x in mapped(normalizers.Lowercase()).items()
+        if unicodedata.category(chr(c)) == "Cn" or chr(c).lower() != x
+    }
     lower = {c: ord(x) for c, x in lower.items() if len(x) == 1}
     lower_runs = []
     for c in sorted(lower):
@@ -110,17 +144,22 @@ def main():
         else:
             lower_runs.append([c, c, lower[c] - c])
     texts = {"kCategories": " ".join(runs)}
-    texts["kCombiningClasses"] = " ".join(f"={k} {written(v)}" for k, v in sorted(combining_classes(nfd, marks).items()))
+    texts["kCombiningClasses"] = " ".join(
+        f"={k} {written(v)}" for k, v in sorted(combining_classes(nfd, marks).items()))
     texts["kLowerCase"] = " ".join(f"{a:X}-{b:X}={a + d:X}" for a, b, d in lower_runs)
-    texts["kScripts"] = " ".join(f"{s} {added}" for s in SCRIPTS
-                                 if (added := written({c for c in regex(rf"\p{{{s}}}") if unicodedata.category(chr(c)) == "Cn"})))
+    texts["kScripts"] = " ".join(f"{s} {added}" for s in SCRIPTS if (added := written(
+        {c for c in regex(rf"\p{{{s}}}") if unicodedata.category(chr(c)) == "Cn"})))
     texts.update((k, written(v)) for k, v in sets.items())
     with open(sys.argv[1], "w") as out:
-        out.write(f"// Made by tests/data/make_unicode.py from Hugging Face tokenizers {tokenizers.__version__}; unicode_tables.h says what the texts are.\n"
-                  '#include "text/characters/unicode_tables.h"\n\nnamespace weft::unicode_tables {\n')
+        out.write(
+            f"// Made by tests/data/make_unicode.py from Hugging Face tokenizers "
+            f"{tokenizers.__version__}; unicode_tables.h says what the texts are.\n"
+            '#include "text/characters/unicode_tables.h"\n\nnamespace weft::unicode_tables {\n')
         for name, text in texts.items():
             lines = textwrap.wrap(text, 140, break_long_words=False, break_on_hyphens=False)
-            out.write(f"\nconst char* const {name} =\n" + "\n".join(f'    "{line}{" " if i + 1 < len(lines) else ""}"' for i, line in enumerate(lines or [""])) + ";\n")
+            out.write(f"\nconst char* const {name} =\n" +
+                      "\n".join(f'    "{line}{" " if i + 1 < len(lines) else ""}"'
+                                for i, line in enumerate(lines or [""])) + ";\n")
         out.write("\n}  // namespace weft::unicode_tables\n")
 
 
