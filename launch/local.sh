@@ -9,12 +9,17 @@ fi
 n=$1
 shift
 weft=${WEFT:-$root/build/weft}
-[ -x "$weft" ] || { echo "$weft is not there: build it with launch/quickstart.sh or launch/test.sh" >&2; exit 2; }
+[ -x "$weft" ] || {
+  echo "$weft is not there: build it with launch/quickstart.sh or launch/test.sh" >&2
+  exit 2
+}
 # The mpiexec of the MPI that weft was built with; MPIEXEC chooses another.
-found=$(sed -n 's/^MPIEXEC_EXECUTABLE:[A-Z]*=//p' "$(dirname "$weft")/CMakeCache.txt" 2>/dev/null || true)
+found=$(sed -n 's/^MPIEXEC_EXECUTABLE:[A-Z]*=//p' "$(dirname "$weft")/CMakeCache.txt" 2>/dev/null ||
+  true)
 "$root/launch/mpiexec.sh" "${MPIEXEC:-${found:-mpiexec}}" "$n" "$weft" "$@" <&0 &
 run=$!
-# A queue warns with SIGTERM, at which mpiexec would end the ranks at once; SIGUSR1 it passes on, and they save and exit with 3.
+# A queue warns with SIGTERM, at which mpiexec would end the ranks at once; SIGUSR1 it passes on,
+# and they save and exit with 3.
 trap 'kill -USR1 "$run" 2>/dev/null || true' TERM USR1
 trap 'kill -INT "$run" 2>/dev/null || true' INT
 status=0

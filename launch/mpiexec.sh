@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# launch/mpiexec.sh MPIEXEC N PROGRAM ARGS…: N ranks of one thread each on however few cores there are, under Open MPI or MPICH.
+# launch/mpiexec.sh MPIEXEC N PROGRAM ARGS…: N ranks of one thread each on however few cores there
+# are, under Open MPI or MPICH.
 set -eu
 mpiexec=$1 n=$2
 shift 2

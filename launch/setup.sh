@@ -6,7 +6,8 @@ WEFT_PACKAGES=(g++ cmake ninja-build pkg-config git ccache python3
   libcli11-dev libfmt-dev libspdlog-dev libpcre2-dev libutf8proc-dev libhwloc-dev zlib1g-dev libgtest-dev libbenchmark-dev
   libboost-context-dev bats dict-gcide)
 
-# Installs what is missing where we may (Debian, Ubuntu, as root or with sudo without a password); otherwise names it and stops.
+# Installs what is missing where we may (Debian, Ubuntu, as root or with sudo without a password);
+# otherwise names it and stops.
 weft_install_packages() {
   if ! command -v dpkg-query >/dev/null; then
     weft_have_tools && return 0
@@ -15,7 +16,8 @@ weft_install_packages() {
   fi
   local missing=() package
   for package in "${WEFT_PACKAGES[@]}"; do
-    [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
+      missing+=("$package")
   done
   [ ${#missing[@]} -eq 0 ] && return 0
   local as_root=()
@@ -31,10 +33,13 @@ weft_install_packages() {
   fi
   echo "installing ${missing[*]}" >&2
   "${as_root[@]}" apt-get update -qq
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+    --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-weft_have_tools() { command -v cmake >/dev/null && command -v mpiexec >/dev/null && command -v pkg-config >/dev/null; }
+weft_have_tools() {
+  command -v cmake >/dev/null && command -v mpiexec >/dev/null && command -v pkg-config >/dev/null
+}
 
 weft_name_modules() {
   cat >&2 <<'TEXT'
@@ -66,7 +71,10 @@ weft_build() {
   done
   [ ${#targets[@]} -gt 0 ] || targets=(all)
   if command -v ninja >/dev/null && [ ! -e "$folder/CMakeCache.txt" ]; then options+=(-G Ninja); fi
-  cmake -S . -B "$folder" "${options[@]}" >"$folder.log" 2>&1 || { cat "$folder.log" >&2; return 1; }
+  cmake -S . -B "$folder" "${options[@]}" >"$folder.log" 2>&1 || {
+    cat "$folder.log" >&2
+    return 1
+  }
   rm -f "$folder.log"
   cmake --build "$folder" --target "${targets[@]}" --parallel "$(nproc)"
 }

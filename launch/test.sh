@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Sets up, builds and tests Weft:   launch/test.sh [ctest arguments]
-# Then readers and commands under AddressSanitizer and UBSan: the quick suites, and mutated inputs for every command.
-# Where a CUDA toolkit is found, also the GPU back end: its kernels emulated under AddressSanitizer and
-# UBSan, again under a race detector, and compiled for A100 and H100, where a spilled register is an error.
+# Then readers and commands under AddressSanitizer and UBSan: the quick suites, and mutated inputs
+# for every command. Where a CUDA toolkit is found, also the GPU back end: its kernels emulated
+# under AddressSanitizer and UBSan, again under a race detector, and compiled for A100 and H100,
+# where a spilled register is an error.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . launch/setup.sh
@@ -13,17 +14,21 @@ status=0
 
 # What Open MPI and hwloc still hold at the end is not ours.
 export ASAN_OPTIONS=detect_leaks=0:max_allocation_size_mb=4096 UBSAN_OPTIONS=print_stacktrace=1
-weft_build build-sanitized weft core_test comm_test io_test text_test model_test infer_test fuzz_test \
+weft_build build-sanitized weft core_test comm_test io_test text_test model_test infer_test \
+  fuzz_test \
   -DWEFT_SANITIZE=ON -DWEFT_BENCHMARKS=OFF
-(cd build-sanitized && WEFT_FUZZ_MUTANTS=50 ctest --output-on-failure -j 2 -R '^(core_test|text_test|fuzz_test|(comm|io|model|infer)_test_1)$') || status=1
+(cd build-sanitized && WEFT_FUZZ_MUTANTS=50 ctest --output-on-failure -j 2 \
+  -R '^(core_test|text_test|fuzz_test|(comm|io|model|infer)_test_1)$') || status=1
 python3 -B tests/fuzz/commands.py build-sanitized/weft || status=1
 unset ASAN_OPTIONS UBSAN_OPTIONS
 
 if nvcc=$(weft_find_nvcc); then
   export CUDACXX=$nvcc
-  weft_build build-emulated kernels_test cuda_emulation_test weft_gpu_bench -DWEFT_CUDA=EMULATED -DWEFT_BENCHMARKS=OFF
+  weft_build build-emulated kernels_test cuda_emulation_test weft_gpu_bench -DWEFT_CUDA=EMULATED \
+    -DWEFT_BENCHMARKS=OFF
   (cd build-emulated && ctest --output-on-failure -j 2 -L emulated) || status=1
-  weft_build build-races kernels_test cuda_emulation_test -DWEFT_CUDA=EMULATED -DWEFT_EMULATION_CHECK=races -DWEFT_BENCHMARKS=OFF
+  weft_build build-races kernels_test cuda_emulation_test -DWEFT_CUDA=EMULATED \
+    -DWEFT_EMULATION_CHECK=races -DWEFT_BENCHMARKS=OFF
   (cd build-races && ctest --output-on-failure -j 2 -L emulated -E benchmarks) || status=1
   weft_build build-cuda weft_kernels_cuda -DWEFT_CUDA=ON -DWEFT_TESTS=OFF -DWEFT_BENCHMARKS=OFF
 else

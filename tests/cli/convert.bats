@@ -71,7 +71,8 @@ PY
     ok 2 convert "$DATA/gguf/$name.gguf" $name --tp 2 --json
     ok 1 convert "$DATA/gguf/$name.gguf" c.h5 --overwrite
     ok 1 convert c.h5 $name.2
-    python3 - "$DATA/gguf/$name.safetensors" $name/model.safetensors $name.2/model.safetensors <<'PY'
+    python3 - "$DATA/gguf/$name.safetensors" $name/model.safetensors $name.2/model.safetensors \
+      <<'PY'
 import json, struct, sys
 def tensors(file):
     data = open(file, "rb").read()
@@ -93,9 +94,12 @@ PY
   cmp folder/tokenizer.json "$S/run/model/tokenizer.json"
   ok 1 convert "$S/run/model" half --dtype bf16 --max-shard-size 20KB --json
   json out 'lines[0]["bytes"] > 0'
-  [ -s half/model.safetensors.index.json ] && [ -s half/model-00002-of-0000*.safetensors ] || ls half | grep -q 'model-00002-of'
+  [ -s half/model.safetensors.index.json ] && [ -s half/model-00002-of-0000*.safetensors ] ||
+    ls half | grep -q 'model-00002-of'
   grep -q '"dtype": "bfloat16"' half/config.json
-  for file in tokenizer.json tokenizer_config.json generation_config.json; do cmp half/$file "$S/run/model/$file"; done
+  for file in tokenizer.json tokenizer_config.json generation_config.json; do
+    cmp half/$file "$S/run/model/$file"
+  done
   ok 1 convert half half2
   grep -q '"dtype": "bfloat16"' half2/config.json
   ok 1 generate --model half --prompt 'The cat' --json
@@ -116,7 +120,8 @@ PY
   # An end token that the model writes at once shows that the file is read.
   ok 1 generate --model model --prompt 'The cat' --max-new-tokens 4 --json
   ends=$(python3 -c 'import json; print(json.loads(open("out").readline())["ids"][2])')
-  printf '{"max_new_tokens": 3,\n "eos_token_id": [299, %s], "suppress_tokens": [7]}\n' "$ends" >model/generation_config.json
+  printf '{"max_new_tokens": 3,\n "eos_token_id": [299, %s], "suppress_tokens": [7]}\n' \
+    "$ends" >model/generation_config.json
   ok 1 generate --model model --prompt 'The cat' --json
   cp out one
   json out 'lines[0]["finish"] == "eos" and lines[0]["n_new"] <= 3'
@@ -151,7 +156,8 @@ PY
     json out 'lines[0]["finish"] == "eos" and lines[0]["n_new"] <= 3'
   done
   sed -i 's/"eos_token_id": \[299/"eos_token_id": ["x"/' model/config.json
-  refused 1 'model/config.json: eos_token_id is ."x",[0-9]+.; allowed: a token id or a list' generate --model model --prompt 'The cat'
+  refused 1 'model/config.json: eos_token_id is ."x",[0-9]+.; allowed: a token id or a list' \
+    generate --model model --prompt 'The cat'
 }
 
 @test "convert: what it refuses, leaving everything as it was" {
@@ -162,7 +168,8 @@ PY
     refused $n 'name SRC and DST' convert "$S/run/model"
     refused $n 'SRC nowhere: no such file' convert nowhere x
     refused $n 'DST there: is there already; --overwrite' convert "$S/run/model" there
-    refused $n 'DST other: --overwrite replaces a model.s folder only' convert "$S/run/model" other --overwrite
+    refused $n 'DST other: --overwrite replaces a model.s folder only' \
+      convert "$S/run/model" other --overwrite
     refused $n 'is SRC, or one is within the other' convert there there --overwrite
     refused $n 'x.gguf: allowed: a folder' convert there x.gguf
     refused $n "max-shard-size is '5XB'; allowed" convert there x --max-shard-size 5XB

@@ -7,7 +7,8 @@ setup() { in_folder; }
 @test "tokenizer: a folder that data, tokenize and transformers read" {
   ok 1 tokenizer "$CORPUS" --vocab-size 280 --out tk --json
   json out 'lines == [{"vocab_size": 280}]'
-  [ -s tk/tokenizer.json ] && [ -s tk/tokenizer_config.json ] && [ -s tk/vocab.json ] && [ -s tk/merges.txt ]
+  [ -s tk/tokenizer.json ] && [ -s tk/tokenizer_config.json ] && [ -s tk/vocab.json ] &&
+    [ -s tk/merges.txt ]
   ok 1 tokenizer "$CORPUS" --kind char --special-tokens '<end>' --special-tokens '<pad>' --out chars
   [ ! -s out ]
   grep -q 'chars: ' err
@@ -36,7 +37,8 @@ setup() { in_folder; }
 
 @test "tokenizer: the roles of special tokens, for fill, mlm and transformers" {
   printf 'the cat sat on the mat\nthe dog ran in the sun\nthe old cat saw the sea\n' >c.txt
-  ok 1 tokenizer c.txt --kind word --special-tokens '</s>' --unk-token '<?>' --mask-token '<hole>' --pad-token '<p>' --cls-token '<c>' --sep-token '<|>' --out tok
+  ok 1 tokenizer c.txt --kind word --special-tokens '</s>' --unk-token '<?>' --mask-token '<hole>' \
+    --pad-token '<p>' --cls-token '<c>' --sep-token '<|>' --out tok
   python3 - <<'PY'
 import json
 want = {"eos_token": "</s>", "unk_token": "<?>", "mask_token": "<hole>", "pad_token": "<p>", "cls_token": "<c>", "sep_token": "<|>"}
@@ -45,13 +47,17 @@ config = json.load(open("tok/tokenizer_config.json"))
 assert {key: config[key] for key in want} == want and config["tokenizer_class"] == "PreTrainedTokenizerFast"
 PY
   ok 1 data c.txt --tokenizer tok --task mlm --out c.h5
-  ok 1 train --data c.h5 --task mlm --family bert --layers 1 --width 8 --heads 1 --batch-size 2 --steps 2 --out r
+  ok 1 train --data c.h5 --task mlm --family bert --layers 1 --width 8 --heads 1 --batch-size 2 \
+    --steps 2 --out r
   ok 1 fill --model r/model --text 'the <hole> sat' --json
   json out 'lines[0]["candidates"][0]["position"] == 1'
-  refused 1 '--unk-token names none; kind word needs one' tokenizer c.txt --kind word --special-tokens '</s>' --out t2
-  ok 1 tokenizer c.txt --kind wordpiece --vocab-size 80 --special-tokens '[SEP]' --special-tokens '[UNK]' --special-tokens '[MASK]' --out named
+  refused 1 '--unk-token names none; kind word needs one' \
+    tokenizer c.txt --kind word --special-tokens '</s>' --out t2
+  ok 1 tokenizer c.txt --kind wordpiece --vocab-size 80 --special-tokens '[SEP]' \
+    --special-tokens '[UNK]' --special-tokens '[MASK]' --out named
   ok 1 data c.txt --tokenizer named --task mlm --out n.h5
-  ok 1 train --data n.h5 --task mlm --family bert --layers 1 --width 8 --heads 1 --batch-size 2 --steps 1 --out r2
+  ok 1 train --data n.h5 --task mlm --family bert --layers 1 --width 8 --heads 1 --batch-size 2 \
+    --steps 1 --out r2
 }
 
 @test "a special token past the model's vocabulary: the model runs until the token is needed" {
@@ -72,16 +78,19 @@ PY
   ok 1 score --model m --text 'The cat' --json
   cmp good out
   ok 1 generate --model m --prompt 'The cat' --max-new-tokens 2 --json
-  refused 1 "'\[PAD\]' with id 300, but the model's vocabulary holds 0 to 299" score --model m --text 'The [PAD]' --json
+  refused 1 "'\[PAD\]' with id 300, but the model's vocabulary holds 0 to 299" \
+    score --model m --text 'The [PAD]' --json
   refused 2 "'\[PAD\]' with id 300" generate --model m --prompt 'The [PAD]' --json
 }
 
 @test "tokenizer: what it refuses" {
   refused 1 'name one or more input files' tokenizer --out tk
   refused 1 '--out is missing' tokenizer "$CORPUS"
-  refused 2 "--kind is 'bep'; allowed: bpe, wordpiece, unigram, word, char, codon, smiles" tokenizer "$CORPUS" --kind bep --out tk
+  refused 2 "--kind is 'bep'; allowed: bpe, wordpiece, unigram, word, char, codon, smiles" \
+    tokenizer "$CORPUS" --kind bep --out tk
   refused 1 '--vocab-size is 10; allowed: 257 ' tokenizer "$CORPUS" --vocab-size 10 --out tk
-  refused 1 '--vocab-size is 99999999999999' tokenizer "$CORPUS" --vocab-size 99999999999999 --out tk
+  refused 1 '--vocab-size is 99999999999999' tokenizer "$CORPUS" --vocab-size 99999999999999 \
+    --out tk
   refused 2 'nowhere.txt: no such file' tokenizer nowhere.txt --out tk
   : >empty.txt
   refused 2 'empty.txt: holds no documents' tokenizer empty.txt --out tk
@@ -92,7 +101,8 @@ PY
 
 @test "tokenize: the JSON fields, the table, and ids back to text" {
   ok 1 tokenize --tokenizer "$S/tok" --text 'The cat' --json
-  json out 'list(lines[0]) == ["text", "tokens", "ids", "type_ids", "offsets", "decoded"]' 'lines[0]["decoded"] == lines[0]["text"] == "The cat"' \
+  json out 'list(lines[0]) == ["text", "tokens", "ids", "type_ids", "offsets", "decoded"]' \
+    'lines[0]["decoded"] == lines[0]["text"] == "The cat"' \
     'len(lines[0]["tokens"]) == len(lines[0]["ids"]) == len(lines[0]["type_ids"]) == len(lines[0]["offsets"])' 'set(lines[0]["type_ids"]) == {0}' \
     '"".join(lines[0]["text"][a:b] for a, b in lines[0]["offsets"]) == "The cat"'
   ids=$(python3 -c 'import json; print(*json.loads(open("out").readline())["ids"])')
@@ -107,7 +117,8 @@ PY
   ok 1 tokenize --tokenizer "$S/tok" --decode "999 $ids 300"
   [ "$(cat out)" = 'The cat' ]
   grep -q 'warning: --decode: id 999 has no text; the tokenizer has 0 to 299' err
-  refused 1 "'99999999999' is no token id; allowed: whole numbers from 0 to 2147483647" tokenize --tokenizer "$S/tok" --decode '1 99999999999'
+  refused 1 "'99999999999' is no token id; allowed: whole numbers from 0 to 2147483647" \
+    tokenize --tokenizer "$S/tok" --decode '1 99999999999'
   refused 1 "'-1' is no token id" tokenize --tokenizer "$S/tok" --decode='-1'
   refused 1 "is no token id" tokenize --tokenizer "$S/tok" --decode '1 x'
   refused 1 '--tokenizer is missing' tokenize --text a
@@ -134,7 +145,8 @@ PY
     ok $n tokenize --tokenizer "$S/tok" --in - --format jsonl --json <a.jsonl
     json out '[line["text"] for line in lines] == ["café", "b"]'
   done
-  refused 1 "a.tsv: has no column 'text' .*its columns: body, id" tokenize --tokenizer "$S/tok" --in a.tsv
+  refused 1 "a.tsv: has no column 'text' .*its columns: body, id" \
+    tokenize --tokenizer "$S/tok" --in a.tsv
   refused 1 'x.docx: files end in .txt' tokenize --tokenizer "$S/tok" --in x.docx
 }
 
@@ -142,19 +154,23 @@ PY
   ok 1 tokenize --tokenizer "$S/tok" --text a --text b --out t.jsonl
   [ ! -s out ]
   json t.jsonl '[line["decoded"] for line in lines] == ["a", "b"]'
-  refused 1 "--out is 't.txt'; allowed: a .jsonl file" tokenize --tokenizer "$S/tok" --text a --out t.txt
-  refused 3 'nowhere/t.jsonl: cannot be written' tokenize --tokenizer "$S/tok" --text a --out nowhere/t.jsonl
+  refused 1 "--out is 't.txt'; allowed: a .jsonl file" \
+    tokenize --tokenizer "$S/tok" --text a --out t.txt
+  refused 3 'nowhere/t.jsonl: cannot be written' \
+    tokenize --tokenizer "$S/tok" --text a --out nowhere/t.jsonl
   only t.jsonl
 }
 
 @test "data: the same file on 1 and 3 ranks" {
   ok 1 data "$CORPUS" --tokenizer "$S/tok" --val-fraction 0.1 --out a/one.h5 --json
-  json out 'list(lines[0]) == ["documents", "tokens"]' 'lines[0]["documents"] == 600' 'lines[0]["tokens"] > 10000' 'len(lines) == 1'
+  json out 'list(lines[0]) == ["documents", "tokens"]' 'lines[0]["documents"] == 600' \
+    'lines[0]["tokens"] > 10000' 'len(lines) == 1'
   cp out one.json
   ok 3 data "$CORPUS" --tokenizer "$S/tok" --val-fraction 0.1 --out three.h5 --json
   cmp out one.json
   for name in one three; do
-    h5dump -d /tokens -d /document_offsets -y "$([ $name = one ] && echo a/one.h5 || echo three.h5)" | tail -n +2 >$name.dump
+    h5dump -d /tokens -d /document_offsets -y "$([ $name = one ] && echo a/one.h5 ||
+      echo three.h5)" | tail -n +2 >$name.dump
   done
   cmp one.dump three.dump
   ok 1 data "$CORPUS" --tokenizer "$S/tok" --out plain.h5
@@ -169,17 +185,21 @@ PY
     refused $n 'empty.txt: holds no documents' data empty.txt --tokenizer "$S/tok" --out t.h5
     refused $n 'nowhere.txt: no such file' data nowhere.txt --tokenizer "$S/tok" --out t.h5
     refused $n 'folder.h5: is a folder' data "$CORPUS" --tokenizer "$S/tok" --out folder.h5
-    refused $n 'empty.txt: the folder cannot be made' data "$CORPUS" --tokenizer "$S/tok" --out empty.txt/t.h5
+    refused $n 'empty.txt: the folder cannot be made' \
+      data "$CORPUS" --tokenizer "$S/tok" --out empty.txt/t.h5
     refused $n '--tokenizer is missing' data "$CORPUS" --out t.h5
   done
   printf '{"text": "a"}\n{"text": 3}\n' >bad.jsonl
-  refused 2 "bad.jsonl: line 2: field 'text' is number, not text" data bad.jsonl --tokenizer "$S/tok" --out t.h5
+  refused 2 "bad.jsonl: line 2: field 'text' is number, not text" \
+    data bad.jsonl --tokenizer "$S/tok" --out t.h5
   printf '{"text": "a"}\nnot json\n' >bad.jsonl
   refused 1 'bad.jsonl: line 2 is not a JSON object' data bad.jsonl --tokenizer "$S/tok" --out t.h5
   printf '{"body": "a"}\n' >bad.jsonl
-  refused 1 "bad.jsonl: line 1 has no field 'text'; it has: body" data bad.jsonl --tokenizer "$S/tok" --out t.h5
+  refused 1 "bad.jsonl: line 1 has no field 'text'; it has: body" \
+    data bad.jsonl --tokenizer "$S/tok" --out t.h5
   refused 1 "allowed: a file that ends in .h5" data "$CORPUS" --tokenizer "$S/tok" --out t.txt
-  refused 1 "--task is 'mlmm'; allowed: clm, mlm, classify, regress" data "$CORPUS" --tokenizer "$S/tok" --out t.h5 --task mlmm
+  refused 1 "--task is 'mlmm'; allowed: clm, mlm, classify, regress" \
+    data "$CORPUS" --tokenizer "$S/tok" --out t.h5 --task mlmm
   refused 1 '--val-fraction is 1' data "$CORPUS" --tokenizer "$S/tok" --out t.h5 --val-fraction 1
   refused 2 'stdin can be read by one rank only' data - --tokenizer "$S/tok" --out t.h5
   only bad.jsonl empty.txt folder.h5
@@ -200,7 +220,8 @@ PY
   ok 1 data t.txt --tokenizer "$DATA/tokenizers/llama2" --out t.h5
   grep -q 'each document begins with <s>' err
   h5dump -a /begin_tokens t.h5 | grep -q '"1"'
-  ids=$("$WEFT" tokenize --tokenizer "$DATA/tokenizers/llama2" --text 'the cat' --json | python3 -c 'import json,sys; print(", ".join(map(str, json.loads(sys.stdin.read())["ids"])))')
+  ids=$("$WEFT" tokenize --tokenizer "$DATA/tokenizers/llama2" --text 'the cat' --json |
+    python3 -c 'import json,sys; print(", ".join(map(str, json.loads(sys.stdin.read())["ids"])))')
   h5dump -d /tokens t.h5 | tr -d '\n' | grep -q "(0): $ids, 2, 1, "
   ok 3 data t.txt --tokenizer "$DATA/tokenizers/llama2" --out three.h5
   h5diff t.h5 three.h5
@@ -231,7 +252,8 @@ n = int(re.search(r"\(0\): (\d+)", open("dump").read()).group(1))
 assert 0 < n
 PY
   done
-  ok 1 train --data one.h5 --layers 1 --width 8 --heads 2 --context 16 --batch-size 2 --steps 1 --out r
+  ok 1 train --data one.h5 --layers 1 --width 8 --heads 2 --context 16 --batch-size 2 --steps 1 \
+    --out r
   json r/run.jsonl 'any(line["event"] == "eval" for line in lines)'
   printf 'text,label\na,x\n' >one.csv
   printf 'a b\n' >small.txt

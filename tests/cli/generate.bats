@@ -27,10 +27,12 @@ field() { sed -E "s/.*\"$1\":(\"([^\"]*)\"|\[[^]]*\]|[^,}]*).*/\1/"; }  # of eac
 
 @test "other prompts, their order and copies do not change a text" {
   weft generate $model --prompt "the water" --do-sample --json > alone.jsonl
-  weft generate $model --prompt "over there" --prompt "the water" --prompt "the water" --do-sample --json > three.jsonl
+  weft generate $model --prompt "over there" --prompt "the water" --prompt "the water" --do-sample \
+    --json > three.jsonl
   [ "$(sed -n 1p alone.jsonl | field ids)" = "$(sed -n 2p three.jsonl | field ids)" ]
   [ "$(sed -n 2p three.jsonl | field ids)" != "$(sed -n 3p three.jsonl | field ids)" ]
-  weft generate $model --prompt "the water" --do-sample --num-return-sequences 2 --json > copies.jsonl
+  weft generate $model --prompt "the water" --do-sample --num-return-sequences 2 \
+    --json > copies.jsonl
   [ "$(sed -n 2p copies.jsonl | field ids)" = "$(sed -n 3p three.jsonl | field ids)" ]
   [ "$(field sample < copies.jsonl | paste -sd ' ')" = "0 1" ]
 }
@@ -49,7 +51,8 @@ END
   [ "$(sed -n 3p out.jsonl | field finish)" = '"stop"' ]
   [ "$(sed -n 2p out.jsonl | field generated_text)" = "$(sed -n 2p out.jsonl | field new_text)" ]
   grep -q '"logprobs":\[-' out.jsonl
-  weft generate $model --prompt "the water" --do-sample --seed 5 --max-new-tokens 4 --json > flag.jsonl
+  weft generate $model --prompt "the water" --do-sample --seed 5 --max-new-tokens 4 \
+    --json > flag.jsonl
   [ "$(field ids < flag.jsonl)" = "$(sed -n 1p out.jsonl | field ids)" ]
   ranks 3 generate $model --dp 3 --in lines.jsonl --max-new-tokens 6 --seed 9 --json > three.jsonl
   cmp out.jsonl three.jsonl
@@ -115,23 +118,32 @@ END
 }
 
 @test "score: lines, sums and every grid" {
-  printf '{"id": "x", "text": "the water may be over there"}\n{"text": ""}\n{"text": "a"}\n' > texts.jsonl
-  for i in $(seq 200); do printf '{"text": "%s"}\n' "$(yes "over $i" | head -$((i % 20 + 1)) | tr '\n' ' ')"; done >> texts.jsonl
+  printf '{"id": "x", "text": "the water may be over there"}\n{"text": ""}\n{"text": "a"}\n' \
+    > texts.jsonl
+  for i in $(seq 200); do
+    printf '{"text": "%s"}\n' "$(yes "over $i" | head -$((i % 20 + 1)) | tr '\n' ' ')"
+  done >> texts.jsonl
   weft score $model --in texts.jsonl --json --token-logprobs > one.jsonl
   [ "$(wc -l < one.jsonl)" = 203 ]
   sed -n 1p one.jsonl | grep -q '"id":"x".*"token_logprobs":\[null,-'
-  [ "$(sed -n 2p one.jsonl)" = '{"id":"1","n_tokens":0,"loss":null,"logprob":0.0,"perplexity":null,"token_logprobs":[]}' ]
-  [ "$(sed -n 3p one.jsonl)" = '{"id":"2","n_tokens":1,"loss":null,"logprob":0.0,"perplexity":null,"token_logprobs":[null]}' ]
+  [ "$(sed -n 2p one.jsonl)" \
+    = '{"id":"1","n_tokens":0,"loss":null,"logprob":0.0,"perplexity":null,"token_logprobs":[]}' ]
+  [ "$(sed -n 3p one.jsonl)" \
+    = '{"id":"2","n_tokens":1,"loss":null,"logprob":0.0,"perplexity":null,"token_logprobs":[null]}' ]
   # loss is the mean of the predicted tokens, perplexity its exponential
-  sed -n 1p one.jsonl | tr '[]{}:,' ' ' | awk '{ n = 0; for (i = 1; i <= NF; ++i) { if ($i == "\"loss\"") loss = $(i + 1); if ($i == "\"perplexity\"") p = $(i + 1);
+  sed -n 1p one.jsonl | tr '[]{}:,' ' ' |
+    awk '{ n = 0; for (i = 1; i <= NF; ++i) { if ($i == "\"loss\"") loss = $(i + 1); if ($i == "\"perplexity\"") p = $(i + 1);
     if ($i == "\"token_logprobs\"") for (j = i + 2; j <= NF; ++j) { sum += $j; ++n } } d = loss + sum / n; e = p / exp(loss) - 1; exit !(n > 3 && d * d < 1e-10 && e * e < 1e-10) }'
   ranks 4 score $model --tp 2 --dp 2 --in texts.jsonl --json > many.jsonl
   [ "$(field n_tokens < many.jsonl)" = "$(field n_tokens < one.jsonl)" ]
-  paste <(field loss < one.jsonl) <(field loss < many.jsonl) | awk '$1 != $2 { d = $1 - $2; if (d * d > 1e-10) exit 1 }'
+  paste <(field loss < one.jsonl) <(field loss < many.jsonl) |
+    awk '$1 != $2 { d = $1 - $2; if (d * d > 1e-10) exit 1 }'
 }
 
 @test "half-precision weights give nearly the same score" {
-  for dtype in fp32 bf16 fp16; do weft score $model --text "the water may be over there" --dtype $dtype --json | field loss; done > losses.txt
+  for dtype in fp32 bf16 fp16; do
+    weft score $model --text "the water may be over there" --dtype $dtype --json | field loss
+  done > losses.txt
   [ "$(sort -u losses.txt | wc -l)" = 3 ]
   awk 'NR == 1 { fp32 = $1 } { d = $1 - fp32; if (d * d > 1e-4) exit 1 }' losses.txt
   weft generate $model --prompt "the water" --dtype bf16 --json > one.jsonl

@@ -7,7 +7,9 @@ setup() { in_folder; }
 @test "weft --help groups the commands; weft alone says the same" {
   ok 1 --help
   for group in train use 'look inside'; do grep -q "^$group:" out; done
-  for command in train data tokenizer generate chat score convert tokenize info; do grep -Eq "^  $command +[a-z]" out; done
+  for command in train data tokenizer generate chat score convert tokenize info; do
+    grep -Eq "^  $command +[a-z]" out
+  done
   [ ! -s err ]
   cp out help
   ok 1
@@ -16,7 +18,8 @@ setup() { in_folder; }
 
 @test "weft --version names what is inside, as text and as JSON" {
   ok 1 --version --json
-  json out 'list(lines[0])[:2] == ["version", "commit"]' '{"mpi", "hdf5", "matmul", "cuda", "nccl"} < set(lines[0])' 'lines[0]["cuda"] == "not built in"'
+  json out 'list(lines[0])[:2] == ["version", "commit"]' \
+    '{"mpi", "hdf5", "matmul", "cuda", "nccl"} < set(lines[0])' 'lines[0]["cuda"] == "not built in"'
   ok 1 --version
   grep -Eq '^weft [0-9]+\.[0-9]+\.[0-9]+' out
   grep -q 'hdf5 ' out
@@ -31,7 +34,8 @@ setup() { in_folder; }
   done
   ok 1 train --help
   for group in model data optimizer output parallel; do grep -q "^$group:" out; done
-  for default in 'family TEXT=gpt2' 'layers N=12' 'width N=768' 'batch-size N=8' 'lr N=0.0003' 'lr-schedule TEXT=cosine' 'beta2 N=0.95' 'keep N=3' 'resume TEXT=auto' \
+  for default in 'family TEXT=gpt2' 'layers N=12' 'width N=768' 'batch-size N=8' 'lr N=0.0003' \
+    'lr-schedule TEXT=cosine' 'beta2 N=0.95' 'keep N=3' 'resume TEXT=auto' \
     'tp N=1' 'dtype TEXT=fp32' 'pipeline-schedule TEXT=1f1b' 'seed N=0'; do
     grep -q -- "--$default" out
   done
@@ -52,15 +56,18 @@ setup() { in_folder; }
   refused 1 "'generte'.*did you mean 'generate'" generte
   refused 1 "'tokenise'.*did you mean 'tokenize'" tokenise
   refused 1 "no command 'xyzzy'; see weft --help" xyzzy
-  refused 1 "no option '--tmperature' \(did you mean '--temperature'" generate --model "$S/run/model" --prompt a --tmperature 1
+  refused 1 "no option '--tmperature' \(did you mean '--temperature'" \
+    generate --model "$S/run/model" --prompt a --tmperature 1
   refused 1 "no option '--lyers' \(did you mean '--layers'" train --lyers 3
   refused 1 "'more' was not expected" score --model "$S/run/model" --text a more
   refused 1 '--layers needs a value' train --layers
   refused 1 "--layers is '3.5'; it must be a whole number" train --layers 3.5
   refused 1 "--json is 'maybe'|--json" tokenize --tokenizer "$S/tok" --text a --json=maybe
   refused 1 "allowed: cpu, cuda" generate --model "$S/run/model" --prompt a --device gpu
-  refused 1 'built without CUDA.*allowed here: cpu' generate --model "$S/run/model" --prompt a --device cuda
-  refused 1 '--threads is 4294967297; allowed: 0 .* to 4096' generate --model "$S/run/model" --prompt a --threads 4294967297
+  refused 1 'built without CUDA.*allowed here: cpu' \
+    generate --model "$S/run/model" --prompt a --device cuda
+  refused 1 '--threads is 4294967297; allowed: 0 .* to 4096' \
+    generate --model "$S/run/model" --prompt a --threads 4294967297
 }
 
 @test "a mistake is said once whatever the number of ranks" {
@@ -100,7 +107,8 @@ TOML
   printf '[optimizer]\nlearning = 1\nwieght_decay = 0.1\n' >bad.toml
   refused 1 "bad.toml: line [23]: unknown key" train --config bad.toml
   printf '[optimizer]\n\nwieght_decay = 0.1\n' >bad.toml
-  refused 3 "bad.toml: line 3: unknown key 'wieght_decay' \(did you mean 'weight_decay'" train --config bad.toml
+  refused 3 "bad.toml: line 3: unknown key 'wieght_decay' \(did you mean 'weight_decay'" \
+    train --config bad.toml
   printf 'lr = 1\n[optimizer]\nlr = 2\n' >bad.toml
   refused 1 "key 'lr' is given twice" train --config bad.toml
   printf 'lr = \n' >bad.toml

@@ -1,5 +1,6 @@
-# weft classify, fill, embed and score with encoders, as their users meet them. Expected numbers: transformers 5.24's pipelines (text-classification,
-# fill-mask, token-classification) over the models of tests/data/families and BertTokenizerFast over tests/data/words/vocab.txt.
+# weft classify, fill, embed and score with encoders, as their users meet them. Expected numbers:
+# transformers 5.24's pipelines (text-classification, fill-mask, token-classification) over the
+# models of tests/data/families and BertTokenizerFast over tests/data/words/vocab.txt.
 load weft
 
 setup() { in_folder; }
@@ -7,7 +8,8 @@ setup() { in_folder; }
 # A model of tests/data/families as a folder with a tokenizer.
 model() {
   mkdir "$1"
-  cp "$DATA/families/$1/config.json" "$DATA/families/$1/model.safetensors" "$DATA/words/vocab.txt" "$1"
+  cp "$DATA/families/$1/config.json" "$DATA/families/$1/model.safetensors" "$DATA/words/vocab.txt" \
+    "$1"
 }
 
 @test "classify: label, score, logits and probabilities of texts and pairs, on any grid" {
@@ -23,8 +25,10 @@ model() {
         '[line["id"] for line in lines] == ["0", "1", "2"]'
     done
   done
-  ok 1 classify --model bert_classify --text 'the cat sat on the mat.' --text-pair 'a blue dog' --json --top-k 2
-  json out 'lines[0]["label"] == "entails" and abs(lines[0]["score"] - 0.4746965) < 1e-5' '[t["label"] for t in lines[0]["top"]] == ["entails", "neutral"]'
+  ok 1 classify --model bert_classify --text 'the cat sat on the mat.' --text-pair 'a blue dog' \
+    --json --top-k 2
+  json out 'lines[0]["label"] == "entails" and abs(lines[0]["score"] - 0.4746965) < 1e-5' \
+    '[t["label"] for t in lines[0]["top"]] == ["entails", "neutral"]'
   echo '{"id": "p", "text": "the cat sat on the mat.", "text_pair": "a blue dog"}' >pairs.jsonl
   ok 1 classify --model bert_classify --in pairs.jsonl --out labels.jsonl
   [ ! -s out ]
@@ -36,16 +40,20 @@ model() {
 @test "classify: a label for each token" {
   model bert_tokens
   ok 2 classify --model bert_tokens --text 'a blue dog' --json
-  json out '[t["token"] for t in lines[0]["tokens"]] == ["a", "blue", "dog"]' '{t["label"] for t in lines[0]["tokens"]} == {"I-PER"}' \
+  json out '[t["token"] for t in lines[0]["tokens"]] == ["a", "blue", "dog"]' \
+    '{t["label"] for t in lines[0]["tokens"]} == {"I-PER"}' \
     'all(abs(t["score"] - score) < 1e-4 for t, score in zip(lines[0]["tokens"], [0.6555, 0.3721, 0.3521]))'
 }
 
 @test "classify: says what it cannot do" {
   model bert_classify
   model bert_mlm
-  refused 1 'is a masked language model, not a text or token classifier' classify --model bert_mlm --text a
-  refused 2 'text-pair is given 1 times for 2 texts' classify --model bert_classify --text a --text b --text-pair c
-  refused 1 'text 0 has [0-9]+ tokens, but the model.s context holds 48' classify --model bert_classify --text "$(printf 'the cat %.0s' {1..40})"
+  refused 1 'is a masked language model, not a text or token classifier' \
+    classify --model bert_mlm --text a
+  refused 2 'text-pair is given 1 times for 2 texts' \
+    classify --model bert_classify --text a --text b --text-pair c
+  refused 1 'text 0 has [0-9]+ tokens, but the model.s context holds 48' \
+    classify --model bert_classify --text "$(printf 'the cat %.0s' {1..40})"
   ok 1 classify --model bert_classify --truncation --text "$(printf 'the cat %.0s' {1..40})"
   refused 1 '--top-k is -1' classify --model bert_classify --text a --top-k -1
 }
@@ -59,13 +67,15 @@ model() {
   done
   refused 1 'text 0 has no \[MASK\]' fill --model bert_mlm --text 'the cat'
   refused 1 '--top-k is 84; allowed: 1 to 83' fill --model bert_mlm --text '[MASK]' --top-k 84
-  refused 1 'reads from left to right' fill --model "$DATA/gpt2_h3" --tokenizer "$DATA/words" --text '[MASK]'
+  refused 1 'reads from left to right' fill --model "$DATA/gpt2_h3" --tokenizer "$DATA/words" \
+    --text '[MASK]'
 }
 
 @test "embed: vectors to lines and to HDF5, by layer and pooling" {
   model bert_base
   ok 2 embed --model bert_base --text 'a blue dog' --json --tp 2
-  json out 'len(lines[0]["embedding"]) == 30' 'all(abs(x - y) < 1e-4 for x, y in zip(lines[0]["embedding"], [0.6734, 0.9500, 0.1839]))'
+  json out 'len(lines[0]["embedding"]) == 30' \
+    'all(abs(x - y) < 1e-4 for x, y in zip(lines[0]["embedding"], [0.6734, 0.9500, 0.1839]))'
   ok 1 embed --model bert_base --text 'a blue dog' --json --pooling none
   json out 'len(lines[0]["embedding"]) == 5 and all(len(v) == 30 for v in lines[0]["embedding"])'
   ok 1 embed --model bert_base --text a --json --normalize --layer 0 --pooling max
@@ -75,14 +85,16 @@ model() {
   ok 3 embed --model bert_base --in texts.txt --out three.h5 --deterministic
   cmp one.h5 three.h5
   refused 1 '--layer is 3; allowed: -3 to 2' embed --model bert_base --text a --layer 3
-  refused 1 "--pooling is 'sum'; allowed: mean, cls, last, max, none" embed --model bert_base --text a --pooling sum
+  refused 1 "--pooling is 'sum'; allowed: mean, cls, last, max, none" \
+    embed --model bert_base --text a --pooling sum
 }
 
 @test "score: the pseudo-log-likelihood of a masked model" {
   model bert_mlm
   for n in 1 2 3; do
     ok "$n" score --model bert_mlm --text 'a blue dog' --json --token-logprobs
-    json out 'lines[0]["n_tokens"] == 5' 'abs(lines[0]["logprob"] - (-14.125636100769043)) < 1e-3' 'len(lines[0]["token_logprobs"]) == 5' \
+    json out 'lines[0]["n_tokens"] == 5' 'abs(lines[0]["logprob"] - (-14.125636100769043)) < 1e-3' \
+      'len(lines[0]["token_logprobs"]) == 5' \
       'lines[0]["token_logprobs"][0] is None and lines[0]["token_logprobs"][4] is None'
   done
 }
@@ -95,20 +107,25 @@ model() {
   json out 'lines[0]["n_new"] == 4'
 }
 
-# transformers 5.24, generate(do_sample=False, eos_token_id=None, pad_token_id=1) over the ids of the prompt. It hands RoBERTa positions from 0,
-# where its forward counts from padding_idx + 1; greedy over forward alone begins 19 10 77.
+# transformers 5.24, generate(do_sample=False, eos_token_id=None, pad_token_id=1) over the ids of
+# the prompt. It hands RoBERTa positions from 0, where its forward counts from padding_idx + 1;
+# greedy over forward alone begins 19 10 77.
 @test "generate: a RoBERTa opened as a causal language model, token for token as the reference's generate" {
   model roberta_mlm
   cp -r roberta_mlm decoder
-  sed -i 's/"is_decoder": false/"is_decoder": true/; s/RobertaForMaskedLM/RobertaForCausalLM/' decoder/config.json
+  sed -i 's/"is_decoder": false/"is_decoder": true/; s/RobertaForMaskedLM/RobertaForCausalLM/' \
+    decoder/config.json
   for n in 1 2; do
-    ok $n generate --model roberta_mlm --prompt 'the cat sat on' --max-new-tokens 30 --ignore-eos --json --tp $n
+    ok $n generate --model roberta_mlm --prompt 'the cat sat on' --max-new-tokens 30 --ignore-eos \
+      --json --tp $n
     grep -q 'positions count from 0 here' err
     json out 'lines[0]["ids"] == [42, 71, 47, 56, 3, 9, 3, 77, 22, 10, 10, 10, 10, 10, 10, 10, 10, 56, 3, 19, 10, 10, 77, 10, 10, 24, 23, 3, 3, 77]'
-    ok $n generate --model decoder --prompt 'the cat sat on' --max-new-tokens 30 --ignore-eos --json --pp $n
+    ok $n generate --model decoder --prompt 'the cat sat on' --max-new-tokens 30 --ignore-eos \
+      --json --pp $n
     json out 'lines[0]["ids"] == [42, 71, 47, 56, 77, 71, 60, 3, 77, 10, 14, 77, 10, 10, 10, 14, 77, 77, 10, 14, 77, 77, 77, 10, 14, 77, 56, 3, 3, 77]'
   done
-  sed 's/"model_type": "roberta"/"model_type": "xlm-roberta"/; s/RobertaFor/XLMRobertaFor/' decoder/config.json >xlm.json
+  sed 's/"model_type": "roberta"/"model_type": "xlm-roberta"/; s/RobertaFor/XLMRobertaFor/' \
+    decoder/config.json >xlm.json
   cp -r decoder xlm
   mv xlm.json xlm/config.json
   cp out one
@@ -145,8 +162,11 @@ model() {
 }
 
 @test "help says what a token, a pair and a cut text are" {
-  for line in 'neighbors #ID' 'classify as `top`' 'classify --truncation .=right.left.' 'embed --truncation .=right.left.' \
-    'data --pair-field TEXT +tasks classify and regress' 'data --label-field TEXT=label +tasks classify and regress' 'train --mlm-probability N=0.15 +task mlm'; do
+  for line in 'neighbors #ID' 'classify as `top`' 'classify --truncation .=right.left.' \
+    'embed --truncation .=right.left.' \
+    'data --pair-field TEXT +tasks classify and regress' \
+    'data --label-field TEXT=label +tasks classify and regress' \
+    'train --mlm-probability N=0.15 +task mlm'; do
     ok 1 ${line%% *} --help
     grep -Eq -- "${line#* }" out
   done

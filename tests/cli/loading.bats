@@ -1,4 +1,5 @@
-# Where a model comes from: names in the local hub cache, old weights, folders that are no model, new tokens, other labels.
+# Where a model comes from: names in the local hub cache, old weights, folders that are no model,
+# new tokens, other labels.
 load weft
 
 setup_file() { make_model; }
@@ -23,7 +24,8 @@ in_cache() {
   ok 1 convert lab/small copy
   cmp copy/model.safetensors "$S/run/model/model.safetensors"
   ok 1 data "$CORPUS" --tokenizer lab/small --out again.h5
-  ok 1 train --data again.h5 --model lab/small --tokenizer lab/small --steps 1 --batch-size 1 --context 8 --out tuned
+  ok 1 train --data again.h5 --model lab/small --tokenizer lab/small --steps 1 --batch-size 1 \
+    --context 8 --out tuned
   refused 2 "--model lab/none: no such file or folder, and the local Hugging Face cache $PWD/hub has no models--lab--none" score --model lab/none --text a
   refused 1 "SRC lab/none: no such file" convert lab/none copy2
 }
@@ -61,9 +63,11 @@ PY
   mkdir lfs adapter
   cp "$S/run/model/config.json" lfs
   printf 'version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n' >lfs/model.safetensors
-  refused 2 'model.safetensors: is a Git LFS pointer.*git lfs pull' score --model lfs --text a --tokenizer "$S/tok"
+  refused 2 'model.safetensors: is a Git LFS pointer.*git lfs pull' \
+    score --model lfs --text a --tokenizer "$S/tok"
   printf '{"base_model_name_or_path": "lab/base"}' >adapter/adapter_config.json
-  refused 2 'adapter: is an adapter .LoRA.* of lab/base.*merge' score --model adapter --text a --tokenizer "$S/tok"
+  refused 2 'adapter: is an adapter .LoRA.* of lab/base.*merge' \
+    score --model adapter --text a --tokenizer "$S/tok"
   refused 1 'is an adapter' convert adapter copy
   cp lfs/model.safetensors model.gguf
   refused 1 'Git LFS pointer' info model.gguf
@@ -85,7 +89,9 @@ PY
   ok 1 data genes.txt --tokenizer more --out genes.h5
   run="--data genes.h5 --model $S/run/model --tokenizer more --steps 2 --batch-size 4 --context 16"
   # shellcheck disable=SC2086
-  for n in "1" "2 --tp 2" "3 --pp 3"; do ok ${n%% *} train $run ${n#"${n%% *}"} --out "r${n%% *}"; done
+  for n in "1" "2 --tp 2" "3 --pp 3"; do
+    ok ${n%% *} train $run ${n#"${n%% *}"} --out "r${n%% *}"
+  done
   grep -q 'the token tables grow from 300 rows' err
   python3 - <<'PY'
 import json, struct
@@ -102,5 +108,7 @@ for other in ("r2", "r3"):
     assert max(abs(a - b) for a, b in zip(one, table(other))) < 1e-5, other
 PY
   ok 2 score --model r1/model --text "<gene> a" --json
-  refused 2 'new tokens are added to a Hugging Face directory' train --data genes.h5 --model "$S/run/checkpoints/step-00000004.h5" --tokenizer more --steps 1 --out r4
+  refused 2 'new tokens are added to a Hugging Face directory' \
+    train --data genes.h5 --model "$S/run/checkpoints/step-00000004.h5" --tokenizer more --steps 1 \
+    --out r4
 }

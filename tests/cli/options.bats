@@ -1,12 +1,14 @@
-# What every option may be is part of its description: words that are not known and numbers out of range are refused by every command,
-# before anything else is looked at, wherever they come from.
+# What every option may be is part of its description: words that are not known and numbers out of
+# range are refused by every command, before anything else is looked at, wherever they come from.
 load weft
 
 setup() { in_folder; }
 
-COMMANDS=(train data tokenizer tokenize generate chat score classify fill embed neighbors convert info bench)
+COMMANDS=(train data tokenizer tokenize generate chat score classify fill embed neighbors convert \
+  info bench)
 
-# words COMMAND: its options whose help ends in the words they take, each as "--flag word, word, word".
+# words COMMAND: its options whose help ends in the words they take, each as "--flag word, word,
+# word".
 words() {
   "$WEFT" "$1" --help | python3 -c '
 import re, sys
@@ -32,16 +34,20 @@ for option in options:
 }
 
 @test "the options that have words are among those that were found" {
-  for pair in train/--task train/--family train/--lr-schedule train/--dtype train/--device train/--recompute train/--pipeline-schedule \
-    data/--task data/--documents tokenizer/--kind tokenizer/--documents generate/--dtype generate/--device generate/--early-stopping \
-    embed/--pooling neighbors/--metric convert/--dtype info/--dtype info/--device bench/--dtype bench/--recompute bench/--pipeline-schedule; do
+  for pair in train/--task train/--family train/--lr-schedule train/--dtype train/--device \
+    train/--recompute train/--pipeline-schedule \
+    data/--task data/--documents tokenizer/--kind tokenizer/--documents generate/--dtype \
+    generate/--device generate/--early-stopping \
+    embed/--pooling neighbors/--metric convert/--dtype info/--dtype info/--device bench/--dtype \
+    bench/--recompute bench/--pipeline-schedule; do
     words "${pair%%/*}" | grep -q -- "^${pair#*/} " || { echo "$pair"; return 1; }
   done
 }
 
 @test "what is reserved says that it is to come" {
   refused 1 "--dtype is 'int8', which is to come; allowed: fp32, bf16, fp16" generate --dtype int8
-  refused 1 "--pipeline-schedule is 'interleaved', which is to come; allowed: gpipe, 1f1b" train --pipeline-schedule interleaved
+  refused 1 "--pipeline-schedule is 'interleaved', which is to come; allowed: gpipe, 1f1b" \
+    train --pipeline-schedule interleaved
 }
 
 @test "2^32 + 1 is not 1: grids and threads are checked before they are narrowed, by every command" {

@@ -1,4 +1,5 @@
-# One record at a time: what files hold keeps its number, its id and its bytes; one bad record never costs the results of the others.
+# One record at a time: what files hold keeps its number, its id and its bytes; one bad record never
+# costs the results of the others.
 load weft
 
 setup_file() { make_model; }
@@ -6,7 +7,9 @@ setup() { in_folder; }
 
 @test "a bad record is told with its line; the others are served, and the exit code is 2" {
   printf '{"text":"The cat","id":7}\nbroken\n{"text":5}\n{"text":"of the","id":123456789012345678901234567890}\n{"other":"x"}\n' >in.jsonl
-  for command in 'score --model run/model' 'embed --model run/model' 'generate --max-new-tokens 2 --model run/model' 'tokenize --tokenizer tok'; do
+  for command in 'score --model run/model' 'embed --model run/model' \
+    'generate --max-new-tokens 2 --model run/model' 'tokenize --tokenizer tok'
+  do
     local words=($command)
     local args=("${words[@]:0:${#words[@]}-1}" "$S/${words[-1]}" --in in.jsonl)
     for n in 1 2; do
@@ -16,9 +19,12 @@ setup() { in_folder; }
       [ "$(grep -c '^weft: ' err)" = 1 ]
       grep -q '3 of 5 texts were rejected' err
       json out.jsonl 'len(lines) == 2'
-      [ "${words[0]}" = tokenize ] || json out.jsonl '[line["id"] for line in lines] == [7, 123456789012345678901234567890]'
-      json out.jsonl.rejects.jsonl '[line["line"] for line in lines] == [2, 3, 5]' '"line 2 is not a JSON object" in lines[0]["reason"]' \
-        '"field '"'text'"' is number, not text" in lines[1]["reason"]' '"it has: other" in lines[2]["reason"]'
+      [ "${words[0]}" = tokenize ] ||
+        json out.jsonl '[line["id"] for line in lines] == [7, 123456789012345678901234567890]'
+      json out.jsonl.rejects.jsonl '[line["line"] for line in lines] == [2, 3, 5]' \
+        '"line 2 is not a JSON object" in lines[0]["reason"]' \
+        '"field '"'text'"' is number, not text" in lines[1]["reason"]' \
+        '"it has: other" in lines[2]["reason"]'
     done
   done
   grep -q '123456789012345678901234567890' out.jsonl || ok 1 score --model "$S/run/model" --text a
@@ -29,7 +35,8 @@ setup() { in_folder; }
 @test "rows keep their numbers, whatever is empty" {
   printf 'text,label\nThe,1\n,0\n\nof,1\n' >in.csv
   ok 1 score --model "$S/run/model" --in in.csv --json
-  json out '[line["id"] for line in lines] == ["0", "1", "2"]' 'lines[1]["n_tokens"] == 0 and lines[1]["loss"] is None'
+  json out '[line["id"] for line in lines] == ["0", "1", "2"]' \
+    'lines[1]["n_tokens"] == 0 and lines[1]["loss"] is None'
   printf 'The\n\nof\n' >in.txt
   ok 1 score --model "$S/run/model" --text a --in in.txt --json
   json out '[line["id"] for line in lines] == ["0", "1", "3"]'
@@ -48,7 +55,8 @@ setup() { in_folder; }
   done
   ok 1 tokenize --tokenizer "$S/tok" --in in.csv --json
   json out 'lines[1]["text"] == "caf\ufffd"'
-  ok 1 train --data "$S/tokens.h5" --layers 1 --width 8 --heads 2 --context 16 --batch-size 2 --steps 1 --out $'run\xe9'
+  ok 1 train --data "$S/tokens.h5" --layers 1 --width 8 --heads 2 --context 16 --batch-size 2 \
+    --steps 1 --out $'run\xe9'
   [ -s $'run\xe9/recipe.toml' ]
   python3 -c 'import sys; open(sys.argv[1], encoding="utf-8").read()' $'run\xe9/recipe.toml'
 }
@@ -74,8 +82,10 @@ setup() { in_folder; }
   json out '[line["id"] for line in lines] == ["k"]'
   ok 1 score --model "$S/run/model" --in table --format csv --json
   json out '[line["id"] for line in lines] == ["k"]'
-  refused 1 "--format is 'xml'; allowed: txt, jsonl, json, csv, tsv, fasta, smi" score --model "$S/run/model" --in table --format xml
-  refused 2 '/dev/stdin can be read by one rank only' data /dev/stdin --tokenizer "$S/tok" --out t.h5
+  refused 1 "--format is 'xml'; allowed: txt, jsonl, json, csv, tsv, fasta, smi" \
+    score --model "$S/run/model" --in table --format xml
+  refused 2 '/dev/stdin can be read by one rank only' \
+    data /dev/stdin --tokenizer "$S/tok" --out t.h5
 }
 
 @test "texts longer than the context: rejected with the ways out, cut, or scored in windows" {
@@ -94,12 +104,15 @@ setup() { in_folder; }
     ok $n score --model "$S/run/model" --in in.txt --json --truncation left
     ! cmp -s out right
     ok $n score --model "$S/run/model" --in in.txt --json --stride 20 --token-logprobs
-    json out 'lines[0]["n_tokens"] == len(lines[0]["token_logprobs"]) > 48' 'lines[0]["token_logprobs"].count(None) == 1' \
+    json out 'lines[0]["n_tokens"] == len(lines[0]["token_logprobs"]) > 48' \
+      'lines[0]["token_logprobs"].count(None) == 1' \
       'abs(sum(l for l in lines[0]["token_logprobs"] if l) - lines[0]["logprob"]) < 1e-3'
   done
-  refused 1 "--truncation is 'middle'; allowed: right, left" score --model "$S/run/model" --text a --truncation=middle
+  refused 1 "--truncation is 'middle'; allowed: right, left" \
+    score --model "$S/run/model" --text a --truncation=middle
   refused 1 '--stride is 49; allowed: 1 to 48' score --model "$S/run/model" --text a --stride 49
-  refused 1 '--stride and --truncation are both given' score --model "$S/run/model" --text a --stride 4 --truncation
+  refused 1 '--stride and --truncation are both given' \
+    score --model "$S/run/model" --text a --stride 4 --truncation
   printf 'truncation = "left"\n' >recipe.toml
   ok 1 score --config recipe.toml --model "$S/run/model" --in in.txt --json
 }
@@ -113,7 +126,8 @@ setup() { in_folder; }
   wait $pid || true
   [ -s grows.jsonl ]
   head -n -1 grows.jsonl >whole
-  json whole 'all("loss" in line for line in lines)' '[line["id"] for line in lines] == [str(i) for i in range(len(lines))]'
+  json whole 'all("loss" in line for line in lines)' \
+    '[line["id"] for line in lines] == [str(i) for i in range(len(lines))]'
   weft 1 score --model "$S/run/model" --text a --text b --json
   ok 1 score --model "$S/run/model" --text a --out grows.jsonl
   json grows.jsonl 'len(lines) == 1'
@@ -122,22 +136,29 @@ setup() { in_folder; }
 @test "a full stdout ends the job at once with exit code 1" {
   for n in 1 2; do
     status=0
-    if [ $n = 1 ]; then "$WEFT" score --model "$S/run/model" --text a --json >/dev/full 2>err || status=$?; else
-      $WEFT_MPIEXEC 2 "$WEFT" tokenize --tokenizer "$S/tok" --text a --json >/dev/full 2>err || status=$?; fi
-    [ $n = 2 ] || { [ "$status" = 1 ] && grep -q 'stdout cannot be written (No space left on device)' err; }
+    if [ $n = 1 ]; then "$WEFT" score --model "$S/run/model" --text a --json >/dev/full 2>err ||
+      status=$?; else
+      $WEFT_MPIEXEC 2 "$WEFT" tokenize --tokenizer "$S/tok" --text a --json >/dev/full 2>err ||
+        status=$?; fi
+    [ $n = 2 ] || {
+      [ "$status" = 1 ] && grep -q 'stdout cannot be written (No space left on device)' err
+    }
   done
   "$WEFT" tokenize --tokenizer "$S/tok" --text a >/dev/full 2>err && false
   grep -q 'stdout cannot be written' err
 }
 
 @test "embed .h5: opened before anything is computed; ids, texts and what made them" {
-  refused 1 '--out /nowhere/x.h5: there is no folder' embed --model "$S/run/model" --text a --out /nowhere/x.h5
+  refused 1 '--out /nowhere/x.h5: there is no folder' \
+    embed --model "$S/run/model" --text a --out /nowhere/x.h5
   printf '{"text":"The","id":"two\\nlines"}\n{"text":"of the","id":8}\n' >in.jsonl
   for n in 1 2; do
     ok $n embed --model "$S/run/model" --in in.jsonl --pooling cls --normalize --out x.h5
     h5dump -d /ids x.h5 | tr -d '\n ' | grep -q '"twolines","8"'
     h5dump -d /texts x.h5 | grep -q '"The", "of the"'
-    for attribute in model pooling layer normalize rows; do h5dump -a /$attribute x.h5 >/dev/null; done
+    for attribute in model pooling layer normalize rows; do
+      h5dump -a /$attribute x.h5 >/dev/null
+    done
     h5dump -H -d /embeddings x.h5 | grep -q '( 2, 24 )'
   done
   ok 1 embed --model "$S/run/model" --in in.jsonl --pooling none --out t.h5

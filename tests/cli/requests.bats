@@ -13,7 +13,11 @@ rejected() {
   shift
   weft "$n" "$@" || return 1
   [ "$status" = 2 ] || { echo "weft $* on $n ranks: exit $status, not 2"; cat out err; return 1; }
-  [ "$(grep -c '^weft: ' err)" = 1 ] || { echo "weft $* on $n ranks: not one message"; cat err; return 1; }
+  [ "$(grep -c '^weft: ' err)" = 1 ] || {
+    echo "weft $* on $n ranks: not one message"
+    cat err
+    return 1
+  }
 }
 
 @test "one bad line costs no other: it stands in OUT.rejects.jsonl with its reason" {
@@ -41,10 +45,13 @@ END
     grep -q '^weft: 8 of 11 texts were rejected (all stand in o.jsonl.rejects.jsonl): the first: lines.jsonl: line 2: temperature is "warm"' err
     grep -q 'line 11: a temperature of 0 is greedy' err
     json o.jsonl '[l["id"] for l in lines] == ["good 1", "good 2", "good 3"]'
-    json o.jsonl.rejects.jsonl '[l["line"] for l in lines] == [2, 3, 4, 5, 6, 7, 8, 10]' 'list(lines[0]) == ["line", "id", "reason"]' \
-      '"line 3 has 120 tokens" in lines[1]["reason"]' '"line 4: num_beams is 0; allowed: 1 to 1000" in lines[2]["reason"]' \
+    json o.jsonl.rejects.jsonl '[l["line"] for l in lines] == [2, 3, 4, 5, 6, 7, 8, 10]' \
+      'list(lines[0]) == ["line", "id", "reason"]' \
+      '"line 3 has 120 tokens" in lines[1]["reason"]' \
+      '"line 4: num_beams is 0; allowed: 1 to 1000" in lines[2]["reason"]' \
       '"unknown key" in lines[3]["reason"] and lines[3]["reason"].endswith("(did you mean " + chr(39) + "temperature" + chr(39) + "?)")' \
-      '"(did you mean " in lines[4]["reason"] and "max_new_tokens" in lines[4]["reason"]' '"penalty_alpha is 0.6, which Weft does not have" in lines[5]["reason"]' \
+      '"(did you mean " in lines[4]["reason"] and "max_new_tokens" in lines[4]["reason"]' \
+      '"penalty_alpha is 0.6, which Weft does not have" in lines[5]["reason"]' \
       '"; use " in lines[6]["reason"]' '"line 10: max_new_tokens" in lines[7]["reason"]'
   done
   grep good lines.jsonl >good.jsonl
@@ -53,7 +60,8 @@ END
 }
 
 @test "rejected lines are warnings where results go to stdout; where none is left nothing runs" {
-  printf '{"text": "a", "seed": "x"}\n{"text": "the water"}\n{"text": "a", "top_p": 2}\n' >lines.jsonl
+  printf '{"text": "a", "seed": "x"}\n{"text": "the water"}\n{"text": "a", "top_p": 2}\n' \
+    >lines.jsonl
   for n in 1 2; do
     rejected $n generate "${model[@]}" --in lines.jsonl --max-new-tokens 3 --json
     json out 'len(lines) == 1' 'lines[0]["prompt"] == "the water"'
@@ -63,7 +71,8 @@ END
   sed -n 1p lines.jsonl >one.jsonl
   refused 2 '^weft: one.jsonl: line 1: seed is' generate "${model[@]}" --in one.jsonl
   sed -n '1p;3p' lines.jsonl >two.jsonl
-  rejected 1 generate --model "$DATA/gpt2_h5" --tokenizer "$DATA/tokenizer" --in two.jsonl --out o.jsonl
+  rejected 1 generate --model "$DATA/gpt2_h5" --tokenizer "$DATA/tokenizer" --in two.jsonl \
+    --out o.jsonl
   [ ! -e o.jsonl ]
   json o.jsonl.rejects.jsonl 'len(lines) == 2'
   rm o.jsonl.rejects.jsonl
@@ -99,9 +108,11 @@ END
   cmp out greedy
   [ ! -s err ]
   for n in 1 2; do
-    refused $n '--temperature is 0 and --do-sample is given' generate "${model[@]}" --prompt 'the water' --temperature 0 --do-sample
+    refused $n '--temperature is 0 and --do-sample is given' \
+      generate "${model[@]}" --prompt 'the water' --temperature 0 --do-sample
   done
-  refused 1 '--temperature is 0 and --do-sample is given' chat "${model[@]}" --prompt 'the water' --temperature 0.0 --do-sample
+  refused 1 '--temperature is 0 and --do-sample is given' \
+    chat "${model[@]}" --prompt 'the water' --temperature 0.0 --do-sample
   printf 'temperature = 0\ndo_sample = true\n' >recipe.toml
   ok 1 generate "${model[@]}" --prompt 'the water' --config recipe.toml --json
   cmp out greedy
@@ -115,7 +126,8 @@ END
   local words=(--model "$DATA/gpt2_h5" --tokenizer words --max-new-tokens 3)
   printf '{"text": "the", "bad_words": ["\\n"]}\n{"text": "the"}\n' >lines.jsonl
   for text in $'\n' ' ' $'\t'; do
-    refused 1 '--bad-words is "(\\n| |\\t)", which the tokenizer makes no token of' generate "${words[@]}" --prompt the --bad-words "$text"
+    refused 1 '--bad-words is "(\\n| |\\t)", which the tokenizer makes no token of' \
+      generate "${words[@]}" --prompt the --bad-words "$text"
   done
   rejected 1 generate "${words[@]}" --in lines.jsonl --json
   json out 'len(lines) == 1'
@@ -143,8 +155,10 @@ END
     set -- $grid
     local n=$1
     shift
-    rejected "$n" generate --model far --tokenizer words "$@" --in lines.jsonl --max-new-tokens 3 --out o.jsonl
+    rejected "$n" generate --model far --tokenizer words "$@" --in lines.jsonl --max-new-tokens 3 \
+      --out o.jsonl
     json o.jsonl '[l["id"] for l in lines] == ["0", "3"]'
-    json o.jsonl.rejects.jsonl '[l["line"] for l in lines] == [2, 3]' 'all("more than is free on its host" in l["reason"] for l in lines)'
+    json o.jsonl.rejects.jsonl '[l["line"] for l in lines] == [2, 3]' \
+      'all("more than is free on its host" in l["reason"] for l in lines)'
   done
 }

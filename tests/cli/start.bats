@@ -1,4 +1,5 @@
-# How the program starts and ends: alone without an MPI, under launchers, on terminals that are full.
+# How the program starts and ends: alone without an MPI, under launchers, on terminals that are
+# full.
 bats_require_minimum_version 1.5.0
 load weft
 
@@ -23,7 +24,8 @@ bare() {
   bare generate --model "$S/run/model" --prompt a --max-new-tokens 2 --threads 1
   bare tokenizer "$CORPUS" --vocab-size 300 --out tok2
   bare data "$CORPUS" --tokenizer tok2 --out t.h5
-  bare train --data t.h5 --layers 1 --width 8 --heads 1 --context 16 --batch-size 2 --steps 2 --out run --threads 1
+  bare train --data t.h5 --layers 1 --width 8 --heads 1 --context 16 --batch-size 2 --steps 2 \
+    --out run --threads 1
   bare generate --model run/checkpoints/step-00000002.h5 --prompt a --max-new-tokens 2 --threads 1
   bare convert run/model m.h5
   only m.h5 run t.h5 tok2
@@ -34,23 +36,27 @@ bare() {
   TMPDIR=$PWD/tmp ok 1 tokenize --tokenizer "$S/tok" --text hello
   [ -z "$(ls -A tmp)" ]
   if command -v strace >/dev/null; then
-    strace -f -qq -e trace=fork,vfork,clone,clone3,execve -o trace "$WEFT" tokenize --tokenizer "$S/tok" --text hello >/dev/null
+    strace -f -qq -e trace=fork,vfork,clone,clone3,execve -o trace "$WEFT" \
+      tokenize --tokenizer "$S/tok" --text hello >/dev/null
     [ "$(grep -c execve trace)" = 1 ]
   fi
 }
 
 @test "what a batch script has is no launcher" {
-  export SLURM_JOB_ID=7 SLURM_NTASKS=4 SLURM_PROCID=0 SLURM_NNODES=1 PBS_NODEFILE=/nowhere PBS_JOBID=7
+  export SLURM_JOB_ID=7 SLURM_NTASKS=4 SLURM_PROCID=0 SLURM_NNODES=1 PBS_NODEFILE=/nowhere \
+    PBS_JOBID=7
   ok 1 tokenize --tokenizer "$S/tok" --text hello
   [ ! -s err ]
 }
 
-# other WORDS VARIABLE=VALUE…: processes 0 and 1 of another MPI's launcher, of which the first says WORDS; neither leaves anything.
+# other WORDS VARIABLE=VALUE…: processes 0 and 1 of another MPI's launcher, of which the first says
+# WORDS; neither leaves anything.
 other() {
   local words=$1 rank pids=() codes=""
   shift
   for rank in 0 1; do
-    env "${@//@/$rank}" timeout 60 "$WEFT" train --data "$S/tokens.h5" --layers 1 --width 8 --heads 1 --context 16 \
+    env "${@//@/$rank}" timeout 60 "$WEFT" train --data "$S/tokens.h5" --layers 1 --width 8 \
+      --heads 1 --context 16 \
       --batch-size 2 --steps 2 --threads 1 --out two >"out$rank" 2>"err$rank" 3>&- &
     pids+=($!)
   done
@@ -60,7 +66,11 @@ other() {
     codes+="$status "
   done
   [ "$codes" = "2 2 " ] || { echo "exit $codes"; cat err0 err1; return 1; }
-  [ "$(cat err0 err1 | grep -c '^weft: ')" = 1 ] || { echo "not one sentence"; cat err0 err1; return 1; }
+  [ "$(cat err0 err1 | grep -c '^weft: ')" = 1 ] || {
+    echo "not one sentence"
+    cat err0 err1
+    return 1
+  }
   grep '^weft: .*launcher of another MPI' err0 | grep -q "$words" || { cat err0; return 1; }
   [ ! -e two ] && [ ! -s out0 ] && [ ! -s out1 ]
 }
@@ -69,8 +79,10 @@ other() {
   if [[ "$("$WEFT" --version)" == *"Open MPI"* ]]; then
     other 'process 0 of 2 by the' PMI_RANK=@ PMI_SIZE=2
     other 'PALS_RANKID' PALS_RANKID=@
-    other 'process 0 of 2 by the' SLURM_STEP_ID=0 SLURM_PROCID=@ SLURM_STEP_NUM_TASKS=2 PMI_RANK=@ PMI_SIZE=2
-    other 'PMIX_RANK and' SLURM_STEP_ID=0 SLURM_PROCID=@ SLURM_STEP_NUM_TASKS=2 PMIX_RANK=@ PMIX_NAMESPACE=slurm.pmix.7.0
+    other 'process 0 of 2 by the' SLURM_STEP_ID=0 SLURM_PROCID=@ SLURM_STEP_NUM_TASKS=2 PMI_RANK=@ \
+      PMI_SIZE=2
+    other 'PMIX_RANK and' SLURM_STEP_ID=0 SLURM_PROCID=@ SLURM_STEP_NUM_TASKS=2 PMIX_RANK=@ \
+      PMIX_NAMESPACE=slurm.pmix.7.0
   else
     other 'OMPI_COMM_WORLD_SIZE' OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=@
   fi
@@ -105,7 +117,8 @@ other() {
 }
 
 @test "a script under mpiexec may run weft more than once" {
-  printf '#!/bin/sh\n"$WEFT" tokenize --tokenizer "$S/tok" --text one && "$WEFT" --version\n' >job.sh
+  printf '#!/bin/sh\n"$WEFT" tokenize --tokenizer "$S/tok" --text one && "$WEFT" --version\n' \
+    >job.sh
   chmod +x job.sh
   export WEFT
   $WEFT_MPIEXEC 2 ./job.sh >out 2>err
@@ -116,7 +129,9 @@ other() {
   [[ "$("$WEFT" --version)" == *"Open MPI"* ]] || skip "another MPI's mpiexec"
   local begin=$SECONDS status=0
   # shellcheck disable=SC2086
-  OMP_NUM_THREADS=1 timeout 60 $WEFT_MPIEXEC 1 "$WEFT" score --model "$S/run/model" --text a : -n 1 "$WEFT" score --model nowhere --text a >out 2>err || status=$?
+  OMP_NUM_THREADS=1 timeout 60 $WEFT_MPIEXEC 1 "$WEFT" \
+    score --model "$S/run/model" --text a : -n 1 "$WEFT" score --model nowhere --text a >out 2>err \
+    || status=$?
   [ "$status" = 2 ]
   [ "$(grep -c '^weft: ' err)" = 1 ]
   grep -q '^weft: rank 1: --model nowhere: no such file' err
@@ -130,7 +145,11 @@ other() {
     "$WEFT" "$@" >/dev/full 2>err || status=$?
     [ "$status" = 1 ] || { echo "weft $*: exit $status"; cat err; return 1; }
     [ "$(grep -c '^weft: ' err)" = 1 ] || { echo "weft $*: not one message"; cat err; return 1; }
-    grep -q 'weft: stdout cannot be written (No space left on device)' err || { echo "weft $*:"; cat err; return 1; }
+    grep -q 'weft: stdout cannot be written (No space left on device)' err || {
+      echo "weft $*:"
+      cat err
+      return 1
+    }
   }
   full --version
   full --version --json
@@ -153,7 +172,8 @@ other() {
   full chat --model "$S/run/model" --chat-template template.jinja --prompt a
   local status=0
   # shellcheck disable=SC2016  # mpiexec reads what ranks print through a pipe: each opens it for itself
-  $WEFT_MPIEXEC 2 sh -c 'exec "$@" >/dev/full' sh "$WEFT" score --model "$S/run/model" --text a --json 2>err || status=$?
+  $WEFT_MPIEXEC 2 sh -c 'exec "$@" >/dev/full' sh "$WEFT" \
+    score --model "$S/run/model" --text a --json 2>err || status=$?
   [ "$status" = 1 ]
   [ "$(grep -c '^weft: ' err)" = 1 ]
 }

@@ -6,13 +6,15 @@ setup() { in_folder; }
 
 @test "train: the output folder, the recipe and the fields of the run log" {
   cd "$S"
-  for file in recipe.toml run.jsonl checkpoints/step-00000002.h5 checkpoints/step-00000004.h5 model/config.json model/model.safetensors model/tokenizer.json \
+  for file in recipe.toml run.jsonl checkpoints/step-00000002.h5 checkpoints/step-00000004.h5 \
+    model/config.json model/model.safetensors model/tokenizer.json \
     model/generation_config.json; do
     [ -s "run/$file" ]
   done
   [ "$(ls run | tr '\n' ' ')" = 'checkpoints model recipe.toml run.jsonl ' ]
   [ -z "$(find run -name '*.tmp')" ]
-  json run/run.jsonl '[line["event"] for line in lines] == ["start", "step", "step", "save", "step", "step", "save", "eval", "end"]' \
+  json run/run.jsonl \
+    '[line["event"] for line in lines] == ["start", "step", "step", "save", "step", "step", "save", "eval", "end"]' \
     '{"version", "commit", "hosts", "grid", "model", "parameters", "threads", "peaks"} < set(lines[0])' 'lines[0]["grid"] == {"tp": 1, "pp": 1, "dp": 1}' \
     'set(lines[1]) == {"event", "step", "loss", "grad_norm", "lr", "tokens", "step_s", "tokens_per_s", "mfu", "peak_share", "shares"}' 'lines[1]["tokens"] == 4 * 48' \
     'all(abs(sum(line["shares"].values()) - 1) < 1e-6 for line in lines if line["event"] == "step")' \
@@ -39,28 +41,34 @@ PY
   cp -r "$S/run/model" here
   cd here
   sed -i '1s/{/{"eos_token_id": 7,/' generation_config.json
-  ok 1 train --data "$S/tokens.h5" --layers 1 --width 24 --heads 3 --context 48 --batch-size 4 --steps 1 --out run
+  ok 1 train --data "$S/tokens.h5" --layers 1 --width 24 --heads 3 --context 48 --batch-size 4 \
+    --steps 1 --out run
   [ "$(grep -c '"eos_token_id": 7' run/model/generation_config.json)" = 0 ]
 }
 
 @test "train: goes on where it stopped, and leaves a run alone that it may not continue" {
   cp -r "$S/run" "$S/tokens.h5" .
-  local options=(--data tokens.h5 --layers 3 --width 24 --heads 3 --context 48 --batch-size 4 --save-every 2 --out run)
+  local options=(--data tokens.h5 --layers 3 --width 24 --heads 3 --context 48 --batch-size 4 \
+    --save-every 2 --out run)
   ok 1 train "${options[@]}" --steps 6
   grep -q 'resuming from run/checkpoints/step-00000004.h5 at step 4' err
-  json run/run.jsonl '[line["step"] for line in lines if line["event"] == "step"] == [1, 2, 3, 4, 5, 6]'
+  json run/run.jsonl \
+    '[line["step"] for line in lines if line["event"] == "step"] == [1, 2, 3, 4, 5, 6]'
   find run -type f -exec md5sum {} + | sort >before
   for n in 1 2; do
-    refused $n 'step-00000006.h5: is a checkpoint of another model: width is 24, not 48' train "${options[@]}" --steps 8 --width 48
+    refused $n 'step-00000006.h5: is a checkpoint of another model: width is 24, not 48' \
+      train "${options[@]}" --steps 8 --width 48
     refused $n 'was started with --seed 0, not 3' train "${options[@]}" --steps 8 --seed 3
-    refused $n "run/checkpoints/step-00000006.h5: is a checkpoint of another model" train "${options[@]}" --steps 8 --layers 4 --resume run/checkpoints/step-00000006.h5
+    refused $n "run/checkpoints/step-00000006.h5: is a checkpoint of another model" \
+      train "${options[@]}" --steps 8 --layers 4 --resume run/checkpoints/step-00000006.h5
   done
   find run -type f -exec md5sum {} + | sort >after
   diff before after
 }
 
 @test "train: a signal stops it after a step, saved, with exit code 3" {
-  "$WEFT" train --data "$S/tokens.h5" --layers 2 --width 24 --heads 3 --context 48 --batch-size 4 --steps 1000000 --log-every 1 --out long 2>err &
+  "$WEFT" train --data "$S/tokens.h5" --layers 2 --width 24 --heads 3 --context 48 --batch-size 4 \
+    --steps 1000000 --log-every 1 --out long 2>err &
   local process=$! status=0
   for _ in $(seq 300); do
     grep -q '"event":"step"' long/run.jsonl 2>/dev/null && break
@@ -77,16 +85,20 @@ PY
 @test "generate: the JSON fields and defaults" {
   ok 1 generate --model "$S/run/model" --prompt 'The cat' --json
   json out 'list(lines[0]) == ["id", "prompt", "sample", "generated_text", "new_text", "ids", "n_prompt", "n_new", "finish"]' 'len(lines) == 1' \
-    'lines[0]["generated_text"] == "The cat" + lines[0]["new_text"]' 'lines[0]["sample"] == 0' 'lines[0]["id"] == "0"' \
-    'lines[0]["n_new"] == len(lines[0]["ids"])' 'lines[0]["n_new"] == 20 and lines[0]["finish"] == "length" or lines[0]["finish"] == "eos"'
+    'lines[0]["generated_text"] == "The cat" + lines[0]["new_text"]' 'lines[0]["sample"] == 0' \
+    'lines[0]["id"] == "0"' \
+    'lines[0]["n_new"] == len(lines[0]["ids"])' \
+    'lines[0]["n_new"] == 20 and lines[0]["finish"] == "length" or lines[0]["finish"] == "eos"'
   cp out one
   [ ! -s err ]
   ok 1 generate --model "$S/run/model" --text 'The cat' --json
   cmp out one
   ok 1 generate --model "$S/run/checkpoints/step-00000004.h5" --prompt 'The cat' --json
   cmp out one
-  ok 1 generate --model "$S/run/model" --prompt 'The cat' --json --logprobs --return-full-text false --max-new-tokens 3 --ignore-eos
-  json out 'lines[0]["generated_text"] == lines[0]["new_text"]' 'len(lines[0]["logprobs"]) == 3 == lines[0]["n_new"]' 'max(lines[0]["logprobs"]) < 0'
+  ok 1 generate --model "$S/run/model" --prompt 'The cat' --json --logprobs \
+    --return-full-text false --max-new-tokens 3 --ignore-eos
+  json out 'lines[0]["generated_text"] == lines[0]["new_text"]' \
+    'len(lines[0]["logprobs"]) == 3 == lines[0]["n_new"]' 'max(lines[0]["logprobs"]) < 0'
   ok 1 generate --model "$S/run/model" --prompt 'The cat' --max-new-tokens 3
   grep -q '^The cat' out
 }
@@ -104,14 +116,18 @@ PY
     ok 3 generate --model "$S/run/model" --in p.$file --json --ignore-eos --dp 3
     cmp out one
     for n in 1 3; do
-      [ $file = csv ] || ok $n generate --model "$S/run/model" --in - --format $file --json --ignore-eos --pp $n <p.$file
+      [ $file = csv ] || ok $n generate --model "$S/run/model" --in - --format $file --json \
+        --ignore-eos --pp $n <p.$file
       cmp out one
     done
   done
   ok 1 generate --model "$S/run/model" --in p.jsonl --json --ignore-eos --max-new-tokens 4
-  json out '[line["n_new"] for line in lines] == [2, 4, 4]' '[line["id"] for line in lines] == ["x", "1", "1"]' '[line["sample"] for line in lines] == [0, 0, 1]'
+  json out '[line["n_new"] for line in lines] == [2, 4, 4]' \
+    '[line["id"] for line in lines] == ["x", "1", "1"]' \
+    '[line["sample"] for line in lines] == [0, 0, 1]'
   printf '{"prompt":"The","temperature":"hot"}\n' >p.jsonl
-  refused 3 'p.jsonl: line 1: temperature is "hot"; it must be a number' generate --model "$S/run/model" --in p.jsonl
+  refused 3 'p.jsonl: line 1: temperature is "hot"; it must be a number' \
+    generate --model "$S/run/model" --in p.jsonl
   printf '{"prompt":"The"}\n{"prompt":"The","top_p":7}\n' >p.jsonl
   weft 1 generate --model "$S/run/model" --in p.jsonl
   [ "$status" = 2 ]
@@ -127,8 +143,10 @@ PY
   json s.jsonl 'lines[0]["n_tokens"] >= 1'
   mkdir folder.jsonl
   for n in 1 2; do
-    refused $n 'folder.jsonl: is a folder' generate --model "$S/run/model" --prompt a --out folder.jsonl
-    refused $n 'nowhere/g.jsonl: cannot be written' score --model "$S/run/model" --text a --out nowhere/g.jsonl
+    refused $n 'folder.jsonl: is a folder' generate --model "$S/run/model" --prompt a \
+      --out folder.jsonl
+    refused $n 'nowhere/g.jsonl: cannot be written' \
+      score --model "$S/run/model" --text a --out nowhere/g.jsonl
     refused $n "allowed: a .jsonl file" generate --model "$S/run/model" --prompt a --out g.txt
   done
   only folder.jsonl g.jsonl s.jsonl
@@ -136,10 +154,12 @@ PY
 
 @test "generate: what it refuses, before anything runs" {
   local g=(generate --model "$S/run/model" --prompt abc)
-  refused 1 'prompt 0 has 3 tokens and 46 new ones are asked for, but .* context holds 48' "${g[@]}" --max-new-tokens 46
+  refused 1 'prompt 0 has 3 tokens and 46 new ones are asked for, but .* context holds 48' \
+    "${g[@]}" --max-new-tokens 46
   refused 3 'context holds 48' "${g[@]}" --max-new-tokens 9999999999999 --tp 3
   refused 1 '--max-length is 3, the prompt included' "${g[@]}" --max-length 3
-  refused 1 '--temperature is 0 and --do-sample is given; allowed: a temperature above 0' "${g[@]}" --do-sample --temperature 0
+  refused 1 '--temperature is 0 and --do-sample is given; allowed: a temperature above 0' \
+    "${g[@]}" --do-sample --temperature 0
   refused 1 '--top-k is -1; allowed: 0 \(all\) or more' "${g[@]}" --do-sample --top-k -1
   refused 1 '--eos-token-id is .99999999999.; allowed' "${g[@]}" --eos-token-id 99999999999
   refused 1 '--eos-token-id is .-5.; allowed' "${g[@]}" --eos-token-id -5
@@ -148,16 +168,20 @@ PY
   refused 1 'there is no text: give --text or --in' generate --model "$S/run/model"
   refused 1 '--model is missing' generate --prompt a
   for n in 1 2; do
-    refused $n 'no text: give --text or --in FILE that holds some' generate --model "$S/run/model" --in - </dev/null
-    refused $n 'comes without a tokenizer; name one with --tokenizer' generate --model "$DATA/gpt2_h3" --prompt a
-    refused $n 'the tokenizer has 300 tokens .*, but the model 211: it belongs to another model' generate --model "$DATA/gpt2_h3" --tokenizer "$S/tok" --prompt a
+    refused $n 'no text: give --text or --in FILE that holds some' \
+      generate --model "$S/run/model" --in - </dev/null
+    refused $n 'comes without a tokenizer; name one with --tokenizer' \
+      generate --model "$DATA/gpt2_h3" --prompt a
+    refused $n 'the tokenizer has 300 tokens .*, but the model 211: it belongs to another model' \
+      generate --model "$DATA/gpt2_h3" --tokenizer "$S/tok" --prompt a
   done
 }
 
 @test "score: the JSON fields, the same on 1 and 3 ranks" {
   ok 1 score --model "$S/run/model" --text 'The cat' --text A --json --token-logprobs
   json out 'list(lines[0]) == ["id", "n_tokens", "loss", "logprob", "perplexity", "token_logprobs"]' 'lines[0]["token_logprobs"][0] is None' \
-    'len(lines[0]["token_logprobs"]) == lines[0]["n_tokens"]' 'abs(lines[0]["loss"] * (lines[0]["n_tokens"] - 1) + lines[0]["logprob"]) < 1e-6' \
+    'len(lines[0]["token_logprobs"]) == lines[0]["n_tokens"]' \
+    'abs(lines[0]["loss"] * (lines[0]["n_tokens"] - 1) + lines[0]["logprob"]) < 1e-6' \
     'lines[1] == {"id": "1", "n_tokens": 1, "loss": None, "logprob": 0, "perplexity": None, "token_logprobs": [None]}'
   cp out one
   ok 3 score --model "$S/run/model" --text 'The cat' --text A --json --token-logprobs --dp 3
@@ -166,7 +190,8 @@ PY
   json out '"token_logprobs" not in lines[0]'
   ok 1 score --model "$S/run/model" --text 'The cat'
   grep -Eq 'tokens  loss +[0-9.]+  perplexity [0-9.]+' out
-  refused 2 "text 0 has [0-9]+ tokens, but the model's context holds 48" score --model "$S/run/model" --text "$(head -c 2000 "$CORPUS" | tr '\n' ' ')"
+  refused 2 "text 0 has [0-9]+ tokens, but the model's context holds 48" \
+    score --model "$S/run/model" --text "$(head -c 2000 "$CORPUS" | tr '\n' ' ')"
 }
 
 @test "info: a model's fields and tree, a checkpoint's, a grid's, and this machine's" {
@@ -188,7 +213,8 @@ PY
     head -n "$(wc -l <tree)" out | cmp - tree
   done
   ok 3 info --json
-  json out 'len(lines) == 1' 'lines[0]["ranks"] == 3' 'len(lines[0]["bound_cpus"]) == 3' 'lines[0]["matmul_flops"] > 0'
+  json out 'len(lines) == 1' 'lines[0]["ranks"] == 3' 'len(lines[0]["bound_cpus"]) == 3' \
+    'lines[0]["matmul_flops"] > 0'
   refused 1 'nowhere: no such file' info nowhere
   refused 1 '--tp is 9; allowed: 1 to 3' info "$DATA/gpt2_h3" --tp 9
   refused 1 'name one model' info a b

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# A save that finds no room is tried again after the next step, and ends the run, with exit code 1, only where no step is left. The older
-# checkpoints stay whole, nothing half-written is left.
+# A save that finds no room is tried again after the next step, and ends the run, with exit code 1,
+# only where no step is left. The older checkpoints stay whole, nothing half-written is left.
 
 load helper
 
@@ -78,7 +78,8 @@ refused() {
   [ "$code" = 0 ]
   mount -o remount,ro full
   for out in full/run full/new; do
-    "$WEFT" train --data "$BATS_FILE_TMPDIR/data.h5" --out "$out" "${model[@]}" --steps 3 >run.log 2>&1 3>&- &
+    "$WEFT" train --data "$BATS_FILE_TMPDIR/data.h5" --out "$out" "${model[@]}" \
+      --steps 3 >run.log 2>&1 3>&- &
     ends $!
     cat run.log
     [ "$code" = 1 ]

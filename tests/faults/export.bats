@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# What a run exports gives the losses that transformers gives with it (tests/data/make_export.py), and so does its checkpoint, bit for bit.
+# What a run exports gives the losses that transformers gives with it (tests/data/make_export.py),
+# and so does its checkpoint, bit for bit.
 
 load helper
 
@@ -16,11 +17,14 @@ losses() { grep -o '"loss":[^,]*' | cut -d: -f2; }
   sed -nE 's/^ *"text": (.*),$/{"text": \1}/p' "$golden" >texts.jsonl
   [ "$(wc -l <texts.jsonl)" -ge 4 ]
   "$WEFT" score --model out/model --in texts.jsonl --json --threads 1 >export.jsonl
-  "$WEFT" score --model out/checkpoints/step-00000020.h5 --in texts.jsonl --json --threads 1 >checkpoint.jsonl
+  "$WEFT" score --model out/checkpoints/step-00000020.h5 --in texts.jsonl --json \
+    --threads 1 >checkpoint.jsonl
   diff export.jsonl checkpoint.jsonl
   tr -d ' ' <"$golden" | grep '"loss"' | cut -d: -f2 >expected
   losses <export.jsonl >got
   paste -d' ' got expected
-  # The model itself was trained in fp32: 20 steps on another machine differ in their last bits, and so may the loss, by some 1e-6.
-  paste -d' ' got expected | awk 'NF != 2 {exit 1} {d = ($1 - $2) / $2; if (d < 0) d = -d; if (d > 2e-5) exit 1; n++} END {exit n < 4}'
+  # The model itself was trained in fp32: 20 steps on another machine differ in their last bits, and
+  # so may the loss, by some 1e-6.
+  paste -d' ' got expected |
+    awk 'NF != 2 {exit 1} {d = ($1 - $2) / $2; if (d < 0) d = -d; if (d > 2e-5) exit 1; n++} END {exit n < 4}'
 }

@@ -7,7 +7,8 @@ setup_file() {
   make_data
   cd "$BATS_FILE_TMPDIR"
   tail -c 9000 "$WEFT_SOURCE_DIR/tests/data/tokenizer/corpus.txt" >other.txt
-  "$WEFT" data other.txt --tokenizer "$WEFT_SOURCE_DIR/tests/data/tokenizer" --out other.h5 --val-fraction 0.3
+  "$WEFT" data other.txt --tokenizer "$WEFT_SOURCE_DIR/tests/data/tokenizer" --out other.h5 \
+    --val-fraction 0.3
   mkdir a b
   ln data.h5 a/x.h5
   ln other.h5 b/x.h5
@@ -18,7 +19,8 @@ setup_file() {
   launch 0 run --steps 1000000 --save-every 1 --keep 2
   first=$launched
   until_ran 60 has_more run save 3
-  "$WEFT" train --data "$BATS_FILE_TMPDIR/data.h5" --out run "${model[@]}" --steps 5 >second.log 2>&1 3>&- &
+  "$WEFT" train --data "$BATS_FILE_TMPDIR/data.h5" --out run "${model[@]}" \
+    --steps 5 >second.log 2>&1 3>&- &
   ends $!
   [ "$code" = 2 ]
   grep "^weft: --out run: is in use by process $first on host" second.log
@@ -54,7 +56,8 @@ differ() {
   shift
   local all=(train --data x.h5 "${model[@]}" --steps 3 --out "$PWD/run" "${grid[@]}")
   code=0
-  timeout -k 5 60 "$mpiexec" --oversubscribe --bind-to none -n 1 --wdir "$BATS_FILE_TMPDIR/a" "$WEFT" "${all[@]}" \
+  timeout -k 5 60 "$mpiexec" --oversubscribe --bind-to none -n 1 \
+    --wdir "$BATS_FILE_TMPDIR/a" "$WEFT" "${all[@]}" \
     : -n 1 --wdir "${B:-$BATS_FILE_TMPDIR/b}" "$WEFT" "${all[@]}" "$@" >run.log 2>&1 3>&- || code=$?
   cat run.log
   [ "$code" = 2 ]
@@ -83,15 +86,18 @@ differ() {
   for side in a b; do
     mkdir $side
     seed=$([ $side = a ] && echo 1 || echo 2)
-    "$WEFT" train --data "$BATS_FILE_TMPDIR/data.h5" "${model[@]}" --steps 1 --seed "$seed" --out run$side 2>/dev/null
+    "$WEFT" train --data "$BATS_FILE_TMPDIR/data.h5" "${model[@]}" --steps 1 --seed "$seed" \
+      --out run$side 2>/dev/null
     mv run$side/model $side/m
   done
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMP_NUM_THREADS=1
   for grid in "--dp 2" "--tp 2" "--pp 2"; do
     code=0
     # shellcheck disable=SC2086
-    timeout -k 5 60 "${WEFT_MPIEXEC##* }" --oversubscribe --bind-to none -n 1 --wdir "$PWD/a" "$WEFT" score --model m --text "a bird" $grid \
-      : -n 1 --wdir "$PWD/b" "$WEFT" score --model m --text "a bird" $grid >out.log 2>&1 3>&- || code=$?
+    timeout -k 5 60 "${WEFT_MPIEXEC##* }" --oversubscribe --bind-to none -n 1 \
+      --wdir "$PWD/a" "$WEFT" score --model m --text "a bird" $grid \
+      : -n 1 --wdir "$PWD/b" "$WEFT" score --model m --text "a bird" $grid >out.log 2>&1 3>&- ||
+      code=$?
     cat out.log
     [ "$code" = 2 ]
     grep -- "--model's weights .* for rank . on host" out.log

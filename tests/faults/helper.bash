@@ -4,19 +4,23 @@
 # Once a file: the data, in BATS_FILE_TMPDIR.
 make_data() {
   local source=$WEFT_SOURCE_DIR/tests/data/tokenizer
-  "$WEFT" data "$source/corpus.txt" --tokenizer "$source" --out "$BATS_FILE_TMPDIR/data.h5" --val-fraction 0.05
+  "$WEFT" data "$source/corpus.txt" --tokenizer "$source" --out "$BATS_FILE_TMPDIR/data.h5" \
+    --val-fraction 0.05
 }
 
-model=(--layers 2 --width 64 --heads 4 --context 32 --batch-size 8 --lr 3e-3 --warmup-steps 10 --dropout 0.1 --threads 1)
+model=(--layers 2 --width 64 --heads 4 --context 32 --batch-size 8 --lr 3e-3 --warmup-steps 10 \
+  --dropout 0.1 --threads 1)
 
-# launch N OUT OPTIONS…: a run of N ranks in the background, `launched` its process, its output in OUT.log. N = 0: without mpiexec.
+# launch N OUT OPTIONS…: a run of N ranks in the background, `launched` its process, its output in
+# OUT.log. N = 0: without mpiexec.
 launch() {
   local n=$1 out=$2
   shift 2
   local with=()
   # shellcheck disable=SC2206
   [ "$n" = 0 ] || with=($WEFT_MPIEXEC "$n")
-  "${with[@]}" "$WEFT" train --data "$BATS_FILE_TMPDIR/data.h5" --out "$out" "${model[@]}" "$@" >"$out.log" 2>&1 3>&- &
+  "${with[@]}" "$WEFT" train --data "$BATS_FILE_TMPDIR/data.h5" \
+    --out "$out" "${model[@]}" "$@" >"$out.log" 2>&1 3>&- &
   launched=$!
 }
 
@@ -56,7 +60,8 @@ ends() {
 
 # "step loss" of every step, the last line of a step counting.
 curve() {
-  sed -nE 's/^\{"event":"step","step":([0-9]+),"loss":([^,]+),.*/\1 \2/p' "$1/run.jsonl" | awk '{loss[$1] = $2} END {for (s in loss) print s, loss[s]}' | sort -n
+  sed -nE 's/^\{"event":"step","step":([0-9]+),"loss":([^,]+),.*/\1 \2/p' "$1/run.jsonl" |
+    awk '{loss[$1] = $2} END {for (s in loss) print s, loss[s]}' | sort -n
 }
 
 # All of a run's checkpoints load, every checksum right, and nothing else lies beside them.
@@ -64,7 +69,8 @@ checkpoints_are_whole() {
   local file
   for file in "$1"/checkpoints/*; do
     case ${file##*/} in
-      step-????????.h5) "$WEFT" score --model "$file" --text "the little people" --threads 1 >/dev/null || return 1 ;;
+      step-????????.h5) "$WEFT" score --model "$file" --text "the little people" \
+        --threads 1 >/dev/null || return 1 ;;
       *) echo "unexpected: $file"; return 1 ;;
     esac
   done

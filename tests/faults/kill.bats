@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# SIGKILLs (twenty, or WEFT_KILLS) at seeded random moments of a run that saves after every step: nothing is lost, nothing under its own name is damaged.
+# SIGKILLs (twenty, or WEFT_KILLS) at seeded random moments of a run that saves after every step:
+# nothing is lost, nothing under its own name is damaged.
 
 load helper
 
@@ -50,7 +51,8 @@ grid=(--tp 2)
   cmp run/model/model.safetensors calm/model/model.safetensors
   checkpoints_are_whole run
   [ -z "$(find run -name '*.tmp*')" ]
-  echo "# $kills kills, $resumed resumes, $strays left an unfinished file, $(grep -c '"event":"step"' run/run.jsonl) steps for $steps" >&3
+  echo "# $kills kills, $resumed resumes, $strays left an unfinished file, $(grep \
+    -c '"event":"step"' run/run.jsonl) steps for $steps" >&3
 }
 
 @test "when one of several ranks dies, none hangs" {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# A rank's peak resident memory, from start to export, is what the arenas planned, within 10 %, and the bare process.
+# A rank's peak resident memory, from start to export, is what the arenas planned, within 10 %, and
+# the bare process.
 
 load helper
 
@@ -12,7 +13,8 @@ measure() {
   launch 0 run "$@" --steps 2
   peak=0
   while ! is_gone "$launched"; do
-    now=$(awk '/VmHWM/ {print $2 * 1024}' "/proc/$launched/status" 2>/dev/null) && [ -n "$now" ] && peak=$now
+    now=$(awk '/VmHWM/ {print $2 * 1024}' "/proc/$launched/status" 2>/dev/null) && [ -n "$now" ] &&
+      peak=$now
     sleep 0.005
   done
   ends "$launched"
@@ -22,12 +24,16 @@ measure() {
 
 @test "a model of 100 MB stays within its plan" {
   cd "$BATS_TEST_TMPDIR"
-  measure  # a tiny model: what is not its plan is the process: MPI, HDF5, oneDNN, the measured peak's matrices
+  # a tiny model: what is not its plan is the process: MPI, HDF5, oneDNN, the measured peak's
+  # matrices
+  measure
   base=$((peak - planned))
   measure --width 1024 --heads 8 --batch-size 2
-  echo "# planned $planned, bare process $base, peak $peak: $(awk "BEGIN {printf \"%.1f\", 100 * ($peak - $base - $planned) / $planned}") % over the plan" >&3
+  echo "# planned $planned, bare process $base, peak $peak: $(awk \
+    "BEGIN {printf \"%.1f\", 100 * ($peak - $base - $planned) / $planned}") % over the plan" >&3
   [ $base -lt 100000000 ]
-  awk -v planned="$planned" -v used=$((peak - base)) 'BEGIN {exit !(used > 0.9 * planned && used < 1.1 * planned)}'
+  awk -v planned="$planned" -v used=$((peak - base)) \
+    'BEGIN {exit !(used > 0.9 * planned && used < 1.1 * planned)}'
 }
 
 # ended_with CODE 'words': the exit code and exactly one sentence, which holds the words.
@@ -46,7 +52,8 @@ limited() {
 
 @test "what a limit on address space cannot hold is refused before it is touched" {
   cd "$BATS_TEST_TMPDIR"
-  limited 4000000 train --data "$BATS_FILE_TMPDIR/data.h5" --out run "${model[@]}" --width 4096 --heads 8 --layers 8 --steps 1
+  limited 4000000 train --data "$BATS_FILE_TMPDIR/data.h5" --out run "${model[@]}" --width 4096 \
+    --heads 8 --layers 8 --steps 1
   ended_with 1 'ulimit -v|more than the system gives this process'
   [ ! -e run/run.jsonl ]
 }

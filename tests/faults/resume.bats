@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# What a resumed run takes for its own: whole checkpoints of the same run. What cannot be read is neither skipped nor renamed.
+# What a resumed run takes for its own: whole checkpoints of the same run. What cannot be read is
+# neither skipped nor renamed.
 
 load helper
 
@@ -59,7 +60,9 @@ stops() {
     chmod -R a+rwX run . && chmod 000 run/checkpoints/step-00000006.h5
     chmod a+rX "$BATS_FILE_TMPDIR" "$BATS_FILE_TMPDIR/data.h5"
     before=
-    setpriv --reuid 65534 --clear-groups --inh-caps=-all "$WEFT" train --data "$BATS_FILE_TMPDIR/data.h5" --out run "${model[@]}" --steps 8 >run.log 2>&1 3>&- &
+    setpriv --reuid 65534 --clear-groups --inh-caps=-all "$WEFT" \
+      train --data "$BATS_FILE_TMPDIR/data.h5" --out run "${model[@]}" \
+      --steps 8 >run.log 2>&1 3>&- &
     launched=$!
   fi
   ends "$launched"
@@ -102,7 +105,9 @@ stops() {
 }
 
 @test "another dataset, tokenizer and task are another run" {
-  resume() { "$WEFT" train --out run "${model[@]}" --steps 8 "$@" >run.log 2>&1 3>&- & launched=$!; }
+  resume() {
+    "$WEFT" train --out run "${model[@]}" --steps 8 "$@" >run.log 2>&1 3>&- & launched=$!
+  }
   resume --data "$BATS_FILE_TMPDIR/other.h5"
   stops 2 'another run: tokens was [0-9]+, is [0-9]+.*--resume none.*--model'
   resume --data "$BATS_FILE_TMPDIR/tok.h5" --resume none
@@ -111,7 +116,8 @@ stops() {
   before=$(cd run && find . -type f -exec md5sum {} + | sort)
   resume --data "$BATS_FILE_TMPDIR/tok2.h5"
   stops 2 'another run: tokenizer was [0-9a-f]{8}, is [0-9a-f]{8}'
-  "$WEFT" train --out other --data "$BATS_FILE_TMPDIR/tok.h5" "${model[@]}" --steps 2 --model run/checkpoints/step-00000008.h5 >other.log 2>&1
+  "$WEFT" train --out other --data "$BATS_FILE_TMPDIR/tok.h5" "${model[@]}" --steps 2 \
+    --model run/checkpoints/step-00000008.h5 >other.log 2>&1
 }
 
 @test "other settings are listed, more steps are not" {
@@ -123,7 +129,9 @@ stops() {
   ends "$launched"
   [ "$code" = 0 ]
   [ "$(grep -ci 'warning' run.log)" = 1 ]
-  for words in "lr was 0.003, is 0.001" "batch_size was 8, is 4" "beta2 was 0.95, is 0.5" "dropout was"; do
+  for words in "lr was 0.003, is 0.001" "batch_size was 8, is 4" "beta2 was 0.95, is 0.5" \
+    "dropout was"
+  do
     grep -i warning run.log | grep "$words"
   done
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# SIGTERM (the queue's warning) and SIGUSR1: the step is finished and saved, exit code 3, and the same command goes on. More signals change nothing.
+# SIGTERM (the queue's warning) and SIGUSR1: the step is finished and saved, exit code 3, and the
+# same command goes on. More signals change nothing.
 
 load helper
 
@@ -12,7 +13,8 @@ setup_file() {
   curve calm >calm.curve
 }
 
-# stops N OPTIONS… -- SIGNALLING: the run stops by what SIGNALLING does to it ($pids: its ranks), then goes on to the calm run's end.
+# stops N OPTIONS… -- SIGNALLING: the run stops by what SIGNALLING does to it ($pids: its ranks),
+# then goes on to the calm run's end.
 stops() {
   local n=$1 options=() step
   shift
@@ -63,13 +65,16 @@ storm() {
 
 @test "SIGINT, as Ctrl-C sends it" { stops 0 -- signal_all INT; }
 
-# Evaluations that would take minutes: the step is saved before one begins, and a signal does not wait for one that has begun.
+# Evaluations that would take minutes: the step is saved before one begins, and a signal does not
+# wait for one that has begun.
 @test "a signal saves first and evaluates never" {
   cd "$BATS_TEST_TMPDIR"
-  "$WEFT" data "$WEFT_SOURCE_DIR"/tests/data/tokenizer/corpus.txt{,,,,,,,,,,,,,,,} --tokenizer "$WEFT_SOURCE_DIR/tests/data/tokenizer" --out many.h5 --val-fraction 0.9
+  "$WEFT" data "$WEFT_SOURCE_DIR"/tests/data/tokenizer/corpus.txt{,,,,,,,,,,,,,,,} \
+    --tokenizer "$WEFT_SOURCE_DIR/tests/data/tokenizer" --out many.h5 --val-fraction 0.9
   for when in 0.05 1; do
     rm -rf run
-    launch 0 run --data many.h5 --eval-every 1 --eval-samples 0 --steps 600 --context 4 --batch-size 1
+    launch 0 run --data many.h5 --eval-every 1 --eval-samples 0 --steps 600 --context 4 \
+      --batch-size 1
     until_ran 60 has_more run step 0
     sleep $when
     kill -TERM "$launched"
@@ -92,7 +97,9 @@ storm() {
 @test "SIGTERM to launch/local.sh, as a queue sends it" {
   [[ "$($WEFT_MPIEXEC 1 "$WEFT" --version)" == *"Open MPI"* ]] || skip "another MPI's mpiexec"
   cd "$BATS_TEST_TMPDIR"
-  WEFT=$WEFT MPIEXEC=${WEFT_MPIEXEC##* } "$WEFT_SOURCE_DIR/launch/local.sh" 2 train --data "$BATS_FILE_TMPDIR/data.h5" --out run "${model[@]}" --tp 2 --steps 600 >run.log 2>&1 3>&- &
+  WEFT=$WEFT MPIEXEC=${WEFT_MPIEXEC##* } "$WEFT_SOURCE_DIR/launch/local.sh" 2 \
+    train --data "$BATS_FILE_TMPDIR/data.h5" --out run "${model[@]}" --tp 2 \
+    --steps 600 >run.log 2>&1 3>&- &
   launched=$!
   until_ran 60 has_more run step 2
   kill -TERM "$launched"

@@ -2,7 +2,8 @@
 
 setup() {
   cd "$BATS_TEST_TMPDIR" || return 1
-  export GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
+  export GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a \
+    GIT_COMMITTER_EMAIL=a@b
   mkdir checkout
   git -C checkout init -q
   echo one >checkout/file
@@ -12,7 +13,8 @@ setup() {
 
 # written FOLDER: the commit that the header of a build of FOLDER names.
 written() {
-  cmake -DSOURCE="$PWD/$1" -DHEADER="$PWD/built/commit.h" -P "$WEFT_SOURCE_DIR/cmake/commit.cmake" || return 1
+  cmake -DSOURCE="$PWD/$1" -DHEADER="$PWD/built/commit.h" -P "$WEFT_SOURCE_DIR/cmake/commit.cmake" \
+    || return 1
   sed -n 's/#define WEFT_COMMIT "\(.*\)"/\1/p' built/commit.h
 }
 head_of() { git -C "$1" rev-parse --short=12 HEAD; }

@@ -2,18 +2,21 @@
 # gpu_check.sh without a GPU, and on a machine whose GPU, tests and tools are played by scripts.
 
 setup() {
-  export PATH=$BATS_TEST_TMPDIR/tools:$PATH OUT=$BATS_TEST_TMPDIR/out CUDA_HOME=$BATS_TEST_TMPDIR/cuda
+  export PATH=$BATS_TEST_TMPDIR/tools:$PATH OUT=$BATS_TEST_TMPDIR/out \
+    CUDA_HOME=$BATS_TEST_TMPDIR/cuda
   pack=$BATS_TEST_TMPDIR/gpu_check
   mkdir -p "$BATS_TEST_TMPDIR/tools" "$CUDA_HOME/lib64" "$pack/bin"
   touch "$CUDA_HOME/lib64/libcublas.so.13"
-  cp "$WEFT_SOURCE_DIR"/launch/gpu_check.sh "$WEFT_SOURCE_DIR"/benchmarks/gpu/result_table.py "$pack"
+  cp "$WEFT_SOURCE_DIR"/launch/gpu_check.sh "$WEFT_SOURCE_DIR"/benchmarks/gpu/result_table.py \
+    "$pack"
   echo libcublas.so.13 >"$pack/cublas"
   echo v1 >"$pack/built.txt"
   play nvidia-smi 'echo "NVIDIA A100-SXM4-40GB, 580.1"'
   play python3 'case $1 in -c) exit 1 ;; *) exec /usr/bin/env -S PATH="${PATH#*:}" python3 "$@" ;; esac'
   play compute-sanitizer 'echo "$*"; echo "[  PASSED  ] 3 tests."'
   play ../gpu_check/bin/kernels_test 'echo "[  PASSED  ] 9 tests."'
-  play ../gpu_check/bin/weft_gpu_bench 'echo "{\"case\":\"copy bandwidth\",\"gb_per_s\":1400}"; echo "{\"case\":\"rope\",\"ms\":0.5,\"share\":0.87,\"bound\":\"copy bandwidth\"}"'
+  play ../gpu_check/bin/weft_gpu_bench \
+    'echo "{\"case\":\"copy bandwidth\",\"gb_per_s\":1400}"; echo "{\"case\":\"rope\",\"ms\":0.5,\"share\":0.87,\"bound\":\"copy bandwidth\"}"'
 }
 
 play() {
@@ -39,7 +42,8 @@ play() {
   run "$pack/gpu_check.sh"
   echo "$output"
   [ "$status" = 0 ]
-  [[ $output == *"memcheck: no error"*"racecheck: no error"*"copy bandwidth: 1400 GB/s"*"rope"*"0.500"*"87 %"* ]]
+  [[ $output == \
+    *"memcheck: no error"*"racecheck: no error"*"copy bandwidth: 1400 GB/s"*"rope"*"0.500"*"87 %"* ]]
   grep -q 'PASSED' "$OUT/tests.txt"
   grep -q -- '--tool racecheck' "$OUT/sanitizer.txt"
   [ "$(wc -l <"$OUT/kernels.jsonl")" = 2 ]
