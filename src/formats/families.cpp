@@ -11,16 +11,16 @@
 namespace weft {
 namespace {
 
-struct ActivationName {
-  const char* name;
-  Activation kind;
-};
 // The first of a kind is the one that a fresh config is given.
 constexpr ActivationName kActivations[] = {
-    {"gelu_new", Activation::gelu_tanh},   {"gelu_pytorch_tanh", Activation::gelu_tanh},
-    {"gelu_fast", Activation::gelu_tanh},  {"gelu", Activation::gelu_erf},
-    {"gelu_python", Activation::gelu_erf}, {"silu", Activation::silu},
-    {"swish", Activation::silu},           {"relu", Activation::relu}};
+    {"gelu_new", Activation::gelu_tanh, "NewGELUActivation"},
+    {"gelu_pytorch_tanh", Activation::gelu_tanh, "GELUTanh"},
+    {"gelu_fast", Activation::gelu_tanh, "FastGELUActivation"},
+    {"gelu", Activation::gelu_erf, "GELUActivation"},
+    {"gelu_python", Activation::gelu_erf, "GELUActivation"},
+    {"silu", Activation::silu, "SiLUActivation"},
+    {"swish", Activation::silu, "SiLU"},
+    {"relu", Activation::relu, "ReLU"}};
 
 Activation activation_of(const std::string& name, const std::string& key,
                          const std::string& origin) {
@@ -40,8 +40,9 @@ std::string name_of(Activation kind) {
 
 const std::vector<Family>& table() {
   static const std::vector<Family> rows = [] {
-    std::vector<Family> all = decoder_families();
-    for (Family& row : encoder_families()) all.push_back(std::move(row));
+    std::vector<Family> all = gpt_families();
+    for (std::vector<Family> more : {decoder_families(), encoder_families()})
+      for (Family& row : more) all.push_back(std::move(row));
     return all;
   }();
   return rows;
@@ -169,6 +170,13 @@ std::string filled(std::string pattern, std::int64_t layer, std::int64_t last) {
 }  // namespace
 
 std::span<const Family> families() { return table(); }
+
+std::span<const ActivationName> activation_names() { return kActivations; }
+
+std::string usual_activation(const Family& row) {
+  return row.keys.usual_activation.empty() ? name_of(row.defaults.activation)
+                                           : row.keys.usual_activation;
+}
 
 const Family& family(const std::string& name) {
   std::string known;
@@ -315,7 +323,8 @@ std::string head_name(HeadKind head) {
 StoredParameter stored_parameter(const Family& row, const ModelConfig& config, const Parameter& p) {
   for (const TensorName& tensor : row.tensors) {
     if (filled(tensor.ours, p.layer, config.layers - 1) != p.name) continue;
-    StoredParameter stored = {{}, tensor.layout};
+    const auto place = static_cast<std::size_t>(&tensor - row.tensors.data());
+    StoredParameter stored = {{}, tensor.layout, place};
     for (const std::string& name : tensor.hf)
       stored.parts.push_back(
           {(tensor.bare ? "" : row.prefix) + filled(name, p.layer, config.layers - 1), p.shape[0]});

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "formats/gguf_row.h"
+#include "formats/module_row.h"
 #include "model/config.h"
 #include "model/parameters.h"
 
@@ -38,6 +39,8 @@ struct ConfigKeys {
               context = "max_position_embeddings", eps = "rms_norm_eps", activation = "hidden_act",
               dropout_embedding = "", dropout_attention = "attention_dropout",
               dropout_residual = "", dropout_head = "";
+  // The word for the activation where the file has none; empty: the first one that fits.
+  std::string usual_activation = "";
 };
 
 // How its config.json spells rotary positions, at the top and in rope_parameters.
@@ -57,7 +60,7 @@ struct Family {
   ModelConfig defaults;  // the config class's, for keys that are missing
   ConfigKeys keys;
   RopeKeys rope = {};
-  std::vector<TensorName> tensors;
+  std::vector<TensorName> tensors;  // in the order in which the class makes them
   // Behind the prefix: what transformers' classes hold too but nothing here computes with; kept
   // from folder to folder.
   std::vector<std::string> carried = {};
@@ -71,6 +74,8 @@ struct Family {
   // as finish_fresh.
   std::function<void(ModelConfig&)> fresh;
   GgufRow gguf = {};
+  std::vector<ModuleRow> modules = {};
+  bool head_first = false;  // transformers' classes make their head before the base model
 };
 
 std::span<const Family> families();
@@ -109,11 +114,23 @@ struct StoredParameter {
   };
   std::vector<Part> parts;
   Layout layout = Layout::straight;
+  std::size_t place = 0;  // in Family::tensors
 };
 StoredParameter stored_parameter(const Family& family, const ModelConfig& config,
                                  const Parameter& parameter);
 
+// config.json's words for activations: the class of transformers/activations.py that each names.
+struct ActivationName {
+  const char* name;
+  Activation kind;
+  const char* class_name;
+};
+std::span<const ActivationName> activation_names();
+// The word that a fresh config of the family is given.
+std::string usual_activation(const Family& family);
+
 // The rows of the table, for families.cpp.
+std::vector<Family> gpt_families();
 std::vector<Family> decoder_families();
 std::vector<Family> encoder_families();
 // Rows of models that GGUF files may hold, with names and config.json, but that nothing here

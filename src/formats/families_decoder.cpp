@@ -1,5 +1,6 @@
-// Families that read from left to right. A row says what its transformers class does; the names are
+// Families that are shaped like Llama. A row says what its transformers class does; the names are
 // those of its state_dict.
+#include <algorithm>
 #include <cmath>
 
 #include "core/check.h"
@@ -11,133 +12,8 @@ namespace {
 
 constexpr std::int32_t kNone = -1;
 
-// GPT-2 and DistilGPT-2 (Radford et al. 2019): learned positions, biases everywhere.
-Family gpt2() {
-  ModelConfig d;
-  d.dropout_embedding = d.dropout_attention = d.dropout_residual = 0.1f;
-  d.head_dim = d.ffn = d.kv_heads = 0;
-  d.eos_id = d.bos_id = kNone;
-  Family row;
-  row.name = "gpt2";
-  row.class_name = "GPT2";
-  row.causal_lm = "LMHeadModel";
-  row.prefix = "transformer.";
-  row.defaults = d;
-  row.keys = {.layers = "n_layer",
-              .width = "n_embd",
-              .heads = "n_head",
-              .kv_heads = "",
-              .head_dim = "",
-              .ffn = "n_inner",
-              .context = "n_positions",
-              .eps = "layer_norm_epsilon",
-              .activation = "activation_function",
-              .dropout_embedding = "embd_pdrop",
-              .dropout_attention = "attn_pdrop",
-              .dropout_residual = "resid_pdrop",
-              .dropout_head = ""};
-  row.tensors = {{"embed.tokens.weight", {"wte.weight"}},
-                 {"embed.positions.weight", {"wpe.weight"}},
-                 {"layers.{}.attn_norm.weight", {"h.{}.ln_1.weight"}},
-                 {"layers.{}.attn_norm.bias", {"h.{}.ln_1.bias"}},
-                 {"layers.{}.attn.qkv.weight", {"h.{}.attn.c_attn.weight"}, Layout::transposed},
-                 {"layers.{}.attn.qkv.bias", {"h.{}.attn.c_attn.bias"}},
-                 {"layers.{}.attn.out.weight", {"h.{}.attn.c_proj.weight"}, Layout::transposed},
-                 {"layers.{}.attn.out.bias", {"h.{}.attn.c_proj.bias"}},
-                 {"layers.{}.mlp_norm.weight", {"h.{}.ln_2.weight"}},
-                 {"layers.{}.mlp_norm.bias", {"h.{}.ln_2.bias"}},
-                 {"layers.{}.mlp.up.weight", {"h.{}.mlp.c_fc.weight"}, Layout::transposed},
-                 {"layers.{}.mlp.up.bias", {"h.{}.mlp.c_fc.bias"}},
-                 {"layers.{}.mlp.down.weight", {"h.{}.mlp.c_proj.weight"}, Layout::transposed},
-                 {"layers.{}.mlp.down.bias", {"h.{}.mlp.c_proj.bias"}},
-                 {"final_norm.weight", {"ln_f.weight"}},
-                 {"final_norm.bias", {"ln_f.bias"}},
-                 {"head.weight", {"lm_head.weight"}, Layout::straight, true},
-                 {"labels.weight", {"score.weight"}, Layout::straight, true},
-                 {"token_labels.weight", {"classifier.weight"}, Layout::straight, true},
-                 {"token_labels.bias", {"classifier.bias"}, Layout::straight, true}};
-  row.read = [](const JsonReader& json, ModelConfig& c) {
-    c.attention_scale = json.boolean("scale_attn_weights", true)
-                            ? attention_scale_of(static_cast<double>(c.head_dim))
-                            : 1.0f;
-    c.scale_by_inverse_layer = json.boolean("scale_attn_by_inverse_layer_idx", false);
-    CHECK_USER(!json.boolean("add_cross_attention", false),
-               "{}: add_cross_attention is true; allowed: false", json.origin());
-  };
-  row.write = [](const ModelConfig& c, Json& json) {
-    if (json.contains("n_ctx")) json["n_ctx"] = c.context;
-    json["scale_attn_weights"] = c.attention_scale != 1.0f || c.head_dim == 1;
-    json["scale_attn_by_inverse_layer_idx"] = c.scale_by_inverse_layer;
-  };
-  row.gguf = {.architecture = "gpt2",
-              .settings = {gguf_constant("activation_function", "gelu_new")}};
-  return row;
-}
-
-// GPT-NeoX and Pythia (Black et al. 2022), GenSLM's shape: rotary positions on a share of each
-// head, parallel residual.
-Family gpt_neox() {
-  ModelConfig d;
-  d.layers = 44, d.width = 6144, d.heads = 64, d.ffn = 24576, d.vocab = 50432, d.context = 2048;
-  d.kv_heads = d.head_dim = 0;
-  d.attention_scale = 0;
-  d.positions = Positions::rope;
-  d.activation = Activation::gelu_erf;
-  d.parallel_residual = true;
-  d.tied_head = false;
-  d.dropout_head = 0.1f;
-  d.bos_id = 0, d.eos_id = 2;
-  Family row;
-  row.name = "gpt_neox";
-  row.class_name = "GPTNeoX";
-  row.prefix = "gpt_neox.";
-  row.defaults = d;
-  row.keys.kv_heads = row.keys.head_dim = "";
-  row.keys.eps = "layer_norm_eps";
-  row.keys.dropout_embedding = row.keys.dropout_residual = "hidden_dropout";
-  row.keys.dropout_head = "classifier_dropout";
-  row.rope = {.theta = "rotary_emb_base", .share = "rotary_pct", .usual_share = 0.25};
-  row.tensors = {
-      {"embed.tokens.weight", {"embed_in.weight"}},
-      {"layers.{}.attn_norm.weight", {"layers.{}.input_layernorm.weight"}},
-      {"layers.{}.attn_norm.bias", {"layers.{}.input_layernorm.bias"}},
-      {"layers.{}.attn.qkv.weight",
-       {"layers.{}.attention.query_key_value.weight"},
-       Layout::by_head},
-      {"layers.{}.attn.qkv.bias", {"layers.{}.attention.query_key_value.bias"}, Layout::by_head},
-      {"layers.{}.attn.out.weight", {"layers.{}.attention.dense.weight"}},
-      {"layers.{}.attn.out.bias", {"layers.{}.attention.dense.bias"}},
-      {"layers.{}.mlp_norm.weight", {"layers.{}.post_attention_layernorm.weight"}},
-      {"layers.{}.mlp_norm.bias", {"layers.{}.post_attention_layernorm.bias"}},
-      {"layers.{}.mlp.up.weight", {"layers.{}.mlp.dense_h_to_4h.weight"}},
-      {"layers.{}.mlp.up.bias", {"layers.{}.mlp.dense_h_to_4h.bias"}},
-      {"layers.{}.mlp.down.weight", {"layers.{}.mlp.dense_4h_to_h.weight"}},
-      {"layers.{}.mlp.down.bias", {"layers.{}.mlp.dense_4h_to_h.bias"}},
-      {"final_norm.weight", {"final_layer_norm.weight"}},
-      {"final_norm.bias", {"final_layer_norm.bias"}},
-      {"head.weight", {"embed_out.weight"}, Layout::straight, true},
-      {"labels.weight", {"score.weight"}, Layout::straight, true},
-      {"token_labels.weight", {"classifier.weight"}, Layout::straight, true},
-      {"token_labels.bias", {"classifier.bias"}, Layout::straight, true}};
-  row.aliases = {{"embed_out.weight", "lm_head.weight"}};
-  row.read = [](const JsonReader& json, ModelConfig& c) {
-    c.parallel_residual = json.boolean("use_parallel_residual", true);
-    c.qkv_bias = c.out_bias = json.boolean("attention_bias", true);
-  };
-  row.write = [](const ModelConfig& c, Json& json) {
-    json["use_parallel_residual"] = c.parallel_residual;
-    json["attention_bias"] = c.qkv_bias;
-  };
-  row.gguf = {.architecture = "gptneox",
-              .settings = {gguf_constant("hidden_act", "gelu"),
-                           gguf_boolean("use_parallel_residual", "use_parallel_residual", true),
-                           gguf_has_tensor("attention_bias", "blk.0.attn_qkv.bias")}};
-  return row;
-}
-
 std::vector<TensorName> llama_tensors() {
   return {{"embed.tokens.weight", {"embed_tokens.weight"}},
-          {"layers.{}.attn_norm.weight", {"layers.{}.input_layernorm.weight"}},
           {"layers.{}.attn.qkv.weight",
            {"layers.{}.self_attn.q_proj.weight", "layers.{}.self_attn.k_proj.weight",
             "layers.{}.self_attn.v_proj.weight"}},
@@ -146,12 +22,13 @@ std::vector<TensorName> llama_tensors() {
             "layers.{}.self_attn.v_proj.bias"}},
           {"layers.{}.attn.out.weight", {"layers.{}.self_attn.o_proj.weight"}},
           {"layers.{}.attn.out.bias", {"layers.{}.self_attn.o_proj.bias"}},
-          {"layers.{}.mlp_norm.weight", {"layers.{}.post_attention_layernorm.weight"}},
           {"layers.{}.mlp.up.weight",
            {"layers.{}.mlp.gate_proj.weight", "layers.{}.mlp.up_proj.weight"}},
           {"layers.{}.mlp.up.bias", {"layers.{}.mlp.gate_proj.bias", "layers.{}.mlp.up_proj.bias"}},
           {"layers.{}.mlp.down.weight", {"layers.{}.mlp.down_proj.weight"}},
           {"layers.{}.mlp.down.bias", {"layers.{}.mlp.down_proj.bias"}},
+          {"layers.{}.attn_norm.weight", {"layers.{}.input_layernorm.weight"}},
+          {"layers.{}.mlp_norm.weight", {"layers.{}.post_attention_layernorm.weight"}},
           {"final_norm.weight", {"norm.weight"}},
           {"head.weight", {"lm_head.weight"}, Layout::straight, true},
           {"labels.weight", {"score.weight"}, Layout::straight, true},
@@ -175,6 +52,29 @@ ModelConfig llama_defaults() {
   return d;
 }
 
+// Of a classifier of tokens.
+bool labels_tokens(const ModelConfig& c) { return c.head == HeadKind::classify_tokens; }
+
+std::vector<ModuleRow> llama_modules() {
+  return {{"embed_tokens", ModuleRow::padded},
+          {"layers.{}", ModuleRow::container, "*DecoderLayer"},
+          {"layers.{}.self_attn", ModuleRow::container, "*Attention"},
+          {"layers.{}.mlp", ModuleRow::container, "*MLP"},
+          {"layers.{}.mlp.act_fn", ModuleRow::activation},
+          {"rotary_emb", ModuleRow::plain, "*RotaryEmbedding"},
+          {.path = "dropout",
+           .kind = ModuleRow::dropout,
+           .keys = {"classifier_dropout", "hidden_dropout"},
+           .before = "score",
+           .bare = true,
+           .when = labels_tokens}};
+}
+
+std::vector<TensorName>::iterator tensor_of(Family& row, const std::string& ours) {
+  return std::find_if(row.tensors.begin(), row.tensors.end(),
+                      [&](const TensorName& t) { return t.ours == ours; });
+}
+
 // What the many that are shaped like Llama share.
 Family llama_shape(const std::string& name, const std::string& class_name) {
   Family row;
@@ -183,6 +83,7 @@ Family llama_shape(const std::string& name, const std::string& class_name) {
   row.prefix = "model.";
   row.defaults = llama_defaults();
   row.tensors = llama_tensors();
+  row.modules = llama_modules();
   return row;
 }
 
@@ -283,6 +184,16 @@ Family phi3() {
   std::erase_if(row.tensors, [](const TensorName& t) {
     return t.ours.starts_with("layers.") && t.ours.ends_with(".bias");
   });
+  // Its class makes the output's matrix first.
+  std::iter_swap(tensor_of(row, "layers.{}.attn.qkv.weight"),
+                 tensor_of(row, "layers.{}.attn.out.weight"));
+  for (ModuleRow& module : row.modules)
+    if (module.kind == ModuleRow::activation) module.path = "layers.{}.mlp.activation_fn";
+  for (const char* name : {"layers.{}.resid_attn_dropout", "layers.{}.resid_mlp_dropout"})
+    row.modules.push_back({.path = name,
+                           .kind = ModuleRow::dropout,
+                           .keys = {"resid_pdrop"},
+                           .otherwise = &ModelConfig::dropout_residual});
   row.read = [](const JsonReader& json, ModelConfig& c) { read_window(json, c, 0); };
   row.write = [](const ModelConfig& c, Json& json) {
     json["sliding_window"] = c.window > 0 ? Json(c.window) : Json(nullptr);
@@ -305,6 +216,8 @@ Family gemma() {
   d.activation = Activation::gelu_tanh;
   d.tied_head = true;
   d.pad_id = 0, d.eos_id = 1, d.bos_id = 2;
+  row.keys.usual_activation = "gelu_pytorch_tanh";
+  row.modules.push_back({"embed_tokens", ModuleRow::container, "*TextScaledWordEmbedding"});
   row.read = [](const JsonReader& json, ModelConfig& c) {
     c.qkv_bias = c.out_bias = json.boolean("attention_bias", false);
     // transformers takes the file's "gelu" for the tanh form that the models were trained with.
@@ -331,12 +244,12 @@ Family gemma2() {
   d.attention_softcap = 50, d.logit_softcap = 30, d.window = 4096;
   d.attention_scale = attention_scale_of(256);
   row.keys.activation = "hidden_activation";
-  for (TensorName& t : row.tensors)
-    if (t.ours == "layers.{}.mlp_norm.weight")
-      t.hf = {"layers.{}.pre_feedforward_layernorm.weight"};
-  row.tensors.push_back(
+  tensor_of(row, "layers.{}.mlp_norm.weight")->hf = {"layers.{}.pre_feedforward_layernorm.weight"};
+  row.tensors.insert(
+      tensor_of(row, "layers.{}.mlp_norm.weight"),
       {"layers.{}.attn_post_norm.weight", {"layers.{}.post_attention_layernorm.weight"}});
-  row.tensors.push_back(
+  row.tensors.insert(
+      tensor_of(row, "layers.{}.mlp_norm.weight") + 1,
       {"layers.{}.mlp_post_norm.weight", {"layers.{}.post_feedforward_layernorm.weight"}});
   const auto is_windowed = [](std::int64_t l) { return l % 2 == 0; };
   const auto softcap = [](const JsonReader& json, const char* key, double otherwise) {
@@ -380,7 +293,7 @@ void add_head_norms(Family& row) {
 }  // namespace
 
 std::vector<Family> decoder_families() {
-  return {gpt2(), gpt_neox(), llama(), mistral(), qwen2(), phi3(), gemma(), gemma2()};
+  return {llama(), mistral(), qwen2(), phi3(), gemma(), gemma2()};
 }
 
 std::vector<Family> gguf_families() {

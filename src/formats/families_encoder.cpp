@@ -1,6 +1,7 @@
 // Families that read in both directions. Their blocks are post-norm (BERT and kin) or pre-norm
 // (ESM-2). In a post-norm block the norm before the attention is the one that ends the block before
 // it (the embeddings' for the first); the last one is our final norm.
+#include <algorithm>
 #include <cmath>
 
 #include "core/check.h"
@@ -12,34 +13,83 @@ namespace {
 // The tensors that BERT's kin share, and their names there.
 struct EncoderNames {
   std::string layer, query, key, value, out, attn_norm, up, down, mlp_norm;
-  std::string qkv_bias = "bias";
 };
 
-std::vector<TensorName> post_norm_tensors(const EncoderNames& n,
-                                          const std::string& embedding_norm) {
+void add_post_norm(std::vector<TensorName>& list, const EncoderNames& n,
+                   const std::string& embedding_norm) {
   const auto at = [&](const std::string& hole, const std::string& name) {
     std::string path = n.layer;
     path.replace(path.find("{}"), 2, hole);
     return path + name;
   };
-  std::vector<TensorName> list;
-  for (const std::string end : {".weight", ".bias"}) {
-    list.push_back({"layers.0.attn_norm" + end, {embedding_norm + end}});
-    list.push_back({"layers.{}.attn_norm" + end, {at("{prev}", n.mlp_norm + end)}});
-    list.push_back({"layers.{}.attn.qkv" + end,
-                    {at("{}", n.query + end), at("{}", n.key + end), at("{}", n.value + end)}});
-    list.push_back({"layers.{}.attn.out" + end, {at("{}", n.out + end)}});
-    list.push_back({"layers.{}.mlp_norm" + end, {at("{}", n.attn_norm + end)}});
-    list.push_back({"layers.{}.mlp.up" + end, {at("{}", n.up + end)}});
-    list.push_back({"layers.{}.mlp.down" + end, {at("{}", n.down + end)}});
-    list.push_back({"final_norm" + end, {at("{last}", n.mlp_norm + end)}});
-  }
-  return list;
+  const std::string ends[] = {".weight", ".bias"};
+  const auto add = [&](const std::string& ours, const std::vector<std::string>& hf) {
+    for (const std::string& end : ends) {
+      TensorName tensor = {ours + end, hf};
+      for (std::string& name : tensor.hf) name += end;
+      list.push_back(std::move(tensor));
+    }
+  };
+  add("layers.0.attn_norm", {embedding_norm});
+  add("layers.{}.attn.qkv", {at("{}", n.query), at("{}", n.key), at("{}", n.value)});
+  add("layers.{}.attn.out", {at("{}", n.out)});
+  add("layers.{}.mlp_norm", {at("{}", n.attn_norm)});
+  add("layers.{}.mlp.up", {at("{}", n.up)});
+  add("layers.{}.mlp.down", {at("{}", n.down)});
+  add("layers.{}.attn_norm", {at("{prev}", n.mlp_norm)});
+  add("final_norm", {at("{last}", n.mlp_norm)});
 }
 
 void add_head(std::vector<TensorName>& list, const std::string& ours, const std::string& hf) {
   for (const std::string end : {".weight", ".bias"})
     list.push_back({ours + end, {hf + end}, Layout::straight, true});
+}
+
+bool labels_texts(const ModelConfig& c) { return c.head == HeadKind::classify; }
+bool labels_tokens(const ModelConfig& c) { return c.head == HeadKind::classify_tokens; }
+
+ModuleRow dropout(const std::string& path, const std::vector<std::string>& keys,
+                  float ModelConfig::*otherwise = &ModelConfig::dropout_residual) {
+  return {.path = path, .kind = ModuleRow::dropout, .keys = keys, .otherwise = otherwise};
+}
+// The same in the head's class, before one of its modules.
+ModuleRow head_dropout(const std::string& path, const std::vector<std::string>& keys,
+                       const std::string& before, bool (*when)(const ModelConfig&)) {
+  ModuleRow row = dropout(path, keys);
+  row.before = before;
+  row.bare = true;
+  row.when = when;
+  return row;
+}
+
+const std::vector<std::string> kHiddenDropout = {"hidden_dropout_prob"},
+                               kClassifierDropout = {"classifier_dropout", "hidden_dropout_prob"};
+
+// The modules of BERT's and RoBERTa's base model.
+std::vector<ModuleRow> bert_modules() {
+  const std::string at = "encoder.layer.{}.";
+  return {{"embeddings", ModuleRow::container, "*Embeddings"},
+          {"embeddings.word_embeddings", ModuleRow::padded},
+          dropout("embeddings.dropout", kHiddenDropout),
+          {"encoder", ModuleRow::container, "*Encoder"},
+          {"encoder.layer.{}", ModuleRow::container, "*Layer"},
+          {at + "attention", ModuleRow::container, "*Attention"},
+          {at + "attention.self", ModuleRow::container, "*SelfAttention"},
+          dropout(at + "attention.self.dropout", {"attention_probs_dropout_prob"},
+                  &ModelConfig::dropout_attention),
+          {at + "attention.output", ModuleRow::container, "*SelfOutput"},
+          dropout(at + "attention.output.dropout", kHiddenDropout),
+          {at + "intermediate", ModuleRow::container, "*Intermediate"},
+          {at + "intermediate.intermediate_act_fn", ModuleRow::activation},
+          {at + "output", ModuleRow::container, "*Output"},
+          dropout(at + "output.dropout", kHiddenDropout),
+          {"pooler", ModuleRow::container, "*Pooler"},
+          {"pooler.activation", ModuleRow::plain, "Tanh"}};
+}
+
+ModuleRow head_container(const std::string& path, const std::string& type,
+                         bool (*when)(const ModelConfig&) = nullptr) {
+  return {.path = path, .type = type, .bare = true, .when = when};
 }
 
 ModelConfig bert_defaults() {
@@ -115,10 +165,10 @@ Family bert() {
   Family row = named({}, "bert", "Bert", "LMHeadModel");
   row.defaults = bert_defaults();
   row.keys = bert_keys();
-  row.tensors = post_norm_tensors(kBertLayer, "embeddings.LayerNorm");
-  row.tensors.push_back({"embed.tokens.weight", {"embeddings.word_embeddings.weight"}});
-  row.tensors.push_back({"embed.positions.weight", {"embeddings.position_embeddings.weight"}});
-  row.tensors.push_back({"embed.types.weight", {"embeddings.token_type_embeddings.weight"}});
+  row.tensors = {{"embed.tokens.weight", {"embeddings.word_embeddings.weight"}},
+                 {"embed.positions.weight", {"embeddings.position_embeddings.weight"}},
+                 {"embed.types.weight", {"embeddings.token_type_embeddings.weight"}}};
+  add_post_norm(row.tensors, kBertLayer, "embeddings.LayerNorm");
   add_head(row.tensors, "head.dense", "cls.predictions.transform.dense");
   add_head(row.tensors, "head.norm", "cls.predictions.transform.LayerNorm");
   row.tensors.push_back(
@@ -130,6 +180,18 @@ Family bert() {
   add_head(row.tensors, "labels", "classifier");
   add_head(row.tensors, "token_labels", "classifier");
   row.aliases = {{"cls.predictions.bias", "cls.predictions.decoder.bias"}};
+  row.modules = bert_modules();
+  for (const ModuleRow& module : std::initializer_list<ModuleRow>{
+           head_container("cls", "BertOnlyMLMHead"),
+           head_container("cls.predictions", "BertLMPredictionHead"),
+           head_container("cls.predictions.transform", "BertPredictionHeadTransform"),
+           {.path = "cls.predictions.transform.transform_act_fn",
+           .kind = ModuleRow::activation,
+           .before = "LayerNorm",
+           .bare = true},
+           head_dropout("dropout", kClassifierDropout, "classifier",
+                        [](const ModelConfig& c) { return c.has_label_head(); })})
+    row.modules.push_back(module);
   row.read = read_bert;
   row.write = write_bert;
   row.gguf = {.architecture = "bert",
@@ -157,18 +219,19 @@ Family distilbert() {
               .dropout_attention = "attention_dropout",
               .dropout_residual = "dropout",
               .dropout_head = "seq_classif_dropout"};
-  row.tensors = post_norm_tensors({.layer = "transformer.layer.{}.",
-                                   .query = "attention.q_lin",
-                                   .key = "attention.k_lin",
-                                   .value = "attention.v_lin",
-                                   .out = "attention.out_lin",
-                                   .attn_norm = "sa_layer_norm",
-                                   .up = "ffn.lin1",
-                                   .down = "ffn.lin2",
-                                   .mlp_norm = "output_layer_norm"},
-                                  "embeddings.LayerNorm");
-  row.tensors.push_back({"embed.tokens.weight", {"embeddings.word_embeddings.weight"}});
-  row.tensors.push_back({"embed.positions.weight", {"embeddings.position_embeddings.weight"}});
+  row.tensors = {{"embed.tokens.weight", {"embeddings.word_embeddings.weight"}},
+                 {"embed.positions.weight", {"embeddings.position_embeddings.weight"}}};
+  add_post_norm(row.tensors,
+                {.layer = "transformer.layer.{}.",
+                 .query = "attention.q_lin",
+                 .key = "attention.k_lin",
+                 .value = "attention.v_lin",
+                 .out = "attention.out_lin",
+                 .attn_norm = "sa_layer_norm",
+                 .up = "ffn.lin1",
+                 .down = "ffn.lin2",
+                 .mlp_norm = "output_layer_norm"},
+                "embeddings.LayerNorm");
   add_head(row.tensors, "head.dense", "vocab_transform");
   add_head(row.tensors, "head.norm", "vocab_layer_norm");
   add_head(row.tensors, "head", "vocab_projector");
@@ -176,6 +239,35 @@ Family distilbert() {
   add_head(row.tensors, "labels", "classifier");
   add_head(row.tensors, "token_labels", "classifier");
   row.aliases = {};
+  const std::string at = "transformer.layer.{}.";
+  ModuleRow ffn_dropout = dropout(at + "ffn.dropout", {"dropout"});
+  ffn_dropout.before = "lin1";
+  ModuleRow text_dropout = head_dropout("dropout", {"seq_classif_dropout"}, "", labels_texts);
+  text_dropout.otherwise = &ModelConfig::dropout_head;
+  const auto predicts = [](const ModelConfig& c) { return c.has_lm_head(); };
+  row.modules = {
+      {"embeddings", ModuleRow::container, "Embeddings"},
+      {"embeddings.word_embeddings", ModuleRow::padded},
+      dropout("embeddings.dropout", {"dropout"}),
+      {"transformer", ModuleRow::container, "Transformer"},
+      {"transformer.layer.{}", ModuleRow::container, "TransformerBlock"},
+      {at + "attention", ModuleRow::container, "*SelfAttention"},
+      dropout(at + "attention.dropout", {"attention_dropout"}, &ModelConfig::dropout_attention),
+      {at + "ffn", ModuleRow::container, "FFN"},
+      ffn_dropout,
+      {at + "ffn.activation", ModuleRow::activation},
+      {.path = "activation",
+       .kind = ModuleRow::activation,
+       .before = "distilbert",
+       .bare = true,
+       .when = predicts},
+      {.path = "mlm_loss_fct",
+       .kind = ModuleRow::plain,
+       .type = "CrossEntropyLoss",
+       .bare = true,
+       .when = predicts},
+      text_dropout,
+      head_dropout("dropout", {"dropout"}, "classifier", labels_tokens)};
   row.read = [](const JsonReader&, ModelConfig& c) { c.head_activation = c.activation; };
   row.write = nullptr;
   return row;
@@ -202,6 +294,14 @@ void count_fresh_from_pad(ModelConfig& c) {
   c.pad_keeps_position = true;
 }
 
+// RoBERTa's heads and ESM's, by where their dropout comes from.
+std::vector<ModuleRow> roberta_heads(const std::vector<std::string>& dropout_keys) {
+  return {head_container("lm_head", "*LMHead"),
+          head_container("classifier", "*ClassificationHead", labels_texts),
+          head_dropout("classifier.dropout", dropout_keys, "out_proj", labels_texts),
+          head_dropout("dropout", dropout_keys, "classifier", labels_tokens)};
+}
+
 // RoBERTa (Liu et al. 2019): BERT with other positions and heads.
 Family roberta() {
   Family row = named(bert(), "roberta", "Roberta", "ForCausalLM");
@@ -211,6 +311,11 @@ Family roberta() {
     return t.ours.starts_with("head.") || t.ours.starts_with("pool.") ||
            t.ours.starts_with("labels.");
   });
+  // Its class makes the positions last of the embeddings, and pads them too.
+  std::stable_partition(row.tensors.begin(), row.tensors.end(), [](const TensorName& t) {
+    return t.ours == "embed.tokens.weight" || t.ours == "embed.types.weight" ||
+           t.ours.starts_with("layers.0.");
+  });
   add_head(row.tensors, "head.dense", "lm_head.dense");
   add_head(row.tensors, "head.norm", "lm_head.layer_norm");
   row.tensors.push_back({"head.weight", {"lm_head.decoder.weight"}, Layout::straight, true});
@@ -218,6 +323,11 @@ Family roberta() {
   add_head(row.tensors, "pool", "classifier.dense");
   add_head(row.tensors, "labels", "classifier.out_proj");
   row.aliases = {{"lm_head.bias", "lm_head.decoder.bias"}};
+  row.modules = bert_modules();
+  for (ModuleRow& module : row.modules)
+    if (module.path == "embeddings.dropout") module.before = "position_embeddings";
+  row.modules.push_back({"embeddings.position_embeddings", ModuleRow::padded});
+  for (const ModuleRow& module : roberta_heads(kClassifierDropout)) row.modules.push_back(module);
   row.read = [](const JsonReader& json, ModelConfig& c) {
     read_bert(json, c);
     c.head_activation = Activation::gelu_erf;
@@ -232,6 +342,7 @@ Family xlm_roberta() {
   Family row = named(roberta(), "xlm-roberta", "XLMRoberta", "ForCausalLM");
   row.prefix = "roberta.";
   row.defaults.vocab = 250002;
+  row.head_first = true;
   return row;
 }
 
@@ -242,25 +353,59 @@ Family esm() {
   ModelConfig& d = row.defaults;
   d.vocab = 33, d.context = 1026, d.token_types = 0, d.norm_place = NormPlace::pre, d.pad_id = 1,
   d.mask_id = 32, d.bos_id = -1, d.eos_id = 2;
-  std::erase_if(row.tensors, [](const TensorName& t) {
-    return t.ours.starts_with("layers.") || t.ours.starts_with("final") ||
-           t.ours.starts_with("embed.types");
-  });
-  for (const std::string end : {".weight", ".bias"}) {
-    const std::string at = "encoder.layer.{}.", self = at + "attention.self.";
-    row.tensors.push_back({"embed.norm" + end, {"embeddings.layer_norm" + end}});
-    row.tensors.push_back({"layers.{}.attn_norm" + end, {at + "attention.LayerNorm" + end}});
-    row.tensors.push_back({"layers.{}.attn.qkv" + end,
-                           {self + "query" + end, self + "key" + end, self + "value" + end}});
-    row.tensors.push_back({"layers.{}.attn.out" + end, {at + "attention.output.dense" + end}});
-    row.tensors.push_back({"layers.{}.mlp_norm" + end, {at + "LayerNorm" + end}});
-    row.tensors.push_back({"layers.{}.mlp.up" + end, {at + "intermediate.dense" + end}});
-    row.tensors.push_back({"layers.{}.mlp.down" + end, {at + "output.dense" + end}});
-    row.tensors.push_back({"final_norm" + end, {"encoder.emb_layer_norm_after" + end}});
-    row.carried.push_back("contact_head.regression" +
-                          end);  // which residues touch, from all attention maps
-  }
+  const std::string at = "encoder.layer.{}.", self = at + "attention.self.";
+  std::vector<TensorName> tensors = {
+      {"embed.tokens.weight", {"embeddings.word_embeddings.weight"}}};
+  const auto add = [&](const std::string& ours, const std::vector<std::string>& hf) {
+    for (const std::string end : {".weight", ".bias"}) {
+      tensors.push_back({ours + end, hf});
+      for (std::string& name : tensors.back().hf) name += end;
+    }
+  };
+  add("embed.norm", {"embeddings.layer_norm"});
+  tensors.push_back({"embed.positions.weight", {"embeddings.position_embeddings.weight"}});
+  add("layers.{}.attn.qkv", {self + "query", self + "key", self + "value"});
+  add("layers.{}.attn.out", {at + "attention.output.dense"});
+  add("layers.{}.attn_norm", {at + "attention.LayerNorm"});
+  add("layers.{}.mlp.up", {at + "intermediate.dense"});
+  add("layers.{}.mlp.down", {at + "output.dense"});
+  add("layers.{}.mlp_norm", {at + "LayerNorm"});
+  add("final_norm", {"encoder.emb_layer_norm_after"});
+  for (const TensorName& t : row.tensors)  // RoBERTa's pooler and heads
+    if (t.bare || t.ours.starts_with("pooler")) tensors.push_back(t);
+  row.tensors = std::move(tensors);
+  row.aliases = {};  // its head's bias stands beside the decoder
+  for (const std::string end :
+       {".weight", ".bias"})  // which residues touch, from all attention maps
+    row.carried.push_back("contact_head.regression" + end);
   row.carried.push_back("encoder.layer.{}.attention.self.rotary_embeddings.inv_freq");
+  ModuleRow embedding_dropout = dropout("embeddings.dropout", kHiddenDropout);
+  embedding_dropout.before = "position_embeddings";
+  row.modules = {{"embeddings", ModuleRow::container, "*Embeddings"},
+                 {"embeddings.word_embeddings", ModuleRow::padded_if_named},
+                 {"embeddings.position_embeddings", ModuleRow::padded_if_named},
+                 embedding_dropout,
+                 {.path = "rotary_embeddings",
+                  .kind = ModuleRow::plain,
+                  .type = "*RotaryEmbedding",
+                  .before = "encoder",
+                  .when = [](const ModelConfig& c) { return c.positions == Positions::rope; }},
+                 {"encoder", ModuleRow::container, "*Encoder"},
+                 {"encoder.layer.{}", ModuleRow::container, "*Layer"},
+                 {at + "attention", ModuleRow::container, "*Attention"},
+                 {at + "attention.self", ModuleRow::container, "*SelfAttention"},
+                 {at + "attention.output", ModuleRow::container, "*SelfOutput"},
+                 dropout(at + "attention.output.dropout", kHiddenDropout),
+                 {at + "intermediate", ModuleRow::container, "*Intermediate"},
+                 {at + "output", ModuleRow::container, "*Output"},
+                 dropout(at + "output.dropout", kHiddenDropout),
+                 {"pooler", ModuleRow::container, "*Pooler"},
+                 {"pooler.activation", ModuleRow::plain, "Tanh"},
+                 {"contact_head", ModuleRow::plain, "*ContactPredictionHead"},
+                 {"contact_head.regression", ModuleRow::plain, "Linear",
+                  "in_features={maps}, out_features=1, bias=True"},
+                 {"contact_head.activation", ModuleRow::plain, "Sigmoid"}};
+  for (const ModuleRow& module : roberta_heads(kHiddenDropout)) row.modules.push_back(module);
   row.read = [](const JsonReader& json, ModelConfig& c) {
     CHECK_USER(!json.boolean("is_folding_model", false),
                "{}: is_folding_model is true (ESMFold); allowed: false", json.origin());

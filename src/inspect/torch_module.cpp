@@ -1,8 +1,9 @@
 #include "inspect/torch_module.h"
 
 #include "core/check.h"
+#include "formats/families.h"
 
-namespace weft {
+namespace weft::torch {
 namespace {
 
 std::string indented(const std::string& text) {
@@ -14,27 +15,14 @@ std::string indented(const std::string& text) {
   return out;
 }
 
-struct ActivationClass {
-  const char *name, *type;
-};
-// transformers/activations.py, the names that formats/families knows.
-constexpr ActivationClass kActivations[] = {{"gelu_new", "NewGELUActivation"},
-                                            {"gelu_pytorch_tanh", "GELUTanh"},
-                                            {"gelu_fast", "FastGELUActivation"},
-                                            {"gelu", "GELUActivation"},
-                                            {"gelu_python", "GELUActivation"},
-                                            {"silu", "SiLUActivation"},
-                                            {"swish", "SiLU"},
-                                            {"relu", "ReLU"}};
-
 const char* python_bool(bool x) { return x ? "True" : "False"; }
 
 }  // namespace
 
-std::string printed(const TorchModule& module) {
+std::string printed(const Module& module) {
   std::string out = module.type + "(" + module.arguments;
   std::vector<std::string> texts;
-  for (const TorchPart& part : module.parts) texts.push_back(printed(part.module));
+  for (const Part& part : module.parts) texts.push_back(printed(part.module));
   for (std::size_t first = 0, end = 0; first < texts.size(); first = end) {
     end = first + 1;
     while (module.type == "ModuleList" && end < texts.size() && texts[end] == texts[first]) ++end;
@@ -53,36 +41,34 @@ std::string python_number(const Json& number) {
   return text;
 }
 
-TorchModule linear(std::int64_t in, std::int64_t out, bool bias) {
+Module linear(std::int64_t in, std::int64_t out, bool bias) {
   return {"Linear",
           {},
           fmt::format("in_features={}, out_features={}, bias={}", in, out, python_bool(bias))};
 }
 
-TorchModule embedding(std::int64_t rows, std::int64_t width) {
+Module conv1d(std::int64_t in, std::int64_t out) {
+  return {"Conv1D", {}, fmt::format("nf={}, nx={}", out, in)};
+}
+
+Module embedding(std::int64_t rows, std::int64_t width) {
   return {"Embedding", {}, fmt::format("{}, {}", rows, width)};
 }
 
-TorchModule layer_norm(std::int64_t width, const std::string& eps) {
+Module layer_norm(std::int64_t width, const std::string& eps) {
   return {"LayerNorm",
           {},
           fmt::format("({},), eps={}, elementwise_affine=True, bias=True", width, eps)};
 }
 
-TorchModule dropout(const std::string& p) {
+Module dropout(const std::string& p) {
   return {"Dropout", {}, fmt::format("p={}, inplace=False", p)};
 }
 
-TorchModule activation_module(const std::string& name) {
-  for (const ActivationClass& a : kActivations)
-    if (name == a.name) return {a.type, {}};
+Module activation(const std::string& name) {
+  for (const ActivationName& a : activation_names())
+    if (name == a.name) return {a.class_name, {}};
   user_error("activation '{}' has no class in transformers", name);
 }
 
-TorchModule module_list(std::int64_t n, const TorchModule& layer) {
-  TorchModule list = {"ModuleList", {}};
-  for (std::int64_t l = 0; l < n; ++l) list.parts.push_back({std::to_string(l), layer});
-  return list;
-}
-
-}  // namespace weft
+}  // namespace weft::torch

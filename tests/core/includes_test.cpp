@@ -163,6 +163,20 @@ TEST(Sources, OpenMpRegionsAreParallelFors) {
   EXPECT_EQ(found, 1);
 }
 
+// What a family does differently stands in its row (formats/families*.cpp), not in an `if`
+// elsewhere.
+TEST(Sources, NoFamilyIsAskedForByName) {
+  static const std::regex by_name(R"(.*family\s*(==|!=).*|.*(==|!=)\s*(\w+\.|\w+->)*family\b.*)");
+  EXPECT_TRUE(std::regex_match("  if (c.family == \"phi3\") return;", by_name));
+  EXPECT_TRUE(std::regex_match("  return \"phi3\" != o.family;", by_name));
+  EXPECT_FALSE(std::regex_match("  const Family& row = family(c.family);", by_name));
+  for (const Source& source : sources()) {
+    if (*source.path.begin() != "src") continue;
+    for (std::size_t i = 0; i < source.lines.size(); ++i)
+      EXPECT_FALSE(std::regex_match(source.lines[i], by_name)) << source.path << ":" << i + 1;
+  }
+}
+
 TEST(Sources, NoRoomIsAWarehouse) {
   std::map<fs::path, int> files;
   for (const Source& source : sources())

@@ -100,9 +100,9 @@ TEST(ModuleTree, AGgufFileShowsItsHuggingFaceModel) {
 
 // As torch 2.15 prints nn.ModuleList of these, and an empty one.
 TEST(TorchModule, AListShowsARunOfEqualModulesOnce) {
-  const TorchModule one = linear(2, 3, true), other = linear(3, 2, false);
-  const TorchModule list = {"ModuleList", {{"0", one}, {"1", one}, {"2", other}, {"3", one}}};
-  EXPECT_EQ(printed({"Net", {{"layers", list}}}),
+  const torch::Module one = torch::linear(2, 3, true), other = torch::linear(3, 2, false);
+  const torch::Module list = {"ModuleList", {{"0", one}, {"1", one}, {"2", other}, {"3", one}}};
+  EXPECT_EQ(torch::printed({"Net", {{"layers", list}}}),
             "Net(\n"
             "  (layers): ModuleList(\n"
             "    (0-1): 2 x Linear(in_features=2, out_features=3, bias=True)\n"
@@ -110,8 +110,8 @@ TEST(TorchModule, AListShowsARunOfEqualModulesOnce) {
             "    (3): Linear(in_features=2, out_features=3, bias=True)\n"
             "  )\n"
             ")");
-  EXPECT_EQ(printed({"ModuleList", {}}), "ModuleList()");
-  EXPECT_EQ(printed({"Net", {{"a", other}, {"b", other}}}),
+  EXPECT_EQ(torch::printed({"ModuleList", {}}), "ModuleList()");
+  EXPECT_EQ(torch::printed({"Net", {{"a", other}, {"b", other}}}),
             "Net(\n"
             "  (a): Linear(in_features=3, out_features=2, bias=False)\n"
             "  (b): Linear(in_features=3, out_features=2, bias=False)\n"
@@ -123,11 +123,11 @@ TEST(TorchModule, NumbersAsPythonPrintsThem) {
       {0, "0"},        {1, "1"},        {0.0, "0.0"},
       {1.0, "1.0"},    {0.1, "0.1"},    {1e-4, "0.0001"},
       {1e-5, "1e-05"}, {1e16, "1e+16"}, {9.999999974752427e-07, "9.999999974752427e-07"}};
-  for (const auto& [number, text] : kNumbers) EXPECT_EQ(python_number(number), text);
+  for (const auto& [number, text] : kNumbers) EXPECT_EQ(torch::python_number(number), text);
 }
 
 TEST(TorchModule, AnActivationWithoutAClass) {
-  EXPECT_THROW(activation_module("gelu_10"), UserError);
+  EXPECT_THROW(torch::activation("gelu_10"), UserError);
 }
 
 }  // namespace
