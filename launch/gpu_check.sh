@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Everything about the kernels that only a real GPU can tell, in less than 9 minutes:
-#   launch/gpu_check.sh --pack [FILE]   here: builds for sm_80 and sm_90 and packs what the GPU machine needs (gpu_check.tar.xz)
-#   gpu_check.sh                        there, in the unpacked folder or with the pack beside it (or in the folder above)
+#   launch/gpu_check.sh --pack [FILE]   here: builds for sm_80 and sm_90 and packs what the GPU
+#                                       machine needs (gpu_check.tar.xz)
+#   gpu_check.sh                        there, in the unpacked folder or with the pack beside it
+#                                       (or in the folder above)
 # It leaves kernels.jsonl, tests.txt and sanitizer.txt in $OUT, or in ./gpu_check_results, and
 # prints a table last. Exit code 1: a test failed, or the sanitizer found something; 2: it could not
 # begin. The pack holds no glibc and no libstdc++: those there must be as new as the ones here, and
@@ -21,13 +23,16 @@ stop() {
   exit 2
 }
 
-# ---------------------------------------------------------------------------------------------------------------- here: the pack
+# ---------------------------------------------------------------------------------- here: the pack
 
 # Paths of the shared libraries of programs that are packed with them, one a line.
 libraries_of() {
-  ldd "$@" | awk \
-    '$2 == "=>" && $3 == "not" { print "not found: " $1 > "/dev/stderr"; exit 1 } $2 == "=>" { print $3 }' | sort -u |
-    grep -vE '/(ld-linux[^/]*|lib(c|m|mvec|pthread|dl|rt|resolv|util|anl|stdc\+\+|gcc_s|cuda|nvidia-[a-z]+|cublas|cublasLt)\.so[^/]*)$'
+  local theirs='c|m|mvec|pthread|dl|rt|resolv|util|anl|stdc\+\+|gcc_s'
+  theirs+='|cuda|nvidia-[a-z]+|cublas|cublasLt'
+  ldd "$@" |
+    awk '$2 == "=>" && $3 == "not" { print "not found: " $1 > "/dev/stderr"; exit 1 }
+      $2 == "=>" { print $3 }' |
+    sort -u | grep -vE "/(ld-linux[^/]*|lib($theirs)\.so[^/]*)$"
 }
 
 pack() {
@@ -56,11 +61,11 @@ pack() {
   bytes=$(stat -c %s "$file")
   [ "$bytes" -lt "$most_bytes" ] ||
     stop "$file has $bytes bytes, more than the $most_bytes that may be carried"
-  echo "$file: $bytes bytes, with $(wc -l <"$work/libraries") libraries; cuBLAS ($(cat \
-    "$folder/cublas")), glibc and libstdc++ are those of the GPU machine"
+  echo "$file: $bytes bytes, with $(wc -l <"$work/libraries") libraries;" \
+    "cuBLAS ($(cat "$folder/cublas")), glibc and libstdc++ are those of the GPU machine"
 }
 
-# ------------------------------------------------------------------------------------------------------------ there: the checks
+# ------------------------------------------------------------------------------- there: the checks
 
 find_gpu() {
   command -v nvidia-smi >/dev/null && nvidia-smi --query-gpu=name,driver_version \
@@ -93,13 +98,13 @@ find_cublas() {
     [ -e "$dir/$name" ] && echo "$dir" && return
   done
   ldconfig -p 2>/dev/null |
-    awk -v name="$name" \
-    '$1 == name { sub("/[^/]*$", "", $NF); print $NF; found = 1; exit } END { exit !found }' &&
-    return
+    awk -v name="$name" '$1 == name { sub("/[^/]*$", "", $NF); print $NF; found = 1; exit }
+      END { exit !found }' && return
   python3 - "$name" 2>/dev/null <<'PYTHON'
 import importlib.util, pathlib, sys
 spec = importlib.util.find_spec("nvidia")  # the wheels that PyTorch depends on
-found = [p for place in (spec.submodule_search_locations if spec else []) for p in pathlib.Path(place).rglob(sys.argv[1])]
+places = spec.submodule_search_locations if spec else []
+found = [p for place in places for p in pathlib.Path(place).rglob(sys.argv[1])]
 print(found[0].parent)
 PYTHON
 }
@@ -155,7 +160,8 @@ sanitize() {
 check() {
   local gpu code=0 failed=0 cublas
   gpu=$(find_gpu) ||
-    stop "no NVIDIA GPU on this machine (nvidia-smi finds none); make a pack with --pack and run it where there is one"
+    stop "no NVIDIA GPU on this machine (nvidia-smi finds none); make a pack with --pack and run" \
+      "it where there is one"
   work=$(mktemp -d)
   find_pack
   cublas=$(find_cublas "$(cat "$folder/cublas")") ||
@@ -205,8 +211,10 @@ check() {
 }
 
 # Small tests of each kind of kernel.
-sample='Linear.*/cuda_bf16:Norm.*/cuda_bf16:ActivationOp.*/cuda_bf16:Rope.*/cuda_bf16:Elementwise.DropoutIs*/cuda_bf16:Embedding.*/cuda_bf16'
-sample+=':CrossEntropy.*/cuda_bf16:SampleTies.*/cuda_bf16:Optimizer.*/cuda_fp32:AttentionCached.ServesSeveral*/cuda_bf16:Attention.OfPacked*/cuda_bf16'
+sample='Linear.*/cuda_bf16:Norm.*/cuda_bf16:ActivationOp.*/cuda_bf16:Rope.*/cuda_bf16'
+sample+=':Elementwise.DropoutIs*/cuda_bf16:Embedding.*/cuda_bf16:CrossEntropy.*/cuda_bf16'
+sample+=':SampleTies.*/cuda_bf16:Optimizer.*/cuda_fp32:AttentionCached.ServesSeveral*/cuda_bf16'
+sample+=':Attention.OfPacked*/cuda_bf16'
 sample+=':Attention.OfPacked*/cuda_fp32:Attention.OfEveryHeadDim/cuda_bf16'
 
 case ${1:-} in

@@ -1,10 +1,11 @@
 # Sourced by the other scripts: weft_install_packages, weft_build FOLDER [target].
 # shellcheck shell=bash
 
-WEFT_PACKAGES=(g++ cmake ninja-build pkg-config git ccache python3
-  libopenmpi-dev openmpi-bin libhdf5-openmpi-dev hdf5-tools libdnnl-dev libhwy-dev nlohmann-json3-dev libtomlplusplus-dev
-  libcli11-dev libfmt-dev libspdlog-dev libpcre2-dev libutf8proc-dev libhwloc-dev zlib1g-dev libgtest-dev libbenchmark-dev
-  libboost-context-dev bats dict-gcide)
+WEFT_PACKAGES=(g++ cmake ninja-build pkg-config git ccache python3 clang-format
+  libopenmpi-dev openmpi-bin libhdf5-openmpi-dev hdf5-tools libdnnl-dev libhwy-dev
+  nlohmann-json3-dev libtomlplusplus-dev libcli11-dev libfmt-dev libspdlog-dev libpcre2-dev
+  libutf8proc-dev libhwloc-dev zlib1g-dev libgtest-dev libbenchmark-dev libboost-context-dev
+  bats dict-gcide)
 
 # Installs what is missing where we may (Debian, Ubuntu, as root or with sudo without a password);
 # otherwise names it and stops.
@@ -43,9 +44,12 @@ weft_have_tools() {
 
 weft_name_modules() {
   cat >&2 <<'TEXT'
-Weft needs a C++20 compiler, CMake 3.25, an MPI, parallel HDF5, oneDNN (or a CBLAS), Highway, nlohmann-json, toml++, CLI11, fmt,
-spdlog, PCRE2, utf8proc, hwloc and zlib. On the ALCF machines (module versions change; see `module avail`):
-  Polaris:  module use /soft/modulefiles; module load PrgEnv-gnu craype-x86-milan cray-hdf5-parallel gcc-native spack-pe-base cmake
+Weft needs a C++20 compiler, CMake 3.25, an MPI, parallel HDF5, oneDNN (or a CBLAS), Highway,
+nlohmann-json, toml++, CLI11, fmt, spdlog, PCRE2, utf8proc, hwloc and zlib. On the ALCF machines
+(module versions change; see `module avail`):
+  Polaris:  module use /soft/modulefiles
+            module load PrgEnv-gnu craype-x86-milan cray-hdf5-parallel gcc-native
+            module load spack-pe-base cmake
   Sophia:   on a compute node: module load compilers/openmpi hdf5 cmake
 TEXT
 }

@@ -53,7 +53,8 @@ bad() {
 }
 
 @test "a weight that --dtype fp16 cannot hold, also in one rank's slice alone" {
-  local words='tensor .* of .*model.safetensors holds 70000, above what fp16 can hold; allowed: --dtype bf16, fp32'
+  local words='tensor .* of .*model.safetensors holds 70000, above what fp16 can hold; '
+  words+='allowed: --dtype bf16, fp32'
   for n in 1 3; do
     refused $n "$words" generate --model "$S/bad/too_large_for_fp16" --prompt a --dtype fp16 --tp $n
     ok $n generate --model "$S/bad/too_large_for_fp16" --prompt a --dtype bf16 --tp $n
@@ -123,7 +124,9 @@ bad() {
 }
 
 @test "tokens that the vocabulary does not hold" {
-  refused 1 'prompt 0 is empty, and the bos_token_id that it would start from is 50256, but the model.s vocabulary holds 0 to 299' generate --model "$S/bad/bos" --prompt ''
+  local words='prompt 0 is empty, and the bos_token_id that it would start from is 50256, '
+  words+='but the model.s vocabulary holds 0 to 299'
+  refused 1 "$words" generate --model "$S/bad/bos" --prompt ''
   refused 3 'the bos_token_id that it would start from is 50256' \
     generate --model "$S/bad/bos" --prompt '' --repetition-penalty 1.3 --tp 3
   ok 1 generate --model "$S/bad/bos" --prompt a --repetition-penalty 1.3

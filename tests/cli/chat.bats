@@ -38,7 +38,7 @@ setup() {
   done
 }
 
-@test "chat: stdin is a message a line; /reset forgets, /quit ends, and what is shown is the answers" {
+@test "chat: stdin is a message a line; /reset forgets, /quit ends, the answers alone are shown" {
   printf 'The cat\n\n/reset\nThe cat\n' >lines
   for n in 1 2; do
     ok "$n" "${chat[@]}" --json <lines

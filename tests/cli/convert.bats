@@ -12,18 +12,27 @@ setup() { in_folder; }
     ok 1 convert one.h5 "$name" --json
     python3 - "$model" "$name" <<'PY'
 import json, struct, sys
+
 def tensors(folder):
     data = open(folder + "/model.safetensors", "rb").read()
     n = struct.unpack("<Q", data[:8])[0]
     header = json.loads(data[8:8 + n])
     header.pop("__metadata__", None)
-    return {name: (t["dtype"], t["shape"], data[8 + n + t["data_offsets"][0]:8 + n + t["data_offsets"][1]]) for name, t in header.items()}
+    return {
+        name: (t["dtype"], t["shape"],
+               data[8 + n + t["data_offsets"][0]:8 + n + t["data_offsets"][1]])
+        for name, t in header.items()
+    }
+
 a, b = tensors(sys.argv[1]), tensors(sys.argv[2])
-def plain(name):  # base models have no prefix there; old ESM-1b files call a norm's parts gamma and beta
+
+# base models have no prefix there; old ESM-1b files call a norm's parts gamma and beta
+def plain(name):
     for old, new in ((".gamma", ".weight"), (".beta", ".bias")):
         if name.endswith(old):
             name = name[:-len(old)] + new
     return name
+
 a = {plain(name): value for name, value in a.items()}
 for name, value in b.items():
     short = name.split(".", 1)[1]
@@ -33,16 +42,19 @@ PY
   done
 }
 
-@test "convert: ESM's contact head goes from folder to folder, so that transformers finds all that its class has" {
+@test "convert: ESM's contact head goes from folder to folder, as transformers' class wants it" {
   cp -r "$DATA/families/esm_mlm" with
   python3 - with <<'PY'
 import json, struct, sys
+
 data = bytearray(open(sys.argv[1] + "/model.safetensors", "rb").read())
 n = struct.unpack("<Q", data[:8])[0]
-for name, t in json.loads(bytes(data[8:8 + n])).items():  # numbers that bf16 can hold and that tell their places
+# numbers that bf16 can hold and that tell their places
+for name, t in json.loads(bytes(data[8:8 + n])).items():
     if "contact_head" in name:
         begin, end = (8 + n + at for at in t["data_offsets"])
-        data[begin:end] = struct.pack(f"<{t['shape'][-1]}f", *[0.25 * i - 1 for i in range(t["shape"][-1])])
+        data[begin:end] = struct.pack(f"<{t['shape'][-1]}f",
+                                      *[0.25 * i - 1 for i in range(t["shape"][-1])])
 open(sys.argv[1] + "/model.safetensors", "wb").write(data)
 PY
   ok 1 convert with full
@@ -50,14 +62,21 @@ PY
   json out 'lines[0]["tensors"] > 2'
   python3 - <<'PY'
 import json, struct
+
 def tensors(folder):
     data = open(folder + "/model.safetensors", "rb").read()
     n = struct.unpack("<Q", data[:8])[0]
     header = json.loads(data[8:8 + n])
-    return {name: (t["dtype"], t["shape"], data[8 + n + t["data_offsets"][0]:8 + n + t["data_offsets"][1]]) for name, t in header.items() if name[0] != "_"}
+    return {
+        name: (t["dtype"], t["shape"],
+               data[8 + n + t["data_offsets"][0]:8 + n + t["data_offsets"][1]])
+        for name, t in header.items() if name[0] != "_"
+    }
+
 old, full, half = map(tensors, ("with", "full", "half"))
 assert set(old) <= set(full), set(old) - set(full)
-assert all(half[name] == old[name] for name in old if "inv_freq" in name)  # frequencies keep their precision
+# frequencies keep their precision
+assert all(half[name] == old[name] for name in old if "inv_freq" in name)
 for name in ("esm.contact_head.regression.weight", "esm.contact_head.regression.bias"):
     assert full[name] == old[name] and half[name][:2] == ("BF16", old[name][1])
     bits = half[name][2]
@@ -74,16 +93,23 @@ PY
     python3 - "$DATA/gguf/$name.safetensors" $name/model.safetensors $name.2/model.safetensors \
       <<'PY'
 import json, struct, sys
+
 def tensors(file):
     data = open(file, "rb").read()
     n = struct.unpack("<Q", data[:8])[0]
     header = json.loads(data[8:8 + n])
     header.pop("__metadata__", None)
-    return {name: (t["shape"], data[8 + n + t["data_offsets"][0]:8 + n + t["data_offsets"][1]]) for name, t in header.items()}
+    return {
+        name: (t["shape"], data[8 + n + t["data_offsets"][0]:8 + n + t["data_offsets"][1]])
+        for name, t in header.items()
+    }
+
 golden, one, two = map(tensors, sys.argv[1:])
-assert one and two and all(golden[name] == value for name, value in one.items() if len(golden[name][1]) == len(value[1]))
+assert one and two and all(
+    golden[name] == value for name, value in one.items() if len(golden[name][1]) == len(value[1]))
 assert sum(len(golden[name][1]) == len(value[1]) for name, value in two.items()) > 5
-assert all(golden[name] == value for name, value in two.items() if len(golden[name][1]) == len(value[1]))
+assert all(
+    golden[name] == value for name, value in two.items() if len(golden[name][1]) == len(value[1]))
 PY
   done
 }
@@ -115,7 +141,7 @@ PY
   ok 2 train --data tokens.h5 --model again.h5 --batch-size 4 --steps 1 --out tuned
 }
 
-@test "convert: generation_config.json goes with a checkpoint, byte for byte, and is honoured there" {
+@test "convert: generation_config.json goes with a checkpoint, byte for byte, and holds there" {
   cp -r "$S/run/model" model
   # An end token that the model writes at once shows that the file is read.
   ok 1 generate --model model --prompt 'The cat' --max-new-tokens 4 --json

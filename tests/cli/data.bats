@@ -41,10 +41,15 @@ setup() { in_folder; }
     --pad-token '<p>' --cls-token '<c>' --sep-token '<|>' --out tok
   python3 - <<'PY'
 import json
-want = {"eos_token": "</s>", "unk_token": "<?>", "mask_token": "<hole>", "pad_token": "<p>", "cls_token": "<c>", "sep_token": "<|>"}
+
+want = {
+    "eos_token": "</s>", "unk_token": "<?>", "mask_token": "<hole>", "pad_token": "<p>",
+    "cls_token": "<c>", "sep_token": "<|>"
+}
 assert json.load(open("tok/special_tokens_map.json")) == want
 config = json.load(open("tok/tokenizer_config.json"))
-assert {key: config[key] for key in want} == want and config["tokenizer_class"] == "PreTrainedTokenizerFast"
+assert {key: config[key] for key in want} == want
+assert config["tokenizer_class"] == "PreTrainedTokenizerFast"
 PY
   ok 1 data c.txt --tokenizer tok --task mlm --out c.h5
   ok 1 train --data c.h5 --task mlm --family bert --layers 1 --width 8 --heads 1 --batch-size 2 \
@@ -103,7 +108,8 @@ PY
   ok 1 tokenize --tokenizer "$S/tok" --text 'The cat' --json
   json out 'list(lines[0]) == ["text", "tokens", "ids", "type_ids", "offsets", "decoded"]' \
     'lines[0]["decoded"] == lines[0]["text"] == "The cat"' \
-    'len(lines[0]["tokens"]) == len(lines[0]["ids"]) == len(lines[0]["type_ids"]) == len(lines[0]["offsets"])' 'set(lines[0]["type_ids"]) == {0}' \
+    'len({len(lines[0][key]) for key in ("tokens", "ids", "type_ids", "offsets")}) == 1' \
+    'set(lines[0]["type_ids"]) == {0}' \
     '"".join(lines[0]["text"][a:b] for a, b in lines[0]["offsets"]) == "The cat"'
   ids=$(python3 -c 'import json; print(*json.loads(open("out").readline())["ids"])')
   ok 1 tokenize --tokenizer "$S/tok" --decode "$ids"
@@ -205,9 +211,13 @@ PY
   only bad.jsonl empty.txt folder.h5
 }
 
-@test "data: a text that the tokenizer refuses is one sentence with its line, on any number of ranks" {
+@test "data: a text that the tokenizer refuses is one sentence with its line, on any ranks" {
   mkdir wl
-  echo '{"version":"1.0","added_tokens":[],"normalizer":null,"pre_tokenizer":{"type":"Whitespace"},"post_processor":null,"decoder":null,"model":{"type":"WordLevel","vocab":{"a":0,"b":1,"</s>":2},"unk_token":"<unk>"}}' >wl/tokenizer.json
+  cat >wl/tokenizer.json <<'JSON'
+{"version":"1.0","added_tokens":[],"normalizer":null,"pre_tokenizer":{"type":"Whitespace"},
+ "post_processor":null,"decoder":null,
+ "model":{"type":"WordLevel","vocab":{"a":0,"b":1,"</s>":2},"unk_token":"<unk>"}}
+JSON
   printf 'a b\nb a\na zebra\nb\n' >t.txt
   for n in 1 3; do
     refused $n "t.txt: line 3: .*'zebra'" data t.txt --tokenizer wl --out t.h5
@@ -236,7 +246,10 @@ PY
   echo '{"tokenizer_class": "BertTokenizer", "do_lower_case": false}' >words/tokenizer_config.json
   for n in 1 2; do
     ok $n data p.fasta --tokenizer words --task mlm --out p.h5
-    grep -q "warning: 100 % of the tokens are \[UNK\], the unknown one: the first in 'MKTAYIAK' (p.fasta: line 1); with spaces between its characters it would be 0 %" err
+    local warning='warning: 100 % of the tokens are \[UNK\], the unknown one: '
+    warning+="the first in 'MKTAYIAK' "
+    warning+='(p.fasta: line 1); with spaces between its characters it would be 0 %'
+    grep -q "$warning" err
   done
 }
 
@@ -262,11 +275,12 @@ PY
 }
 
 @test "data: labels are one a cell, numbers by value" {
-  printf '{"text":"a","label":"Arts; Crafts"}\n{"text":"b","label":"Sport"}\n{"text":"c","label":"News"}\n' >s.jsonl
-  printf '{"text":"a","label":1}\n{"text":"b","label":1.0}\n{"text":"c","label":true}\n{"text":"d","label":2}\n' >n.jsonl
+  printf '{"text":"%s","label":"%s"}\n' a 'Arts; Crafts' b Sport c News >s.jsonl
+  printf '{"text":"%s","label":%s}\n' a 1 b 1.0 c true d 2 >n.jsonl
   printf 'text,label\na,1\nb,1.0\nc,2\n' >n.csv
   printf 'text,label\na,x;y\nb,x\nc,x;y\n' >m.csv
-  printf '{"text":"a","label":123456789012345678901234567890}\n{"text":"b","label":123456789012345678901234567891}\n' >long.jsonl
+  printf '{"text":"%s","label":%s}\n' a 123456789012345678901234567890 \
+    b 123456789012345678901234567891 >long.jsonl
   local n
   for n in 1 2; do
     for file in 's.jsonl 3' 'n.jsonl 2' 'n.csv 2' 'm.csv 2' 'long.jsonl 2'; do

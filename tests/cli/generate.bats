@@ -3,7 +3,8 @@
 bats_require_minimum_version 1.5.0
 
 setup() {
-  model="--model $WEFT_SOURCE_DIR/tests/data/gpt2_h5 --tokenizer $WEFT_SOURCE_DIR/tests/data/tokenizer"
+  local data=$WEFT_SOURCE_DIR/tests/data
+  model="--model $data/gpt2_h5 --tokenizer $data/tokenizer"
   cd "$BATS_TEST_TMPDIR"
 }
 
@@ -38,9 +39,10 @@ field() { sed -E "s/.*\"$1\":(\"([^\"]*)\"|\[[^]]*\]|[^,}]*).*/\1/"; }  # of eac
 }
 
 @test "a JSONL line's options win, its own seed gives its text by itself" {
-  cat > lines.jsonl <<'END'
-{"text": "the water", "id": "a", "do_sample": true, "seed": 5, "max_new_tokens": 4}
-{"prompt": "the water", "id": "b", "do_sample": true, "seed": 5, "max_new_tokens": 4, "return_full_text": false}
+  local sampled='"do_sample": true, "seed": 5, "max_new_tokens": 4'
+  cat > lines.jsonl <<END
+{"text": "the water", "id": "a", $sampled}
+{"prompt": "the water", "id": "b", $sampled, "return_full_text": false}
 {"text": "the water", "id": "c", "stop": ["e4"], "logprobs": true}
 {"text": "the water", "id": "d", "num_beams": 3, "num_return_sequences": 2, "early_stopping": true}
 END
@@ -126,14 +128,21 @@ END
   weft score $model --in texts.jsonl --json --token-logprobs > one.jsonl
   [ "$(wc -l < one.jsonl)" = 203 ]
   sed -n 1p one.jsonl | grep -q '"id":"x".*"token_logprobs":\[null,-'
-  [ "$(sed -n 2p one.jsonl)" \
-    = '{"id":"1","n_tokens":0,"loss":null,"logprob":0.0,"perplexity":null,"token_logprobs":[]}' ]
-  [ "$(sed -n 3p one.jsonl)" \
-    = '{"id":"2","n_tokens":1,"loss":null,"logprob":0.0,"perplexity":null,"token_logprobs":[null]}' ]
+  local none='"loss":null,"logprob":0.0,"perplexity":null'
+  [ "$(sed -n 2p one.jsonl)" = '{"id":"1","n_tokens":0,'"$none"',"token_logprobs":[]}' ]
+  [ "$(sed -n 3p one.jsonl)" = '{"id":"2","n_tokens":1,'"$none"',"token_logprobs":[null]}' ]
   # loss is the mean of the predicted tokens, perplexity its exponential
   sed -n 1p one.jsonl | tr '[]{}:,' ' ' |
-    awk '{ n = 0; for (i = 1; i <= NF; ++i) { if ($i == "\"loss\"") loss = $(i + 1); if ($i == "\"perplexity\"") p = $(i + 1);
-    if ($i == "\"token_logprobs\"") for (j = i + 2; j <= NF; ++j) { sum += $j; ++n } } d = loss + sum / n; e = p / exp(loss) - 1; exit !(n > 3 && d * d < 1e-10 && e * e < 1e-10) }'
+    awk '{
+      n = 0
+      for (i = 1; i <= NF; ++i) {
+        if ($i == "\"loss\"") loss = $(i + 1)
+        if ($i == "\"perplexity\"") p = $(i + 1)
+        if ($i == "\"token_logprobs\"") for (j = i + 2; j <= NF; ++j) { sum += $j; ++n }
+      }
+      d = loss + sum / n; e = p / exp(loss) - 1
+      exit !(n > 3 && d * d < 1e-10 && e * e < 1e-10)
+    }'
   ranks 4 score $model --tp 2 --dp 2 --in texts.jsonl --json > many.jsonl
   [ "$(field n_tokens < many.jsonl)" = "$(field n_tokens < one.jsonl)" ]
   paste <(field loss < one.jsonl) <(field loss < many.jsonl) |

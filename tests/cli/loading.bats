@@ -26,7 +26,9 @@ in_cache() {
   ok 1 data "$CORPUS" --tokenizer lab/small --out again.h5
   ok 1 train --data again.h5 --model lab/small --tokenizer lab/small --steps 1 --batch-size 1 \
     --context 8 --out tuned
-  refused 2 "--model lab/none: no such file or folder, and the local Hugging Face cache $PWD/hub has no models--lab--none" score --model lab/none --text a
+  local words='--model lab/none: no such file or folder, and the local Hugging Face cache '
+  words+="$PWD/hub has no models--lab--none"
+  refused 2 "$words" score --model lab/none --text a
   refused 1 "SRC lab/none: no such file" convert lab/none copy2
 }
 
@@ -77,11 +79,15 @@ PY
   cp -r "$S/tok" more
   python3 - more <<'PY'
 import json, sys
+
 file = sys.argv[1] + "/tokenizer.json"
 t = json.load(open(file))
 n = 1 + max([*t["model"]["vocab"].values(), *(a["id"] for a in t["added_tokens"])])
 for i, word in enumerate(("<gene>", "<end>")):
-    t["added_tokens"].append({"id": n + i, "content": word, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True})
+    t["added_tokens"].append({
+        "id": n + i, "content": word, "single_word": False, "lstrip": False, "rstrip": False,
+        "normalized": False, "special": True
+    })
 json.dump(t, open(file, "w"))
 print(n)
 PY

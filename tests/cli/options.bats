@@ -15,7 +15,8 @@ import re, sys
 options = re.split(r"\n(?=  -)", sys.stdin.read())
 for option in options:
     option = re.sub(r"\s+", " ", option.split("\n\n")[0])
-    found = re.match(r" ?(?:-\w,)?(--[a-z0-9-]+) TEXT(?:=\S+)? .*: ((?:[a-z0-9_-]+, )+[a-z0-9_-]+)$", option.rstrip())
+    words = r"((?:[a-z0-9_-]+, )+[a-z0-9_-]+)"
+    found = re.match(r" ?(?:-\w,)?(--[a-z0-9-]+) TEXT(?:=\S+)? .*: " + words + "$", option.rstrip())
     if found:
         print(found[1], found[2])'
 }
@@ -50,7 +51,7 @@ for option in options:
     train --pipeline-schedule interleaved
 }
 
-@test "2^32 + 1 is not 1: grids and threads are checked before they are narrowed, by every command" {
+@test "2^32 + 1 is not 1: grids and threads are checked before they are narrowed, everywhere" {
   local n=0
   for command in "${COMMANDS[@]}"; do
     for flag in --tp --pp --dp --threads; do
@@ -71,5 +72,6 @@ for option in options:
   ok 1 info "$DATA/gpt2_h3" --dtype bf16 --json
   cp out half
   ok 1 info "$DATA/gpt2_h3" --json
-  python3 -c 'import json; h, w = (json.loads(open(f).read())["bytes_per_rank"] for f in ("half", "out")); assert h < 0.6 * w, (h, w)'
+  python3 -c 'import json; h, w = (json.loads(open(f).read())["bytes_per_rank"]
+    for f in ("half", "out")); assert h < 0.6 * w, (h, w)'
 }

@@ -6,7 +6,8 @@ setup_file() { make_model; }
 setup() { in_folder; }
 
 @test "a bad record is told with its line; the others are served, and the exit code is 2" {
-  printf '{"text":"The cat","id":7}\nbroken\n{"text":5}\n{"text":"of the","id":123456789012345678901234567890}\n{"other":"x"}\n' >in.jsonl
+  printf '%s\n' '{"text":"The cat","id":7}' broken '{"text":5}' \
+    '{"text":"of the","id":123456789012345678901234567890}' '{"other":"x"}' >in.jsonl
   for command in 'score --model run/model' 'embed --model run/model' \
     'generate --max-new-tokens 2 --model run/model' 'tokenize --tokenizer tok'
   do
@@ -91,11 +92,12 @@ setup() { in_folder; }
 @test "texts longer than the context: rejected with the ways out, cut, or scored in windows" {
   python3 -c 'print("the cat of the house " * 30)' >in.txt
   echo 'The cat' >>in.txt
+  local ways='--truncation cuts it, --stride N scores it'
   for n in 1 2; do
     weft $n score --model "$S/run/model" --in in.txt --json
     [ "$status" = 2 ]
     json out '[line["id"] for line in lines] == ["1"]'
-    grep -q 'text 0 has .* tokens, but the model.s context holds 48; --truncation cuts it, --stride N scores it' err
+    grep -q "text 0 has .* tokens, but the model.s context holds 48; $ways" err
     ok $n score --model "$S/run/model" --in in.txt --json --truncation
     json out 'lines[0]["n_tokens"] == 48'
     cp out right

@@ -32,24 +32,27 @@ rejected() {
 {"text": "the water", "id": "dashes", "max-new-tokens": 5}
 {"text": "the water", "id": "lacking", "penalty_alpha": 0.6}
 {"text": "the water", "id": "theirs", "stop_strings": ["a"]}
-{"text": "the water", "id": "good 2", "source": "a book", "label": 3, "tokens": 7, "penalty_alpha": null, "num_beam_groups": 1}
+{"text":"the water","id":"good 2","label":3,"tokens":7,"penalty_alpha":null,"num_beam_groups":1}
 {"text": "the water", "id": "type", "max_new_tokens": 2.5}
 {"text": "over", "id": "good 3", "do_sample": true, "temperature": 0, "num_return_sequences": 1}
 END
+  local rejected='^weft: 8 of 11 texts were rejected (all stand in o.jsonl.rejects.jsonl): '
+  rejected+='the first: '
   for grid in "1" "3 --dp 3" "2 --tp 2"; do
     set -- $grid
     local n=$1
     shift
     rm -f o.jsonl*
     rejected "$n" generate "${model[@]}" "$@" --in lines.jsonl --max-new-tokens 3 --out o.jsonl
-    grep -q '^weft: 8 of 11 texts were rejected (all stand in o.jsonl.rejects.jsonl): the first: lines.jsonl: line 2: temperature is "warm"' err
+    grep -q "$rejected"'lines.jsonl: line 2: temperature is "warm"' err
     grep -q 'line 11: a temperature of 0 is greedy' err
     json o.jsonl '[l["id"] for l in lines] == ["good 1", "good 2", "good 3"]'
     json o.jsonl.rejects.jsonl '[l["line"] for l in lines] == [2, 3, 4, 5, 6, 7, 8, 10]' \
       'list(lines[0]) == ["line", "id", "reason"]' \
       '"line 3 has 120 tokens" in lines[1]["reason"]' \
       '"line 4: num_beams is 0; allowed: 1 to 1000" in lines[2]["reason"]' \
-      '"unknown key" in lines[3]["reason"] and lines[3]["reason"].endswith("(did you mean " + chr(39) + "temperature" + chr(39) + "?)")' \
+      '"unknown key" in lines[3]["reason"] and lines[3]["reason"].endswith("(did you mean "
+        + chr(39) + "temperature" + chr(39) + "?)")' \
       '"(did you mean " in lines[4]["reason"] and "max_new_tokens" in lines[4]["reason"]' \
       '"penalty_alpha is 0.6, which Weft does not have" in lines[5]["reason"]' \
       '"; use " in lines[6]["reason"]' '"line 10: max_new_tokens" in lines[7]["reason"]'
@@ -86,9 +89,12 @@ END
   python3 - "$DATA/gpt2_h5/config.json" <<'END'
 import json, sys
 vocab = json.load(open(sys.argv[1]))["vocab_size"]
-lines = [{"text": "the water", "id": "a"}, {"text": "the water", "id": "b", "eos_token_id": list(range(vocab)), "min_new_tokens": 2}, {"text": "over", "id": "c"}]
+never = {"eos_token_id": list(range(vocab)), "min_new_tokens": 2}
+lines = [{"text": "the water", "id": "a"}, {"text": "the water", "id": "b", **never},
+         {"text": "over", "id": "c"}]
 open("lines.jsonl", "w").write("".join(json.dumps(l) + "\n" for l in lines))
 END
+  local rejected='^weft: 1 of 3 texts was rejected: lines.jsonl: line 2: '
   for grid in "1" "2 --dp 2" "2 --pp 2"; do
     set -- $grid
     local n=$1
@@ -96,7 +102,7 @@ END
     for how in "" --do-sample "--num-beams 2"; do
       rejected "$n" generate "${model[@]}" "$@" --in lines.jsonl --max-new-tokens 3 --json $how
       json out '[l["id"] for l in lines] == ["a", "c"]'
-      grep -q '^weft: 1 of 3 texts was rejected: lines.jsonl: line 2: no token is left to continue with' err
+      grep -q "$rejected"'no token is left to continue with' err
     done
   done
 }
@@ -150,7 +156,9 @@ config["max_position_embeddings"] = 1 << 26
 json.dump(config, open("far/config.json", "w"))
 END
   "$WEFT" tokenizer "$CORPUS" --kind word --vocab-size 83 --out words 2>/dev/null
-  printf '{"text": "the"}\n{"text": "the", "max_new_tokens": 60000000, "num_beams": 1000}\n{"text": "a", "max_new_tokens": 60000000, "num_beams": 900}\n{"text": "a"}\n' >lines.jsonl
+  printf '%s\n' '{"text": "the"}' \
+    '{"text": "the", "max_new_tokens": 60000000, "num_beams": 1000}' \
+    '{"text": "a", "max_new_tokens": 60000000, "num_beams": 900}' '{"text": "a"}' >lines.jsonl
   for grid in "1" "2 --dp 2" "2 --tp 2"; do
     set -- $grid
     local n=$1

@@ -26,8 +26,9 @@ setup() {
     = "$(python3 -c 'import json; print(json.load(open("golden"))["sha256"])')" ]
 }
 
-@test "SmolLM2: prompts' ids and 200 greedy tokens equal the reference's, from both files and on 1, 2 and 3 ranks" {
-  python3 -c 'import json; [print(json.dumps({"prompt": g["prompt"]})) for g in json.load(open("golden"))["greedy"]]' >prompts.jsonl
+@test "SmolLM2: ids and 200 greedy tokens equal the reference's, from both files, on 1 to 3 ranks" {
+  python3 -c 'import json; [print(json.dumps({"prompt": g["prompt"]}))
+    for g in json.load(open("golden"))["greedy"]]' >prompts.jsonl
   for model in model.gguf directory; do
     for grid in 1 '2 --tp 2' '3 --tp 3' '3 --pp 3'; do
       # shellcheck disable=SC2086
@@ -36,8 +37,10 @@ setup() {
       shift
       ok "$n" generate --model "$S/$model" --in prompts.jsonl --min-new-tokens 200 \
         --max-new-tokens 200 --json "$@"
-      json out '[line["ids"] for line in lines] == [g["tokens"] for g in json.load(open("golden"))["greedy"]]' \
-        '[line["n_prompt"] for line in lines] == [len(g["prompt_tokens"]) for g in json.load(open("golden"))["greedy"]]'
+      json out '[line["ids"] for line in lines] == [g["tokens"]
+        for g in json.load(open("golden"))["greedy"]]' \
+        '[line["n_prompt"] for line in lines] == [len(g["prompt_tokens"])
+          for g in json.load(open("golden"))["greedy"]]'
     done
   done
 }
@@ -51,6 +54,7 @@ setup() {
     shift
     ok "$n" score --model "$S/model.gguf" --text "$(cat text)" --token-logprobs --json "$@"
     json out 'lines[0]["n_tokens"] == len(json.load(open("golden"))["score"]["tokens"])' \
-      'max(abs(a - b) for a, b in zip(lines[0]["token_logprobs"][1:], json.load(open("golden"))["score"]["logprobs"])) < 1e-3'
+      'max(abs(a - b) for a, b in zip(lines[0]["token_logprobs"][1:],
+        json.load(open("golden"))["score"]["logprobs"])) < 1e-3'
   done
 }

@@ -171,7 +171,8 @@ other() {
   echo '{% for m in messages %}{{ m.content }}{% endfor %}' >template.jinja
   full chat --model "$S/run/model" --chat-template template.jinja --prompt a
   local status=0
-  # shellcheck disable=SC2016  # mpiexec reads what ranks print through a pipe: each opens it for itself
+  # mpiexec reads what ranks print through a pipe: each opens it for itself
+  # shellcheck disable=SC2016
   $WEFT_MPIEXEC 2 sh -c 'exec "$@" >/dev/full' sh "$WEFT" \
     score --model "$S/run/model" --text a --json 2>err || status=$?
   [ "$status" = 1 ]

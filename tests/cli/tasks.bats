@@ -14,19 +14,24 @@ setup_file() {
   echo '{"tokenizer_class": "EsmTokenizer"}' >esm/tokenizer_config.json
   python3 - <<'PY'
 import json, random
+
 random.seed(1)
 words = "film book the a was so very".split()
 some = lambda n: [random.choice(words) for _ in range(n)]
-with open("c.csv", "w") as csv, open("r.jsonl", "w") as lines, open("m.csv", "w") as sets, open("p.fasta", "w") as fasta:
+with (open("c.csv", "w") as csv, open("r.jsonl", "w") as lines, open("m.csv", "w") as sets,
+      open("p.fasta", "w") as fasta):
     csv.write("text,second,label\n"), sets.write("text,label\n")
     for i in range(60):
         good = random.random() < 0.5
         text = some(random.randrange(2, 9)) + ["good" if good else "bad"]
         random.shuffle(text)
         csv.write(f"{' '.join(text)},{' '.join(some(2))},{'pos' if good else 'neg'}\n")
-        sets.write(f"{' '.join(text)},{';'.join(sorted({'x' if good else 'y'} | ({'z'} if 'so' in text else set())))}\n")
-        lines.write(json.dumps({"text": " ".join(text), "label": [good - 0.5, len(text) / 10]}) + "\n")
-        fasta.write(f">p{i}\n{''.join(random.choice('LAGV') * 2 for _ in range(random.randrange(5, 40)))}\n")
+        labels = {"x" if good else "y"} | ({"z"} if "so" in text else set())
+        sets.write(f"{' '.join(text)},{';'.join(sorted(labels))}\n")
+        line = {"text": " ".join(text), "label": [good - 0.5, len(text) / 10]}
+        lines.write(json.dumps(line) + "\n")
+        protein = "".join(random.choice("LAGV") * 2 for _ in range(random.randrange(5, 40)))
+        fasta.write(f">p{i}\n{protein}\n")
 PY
   "$WEFT" data c.csv --tokenizer bert --task classify --pair-field second --val-fraction 0.2 \
     --out c.h5 2>/dev/null
@@ -43,12 +48,16 @@ SIZES=(--layers 2 --width 24 --heads 3 --context 32 --batch-size 8 --lr 5e-3)
 same_runs() {
   python3 - "$1/run.jsonl" "$2/run.jsonl" <<'PY'
 import json, sys
-a, b = ([l for l in map(json.loads, open(f)) if l["event"] in ("step", "eval")] for f in sys.argv[1:])
+
+a, b = (
+    [l for l in map(json.loads, open(f)) if l["event"] in ("step", "eval")] for f in sys.argv[1:])
 keys = ("loss", "accuracy", "f1", "mcc", "f1_micro", "f1_macro", "mse", "pearson", "spearman")
 assert len(a) == len(b) > 10
 for x, y in zip(a, b):
     for k in keys:
-        assert (k in x) == (k in y) and abs(x.get(k, 0) - y.get(k, 0)) < 1e-3 * max(1, abs(x.get(k, 0))), (k, x, y)
+        one, other = x.get(k, 0), y.get(k, 0)
+        assert (k in x) == (k in y), (k, x, y)
+        assert abs(one - other) < 1e-3 * max(1, abs(one)), (k, x, y)
 PY
 }
 
@@ -56,10 +65,16 @@ PY
 same_tensors() {
   python3 - "$@" <<'PY'
 import json, struct, sys
+
 def tensors(folder):
     data = open(folder + "/model.safetensors", "rb").read()
     n = struct.unpack("<Q", data[:8])[0]
-    return {name: (t["shape"], data[8 + n + t["data_offsets"][0]:8 + n + t["data_offsets"][1]]) for name, t in json.loads(data[8:8 + n]).items() if name[0] != "_"}
+    return {
+        name: (t["shape"], data[8 + n + t["data_offsets"][0]:8 + n + t["data_offsets"][1]])
+        for name, t in json.loads(data[8:8 + n]).items()
+        if name[0] != "_"
+    }
+
 a, b = map(tensors, sys.argv[1:3])
 names = [name for name in b if name.startswith(sys.argv[3])]
 assert names and all(a[name] == b[name] for name in names), names
@@ -79,7 +94,8 @@ PY
   ok 1 train --task classify --data "$S/c.h5" --family bert "${SIZES[@]}" --steps 150 --out one
   json one/run.jsonl '[l for l in lines if l["event"] == "eval"][-1]["accuracy"] == 1.0' \
     'lines[0]["task"] == "classify"'
-  python3 -c 'import json; c = json.load(open("one/model/config.json")); assert c["id2label"] == {"0": "neg", "1": "pos"} and c["architectures"] == ["BertForSequenceClassification"]'
+  json_file one/model/config.json 'whole["id2label"] == {"0": "neg", "1": "pos"}' \
+    'whole["architectures"] == ["BertForSequenceClassification"]'
   ok 2 train --task classify --data "$S/c.h5" --family bert "${SIZES[@]}" --steps 150 --pp 2 \
     --out two
   same_runs one two
@@ -117,13 +133,17 @@ PY
   # has, and the rotary frequencies.
   python3 - <<'PY'
 import json, struct
+
 data = open("one/model/model.safetensors", "rb").read()
 n = struct.unpack("<Q", data[:8])[0]
 header, body = json.loads(data[8:8 + n]), data[8 + n:]
 assert header["esm.encoder.layer.1.attention.self.rotary_embeddings.inv_freq"]["shape"] == [4]
 for name, shape in (("weight", [1, 6]), ("bias", [1])):
     values = struct.pack(f"<{shape[-1]}f", *[0.25 * i - 1 for i in range(shape[-1])])
-    header["esm.contact_head.regression." + name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(body), len(body) + len(values)]}
+    header["esm.contact_head.regression." + name] = {
+        "dtype": "F32", "shape": shape,
+        "data_offsets": [len(body), len(body) + len(values)]
+    }
     body += values
 text = json.dumps(header).encode()
 open("one/model/model.safetensors", "wb").write(struct.pack("<Q", len(text)) + text + body)
@@ -137,21 +157,30 @@ PY
   done
 }
 
-@test "classify: a classifier of other labels keeps its body and pooler and is given new labels, alike on any grid" {
+@test "classify: a classifier of other labels keeps its body and is given new labels on any grid" {
   ok 1 train --task classify --data "$S/c.h5" --family bert "${SIZES[@]}" --steps 2 --out two
-  python3 -c 'import json; p = "two/model/config.json"; c = json.load(open(p)); c["num_labels"] = 2; json.dump(c, open(p, "w"))'
+  python3 - two/model/config.json <<'PY'
+import json, sys
+config = json.load(open(sys.argv[1]))
+config["num_labels"] = 2
+json.dump(config, open(sys.argv[1], "w"))
+PY
+  local shapes='classifier.bias ((2) there, (3) here), '
+  shapes+='classifier.weight ((2, 24) there, (3, 24) here)'
   for n in 1 2 3; do
     ok $n train --task classify --data "$S/m.h5" --model two/model --batch-size 8 --steps 20 \
       --lr 5e-3 --tp $n --out three$n
-    grep -q 'initialised anew: classifier.bias ((2) there, (3) here), classifier.weight ((2, 24) there, (3, 24) here)' err
+    grep -q "initialised anew: $shapes" err
     [ "$(grep -c 'initialised anew' err)" = 1 ]
   done
   same_runs three1 three2
   same_runs three1 three3
   python3 - <<'PY'
 import json
+
 c = json.load(open("three1/model/config.json"))
-assert c["id2label"] == {"0": "x", "1": "y", "2": "z"} and c["label2id"] == {"x": 0, "y": 1, "z": 2}, c
+assert c["id2label"] == {"0": "x", "1": "y", "2": "z"}, c
+assert c["label2id"] == {"x": 0, "y": 1, "z": 2}, c
 assert c["num_labels"] == 3 and c["problem_type"] == "multi_label_classification", c
 PY
   ok 1 train --task classify --data "$S/m.h5" --model two/model --batch-size 8 --steps 1 --lr 0 \
@@ -183,7 +212,7 @@ PY
     --steps 1 --out run
 }
 
-@test "classify: the dropout of a head counts in training and not in validation, alike on any grid" {
+@test "classify: the dropout of a head counts in training, not in validation, alike on any grid" {
   ok 1 train --task classify --data "$S/c.h5" --family bert "${SIZES[@]}" --steps 2 --out base
   for p in 0 0.5; do
     cp -r base/model with$p
@@ -197,7 +226,7 @@ PY
     # At a rate of 0 the weights stay, so that only what is dropped makes a difference.
     ok 1 train --task classify --data "$S/c.h5" --model with$p --batch-size 8 --lr 0 \
       --eval-every 4 --steps 12 --out run$p
-    python3 -c 'import json, sys; assert json.load(open(sys.argv[1]))["classifier_dropout"] == float(sys.argv[2])' run$p/model/config.json $p
+    json_file run$p/model/config.json "whole['classifier_dropout'] == $p"
   done
   for n in 2 3; do
     ok $n train --task classify --data "$S/c.h5" --model with0.5 --batch-size 8 --lr 0 \
@@ -212,15 +241,20 @@ PY
   same_runs run0.5 pp2
   python3 - <<'PY'
 import json
-def losses(run, event): return [l["loss"] for l in map(json.loads, open(run + "/run.jsonl")) if l["event"] == event]
+
+def losses(run, event):
+    return [l["loss"] for l in map(json.loads, open(run + "/run.jsonl")) if l["event"] == event]
+
 plain, dropped = losses("run0", "step"), losses("run0.5", "step")
-assert len(plain) == len(dropped) == 12 and all(abs(a - b) > 1e-6 for a, b in zip(plain, dropped)), (plain, dropped)
+assert len(plain) == len(dropped) == 12, (plain, dropped)
+assert all(abs(a - b) > 1e-6 for a, b in zip(plain, dropped)), (plain, dropped)
 assert all(abs(a - b) < 1e-6 for a, b in zip(losses("run0", "eval"), losses("run0.5", "eval")))
 PY
 }
 
 @test "data: a .smi file is its molecules, a line's first word each, on any number of ranks" {
-  printf 'CCO ethanol\nc1ccccc1Br\tbromobenzene\n\nC[C@H](N)C(=O)O L-alanine\nCC(=O)Oc1ccccc1C(=O)O\n' >mols.smi
+  printf '%s\n' 'CCO ethanol' $'c1ccccc1Br\tbromobenzene' '' 'C[C@H](N)C(=O)O L-alanine' \
+    'CC(=O)Oc1ccccc1C(=O)O' >mols.smi
   printf 'CCO\nc1ccccc1Br\nC[C@H](N)C(=O)O\nCC(=O)Oc1ccccc1C(=O)O\n' >mols.txt
   ok 1 tokenizer mols.smi --kind smiles --out smiles
   ok 1 tokenizer mols.txt --kind smiles --out again
@@ -233,7 +267,8 @@ PY
     "$WEFT_SAME_TOKENS" mols$n.h5 text.h5
   done
   ok 1 tokenize --tokenizer smiles --in mols.smi --json
-  json out '[line["text"] for line in lines] == ["CCO", "c1ccccc1Br", "C[C@H](N)C(=O)O", "CC(=O)Oc1ccccc1C(=O)O"]' \
+  json out '[line["text"] for line in lines] == ["CCO", "c1ccccc1Br", "C[C@H](N)C(=O)O",
+    "CC(=O)Oc1ccccc1C(=O)O"]' \
     'lines[2]["tokens"][1] == "[C@H]" and lines[1]["tokens"][-1] == "Br"'
   refused 2 "mols.smi: has no fields, so no 'label'" \
     data mols.smi --tokenizer smiles --task classify --out t.h5

@@ -27,14 +27,19 @@ refused() {
   [[ "$output" == *"decoded  \"$SENTENCE\""* ]]
   # all of it as the reference gives it
   run "$WEFT" tokenize --tokenizer "$WORDS" --text "naïve 漢字 cat<|endoftext|>" --json
-  [ "$output" = \
-    '{"text":"naïve 漢字 cat<|endoftext|>","tokens":["na","Ã¯ve","Ġæ","¼","¢","åŃ","Ĺ","Ġcat","<|endoftext|>"],"ids":[2616,38776,10545,120,95,27764,245,3797,50256],"type_ids":[0,0,0,0,0,0,0,0,0],"offsets":[[0,2],[2,5],[5,7],[6,7],[6,7],[7,8],[7,8],[8,12],[12,25]],"decoded":"naïve 漢字 cat<|endoftext|>"}' ]
+  local json='{"text":"naïve 漢字 cat<|endoftext|>",'
+  json+='"tokens":["na","Ã¯ve","Ġæ","¼","¢","åŃ","Ĺ","Ġcat","<|endoftext|>"],'
+  json+='"ids":[2616,38776,10545,120,95,27764,245,3797,50256],"type_ids":[0,0,0,0,0,0,0,0,0],'
+  json+='"offsets":[[0,2],[2,5],[5,7],[6,7],[6,7],[7,8],[7,8],[8,12],[12,25]],'
+  json+='"decoded":"naïve 漢字 cat<|endoftext|>"}'
+  [ "$output" = "$json" ]
 }
 
 @test "pairs, special tokens and ids back to text" {
   run "$WEFT" tokenize --tokenizer "$WORDS" --text cat --text-pair " cat" --json
-  [ "$output" = \
-    '{"text":"cat","text_pair":" cat","tokens":["cat","Ġcat"],"ids":[9246,3797],"type_ids":[0,1],"offsets":[[0,3],[0,4]],"decoded":"cat cat"}' ]
+  local json='{"text":"cat","text_pair":" cat","tokens":["cat","Ġcat"],"ids":[9246,3797],'
+  json+='"type_ids":[0,1],"offsets":[[0,3],[0,4]],"decoded":"cat cat"}'
+  [ "$output" = "$json" ]
   refused "$WEFT" tokenize --tokenizer "$WORDS" --text a --text b --text-pair c \
     -- "--text-pair is given 1 times, for 2 texts"
   [ "$("$WEFT" tokenize --tokenizer "$WORDS" --decode "31053 741,273")" = "Counselor" ]
@@ -71,7 +76,10 @@ refused() {
   awk 'NR % 4 == 0 { print ""; print "" } { print }' lines.txt >paragraphs.txt
   awk 'BEGIN { print "id\ttext" } { gsub(/"/, "\"\""); print NR "\t\"" $0 "\n\"" }' lines.txt \
     >cells.tsv
-  awk '{ gsub(/[\\"]/, ""); gsub(/\t/, " "); print "{\"body\": \"" (NR % 5 ? $0 : "") "\", \"n\": " NR "}" }' lines.txt >lines.jsonl
+  awk '{
+    gsub(/[\\"]/, ""); gsub(/\t/, " ")
+    print "{\"body\": \"" (NR % 5 ? $0 : "") "\", \"n\": " NR "}"
+  }' lines.txt >lines.jsonl
   awk '{ print ">r" NR "\nACGTAC\n" (NR % 3 ? "GGCA" : "") }' lines.txt >genes.fa
   gzip -k lines.txt
   same() {  # documents, numbers of ranks, options of weft data

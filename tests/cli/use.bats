@@ -14,11 +14,16 @@ setup() { in_folder; }
   [ "$(ls run | tr '\n' ' ')" = 'checkpoints model recipe.toml run.jsonl ' ]
   [ -z "$(find run -name '*.tmp')" ]
   json run/run.jsonl \
-    '[line["event"] for line in lines] == ["start", "step", "step", "save", "step", "step", "save", "eval", "end"]' \
-    '{"version", "commit", "hosts", "grid", "model", "parameters", "threads", "peaks"} < set(lines[0])' 'lines[0]["grid"] == {"tp": 1, "pp": 1, "dp": 1}' \
-    'set(lines[1]) == {"event", "step", "loss", "grad_norm", "lr", "tokens", "step_s", "tokens_per_s", "mfu", "peak_share", "shares"}' 'lines[1]["tokens"] == 4 * 48' \
-    'all(abs(sum(line["shares"].values()) - 1) < 1e-6 for line in lines if line["event"] == "step")' \
-    'set(lines[1]["shares"]) == {"forward", "backward", "comm", "optimizer", "bubble", "data", "other"}' \
+    '[line["event"] for line in lines] == ["start", "step", "step", "save", "step", "step", "save",
+      "eval", "end"]' \
+    '{"version", "commit", "hosts", "grid", "model", "parameters", "threads",
+      "peaks"} < set(lines[0])' 'lines[0]["grid"] == {"tp": 1, "pp": 1, "dp": 1}' \
+    'set(lines[1]) == {"event", "step", "loss", "grad_norm", "lr", "tokens", "step_s",
+      "tokens_per_s", "mfu", "peak_share", "shares"}' 'lines[1]["tokens"] == 4 * 48' \
+    'all(abs(sum(line["shares"].values()) - 1) < 1e-6
+      for line in lines if line["event"] == "step")' \
+    'set(lines[1]["shares"]) == {"forward", "backward", "comm", "optimizer", "bubble", "data",
+      "other"}' \
     '{"step", "loss", "perplexity"} < set(lines[7])' 'lines[-1]["reason"] == "done"'
 }
 
@@ -28,7 +33,11 @@ setup() { in_folder; }
   [ ! -s out ]
   python3 - "$S/run/run.jsonl" again/run.jsonl <<'PY'
 import json, sys
-a, b = ([[l["loss"], l["grad_norm"], l["lr"]] for l in map(json.loads, open(f)) if l["event"] == "step"] for f in sys.argv[1:])
+
+a, b = ([[l["loss"], l["grad_norm"], l["lr"]]
+         for l in map(json.loads, open(f))
+         if l["event"] == "step"]
+        for f in sys.argv[1:])
 assert a == b and len(a) == 4, (a, b)
 PY
   cmp "$S/run/model/model.safetensors" again/model/model.safetensors
@@ -77,14 +86,16 @@ PY
   kill -TERM $process
   wait $process || status=$?
   [ "$status" = 3 ]
-  grep -Eq 'weft: stopped by a signal after step [0-9]+ of 1000000; saved .*; run the same command again' err
+  local saved='saved .*; run the same command again'
+  grep -Eq "weft: stopped by a signal after step [0-9]+ of 1000000; $saved" err
   json long/run.jsonl 'lines[-1]["event"] == "end" and lines[-1]["reason"] == "signal"'
   [ "$(ls long/checkpoints | grep -vc '^step-[0-9]*\.h5$')" = 0 ]
 }
 
 @test "generate: the JSON fields and defaults" {
   ok 1 generate --model "$S/run/model" --prompt 'The cat' --json
-  json out 'list(lines[0]) == ["id", "prompt", "sample", "generated_text", "new_text", "ids", "n_prompt", "n_new", "finish"]' 'len(lines) == 1' \
+  json out 'list(lines[0]) == ["id", "prompt", "sample", "generated_text", "new_text", "ids",
+    "n_prompt", "n_new", "finish"]' 'len(lines) == 1' \
     'lines[0]["generated_text"] == "The cat" + lines[0]["new_text"]' 'lines[0]["sample"] == 0' \
     'lines[0]["id"] == "0"' \
     'lines[0]["n_new"] == len(lines[0]["ids"])' \
@@ -103,9 +114,10 @@ PY
   grep -q '^The cat' out
 }
 
-@test "generate: prompts from every kind of input, on rank 0 alone, the same text on 1 and 3 ranks" {
+@test "generate: prompts from every kind of input, on rank 0 alone, the same on 1 and 3 ranks" {
   printf 'a quiet\nThe\n' >p.txt
-  printf '{"id":"x","prompt":"The","max_new_tokens":2}\n{"text":"A","do_sample":true,"num_return_sequences":2,"seed":5}\n' >p.jsonl
+  printf '%s\n' '{"id":"x","prompt":"The","max_new_tokens":2}' \
+    '{"text":"A","do_sample":true,"num_return_sequences":2,"seed":5}' >p.jsonl
   printf 'text,id\nThe,k\n' >p.csv
   printf '>s\nTHE\n' >p.fasta
   for file in txt jsonl csv fasta; do
@@ -179,10 +191,12 @@ PY
 
 @test "score: the JSON fields, the same on 1 and 3 ranks" {
   ok 1 score --model "$S/run/model" --text 'The cat' --text A --json --token-logprobs
-  json out 'list(lines[0]) == ["id", "n_tokens", "loss", "logprob", "perplexity", "token_logprobs"]' 'lines[0]["token_logprobs"][0] is None' \
+  json out 'list(lines[0]) == ["id", "n_tokens", "loss", "logprob", "perplexity",
+    "token_logprobs"]' 'lines[0]["token_logprobs"][0] is None' \
     'len(lines[0]["token_logprobs"]) == lines[0]["n_tokens"]' \
     'abs(lines[0]["loss"] * (lines[0]["n_tokens"] - 1) + lines[0]["logprob"]) < 1e-6' \
-    'lines[1] == {"id": "1", "n_tokens": 1, "loss": None, "logprob": 0, "perplexity": None, "token_logprobs": [None]}'
+    'lines[1] == {"id": "1", "n_tokens": 1, "loss": None, "logprob": 0, "perplexity": None,
+      "token_logprobs": [None]}'
   cp out one
   ok 3 score --model "$S/run/model" --text 'The cat' --text A --json --token-logprobs --dp 3
   cmp out one
@@ -196,8 +210,10 @@ PY
 
 @test "info: a model's fields and tree, a checkpoint's, a grid's, and this machine's" {
   ok 1 info "$DATA/gpt2_h3" --json
-  json out 'list(lines[0]) == ["family", "parameters", "layers", "heads", "kv_heads", "width", "vocab", "context", "dtype", "bytes", "bytes_per_rank"]' \
-    '[lines[0][k] for k in ("family", "layers", "heads", "width", "vocab", "context")] == ["gpt2", 3, 3, 48, 211, 96]' 'lines[0]["bytes"] == 4 * lines[0]["parameters"]'
+  json out 'list(lines[0]) == ["family", "parameters", "layers", "heads", "kv_heads", "width",
+    "vocab", "context", "dtype", "bytes", "bytes_per_rank"]' \
+    '[lines[0][k] for k in ("family", "layers", "heads", "width", "vocab", "context")] == ["gpt2",
+      3, 3, 48, 211, 96]' 'lines[0]["bytes"] == 4 * lines[0]["parameters"]'
   ok 1 info "$DATA/gpt2_h3" --json --tp 3
   json out 'lines[0]["bytes_per_rank"] < lines[0]["bytes"]'
   ok 3 info "$DATA/gpt2_h5"

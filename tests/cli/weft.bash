@@ -77,6 +77,17 @@ for test in sys.argv[2:]:
 PY
 }
 
+# json_file FILE TEST…: likewise, of a file that is one value: whole.
+json_file() {
+  python3 - "$@" <<'PY'
+import json, sys
+whole = json.load(open(sys.argv[1], encoding="utf-8"))
+for test in sys.argv[2:]:
+    if not eval(test):
+        sys.exit(f"{sys.argv[1]}: not true: {test}\n{whole}")
+PY
+}
+
 # The tokenizer `tok`, the token file `tokens.h5` and the trained model `run/model` of a suite, in
 # its own folder.
 make_model() {

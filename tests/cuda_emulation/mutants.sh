@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Plants one fault after another in a copy of a kernel's source, builds kernels_test with it and
 # expects its tests to fail:
-#   tests/cuda_emulation/mutants.sh BUILD_FOLDER [FIRST LAST]     (lines of mutants.txt that hold one, from 1)
+#   tests/cuda_emulation/mutants.sh BUILD_FOLDER [FIRST LAST]
+# (lines of mutants.txt that hold one, from 1)
 # A line of mutants.txt:  source of kernels/cuda, or source:header where the fault goes into a
 # header @ sed -E expression @ gtest filter @ what it is
 set -euo pipefail
@@ -32,8 +33,8 @@ while IFS='@' read -r file expression filter what; do
   fi
   # The build's own command, for the copy; the mutant's folder is looked into first.
   compile=$(ninja -t commands weft_kernels_cuda | grep -F -- "-c $root/kernels/cuda/$source" |
-    tail -1 |
-    sed -E "s| -MD -MT [^ ]+ -MF [^ ]+||; s| -o [^ ]+| -o $folder/mutant.o|; s| -c .*| -c $folder/kernels/cuda/$source|; s| -I| -I$folder -I|")
+    tail -1 | sed -E "s| -MD -MT [^ ]+ -MF [^ ]+||; s| -o [^ ]+| -o $folder/mutant.o|
+      s| -c .*| -c $folder/kernels/cuda/$source|; s| -I| -I$folder -I|")
   if ! bash -c "$compile" >"$folder/log" 2>&1; then
     complain "does not compile: $(grep -m1 error "$folder/log")"
     continue

@@ -26,5 +26,7 @@ losses() { grep -o '"loss":[^,]*' | cut -d: -f2; }
   # The model itself was trained in fp32: 20 steps on another machine differ in their last bits, and
   # so may the loss, by some 1e-6.
   paste -d' ' got expected |
-    awk 'NF != 2 {exit 1} {d = ($1 - $2) / $2; if (d < 0) d = -d; if (d > 2e-5) exit 1; n++} END {exit n < 4}'
+    awk 'NF != 2 { exit 1 }
+      { d = ($1 - $2) / $2; if (d < 0) d = -d; if (d > 2e-5) exit 1; n++ }
+      END { exit n < 4 }'
 }

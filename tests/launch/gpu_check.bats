@@ -12,11 +12,14 @@ setup() {
   echo libcublas.so.13 >"$pack/cublas"
   echo v1 >"$pack/built.txt"
   play nvidia-smi 'echo "NVIDIA A100-SXM4-40GB, 580.1"'
-  play python3 'case $1 in -c) exit 1 ;; *) exec /usr/bin/env -S PATH="${PATH#*:}" python3 "$@" ;; esac'
+  play python3 'if [ "$1" = -c ]; then exit 1; fi
+exec /usr/bin/env -S PATH="${PATH#*:}" python3 "$@"'
   play compute-sanitizer 'echo "$*"; echo "[  PASSED  ] 3 tests."'
   play ../gpu_check/bin/kernels_test 'echo "[  PASSED  ] 9 tests."'
-  play ../gpu_check/bin/weft_gpu_bench \
-    'echo "{\"case\":\"copy bandwidth\",\"gb_per_s\":1400}"; echo "{\"case\":\"rope\",\"ms\":0.5,\"share\":0.87,\"bound\":\"copy bandwidth\"}"'
+  play ../gpu_check/bin/weft_gpu_bench 'cat <<LINES
+{"case":"copy bandwidth","gb_per_s":1400}
+{"case":"rope","ms":0.5,"share":0.87,"bound":"copy bandwidth"}
+LINES'
 }
 
 play() {
@@ -43,13 +46,13 @@ play() {
   echo "$output"
   [ "$status" = 0 ]
   [[ $output == \
-    *"memcheck: no error"*"racecheck: no error"*"copy bandwidth: 1400 GB/s"*"rope"*"0.500"*"87 %"* ]]
+    *"memcheck: no error"*"racecheck: no error"*"copy bandwidth: 1400 GB/s"*rope*0.500*"87 %"* ]]
   grep -q 'PASSED' "$OUT/tests.txt"
   grep -q -- '--tool racecheck' "$OUT/sanitizer.txt"
   [ "$(wc -l <"$OUT/kernels.jsonl")" = 2 ]
 }
 
-@test "a failing test, an error of the sanitizer and a sample without a test fail it, and all is run" {
+@test "a failing test, a sanitizer's error and a sample without a test fail it, and all is run" {
   play ../gpu_check/bin/kernels_test 'echo "[  FAILED  ] 1 test."; exit 1'
   run "$pack/gpu_check.sh"
   [ "$status" = 1 ]
