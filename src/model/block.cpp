@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "model/parameter_views.h"
 #include "model/tensor_parallel.h"
 
 namespace weft {
@@ -31,16 +32,6 @@ RopeArgs rope_args(const BlockShape& s) {
   return {.n_heads = static_cast<int>(s.H_tp + s.Hkv_tp), .interleaved = false};
 }
 
-// What matmuls read: the bf16 copy where there is one.
-ConstView matmul_weight(const LocalParameter* p) {
-  return p->weight_bf16.empty() ? p->weight : p->weight_bf16;
-}
-ConstView weight_of(const LocalParameter* p) { return p ? ConstView(p->weight) : ConstView(); }
-View grad_of(const LocalParameter* p) { return p ? p->grad : View(); }
-
-// (B, T, …) as rows of the rest.
-View rows(View x, std::int64_t n) { return x.reshape({n, x.elems() / n}); }
-
 bool drops_itself(const ModelConfig& config, const Dropout& drop) {
   return config.parallel_residual && drop.p > 0;
 }
@@ -64,7 +55,7 @@ void end_of_branch(const Context& ctx, View y, ConstView x, const LocalParameter
     return gather_columns_tp(ctx, y, room->packed, part, room->out_widths);
   }
   const ConstView bias = ctx.grid.tp().rank() == 0 ? weight_of(b) : ConstView();
-  linear(y, x, matmul_weight(w), bias, ctx.precision, ctx.stream);
+  linear(y, x, matmul_weight(*w), bias, ctx.precision, ctx.stream);
   all_reduce_tp(ctx, y);
 }
 
@@ -74,7 +65,7 @@ void finish_branch(const Context& ctx, const ModelConfig& config, View delta, Vi
                    const NormStatistics& statistics, const NormParameters& norm,
                    const Dropout& drop) {
   if (norm)
-    add_norm(ctx, config, delta, View(), statistics, out, ConstView(), norm, {});
+    add_norm(ctx, delta, View(), statistics, out, ConstView(), norm, {});
   else if (drops_itself(config, drop))
     dropout(delta, delta, drop, ctx.stream);
 }
@@ -86,7 +77,7 @@ View finish_branch_backward(const Context& ctx, const ModelConfig& config, View 
                             const Dropout& drop) {
   if (norm) {
     std::memset(room.data(), 0, room.bytes());
-    add_norm_backward(ctx, config, room, View(), d_delta, out, statistics, norm, {});
+    add_norm_backward(ctx, room, View(), d_delta, out, statistics, norm, {});
     return room;
   }
   if (!drops_itself(config, drop)) return d_delta;
@@ -192,19 +183,17 @@ BlockParameters block_parameters(const Parameters& parameters, std::int64_t laye
           .down_b = find("mlp.down.bias")};
 }
 
-void block_forward(const Context& ctx, const ModelConfig& config, std::int64_t layer,
-                   const BlockShape& s, const BlockParameters& p, const BlockActivations& a,
-                   const BlockTokens& tokens, const BlockDropout& drop,
-                   const BlockInference* inference, ConstView x, ConstView delta, View delta_out,
-                   BlockPart part) {
+void block_forward(const BlockCall& call, const BlockInference* inference, ConstView x,
+                   ConstView delta, View delta_out, BlockPart part) {
+  const auto& [ctx, config, layer, s, p, a, tokens, drop] = call;
   Stream& stream = ctx.stream;
   const std::int64_t N = s.B * s.T, R = s.H_tp + 2 * s.Hkv_tp;
   const bool post = config.norm_place == NormPlace::post, parallel = config.parallel_residual;
-  add_norm(ctx, config, a.y1, a.sum1, a.norm1, x, delta, p.norm1, drop.delta_in);
+  add_norm(ctx, a.y1, a.sum1, a.norm1, x, delta, p.norm1, drop.delta_in);
   if (drop.norm_out.p > 0) dropout(a.y1, a.y1, drop.norm_out, stream);
 
-  linear(rows(a.qkv, N), rows(a.y1, N), matmul_weight(p.qkv_w), weight_of(p.qkv_b), ctx.precision,
-         stream);
+  linear(as_rows(a.qkv, N), as_rows(a.y1, N), matmul_weight(*p.qkv_w), weight_of(p.qkv_b),
+         ctx.precision, stream);
   if (!tokens.rope_table.empty())
     rope(a.qkv.reshape({N, R, s.D}), tokens.positions, tokens.rope_table, rope_args(s), stream);
   ctx.observe(layer, "qkv", a.qkv);
@@ -218,90 +207,92 @@ void block_forward(const Context& ctx, const ModelConfig& config, std::int64_t l
   ctx.observe(layer, "attention", a.attn);
   const GatherRoom* room = inference ? inference->gather : nullptr;
   const View attn_out = p.attn_post ? a.attn_out : delta_out;
-  end_of_branch(ctx, rows(attn_out, N), rows(a.attn, N), p.out_w, p.out_b, room,
+  end_of_branch(ctx, as_rows(attn_out, N), as_rows(a.attn, N), p.out_w, p.out_b, room,
                 &GatherRoom::head_widths);
   finish_branch(ctx, config, delta_out, attn_out, a.attn_post, p.attn_post, drop.attn_out);
 
   if (parallel)
-    add_norm(ctx, config, a.y2, View(), a.norm2, a.sum1, ConstView(), p.norm2, {});
+    add_norm(ctx, a.y2, View(), a.norm2, a.sum1, ConstView(), p.norm2, {});
   else
-    add_norm(ctx, config, a.y2, a.sum2, a.norm2, post ? a.y1 : a.sum1, delta_out, p.norm2,
-             drop.attn_out);
-  linear(rows(a.up, N), rows(a.y2, N), matmul_weight(p.up_w), weight_of(p.up_b), ctx.precision,
-         stream);
+    add_norm(ctx, a.y2, a.sum2, a.norm2, post ? a.y1 : a.sum1, delta_out, p.norm2, drop.attn_out);
+  linear(as_rows(a.up, N), as_rows(a.y2, N), matmul_weight(*p.up_w), weight_of(p.up_b),
+         ctx.precision, stream);
   if (config.gated)
-    gated_activation(rows(a.act, N), rows(a.up, N), ConstView(), config.activation, stream);
+    gated_activation(as_rows(a.act, N), as_rows(a.up, N), ConstView(), config.activation, stream);
   else
-    activation(rows(a.act, N), rows(a.up, N), ConstView(), config.activation, stream);
+    activation(as_rows(a.act, N), as_rows(a.up, N), ConstView(), config.activation, stream);
   // What backward reads of the last layer's output is its input to the norm behind it, where there
   // is one.
   if (part == BlockPart::activations && !p.mlp_post) return;
   const View mlp_out = a.mlp_out.empty() ? delta_out : a.mlp_out;
-  end_of_branch(ctx, rows(mlp_out, N), rows(a.act, N), p.down_w, p.down_b, room,
+  end_of_branch(ctx, as_rows(mlp_out, N), as_rows(a.act, N), p.down_w, p.down_b, room,
                 &GatherRoom::ffn_widths);
   if (part == BlockPart::activations && !p.mlp_post) return;
   finish_branch(ctx, config, p.mlp_post ? delta_out : mlp_out, mlp_out, a.mlp_post, p.mlp_post,
                 drop.mlp_out);
-  if (parallel) add(rows(delta_out, N), rows(mlp_out, N), stream);
+  if (parallel) add(as_rows(delta_out, N), as_rows(mlp_out, N), stream);
   ctx.observe(layer, "stream", stream_out(config, a));
 }
 
-void block_backward(const Context& ctx, const ModelConfig& config, std::int64_t layer,
-                    const BlockShape& s, const BlockParameters& p, const BlockActivations& a,
-                    const BlockTokens& tokens, const BlockDropout& drop,
-                    const BlockScratch& scratch, bool has_delta, View dx, View d_delta) {
+void block_backward(const BlockCall& call, const BlockScratch& scratch, bool has_delta, View dx,
+                    View d_delta) {
+  const auto& [ctx, config, layer, s, p, a, tokens, drop] = call;
   Stream& stream = ctx.stream;
   const std::int64_t N = s.B * s.T;
   const bool post = config.norm_place == NormPlace::post, parallel = config.parallel_residual;
-  const View d_act = rows(scratch.d_act, N), d_up = rows(scratch.d_up, N),
-             d_qkv = rows(scratch.d_qkv, N);
-  const View d_attn = rows(scratch.d_attn, N), d_y = rows(scratch.d_y, N);
+  const View d_act = as_rows(scratch.d_act, N), d_up = as_rows(scratch.d_up, N),
+             d_qkv = as_rows(scratch.d_qkv, N);
+  const View d_attn = as_rows(scratch.d_attn, N), d_y = as_rows(scratch.d_y, N);
   // A post-norm stream is the norm's output: what came along it joins the norm's gradient.
   const auto join_stream = [&] {
     if (!post) return;
-    add(d_y, rows(dx, N), stream);
+    add(d_y, as_rows(dx, N), stream);
     std::memset(dx.data(), 0, dx.bytes());
   };
 
   // MLP: delta_m = g Wdownᵀ + b,  g = act(up),  up = y2 Wupᵀ + b
-  const View d_mlp = rows(finish_branch_backward(ctx, config, d_delta, scratch.d_branch, a.mlp_out,
-                                                 a.mlp_post, p.mlp_post, drop.mlp_out),
-                          N);
-  linear_backward_weight(p.down_w->grad, grad_of(p.down_b), d_mlp, rows(a.act, N), ctx.precision,
+  const View d_mlp =
+      as_rows(finish_branch_backward(ctx, config, d_delta, scratch.d_branch, a.mlp_out, a.mlp_post,
+                                     p.mlp_post, drop.mlp_out),
+              N);
+  linear_backward_weight(p.down_w->grad, grad_of(p.down_b), d_mlp, as_rows(a.act, N), ctx.precision,
                          stream);
-  linear_backward_input(d_act, d_mlp, matmul_weight(p.down_w), ctx.precision, stream);
+  linear_backward_input(d_act, d_mlp, matmul_weight(*p.down_w), ctx.precision, stream);
   if (config.gated)
-    gated_activation_backward(d_up, View(), d_act, rows(a.up, N), ConstView(), config.activation,
+    gated_activation_backward(d_up, View(), d_act, as_rows(a.up, N), ConstView(), config.activation,
                               stream);
   else
-    activation_backward(d_up, View(), d_act, rows(a.up, N), ConstView(), config.activation, stream);
-  linear_backward_weight(p.up_w->grad, grad_of(p.up_b), d_up, rows(a.y2, N), ctx.precision, stream);
-  linear_backward_input(d_y, d_up, matmul_weight(p.up_w), ctx.precision, stream);
+    activation_backward(d_up, View(), d_act, as_rows(a.up, N), ConstView(), config.activation,
+                        stream);
+  linear_backward_weight(p.up_w->grad, grad_of(p.up_b), d_up, as_rows(a.y2, N), ctx.precision,
+                         stream);
+  linear_backward_input(d_y, d_up, matmul_weight(*p.up_w), ctx.precision, stream);
   all_reduce_tp(ctx, d_y);
   join_stream();
-  add_norm_backward(ctx, config, dx, parallel ? View() : d_delta, scratch.d_y, a.sum2, a.norm2,
-                    p.norm2, parallel ? Dropout{} : drop.attn_out);
+  add_norm_backward(ctx, dx, parallel ? View() : d_delta, scratch.d_y, a.sum2, a.norm2, p.norm2,
+                    parallel ? Dropout{} : drop.attn_out);
 
   // Attention: delta_a = a Woᵀ + b,  a = attention(qkv),  qkv = rope(y1 Wqkvᵀ + b)
-  const View d_out = rows(finish_branch_backward(ctx, config, d_delta, scratch.d_branch, a.attn_out,
-                                                 a.attn_post, p.attn_post, drop.attn_out),
-                          N);
-  linear_backward_weight(p.out_w->grad, grad_of(p.out_b), d_out, rows(a.attn, N), ctx.precision,
+  const View d_out =
+      as_rows(finish_branch_backward(ctx, config, d_delta, scratch.d_branch, a.attn_out,
+                                     a.attn_post, p.attn_post, drop.attn_out),
+              N);
+  linear_backward_weight(p.out_w->grad, grad_of(p.out_b), d_out, as_rows(a.attn, N), ctx.precision,
                          stream);
-  linear_backward_input(d_attn, d_out, matmul_weight(p.out_w), ctx.precision, stream);
+  linear_backward_input(d_attn, d_out, matmul_weight(*p.out_w), ctx.precision, stream);
   attention_backward(scratch.d_qkv, scratch.d_attn, a.attn, a.lse, a.qkv, tokens.lengths,
                      attention_args(ctx, config, s, layer, tokens, drop.attention), stream);
   if (!tokens.rope_table.empty())
     rope_backward(scratch.d_qkv.reshape({N, s.H_tp + 2 * s.Hkv_tp, s.D}), tokens.positions,
                   tokens.rope_table, rope_args(s), stream);
-  linear_backward_weight(p.qkv_w->grad, grad_of(p.qkv_b), d_qkv, rows(a.y1, N), ctx.precision,
+  linear_backward_weight(p.qkv_w->grad, grad_of(p.qkv_b), d_qkv, as_rows(a.y1, N), ctx.precision,
                          stream);
-  linear_backward_input(d_y, d_qkv, matmul_weight(p.qkv_w), ctx.precision, stream);
+  linear_backward_input(d_y, d_qkv, matmul_weight(*p.qkv_w), ctx.precision, stream);
   all_reduce_tp(ctx, d_y);
   join_stream();
   if (drop.norm_out.p > 0) dropout(scratch.d_y, scratch.d_y, drop.norm_out, stream);
-  add_norm_backward(ctx, config, dx, has_delta ? d_delta : View(), scratch.d_y, a.sum1, a.norm1,
-                    p.norm1, drop.delta_in);
+  add_norm_backward(ctx, dx, has_delta ? d_delta : View(), scratch.d_y, a.sum1, a.norm1, p.norm1,
+                    drop.delta_in);
 }
 
 }  // namespace weft

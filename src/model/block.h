@@ -12,9 +12,8 @@
 //   sandwich    delta_a and delta_m go through a norm of their own first
 //   parallel    y2 = norm(sum1);  out: (sum1, delta_a + delta_m)
 //   post        the stream is what the norms give: sum2 = y1 + drop(delta_a);  out: (y2, delta_m).
-//   The norm that BERT has behind a
-//               block is so the first one of the block behind it, and the first block's is the
-//               embeddings'.
+//               The norm that BERT has behind a block is so the first one of the block behind it,
+//               and the first block's is the embeddings'.
 #pragma once
 
 #include <span>
@@ -49,8 +48,8 @@ struct BlockActivations {
   NormStatistics norm2;
   View up;   // (B, T, U_tp)
   View act;  // (B, T, F_tp)
-  View
-      mlp_out;  // (B, T, C) sandwich: delta_m before its norm; parallel: delta_m before it is added
+  // (B, T, C) sandwich: delta_m before its norm; parallel: delta_m before it is added
+  View mlp_out;
   NormStatistics mlp_post;
 };
 BlockActivations allocate_block(Arena& arena, const ModelConfig& config, const BlockShape& shape);
@@ -118,20 +117,27 @@ GatherRoom allocate_gather(Arena& arena, const ModelConfig& config, const Grid& 
 // delta_m).
 enum class BlockPart : std::uint8_t { whole, activations };
 
+// What forward and backward of one block and one micro-batch are both told.
+struct BlockCall {
+  const Context& ctx;
+  const ModelConfig& config;
+  std::int64_t layer;
+  const BlockShape& shape;
+  const BlockParameters& parameters;
+  BlockActivations activations;
+  BlockTokens tokens;
+  BlockDropout dropout;
+};
+
 // x: (B, T, C); delta: (B, T, C) or empty. Writes delta_out (B, T, C), which may be delta; the new
-// stream is stream_out(acts).
-void block_forward(const Context& ctx, const ModelConfig& config, std::int64_t layer,
-                   const BlockShape& shape, const BlockParameters& p, const BlockActivations& acts,
-                   const BlockTokens& tokens, const BlockDropout& drop,
-                   const BlockInference* inference, ConstView x, ConstView delta, View delta_out,
-                   BlockPart part = BlockPart::whole);
+// stream is stream_out(activations). Collective over tp. inference: null in training.
+void block_forward(const BlockCall& call, const BlockInference* inference, ConstView x,
+                   ConstView delta, View delta_out, BlockPart part = BlockPart::whole);
 
 // dx: (B, T, C): in: gradient of the new stream from behind; out: gradient of x.
 // d_delta: (B, T, C): in: gradient of delta_m; out: gradient of delta, where has_delta. Parameter
-// gradients accumulate.
-void block_backward(const Context& ctx, const ModelConfig& config, std::int64_t layer,
-                    const BlockShape& shape, const BlockParameters& p, const BlockActivations& acts,
-                    const BlockTokens& tokens, const BlockDropout& drop,
-                    const BlockScratch& scratch, bool has_delta, View dx, View d_delta);
+// gradients accumulate. Collective over tp.
+void block_backward(const BlockCall& call, const BlockScratch& scratch, bool has_delta, View dx,
+                    View d_delta);
 
 }  // namespace weft

@@ -2,21 +2,20 @@
 
 #include <cstring>
 
+#include "model/parameter_views.h"
 #include "model/tensor_parallel.h"
 
 namespace weft {
 namespace {
-
-View as_rows(View x) { return x.reshape({x.dim(0) * x.dim(1), x.dim(2)}); }
 
 std::int64_t first_row(const LocalParameter& p) {
   return p.slice.whole() ? 0 : p.slice.ranges[0].begin;
 }
 
 // Token embeddings alone: from the table's scale to each text's.
-void scale_tokens(const Context& ctx, const ModelConfig& config, std::span<const TextRows> texts,
+void scale_tokens(const Context& ctx, const EmbeddingParameters& p, std::span<const TextRows> texts,
                   std::span<const float> scales, View x) {
-  if (config.embedding_scale != 1) scale(x, config.embedding_scale, ctx.stream);
+  if (p.scale != 1) scale(x, p.scale, ctx.stream);
   for (std::size_t i = 0; i < scales.size(); ++i)
     if (texts[i].end > texts[i].begin)
       scale(x.rows(texts[i].begin, texts[i].end), scales[i], ctx.stream);
@@ -25,8 +24,11 @@ void scale_tokens(const Context& ctx, const ModelConfig& config, std::span<const
 }  // namespace
 
 EmbeddingParameters find_embedding(const Parameters& parameters) {
-  return {&parameters.at("embed.tokens.weight"), parameters.find("embed.positions.weight"),
-          parameters.find("embed.types.weight"), find_norm(parameters, "embed.norm")};
+  return {.tokens = &parameters.at("embed.tokens.weight"),
+          .positions = parameters.find("embed.positions.weight"),
+          .types = parameters.find("embed.types.weight"),
+          .norm = find_norm(parameters, "embed.norm"),
+          .scale = parameters.config().embedding_scale};
 }
 
 EmbeddingRows allocate_embedding(Arena& arena, const ModelConfig& c, std::int64_t B,
@@ -77,33 +79,33 @@ std::vector<float> place_tokens(const ModelConfig& c, const EmbeddingRows& rows,
   return scales;
 }
 
-void embed(const Context& ctx, const ModelConfig& config, const EmbeddingParameters& p,
-           const EmbeddingRows& rows, std::span<const TextRows> texts,
-           std::span<const float> scales, const Dropout& drop, View x) {
+void embed(const Context& ctx, const EmbeddingParameters& p, const EmbeddingRows& rows,
+           std::span<const TextRows> texts, std::span<const float> scales, const Dropout& drop,
+           View x) {
   const View sum = p.norm ? rows.raw : x;
-  const View out = as_rows(sum);
+  const View out = as_rows(sum, rows.ids.elems());
   embedding(out, rows.ids, p.tokens->weight, first_row(*p.tokens), false, ctx.stream);
   all_reduce_tp(ctx, out);
-  scale_tokens(ctx, config, texts, scales, out);
+  scale_tokens(ctx, p, texts, scales, out);
   if (p.positions) embedding(out, rows.positions, p.positions->weight, 0, true, ctx.stream);
   if (p.types) embedding(out, rows.types, p.types->weight, 0, true, ctx.stream);
-  if (p.norm) add_norm(ctx, config, x, View(), rows.norm, sum, ConstView(), p.norm, {});
+  if (p.norm) add_norm(ctx, x, View(), rows.norm, sum, ConstView(), p.norm, {});
   if (drop.p > 0) dropout(x, x, drop, ctx.stream);
 }
 
-void embed_backward(const Context& ctx, const ModelConfig& config, const EmbeddingParameters& p,
-                    const EmbeddingRows& rows, std::span<const TextRows> texts,
-                    std::span<const float> scales, const Dropout& drop, View dx, View room) {
+void embed_backward(const Context& ctx, const EmbeddingParameters& p, const EmbeddingRows& rows,
+                    std::span<const TextRows> texts, std::span<const float> scales,
+                    const Dropout& drop, View dx, View room) {
   if (drop.p > 0) dropout(dx, dx, drop, ctx.stream);
   if (p.norm) {
     std::memset(room.data(), 0, room.bytes());
-    add_norm_backward(ctx, config, room, View(), dx, rows.raw, rows.norm, p.norm, {});
+    add_norm_backward(ctx, room, View(), dx, rows.raw, rows.norm, p.norm, {});
     dx = room;
   }
-  const View d = as_rows(dx);
+  const View d = as_rows(dx, rows.ids.elems());
   if (p.positions) embedding_backward(p.positions->grad, d, rows.positions, 0, ctx.stream);
   if (p.types) embedding_backward(p.types->grad, d, rows.types, 0, ctx.stream);
-  scale_tokens(ctx, config, texts, scales, d);
+  scale_tokens(ctx, p, texts, scales, d);
   embedding_backward(p.tokens->grad, d, rows.ids, first_row(*p.tokens), ctx.stream);
 }
 

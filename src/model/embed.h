@@ -17,6 +17,7 @@ struct TextRows {
 struct EmbeddingParameters {
   const LocalParameter *tokens = nullptr, *positions = nullptr, *types = nullptr;  // null: none
   NormParameters norm;
+  float scale = 1;  // of token embeddings
 };
 EmbeddingParameters find_embedding(const Parameters& parameters);  // of the first stage
 
@@ -38,12 +39,12 @@ std::vector<float> place_tokens(const ModelConfig& config, const EmbeddingRows& 
                                 std::span<const TextRows> texts);
 
 // x: (B, T, C), written.
-void embed(const Context& ctx, const ModelConfig& config, const EmbeddingParameters& p,
-           const EmbeddingRows& rows, std::span<const TextRows> texts,
-           std::span<const float> scales, const Dropout& drop, View x);
+void embed(const Context& ctx, const EmbeddingParameters& p, const EmbeddingRows& rows,
+           std::span<const TextRows> texts, std::span<const float> scales, const Dropout& drop,
+           View x);
 // dx: (B, T, C), spent. room: (B, T, C) scratch, where there is a norm.
-void embed_backward(const Context& ctx, const ModelConfig& config, const EmbeddingParameters& p,
-                    const EmbeddingRows& rows, std::span<const TextRows> texts,
-                    std::span<const float> scales, const Dropout& drop, View dx, View room);
+void embed_backward(const Context& ctx, const EmbeddingParameters& p, const EmbeddingRows& rows,
+                    std::span<const TextRows> texts, std::span<const float> scales,
+                    const Dropout& drop, View dx, View room);
 
 }  // namespace weft

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "model/parameter_views.h"
 #include "model/tensor_parallel.h"
 
 namespace weft {
@@ -10,12 +11,6 @@ namespace {
 
 constexpr std::int64_t kLogitsBytes =
     64 << 20;  // of one block of logits: large enough for the matmul's full speed
-
-ConstView matmul_weight(const LocalParameter& p) {
-  return p.weight_bf16.empty() ? p.weight : p.weight_bf16;
-}
-ConstView weight_of(const LocalParameter* p) { return p ? ConstView(p->weight) : ConstView(); }
-View grad_of(const LocalParameter* p) { return p ? p->grad : View(); }
 
 // The scratch's views of N rows: (1, N, C) and (N, C).
 View stream(View x, std::int64_t N) {
@@ -30,27 +25,27 @@ NormStatistics statistics(const NormStatistics& s, std::int64_t N) {
 }
 
 // z = norm(act(y Wᵀ + b))
-View transform(const Context& ctx, const ModelConfig& config, ConstView y,
-               const LmHeadParameters& head, const HeadScratch& s) {
+View transform(const Context& ctx, ConstView y, const LmHeadParameters& head,
+               const HeadScratch& s) {
   const std::int64_t N = y.dim(0);
   linear(rows(s.dense, N), y, matmul_weight(*head.dense_w), weight_of(head.dense_b), ctx.precision,
          ctx.stream);
-  activation(rows(s.act, N), rows(s.dense, N), ConstView(), config.head_activation, ctx.stream);
-  add_norm(ctx, config, stream(s.z, N), View(), statistics(s.norm, N), stream(s.act, N),
-           ConstView(), head.norm, {});
+  activation(rows(s.act, N), rows(s.dense, N), ConstView(), head.activation, ctx.stream);
+  add_norm(ctx, stream(s.z, N), View(), statistics(s.norm, N), stream(s.act, N), ConstView(),
+           head.norm, {});
   return rows(s.z, N);
 }
 
 // dy from dz, which is in s.d.
-void transform_backward(const Context& ctx, const ModelConfig& config, View dy, ConstView y,
-                        const LmHeadParameters& head, const HeadScratch& s) {
+void transform_backward(const Context& ctx, View dy, ConstView y, const LmHeadParameters& head,
+                        const HeadScratch& s) {
   const std::int64_t N = y.dim(0);
   const View d_act = s.z;  // z itself is spent
   std::memset(d_act.data(), 0, d_act.bytes());
-  add_norm_backward(ctx, config, stream(d_act, N), View(), stream(s.d, N), stream(s.act, N),
+  add_norm_backward(ctx, stream(d_act, N), View(), stream(s.d, N), stream(s.act, N),
                     statistics(s.norm, N), head.norm, {});
   activation_backward(rows(d_act, N), View(), rows(d_act, N), rows(s.dense, N), ConstView(),
-                      config.head_activation, ctx.stream);
+                      head.activation, ctx.stream);
   linear_backward_weight(head.dense_w->grad, grad_of(head.dense_b), rows(d_act, N), y,
                          ctx.precision, ctx.stream);
   linear_backward_input(dy, rows(d_act, N), matmul_weight(*head.dense_w), ctx.precision,
@@ -67,6 +62,8 @@ LmHeadParameters find_lm_head(const Parameters& parameters) {
   head.dense_w = parameters.find("head.dense.weight");
   head.dense_b = parameters.find("head.dense.bias");
   head.norm = find_norm(parameters, "head.norm");
+  head.activation = parameters.config().head_activation;
+  head.softcap = parameters.config().logit_softcap;
   return head;
 }
 
@@ -92,16 +89,15 @@ HeadScratch allocate_head_scratch(Arena& arena, const ModelConfig& config, std::
   return s;
 }
 
-void head_loss(const Context& ctx, const ModelConfig& config, View loss, View dy, ConstView y,
-               ConstView labels, const LmHeadParameters& head, float scale_factor,
-               const HeadScratch& scratch) {
+void head_loss(const Context& ctx, View loss, View dy, ConstView y, ConstView labels,
+               const LmHeadParameters& head, float scale_factor, const HeadScratch& scratch) {
   const auto [N, C] = y.dims<2>();
   const std::int64_t R = scratch.logits.dim(0), V_tp = scratch.logits.dim(1),
                      tp = ctx.grid.shape().tp;
   const LocalParameter& weight = *head.weight;
   const std::int64_t first_vocab = weight.slice.whole() ? 0 : weight.slice.ranges[0].begin;
   const ConstView w = matmul_weight(weight);
-  const ConstView z = head.dense_w ? ConstView(transform(ctx, config, y, head, scratch)) : y;
+  const ConstView z = head.dense_w ? ConstView(transform(ctx, y, head, scratch)) : y;
   const View dz = head.dense_w && !dy.empty() ? rows(scratch.d, N) : dy;
   for (std::int64_t begin = 0; begin < N; begin += R) {
     const std::int64_t end = std::min(N, begin + R), n = end - begin;
@@ -109,7 +105,7 @@ void head_loss(const Context& ctx, const ModelConfig& config, View loss, View dy
                lse = scratch.lse.rows(0, n);
     const ConstView z_rows = z.rows(begin, end), label_rows = labels.rows(begin, end);
     if (V_tp > 0) linear(logits, z_rows, w, weight_of(head.bias), ctx.precision, ctx.stream);
-    cross_entropy_stats(stats, logits, label_rows, first_vocab, config.logit_softcap, ctx.stream);
+    cross_entropy_stats(stats, logits, label_rows, first_vocab, head.softcap, ctx.stream);
     View all = View(scratch.gathered.as<float>(), Dims{tp, n, 3});
     if (tp == 1) {
       all = stats.reshape({1, n, 3});
@@ -119,7 +115,7 @@ void head_loss(const Context& ctx, const ModelConfig& config, View loss, View dy
     }
     cross_entropy_combine(loss.rows(begin, end), lse, all, label_rows, ctx.stream);
     if (dz.empty()) continue;
-    cross_entropy_backward(logits, lse, label_rows, first_vocab, scale_factor, config.logit_softcap,
+    cross_entropy_backward(logits, lse, label_rows, first_vocab, scale_factor, head.softcap,
                            ctx.stream);
     if (V_tp > 0) {
       linear_backward_weight(weight.grad, grad_of(head.bias), logits, z_rows, ctx.precision,
@@ -131,14 +127,13 @@ void head_loss(const Context& ctx, const ModelConfig& config, View loss, View dy
   }
   if (dz.empty()) return;
   all_reduce_tp(ctx, dz);
-  if (head.dense_w) transform_backward(ctx, config, dy, y, head, scratch);
+  if (head.dense_w) transform_backward(ctx, dy, y, head, scratch);
 }
 
-void head_logits(const Context& ctx, const ModelConfig& config, View logits, View shard,
-                 View gathered, ConstView y, const LmHeadParameters& head,
-                 const HeadScratch& scratch) {
+void head_logits(const Context& ctx, View logits, View shard, View gathered, ConstView y,
+                 const LmHeadParameters& head, const HeadScratch& scratch) {
   const int tp = ctx.grid.shape().tp;
-  const ConstView z = head.dense_w ? ConstView(transform(ctx, config, y, head, scratch)) : y;
+  const ConstView z = head.dense_w ? ConstView(transform(ctx, y, head, scratch)) : y;
   if (tp == 1) {
     linear(logits, z, matmul_weight(*head.weight), weight_of(head.bias), ctx.precision, ctx.stream);
   } else {
@@ -146,10 +141,10 @@ void head_logits(const Context& ctx, const ModelConfig& config, View logits, Vie
       linear(shard, z, matmul_weight(*head.weight), weight_of(head.bias), ctx.precision,
              ctx.stream);
     std::vector<std::int64_t> widths;
-    for (int r = 0; r < tp; ++r) widths.push_back(split_range(config.vocab, tp, r).size());
+    for (int r = 0; r < tp; ++r) widths.push_back(split_range(logits.dim(1), tp, r).size());
     gather_columns_tp(ctx, logits, gathered, shard, widths);
   }
-  if (config.logit_softcap > 0) soft_cap(logits, logits, config.logit_softcap, ctx.stream);
+  if (head.softcap > 0) soft_cap(logits, logits, head.softcap, ctx.stream);
 }
 
 }  // namespace weft

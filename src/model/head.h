@@ -14,6 +14,8 @@ struct LmHeadParameters {
   const LocalParameter *weight = nullptr, *bias = nullptr;      // (V_tp, C), (V_tp)
   const LocalParameter *dense_w = nullptr, *dense_b = nullptr;  // the transform; null: none
   NormParameters norm;
+  Activation activation = Activation::gelu_erf;  // the transform's
+  float softcap = 0;                             // of the logits; 0: none
 };
 LmHeadParameters find_lm_head(
     const Parameters& parameters);  // of the last stage; its weight may be the embedding
@@ -34,15 +36,15 @@ HeadScratch allocate_head_scratch(Arena& arena, const ModelConfig& config, std::
 
 // Loss of each row (N), and where dy is given the gradient of scale · Σ loss: dy (N, C) is written,
 // the head's gradients accumulate.
-void head_loss(const Context& ctx, const ModelConfig& config, View loss,  // (N) fp32
-               View dy,           // (N, C) fp32, or empty: loss alone
-               ConstView y,       // (N, C) fp32, the final norm's output
-               ConstView labels,  // (N) i32
+void head_loss(const Context& ctx, View loss,  // (N) fp32
+               View dy,                        // (N, C) fp32, or empty: loss alone
+               ConstView y,                    // (N, C) fp32, the final norm's output
+               ConstView labels,               // (N) i32
                const LmHeadParameters& head, float scale, const HeadScratch& scratch);
 
 // Logits of the rows over the whole vocabulary, on every tp rank.
-void head_logits(const Context& ctx, const ModelConfig& config, View logits,  // (N, V) fp32
-                 View shard,     // (N, V_tp) fp32 scratch
+void head_logits(const Context& ctx, View logits,  // (N, V) fp32
+                 View shard,                       // (N, V_tp) fp32 scratch
                  View gathered,  // (N · V) fp32 scratch, may be empty when tp is 1
                  ConstView y,    // (N, C) fp32
                  const LmHeadParameters& head, const HeadScratch& scratch);

@@ -162,7 +162,7 @@ ConstView InferencePass::run(const DecoderRows& rows, std::int64_t stop) {
     for (const CacheSlice& s : rows.slices)
       texts.push_back({s.first_row, s.first_row + s.n_rows, s.n_cached});
     const std::vector<float> scales = place_tokens(config_, b.tokens, texts);
-    embed(ctx_, config_, embedding_, b.tokens, texts, scales, {}, b.x);
+    embed(ctx_, embedding_, b.tokens, texts, scales, {}, b.x);
   } else {
     pp.recv(x_rows, pp.rank() - 1, kTag, ctx_.stream);
   }
@@ -186,15 +186,22 @@ ConstView InferencePass::run(const DecoderRows& rows, std::int64_t stop) {
     if (layer >= stop) break;
     const BlockInference inference = {cache_[i].first, cache_[i].second, rows.slices,
                                       b.gather ? &*b.gather : nullptr};
-    block_forward(ctx_, config_, layer, shape, blocks_[i], b.block, tokens, {}, &inference, x,
-                  delta, b.delta);
+    block_forward({.ctx = ctx_,
+                   .config = config_,
+                   .layer = layer,
+                   .shape = shape,
+                   .parameters = blocks_[i],
+                   .activations = b.block,
+                   .tokens = tokens,
+                   .dropout = {}},
+                  &inference, x, delta, b.delta);
     x = stream_out(config_, b.block);
     delta = b.delta;
   }
   const bool stopped = stop < layers_.end, post = config_.norm_place == NormPlace::post;
   if (stopped && stop >= layers_.begin &&
       post) {  // the stream of a post-norm model is what the next block's norm makes of it
-    add_norm(ctx_, config_, b.block.y1, b.block.sum1, b.block.norm1, x, delta,
+    add_norm(ctx_, b.block.y1, b.block.sum1, b.block.norm1, x, delta,
              blocks_[static_cast<std::size_t>(stop - layers_.begin)].norm1, {});
     std::memcpy(b.x.data(), b.block.y1.data(), b.x.bytes());
     delta = ConstView();
@@ -209,7 +216,7 @@ ConstView InferencePass::run(const DecoderRows& rows, std::int64_t stop) {
     if (!delta.empty()) add_delta(ctx_, b.x, x, delta, {});
     return x_rows;
   }
-  add_norm(ctx_, config_, b.y, b.x, b.final_norm, x, delta, final_norm_, {});
+  add_norm(ctx_, b.y, b.x, b.final_norm, x, delta, final_norm_, {});
   return b.y.reshape({N, config_.width});
 }
 
@@ -235,7 +242,7 @@ ConstView InferencePass::logits(ConstView hidden, std::span<const std::int64_t> 
     std::memcpy(b.picked.as<float>() + r * C,
                 hidden.as<float>() + rows[static_cast<std::size_t>(r)] * C,
                 static_cast<std::size_t>(C) * sizeof(float));
-  head_logits(ctx_, config_, b.logits.rows(0, R), b.shard.rows(0, R),
+  head_logits(ctx_, b.logits.rows(0, R), b.shard.rows(0, R),
               b.gathered.empty() ? View() : b.gathered.rows(0, R * config_.vocab),
               b.picked.rows(0, R), head_, b.logits_head);
   return b.logits.rows(0, R);
@@ -245,7 +252,7 @@ ConstView InferencePass::losses(ConstView hidden, std::span<const std::int32_t> 
   arena_.release(0);
   const Buffers b = lay_out(arena_, config_, ctx_.grid, shape_, hidden.dim(0));
   std::copy(labels.begin(), labels.end(), b.labels.as<std::int32_t>());
-  head_loss(ctx_, config_, b.loss, View(), hidden, b.labels, head_, 0, b.head);
+  head_loss(ctx_, b.loss, View(), hidden, b.labels, head_, 0, b.head);
   return b.loss;
 }
 
@@ -254,7 +261,9 @@ ConstView InferencePass::labels(ConstView hidden, std::span<const std::int64_t> 
   const Buffers b = lay_out(arena_, config_, ctx_.grid, shape_, hidden.dim(0));
   const auto M = static_cast<std::int64_t>(rows.size());
   CHECK(M >= 1 && M <= b.picked.dim(0), "labels of {} rows; planned for {}", M, b.picked.dim(0));
-  label_logits(ctx_, config_, hidden, rows, label_head_, {}, b.labelled);
+  label_logits(
+      {.ctx = ctx_, .config = config_, .head = label_head_, .scratch = b.labelled, .rows = rows},
+      hidden);
   return (label_head_.labels_w ? b.labelled.logits : b.labelled.pooled).rows(0, M);
 }
 

@@ -4,11 +4,10 @@
 #include <cmath>
 #include <cstring>
 
+#include "model/parameter_views.h"
+
 namespace weft {
 namespace {
-
-ConstView weight_of(const LocalParameter* p) { return p ? ConstView(p->weight) : ConstView(); }
-View grad_of(const LocalParameter* p) { return p ? p->grad : View(); }
 
 Activation activation_of(const ModelConfig& config) {
   return config.pooling == Pooling::first_relu ? Activation::relu : Activation::tanh;
@@ -63,9 +62,8 @@ std::vector<std::int64_t> labelled_rows(const ModelConfig& c, std::span<const st
   return rows;
 }
 
-void label_logits(const Context& ctx, const ModelConfig& config, ConstView y,
-                  std::span<const std::int64_t> rows, const LabelHeadParameters& head,
-                  const Dropout& drop, const LabelScratch& s) {
+void label_logits(const LabelCall& call, ConstView y) {
+  const auto& [ctx, config, head, s, rows, drop] = call;
   const auto M = static_cast<std::int64_t>(rows.size()), C = config.width;
   const View picked = s.picked.rows(0, M), dense = s.dense.rows(0, M), pooled = s.pooled.rows(0, M);
   for (std::int64_t m = 0; m < M; ++m) {
@@ -91,10 +89,9 @@ void label_logits(const Context& ctx, const ModelConfig& config, ConstView y,
          ctx.stream);
 }
 
-void label_loss(const Context& ctx, const ModelConfig& config, View loss, View dy, ConstView labels,
-                ConstView targets, std::span<const std::int64_t> rows,
-                const LabelHeadParameters& head, const Dropout& drop, float scale_factor,
-                const LabelScratch& s) {
+void label_loss(const LabelCall& call, View loss, View dy, ConstView labels, ConstView targets,
+                float scale_factor) {
+  const auto& [ctx, config, head, s, rows, drop] = call;
   const auto M = static_cast<std::int64_t>(rows.size()), n = config.n_labels, C = config.width;
   const View logits = s.logits.rows(0, M);
   if (config.problem == Problem::single_label || config.head == HeadKind::classify_tokens) {

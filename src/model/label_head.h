@@ -40,19 +40,26 @@ std::vector<std::int64_t> labelled_rows(const ModelConfig& config,
                                         std::span<const std::int64_t> begins,
                                         std::span<const std::int64_t> ends);
 
-// scratch.logits (M, n_labels) of the rows; for a pooler scratch.pooled. `drop` as in training.
-void label_logits(const Context& ctx, const ModelConfig& config, ConstView y,
-                  std::span<const std::int64_t> rows, const LabelHeadParameters& head,
-                  const Dropout& drop, const LabelScratch& scratch);
+// What label_logits and label_loss are both told.
+struct LabelCall {
+  const Context& ctx;
+  const ModelConfig& config;
+  const LabelHeadParameters& head;
+  const LabelScratch& scratch;
+  std::span<const std::int64_t> rows;  // of y, M of them (labelled_rows)
+  Dropout dropout = {};                // p > 0 in training
+};
+
+// scratch.logits (M, n_labels) of the rows of y (N, C); for a pooler scratch.pooled.
+void label_logits(const LabelCall& call, ConstView y);
 
 // After label_logits: the loss of each of the M, as transformers': cross-entropy (labels), mean
 // binary cross-entropy or mean squared error over n_labels (targets). With dy (N, C) also the
 // gradient of scale · Σ loss: dy is written, the head's gradients accumulate.
-void label_loss(const Context& ctx, const ModelConfig& config, View loss,  // (M)
-                View dy,                                                   // (N, C), or empty
-                ConstView labels,   // (M) i32; kIgnoreLabel: none
+void label_loss(const LabelCall& call, View loss,  // (M)
+                View dy,                           // (N, C), or empty
+                ConstView labels,                  // (M) i32; kIgnoreLabel: none
                 ConstView targets,  // (M, n_labels) fp32, instead, but for single labels
-                std::span<const std::int64_t> rows, const LabelHeadParameters& head,
-                const Dropout& drop, float scale, const LabelScratch& scratch);
+                float scale);
 
 }  // namespace weft

@@ -3,7 +3,12 @@
 namespace weft {
 
 NormParameters find_norm(const Parameters& parameters, const std::string& name) {
-  return {parameters.find(name + ".weight"), parameters.find(name + ".bias")};
+  const ModelConfig& c = parameters.config();
+  return {.weight = parameters.find(name + ".weight"),
+          .bias = parameters.find(name + ".bias"),
+          .kind = c.norm,
+          .offset = c.norm_offset,
+          .eps = c.norm_eps};
 }
 
 NormStatistics allocate_norm(Arena& arena, const ModelConfig& config, std::int64_t B,
@@ -14,14 +19,13 @@ NormStatistics allocate_norm(Arena& arena, const ModelConfig& config, std::int64
   return s;
 }
 
-void add_norm(const Context& ctx, const ModelConfig& c, View y, View sum, const NormStatistics& s,
-              ConstView x, ConstView delta, const NormParameters& p, const Dropout& drop) {
-  if (c.norm == NormKind::rms)
-    add_rms_norm(y, sum, s.rstd, x, delta, p.weight->weight, c.norm_offset, c.norm_eps, drop,
-                 ctx.stream);
+void add_norm(const Context& ctx, View y, View sum, const NormStatistics& s, ConstView x,
+              ConstView delta, const NormParameters& p, const Dropout& drop) {
+  if (p.kind == NormKind::rms)
+    add_rms_norm(y, sum, s.rstd, x, delta, p.weight->weight, p.offset, p.eps, drop, ctx.stream);
   else
-    add_layer_norm(y, sum, s.mean, s.rstd, x, delta, p.weight->weight, p.bias->weight, c.norm_eps,
-                   drop, ctx.stream);
+    add_layer_norm(y, sum, s.mean, s.rstd, x, delta, p.weight->weight, p.bias->weight, p.eps, drop,
+                   ctx.stream);
 }
 
 void add_delta(const Context& ctx, View sum, ConstView x, ConstView delta, const Dropout& drop) {
@@ -34,12 +38,11 @@ void add_delta_backward(const Context& ctx, View dsum, View ddelta, const Dropou
                           ConstView(), ConstView(), drop, ctx.stream);
 }
 
-void add_norm_backward(const Context& ctx, const ModelConfig& c, View dsum, View ddelta,
-                       ConstView dy, ConstView sum, const NormStatistics& s,
-                       const NormParameters& p, const Dropout& drop) {
-  if (c.norm == NormKind::rms)
-    add_rms_norm_backward(dsum, ddelta, p.weight->grad, dy, sum, s.rstd, p.weight->weight,
-                          c.norm_offset, drop, ctx.stream);
+void add_norm_backward(const Context& ctx, View dsum, View ddelta, ConstView dy, ConstView sum,
+                       const NormStatistics& s, const NormParameters& p, const Dropout& drop) {
+  if (p.kind == NormKind::rms)
+    add_rms_norm_backward(dsum, ddelta, p.weight->grad, dy, sum, s.rstd, p.weight->weight, p.offset,
+                          drop, ctx.stream);
   else
     add_layer_norm_backward(dsum, ddelta, p.weight->grad, p.bias->grad, dy, sum, s.mean, s.rstd,
                             p.weight->weight, drop, ctx.stream);

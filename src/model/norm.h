@@ -12,6 +12,8 @@ namespace weft {
 struct NormParameters {
   const LocalParameter* weight = nullptr;  // null: there is no such norm
   const LocalParameter* bias = nullptr;    // null for rms
+  NormKind kind = NormKind::layer;
+  float offset = 0, eps = 0;  // as ModelConfig's
   explicit operator bool() const { return weight != nullptr; }
 };
 NormParameters find_norm(const Parameters& parameters,
@@ -25,16 +27,15 @@ NormStatistics allocate_norm(Arena& arena, const ModelConfig& config, std::int64
                              std::int64_t T);
 
 // sum = x + drop(delta); y = norm(sum). As kernels' add_layer_norm; y empty: only the sum.
-void add_norm(const Context& ctx, const ModelConfig& config, View y, View sum,
-              const NormStatistics& statistics, ConstView x, ConstView delta,
-              const NormParameters& p, const Dropout& drop);
+void add_norm(const Context& ctx, View y, View sum, const NormStatistics& statistics, ConstView x,
+              ConstView delta, const NormParameters& p, const Dropout& drop);
 // sum = x + drop(delta) alone, and its backward.
 void add_delta(const Context& ctx, View sum, ConstView x, ConstView delta, const Dropout& drop);
 void add_delta_backward(const Context& ctx, View dsum, View ddelta, const Dropout& drop);
 
 // dsum += d(norm)/d(sum)·dy; ddelta (may be empty) = drop'(dsum). Parameter gradients accumulate.
-void add_norm_backward(const Context& ctx, const ModelConfig& config, View dsum, View ddelta,
-                       ConstView dy, ConstView sum, const NormStatistics& statistics,
-                       const NormParameters& p, const Dropout& drop);
+void add_norm_backward(const Context& ctx, View dsum, View ddelta, ConstView dy, ConstView sum,
+                       const NormStatistics& statistics, const NormParameters& p,
+                       const Dropout& drop);
 
 }  // namespace weft

@@ -84,6 +84,7 @@ class Parameters {
   // and gives every grid the bits of one rank.
   Parameters(const ModelConfig& config, const Grid& grid, DType dtype, ParameterUse purpose);
 
+  const ModelConfig& config() const { return config_; }  // lives as long as this
   const std::vector<LocalParameter>& list() const { return list_; }
   std::vector<LocalParameter>& list() { return list_; }
   const LocalParameter* find(const std::string& name) const;  // null when not on this rank

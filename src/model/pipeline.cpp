@@ -31,7 +31,7 @@ void Pipeline::run(const std::vector<Instruction>& list, const Hooks& hooks) {
     switch (in.op) {
       case Op::recv_forward: {
         wait(sent_gradient[&slot]);
-        auto transfer = pp.start_recv(slot.input, rank - 1, kForwardTag, ctx_.stream);
+        auto transfer = pp.start_recv(slot.activations.input, rank - 1, kForwardTag, ctx_.stream);
         wait(transfer);
         break;
       }
@@ -48,10 +48,11 @@ void Pipeline::run(const std::vector<Instruction>& list, const Hooks& hooks) {
         break;
       }
       case Op::send_forward:
-        sent_output[&slot] = pp.start_send(slot.output, rank + 1, kForwardTag, ctx_.stream);
+        sent_output[&slot] =
+            pp.start_send(slot.activations.output, rank + 1, kForwardTag, ctx_.stream);
         break;
       case Op::recv_backward: {
-        auto transfer = pp.start_recv(slot.dx, rank + 1, kBackwardTag, ctx_.stream);
+        auto transfer = pp.start_recv(slot.activations.dx, rank + 1, kBackwardTag, ctx_.stream);
         wait(transfer);
         break;
       }
@@ -61,7 +62,8 @@ void Pipeline::run(const std::vector<Instruction>& list, const Hooks& hooks) {
         break;
       }
       case Op::send_backward:
-        sent_gradient[&slot] = pp.start_send(slot.dx, rank - 1, kBackwardTag, ctx_.stream);
+        sent_gradient[&slot] =
+            pp.start_send(slot.activations.dx, rank - 1, kBackwardTag, ctx_.stream);
         break;
     }
   }

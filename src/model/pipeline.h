@@ -28,7 +28,7 @@ class Pipeline {
  private:
   void wait(std::unique_ptr<Transfer>& transfer);
 
-  Context ctx_;
+  const Context& ctx_;
   Stage& stage_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "model/parameter_views.h"
 #include "model/rope.h"
 #include "model/tensor_parallel.h"
 
@@ -31,33 +32,39 @@ StageMemory lay_out(Arena& arena, const ModelConfig& config, const Grid& grid,
   const Dims stream = {shape.B, shape.T, config.width}, tokens = {shape.B, shape.T};
   StageMemory m;
   for (int i = 0; i < shape.slots; ++i) {
-    StageSlot s;
-    if (grid.is_first_stage()) s.tokens = allocate_embedding(arena, config, shape.B, shape.T);
-    s.lengths = arena.alloc(DType::i32, {shape.B});
-    s.label_ends = arena.alloc(DType::i32, {shape.B});
-    s.input = arena.alloc(DType::f32, stream);
+    StageSlot slot;
+    MicroBatch& batch = slot.batch;
+    StageActivations& a = slot.activations;
+    if (grid.is_first_stage()) {
+      a.tokens = allocate_embedding(arena, config, shape.B, shape.T);
+      batch.ids = a.tokens.ids;
+      batch.types = a.tokens.types;
+    }
+    batch.lengths = arena.alloc(DType::i32, {shape.B});
+    batch.label_ends = arena.alloc(DType::i32, {shape.B});
+    a.input = arena.alloc(DType::f32, stream);
     for (std::int64_t l = 0; l < n_layers; ++l) {
-      BlockActivations a;
+      BlockActivations block_acts;
       if (shape.recompute == Recompute::none)
-        a = allocate_block(arena, config, block);
+        block_acts = allocate_block(arena, config, block);
       else
-        a.sum1 = arena.alloc(DType::f32, stream);
-      s.blocks.push_back(a);
+        block_acts.sum1 = arena.alloc(DType::f32, stream);
+      a.blocks.push_back(block_acts);
     }
-    s.output = arena.alloc(DType::f32, stream);
-    s.dx = arena.alloc(DType::f32, stream);
+    a.output = arena.alloc(DType::f32, stream);
+    a.dx = arena.alloc(DType::f32, stream);
     if (grid.is_last_stage()) {
-      s.y = arena.alloc(DType::f32, stream);
-      s.final_norm = allocate_norm(arena, config, shape.B, shape.T);
-      s.dy = arena.alloc(DType::f32, stream);
-      s.labels =
-          arena.alloc(DType::i32, config.head == HeadKind::classify ? Dims{shape.B} : tokens);
-      s.loss = arena.alloc(DType::f32, config.head == HeadKind::classify ? Dims{shape.B} : tokens);
-      if (config.has_label_head()) s.logits = arena.alloc(DType::f32, {M, config.n_labels});
+      const Dims labelled = config.head == HeadKind::classify ? Dims{shape.B} : tokens;
+      a.y = arena.alloc(DType::f32, stream);
+      a.final_norm = allocate_norm(arena, config, shape.B, shape.T);
+      a.dy = arena.alloc(DType::f32, stream);
+      batch.labels = arena.alloc(DType::i32, labelled);
+      a.loss = arena.alloc(DType::f32, labelled);
+      if (config.has_label_head()) a.logits = arena.alloc(DType::f32, {M, config.n_labels});
       if (config.head == HeadKind::classify)
-        s.targets = arena.alloc(DType::f32, {shape.B, config.n_labels});
+        batch.targets = arena.alloc(DType::f32, {shape.B, config.n_labels});
     }
-    m.slots.push_back(std::move(s));
+    m.slots.push_back(std::move(slot));
   }
   if (shape.recompute == Recompute::block) m.recomputed = allocate_block(arena, config, block);
   m.scratch = allocate_block_scratch(arena, config, block);
@@ -76,7 +83,6 @@ StageMemory lay_out(Arena& arena, const ModelConfig& config, const Grid& grid,
   return m;
 }
 
-View rows(View x, std::int64_t n) { return x.reshape({n, x.elems() / n}); }
 View flat(View x) { return x.reshape({x.elems()}); }
 
 }  // namespace
@@ -166,89 +172,101 @@ Dropout Stage::embedding_dropout(const MicroBatch& batch) const {
 BlockTokens Stage::tokens(const StageSlot& slot) const {
   return {.positions = rope_positions_,
           .rope_table = rope_table_,
-          .lengths = config_.causal ? ConstView() : ConstView(slot.lengths),
+          .lengths = config_.causal ? ConstView() : ConstView(slot.batch.lengths),
           .packed = false};
 }
 
+// has_delta: a delta arrives beside the block's input.
+BlockCall Stage::block_call(const StageSlot& slot, std::size_t i, bool has_delta) const {
+  const std::int64_t layer = layers_.begin + static_cast<std::int64_t>(i);
+  const BlockActivations& kept = slot.activations.blocks[i];
+  return {.ctx = ctx_,
+          .config = config_,
+          .layer = layer,
+          .shape = block_,
+          .parameters = blocks_[i],
+          .activations = shape_.recompute == Recompute::none
+                             ? kept
+                             : with_input(config_, recomputed_, kept.sum1),
+          .tokens = tokens(slot),
+          .dropout = block_dropout(slot.batch, layer, has_delta)};
+}
+
 void Stage::forward(StageSlot& slot) {
+  const MicroBatch& batch = slot.batch;
+  StageActivations& a = slot.activations;
   if (ctx_.grid.is_first_stage()) {
-    slot.texts.clear();
+    const auto* lengths = batch.lengths.as<std::int32_t>();
+    a.texts.clear();
     for (std::int64_t b = 0; b < shape_.B; ++b)
-      slot.texts.push_back({b * shape_.T, b * shape_.T + slot.lengths.as<std::int32_t>()[b], 0});
-    slot.scales = place_tokens(config_, slot.tokens, slot.texts);
-    embed(ctx_, config_, embedding_, slot.tokens, slot.texts, slot.scales,
-          embedding_dropout(slot.batch), slot.input);
+      a.texts.push_back({b * shape_.T, b * shape_.T + lengths[b], 0});
+    a.scales = place_tokens(config_, a.tokens, a.texts);
+    embed(ctx_, embedding_, a.tokens, a.texts, a.scales, embedding_dropout(batch), a.input);
   }
-  ConstView x = slot.input, delta;
+  ConstView x = a.input, delta;
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    const std::int64_t layer = layers_.begin + static_cast<std::int64_t>(i);
-    const BlockActivations acts = shape_.recompute == Recompute::none
-                                      ? slot.blocks[i]
-                                      : with_input(config_, recomputed_, slot.blocks[i].sum1);
-    block_forward(ctx_, config_, layer, block_, blocks_[i], acts, tokens(slot),
-                  block_dropout(slot.batch, layer, i > 0), nullptr, x, delta, delta_);
-    x = stream_out(config_, acts);
+    const BlockCall call = block_call(slot, i, i > 0);
+    block_forward(call, nullptr, x, delta, delta_);
+    x = stream_out(config_, call.activations);
     delta = delta_;
   }
-  const Dropout drop = delta_dropout(slot.batch, layers_.end, true);
-  if (!ctx_.grid.is_last_stage()) return add_delta(ctx_, slot.output, x, delta, drop);
-  add_norm(ctx_, config_, slot.y, slot.output, slot.final_norm, x, delta, final_norm_, drop);
-  const std::int64_t N = shape_.B * shape_.T;
+  const Dropout drop = delta_dropout(batch, layers_.end, true);
+  if (!ctx_.grid.is_last_stage()) return add_delta(ctx_, a.output, x, delta, drop);
+  add_norm(ctx_, a.y, a.output, a.final_norm, x, delta, final_norm_, drop);
   if (config_.has_label_head()) return label(slot);
-  head_loss(ctx_, config_, flat(slot.loss), slot.batch.train ? rows(slot.dy, N) : View(),
-            rows(slot.y, N), flat(slot.labels), head_, slot.batch.loss_scale, head_scratch_);
+  const std::int64_t N = shape_.B * shape_.T;
+  head_loss(ctx_, flat(a.loss), batch.train ? as_rows(a.dy, N) : View(), as_rows(a.y, N),
+            flat(batch.labels), head_, batch.loss_scale, head_scratch_);
 }
 
 void Stage::label(StageSlot& slot) {
+  const MicroBatch& batch = slot.batch;
+  const StageActivations& a = slot.activations;
   std::vector<std::int64_t> begins, ends;
   for (std::int64_t b = 0; b < shape_.B; ++b) {
-    const std::int64_t n = slot.label_ends.as<std::int32_t>()[b];
+    const std::int64_t n = batch.label_ends.as<std::int32_t>()[b];
     for (std::int64_t t = 0; t < (config_.head == HeadKind::classify ? 1 : shape_.T); ++t) {
       begins.push_back(b * shape_.T + t);
       ends.push_back(config_.head == HeadKind::classify ? b * shape_.T + n : b * shape_.T + t + 1);
     }
   }
   const std::vector<std::int64_t> labelled = labelled_rows(config_, begins, ends);
-  const Dropout drop = dropout_at(slot.batch, rates_.head, 3 * config_.layers + 4);
-  const View y = rows(slot.y, shape_.B * shape_.T);
-  label_logits(ctx_, config_, y, labelled, label_head_, drop, label_scratch_);
-  std::memcpy(slot.logits.data(), label_scratch_.logits.data(), slot.logits.bytes());
-  label_loss(ctx_, config_, flat(slot.loss),
-             slot.batch.train ? rows(slot.dy, shape_.B * shape_.T) : View(), flat(slot.labels),
-             slot.targets, labelled, label_head_, drop, slot.batch.loss_scale, label_scratch_);
-}
-
-// The activations of a block, recomputed from its input where they were not kept.
-BlockActivations Stage::activations(StageSlot& slot, std::size_t i) {
-  if (shape_.recompute == Recompute::none) return slot.blocks[i];
-  const std::int64_t layer = layers_.begin + static_cast<std::int64_t>(i);
-  const BlockActivations acts = with_input(config_, recomputed_, slot.blocks[i].sum1);
-  const BlockDropout drop =
-      block_dropout(slot.batch, layer, false);  // sum1 holds the incoming delta already
-  block_forward(ctx_, config_, layer, block_, blocks_[i], acts, tokens(slot), drop, nullptr,
-                acts.sum1, ConstView(), delta_, BlockPart::activations);
-  return acts;
+  const std::int64_t N = shape_.B * shape_.T;
+  const LabelCall call = {.ctx = ctx_,
+                          .config = config_,
+                          .head = label_head_,
+                          .scratch = label_scratch_,
+                          .rows = labelled,
+                          .dropout = dropout_at(batch, rates_.head, 3 * config_.layers + 4)};
+  label_logits(call, as_rows(a.y, N));
+  std::memcpy(a.logits.data(), label_scratch_.logits.data(), a.logits.bytes());
+  label_loss(call, flat(a.loss), batch.train ? as_rows(a.dy, N) : View(), flat(batch.labels),
+             batch.targets, batch.loss_scale);
 }
 
 void Stage::backward(StageSlot& slot, const std::function<void(std::int64_t flat_end)>& ready) {
+  const StageActivations& a = slot.activations;
   const Dropout out_drop = delta_dropout(slot.batch, layers_.end, true);
   if (ctx_.grid.is_last_stage()) {
-    std::memset(slot.dx.data(), 0, slot.dx.bytes());
-    add_norm_backward(ctx_, config_, slot.dx, d_delta_, slot.dy, slot.output, slot.final_norm,
-                      final_norm_, out_drop);
+    std::memset(a.dx.data(), 0, a.dx.bytes());
+    add_norm_backward(ctx_, a.dx, d_delta_, a.dy, a.output, a.final_norm, final_norm_, out_drop);
     if (ready) ready(head_flat_end_);
   } else {
-    add_delta_backward(ctx_, slot.dx, d_delta_, out_drop);
+    add_delta_backward(ctx_, a.dx, d_delta_, out_drop);
   }
   for (std::size_t i = blocks_.size(); i-- > 0;) {
-    const std::int64_t layer = layers_.begin + static_cast<std::int64_t>(i);
-    block_backward(ctx_, config_, layer, block_, blocks_[i], activations(slot, i), tokens(slot),
-                   block_dropout(slot.batch, layer, i > 0), scratch_, i > 0, slot.dx, d_delta_);
+    if (shape_.recompute == Recompute::block) {
+      // sum1, the input that was kept, holds the incoming delta already.
+      const BlockCall again = block_call(slot, i, false);
+      block_forward(again, nullptr, again.activations.sum1, ConstView(), delta_,
+                    BlockPart::activations);
+    }
+    block_backward(block_call(slot, i, i > 0), scratch_, i > 0, a.dx, d_delta_);
     if (ready) ready(block_flat_end_[i]);
   }
   if (!ctx_.grid.is_first_stage()) return;
-  embed_backward(ctx_, config_, embedding_, slot.tokens, slot.texts, slot.scales,
-                 embedding_dropout(slot.batch), slot.dx, d_delta_);
+  embed_backward(ctx_, embedding_, a.tokens, a.texts, a.scales, embedding_dropout(slot.batch), a.dx,
+                 d_delta_);
   if (ready) ready(flat_elems_);
 }
 

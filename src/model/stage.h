@@ -33,24 +33,27 @@ struct DropoutRates {
   float embedding = 0, attention = 0, residual = 0, head = 0;
 };
 
-// What makes a micro-batch's random numbers and gradient scale.
+// What whoever trains fills before a forward pass: samples in the slot's views, and what makes the
+// micro-batch's random numbers and gradient scale.
 struct MicroBatch {
+  View ids, types;  // (B·T) i32 first stage (types: where the model has them); forward marks masked
+                    // tokens in ids (embed.h)
+  View labels;                    // (B, T) i32 last stage; texts: (B)
+  View targets;                   // (B, n_labels) fp32 last stage: several labels or regression
+  View label_ends;                // (B) i32 texts: behind the token that is labelled (label_head.h)
+  View lengths;                   // (B) i32 tokens of each sequence, the rest of its T is padding
   std::int64_t first_sample = 0;  // global index of its first sequence
   std::uint32_t step = 0;
   float loss_scale = 1;  // 1 / labels of the global batch
   bool train = true;     // dropout, and the loss's gradient
 };
 
-// One micro-batch in flight.
-struct StageSlot {
-  EmbeddingRows tokens;         // ids and types (B, T) i32, first stage
-  View labels;                  // (B, T) i32 last stage; texts: (B)
-  View targets;                 // (B, n_labels) fp32 last stage: several labels or regression
-  View label_ends;              // (B) i32 texts: behind the token that is labelled (label_head.h)
-  View lengths;                 // (B) i32 tokens of each sequence, the rest of its T is padding
-  std::vector<TextRows> texts;  // of the B sequences
-  std::vector<float> scales;    // of their embeddings; may be empty
-  View input;                   // (B, T, C) the stream that enters the stage
+// What the stage computes of a micro-batch, from its forward to its backward.
+struct StageActivations {
+  EmbeddingRows tokens;                  // first stage; ids and types are the micro-batch's
+  std::vector<TextRows> texts;           // of the B sequences
+  std::vector<float> scales;             // of their embeddings; may be empty
+  View input;                            // (B, T, C) the stream that enters the stage
   std::vector<BlockActivations> blocks;  // one a layer; with recompute only sum1 is there
   View output;                           // (B, T, C) the stream that leaves it
   View y;                                // (B, T, C) final norm, last stage
@@ -59,7 +62,12 @@ struct StageSlot {
   View loss;    // (B, T) last stage; texts: (B)
   View logits;  // (M, n_labels) last stage, label heads: of the texts or tokens
   View dx;      // (B, T, C) gradient of output, then of input
+};
+
+// One micro-batch in flight.
+struct StageSlot {
   MicroBatch batch;
+  StageActivations activations;
 };
 
 class Stage {
@@ -87,10 +95,10 @@ class Stage {
   Dropout embedding_dropout(const MicroBatch& batch) const;
   BlockDropout block_dropout(const MicroBatch& batch, std::int64_t layer, bool has_delta) const;
   BlockTokens tokens(const StageSlot& slot) const;
-  BlockActivations activations(StageSlot& slot, std::size_t i);
+  BlockCall block_call(const StageSlot& slot, std::size_t i, bool has_delta) const;
   void label(StageSlot& slot);
 
-  Context ctx_;
+  const Context& ctx_;
   const ModelConfig& config_;
   StageShape shape_;
   DropoutRates rates_;

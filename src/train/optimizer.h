@@ -26,7 +26,7 @@ class GradientReducer {
   void start(std::int64_t end);
   void sum_kv_replicas(LocalParameter& p);
 
-  Context ctx_;
+  const Context& ctx_;
   Parameters& parameters_;
   const ModelConfig& config_;
   std::vector<float> kv_room_;  // gradients of all KV heads' rows, where tp ranks share KV heads

@@ -46,7 +46,7 @@ class RunFolder {
   bool first() const { return ctx_.grid.world().rank() == 0; }
   void check_same_folder();
 
-  Context ctx_;
+  const Context& ctx_;
   std::filesystem::path out_;
   std::optional<FolderLock> lock_;  // rank 0's
 };

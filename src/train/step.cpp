@@ -67,20 +67,21 @@ TrainStep::Evaluation TrainStep::run(const SampleSource& source, const Pass& pas
   Pipeline::Hooks hooks;
   hooks.load = [&](StageSlot& slot, int m) {
     const std::int64_t begin = mine.begin + m * micro_;
-    slot.batch = {.first_sample = pass.first + begin,
-                  .step = static_cast<std::uint32_t>(pass.step),
-                  .loss_scale = static_cast<float>(1.0 / static_cast<double>(n_labels)),
-                  .train = pass.train};
+    MicroBatch& batch = slot.batch;
+    batch.first_sample = pass.first + begin;
+    batch.step = static_cast<std::uint32_t>(pass.step);
+    batch.loss_scale = static_cast<float>(1.0 / static_cast<double>(n_labels));
+    batch.train = pass.train;
     const auto row = [](View x, std::int64_t b, std::int64_t n) {
       return x.empty() ? nullptr : x.as<std::int32_t>() + b * n;
     };
     for (std::int64_t b = 0; b < micro_; ++b) {
-      Sample sample = {.ids = row(slot.tokens.ids, b, T),
-                       .types = row(slot.tokens.types, b, T),
-                       .labels = row(slot.labels, b, texts ? 1 : T),
-                       .targets = slot.targets.empty()
+      Sample sample = {.ids = row(batch.ids, b, T),
+                       .types = row(batch.types, b, T),
+                       .labels = row(batch.labels, b, texts ? 1 : T),
+                       .targets = batch.targets.empty()
                                       ? nullptr
-                                      : slot.targets.as<float>() + b * config_.n_labels,
+                                      : batch.targets.as<float>() + b * config_.n_labels,
                        .length = static_cast<std::int32_t>(T),
                        .label_end = 0,
                        .n_labels = 0};
@@ -89,20 +90,21 @@ TrainStep::Evaluation TrainStep::run(const SampleSource& source, const Pass& pas
       if (sample.labels) std::fill(sample.labels, sample.labels + (texts ? 1 : T), kIgnoreLabel);
       if (sample.targets) std::fill(sample.targets, sample.targets + config_.n_labels, 0.0f);
       if (begin + b < mine.end) source(pass.first + begin + b, sample);
-      slot.lengths.as<std::int32_t>()[b] = sample.length;
-      slot.label_ends.as<std::int32_t>()[b] =
+      batch.lengths.as<std::int32_t>()[b] = sample.length;
+      batch.label_ends.as<std::int32_t>()[b] =
           sample.label_end > 0 ? sample.label_end : sample.length;
     }
   };
   hooks.done = [&](StageSlot& slot, int m) {
-    if (slot.loss.empty()) return;
-    const float* losses = slot.loss.as<float>();
-    for (std::int64_t i = 0; i < slot.loss.elems(); ++i) loss += losses[i];
-    if (!pass.predicted || slot.logits.empty() || ctx_.grid.tp().rank() != 0) return;
-    const std::int64_t each = slot.logits.elems() / micro_;
+    if (slot.activations.loss.empty()) return;
+    const float* losses = slot.activations.loss.as<float>();
+    for (std::int64_t i = 0; i < slot.activations.loss.elems(); ++i) loss += losses[i];
+    if (!pass.predicted || slot.activations.logits.empty() || ctx_.grid.tp().rank() != 0) return;
+    const std::int64_t each = slot.activations.logits.elems() / micro_;
     for (std::int64_t b = 0; b < micro_ && mine.begin + m * micro_ + b < mine.end; ++b)
-      pass.predicted(pass.first + mine.begin + m * micro_ + b,
-                     {slot.logits.as<float>() + b * each, static_cast<std::size_t>(each)});
+      pass.predicted(
+          pass.first + mine.begin + m * micro_ + b,
+          {slot.activations.logits.as<float>() + b * each, static_cast<std::size_t>(each)});
   };
   hooks.ready = pass.ready;
   pipeline_.run(schedule(pass.kind, shape.pp, ctx_.grid.pp().rank(), n_micro), hooks);

@@ -74,7 +74,7 @@ class TrainStep {
   std::int64_t count_labels(const SampleSource& source, std::int64_t first, std::int64_t n);
   double sum_over_grid(double loss);
 
-  Context ctx_;
+  const Context& ctx_;
   const ModelConfig& config_;
   Parameters& parameters_;
   StepSettings settings_;

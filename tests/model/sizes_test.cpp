@@ -180,16 +180,16 @@ double counted_training(const ModelConfig& c, std::int64_t B, std::int64_t T, st
   Parameters parameters(c, one.grid, DType::f32, ParameterUse::training);
   parameters.init_weights(1, one.stream);
   Stage stage(one.ctx, c, parameters, {.B = B, .T = T, .slots = 1, .recompute = recompute}, {}, 0);
-  StageSlot& s = stage.slot(0);
-  for (std::int64_t i = 0; i < s.tokens.ids.elems(); ++i)
-    s.tokens.ids.as<std::int32_t>()[i] = static_cast<std::int32_t>(i % c.vocab);
-  for (View x : {s.tokens.types, s.labels})
+  MicroBatch& s = stage.slot(0).batch;
+  for (std::int64_t i = 0; i < s.ids.elems(); ++i)
+    s.ids.as<std::int32_t>()[i] = static_cast<std::int32_t>(i % c.vocab);
+  for (View x : {s.types, s.labels})
     if (!x.empty()) std::fill_n(x.as<std::int32_t>(), x.elems(), 0);
   if (!s.targets.empty()) std::fill_n(s.targets.as<float>(), s.targets.elems(), 0.0f);
   std::fill_n(s.lengths.as<std::int32_t>(), B, static_cast<std::int32_t>(T));
   s.lengths.as<std::int32_t>()[0] -= padding;
-  stage.forward(s);
-  stage.backward(s, nullptr);
+  stage.forward(stage.slot(0));
+  stage.backward(stage.slot(0), nullptr);
   return matmul_flops_done(one.stream);
 }
 

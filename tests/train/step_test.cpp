@@ -47,6 +47,29 @@ TEST(Step, GradientsDoNotDependOnHowTheBatchIsCut) {
   }
 }
 
+// The context is held by reference: who watches may change after all is built.
+TEST(Step, AnObserverThatIsSetLaterSeesEveryLayer) {
+  const ModelConfig config = small_config();
+  const SampleSource source = made_up_source(12, config.vocab);
+  Trial trial(make_self_communicator(), {}, config, settings_of(4, 4, 12));
+  ShareClock clock;
+  std::vector<std::int64_t> seen(static_cast<std::size_t>(config.layers), 0);
+  trial.ctx.clock = &clock;
+  trial.ctx.observer = [&](std::int64_t layer, std::string_view name, ConstView) {
+    seen[static_cast<std::size_t>(layer)] += name == "qkv";
+  };
+  clock.start();
+  trial.step.train(source, 0, 1, 1e-3);
+  const auto seconds = clock.stop();
+  EXPECT_EQ(seen, std::vector<std::int64_t>(seen.size(), 1));
+  trial.ctx.observer = nullptr;
+  trial.step.train(source, 0, 2, 1e-3);
+  EXPECT_EQ(seen, std::vector<std::int64_t>(seen.size(), 1));
+  for (const TimeShare share : {TimeShare::forward, TimeShare::backward, TimeShare::optimizer,
+                                TimeShare::data})  // of Pipeline and TrainStep
+    EXPECT_GT(seconds[static_cast<std::size_t>(share)], 0) << static_cast<int>(share);
+}
+
 TEST(Step, EdgesOfTheModelFollowOneRank) {
   struct Edge {
     const char* what;
