@@ -9,7 +9,8 @@
 #define WEFT_FOR_EACH_OP(X)                                                                     \
   X(linear) X(linear_backward_input) X(linear_backward_weight)                                  \
   X(dropout) X(add_layer_norm) X(add_layer_norm_backward) X(add_rms_norm)                       \
-  X(add_rms_norm_backward) X(activation) X(activation_backward)                                 \
+  X(add_rms_norm_backward) X(head_squares) X(head_norm) X(head_dots) X(head_norm_backward)       \
+  X(activation) X(activation_backward)                                                          \
   X(gated_activation) X(gated_activation_backward) X(rope) X(rope_backward)                     \
   X(attention) X(attention_backward) X(attention_cached) X(embedding) X(embedding_backward)     \
   X(cross_entropy_stats) X(cross_entropy_combine) X(cross_entropy_backward)                     \

@@ -153,6 +153,66 @@ void add_rms_norm_backward(View dsum, View ddelta, View dweight, ConstView dy, C
                                         stream);
 }
 
+namespace {
+
+// heads: (N, R, D), the gradient in backward; groups: squares or dots.
+void check_head_norm(const char* op, ConstView heads, ConstView groups, const HeadNormArgs& args,
+                     const Stream& stream) {
+  const auto [N, R, D] = heads.dims<3>();
+  const std::int64_t h = args.n_heads, G = groups.dims<2>()[1];
+  act_dtype(op, heads, stream);
+  CHECK(args.first_row >= 0 && h >= 1 && args.first_row + h <= R, "{}: heads {} to {} of {}", op,
+        args.first_row, args.first_row + h, R);
+  CHECK(args.whole ? args.place >= 0 && args.place + h <= G
+                   : args.place == 0 && args.n_repeated == 0 && G == h,
+        "{}: {} heads from {} on, {} of them repeated, of {}", op, h, args.place, args.n_repeated,
+        G);
+  CHECK(args.n_repeated >= 0 && args.n_repeated <= h, "{}: {} of {} heads are repeated", op,
+        args.n_repeated, h);
+  if (stream.device().type == DeviceType::cuda)
+    CHECK(D <= 256, "{}: head dim {} on a GPU; supported: up to 256", op, D);
+  expect(op, "squares or dots", groups, {N, G});
+}
+
+void check_head_weight(const char* op, ConstView heads, ConstView raw, ConstView weight,
+                       const HeadNormArgs& args) {
+  const auto [N, R, D] = heads.dims<3>();
+  expect_optional(op, "raw", raw, {N, args.n_heads, D}, heads.dtype());
+  expect(op, "weight", weight, {args.whole ? args.n_heads * D : D});
+}
+
+}  // namespace
+
+void head_squares(View squares, ConstView heads, const HeadNormArgs& args, Stream& stream) {
+  check_head_norm("head_squares", heads, squares, args, stream);
+  backend(stream).head_squares(squares, heads, args, stream);
+}
+
+void head_norm(View heads, View raw, ConstView squares, ConstView weight, const HeadNormArgs& args,
+               Stream& stream) {
+  check_head_norm("head_norm", heads, squares, args, stream);
+  check_head_weight("head_norm", heads, raw, weight, args);
+  backend(stream).head_norm(heads, raw, squares, weight, args, stream);
+}
+
+void head_dots(View dots, ConstView dheads, ConstView raw, ConstView weight,
+               const HeadNormArgs& args, Stream& stream) {
+  check_head_norm("head_dots", dheads, dots, args, stream);
+  CHECK(!raw.empty(), "head_dots: raw is empty");
+  check_head_weight("head_dots", dheads, raw, weight, args);
+  backend(stream).head_dots(dots, dheads, raw, weight, args, stream);
+}
+
+void head_norm_backward(View dheads, View dweight, ConstView raw, ConstView squares, ConstView dots,
+                        ConstView weight, const HeadNormArgs& args, Stream& stream) {
+  check_head_norm("head_norm_backward", dheads, squares, args, stream);
+  check_head_norm("head_norm_backward", dheads, dots, args, stream);
+  CHECK(!raw.empty(), "head_norm_backward: raw is empty");
+  check_head_weight("head_norm_backward", dheads, raw, weight, args);
+  expect("head_norm_backward", "dweight", dweight, weight.shape());
+  backend(stream).head_norm_backward(dheads, dweight, raw, squares, dots, weight, args, stream);
+}
+
 void activation(View y, ConstView x, ConstView bias, Activation kind, Stream& stream) {
   const auto [N, F] = x.dims<2>();
   const DType act = act_dtype("activation", x, stream);

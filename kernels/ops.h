@@ -113,6 +113,52 @@ void add_rms_norm_backward(
     ConstView weight,  // (C) fp32
     float offset, const Dropout& drop, Stream& stream);
 
+// ---- norms of queries and keys
+
+// Which of a token's R heads are normed, in place, and over what: each over its own D elements
+// (Qwen3), or all of them over G·D, of which this rank may hold only some (OLMo 2). Queries and
+// keys are normed by a call each.
+struct HeadNormArgs {
+  bool whole = false;
+  int first_row = 0;   // of the R heads of a token, the first that is normed …
+  int n_heads = 0;     // … and how many: h of them
+  int place = 0;       // whole: of the G heads of the model, which one the first is
+  int n_repeated = 0;  // whole: so many of the first are another rank's too, which counts them
+  float offset = 0, eps = 1e-6f;  // as add_rms_norm's
+};
+
+// squares[n, place + i] = Σ_d x², 0 in the other columns and of repeated heads: what ranks have of
+// them adds up. Each over its own: G is h, place 0.
+void head_squares(View squares,     // (N, G) fp32
+                  ConstView heads,  // (N, R, D) act
+                  const HeadNormArgs& args, Stream& stream);
+
+// y = x·rstd·(offset + weight), rstd = 1/sqrt(mean(x²) + eps), in place; raw keeps x for backward.
+// The mean is over D, or over G·D, of which the squares are added in the order of the heads.
+void head_norm(View heads,         // (N, R, D) act, in place
+               View raw,           // (N, h, D) act, or empty
+               ConstView squares,  // (N, G) fp32
+               ConstView weight,   // (D) fp32; whole: (h·D)
+               const HeadNormArgs& args, Stream& stream);
+
+// dots[n, place + i] = Σ_d dy·(offset + weight)·x, 0 in the other columns; of repeated heads each
+// rank has what its own dy gives.
+void head_dots(View dots,         // (N, G) fp32
+               ConstView dheads,  // (N, R, D) act
+               ConstView raw,     // (N, h, D) act
+               ConstView weight,  // as head_norm's
+               const HeadNormArgs& args, Stream& stream);
+
+// dx = rstd·(dy·(offset + weight) - x·rstd²·mean(dots)), in place; repeated heads leave the second
+// term to the rank that counts them.  dweight += Σ dy·x·rstd.
+void head_norm_backward(View dheads,        // (N, R, D) act, in place
+                        View dweight,       // as weight, accumulated into
+                        ConstView raw,      // (N, h, D) act
+                        ConstView squares,  // (N, G) fp32
+                        ConstView dots,     // (N, G) fp32
+                        ConstView weight,   // as head_norm's
+                        const HeadNormArgs& args, Stream& stream);
+
 // ---- activation
 
 enum class Activation : std::uint8_t { gelu_tanh, gelu_erf, silu, relu, tanh };

@@ -28,6 +28,14 @@ struct NormGradRow {
   std::int64_t C;
 };
 
+// What the normed heads of a token are multiplied by: offset + weight, of head h from weight +
+// h·pitch on (0: the same for all). weight may be null.
+struct HeadWeight {
+  const float* weight;
+  std::int64_t n_heads, D, pitch;
+  float offset;
+};
+
 // One row of activation_backward or gated_activation_backward; dbias (the piece's partial sums) and
 // bias may be null.
 struct ActivationGradRow {

@@ -59,6 +59,24 @@ void end_of_branch(const Context& ctx, View y, ConstView x, const LocalParameter
   all_reduce_tp(ctx, y);
 }
 
+// What a branch reads: y = norm(sum), sum = x + drop(delta); sum itself (y is it) without a norm.
+void begin_branch(const Context& ctx, View y, View sum, const NormStatistics& statistics,
+                  ConstView x, ConstView delta, const NormParameters& norm, const Dropout& drop) {
+  if (norm)
+    add_norm(ctx, y, sum, statistics, x, delta, norm, drop);
+  else if (!sum.empty())
+    add_delta(ctx, sum, x, delta, drop);
+}
+
+// Its twin: d_y, the gradient of y, joins dsum, that of the sum from behind; ddelta = drop'(dsum).
+void begin_branch_backward(const Context& ctx, View dsum, View ddelta, View d_y, ConstView sum,
+                           const NormStatistics& statistics, const NormParameters& norm,
+                           const Dropout& drop) {
+  if (norm) return add_norm_backward(ctx, dsum, ddelta, d_y, sum, statistics, norm, drop);
+  add(dsum, d_y, ctx.stream);
+  if (!ddelta.empty()) add_delta_backward(ctx, dsum, ddelta, drop);
+}
+
 // What a branch adds, from what its last layer gave: through its own norm, or its own dropout, or
 // as it is.
 void finish_branch(const Context& ctx, const ModelConfig& config, View delta, View out,
@@ -100,36 +118,39 @@ BlockShape block_shape(const ModelConfig& c, const Grid& grid, std::int64_t B, s
           .F_tp = F_tp,
           .U_tp = c.gated ? 2 * F_tp : F_tp,
           .first_head = heads.q.begin,
-          .H = c.heads};
+          .H = c.heads,
+          .qk_norm = qk_norm_shape(c, grid)};
 }
 
 BlockActivations allocate_block(Arena& arena, const ModelConfig& c, const BlockShape& s) {
   const auto f32 = [&](Dims dims) { return arena.alloc(DType::f32, dims); };
-  const bool sandwich = c.norm_place == NormPlace::sandwich;
+  const bool before = c.has_branch_norms(), behind = c.has_output_norms();
   BlockActivations a;
   a.sum1 = f32({s.B, s.T, s.C});
-  a.y1 = f32({s.B, s.T, s.C});
-  a.norm1 = allocate_norm(arena, c, s.B, s.T);
+  a.y1 = before ? f32({s.B, s.T, s.C}) : a.sum1;
+  if (before) a.norm1 = allocate_norm(arena, c, s.B, s.T);
   a.qkv = f32({s.B, s.T, s.H_tp + 2 * s.Hkv_tp, s.D});
+  a.qk_norm = allocate_qk_norm(arena, s.qk_norm, s.B * s.T, s.D);
   a.attn = f32({s.B, s.T, s.H_tp, s.D});
   a.lse = f32({s.B, s.H_tp, s.T});
-  if (sandwich) {
+  if (behind) {
     a.attn_out = f32({s.B, s.T, s.C});
     a.attn_post = allocate_norm(arena, c, s.B, s.T);
   }
   a.sum2 = c.parallel_residual ? a.sum1 : f32({s.B, s.T, s.C});
-  a.y2 = f32({s.B, s.T, s.C});
-  a.norm2 = allocate_norm(arena, c, s.B, s.T);
+  a.y2 = before ? f32({s.B, s.T, s.C}) : a.sum2;
+  if (before) a.norm2 = allocate_norm(arena, c, s.B, s.T);
   a.up = f32({s.B, s.T, s.U_tp});
   a.act = f32({s.B, s.T, s.F_tp});
-  if (sandwich || c.parallel_residual) a.mlp_out = f32({s.B, s.T, s.C});
-  if (sandwich) a.mlp_post = allocate_norm(arena, c, s.B, s.T);
+  if (behind || c.parallel_residual) a.mlp_out = f32({s.B, s.T, s.C});
+  if (behind) a.mlp_post = allocate_norm(arena, c, s.B, s.T);
   return a;
 }
 
 BlockActivations with_input(const ModelConfig& config, BlockActivations acts, View sum1) {
   acts.sum1 = sum1;
   if (config.parallel_residual) acts.sum2 = sum1;
+  if (!config.has_branch_norms()) acts.y1 = acts.sum1, acts.y2 = acts.sum2;
   return acts;
 }
 
@@ -145,8 +166,8 @@ BlockScratch allocate_block_scratch(Arena& arena, const ModelConfig& c, const Bl
   scratch.d_qkv = f32({s.B, s.T, s.H_tp + 2 * s.Hkv_tp, s.D});
   scratch.d_attn = f32({s.B, s.T, s.H_tp, s.D});
   scratch.d_y = f32({s.B, s.T, s.C});
-  if (c.norm_place == NormPlace::sandwich || c.parallel_residual)
-    scratch.d_branch = f32({s.B, s.T, s.C});
+  if (s.qk_norm.groups() > 0) scratch.qk_dots = f32({s.B * s.T * s.qk_norm.groups()});
+  if (c.has_output_norms() || c.parallel_residual) scratch.d_branch = f32({s.B, s.T, s.C});
   return scratch;
 }
 
@@ -173,6 +194,7 @@ BlockParameters block_parameters(const Parameters& parameters, std::int64_t laye
           .attn_post = find_norm(parameters, name("attn_post_norm")),
           .norm2 = find_norm(parameters, name("mlp_norm")),
           .mlp_post = find_norm(parameters, name("mlp_post_norm")),
+          .qk_norm = {find("attn.q_norm.weight"), find("attn.k_norm.weight")},
           .qkv_w = &parameters.at(name("attn.qkv.weight")),
           .qkv_b = find("attn.qkv.bias"),
           .out_w = &parameters.at(name("attn.out.weight")),
@@ -189,11 +211,12 @@ void block_forward(const BlockCall& call, const BlockInference* inference, Const
   Stream& stream = ctx.stream;
   const std::int64_t N = s.B * s.T, R = s.H_tp + 2 * s.Hkv_tp;
   const bool post = config.norm_place == NormPlace::post, parallel = config.parallel_residual;
-  add_norm(ctx, a.y1, a.sum1, a.norm1, x, delta, p.norm1, drop.delta_in);
+  begin_branch(ctx, a.y1, a.sum1, a.norm1, x, delta, p.norm1, drop.delta_in);
   if (drop.norm_out.p > 0) dropout(a.y1, a.y1, drop.norm_out, stream);
 
   linear(as_rows(a.qkv, N), as_rows(a.y1, N), matmul_weight(*p.qkv_w), weight_of(p.qkv_b),
          ctx.precision, stream);
+  if (p.qk_norm) norm_qk(ctx, s.qk_norm, p.qk_norm, a.qk_norm, a.qkv.reshape({N, R, s.D}));
   if (!tokens.rope_table.empty())
     rope(a.qkv.reshape({N, R, s.D}), tokens.positions, tokens.rope_table, rope_args(s), stream);
   ctx.observe(layer, "qkv", a.qkv);
@@ -212,9 +235,10 @@ void block_forward(const BlockCall& call, const BlockInference* inference, Const
   finish_branch(ctx, config, delta_out, attn_out, a.attn_post, p.attn_post, drop.attn_out);
 
   if (parallel)
-    add_norm(ctx, a.y2, View(), a.norm2, a.sum1, ConstView(), p.norm2, {});
+    begin_branch(ctx, a.y2, View(), a.norm2, a.sum1, ConstView(), p.norm2, {});
   else
-    add_norm(ctx, a.y2, a.sum2, a.norm2, post ? a.y1 : a.sum1, delta_out, p.norm2, drop.attn_out);
+    begin_branch(ctx, a.y2, a.sum2, a.norm2, post ? a.y1 : a.sum1, delta_out, p.norm2,
+                 drop.attn_out);
   linear(as_rows(a.up, N), as_rows(a.y2, N), matmul_weight(*p.up_w), weight_of(p.up_b),
          ctx.precision, stream);
   if (config.gated)
@@ -269,8 +293,8 @@ void block_backward(const BlockCall& call, const BlockScratch& scratch, bool has
   linear_backward_input(d_y, d_up, matmul_weight(*p.up_w), ctx.precision, stream);
   all_reduce_tp(ctx, d_y);
   join_stream();
-  add_norm_backward(ctx, dx, parallel ? View() : d_delta, scratch.d_y, a.sum2, a.norm2, p.norm2,
-                    parallel ? Dropout{} : drop.attn_out);
+  begin_branch_backward(ctx, dx, parallel ? View() : d_delta, scratch.d_y, a.sum2, a.norm2, p.norm2,
+                        parallel ? Dropout{} : drop.attn_out);
 
   // Attention: delta_a = a Woᵀ + b,  a = attention(qkv),  qkv = rope(y1 Wqkvᵀ + b)
   const View d_out =
@@ -285,14 +309,17 @@ void block_backward(const BlockCall& call, const BlockScratch& scratch, bool has
   if (!tokens.rope_table.empty())
     rope_backward(scratch.d_qkv.reshape({N, s.H_tp + 2 * s.Hkv_tp, s.D}), tokens.positions,
                   tokens.rope_table, rope_args(s), stream);
+  if (p.qk_norm)
+    norm_qk_backward(ctx, s.qk_norm, p.qk_norm, a.qk_norm,
+                     scratch.d_qkv.reshape({N, s.H_tp + 2 * s.Hkv_tp, s.D}), scratch.qk_dots);
   linear_backward_weight(p.qkv_w->grad, grad_of(p.qkv_b), d_qkv, as_rows(a.y1, N), ctx.precision,
                          stream);
   linear_backward_input(d_y, d_qkv, matmul_weight(*p.qkv_w), ctx.precision, stream);
   all_reduce_tp(ctx, d_y);
   join_stream();
   if (drop.norm_out.p > 0) dropout(scratch.d_y, scratch.d_y, drop.norm_out, stream);
-  add_norm_backward(ctx, dx, has_delta ? d_delta : View(), scratch.d_y, a.sum1, a.norm1, p.norm1,
-                    drop.delta_in);
+  begin_branch_backward(ctx, dx, has_delta ? d_delta : View(), scratch.d_y, a.sum1, a.norm1,
+                        p.norm1, drop.delta_in);
 }
 
 }  // namespace weft

@@ -3,13 +3,15 @@
 // norm behind it.
 //
 //   sum1 = x + drop(delta)          y1 = norm(sum1)
-//   qkv  = rope(y1 Wqkvᵀ + b)       a  = attention(qkv)          delta_a = Σ_tp a Woᵀ + b
+//   qkv  = rope(norm(y1 Wqkvᵀ + b)) a  = attention(qkv)          delta_a = Σ_tp a Woᵀ + b
 //   sum2 = sum1 + drop(delta_a)     y2 = norm(sum2)
 //   up   = y2 Wupᵀ + b              g  = act(up)                 delta_m = Σ_tp g Wdownᵀ + b
 //   out: (sum2, delta_m)
 //
 // The knobs change this as follows.
+//   qk_norm     where it is none, queries and keys are turned as they are
 //   sandwich    delta_a and delta_m go through a norm of their own first
+//   output      likewise, and y1 = sum1, y2 = sum2
 //   parallel    y2 = norm(sum1);  out: (sum1, delta_a + delta_m)
 //   post        the stream is what the norms give: sum2 = y1 + drop(delta_a);  out: (y2, delta_m).
 //               The norm that BERT has behind a block is so the first one of the block behind it,
@@ -23,6 +25,7 @@
 #include "model/context.h"
 #include "model/norm.h"
 #include "model/parameters.h"
+#include "model/qk_norm.h"
 
 namespace weft {
 
@@ -32,6 +35,7 @@ struct BlockShape {
   std::int64_t C = 0, D = 0;
   std::int64_t H_tp = 0, Hkv_tp = 0, F_tp = 0, U_tp = 0;  // U: rows of the up projection, F or 2F
   std::int64_t first_head = 0, H = 0;
+  QkNormShape qk_norm;
 };
 BlockShape block_shape(const ModelConfig& config, const Grid& grid, std::int64_t B, std::int64_t T);
 
@@ -39,16 +43,17 @@ BlockShape block_shape(const ModelConfig& config, const Grid& grid, std::int64_t
 struct BlockActivations {
   View sum1, y1;  // (B, T, C)
   NormStatistics norm1;
-  View qkv;       // (B, T, H_tp + 2 Hkv_tp, D), turned
+  View qkv;  // (B, T, H_tp + 2 Hkv_tp, D), normed and turned
+  QkNormActivations qk_norm;
   View attn;      // (B, T, H_tp, D)
   View lse;       // (B, H_tp, T)
-  View attn_out;  // (B, T, C) sandwich: delta_a before its norm
+  View attn_out;  // (B, T, C) delta_a before its own norm
   NormStatistics attn_post;
   View sum2, y2;  // (B, T, C); parallel: sum2 is sum1
   NormStatistics norm2;
   View up;   // (B, T, U_tp)
   View act;  // (B, T, F_tp)
-  // (B, T, C) sandwich: delta_m before its norm; parallel: delta_m before it is added
+  // (B, T, C) delta_m before its own norm; parallel: delta_m before it is added
   View mlp_out;
   NormStatistics mlp_post;
 };
@@ -60,13 +65,15 @@ View stream_out(const ModelConfig& config, const BlockActivations& acts);
 
 // Buffers that live only within one block's backward.
 struct BlockScratch {
-  View d_up;      // (B, T, U_tp)
-  View d_act;     // (B, T, F_tp)
-  View d_qkv;     // (B, T, H_tp + 2 Hkv_tp, D)
-  View d_attn;    // (B, T, H_tp, D)
-  View d_y;       // (B, T, C)
-  View d_branch;  // (B, T, C) sandwich and parallel: gradient of what a branch gave before its norm
-                  // or dropout
+  View d_up;    // (B, T, U_tp)
+  View d_act;   // (B, T, F_tp)
+  View d_qkv;   // (B, T, H_tp + 2 Hkv_tp, D)
+  View d_attn;  // (B, T, H_tp, D)
+  View d_y;     // (B, T, C)
+  // (B, T, C) parallel, or norms behind the branches: gradient of what a branch gave before its
+  // norm
+  View d_branch;
+  View qk_dots;  // (B·T·G) norms of queries and keys
 };
 BlockScratch allocate_block_scratch(Arena& arena, const ModelConfig& config,
                                     const BlockShape& shape);
@@ -74,6 +81,7 @@ BlockScratch allocate_block_scratch(Arena& arena, const ModelConfig& config,
 // A block's parameters on this rank, looked up once; null: the model has none.
 struct BlockParameters {
   NormParameters norm1, attn_post, norm2, mlp_post;
+  QkNormParameters qk_norm;
   const LocalParameter *qkv_w, *qkv_b, *out_w, *out_b, *up_w, *up_b, *down_w, *down_b;
 };
 BlockParameters block_parameters(const Parameters& parameters, std::int64_t layer);

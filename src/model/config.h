@@ -14,9 +14,14 @@ namespace weft {
 
 enum class NormKind : std::uint8_t { layer, rms };
 // Where a block's norms stand. pre: before each branch. sandwich: also behind it, on what the
-// branch adds (Gemma-2). post: behind each add, on the stream itself (BERT); the block then runs
-// the same way, but what goes on is the norm's output: see model/block.h.
-enum class NormPlace : std::uint8_t { pre, post, sandwich };
+// branch adds (Gemma-2). output: there alone (OLMo 2). post: behind each add, on the stream itself
+// (BERT); the block then runs the same way, but what goes on is the norm's output: see
+// model/block.h.
+enum class NormPlace : std::uint8_t { pre, post, sandwich, output };
+// Root mean square norms of queries and keys before they are turned. per_head: of each head by
+// itself, one weight of D for all (Qwen3). whole: over all heads, a weight of H·D and of Hkv·D
+// (OLMo 2).
+enum class QkNorm : std::uint8_t { none, per_head, whole };
 enum class Positions : std::uint8_t { learned, rope };
 
 // Rotary positions (Su et al. 2021) and the ways to stretch them; model/rope computes the angles as
@@ -68,6 +73,7 @@ struct ModelConfig {
 
   NormKind norm = NormKind::layer;
   NormPlace norm_place = NormPlace::pre;
+  QkNorm qk_norm = QkNorm::none;
   float norm_eps = 1e-5f;
   float norm_offset = 0;           // rms: y = x·rstd·(offset + weight); 1 for Gemma
   bool parallel_residual = false;  // attention and MLP both read the block's input (NeoX)
@@ -114,6 +120,10 @@ struct ModelConfig {
   // fresh model.
   Json source;
 
+  bool has_branch_norms() const { return norm_place != NormPlace::output; }  // before branches
+  bool has_output_norms() const {                                            // on what branches add
+    return norm_place == NormPlace::sandwich || norm_place == NormPlace::output;
+  }
   std::int64_t qkv_rows() const { return (heads + 2 * kv_heads) * head_dim; }
   std::int64_t up_rows() const { return gated ? 2 * ffn : ffn; }
   bool has_lm_head() const { return head == HeadKind::causal_lm || head == HeadKind::masked_lm; }

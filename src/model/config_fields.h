@@ -17,8 +17,12 @@ enum class Decides : std::uint8_t {
 };
 
 constexpr Word<NormKind> kNormKinds[] = {{"layer", NormKind::layer}, {"rms", NormKind::rms}};
-constexpr Word<NormPlace> kNormPlaces[] = {
-    {"pre", NormPlace::pre}, {"post", NormPlace::post}, {"sandwich", NormPlace::sandwich}};
+constexpr Word<NormPlace> kNormPlaces[] = {{"pre", NormPlace::pre},
+                                           {"post", NormPlace::post},
+                                           {"sandwich", NormPlace::sandwich},
+                                           {"output", NormPlace::output}};
+constexpr Word<QkNorm> kQkNorms[] = {
+    {"none", QkNorm::none}, {"per_head", QkNorm::per_head}, {"whole", QkNorm::whole}};
 constexpr Word<Positions> kPositions[] = {{"learned", Positions::learned},
                                           {"rope", Positions::rope}};
 constexpr Word<RopeScaling> kRopeScalings[] = {
@@ -63,6 +67,7 @@ void visit_fields(Config& c, const Each& each) {
 
   each("norm", c.norm, kNormKinds, model);
   each("norm_place", c.norm_place, kNormPlaces, model);
+  each("qk_norm", c.qk_norm, kQkNorms, model);
   each("norm_eps", c.norm_eps, Reals{0, 1, true, true}, model);
   each("norm_offset", c.norm_offset, Reals{0, 1}, model);
   each("parallel_residual", c.parallel_residual, Anything{}, model);

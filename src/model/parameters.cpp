@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <tuple>
 
 #include "core/parallel.h"
 #include "core/rng.h"
@@ -24,9 +25,11 @@ struct Listing {
     if (there) list.push_back({std::move(name), Dims{n}, axis, init, false, layer, ""});
   }
   // Gemma's norms hold what is added to 1.
+  static Init norm_init(const ModelConfig& c) {
+    return c.norm_offset == 0 ? Init::ones : Init::zeros;
+  }
   void norm(const ModelConfig& c, const std::string& name, std::int64_t layer, bool there = true) {
-    vector(there, name + ".weight", c.width, ShardAxis::none, layer,
-           c.norm_offset == 0 ? Init::ones : Init::zeros);
+    vector(there, name + ".weight", c.width, ShardAxis::none, layer, norm_init(c));
     vector(there && c.norm == NormKind::layer, name + ".bias", c.width, ShardAxis::none, layer);
   }
 };
@@ -36,7 +39,8 @@ struct Listing {
 std::vector<Parameter> parameters_of(const ModelConfig& c) {
   Listing all;
   const std::int64_t C = c.width;
-  const bool sandwich = c.norm_place == NormPlace::sandwich;
+  const bool before = c.has_branch_norms(), behind = c.has_output_norms();
+  const bool whole = c.qk_norm == QkNorm::whole, qk_norm = c.qk_norm != QkNorm::none;
   all.matrix("embed.tokens.weight", {c.vocab, C}, ShardAxis::vocab, kEmbedding);
   all.matrix("embed.positions.weight",
              {c.positions == Positions::learned ? c.context + c.first_position : 0, C},
@@ -46,19 +50,24 @@ std::vector<Parameter> parameters_of(const ModelConfig& c) {
   for (std::int64_t l = 0; l < c.layers; ++l) {
     const std::string layer = fmt::format("layers.{}.", l);
     const ShardAxis up = c.gated ? ShardAxis::ffn_gate_up : ShardAxis::ffn_out;
-    all.norm(c, layer + "attn_norm", l);
+    all.norm(c, layer + "attn_norm", l, before);
     all.matrix(layer + "attn.qkv.weight", {c.qkv_rows(), C}, ShardAxis::heads_qkv, l);
     all.vector(c.qkv_bias, layer + "attn.qkv.bias", c.qkv_rows(), ShardAxis::heads_qkv, l);
+    for (const auto& [name, heads, axis] :
+         {std::tuple("attn.q_norm.weight", c.heads, ShardAxis::heads_q),
+          std::tuple("attn.k_norm.weight", c.kv_heads, ShardAxis::heads_kv)})
+      all.vector(qk_norm, layer + name, whole ? heads * c.head_dim : c.head_dim,
+                 whole ? axis : ShardAxis::each_head, l, all.norm_init(c));
     all.matrix(layer + "attn.out.weight", {C, c.heads * c.head_dim}, ShardAxis::heads_in, l,
                Init::normal_residual);
     all.vector(c.out_bias, layer + "attn.out.bias", C, ShardAxis::none, l);
-    all.norm(c, layer + "attn_post_norm", l, sandwich);
-    all.norm(c, layer + "mlp_norm", l);
+    all.norm(c, layer + "attn_post_norm", l, behind);
+    all.norm(c, layer + "mlp_norm", l, before);
     all.matrix(layer + "mlp.up.weight", {c.up_rows(), C}, up, l);
     all.vector(c.mlp_bias, layer + "mlp.up.bias", c.up_rows(), up, l);
     all.matrix(layer + "mlp.down.weight", {C, c.ffn}, ShardAxis::ffn_in, l, Init::normal_residual);
     all.vector(c.mlp_bias, layer + "mlp.down.bias", C, ShardAxis::none, l);
-    all.norm(c, layer + "mlp_post_norm", l, sandwich);
+    all.norm(c, layer + "mlp_post_norm", l, behind);
   }
   all.norm(c, "final_norm", kHead);
   if (c.has_lm_head()) {
@@ -89,6 +98,7 @@ Slice slice_of(const Parameter& p, const ModelConfig& c, int tp, int tp_rank) {
   };
   switch (p.axis) {
     case ShardAxis::none:
+    case ShardAxis::each_head:
       return {p.shape, -1, {}};
     case ShardAxis::vocab:
       return {p.shape, 0, {split_range(c.vocab, tp, tp_rank)}};
@@ -101,6 +111,10 @@ Slice slice_of(const Parameter& p, const ModelConfig& c, int tp, int tp_rank) {
     }
     case ShardAxis::heads_in:
       return {p.shape, 1, {rows_of(split_heads(c.heads, c.kv_heads, tp, tp_rank).q, 0)}};
+    case ShardAxis::heads_q:
+      return {p.shape, 0, {rows_of(split_heads(c.heads, c.kv_heads, tp, tp_rank).q, 0)}};
+    case ShardAxis::heads_kv:
+      return {p.shape, 0, {rows_of(split_heads(c.heads, c.kv_heads, tp, tp_rank).kv, 0)}};
     case ShardAxis::ffn_out:
       return {p.shape, 0, {split_range(c.ffn, tp, tp_rank)}};
     case ShardAxis::ffn_gate_up: {
@@ -119,16 +133,29 @@ std::vector<Range> owned_ranges(const Parameter& p, const ModelConfig& c, int tp
   const Slice mine = slice_of(p, c, tp, tp_rank);
   if (mine.whole())
     return tp_rank == 0 ? std::vector<Range>{{0, p.shape[0]}} : std::vector<Range>{};
-  if (p.axis != ShardAxis::heads_qkv || tp_rank == 0) return mine.ranges;
+  if (p.axis != ShardAxis::heads_qkv && p.axis != ShardAxis::heads_kv) return mine.ranges;
   // KV heads that a lower rank holds too are that rank's.
   const HeadShard shard = split_heads(c.heads, c.kv_heads, tp, tp_rank);
-  const std::int64_t taken = split_heads(c.heads, c.kv_heads, tp, tp_rank - 1).kv.end;
-  const Range kv{std::max(shard.kv.begin, taken), std::max(shard.kv.end, taken)};
-  std::vector<Range> ranges = {mine.ranges[0]};
+  const Range kv{shard.kv.begin + repeated_kv_heads(c, tp, tp_rank), shard.kv.end};
+  const auto rows_from = [&](std::int64_t head) {
+    return Range{(head + kv.begin) * c.head_dim, (head + kv.end) * c.head_dim};
+  };
+  std::vector<Range> ranges;
+  if (p.axis == ShardAxis::heads_kv) {
+    if (kv.size() > 0) ranges = {rows_from(0)};
+    return ranges;
+  }
+  ranges = {mine.ranges[0]};
   for (std::int64_t first : {c.heads, c.heads + c.kv_heads})
-    if (kv.size() > 0)
-      ranges.push_back({(first + kv.begin) * c.head_dim, (first + kv.end) * c.head_dim});
+    if (kv.size() > 0) ranges.push_back(rows_from(first));
   return ranges;
+}
+
+std::int64_t repeated_kv_heads(const ModelConfig& c, int tp, int tp_rank) {
+  if (tp_rank == 0) return 0;
+  const Range mine = split_heads(c.heads, c.kv_heads, tp, tp_rank).kv;
+  const std::int64_t taken = split_heads(c.heads, c.kv_heads, tp, tp_rank - 1).kv.end;
+  return std::clamp<std::int64_t>(taken - mine.begin, 0, mine.size());
 }
 
 Range stage_layers(const ModelConfig& c, int pp, int stage) {
@@ -205,7 +232,8 @@ void lay_out_weights(std::vector<LocalParameter>& list, Arena& arena, DType dtyp
 
 }  // namespace
 
-Parameters::Parameters(const ModelConfig& config, const Grid& grid, DType dtype, ParameterUse purpose)
+Parameters::Parameters(const ModelConfig& config, const Grid& grid, DType dtype,
+                       ParameterUse purpose)
     : config_(config) {
   std::int64_t elems = 0;
   list_ = local_list(config, grid.shape(), grid.tp().rank(), grid.pp().rank(), purpose, &elems);
@@ -242,7 +270,8 @@ std::size_t Parameters::plan_bytes(const ModelConfig& config, GridShape shape, i
   std::int64_t elems = 0;
   std::vector<LocalParameter> list = local_list(config, shape, tp_rank, pp_rank, purpose, &elems);
   std::size_t bytes = measure([&](Arena& a) { lay_out_weights(list, a, dtype, purpose); });
-  if (purpose == ParameterUse::training) bytes += 3 * static_cast<std::size_t>(elems) * sizeof(float);
+  if (purpose == ParameterUse::training)
+    bytes += 3 * static_cast<std::size_t>(elems) * sizeof(float);
   for (const LocalParameter& p : list)
     if (has_copy(p, dtype, purpose)) bytes += static_cast<std::size_t>(p.slice.local().elems()) * 2;
   return bytes;

@@ -23,6 +23,9 @@ enum class ShardAxis : std::uint8_t {
   ffn_gate_up,  // rows of the gate, then rows of what it gates
   ffn_in,       // columns of the feed-forward width
   width_out,    // rows of the model width: what heads_in and ffn_in become in inference
+  heads_q,      // elements: query heads, head_dim each
+  heads_kv,     // elements: KV heads, head_dim each
+  each_head,    // replicated; a rank's gradient is its own heads', their sum the parameter's
 };
 
 enum class Init : std::uint8_t {
@@ -52,6 +55,9 @@ Slice slice_of(const Parameter& parameter, const ModelConfig& config, int tp, in
 // exactly one rank. Ranges are in global indices; empty ranges: this rank owns nothing of it.
 std::vector<Range> owned_ranges(const Parameter& parameter, const ModelConfig& config, int tp,
                                 int tp_rank);
+
+// Of the tp rank's KV heads, how many of the first a lower rank answers for, which holds them too.
+std::int64_t repeated_kv_heads(const ModelConfig& config, int tp, int tp_rank);
 
 // Layers of a pipeline stage. The head is work too, for a small model with a large vocabulary that
 // of several layers: the last stage has as many fewer layers as makes the slowest stage fastest.

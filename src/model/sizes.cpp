@@ -39,7 +39,7 @@ struct BlockFlops {
 
 BlockFlops flops_of_block(const ModelConfig& c, std::int64_t layer, const SequenceRows& r) {
   const double rows = static_cast<double>(r.n * r.rows);
-  const bool spares = c.norm_place != NormPlace::sandwich;  // whose last norm needs its input
+  const bool spares = !c.has_output_norms();  // whose last norm needs its input
   return {2 * rows * static_cast<double>(block_matrix_elems(c)),
           attention_flops(c, layer, r, kForwardFlopsOfPair),
           attention_flops(c, layer, r, kBackwardFlopsOfPair),

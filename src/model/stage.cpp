@@ -124,8 +124,9 @@ Stage::Stage(const Context& ctx, const ModelConfig& config, Parameters& paramete
   if (ctx.grid.is_first_stage()) embedding_ = find_embedding(parameters);
   for (std::int64_t l = layers_.begin; l < layers_.end; ++l) {
     blocks_.push_back(block_parameters(parameters, l));
+    // The last of a block in the flat order.
     const LocalParameter* last =
-        blocks_.back().norm1.weight;  // the last of a block in the flat order
+        blocks_.back().norm1 ? blocks_.back().norm1.weight : blocks_.back().qkv_w;
     block_flat_end_.push_back(last->flat_begin + last->flat_elems);
   }
   if (ctx.grid.is_last_stage()) {

@@ -49,9 +49,13 @@ void GradientReducer::finish() {
     pending_.clear();
     started_ = 0;
   }
-  if (!kv_room_.empty())
-    for (LocalParameter& p : parameters_.list())
-      if (p.info.axis == ShardAxis::heads_qkv) sum_kv_replicas(p);
+  for (LocalParameter& p : parameters_.list()) {
+    const ShardAxis axis = p.info.axis;
+    if (!kv_room_.empty() && (axis == ShardAxis::heads_qkv || axis == ShardAxis::heads_kv))
+      sum_kv_replicas(p);
+    if (axis == ShardAxis::each_head && ctx_.grid.shape().tp > 1)
+      ctx_.grid.tp().all_reduce(p.grad, ReduceOp::sum, ctx_.stream);
+  }
   if (ctx_.grid.tied_ends().size() == 1) return;
   for (const LocalParameter& p : parameters_.list())
     if (parameters_.is_tied(p) && p.grad.elems() > 0)
@@ -60,14 +64,16 @@ void GradientReducer::finish() {
 
 // Every rank puts its KV rows where they stand among all ranks', and takes back the sums.
 void GradientReducer::sum_kv_replicas(LocalParameter& p) {
+  // heads_qkv: queries, keys and values; heads_kv: the keys' alone.
+  const bool qkv = p.info.axis == ShardAxis::heads_qkv;
   const std::int64_t width = p.info.shape.elems() / p.info.shape[0],
-                     first = config_.heads * config_.head_dim;
+                     first = qkv ? config_.heads * config_.head_dim : 0;
   const View all(kv_room_.data(), Dims{2 * config_.kv_heads * config_.head_dim * width});
   std::fill(kv_room_.begin(), kv_room_.end(), 0.0f);
   float* room = kv_room_.data();
   const auto each_run = [&](const auto& move) {
-    std::int64_t local = p.slice.ranges[0].size() * width;
-    for (std::size_t kind = 1; kind < 3; ++kind) {
+    std::int64_t local = qkv ? p.slice.ranges[0].size() * width : 0;
+    for (std::size_t kind = qkv ? 1 : 0; kind < p.slice.ranges.size(); ++kind) {
       const Range rows = p.slice.ranges[kind];
       move(room + (rows.begin - first) * width, p.grad.as<float>() + local,
            static_cast<std::size_t>(rows.size() * width) * sizeof(float));

@@ -19,8 +19,9 @@ class GradientReducer {
   GradientReducer(const Context& ctx, Parameters& parameters, const ModelConfig& config);
   void ready(std::int64_t flat_end);  // [0, flat_end) is final on this rank; starts full buckets,
                                       // lets earlier ones progress
-  void finish();  // the rest; then the tied embedding's sum over first and last stage, and KV
-                  // heads' over their replicas
+  // The rest; then the tied embedding's sum over first and last stage, KV heads' over their
+  // replicas, and over tp what all heads share. Collective.
+  void finish();
 
  private:
   void start(std::int64_t end);

@@ -83,6 +83,11 @@ MODELS = {
         LLAMA, hidden_size=28, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, head_dim=8, intermediate_size=35,
         hidden_activation="gelu_pytorch_tanh", query_pre_attn_scalar=5, attn_logit_softcapping=5.0, final_logit_softcapping=3.0,
         sliding_window=5, tie_word_embeddings=True), 24),
+    "qwen3": ("Qwen3ForCausalLM", "clm", dict(
+        LLAMA, hidden_size=28, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2, head_dim=8, intermediate_size=49,
+        tie_word_embeddings=True), 24),
+    "olmo2": ("Olmo2ForCausalLM", "clm", dict(
+        LLAMA, hidden_size=36, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2, intermediate_size=49), 24),
     "bert_mlm": ("BertForMaskedLM", "mlm", BERT, 20),
     "bert_clm": ("BertLMHeadModel", "logits", dict(BERT, is_decoder=True), 20),
     "bert_classify": ("BertForSequenceClassification", "classes", dict(
