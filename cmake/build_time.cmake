@@ -1,31 +1,39 @@
-# What keeps the build short: ccache that finds other clones' objects, one precompiled header, -O3 for the kernels alone, -O1 where nothing is hot.
+# What keeps the build short: ccache that finds other clones' objects, one precompiled header, -O3
+# for the kernels alone, -O1 where nothing is hot.
 find_program(CCACHE ccache)
 if(CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_SLOPPINESS=pch_defines,time_macros ${CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR}
+      CCACHE_SLOPPINESS=pch_defines,time_macros ${CCACHE})
 endif()
 string(REPLACE -O3 -O2 CMAKE_CXX_FLAGS_RELEASE "${CMAKE_CXX_FLAGS_RELEASE}")
 add_library(weft_kernel_speed INTERFACE)
-if(NOT WEFT_CUDA STREQUAL EMULATED AND NOT WEFT_SANITIZE)  # sanitizers and -O3 together take minutes a file
-  target_compile_options(weft_kernel_speed INTERFACE $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O3>)
+# sanitizers and -O3 together take minutes a file
+if(NOT WEFT_CUDA STREQUAL EMULATED AND NOT WEFT_SANITIZE)
+  target_compile_options(weft_kernel_speed INTERFACE
+                         $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O3>)
 elseif(WEFT_SANITIZE)  # Highway's scalar baseline casts NaN to int
   target_compile_options(weft_kernel_speed INTERFACE -fno-sanitize=float-cast-overflow)
 endif()
 
 add_library(weft_quickly_built INTERFACE)
-target_compile_options(weft_quickly_built INTERFACE $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O1>)
+target_compile_options(weft_quickly_built INTERFACE
+                       $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O1>)
 
-# weft_precompiled(target): it takes the headers that cost most from weft_core, which everything links.
+# weft_precompiled(target): it takes the headers that cost most from weft_core, which everything
+# links.
 function(weft_precompiled target)
   if(NOT WEFT_CUDA STREQUAL OFF)
     return()
   endif()
   if(target STREQUAL weft_core)
-    target_precompile_headers(weft_core PRIVATE <algorithm> <cstdint> <filesystem> <functional> <map> <memory> <optional> <span> <string> <string_view>
-                              <vector> <fmt/format.h> <nlohmann/json.hpp>)
+    target_precompile_headers(weft_core PRIVATE <algorithm> <cstdint> <filesystem> <functional>
+                              <map> <memory> <optional> <span> <string> <string_view> <vector>
+                              <fmt/format.h> <nlohmann/json.hpp>)
   else()
     target_precompile_headers(${target} REUSE_FROM weft_core)
   endif()
   if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
-    target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)  # ccache asks for it
+    # ccache asks for it
+    target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
   endif()
 endfunction()

@@ -1,6 +1,7 @@
 # Run at build time:  cmake -DSOURCE=folder -DHEADER=file -P commit.cmake
-# Writes the header with the commit that SOURCE is a checkout of, "-dirty" behind it where tracked files differ; "unknown" where it is no
-# checkout (a tarball, also one unpacked inside somebody else's checkout) or there is no git. The file is touched only when it changes.
+# Writes the header with the commit that SOURCE is a checkout of, "-dirty" behind it where tracked
+# files differ; "unknown" where it is no checkout (a tarball, also one unpacked inside somebody
+# else's checkout) or there is no git. The file is touched only when it changes.
 set(commit unknown)
 find_program(GIT git)
 if(GIT)

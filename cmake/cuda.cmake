@@ -1,5 +1,6 @@
-# The GPU back end: WEFT_CUDA=OFF (stubs), ON (nvcc for A100 and H100) or EMULATED (the same sources on the host, for tests).
-# weft_cuda_runtime and weft_cuda_blas stand for the CUDA libraries, weft_cuda_sources(files…) says how .cu files are compiled.
+# The GPU back end: WEFT_CUDA=OFF (stubs), ON (nvcc for A100 and H100) or EMULATED (the same sources
+# on the host, for tests). weft_cuda_runtime and weft_cuda_blas stand for the CUDA libraries,
+# weft_cuda_sources(files…) says how .cu files are compiled.
 if(WEFT_CUDA STREQUAL OFF)
   list(APPEND WEFT_LEFT_OUT "/gpu_cuda\\.cpp$" "/kernels/cuda/backend\\.cpp$")
   return()
@@ -23,8 +24,10 @@ if(WEFT_CUDA STREQUAL ON)
   target_link_libraries(weft_cuda_blas INTERFACE CUDA::cublas)
   function(weft_cuda_sources)
     foreach(source IN LISTS ARGN)
-      # A spilled register is an error; head dim 256's backward may spill. fmt's consteval is beyond nvcc.
-      set(options -DFMT_CONSTEVAL= -DFMT_USE_CONSTEXPR=1 -diag-suppress=2190 -Xcompiler=-Wall,-Wextra)
+      # A spilled register is an error; head dim 256's backward may spill. fmt's consteval is beyond
+      # nvcc.
+      set(options -DFMT_CONSTEVAL= -DFMT_USE_CONSTEXPR=1 -diag-suppress=2190
+          -Xcompiler=-Wall,-Wextra)
       if(NOT source MATCHES "attention_backward_bf16_wide")
         list(APPEND options -Xptxas=--warn-on-spills,-Werror)
       endif()
@@ -33,24 +36,29 @@ if(WEFT_CUDA STREQUAL ON)
   endfunction()
 elseif(WEFT_CUDA STREQUAL EMULATED)
   find_package(Boost REQUIRED COMPONENTS context)
-  set(WEFT_EMULATION_CHECK memory CACHE STRING "What the emulation checks: memory (AddressSanitizer, UBSan) or races (tests/cuda_emulation/races.h)")
+  set(WEFT_EMULATION_CHECK memory CACHE STRING
+      "What the emulation checks: memory (ASan, UBSan) or races (tests/cuda_emulation/races.h)")
   add_link_options(-rdynamic)
   add_compile_options(-O1)
   if(WEFT_EMULATION_CHECK STREQUAL races)
-    set(WEFT_EMULATION_OPTIONS -fsanitize=thread -Wno-maybe-uninitialized)  # the kernels alone; races.cpp answers its calls
+    # the kernels alone; races.cpp answers its calls
+    set(WEFT_EMULATION_OPTIONS -fsanitize=thread -Wno-maybe-uninitialized)
   else()
     set(WEFT_EMULATION_OPTIONS)
-    add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+    add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined
+                        -fno-omit-frame-pointer)
     add_link_options(-fsanitize=address,undefined)
   endif()
   function(weft_cuda_sources)
-    set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS
-      "-xc++;-include;prelude.h;${WEFT_EMULATION_OPTIONS};-fno-strict-aliasing;-Wno-unknown-pragmas;-Wno-ignored-attributes;-Wno-attributes")
+    set(options -xc++ -include prelude.h ${WEFT_EMULATION_OPTIONS} -fno-strict-aliasing
+        -Wno-unknown-pragmas -Wno-ignored-attributes -Wno-attributes)
+    set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "${options}")
   endfunction()
   file(GLOB emulation CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/cuda_emulation/*.cpp)
   list(FILTER emulation EXCLUDE REGEX "_test\\.cpp$")
   add_library(weft_cuda_emulation STATIC ${emulation})
-  target_include_directories(weft_cuda_emulation PUBLIC ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/tests/cuda_emulation)
+  target_include_directories(weft_cuda_emulation PUBLIC ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/src
+                             ${CMAKE_SOURCE_DIR}/tests/cuda_emulation)
   target_include_directories(weft_cuda_emulation SYSTEM PUBLIC ${CUDAToolkit_INCLUDE_DIRS})
   target_compile_options(weft_cuda_emulation PRIVATE ${WEFT_WARNINGS})
   target_link_libraries(weft_cuda_emulation PUBLIC weft_matmul Boost::context fmt::fmt)

@@ -20,10 +20,13 @@ add_library(weft_utf8proc ALIAS PkgConfig::utf8proc)
 pkg_check_modules(hwy REQUIRED IMPORTED_TARGET libhwy)
 add_library(weft_hwy INTERFACE)
 target_link_libraries(weft_hwy INTERFACE PkgConfig::hwy)
-# Three code paths are enough: the baseline, AVX2 (with FMA) and AVX-512; each target more is compile time.
-target_compile_definitions(weft_hwy INTERFACE "HWY_DISABLED_TARGETS=(HWY_SSSE3|HWY_SSE4|HWY_AVX3_DL)")
+# Three code paths are enough: the baseline, AVX2 (with FMA) and AVX-512; each target more is
+# compile time.
+target_compile_definitions(weft_hwy INTERFACE
+                           "HWY_DISABLED_TARGETS=(HWY_SSSE3|HWY_SSE4|HWY_AVX3_DL)")
 
-# Parallel HDF5 of the MPI in use. Debian keeps one for each MPI side by side; elsewhere the first parallel one found serves.
+# Parallel HDF5 of the MPI in use. Debian keeps one for each MPI side by side; elsewhere the first
+# parallel one found serves.
 if(MPI_CXX_LIBRARIES MATCHES "mpich" OR MPI_CXX_INCLUDE_DIRS MATCHES "mpich")
   pkg_check_modules(hdf5 IMPORTED_TARGET hdf5-mpich)
 elseif(MPI_CXX_LIBRARIES MATCHES "openmpi|libmpi\\." OR MPI_CXX_INCLUDE_DIRS MATCHES "openmpi")
@@ -36,19 +39,21 @@ else()
   set(HDF5_PREFER_PARALLEL ON)
   find_package(HDF5 REQUIRED COMPONENTS C)
   if(NOT HDF5_IS_PARALLEL)
-    message(FATAL_ERROR "HDF5 at ${HDF5_C_LIBRARIES} is serial; Weft needs a parallel one (Debian: libhdf5-openmpi-dev; "
-                        "Polaris: module load cray-hdf5-parallel)")
+    message(FATAL_ERROR "HDF5 at ${HDF5_C_LIBRARIES} is serial; Weft needs a parallel one "
+                        "(Debian: libhdf5-openmpi-dev; Polaris: module load cray-hdf5-parallel)")
   endif()
   target_include_directories(weft_hdf5 INTERFACE ${HDF5_C_INCLUDE_DIRS})
   target_link_libraries(weft_hdf5 INTERFACE ${HDF5_C_LIBRARIES})
   target_compile_definitions(weft_hdf5 INTERFACE ${HDF5_C_DEFINITIONS})
 endif()
 
-# The matmul library: oneDNN, or any CBLAS where it is absent (WEFT_MATMUL=cblas chooses it by hand).
+# The matmul library: oneDNN, or any CBLAS where it is absent (WEFT_MATMUL=cblas chooses it by
+# hand).
 set(WEFT_MATMUL auto CACHE STRING "matmul library: auto, onednn or cblas")
 add_library(weft_matmul INTERFACE)
 if(NOT WEFT_MATMUL STREQUAL cblas)
-  # By library and header: oneDNN's own CMake package also asks for the OpenCL headers it was built with, which we do not need.
+  # By library and header: oneDNN's own CMake package also asks for the OpenCL headers it was built
+  # with, which we do not need.
   find_library(DNNL_LIBRARY dnnl HINTS ENV DNNLROOT PATH_SUFFIXES lib lib64)
   find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.hpp HINTS ENV DNNLROOT PATH_SUFFIXES include)
 endif()
