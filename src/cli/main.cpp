@@ -116,7 +116,8 @@ int report(const std::optional<Mpi>& mpi, const Failure& failure) {
     if (!mpi || mpi->rank() == 0) log_line(LogLevel::error, "weft: " + failure.text);
     return code;
   }
-  log_line(LogLevel::error, fmt::format("weft: rank {}: {}", mpi->rank(), failure.text));
+  log_line(LogLevel::error,
+           fmt::format("weft: rank {}: {}", mpi->rank(), without_rank(failure.text)));
   Mpi::abort(code);
 }
 

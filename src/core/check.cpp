@@ -10,8 +10,13 @@
 #include <typeinfo>
 
 namespace weft {
-
 namespace {
+
+// "rank 2, ", or nothing where this process is alone. Process-wide by nature, as a rank is.
+std::string& rank_mark() {
+  static std::string mark;
+  return mark;
+}
 
 // "weft::Error", for a sentence about an exception that brings none or none of ours.
 std::string type_name(const std::exception& error) {
@@ -82,9 +87,21 @@ void rethrow(const Failure& failure) {
   throw Error(failure.text);
 }
 
+void set_error_rank(int rank, int n_ranks) {
+  rank_mark() = n_ranks > 1 ? fmt::format("rank {}, ", rank) : "";
+}
+
+std::string without_rank(std::string text) {
+  const std::string& mark = rank_mark();
+  const std::size_t at = mark.empty() ? std::string::npos : text.rfind("[" + mark);
+  if (at != std::string::npos) text.erase(at + 1, mark.size());
+  return text;
+}
+
 void throw_error(const char* file, int line, const char* condition, const std::string& message) {
   const char* base = std::strrchr(file, '/');
-  throw Error(fmt::format("{} [{}:{}: {}]", message, base ? base + 1 : file, line, condition));
+  throw Error(fmt::format("{} [{}{}:{}: {}]", message, rank_mark(), base ? base + 1 : file, line,
+                          condition));
 }
 
 }  // namespace weft

@@ -14,7 +14,7 @@
 
 namespace weft {
 
-// Something that failed; `what()` is one sentence. A CHECK adds its file and line.
+// Something that failed; `what()` is one sentence. A CHECK adds its rank, file and line.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -48,6 +48,12 @@ std::optional<Failure> failure_of(const std::function<void()>& body);
 // Throws the UserError, Interrupted or Error that it was.
 [[noreturn]] void rethrow(const Failure& failure);
 inline int exit_code(FailureKind kind) { return static_cast<int>(kind); }
+
+// The rank that a CHECK of this process names, "[rank 2, shard.cpp:10: …]", where there are
+// several; set once, before threads are, by who starts them (comm/mpi.cpp).
+void set_error_rank(int rank, int n_ranks);
+// `text` without that mark of this process, for who names the rank in front of it.
+std::string without_rank(std::string text);
 
 [[noreturn]] void throw_error(const char* file, int line, const char* condition,
                               const std::string& message);

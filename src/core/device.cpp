@@ -27,6 +27,20 @@ void* Stream::scratch(std::size_t bytes) {
   return scratch_.get();
 }
 
+Event::Event(Device device) : device_(device) {
+  if (device.type == DeviceType::cuda) native_ = gpu::make_event(device.index);
+}
+
+void Event::record(Stream& stream) {
+  CHECK(stream.device() == device_, "an event of another device than its stream's is recorded");
+  if (native_) gpu::record(native_.get(), stream.native());
+}
+
+void Event::wait(Stream& stream) const {
+  if (native_ && stream.native()) gpu::wait(stream.native(), native_.get());
+  if (native_ && !stream.native()) gpu::synchronize_event(native_.get());
+}
+
 int gpu_count() { return gpu::count(); }
 
 std::shared_ptr<void> allocate(Device device, std::size_t bytes) {

@@ -20,7 +20,7 @@ struct Device {
 
 // An in-order queue of work on one device, with what its kernels keep between calls (primitive
 // caches, scratch). On the CPU every call has finished when it returns; on a GPU it has been
-// enqueued.
+// enqueued; an Event orders two streams.
 class Stream {
  public:
   explicit Stream(Device device = {}, int n_threads = 1);
@@ -54,6 +54,29 @@ class Stream {
   std::unordered_map<std::type_index, std::shared_ptr<void>> attached_;
   std::shared_ptr<void> scratch_;
   std::size_t scratch_bytes_ = 0;
+};
+
+// A place in a stream, by which another stream waits for the work before it: the order of two
+// streams (compute and communication) written once for every device. On the CPU a stream's work has
+// run when its call returns, so that all of it is a no-op there.
+class Event {
+ public:
+  explicit Event(Device device = {});  // UserError where there is no such device
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+
+  // Marks what `stream`, of this event's device, has been given so far; in place of an earlier
+  // mark.
+  void record(Stream& stream);
+  // What `stream` is given from now on runs after what was marked; the calling thread goes on,
+  // unless the stream is the CPU's. Nothing marked: nothing to wait for. The event may go before
+  // the stream has come there.
+  void wait(Stream& stream) const;
+  void* native() const { return native_.get(); }  // the cudaEvent_t; null on the CPU
+
+ private:
+  Device device_;
+  std::shared_ptr<void> native_;
 };
 
 // GPUs that this process can use: 0 in a build without CUDA.

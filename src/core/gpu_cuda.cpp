@@ -33,6 +33,29 @@ void synchronize(void* stream) {
   CUDA_CHECK(cudaStreamSynchronize(static_cast<cudaStream_t>(stream)));
 }
 
+std::shared_ptr<void> make_event(int device) {
+  CHECK_USER(device >= 0 && device < count(), "--device cuda: GPU {} of {} on this host", device,
+             count());
+  CUDA_CHECK(cudaSetDevice(device));
+  cudaEvent_t event = nullptr;
+  CUDA_CHECK(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+  return std::shared_ptr<void>(event,
+                               [](void* e) { cudaEventDestroy(static_cast<cudaEvent_t>(e)); });
+}
+
+void record(void* event, void* stream) {
+  CUDA_CHECK(cudaEventRecord(static_cast<cudaEvent_t>(event), static_cast<cudaStream_t>(stream)));
+}
+
+void wait(void* stream, void* event) {
+  CUDA_CHECK(
+      cudaStreamWaitEvent(static_cast<cudaStream_t>(stream), static_cast<cudaEvent_t>(event), 0));
+}
+
+void synchronize_event(void* event) {
+  CUDA_CHECK(cudaEventSynchronize(static_cast<cudaEvent_t>(event)));
+}
+
 std::shared_ptr<void> allocate(int device, std::size_t bytes) {
   CUDA_CHECK(cudaSetDevice(device));
   void* memory = nullptr;

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string_view>
 
 namespace weft {
 
@@ -25,6 +26,12 @@ inline Philox philox(std::uint64_t key, Philox counter) {
 
 // A word as a number in [0, 1), multiples of 2^-24.
 inline float uniform(std::uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
+
+// Two words as two independent normal numbers of mean 0 and deviation 1 (Box and Muller).
+std::array<double, 2> normals(std::uint32_t a, std::uint32_t b);
+
+// Of a tensor's name, for keys (FNV-1a).
+std::uint64_t name_hash(std::string_view name);
 
 // SplitMix64's finaliser: a bijective mix, for keys and checksums.
 inline std::uint64_t mix64(std::uint64_t x) {

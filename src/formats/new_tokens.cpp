@@ -13,20 +13,12 @@ namespace {
 constexpr double kNoise = 1e-9;  // transformers': of the covariance, of a bias's deviation
 
 std::uint64_t key_of(const std::string& name, std::uint64_t seed) {
-  std::uint64_t hash = 0xCBF29CE484222325ull;  // FNV-1a
-  for (const char c : name) hash = (hash ^ static_cast<std::uint8_t>(c)) * 0x100000001B3ull;
-  return mix64(seed ^ mix64(hash ^ 0x7E57));
+  return mix64(seed ^ mix64(name_hash(name) ^ 0x7E57));
 }
 
 Philox draw(std::uint64_t key, std::int64_t row, std::uint32_t i) {
   return philox(key,
                 {static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(row >> 32), i, 0});
-}
-
-// Box and Muller's first.
-double normal(std::uint32_t a, std::uint32_t b) {
-  return std::sqrt(-2 * std::log((static_cast<double>(a) + 1) * 0x1p-32)) *
-         std::cos(2 * M_PI * static_cast<double>(b) * 0x1p-32);
 }
 
 std::vector<double> column_means(const StoredTensor& table) {
@@ -59,7 +51,7 @@ void add_noise(const StoredTensor& old, const std::vector<double>& means, std::u
             static_cast<std::uint64_t>(old.shape[0]) >>
         64);
     read_elements(old, which * columns, columns, drawn.data());
-    const double weight = normal(words[2], words[3]) * std::sqrt(kNoise / kDrawn);
+    const double weight = normals(words[2], words[3])[0] * std::sqrt(kNoise / kDrawn);
     for (std::size_t c = 0; c < drawn.size(); ++c)
       to[c] += weight * (static_cast<double>(drawn[c]) - means[c]);
   }
@@ -103,7 +95,7 @@ void fill_new_rows(const StoredTensor& old, const Parameter& parameter, bool tie
     std::vector<double> values = means;
     if (bias) {
       const Philox words = draw(key, row, 0);
-      values[0] += spread * normal(words[0], words[1]);
+      values[0] += spread * normals(words[0], words[1])[0];
     } else if (tokens.n_old > columns) {
       add_noise(old, means, key, row, values);
     }

@@ -296,24 +296,14 @@ const LocalParameter& Parameters::at(const std::string& name) const {
 
 namespace {
 
-// Four normal numbers from one random block (Box-Muller).
-std::array<float, 4> normals(std::uint64_t key, std::uint64_t block) {
+// Four normal numbers from one random block.
+std::array<float, 4> normal_block(std::uint64_t key, std::uint64_t block) {
   const Philox words = philox(
       key, {static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32), 0x1217, 0});
-  std::array<float, 4> out;
-  for (std::size_t pair = 0; pair < 2; ++pair) {
-    const double radius = std::sqrt(-2.0 * std::log((words[2 * pair] + 1.0) * 0x1p-32));
-    const double angle = words[2 * pair + 1] * (2.0 * M_PI * 0x1p-32);
-    out[2 * pair] = static_cast<float>(radius * std::cos(angle));
-    out[2 * pair + 1] = static_cast<float>(radius * std::sin(angle));
-  }
-  return out;
-}
-
-std::uint64_t name_hash(const std::string& name) {
-  std::uint64_t hash = 0xCBF29CE484222325ull;  // FNV-1a
-  for (unsigned char c : name) hash = (hash ^ c) * 0x100000001B3ull;
-  return hash;
+  const auto [a, b] = normals(words[0], words[1]);
+  const auto [c, d] = normals(words[2], words[3]);
+  return {static_cast<float>(a), static_cast<float>(b), static_cast<float>(c),
+          static_cast<float>(d)};
 }
 
 // out[i] = std · the normal number of global element begin + i
@@ -322,7 +312,7 @@ void fill_normal(float* out, std::int64_t begin, std::int64_t count, std::uint64
   const std::int64_t first = begin / 4, last = (begin + count + 3) / 4;
   parallel_blocks(last - first, 4096, n_threads, [&](std::int64_t from, std::int64_t to) {
     for (std::int64_t block = first + from; block < first + to; ++block) {
-      const std::array<float, 4> numbers = normals(key, static_cast<std::uint64_t>(block));
+      const std::array<float, 4> numbers = normal_block(key, static_cast<std::uint64_t>(block));
       for (std::int64_t j = 0; j < 4; ++j) {
         const std::int64_t i = block * 4 + j - begin;
         if (i >= 0 && i < count) out[i] = std * numbers[static_cast<std::size_t>(j)];
