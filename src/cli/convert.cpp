@@ -128,10 +128,7 @@ constexpr const char* kTokenizerFiles[] = {"tokenizer.json",
 
 void copy_if_there(const fs::path& from, const fs::path& to, const char* name) {
   std::error_code error;
-  if (!fs::exists(from / name, error)) return;
-  fs::copy_file(from / name, to / name, fs::copy_options::overwrite_existing, error);
-  CHECK_USER(!error, "{}: cannot be copied to {} ({})", (from / name).string(), to.string(),
-             error.message());
+  if (fs::exists(from / name, error)) copy_over(from / name, to / name);
 }
 
 // A file's own tokenizer goes over byte for byte; another's is written as Weft understands it.
@@ -144,8 +141,7 @@ void write_tokenizer(const ConvertOptions& o, const std::string& from, const fs:
   if (fs::is_directory(path, error)) {
     for (const char* name : kTokenizerFiles) copy_if_there(path, dir, name);
     if (fs::is_directory(fs::path(path) / "additional_chat_templates", error))
-      fs::copy(fs::path(path) / "additional_chat_templates", dir / "additional_chat_templates",
-               fs::copy_options::recursive, error);
+      copy_folder(fs::path(path) / "additional_chat_templates", dir / "additional_chat_templates");
   } else if (tokenizer) {
     tokenizer->save(dir);
   }

@@ -15,6 +15,7 @@
 #include "data/labels.h"
 #include "data/wrapping.h"
 #include "io/documents.h"
+#include "io/files.h"
 #include "io/hub_cache.h"
 #include "io/token_file.h"
 #include "text/tokenizer.h"
@@ -303,9 +304,7 @@ void run_data(const Invocation& invocation) {
   const std::int64_t n_without = world->all_reduce_value(share.n_without, ReduceOp::sum, stream),
                      n_unknown = share.unknown.report(*world, stream);
   on_first_rank(*world, stream, [&] { make_folder(std::filesystem::path(o.out).parent_path()); });
-  write_token_file(
-      o.out, info, part, native_mpi_comm(*world), world->rank() == 0,
-      [&](const std::optional<Failure>& failure) { throw_together(*world, failure, stream); });
+  write_token_file(o.out, info, part, *world, stream);
   if (world->rank() != 0) return;
   if (n_without > 0) log_warning("{} documents have no tokens and are left out", n_without);
   check_validation(info);

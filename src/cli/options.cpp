@@ -11,6 +11,7 @@
 
 #include "core/check.h"
 #include "core/utf8.h"
+#include "io/files.h"
 
 namespace weft {
 namespace {

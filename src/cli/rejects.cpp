@@ -1,11 +1,10 @@
 #include "cli/rejects.h"
 
-#include <system_error>
-
 #include "comm/agreement.h"
 #include "core/check.h"
 #include "core/log.h"
 #include "core/utf8.h"
+#include "io/files.h"
 #include "io/json.h"
 
 namespace weft {
@@ -71,8 +70,7 @@ void Rejects::finish(Communicator& world, const std::string& out, std::size_t n_
   gather(world, tells);
   Stream stream;
   on_first_rank(world, stream, [&] {
-    std::error_code error;  // the job before may have left none
-    if (all_.empty() && !out.empty()) std::filesystem::remove(file_beside(out), error);
+    if (all_.empty() && !out.empty()) remove_file(file_beside(out));  // of the job before
     const bool from_file = !all_.empty() && all_.rbegin()->first.first > 0;
     if (n_texts > 1 || (from_file && !out.empty())) tell(out);
   });

@@ -6,8 +6,8 @@
 #include <memory>
 #include <optional>
 
-#include "cli/result_file.h"
 #include "cli/session.h"
+#include "io/result_file.h"
 
 namespace weft {
 

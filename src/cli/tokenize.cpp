@@ -8,7 +8,6 @@
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/rejects.h"
-#include "cli/result_file.h"
 #include "cli/session.h"
 #include "cli/texts.h"
 #include "comm/agreement.h"
@@ -16,6 +15,7 @@
 #include "core/log.h"
 #include "core/utf8.h"
 #include "io/hub_cache.h"
+#include "io/result_file.h"
 #include "text/characters/unicode.h"
 #include "text/tokenizer.h"
 

@@ -12,14 +12,14 @@
 
 namespace weft {
 
-// Collective. Where a rank brings a failure, every rank throws the first such rank's: a UserError,
-// Error or Interrupted as it was there.
+// Collective over `world`, as all of these. Where a rank brings a failure, every rank throws the
+// first such rank's: a UserError, Error or Interrupted as it was there.
 void throw_together(Communicator& world, const std::optional<Failure>& mine, Stream& stream);
 
-// `body` on rank 0 alone; what it throws, all throw. Collective.
+// `body` on rank 0 alone; what it throws, all throw. Collective: `body` itself must not be.
 void on_first_rank(Communicator& world, Stream& stream, const std::function<void()>& body);
 
-// Every rank's text, in rank order. Collective.
+// Every rank's text, in rank order. Collective; throws only where the group fails (Error).
 std::vector<std::string> gather_texts(Communicator& world, const std::string& text, Stream& stream);
 
 }  // namespace weft

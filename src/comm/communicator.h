@@ -1,6 +1,7 @@
 // Collectives over a group of ranks. `self` is one rank, `mpi` moves host memory, `nccl` device
 // memory. Views must be contiguous, alike in dtype and elems on every rank. A failed or dead peer
-// is an Error, never a hang we cause.
+// is an Error, never a hang we cause; a call that does not fit the group (another size, a dtype
+// that is not reduced, a tag too large) is an Error on the rank that makes it.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,7 @@ namespace weft {
 enum class ReduceOp : std::uint8_t { sum, max, min };
 
 // A transfer under way. Its buffers must stay untouched until wait() has returned; destroying it
-// waits.
+// waits. wait() and test() are this rank's alone; Error where the transfer failed.
 class Transfer {
  public:
   virtual ~Transfer() = default;
@@ -26,15 +27,20 @@ class Transfer {
 
 class Communicator {
  public:
-  virtual ~Communicator() = default;
+  virtual ~Communicator() = default;  // collective over the group, where MPI still runs
+
+  // Local, and never fail.
   virtual int rank() const = 0;
   virtual int size() const = 0;
   virtual std::string_view backend() const = 0;  // "self", "mpi", "nccl"
   virtual bool on_one_host() const = 0;          // all its ranks share a host's memory
 
-  // Ranks of one `color` form a new group, ordered by `key`.
+  // Ranks of one `color` form a new group, ordered by `key`, which outlives this one. Collective
+  // over this group.
   virtual std::unique_ptr<Communicator> split(int color, int key) const = 0;
 
+  // Collective over the group, from here to all_gather: every rank makes the same calls in the
+  // same order.
   virtual void barrier() = 0;
   virtual void broadcast(View x, int root, Stream& stream) = 0;
   virtual void all_reduce(View x, ReduceOp op,
@@ -46,10 +52,12 @@ class Communicator {
   virtual void all_gather(View out, ConstView in, Stream& stream) = 0;
   virtual void all_gather(View out, ConstView in, std::span<const std::int64_t> counts,
                           Stream& stream) = 0;
+  // Between two ranks, in the order of their sends a tag. send may wait for its recv.
   virtual void send(ConstView x, int to, int tag, Stream& stream) = 0;
   virtual void recv(View x, int from, int tag, Stream& stream) = 0;
 
-  // Non-blocking twins. Every rank must start them in the same order.
+  // Non-blocking twins. Collective or between two ranks like their twins: every rank of the group
+  // must start its all_reduces in the same order.
   virtual std::unique_ptr<Transfer> start_all_reduce(View x, ReduceOp op, Stream& stream) = 0;
   virtual std::unique_ptr<Transfer> start_send(ConstView x, int to, int tag, Stream& stream) = 0;
   virtual std::unique_ptr<Transfer> start_recv(View x, int from, int tag, Stream& stream) = 0;
@@ -58,7 +66,7 @@ class Communicator {
   std::int64_t bytes() const { return bytes_; }
   double seconds() const { return seconds_; }
 
-  // Host values, for counts and flags.
+  // Host values, for counts and flags. Collective.
   template <class T>
   T all_reduce_value(T value, ReduceOp op, Stream& stream) {
     all_reduce(View(&value, Dims{1}), op, stream);
@@ -72,15 +80,10 @@ class Communicator {
 
 std::unique_ptr<Communicator> make_self_communicator();
 
-// A process among those of its run.
-struct Place {
-  int rank = 0, size = 1;
-  int rank_on_host = 0, ranks_on_host = 1;  // among those that share this host's memory
-};
-
 // The processes of a run. MPI starts (FUNNELED) only where a launcher started this process as one
 // of several (comm/launcher.h), and stops with this object, which main or a test's main owns; a
-// process alone needs no MPI. UserError where the launcher is of another MPI than the one built in.
+// process alone needs no MPI. Making and ending it are collective over the run. UserError where the
+// launcher is of another MPI than the one built in.
 class Mpi {
  public:
   Mpi(int* argc, char*** argv);
@@ -88,27 +91,31 @@ class Mpi {
   Mpi(const Mpi&) = delete;
   Mpi& operator=(const Mpi&) = delete;
 
-  std::unique_ptr<Communicator> world() const;  // all of them; collective
+  // All of them, a group of its own at each call: its messages meet no other's. Collective over
+  // the run; Error where MPI fails. `self` where this process is alone.
+  std::unique_ptr<Communicator> world() const;
+
+  // Local: they were asked for when MPI started.
   int rank() const { return place_.rank; }
   int size() const { return place_.size; }
   int rank_on_host() const { return place_.rank_on_host; }
   int ranks_on_host() const { return place_.ranks_on_host; }
   // True when every rank has called this within the time: so ranks that fail alike can end in
-  // order, and one that fails alone knows it.
+  // order, and one that fails alone knows it. Local where ranks fail: false instead of a throw or
+  // a wait for ever.
   bool all_arrive(double timeout_s) const;
 
   static std::string library_version();           // one line
   static int launched_rank();                     // as the launcher says; 0 without one
-  [[noreturn]] static void abort(int exit_code);  // ends all ranks
+  [[noreturn]] static void abort(int exit_code);  // ends all ranks; called by one
 
  private:
+  struct Place {
+    int rank = 0, size = 1;
+    int rank_on_host = 0, ranks_on_host = 1;  // among those that share this host's memory
+  };
   struct Started;
   std::unique_ptr<Started> started_;  // null: MPI has not
   Place place_;
 };
-
-// The MPI handle of a communicator of this back end, for parallel HDF5: pointer to MPI_Comm, or
-// null for `self`.
-const void* native_mpi_comm(const Communicator& communicator);
-
 }  // namespace weft

@@ -19,6 +19,8 @@ GridShape resolve_grid(std::int64_t tp, std::int64_t pp, std::int64_t dp, int n_
 
 class Grid {
  public:
+  // Collective over `world`, which has shape.ranks() ranks (else an Error); so is its end. The
+  // groups are good as long as the grid.
   Grid(std::unique_ptr<Communicator> world, GridShape shape);
 
   const GridShape& shape() const { return shape_; }

@@ -1,6 +1,4 @@
 // Starting and stopping MPI.
-#include <mpi.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -88,6 +86,7 @@ Mpi::Mpi(int* argc, char*** argv) {
   if (launcher->match == Launcher::Match::foreign) refuse(*launcher);
   started_ = std::make_unique<Started>(argc, argv);
   place_ = started_->place();
+  set_error_rank(place_.rank, place_.size);
   if (place_.size > 1 || (launcher->size < 2 && launcher->rank == 0)) return;
   started_.reset();
   refuse(*launcher);
@@ -99,7 +98,7 @@ std::unique_ptr<Communicator> Mpi::world() const {
   if (!started_) return make_self_communicator();
   MPI_Comm copy;
   succeed(MPI_Comm_dup(MPI_COMM_WORLD, &copy), "MPI_Comm_dup");
-  return make_mpi_communicator(&copy, started_->patience);
+  return make_mpi_communicator(copy, started_->patience);
 }
 
 bool Mpi::all_arrive(double timeout_s) const {

@@ -192,9 +192,14 @@ void create_checkpoint(const fs::path& file, const ModelConfig& config, const st
   out.close();
 }
 
-}  // namespace
-
-namespace {
+// Collective over the replica, whose rank 0 names the file.
+void fill_checkpoint(const Context& ctx, const fs::path& file, const Parameters& parameters,
+                     const ModelConfig& config) {
+  Hdf5File::fill_together(file, ctx.grid.replica(), ctx.stream, [&](Hdf5File& out) {
+    for (const Piece& piece : own_pieces(ctx, parameters, config))
+      out.write(piece.dataset, piece.values, piece.runs);
+  });
+}
 
 CheckpointHeader header_of(const fs::path& file) {
   const Hdf5File in = Hdf5File::open(file);
@@ -257,37 +262,29 @@ void check_replicas(const Context& ctx, const Parameters& parameters) {
 void save_checkpoint(const Context& ctx, const fs::path& file, const Parameters& parameters,
                      const ModelConfig& config, const RunState& state) {
   Communicator& world = ctx.grid.world();
-  const fs::path beside = file.string() + ".tmp";
   const bool writes = ctx.grid.dp().rank() == 0;
+  std::optional<FileBeside> beside;  // rank 0's
   // Asked for first: HDF5 and MPI-IO fail loudly when a write does.
-  on_first_rank(world, ctx.stream, [&] { reserve_room(beside, file_bytes(config, state)); });
-  std::vector<std::int64_t> sums;
-  if (writes) sums = checksums(ctx, parameters, config);
+  on_first_rank(world, ctx.stream,
+                [&] { beside.emplace(file).reserve(file_bytes(config, state)); });
   auto failure = failure_of([&] {
-    if (world.rank() == 0)
-      create_checkpoint(beside, config, header_text(config, state, sums), state);
-  });
-  failure = failure_of([&] { throw_together(world, failure, ctx.stream); });
-  if (!failure) {
-    failure = failure_of([&] {
-      if (!writes) return;
-      const std::vector<Piece> pieces = own_pieces(ctx, parameters, config);
-      Hdf5File::fill_together(beside, native_mpi_comm(ctx.grid.replica()), [&](Hdf5File& out) {
-        for (const Piece& piece : pieces) out.write(piece.dataset, piece.values, piece.runs);
-      });
+    std::vector<std::int64_t> sums;
+    if (writes) sums = checksums(ctx, parameters, config);
+    on_first_rank(world, ctx.stream, [&] {
+      create_checkpoint(beside->path(), config, header_text(config, state, sums), state);
     });
-    failure = failure_of([&] { throw_together(world, failure, ctx.stream); });
-  }
-  if (failure && world.rank() == 0) {
-    std::error_code ignored;
-    fs::remove(beside, ignored);
-  }
+    throw_together(world, failure_of([&] {
+                     if (writes)
+                       fill_checkpoint(ctx, beside ? beside->path() : "", parameters, config);
+                   }),
+                   ctx.stream);
+  });
   if (failure) {
     failure->text =
         fmt::format("{}: the checkpoint could not be written ({})", file.string(), failure->text);
     rethrow(*failure);
   }
-  on_first_rank(world, ctx.stream, [&] { put_in_place(beside, file); });
+  on_first_rank(world, ctx.stream, [&] { beside->put_in_place(); });
 }
 
 void load_checkpoint(const Context& ctx, const fs::path& file, Parameters& parameters,
@@ -378,38 +375,31 @@ void write_weights_checkpoint(const fs::path& file, const ModelConfig& config,
                               const std::string& tokenizer, const std::string& generation,
                               const std::function<std::vector<float>(const Parameter&)>& weight,
                               int n_threads) {
-  const fs::path beside = file.string() + ".tmp";
   const RunState state = {
       .step = 0, .cursor = 0, .seed = 0, .tokenizer = tokenizer, .generation = generation};
-  try {
-    reserve_room(beside, count_parameters(config) * 4 +
-                             static_cast<std::int64_t>(tokenizer.size() + generation.size()) +
-                             (1 << 20));
-    Hdf5File out = Hdf5File::create(beside);
-    std::vector<std::int64_t> sums;
-    for (const Parameter& p : stored_parameters(config)) {
-      const std::vector<Run> all = {{0, 0, p.shape.elems()}};
-      for (const Kind& kind : kKinds) {
-        const bool moments = kind.tensor != &LocalParameter::weight;
-        const std::vector<float> values =
-            moments ? std::vector<float>(static_cast<std::size_t>(p.shape.elems())) : weight(p);
-        sums.push_back(static_cast<std::int64_t>(elements_checksum(values.data(), all, n_threads)));
-        if (moments) {
-          out.create_zeros(kind.group + p.name, DType::f32, p.shape);
-          continue;
-        }
-        out.create_dataset(kind.group + p.name, DType::f32, p.shape);
-        out.write(kind.group + p.name, ConstView(values.data(), p.shape), file_runs(all));
+  FileBeside beside(file);
+  beside.reserve(count_parameters(config) * 4 +
+                 static_cast<std::int64_t>(tokenizer.size() + generation.size()) + (1 << 20));
+  Hdf5File out = Hdf5File::create(beside.path());
+  std::vector<std::int64_t> sums;
+  for (const Parameter& p : stored_parameters(config)) {
+    const std::vector<Run> all = {{0, 0, p.shape.elems()}};
+    for (const Kind& kind : kKinds) {
+      const bool moments = kind.tensor != &LocalParameter::weight;
+      const std::vector<float> values =
+          moments ? std::vector<float>(static_cast<std::size_t>(p.shape.elems())) : weight(p);
+      sums.push_back(static_cast<std::int64_t>(elements_checksum(values.data(), all, n_threads)));
+      if (moments) {
+        out.create_zeros(kind.group + p.name, DType::f32, p.shape);
+        continue;
       }
+      out.create_dataset(kind.group + p.name, DType::f32, p.shape);
+      out.write(kind.group + p.name, ConstView(values.data(), p.shape), file_runs(all));
     }
-    write_texts(out, header_text(config, state, sums), state);
-    out.close();
-    put_in_place(beside, file);
-  } catch (...) {
-    std::error_code ignored;
-    fs::remove(beside, ignored);
-    throw;
   }
+  write_texts(out, header_text(config, state, sums), state);
+  out.close();
+  beside.put_in_place();
 }
 
 std::int64_t checkpoint_step(const fs::path& file) {

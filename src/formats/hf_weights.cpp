@@ -13,6 +13,7 @@
 #include "formats/narrow.h"
 #include "formats/weight_source.h"
 #include "formats/weights_checksum.h"
+#include "io/files.h"
 #include "io/weights/safetensors.h"
 #include "kernels/ops.h"
 

@@ -10,10 +10,10 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <utility>
 #include <vector>
 
 #include "core/check.h"
-#include "io/json.h"
 #include "io/lfs_pointer.h"
 
 namespace weft {
@@ -50,30 +50,40 @@ std::string read_text_file(const fs::path& file) {
   return text;
 }
 
-namespace {
-
-// write() and fsync(); 0, or the reason why they failed.
-int write_all(int fd, std::string_view content) {
-  while (!content.empty()) {
-    const ssize_t n = ::write(fd, content.data(), content.size());
+int write_all(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return n < 0 ? errno : ENOSPC;
-    content.remove_prefix(static_cast<std::size_t>(n));
+    bytes.remove_prefix(static_cast<std::size_t>(n));
   }
-  return ::fsync(fd) == 0 ? 0 : errno;
+  return 0;
 }
 
-// Renames, or removes `beside` and throws.
-void move_into_place(const fs::path& beside, const fs::path& file) {
-  if (::rename(beside.c_str(), file.c_str()) != 0) {
-    const int reason = errno;
-    ::unlink(beside.c_str());
-    file_failure(file, "cannot be put in place", reason);
-  }
-  sync_folder(file.parent_path());
+void write_file_atomically(const fs::path& file, std::string_view content) {
+  FileBeside beside(file);
+  beside.write(content);
+  beside.put_in_place();
 }
 
-}  // namespace
+void copy_over(const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  fs::copy_file(from, to, fs::copy_options::overwrite_existing, error);
+  if (error) file_failure(from, fmt::format("cannot be copied to {}", to.string()), error.value());
+}
+
+void copy_folder(const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  fs::copy(from, to, fs::copy_options::recursive | fs::copy_options::overwrite_existing, error);
+  if (error) file_failure(from, fmt::format("cannot be copied to {}", to.string()), error.value());
+}
+
+bool remove_file(const fs::path& file) {
+  std::error_code error;
+  const bool was_there = fs::remove(file, error);
+  if (error) file_failure(file, "cannot be removed", error.value());
+  return was_there;
+}
 
 void make_folder(const fs::path& folder) {
   std::error_code error;
@@ -93,47 +103,6 @@ void sync_folder(const fs::path& folder) {
     file_failure(folder, "the folder cannot be synced", reason);
 }
 
-void put_in_place(const fs::path& beside, const fs::path& file) {
-  const int fd = ::open(beside.c_str(), O_RDONLY | O_CLOEXEC);
-  int reason = fd < 0 ? errno : 0;
-  if (fd >= 0 && ::fsync(fd) != 0) reason = errno;
-  if (fd >= 0) ::close(fd);
-  if (reason != 0) {
-    ::unlink(beside.c_str());
-    file_failure(file, "writing failed", reason);
-  }
-  move_into_place(beside, file);
-}
-
-void reserve_room(const fs::path& file, std::int64_t bytes) {
-  const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (fd < 0) file_failure(file, "cannot be written", errno);
-  const int reason = ::fallocate(fd, 0, 0, bytes) == 0 ? 0 : errno;
-  ::close(fd);
-  if (reason != ENOSPC && reason != EDQUOT && reason != EFBIG) return;
-  ::unlink(file.c_str());
-  fs::path name = file;  // as the user knows it
-  if (name.extension() == ".tmp") name.replace_extension();
-  const std::string process = name.extension().string();
-  if (process.size() > 1 && process.find_first_not_of("0123456789", 1) == std::string::npos)
-    name.replace_extension();
-  machine_error("{}: the disk is full: there is no room for its {} bytes ({})", name.string(),
-                bytes, std::strerror(reason));
-}
-
-void write_file_atomically(const fs::path& file, std::string_view content) {
-  const fs::path beside = fmt::format("{}.{}.tmp", file.string(), ::getpid());
-  const int fd = ::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (fd < 0) file_failure(file, "cannot be written", errno);
-  const int reason = write_all(fd, content);
-  ::close(fd);
-  if (reason != 0) {
-    ::unlink(beside.c_str());
-    file_failure(file, "writing failed", reason);
-  }
-  move_into_place(beside, file);
-}
-
 fs::path set_aside(const fs::path& file) {
   for (int n = 1;; ++n) {
     const fs::path to =
@@ -151,8 +120,62 @@ fs::path set_aside(const fs::path& file) {
   }
 }
 
-FolderBeside::FolderBeside(const fs::path& place)
-    : place_(place), beside_(fmt::format("{}.{}.tmp", place.string(), ::getpid())) {
+namespace {
+
+fs::path beside(const fs::path& place) {
+  return fmt::format("{}.{}.tmp", place.string(), ::getpid());
+}
+
+// A file or folder that is whole, under its own name for good.
+void rename_to(const fs::path& beside, const fs::path& place) {
+  if (::rename(beside.c_str(), place.c_str()) != 0)
+    file_failure(place, "cannot be put in place", errno);
+  sync_folder(place.parent_path());
+}
+
+}  // namespace
+
+void remove_left_beside(const fs::path& folder) {
+  std::error_code error;
+  std::vector<fs::path> left;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
+    if (at->path().extension() == ".tmp") left.push_back(at->path());
+  for (const fs::path& each : left) fs::remove_all(each, error);  // what stays is in nobody's way
+}
+
+FileBeside::FileBeside(const fs::path& place) : place_(place), beside_(beside(place)) {}
+
+FileBeside::~FileBeside() {
+  if (fd_ >= 0) ::close(fd_);
+  if (!beside_.empty()) ::unlink(beside_.c_str());
+}
+
+void FileBeside::reserve(std::int64_t bytes) {
+  const int fd = ::open(beside_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd < 0) file_failure(place_, "cannot be written", errno);
+  const int reason = ::fallocate(fd, 0, 0, bytes) == 0 ? 0 : errno;
+  ::close(fd);
+  if (reason == ENOSPC || reason == EDQUOT || reason == EFBIG)
+    machine_error("{}: the disk is full: there is no room for its {} bytes ({})", place_.string(),
+                  bytes, std::strerror(reason));
+}
+
+void FileBeside::write(std::string_view bytes) {
+  if (fd_ < 0) fd_ = ::open(beside_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd_ < 0) file_failure(place_, "cannot be written", errno);
+  if (const int reason = write_all(fd_, bytes)) file_failure(place_, "writing failed", reason);
+}
+
+void FileBeside::put_in_place() {
+  if (fd_ < 0) fd_ = ::open(beside_.c_str(), O_RDONLY | O_CLOEXEC);  // somebody else wrote it
+  if (fd_ < 0 || ::fsync(fd_) != 0) file_failure(place_, "writing failed", errno);
+  // Some file systems tell here first that the disk is full.
+  if (::close(std::exchange(fd_, -1)) != 0) file_failure(place_, "writing failed", errno);
+  rename_to(beside_, place_);
+  beside_.clear();
+}
+
+FolderBeside::FolderBeside(const fs::path& place) : place_(place), beside_(beside(place)) {
   std::error_code ignored;
   fs::remove_all(beside_, ignored);  // of a process of this number that was killed
   make_folder(beside_);
@@ -164,15 +187,14 @@ FolderBeside::~FolderBeside() {
 }
 
 void FolderBeside::put_in_place() {
+  sync_folder(beside_);
   std::error_code error;
-  if (!fs::exists(place_, error)) return weft::put_in_place(beside_, place_);
-  if (::renameat2(AT_FDCWD, beside_.c_str(), AT_FDCWD, place_.c_str(), RENAME_EXCHANGE) == 0) {
-    sync_folder(place_.parent_path());
-    return;
-  }
+  if (!fs::exists(place_, error)) return rename_to(beside_, place_);
+  if (::renameat2(AT_FDCWD, beside_.c_str(), AT_FDCWD, place_.c_str(), RENAME_EXCHANGE) == 0)
+    return sync_folder(place_.parent_path());
   const fs::path old = beside_.string() + ".old";  // where the file system cannot exchange
   if (::rename(place_.c_str(), old.c_str()) != 0) file_failure(place_, "cannot be replaced", errno);
-  weft::put_in_place(beside_, place_);
+  rename_to(beside_, place_);
   fs::remove_all(old, error);
 }
 

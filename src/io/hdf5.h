@@ -1,6 +1,8 @@
-// HDF5 files. One process makes and reads a file; ranks fill it together. No HDF5 header outside
-// io/. Every call names file and object when it fails. A file is Damaged only where plain reads
-// see all of it and HDF5 refuses it; one that is locked, or cannot be read, is an Error.
+// HDF5 files. One process makes and reads a file; ranks fill it together, which is the one
+// collective call here. No HDF5 header outside io/. Every call names file and object when it fails.
+// A file is Damaged only where plain reads see all of it and HDF5 refuses it; one that is locked,
+// or cannot be read or written, is an Error; what is not there, or of another kind or shape than is
+// asked for, a UserError.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "comm/communicator.h"
 #include "core/tensor.h"
 
 namespace weft {
@@ -27,16 +30,15 @@ class Hdf5File {
   static Hdf5File create(const std::filesystem::path& file);
   static Hdf5File open(const std::filesystem::path& file);  // read only
   static Hdf5File open_for_update(const std::filesystem::path& file);
-  // The ranks of a communicator open rank 0's file, whose datasets exist; in `body` each writes its
-  // own elements, and nothing else. Collective, also where `body` throws on one rank: all close the
-  // file, then that rank throws. mpi_comm: from native_mpi_comm() (comm/communicator.h); null:
-  // this process alone.
-  static void fill_together(const std::filesystem::path& rank_0s, const void* mpi_comm,
-                            const std::function<void(Hdf5File&)>& body);
+  // The ranks of a group open the file that its rank 0 names, whose datasets exist; in `body` each
+  // writes its own elements, and does nothing else. Collective over the group, also where `body`
+  // throws on one rank: all close the file, then every rank throws what the first one did.
+  static void fill_together(const std::filesystem::path& rank_0s, Communicator& group,
+                            Stream& stream, const std::function<void(Hdf5File&)>& body);
   Hdf5File(Hdf5File&&) noexcept;
   Hdf5File& operator=(Hdf5File&&) noexcept;
   ~Hdf5File();
-  void close();  // reports errors that the destructor would swallow (disk full)
+  void close();  // an Error that the destructor would swallow (disk full)
 
   // Parent groups are made.
   void create_dataset(const std::string& name, DType dtype, const Dims& shape);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/check.h"
+#include "io/files.h"
 #include "io/json.h"
 
 namespace weft {

@@ -36,19 +36,6 @@ auto reading_json(const std::string& origin, const Body& body) {
 
 // Whole file; UserErrors name the file: missing, a folder, not JSON (with the line), not an object.
 Json read_json_object(const std::filesystem::path& file);
-std::string read_text_file(const std::filesystem::path& file);
-
-// Written beside, synced (file and folder), then renamed: the file is the old one or the new one,
-// never half of it.
-void write_file_atomically(const std::filesystem::path& file, std::string_view content);
-// A file that is whole under another name: synced, renamed to its own, its folder synced.
-void put_in_place(const std::filesystem::path& beside, const std::filesystem::path& file);
-// Makes the file with room for so many bytes. UserError where there is none: a full disk, a quota,
-// a limit on file sizes. Where the file system cannot reserve, nothing is known.
-void reserve_room(const std::filesystem::path& file, std::int64_t bytes);
-void make_folder(
-    const std::filesystem::path& folder);  // with its parents; UserError where that cannot be
-void sync_folder(const std::filesystem::path& folder);  // makes renames in it last
 
 // One object of a JSON file and the place it came from, for typed reading:
 // `config.integer("n_head", 1, 1 << 16)`. A value of the wrong type or out of range is a UserError

@@ -14,6 +14,7 @@
 #include <mutex>
 
 #include "core/check.h"
+#include "io/files.h"
 #include "io/lfs_pointer.h"
 
 namespace weft {
@@ -92,7 +93,7 @@ std::size_t take_slot(const std::string& file, const std::byte* data, std::size_
 MappedFile::MappedFile(const std::filesystem::path& file, std::size_t least_bytes,
                        const char* kind) {
   const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-  CHECK_USER(fd >= 0, "{}: cannot be opened ({})", file.string(), std::strerror(errno));
+  if (fd < 0) file_failure(file, "cannot be opened", errno);
   struct stat info {};
   const bool is_file = ::fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
   bytes_ = is_file ? static_cast<std::size_t>(info.st_size) : 0;
@@ -106,7 +107,8 @@ MappedFile::MappedFile(const std::filesystem::path& file, std::size_t least_byte
     if (n > 0) refuse_lfs_pointer(file.string(), {head.data(), static_cast<std::size_t>(n)});
     CHECK_USER(bytes_ >= least_bytes, "{}: has {} bytes, too few for a {} file", file.string(),
                bytes_, kind);
-    CHECK(memory != MAP_FAILED, "{}: cannot be mapped ({})", file.string(), std::strerror(why));
+    CHECK_MACHINE(memory != MAP_FAILED, "{}: cannot be mapped ({})", file.string(),
+                  std::strerror(why));
     data_ = static_cast<const std::byte*>(memory);
     slot_ = take_slot(file.string(), data_, bytes_);
   } catch (...) {
@@ -126,10 +128,10 @@ MappedFile::~MappedFile() {
 void check_mapping(const void* address) {
   if (!any_lost.load(std::memory_order_relaxed)) return;
   const Slot* slot = slot_of(reinterpret_cast<std::uintptr_t>(address));
-  CHECK(!slot || !slot->lost,
-        "{}: can no longer be read to the end it had when it was opened; was it cut short or "
-        "replaced, or is its disk gone?",
-        slot->file);
+  CHECK_MACHINE(!slot || !slot->lost,
+                "{}: can no longer be read to the end it had when it was opened; was it cut short "
+                "or replaced, or is its disk gone?",
+                slot->file);
 }
 
 }  // namespace weft

@@ -9,7 +9,7 @@ namespace weft {
 class MappedFile {
  public:
   // UserErrors name the file: missing, not a file, a Git LFS pointer, fewer than `least_bytes` (too
-  // few for a `kind` file).
+  // few for a `kind` file). Error: it is there, but cannot be opened or mapped.
   MappedFile(const std::filesystem::path& file, std::size_t least_bytes, const char* kind);
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;

@@ -14,14 +14,13 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "core/check.h"
+#include "comm/communicator.h"
 #include "io/hdf5.h"
 
 namespace weft {
@@ -66,9 +65,7 @@ struct TokenFileInfo {
 };
 
 // This rank's consecutive documents; ranks' parts are joined in rank order.
-// first_token/first_document and the totals come from the caller's prefix sums. Collective. The
-// file appears under its name only when whole. `agree` is given this rank's failure, if
-// any, and throws, on every rank, the first there is.
+// first_token/first_document and the totals come from the caller's prefix sums.
 struct TokenFilePart {
   std::vector<std::int32_t> tokens;
   std::vector<std::int64_t> document_lengths;  // end token included
@@ -77,11 +74,13 @@ struct TokenFilePart {
   std::vector<float> targets;                  // n_labels a document
   std::int64_t first_token = 0, first_document = 0;
 };
+// The file appears under its name only when whole. Collective over `world`; what fails on one rank
+// is thrown by all. UserError: no such place; Error: the disk is full, or fails.
 void write_token_file(const std::filesystem::path& file, const TokenFileInfo& info,
-                      const TokenFilePart& part, const void* mpi_comm, bool is_first_rank,
-                      const std::function<void(const std::optional<Failure>&)>& agree);
+                      const TokenFilePart& part, Communicator& world, Stream& stream);
 
-// Read by every rank on its own; tokens are read when asked for.
+// Read by every rank on its own; tokens are read when asked for. UserErrors name the file: it is
+// no token file, or damaged. Error where it cannot be read.
 class TokenFile {
  public:
   explicit TokenFile(const std::filesystem::path& file);

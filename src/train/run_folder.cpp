@@ -43,13 +43,7 @@ void RunFolder::check_same_folder() {
 void RunFolder::open(const std::string& recipe) {
   on_first_rank(ctx_.grid.world(), ctx_.stream, [&] {
     make_folder(checkpoints());
-    for (const fs::path& folder : {out_, checkpoints()}) {
-      std::error_code error;
-      std::vector<fs::path> strays;
-      for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
-        if (at->path().extension() == ".tmp") strays.push_back(at->path());
-      for (const fs::path& stray : strays) fs::remove_all(stray, error);
-    }
+    for (const fs::path& folder : {out_, checkpoints()}) remove_left_beside(folder);
     write_file_atomically(out_ / "recipe.toml", recipe);
     log = RunLog(out_ / "run.jsonl");
   });
@@ -95,11 +89,9 @@ void RunFolder::keep_newest(std::int64_t n) {
   std::vector<fs::path> all;
   if (const auto failure = failure_of([&] { all = list_checkpoints(checkpoints()); }))
     log_warning("{}", failure->text);
-  for (auto i = static_cast<std::size_t>(n); i < all.size(); ++i) {
-    std::error_code error;
-    if (!fs::remove(all[i], error) && error)
-      log_warning("{}: cannot be removed ({})", all[i].string(), error.message());
-  }
+  for (auto i = static_cast<std::size_t>(n); i < all.size(); ++i)
+    if (const auto failure = failure_of([&] { remove_file(all[i]); }))
+      log_warning("{}", failure->text);
 }
 
 }  // namespace weft

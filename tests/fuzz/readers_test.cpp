@@ -14,6 +14,7 @@
 #include "io/weights/safetensors.h"
 #include "io/weights/torch_file.h"
 #include "tests/fuzz/harness.h"
+#include "tests/io/token_file_alone.h"
 #include "text/tokenizer.h"
 #include "train/options.h"
 
@@ -117,9 +118,7 @@ TEST(Fuzz, TokenFile) {
                               .val_fraction = 0.1,
                               .n_tokens = 2000,
                               .n_documents = 20};
-  write_token_file(file, info, part, nullptr, true, [](const std::optional<Failure>& failed) {
-    if (failed) rethrow(*failed);
-  });
+  test::write_token_file_alone(file, info, part);
   fuzz(file, false, [&] {
     const auto data = next_token_data(TokenFile(file), 32, 0);
     data->check_tokens({0, data->file().info().n_tokens});
@@ -156,9 +155,7 @@ TEST(Fuzz, LabelledTokenFile) {
     } else if (!problem.empty()) {
       for (std::int32_t i = 0; i < 60; ++i) part.targets.push_back(static_cast<float>(i % 2));
     }
-    write_token_file(file, info, part, nullptr, true, [](const std::optional<Failure>& failed) {
-      if (failed) rethrow(*failed);
-    });
+    test::write_token_file_alone(file, info, part);
     fuzz(file, false, [&] {
       const TokenFile tokens(file);
       std::vector<std::int32_t> ids(24), types(24), labels(24);

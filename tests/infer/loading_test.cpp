@@ -3,6 +3,7 @@
 #include "formats/weight_source.h"
 #include "infer/classify.h"
 #include "infer/score.h"
+#include "src/io/files.h"
 #include "tests/infer/golden.h"
 #include "tests/io/files.h"
 

@@ -49,16 +49,16 @@ class SharedFolder {
   int rank() const { return world_->rank(); }
   int size() const { return world_->size(); }
   void barrier() const { world_->barrier(); }
-  const void* comm() const { return native_mpi_comm(*world_); }
+  Communicator& world() const { return *world_; }
+  Stream& stream() const { return stream_; }
   void throw_together(const std::optional<weft::Failure>& mine) const {
-    Stream stream;
-    weft::throw_together(*world_, mine, stream);
+    weft::throw_together(*world_, mine, stream_);
   }
   std::int64_t sum(std::int64_t x) { return world_->all_reduce_value(x, ReduceOp::sum, stream_); }
 
  private:
   std::unique_ptr<Communicator> world_;
-  Stream stream_;
+  mutable Stream stream_;
   std::filesystem::path path_;
 };
 
@@ -71,6 +71,11 @@ inline void put(const std::filesystem::path& file, std::string_view content) {
 inline std::string get(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
+}
+
+inline std::int64_t n_entries(const std::filesystem::path& folder) {
+  return std::distance(std::filesystem::directory_iterator(folder),
+                       std::filesystem::directory_iterator());
 }
 
 // `call` must throw a UserError whose sentence holds every one of `words`.

@@ -23,7 +23,7 @@ TEST(FullDisk, AFailedWriteIsAnErrorAtCloseAndNoCrashLater) {
       out.create_dataset("/a", DType::f32, {each * folder.size()});
       out.close();
     }));
-    Hdf5File::fill_together(file, folder.comm(), [&](Hdf5File& out) {
+    Hdf5File::fill_together(file, folder.world(), folder.stream(), [&](Hdf5File& out) {
       const FileRun run = {each * folder.rank(), 0, each};
       out.write("/a", ConstView(data.data(), Dims{each}), {&run, 1});
     });

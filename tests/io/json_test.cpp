@@ -110,54 +110,6 @@ TEST(Json, DamagedFilesNeverCrash) {
   EXPECT_LT(refused, 600);
 }
 
-TEST(WriteAtomically, WritesAndReplaces) {
-  const SharedFolder folder;
-  const fs::path file = folder.mine() / "a.json";
-  write_file_atomically(file, "one");
-  EXPECT_EQ(get(file), "one");
-  const std::string large(5'000'003, 'y');
-  write_file_atomically(file, large);
-  EXPECT_EQ(get(file), large);
-  write_file_atomically(file, "");
-  EXPECT_EQ(get(file), "");
-  EXPECT_EQ(std::distance(fs::directory_iterator(folder.mine()), fs::directory_iterator()), 1);
-}
-
-// The size limit of files acts as a full disk: write() fails part way.
-TEST(WriteAtomically, AFullDiskLeavesTheOldFileAndNothingElse) {
-  const SharedFolder folder;
-  const fs::path file = folder.mine() / "a.json";
-  write_file_atomically(file, "old");
-  rlimit before{};
-  getrlimit(RLIMIT_FSIZE, &before);
-  auto* handler = std::signal(SIGXFSZ, SIG_IGN);
-  rlimit small = before;
-  small.rlim_cur = 1 << 16;
-  setrlimit(RLIMIT_FSIZE, &small);
-  std::string message;
-  try {
-    write_file_atomically(file, std::string(1 << 20, 'z'));
-  } catch (const Error& error) {
-    message = error.what();
-  }
-  setrlimit(RLIMIT_FSIZE, &before);
-  std::signal(SIGXFSZ, handler);
-  EXPECT_NE(message.find("a.json"), std::string::npos) << message;
-  EXPECT_EQ(get(file), "old");
-  EXPECT_EQ(std::distance(fs::directory_iterator(folder.mine()), fs::directory_iterator()), 1);
-}
-
-TEST(WriteAtomically, NoFolderAndNoPlace) {
-  const SharedFolder folder;
-  expect_user_error([&] { write_file_atomically(folder.mine() / "absent" / "a.json", "x"); },
-                    {"a.json"});
-  const fs::path taken = folder.mine() / "taken";
-  fs::create_directories(taken / "inside");
-  EXPECT_THROW(write_file_atomically(taken, "x"), Error);  // the rename fails
-  EXPECT_FALSE(fs::exists(taken.string() + ".tmp"));
-  EXPECT_THROW(put_in_place(folder.mine() / "absent.tmp", folder.mine() / "absent"), Error);
-}
-
 TEST(RunLog, AppendsLinesAndCutsAnUnfinishedOne) {
   const SharedFolder folder;
   const fs::path file = folder.mine() / "run.jsonl";
@@ -243,35 +195,6 @@ TEST(RunLog, LinesWaitForRoom) {
   log.write({{"step", 4}});
   EXPECT_EQ(get(file), "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n{\"step\":4}\n");
   log.finish();
-}
-
-TEST(Files, WhatIsSetAsideReplacesNothing) {
-  const SharedFolder folder;
-  const fs::path file = folder.mine() / "a.h5";
-  for (const char* name : {"a.h5.aside", "a.h5.aside.2", "a.h5.aside.3"}) {
-    put(file, name);
-    EXPECT_EQ(set_aside(file).filename(), name);
-    EXPECT_FALSE(fs::exists(file));
-  }
-  EXPECT_EQ(get(folder.mine() / "a.h5.aside"), "a.h5.aside");
-  expect_user_error([&] { set_aside(file); }, {"a.h5", "No such file"});
-}
-
-TEST(Files, AFolderIsPutInPlaceWhole) {
-  const SharedFolder folder;
-  const fs::path place = folder.mine() / "model";
-  for (const char* content : {"first", "second"}) {
-    {
-      FolderBeside unfinished(place);
-      put(unfinished.path() / "part", "x");
-    }
-    FolderBeside beside(place);
-    put(beside.path() / content, content);
-    beside.put_in_place();
-  }
-  EXPECT_EQ(get(place / "second"), "second");
-  EXPECT_EQ(std::distance(fs::directory_iterator(place), fs::directory_iterator()), 1);
-  EXPECT_EQ(std::distance(fs::directory_iterator(folder.mine()), fs::directory_iterator()), 1);
 }
 
 TEST(RunLog, TextThatIsNotUtf8IsStillALine) {

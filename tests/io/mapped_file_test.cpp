@@ -1,6 +1,8 @@
 // Files that change while they are mapped, and those that stand for another.
 #include "io/mapped_file.h"
 
+#include <sys/resource.h>
+
 #include <thread>
 
 #include "io/json.h"
@@ -43,6 +45,34 @@ TEST(MappedFile, CutShortWhileMappedIsAnErrorNotASignal) {
   put(folder.mine() / "other", "whole");
   const MappedFile other(folder.mine() / "other", 1, "test");
   check_mapping(other.data());  // the fault is one file's
+}
+
+// A path that cannot be is the user's mistake; what the system or the machine refuses is not.
+TEST(MappedFile, WhatCannotBeOpenedIsToldByItsKind) {
+  const SharedFolder folder;
+  const fs::path dir = folder.mine(), file = dir / "weights";
+  const auto open = [](const fs::path& path) { MappedFile(path, 1, "test"); };
+  expect_user_error([&] { open(dir / "absent"); }, {"absent", "cannot be opened", "No such file"});
+  put(file, "x");
+  expect_user_error([&] { open(file / "within"); }, {"within", "Not a directory"});
+  expect_user_error([&] { open(dir); }, {"is not a file"});
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  rlimit none = before;
+  none.rlim_cur = 0;
+  setrlimit(RLIMIT_NOFILE, &none);
+  const auto failure = failure_of([&] { open(file); });
+  setrlimit(RLIMIT_NOFILE, &before);
+  ASSERT_TRUE(failure);
+  EXPECT_EQ(failure->kind, FailureKind::program);
+  EXPECT_NE(failure->text.find("weights: cannot be opened (Too many open files)"),
+            std::string::npos)
+      << failure->text;
+  if (::geteuid() != 0) {
+    fs::permissions(file, fs::perms::none);
+    expect_failure([&] { open(file); }, "weights");
+    fs::permissions(file, fs::perms::owner_all);
+  }
 }
 
 TEST(MappedFile, ATensorOfACutFileIsAnError) {

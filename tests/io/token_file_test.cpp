@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "tests/io/files.h"
+#include "tests/io/token_file_alone.h"
 
 namespace weft {
 namespace {
@@ -52,9 +53,8 @@ struct Corpus {
 
 void write(const SharedFolder& folder, const fs::path& file, const Corpus& corpus,
            const TokenFileInfo& info) {
-  write_token_file(file, info, corpus.part(folder.rank(), folder.size()), folder.comm(),
-                   folder.rank() == 0,
-                   [&](const std::optional<Failure>& mine) { folder.throw_together(mine); });
+  write_token_file(file, info, corpus.part(folder.rank(), folder.size()), folder.world(),
+                   folder.stream());
 }
 
 TEST(TokenFile, RoundTrip) {
@@ -65,7 +65,7 @@ TEST(TokenFile, RoundTrip) {
       const fs::path file = folder / "tokens.h5";
       const Corpus corpus(n_documents, vocab);
       write(folder, file, corpus, corpus.info(vocab, 0));
-      EXPECT_FALSE(fs::exists(file.string() + ".tmp"));
+      EXPECT_EQ(n_entries(folder.path()), 1);
       const TokenFile in(file);
       EXPECT_EQ(in.path(), file);
       EXPECT_EQ(in.info().tokenizer_hash, "abc123");
@@ -109,8 +109,7 @@ TEST(TokenFile, TheOldFileStaysUntilTheNewOneIsWhole) {
   const auto write_wrong = [&](const auto& spoil) {
     TokenFilePart part = corpus.part(folder.rank(), folder.size());
     spoil(part);
-    EXPECT_THROW(write_token_file(file, corpus.info(50, 0), part, folder.comm(), folder.rank() == 0,
-                                  [&](const std::optional<Failure>& mine) { folder.throw_together(mine); }),
+    EXPECT_THROW(write_token_file(file, corpus.info(50, 0), part, folder.world(), folder.stream()),
                  Error);
     folder.barrier();
   };
@@ -121,7 +120,7 @@ TEST(TokenFile, TheOldFileStaysUntilTheNewOneIsWhole) {
     part.tokens.push_back(50);  // outside the vocabulary
   });
   EXPECT_EQ(TokenFile(file).info().n_documents, 20);
-  EXPECT_FALSE(fs::exists(file.string() + ".tmp"));
+  EXPECT_EQ(n_entries(folder.path()), 1);
 }
 
 // A file of the right kind in which one thing is wrong.
@@ -130,10 +129,7 @@ TEST(TokenFile, EveryFaultIsNamed) {
   const Corpus corpus(10, 50);
   const fs::path dir = folder.mine(), file = dir / "tokens.h5";
   const auto fresh = [&] {
-    write_token_file(file, corpus.info(50, 0), corpus.part(0, 1), nullptr, true,
-                     [](const std::optional<Failure>& failed) {
-                       if (failed) rethrow(*failed);
-                     });
+    test::write_token_file_alone(file, corpus.info(50, 0), corpus.part(0, 1));
   };
   const auto broken = [&](auto change, std::initializer_list<std::string> words) {
     fresh();
@@ -184,10 +180,7 @@ TEST(TokenFile, DamagedFilesNeverCrash) {
   const SharedFolder folder;
   const Corpus corpus(10, 50);
   const fs::path dir = folder.mine(), file = dir / "tokens.h5";
-  write_token_file(file, corpus.info(50, 0.2), corpus.part(0, 1), nullptr, true,
-                   [](const std::optional<Failure>& failed) {
-                     if (failed) rethrow(*failed);
-                   });
+  test::write_token_file_alone(file, corpus.info(50, 0.2), corpus.part(0, 1));
   const std::string whole = get(file);
   const int refused =
       open_damaged(file, whole, 900, static_cast<std::uint64_t>(folder.rank()) + 50, [&] {

@@ -9,6 +9,7 @@
 #include <random>
 
 #include "core/check.h"
+#include "src/io/files.h"
 
 namespace weft {
 namespace {

@@ -10,6 +10,7 @@
 
 #include "core/check.h"
 #include "core/rng.h"
+#include "src/io/files.h"
 #include "text/characters/precompiled.h"
 
 namespace weft {

@@ -9,6 +9,7 @@
 #include "core/check.h"
 #include "core/utf8.h"
 #include "io/json.h"
+#include "src/io/files.h"
 #include "text/characters/unicode.h"
 #include "text/tokenizer.h"
 

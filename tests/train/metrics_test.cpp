@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "src/io/files.h"
 #include "io/json.h"
 
 namespace weft {

@@ -6,6 +6,7 @@
 #include "core/log.h"
 #include "io/token_file.h"
 #include "tests/io/files.h"
+#include "tests/io/token_file_alone.h"
 #include "tests/train/trial.h"
 #include "train/trainer.h"
 
@@ -40,9 +41,7 @@ inline std::string make_data(const SharedFolder& folder, const DataSettings& set
     info.val_fraction = settings.val_fraction;
     info.n_tokens = settings.n_tokens;
     info.n_documents = static_cast<std::int64_t>(part.document_lengths.size());
-    write_token_file(file, info, part, nullptr, true, [](const std::optional<Failure>& failed) {
-      if (failed) rethrow(*failed);
-    });
+    test::write_token_file_alone(file, info, part);
   }
   folder.barrier();
   return file.string();

@@ -2,6 +2,7 @@
 #include "train/task.h"
 
 #include "formats/families.h"
+#include "tests/io/token_file_alone.h"
 #include "tests/train/runs.h"
 
 namespace weft::test {
@@ -64,9 +65,7 @@ TokenFile make_texts(const SharedFolder& folder, const std::string& problem) {
       part.targets = {0, 1, 1, 0, 0, 1};
     info.n_tokens = 8, info.n_documents = 3;
     info.tokenizer_hash = std::string(32, '0');
-    write_token_file(file, info, part, nullptr, true, [](const std::optional<Failure>& failed) {
-      if (failed) rethrow(*failed);
-    });
+    test::write_token_file_alone(file, info, part);
   }
   folder.barrier();
   return TokenFile(file);

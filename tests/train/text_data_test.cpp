@@ -1,6 +1,7 @@
 // Documents as samples: what masking draws, how texts are wrapped and cut.
 #include "data/training_data.h"
 #include "data/wrapping.h"
+#include "tests/io/token_file_alone.h"
 #include "tests/train/runs.h"
 #include "text/truncation.h"
 
@@ -30,9 +31,7 @@ TokenFile make_texts(const SharedFolder& folder) {
     info.val_fraction = 0.1;
     info.n_documents = kDocuments;
     info.wrapping = {.before = {{1}, {0}}, .between = {}, .behind = {{2}, {0}}};
-    write_token_file(file, info, part, nullptr, true, [](const std::optional<Failure>& failed) {
-      if (failed) rethrow(*failed);
-    });
+    test::write_token_file_alone(file, info, part);
   }
   folder.barrier();
   return TokenFile(file);

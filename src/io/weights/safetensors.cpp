@@ -1,17 +1,13 @@
 #include "io/weights/safetensors.h"
-#include "io/files.h"
-
-#include <fcntl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
-#include <cerrno>
 #include <cstring>
 #include <set>
 #include <utility>
 
 #include "core/check.h"
+#include "io/files.h"
 #include "io/json.h"
 #include "io/mapped_file.h"
 #include "io/weights/weight_files.h"
@@ -195,43 +191,6 @@ std::size_t bytes_of(const TensorToWrite& t) {
   return static_cast<std::size_t>(t.shape.elems()) * dtype_bytes(t.dtype);
 }
 
-// A file written under another name and put in place when whole.
-class FileBeside {
- public:
-  explicit FileBeside(const std::filesystem::path& file)
-      : file_(file), beside_(file.string() + ".tmp") {
-    fd_ = ::open(beside_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd_ < 0) file_failure(file, "cannot be written", errno);
-  }
-  FileBeside(const FileBeside&) = delete;
-  FileBeside& operator=(const FileBeside&) = delete;
-  ~FileBeside() {
-    if (fd_ < 0) return;
-    ::close(fd_);
-    ::unlink(beside_.c_str());
-  }
-  void write(const void* data, std::size_t bytes) {
-    const auto* from = static_cast<const std::byte*>(data);
-    while (bytes > 0) {
-      const ssize_t n = ::write(fd_, from, bytes);
-      if (n < 0 && errno == EINTR) continue;
-      CHECK_MACHINE(n > 0, "{}: writing failed ({})", file_.string(), std::strerror(errno));
-      from += n;
-      bytes -= static_cast<std::size_t>(n);
-    }
-  }
-  void put_in_place() {
-    CHECK_MACHINE(::fsync(fd_) == 0, "{}: writing failed ({})", file_.string(),
-                  std::strerror(errno));
-    ::close(std::exchange(fd_, -1));
-    weft::put_in_place(beside_, file_);
-  }
-
- private:
-  std::filesystem::path file_, beside_;
-  int fd_ = -1;
-};
-
 std::string header_of(const std::vector<TensorToWrite*>& part) {
   OrderedJson header;
   header["__metadata__"] = {{"format", "pt"}};  // transformers refuses files without it
@@ -276,25 +235,24 @@ void write_safetensors(const std::filesystem::path& dir, std::vector<TensorToWri
       file = std::make_unique<FileBeside>(dir / file_name(i));
       const std::string header = header_of(parts[i]);
       const std::uint64_t size = header.size();
-      file->write(&size, 8);
-      file->write(header.data(), header.size());
+      file->write({reinterpret_cast<const char*>(&size), sizeof size});
+      file->write(header);
     }
     for (TensorToWrite* t : parts[i]) {
       buffer.resize(bytes_of(*t));
       t->fill(buffer);
-      if (file) file->write(buffer.data(), buffer.size());
+      if (file) file->write({reinterpret_cast<const char*>(buffer.data()), buffer.size()});
       index["weight_map"][t->name] = file_name(i);
     }
     if (file) file->put_in_place();
   }
   if (!writes) return;
   // What an earlier export left under the other layout would be read instead of this one.
-  std::error_code ignored;
   if (parts.size() > 1) {
     write_file_atomically(dir / "model.safetensors.index.json", index.dump(2));
-    std::filesystem::remove(dir / "model.safetensors", ignored);
+    remove_file(dir / "model.safetensors");
   } else {
-    std::filesystem::remove(dir / "model.safetensors.index.json", ignored);
+    remove_file(dir / "model.safetensors.index.json");
   }
 }
 

@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "core/check.h"
-#include "io/json.h"
+#include "core/utf8.h"
 #include "io/mapped_file.h"
 #include "io/weights/pickle.h"
 #include "io/weights/weight_files.h"
@@ -76,14 +76,6 @@ bool allowed(std::string_view name) {
                                     "torch.Size", "torch.device"};
   return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames) ||
          is_untyped(name) || type_of_storage(name) || type_of_dtype(name);
-}
-
-bool is_utf8(const std::string& text) {
-  try {
-    return !Json(text).dump().empty();
-  } catch (const Json::exception&) {
-    return false;
-  }
 }
 
 std::string list_of(const std::vector<std::int64_t>& numbers) {
@@ -191,7 +183,7 @@ void TorchReader::File::read_dict(const Pickle& pickle) {
   for (std::size_t i = 0; i < root.items.size(); i += 2) {
     const PickleValue &key = pickle[root.items[i]], &value = pickle[root.items[i + 1]];
     if (key.kind != PickleKind::text) continue;
-    CHECK_USER(is_utf8(key.text), "{}: a tensor's name is not UTF-8", name_);
+    CHECK_USER(made_utf8(key.text) == key.text, "{}: a tensor's name is not UTF-8", name_);
     if (value.kind == PickleKind::call && value.text != kDict)
       add(pickle, key.text, value);
     else if (others.size() < 60)

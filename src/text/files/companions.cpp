@@ -5,6 +5,7 @@
 #include <set>
 
 #include "core/check.h"
+#include "io/files.h"
 #include "text/json_values.h"
 #include "text/token_list.h"
 #include "text/tokenizer_impl.h"

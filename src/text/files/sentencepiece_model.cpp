@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "core/check.h"
+#include "io/files.h"
 #include "text/characters/precompiled.h"
 #include "text/characters/unicode.h"
 #include "text/files/protobuf_reader.h"

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "core/check.h"
+#include "io/files.h"
 #include "io/weights/gguf.h"
 #include "text/files/companions.h"
 #include "text/files/gguf_tokenizer.h"

@@ -5,6 +5,7 @@
 
 #include "core/check.h"
 #include "core/utf8.h"
+#include "io/files.h"
 #include "text/characters/unicode.h"
 #include "text/files/companions.h"
 #include "text/json_values.h"

@@ -1,4 +1,4 @@
-#include "cli/result_file.h"
+#include "io/result_file.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "io/files.h"
 
 namespace weft {
 
@@ -19,11 +20,8 @@ ResultFile::ResultFile(const std::string& out) : out_(out) {
   }
   fd_ = ::open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   const int reason = errno;
-  if (fd_ >= 0) return;
-  CHECK_USER(reason != EISDIR, "--out {}: is a folder, not a file", out);
-  CHECK_USER(reason != ENOENT && reason != ENOTDIR && reason != ENAMETOOLONG,
-             "--out {}: cannot be written ({})", out, std::strerror(reason));
-  machine_error("--out {}: cannot be written ({})", out, std::strerror(reason));
+  CHECK_USER(fd_ >= 0 || reason != EISDIR, "--out {}: is a folder, not a file", out);
+  if (fd_ < 0) file_failure(name(), "cannot be written", reason);
 }
 
 ResultFile::~ResultFile() {
@@ -34,14 +32,8 @@ std::string ResultFile::name() const { return out_.empty() ? "stdout" : "--out "
 
 void ResultFile::write(std::string_view lines) {
   if (out_.empty()) std::fflush(stdout);  // what was printed before comes before
-  while (!lines.empty()) {
-    const ssize_t n = ::write(fd_, lines.data(), lines.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0)
-      machine_error("{} cannot be written ({})", name(),
-                    n == 0 ? "nothing more fits" : std::strerror(errno));
-    lines.remove_prefix(static_cast<std::size_t>(n));
-  }
+  if (const int reason = write_all(fd_, lines))
+    machine_error("{} cannot be written ({})", name(), std::strerror(reason));
 }
 
 void ResultFile::close() {

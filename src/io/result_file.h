@@ -8,8 +8,8 @@ namespace weft {
 
 class ResultFile {
  public:
-  // Empty: stdout. The file begins anew. UserErrors: a folder is there, or none to hold it; Error:
-  // it cannot be written.
+  // Empty: stdout. The file begins anew. Errors name it as the option --out does. UserErrors: a
+  // folder is there, or none to hold it; Error: it cannot be written.
   explicit ResultFile(const std::string& out);
   ResultFile(const ResultFile&) = delete;
   ResultFile& operator=(const ResultFile&) = delete;
