@@ -1,8 +1,9 @@
 // Checkpoints: one HDF5 file of whole tensors, free of any grid's layout.
-//   /header                     JSON: format, step, cursor, seed, config, and of every tensor its
-//   shape and three checksums /tokenizer                  canonical tokenizer.json (empty when none
-//   is known) /generation                 generation_config.json, byte for byte; only where the
-//   model came with one /parameters/<name>  /moments/m/<name>  /moments/v/<name>
+//   /header      JSON: format, step, cursor, seed, config, and of every tensor its shape and three
+//                checksums
+//   /tokenizer   canonical tokenizer.json (empty when none is known)
+//   /generation  generation_config.json, byte for byte; only where the model came with one
+//   /parameters/<name>  /moments/m/<name>  /moments/v/<name>
 // Each rank writes the elements it answers for. The file is written beside, synced and renamed;
 // whatever is found under its own name and verifies is whole. A tensor's checksum does not depend
 // on the layout either: Σ mix(global index, bits) modulo 2^64.
@@ -45,17 +46,20 @@ bool is_checkpoint(const std::filesystem::path& file);  // by its ending: .h5, .
 // none.
 std::string generation_text(const std::filesystem::path& model);
 
-// Collective. Error, with host and rank, where a replica's weights or moments are not replica 0's.
+// Collective over the grid's world. Error, on every rank, with host and rank where a replica's
+// weights or moments are not replica 0's.
 void check_replicas(const Context& ctx, const Parameters& parameters);
 
-// Collective. Error where the disk is full; the file under its own name is then untouched.
+// Collective over the grid's world. Error, on every rank, where the disk is full or fails; the file
+// under its own name is then untouched.
 void save_checkpoint(const Context& ctx, const std::filesystem::path& file,
                      const Parameters& parameters, const ModelConfig& config,
                      const RunState& state);
 
 // Fills the weights, and the moments where the parameters have them. `config` is the file's;
 // parameters of the model without its head, or with one of the same tensors, are filled too.
-// Collective; Damaged, on every rank, where a checksum differs.
+// Collective over the grid's world. On every rank, Damaged where a checksum differs, UserError where
+// it is another model's, Error where it cannot be read.
 void load_checkpoint(const Context& ctx, const std::filesystem::path& file, Parameters& parameters,
                      const ModelConfig& config);
 
@@ -72,7 +76,7 @@ class CheckpointWeights {
   std::unique_ptr<Impl> impl_;
 };
 // Writes a file of weights alone: step 0, and moments of zero, which take no room. `weight` is
-// called for each parameter in order.
+// called for each parameter in order. By one process alone; Error where the disk is full or fails.
 void write_weights_checkpoint(const std::filesystem::path& file, const ModelConfig& config,
                               const std::string& tokenizer, const std::string& generation,
                               const std::function<std::vector<float>(const Parameter&)>& weight,

@@ -24,8 +24,8 @@ struct LockTimes {
 class FolderLock {
  public:
   // Takes the folder, and makes it where it is missing; an owner that is gone is named in a
-  // warning. `what` names the folder in errors ("--out runs/a"). UserError: it is in use. Error:
-  // it cannot be locked.
+  // warning. Not collective, as all of this: one process of a run takes it. `what` names the folder
+  // in errors ("--out runs/a"). UserError: it is in use. Error: it cannot be locked.
   FolderLock(const std::filesystem::path& folder, const std::string& what,
              const LockTimes& times = {});
   // Gives it back, and removes the folder where it was made here and nothing came into it.
@@ -43,8 +43,6 @@ class FolderLock {
   static constexpr const char* kName = "run.lock";
 
  private:
-  enum class Owner : std::uint8_t { lives, gone, unknown };
-  static Owner look_for(const std::string& content);
   bool create(const std::filesystem::path& name);
   bool take_over(const std::string& judged);
   void acquire();

@@ -128,8 +128,7 @@ refused() {
     refused ranks $n "$WEFT" tokenizer one.txt --vocab-size 300 --out t --special-tokens a \
       -- "choose a longer one"
   done
-  [ ! -e x.h5 ]
-  [ ! -e x.h5.tmp ]
+  [ -z "$(find . -name 'x.h5*')" ]
 }
 
 @test "a run that is killed leaves nothing under the final name" {
@@ -144,7 +143,6 @@ refused() {
   # what a killed run left is in nobody's way
   "$WEFT" data long.txt --tokenizer "$WORDS" --out killed.h5
   "$WEFT_SAME_TOKENS" killed.h5 killed.h5
-  [ ! -e killed.h5.tmp ]
 }
 
 @test "--documents is in the help of both commands" {

@@ -72,6 +72,24 @@ TEST(Failure, IsThrownAgainAsItWas) {
   }
 }
 
+// A CHECK names file and line, and its rank where there are several; who names the rank in front
+// takes it out again.
+TEST(Failure, OfACheckNamesItsRank) {
+  const auto text = [] { return failure_of([] { CHECK(1 > 2, "no {}", "[rank"); }).value().text; };
+  const std::string alone = text();
+  EXPECT_TRUE(alone.starts_with("no [rank [check_test.cpp:")) << alone;
+  EXPECT_TRUE(alone.ends_with(": 1 > 2]")) << alone;
+  set_error_rank(0, 1);
+  EXPECT_EQ(text(), alone);
+  set_error_rank(2, 3);
+  EXPECT_TRUE(text().starts_with("no [rank [rank 2, check_test.cpp:")) << text();
+  EXPECT_EQ(without_rank(text()), alone);
+  EXPECT_EQ(without_rank("said by [rank 1, x.cpp:1: y]"), "said by [rank 1, x.cpp:1: y]");
+  EXPECT_EQ(failure_of([] { machine_error("the disk"); }).value().text, "the disk");
+  set_error_rank(0, 1);
+  EXPECT_EQ(without_rank(text()), alone);
+}
+
 TEST(ParallelFor, DoesEachOnce) {
   for (const int threads : {1, 2, 5}) {
     std::vector<int> seen(1000);
