@@ -35,7 +35,7 @@ class Communicator {
   virtual std::string_view backend() const = 0;  // "self", "mpi", "nccl"
   virtual bool on_one_host() const = 0;          // all its ranks share a host's memory
 
-  // Ranks of one `color` form a new group, ordered by `key`, which outlives this one. Collective
+  // Ranks of one `color` form a new group, ordered by `key`; it may outlive this one. Collective
   // over this group.
   virtual std::unique_ptr<Communicator> split(int color, int key) const = 0;
 
@@ -78,7 +78,7 @@ class Communicator {
   double seconds_ = 0;
 };
 
-std::unique_ptr<Communicator> make_self_communicator();
+std::unique_ptr<Communicator> make_self_communicator();  // this process alone; local
 
 // The processes of a run. MPI starts (FUNNELED) only where a launcher started this process as one
 // of several (comm/launcher.h), and stops with this object, which main or a test's main owns; a
@@ -101,8 +101,7 @@ class Mpi {
   int rank_on_host() const { return place_.rank_on_host; }
   int ranks_on_host() const { return place_.ranks_on_host; }
   // True when every rank has called this within the time: so ranks that fail alike can end in
-  // order, and one that fails alone knows it. Local where ranks fail: false instead of a throw or
-  // a wait for ever.
+  // order, and one that fails alone knows it. Throws nothing: false where a peer is gone.
   bool all_arrive(double timeout_s) const;
 
   static std::string library_version();           // one line

@@ -158,7 +158,10 @@ bool touches_files(const std::string& line) {
       R"(|\bf(re)?open\s*\(|\b[io]?fstream\b)"
       R"(|\b(fs|filesystem)::(rename|remove|remove_all|copy|copy_file|resize_file)\s*\()"
       R"(|\b(fs|filesystem)::create_\w+\s*\())");
-  return std::regex_search(line.substr(0, line.find("//")), call);
+  const std::string code = line.substr(0, line.find("//"));
+  const auto has = [&](const char* word) { return code.find(word) != std::string::npos; };
+  if (!has("::") && !has("open") && !has("stream")) return false;  // expressions are slow
+  return std::regex_search(code, call);
 }
 
 TEST(Sources, FilesAreOpenedInIoAlone) {
