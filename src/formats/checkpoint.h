@@ -58,8 +58,8 @@ void save_checkpoint(const Context& ctx, const std::filesystem::path& file,
 
 // Fills the weights, and the moments where the parameters have them. `config` is the file's;
 // parameters of the model without its head, or with one of the same tensors, are filled too.
-// Collective over the grid's world. On every rank, Damaged where a checksum differs, UserError where
-// it is another model's, Error where it cannot be read.
+// Collective over the grid's world. On every rank, Damaged where a checksum differs, UserError
+// where it is another model's, Error where it cannot be read.
 void load_checkpoint(const Context& ctx, const std::filesystem::path& file, Parameters& parameters,
                      const ModelConfig& config);
 

@@ -4,8 +4,8 @@
 
 #include <gtest/gtest.h>
 
-#include "src/io/files.h"
 #include "io/json.h"
+#include "src/io/files.h"
 
 namespace weft {
 namespace {
