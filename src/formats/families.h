@@ -1,5 +1,7 @@
 // Model families as data: each row maps a Hugging Face config.json and its tensor names to
-// ModelConfig and the registry. The rows: families_decoder.cpp, families_encoder.cpp.
+// ModelConfig and the registry, to transformers' classes and to GGUF. The rows: families_gpt.cpp,
+// families_decoder.cpp (shaped like Llama), families_encoder.cpp. A new family is a row; what it
+// computes beyond the others is a knob of ModelConfig.
 #pragma once
 
 #include <functional>
@@ -52,11 +54,10 @@ struct RopeKeys {
 };
 
 struct Family {
-  std::string name;        // model_type
-  std::string class_name;  // "Llama": LlamaForCausalLM, LlamaModel, …
-  std::string causal_lm =
-      "ForCausalLM";     // what the causal LM is called behind it; empty: there is none
-  std::string prefix;    // written before every tensor's name; optional when reading
+  std::string name;                       // model_type
+  std::string class_name;                 // "Llama": LlamaForCausalLM, LlamaModel, …
+  std::string causal_lm = "ForCausalLM";  // what the causal LM is called behind it; empty: none
+  std::string prefix;    // written before every tensor's name, with its dot; optional when reading
   ModelConfig defaults;  // the config class's, for keys that are missing
   ConfigKeys keys;
   RopeKeys rope = {};
@@ -78,15 +79,16 @@ struct Family {
   bool head_first = false;  // transformers' classes make their head before the base model
 };
 
+// They live as long as the program.
 std::span<const Family> families();
 const Family& family(const std::string& name);  // UserError with the list when unknown
 
 // config.json of a Hugging Face directory. UserErrors name the file and the key.
 ModelConfig read_hf_config(const std::filesystem::path& dir);
-ModelConfig config_from_json(const Json& json,
-                             const std::string& origin);  // the same from an object
-std::vector<std::int32_t> end_tokens(
-    const ModelConfig& config);  // all that its eos_token_id lists; eos_id is the first
+// The same from an object that is not kept; `origin` stands before the errors.
+ModelConfig config_from_json(const Json& json, const std::string& origin);
+// All that its eos_token_id lists; eos_id is the first.
+std::vector<std::int32_t> end_tokens(const ModelConfig& config);
 Json write_hf_config(const ModelConfig& config);
 // As transformers' print(model.config): the class's name and config.json's keys, sorted.
 std::string printed_config(const ModelConfig& config);

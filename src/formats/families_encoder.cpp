@@ -15,6 +15,18 @@ struct EncoderNames {
   std::string layer, query, key, value, out, attn_norm, up, down, mlp_norm;
 };
 
+// A weight and a bias of the same names.
+void add(std::vector<TensorName>& list, const std::string& ours, const std::vector<std::string>& hf,
+         bool bare = false) {
+  for (const std::string end : {".weight", ".bias"}) {
+    list.push_back({ours + end, hf, Layout::straight, bare});
+    for (std::string& name : list.back().hf) name += end;
+  }
+}
+void add_head(std::vector<TensorName>& list, const std::string& ours, const std::string& hf) {
+  add(list, ours, {hf}, true);
+}
+
 void add_post_norm(std::vector<TensorName>& list, const EncoderNames& n,
                    const std::string& embedding_norm) {
   const auto at = [&](const std::string& hole, const std::string& name) {
@@ -22,27 +34,14 @@ void add_post_norm(std::vector<TensorName>& list, const EncoderNames& n,
     path.replace(path.find("{}"), 2, hole);
     return path + name;
   };
-  const std::string ends[] = {".weight", ".bias"};
-  const auto add = [&](const std::string& ours, const std::vector<std::string>& hf) {
-    for (const std::string& end : ends) {
-      TensorName tensor = {ours + end, hf};
-      for (std::string& name : tensor.hf) name += end;
-      list.push_back(std::move(tensor));
-    }
-  };
-  add("layers.0.attn_norm", {embedding_norm});
-  add("layers.{}.attn.qkv", {at("{}", n.query), at("{}", n.key), at("{}", n.value)});
-  add("layers.{}.attn.out", {at("{}", n.out)});
-  add("layers.{}.mlp_norm", {at("{}", n.attn_norm)});
-  add("layers.{}.mlp.up", {at("{}", n.up)});
-  add("layers.{}.mlp.down", {at("{}", n.down)});
-  add("layers.{}.attn_norm", {at("{prev}", n.mlp_norm)});
-  add("final_norm", {at("{last}", n.mlp_norm)});
-}
-
-void add_head(std::vector<TensorName>& list, const std::string& ours, const std::string& hf) {
-  for (const std::string end : {".weight", ".bias"})
-    list.push_back({ours + end, {hf + end}, Layout::straight, true});
+  add(list, "layers.0.attn_norm", {embedding_norm});
+  add(list, "layers.{}.attn.qkv", {at("{}", n.query), at("{}", n.key), at("{}", n.value)});
+  add(list, "layers.{}.attn.out", {at("{}", n.out)});
+  add(list, "layers.{}.mlp_norm", {at("{}", n.attn_norm)});
+  add(list, "layers.{}.mlp.up", {at("{}", n.up)});
+  add(list, "layers.{}.mlp.down", {at("{}", n.down)});
+  add(list, "layers.{}.attn_norm", {at("{prev}", n.mlp_norm)});
+  add(list, "final_norm", {at("{last}", n.mlp_norm)});
 }
 
 bool labels_texts(const ModelConfig& c) { return c.head == HeadKind::classify; }
@@ -356,21 +355,15 @@ Family esm() {
   const std::string at = "encoder.layer.{}.", self = at + "attention.self.";
   std::vector<TensorName> tensors = {
       {"embed.tokens.weight", {"embeddings.word_embeddings.weight"}}};
-  const auto add = [&](const std::string& ours, const std::vector<std::string>& hf) {
-    for (const std::string end : {".weight", ".bias"}) {
-      tensors.push_back({ours + end, hf});
-      for (std::string& name : tensors.back().hf) name += end;
-    }
-  };
-  add("embed.norm", {"embeddings.layer_norm"});
+  add(tensors, "embed.norm", {"embeddings.layer_norm"});
   tensors.push_back({"embed.positions.weight", {"embeddings.position_embeddings.weight"}});
-  add("layers.{}.attn.qkv", {self + "query", self + "key", self + "value"});
-  add("layers.{}.attn.out", {at + "attention.output.dense"});
-  add("layers.{}.attn_norm", {at + "attention.LayerNorm"});
-  add("layers.{}.mlp.up", {at + "intermediate.dense"});
-  add("layers.{}.mlp.down", {at + "output.dense"});
-  add("layers.{}.mlp_norm", {at + "LayerNorm"});
-  add("final_norm", {"encoder.emb_layer_norm_after"});
+  add(tensors, "layers.{}.attn.qkv", {self + "query", self + "key", self + "value"});
+  add(tensors, "layers.{}.attn.out", {at + "attention.output.dense"});
+  add(tensors, "layers.{}.attn_norm", {at + "attention.LayerNorm"});
+  add(tensors, "layers.{}.mlp.up", {at + "intermediate.dense"});
+  add(tensors, "layers.{}.mlp.down", {at + "output.dense"});
+  add(tensors, "layers.{}.mlp_norm", {at + "LayerNorm"});
+  add(tensors, "final_norm", {"encoder.emb_layer_norm_after"});
   for (const TensorName& t : row.tensors)  // RoBERTa's pooler and heads
     if (t.bare || t.ours.starts_with("pooler")) tensors.push_back(t);
   row.tensors = std::move(tensors);

@@ -128,7 +128,7 @@ void visit_fields(Config& c, const Each& each) {
   each("eos_id", c.eos_id, id, text);
   each("bos_id", c.bos_id, id, text);
   // A classifier that looks for a text's last token skips the pad tokens behind it. Without one
-  // (-1) it is not compared: checkpoints before issue 16 say nothing then, and are read with the
+  // (-1) it is not compared: a fresh model's config.json says nothing then, and is read with the
   // family's default.
   const bool skips_pad = c.head == HeadKind::classify && c.pooling == Pooling::last_token;
   each("pad_id", c.pad_id, id, c.pad_keeps_position || (skips_pad && c.pad_id >= 0) ? model : text);

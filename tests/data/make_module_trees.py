@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Golden module trees from the reference implementation, for tests/model/module_tree_test.cpp: what print(model) shows.
+"""Golden module trees from the reference implementation, for tests/inspect/module_tree_test.cpp: what print(model) shows.
 
 Run with torch and transformers 5.24:
     python tests/data/make_module_trees.py tests/data/families tests/data/module_trees

@@ -112,6 +112,19 @@ TEST(GgufModel, ConfigFromTheLeast) {
   EXPECT_FALSE(model.find("lm_head.weight"));
 }
 
+// Families share an architecture: a key that one of them alone has tells it.
+TEST(GgufModel, ALlamaWithAWindowIsAMistral) {
+  const SharedFolder folder;
+  GgufFile f = llama();
+  f.int_key("llama.attention.sliding_window", 16);
+  const Json config = open(folder, f).config();
+  EXPECT_EQ(config["model_type"], "mistral");
+  EXPECT_EQ(config["architectures"], Json::array({"MistralForCausalLM"}));
+  EXPECT_EQ(config["sliding_window"], 16);
+  EXPECT_EQ(config["mlp_bias"], false);
+  EXPECT_FALSE(open(folder, llama()).config().contains("sliding_window"));
+}
+
 TEST(GgufModel, RopeScalings) {
   const SharedFolder folder;
   const auto scaling = [&](const std::function<void(GgufFile&)>& change) {
