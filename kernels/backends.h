@@ -14,7 +14,8 @@
   X(gated_activation) X(gated_activation_backward) X(rope) X(rope_backward)                     \
   X(attention) X(attention_backward) X(attention_cached) X(embedding) X(embedding_backward)     \
   X(cross_entropy_stats) X(cross_entropy_combine) X(cross_entropy_backward)                     \
-  X(adamw) X(sum_of_squares) X(add) X(scale) X(soft_cap) X(convert) X(sample)
+  X(adamw) X(sum_of_squares) X(add) X(scale) X(soft_cap) X(convert) X(sample)                   \
+  X(warp_logits)
 // clang-format on
 
 namespace weft {

@@ -452,20 +452,37 @@ void convert(View y, ConstView x, Stream& stream) {
   backend(stream).convert(y, x, stream);
 }
 
+namespace {
+
+void check_rows(const char* op, const Dims& logits, std::span<const SampleRow> rows,
+                bool reads_greedy) {
+  CHECK(static_cast<std::int64_t>(rows.size()) == logits[0] && logits[1] >= 1,
+        "{}: {} rows of {} logits, {} rows' settings", op, logits[0], logits[1], rows.size());
+  for (const SampleRow& r : rows)
+    CHECK((r.greedy && reads_greedy) ||
+              (r.temperature > 0 && r.top_k >= 0 && r.top_p >= 0 && r.min_p >= 0 && r.min_p <= 1 &&
+               r.keep >= 1 && r.uniform >= 0 && r.uniform < 1),
+          "{}: temperature {}, top_k {}, top_p {}, min_p {}, keep {}, draw {}", op, r.temperature,
+          r.top_k, r.top_p, r.min_p, r.keep, r.uniform);
+}
+
+}  // namespace
+
 void sample(View ids, View logprobs, ConstView logits, std::span<const SampleRow> rows,
             Stream& stream) {
   const auto [N, V] = logits.dims<2>();
   act_dtype("sample", logits, stream);
   expect("sample", "ids", ids, {N}, DType::i32);
   expect_optional("sample", "logprobs", logprobs, {N});
-  CHECK(static_cast<std::int64_t>(rows.size()) == N && V >= 1,
-        "sample: {} rows of {} logits, {} rows' settings", N, V, rows.size());
-  for (const SampleRow& r : rows)
-    CHECK(r.greedy || (r.temperature > 0 && r.top_k >= 0 && r.top_p > 0 && r.min_p >= 0 &&
-                       r.min_p <= 1 && r.uniform >= 0 && r.uniform < 1),
-          "sample: temperature {}, top_k {}, top_p {}, min_p {}, draw {}", r.temperature, r.top_k,
-          r.top_p, r.min_p, r.uniform);
+  check_rows("sample", {N, V}, rows, true);
   backend(stream).sample(ids, logprobs, logits, rows, stream);
+}
+
+void warp_logits(View scores, std::span<const SampleRow> rows, Stream& stream) {
+  const auto [N, V] = scores.dims<2>();
+  expect("warp_logits", "scores", scores, {N, V});
+  check_rows("warp_logits", {N, V}, rows, false);
+  backend(stream).warp_logits(scores, rows, stream);
 }
 
 }  // namespace weft

@@ -350,11 +350,13 @@ void convert(View y, ConstView x, Stream& stream);
 // top-p, min-p.
 struct SampleRow {
   bool greedy = true;      // the likeliest token (the first of equals); what follows is not read
-  double temperature = 1;  // > 0
+  double temperature = 1;  // > 0; where it would make infinities of fp32 scores, only their
+                           // distances from the likeliest are divided by it
   std::int64_t top_k = 0;  // 0: all; those equal to the k-th stay
   double top_p = 1;        // the least likely tokens go while what goes holds at most 1 - top_p (of
                            // equals the first ids go first)
   double min_p = 0;        // tokens less likely than min_p times the likeliest go
+  std::int64_t keep = 1;   // so many of the likeliest (of equals the last ids) go for none of these
   double uniform = 0;  // the draw, in [0, 1): the first id at which the sum of probabilities in id
                        // order exceeds it
 };
@@ -364,5 +366,9 @@ void sample(View ids,          // (N) i32
             View logprobs,     // (N) fp32, or empty
             ConstView logits,  // (N, V) act
             std::span<const SampleRow> rows, Stream& stream);
+// scores = scores / temperature in fp32, -inf where a token goes: what sample() draws from, for
+// choices that it does not know. greedy and uniform are not read.
+void warp_logits(View scores,  // (N, V) fp32
+                 std::span<const SampleRow> rows, Stream& stream);
 
 }  // namespace weft

@@ -1,5 +1,5 @@
-// From logits to the next token, step by step as infer/sampler.cpp has it: the same float scores
-// and double probabilities, summed in the same order, so that both keep the same tokens.
+// From logits to the next token, as transformers does it: float scores and double probabilities,
+// summed in the order of ids.
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -42,45 +42,84 @@ double normalise(Kept k) {
   return largest;
 }
 
+// A token's score: logit/temperature in fp32, as torch does it. Near 0 that would make infinities
+// of all scores; then only distances from the likeliest are divided, which changes no probability.
+class ScoreOf {
+ public:
+  ScoreOf(const float* logits, std::int64_t V, double temperature)
+      : temperature_(temperature), divisor_(static_cast<float>(temperature)) {
+    double least = 0;
+    for (const float* x = logits; x != logits + V; ++x) {
+      most_ = std::max(most_, static_cast<double>(*x));
+      if (*x > -kInfinity) least = std::min(least, static_cast<double>(*x));
+    }
+    overflows_ =
+        temperature != 1 &&
+        !(std::max(std::abs(least), std::abs(most_)) / temperature < kLimit && divisor_ > 0);
+  }
+  float operator()(float logit) const {
+    if (!overflows_ || logit == -kInfinity) return logit / divisor_;
+    return static_cast<float>(
+        std::max((static_cast<double>(logit) - most_) / temperature_, -kLimit));
+  }
+
+ private:
+  static constexpr double kLimit = std::numeric_limits<float>::max();
+  double temperature_, most_ = -std::numeric_limits<double>::infinity();
+  float divisor_;
+  bool overflows_;
+};
+
 // The scores of at least the k-th; all but -inf where k is 0. Only the k-th is selected: sorting a
 // whole vocabulary takes milliseconds.
-Kept top_k(const float* logits, std::int64_t V, float temperature, std::int64_t k,
+Kept top_k(const float* logits, std::int64_t V, const ScoreOf& score_of, std::int64_t k,
            const Room& room) {
   float least = -kInfinity;
   if (k > 0 && k < V) {
-    for (std::int64_t v = 0; v < V; ++v) room.scores[v] = logits[v] / temperature;
+    for (std::int64_t v = 0; v < V; ++v) room.scores[v] = score_of(logits[v]);
     std::nth_element(room.scores, room.scores + (k - 1), room.scores + V, std::greater<>());
     least = room.scores[k - 1];
   }
   Kept kept = {room.candidates, room.candidates};
   for (std::int64_t v = 0; v < V; ++v) {
-    const float score = logits[v] / temperature;
+    const float score = score_of(logits[v]);
     if (score >= least && score > -kInfinity)
       *kept.end++ = {0, score, static_cast<std::int32_t>(v)};
   }
   return kept;
 }
 
-// The least likely go, of equals the first ids first, while what is gone holds at most 1 - p; one
-// stays.
-Kept top_p(Kept k, double p) {
-  normalise(k);
+// From the least likely on, of equals from the first id on, tokens go while `goes` says so; `keep`
+// stay.
+template <class Goes>
+Kept drop(Kept k, std::int64_t keep, const Goes& goes) {
   std::sort(k.begin, k.end, [](const Candidate& a, const Candidate& b) {
     return a.probability != b.probability ? a.probability < b.probability : a.id < b.id;
   });
-  double gone = 0;
-  for (; k.size() > 1; ++k.begin) {
-    gone += k.begin->probability;
-    if (gone > 1 - p) break;
-  }
+  while (k.size() > keep && goes(k.begin->probability)) ++k.begin;
   std::sort(k.begin, k.end, [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
   return k;
 }
 
-Kept min_p(Kept k, double p) {
+// While what is gone holds at most 1 - p.
+Kept top_p(Kept k, double p, std::int64_t keep) {
+  normalise(k);
+  double gone = 0;
+  return drop(k, keep, [&](double probability) { return !((gone += probability) > 1 - p); });
+}
+
+Kept min_p(Kept k, double p, std::int64_t keep) {
   const double least = p * normalise(k);
-  k.end = std::remove_if(k.begin, k.end, [&](const Candidate& c) { return c.probability < least; });
-  return k;
+  return drop(k, keep, [&](double probability) { return probability < least; });
+}
+
+// What temperature, top-k, top-p and min-p leave of a row.
+Kept warp(const float* logits, std::int64_t V, const SampleRow& row, const Room& room) {
+  Kept kept = top_k(logits, V, ScoreOf(logits, V, row.temperature),
+                    row.top_k > 0 ? std::max(row.top_k, row.keep) : 0, room);
+  if (row.top_p < 1) kept = top_p(kept, row.top_p, row.keep);
+  if (row.min_p > 0) kept = min_p(kept, row.min_p, row.keep);
+  return kept;
 }
 
 // `likeliest` where rounding leaves the sum below the draw.
@@ -100,48 +139,61 @@ double log_sum_exp(const float* logits, std::int64_t V, double max) {
   return max + std::log(sum);
 }
 
-std::int32_t choose(const float* logits, std::int64_t V, std::int32_t likeliest,
-                    const SampleRow& row, const Room& room) {
-  const auto temperature = static_cast<float>(row.temperature);
-  // So cold that the scores overflow, only the likeliest is left.
-  if (row.greedy || !std::isfinite(logits[likeliest] / temperature)) return likeliest;
-  Kept kept = top_k(logits, V, temperature, row.top_k, room);
-  if (row.top_p < 1) kept = top_p(kept, row.top_p);
-  if (row.min_p > 0) kept = min_p(kept, row.min_p);
-  return draw(kept, row.uniform, likeliest);
+void check_logits(const char* op, ConstView logits) {
+  const auto [N, V] = logits.dims<2>();
+  for (std::int64_t n = 0; n < N; ++n) {
+    const float* row = logits.as<float>() + n * V;
+    const bool finite = std::none_of(row, row + V, [](float x) { return !(x < kInfinity); });
+    CHECK(finite && std::any_of(row, row + V, [](float x) { return x > -kInfinity; }),
+          "{}: row {} holds a NaN, an infinity or nothing but -inf", op, n);
+  }
+}
+
+// body(row, room) for each of N rows of V. One room a thread: a row's result does not depend on
+// which it gets.
+template <class Body>
+void for_each_row(Stream& stream, std::int64_t N, std::int64_t V, const Body& body) {
+  const std::int64_t grain = std::max<std::int64_t>(
+                         (N + stream.n_threads() - 1) / stream.n_threads(), 1),
+                     rooms = (N + grain - 1) / grain;
+  auto* memory = static_cast<std::byte*>(
+      stream.scratch(static_cast<std::size_t>(rooms * V) * (sizeof(Candidate) + sizeof(float))));
+  auto* candidates = reinterpret_cast<Candidate*>(memory);
+  auto* scores =
+      reinterpret_cast<float*>(memory + static_cast<std::size_t>(rooms * V) * sizeof(Candidate));
+  parallel_for(stream, N, grain, [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t r = begin / grain;
+    for (std::int64_t n = begin; n < end; ++n) body(n, Room{scores + r * V, candidates + r * V});
+  });
 }
 
 }  // namespace
 
 void sample(View ids, View logprobs, ConstView logits, std::span<const SampleRow> rows,
             Stream& stream) {
+  check_logits("sample", logits);
   const auto [N, V] = logits.dims<2>();
-  for (std::int64_t n = 0; n < N; ++n) {
+  for_each_row(stream, N, V, [&, V = V](std::int64_t n, const Room& room) {
     const float* row = logits.as<float>() + n * V;
-    const bool finite = std::none_of(row, row + V, [](float x) { return !(x < kInfinity); });
-    CHECK(finite && std::any_of(row, row + V, [](float x) { return x > -kInfinity; }),
-          "sample: row {} holds a NaN, an infinity or nothing but -inf", n);
-  }
-  // One room a thread: a row's result does not depend on which it gets.
-  const std::int64_t grain = std::max<std::int64_t>(
-                         (N + stream.n_threads() - 1) / stream.n_threads(), 1),
-                     rooms = (N + grain - 1) / grain;
-  auto* memory = static_cast<std::byte*>(
-      stream.scratch(static_cast<std::size_t>(rooms * V) * (sizeof(Candidate) + sizeof(float))));
-  parallel_for(stream, N, grain, [&, V = V](std::int64_t begin, std::int64_t end) {
-    const std::int64_t r = begin / grain;
-    const Room room = {
-        reinterpret_cast<float*>(memory + static_cast<std::size_t>(rooms * V) * sizeof(Candidate)) +
-            r * V,
-        reinterpret_cast<Candidate*>(memory) + r * V};
-    for (std::int64_t n = begin; n < end; ++n) {
-      const float* row = logits.as<float>() + n * V;
-      const auto likeliest = static_cast<std::int32_t>(std::max_element(row, row + V) - row);
-      const std::int32_t id = choose(row, V, likeliest, rows[static_cast<std::size_t>(n)], room);
-      ids.as<std::int32_t>()[n] = id;
-      if (!logprobs.empty())
-        logprobs.as<float>()[n] = static_cast<float>(row[id] - log_sum_exp(row, V, row[likeliest]));
-    }
+    const SampleRow& settings = rows[static_cast<std::size_t>(n)];
+    const auto likeliest = static_cast<std::int32_t>(std::max_element(row, row + V) - row);
+    const std::int32_t id = settings.greedy
+                                ? likeliest
+                                : draw(warp(row, V, settings, room), settings.uniform, likeliest);
+    ids.as<std::int32_t>()[n] = id;
+    if (!logprobs.empty())
+      logprobs.as<float>()[n] = static_cast<float>(row[id] - log_sum_exp(row, V, row[likeliest]));
+  });
+}
+
+void warp_logits(View scores, std::span<const SampleRow> rows, Stream& stream) {
+  check_logits("warp_logits", scores);
+  const auto [N, V] = scores.dims<2>();
+  for_each_row(stream, N, V, [&, V = V](std::int64_t n, const Room& room) {
+    float* row = scores.as<float>() + n * V;
+    const Kept kept = warp(row, V, rows[static_cast<std::size_t>(n)], room);
+    std::fill(row, row + V, -kInfinity);
+    for (const Candidate* c = kept.begin; c != kept.end; ++c) row[c->id] = c->score;
   });
 }
 

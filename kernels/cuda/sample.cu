@@ -19,6 +19,8 @@ using Mass = unsigned long long;
 constexpr int kBins = 2048, kMassBits = 42;
 constexpr std::int64_t kMaxVocabulary = std::int64_t{1} << 20;  // so that Σ mass stays below 2^62
 
+constexpr float kLimit = 3.40282346638528859812e38f;
+
 // Unsigned integers in the order of floats; both zeros are one.
 __device__ __forceinline__ unsigned order_key(float x) {
   const unsigned bits = __float_as_uint(x + 0.0f);
@@ -37,6 +39,16 @@ struct Found {
 struct Best {
   float logit;
   int id;
+  float least;  // of all finite logits and 0
+};
+
+// Tokens below it are out: those of smaller scores and, of those equal to it, ids up to `cut`.
+struct Threshold {
+  unsigned key = 0;
+  int cut = -1;
+  __device__ __forceinline__ bool is_above(unsigned score, int id) const {
+    return score < key || (score == key && id <= cut);
+  }
 };
 
 // Shared memory: n entries, as two words each because 64-bit atomics there are loops; then a
@@ -70,34 +82,55 @@ struct CountEqual {
   }
 };
 struct TokenMass {
-  float max;           // score
-  unsigned floor_key;  // smaller scores are out …
-  int floor_cut;       // … and of those equal to it, ids up to this one
+  float max;  // score
+  Threshold floor;
   double min_p;
+  Threshold min_p_floor;  // what is not below it stays whatever min_p says
   __device__ __forceinline__ Mass operator()(float score, int id) const {
     const unsigned key = order_key(score);
-    if (key < floor_key || (key == floor_key && id <= floor_cut)) return 0;
+    if (floor.is_above(key, id)) return 0;
     const double x = static_cast<double>(score) - static_cast<double>(max);
     if (!(x > -30)) return 0;  // exp(-30) is below half a step
     const double p = exp(x);
-    return p < min_p ? 0 : static_cast<Mass>(p * static_cast<double>(Mass{1} << kMassBits) + 0.5);
+    return p < min_p && min_p_floor.is_above(key, id)
+               ? 0
+               : static_cast<Mass>(p * static_cast<double>(Mass{1} << kMassBits) + 0.5);
+  }
+  // Whether it is left, however little it weighs.
+  __device__ __forceinline__ bool keeps(float score, int id) const {
+    const unsigned key = order_key(score);
+    return !floor.is_above(key, id) &&
+           (!min_p_floor.is_above(key, id) ||
+            exp(static_cast<double>(score) - static_cast<double>(max)) >= min_p);
   }
 };
 
-// A row's scores, logit/temperature in fp32 as on the CPU: rounding may make equals of neighbours.
-// NaN is never chosen.
+// A row's scores as on the CPU: logit/temperature in fp32, where rounding may make equals of
+// neighbours; distances from the likeliest over it where that would overflow. NaN is never chosen.
 template <class T>
 struct Scores {
   static constexpr int kPack = LogitsRow<const T>::kPack;
   LogitsRow<const T> row;
   float temperature;
+  bool overflows;
+  float most;  // logit
+  __device__ __forceinline__ explicit Scores(LogitsRow<const T> raw)
+      : row(raw), temperature(1), overflows(false), most(0) {}
+  __device__ __forceinline__ Scores(LogitsRow<const T> raw, const Best& best, double divisor)
+      : row(raw),
+        temperature(static_cast<float>(divisor)),
+        overflows(!(fmaxf(-best.least, best.logit) / temperature <= kLimit)),
+        most(best.logit) {}
+  __device__ __forceinline__ float of(float logit) const {
+    if (!(logit > kMinusInfinity)) return kMinusInfinity;
+    if (temperature == 1) return logit;
+    if (!overflows) return logit / temperature;
+    return logit == most ? 0 : fmaxf((logit - most) / temperature, -kLimit);
+  }
   __device__ __forceinline__ void load(float (&x)[kPack], int pack) const {
     row.load(x, pack);
 #pragma unroll
-    for (int i = 0; i < kPack; ++i) {
-      if (temperature != 1) x[i] /= temperature;
-      if (!(x[i] == x[i])) x[i] = kMinusInfinity;
-    }
+    for (int i = 0; i < kPack; ++i) x[i] = of(x[i]);
   }
   __device__ __forceinline__ int column(int pack) const { return row.column(pack); }
   __device__ __forceinline__ int packs() const { return row.packs; }
@@ -241,14 +274,16 @@ __device__ int locate(const Entries& entries, const Scores<T>& row, const Weight
 }
 
 __device__ __forceinline__ Best better(const Best& a, const Best& b) {
-  return a.logit > b.logit || (a.logit == b.logit && a.id <= b.id) ? a : b;
+  const bool first = a.logit > b.logit || (a.logit == b.logit && a.id <= b.id);
+  return {first ? a.logit : b.logit, first ? a.id : b.id, fminf(a.least, b.least)};
 }
 
 __device__ __forceinline__ Best warp_best(Best best) {
 #pragma unroll
   for (int lanes = 16; lanes > 0; lanes /= 2) {
     const Best other = {__shfl_xor_sync(kFullWarp, best.logit, lanes),
-                        __shfl_xor_sync(kFullWarp, best.id, lanes)};
+                        __shfl_xor_sync(kFullWarp, best.id, lanes),
+                        __shfl_xor_sync(kFullWarp, best.least, lanes)};
     best = better(best, other);
   }
   return best;
@@ -260,13 +295,15 @@ __device__ Best likeliest(const Scores<T>& row, Best* shared) {
   constexpr int kPack = Scores<T>::kPack;
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32,
             warps = static_cast<int>(blockDim.x) / 32;
-  Best best = {kMinusInfinity, 0};
+  Best best = {kMinusInfinity, 0, 0};
   for (int p = static_cast<int>(threadIdx.x); p < row.packs(); p += static_cast<int>(blockDim.x)) {
     float x[kPack];
     row.load(x, p);
 #pragma unroll
-    for (int i = 0; i < kPack; ++i)
-      if (x[i] > best.logit) best = {x[i], row.column(p) + i};
+    for (int i = 0; i < kPack; ++i) {
+      if (x[i] > best.logit) best = {x[i], row.column(p) + i, best.least};
+      if (x[i] > kMinusInfinity) best.least = fminf(best.least, x[i]);
+    }
   }
   best = warp_best(best);
   if (lane == 0) shared[warp] = best;
@@ -274,6 +311,47 @@ __device__ Best likeliest(const Scores<T>& row, Best* shared) {
   best = warp_best(shared[lane < warps ? lane : 0]);
   __syncthreads();
   return best;
+}
+
+// The keep-th of the likeliest (of equals the last ids come first) stays, and what is likelier.
+template <class T>
+__device__ Threshold threshold_of_best(const Entries& entries, const Scores<T>& row, int V,
+                                       std::int64_t keep) {
+  if (keep >= V) return {};
+  const Mass counted = static_cast<Mass>(row.packs()) * Scores<T>::kPack;
+  const Selected last = select(entries, row, CountAll(), -1, counted - static_cast<Mass>(keep));
+  if (last.key == order_key(kMinusInfinity)) return {};  // all that is above -inf
+  if (last.rest == 0) return {last.key, -1};
+  return {last.key, locate(entries, row, CountEqual{last.key}, -1, last.rest - 1)};
+}
+
+// What temperature, top-k, top-p and min-p leave of a row, and how likely each of it is.
+template <class T>
+__device__ TokenMass warped(const Entries& entries, const Scores<T>& row, const SampleRow& settings,
+                            float max, int V) {
+  TokenMass mass = {max, {}, 0, {~0u, V}};
+  const std::int64_t top_k = settings.top_k > settings.keep ? settings.top_k : settings.keep;
+  if (settings.top_k > 0 && top_k < V) {
+    // Counted from below, with what sticks out of the row (-inf) counted too: the k-th from above.
+    const Mass counted = static_cast<Mass>(row.packs()) * Scores<T>::kPack;
+    mass.floor.key = select(entries, row, CountAll(), -1, counted - static_cast<Mass>(top_k)).key;
+  }
+  const bool cuts = settings.top_p < 1 || settings.min_p > 0;
+  const Threshold best =
+      settings.keep > 1 && cuts ? threshold_of_best(entries, row, V, settings.keep) : Threshold{};
+  if (settings.top_p < 1) {
+    const Selected last = select(entries, row, mass, 1 - settings.top_p, 0);
+    const Mass each =
+        mass(from_key(last.key), V);           // not 0: the running sum exceeded its target there
+    const Mass equals_out = last.rest / each;  // so many of those equal to the threshold
+    mass.floor = {last.key, -1};
+    if (equals_out > 0)
+      mass.floor.cut = locate(entries, row, CountEqual{last.key}, -1, equals_out - 1);
+    if (settings.keep > 1 && !best.is_above(mass.floor.key, mass.floor.cut)) mass.floor = best;
+  }
+  mass.min_p = settings.min_p;
+  if (settings.keep > 1) mass.min_p_floor = best;
+  return mass;
 }
 
 // log Σ exp(logit - max) of the raw logits.
@@ -314,31 +392,12 @@ __global__ void __launch_bounds__(1024) sample_kernel(int* __restrict__ ids,    
                            reinterpret_cast<Found*>(shared + 2 * n_entries)};
   const long long n = blockIdx.x;
   const SampleRow settings = rows[n];
-  const Scores<T> raw = {LogitsRow<const T>(logits + n * V, V), 1};
+  const Scores<T> raw(LogitsRow<const T>(logits + n * V, V));
   const Best best = likeliest(raw, reinterpret_cast<Best*>(shared));
   int id = best.id;
-  const Scores<T> row = {raw.row, static_cast<float>(settings.temperature)};
-  const float max = best.logit / row.temperature;
-  // So cold that the scores overflow, only the likeliest is left.
-  if (!settings.greedy && max > kMinusInfinity && max < -kMinusInfinity) {
-    TokenMass mass = {max, 0, -1, 0};
-    if (settings.top_k > 0 && settings.top_k < V) {
-      // Counted from below, with what sticks out of the row (-inf) counted too: the k-th from
-      // above.
-      const Mass counted = static_cast<Mass>(row.packs()) * Scores<T>::kPack;
-      mass.floor_key =
-          select(entries, row, CountAll(), -1, counted - static_cast<Mass>(settings.top_k)).key;
-    }
-    if (settings.top_p < 1) {
-      const Selected last = select(entries, row, mass, 1 - settings.top_p, 0);
-      const Mass each =
-          mass(from_key(last.key), V);           // not 0: the running sum exceeded its target there
-      const Mass equals_out = last.rest / each;  // so many of those equal to the threshold
-      if (equals_out > 0)
-        mass.floor_cut = locate(entries, row, CountEqual{last.key}, -1, equals_out - 1);
-      mass.floor_key = last.key;
-    }
-    mass.min_p = settings.min_p;
+  if (!settings.greedy && best.logit > kMinusInfinity) {
+    const Scores<T> row(raw.row, best, settings.temperature);
+    const TokenMass mass = warped(entries, row, settings, row.of(best.logit), V);
     const int drawn = locate(entries, row, mass, settings.uniform, 0);
     if (drawn >= 0) id = drawn;
   }
@@ -351,26 +410,65 @@ __global__ void __launch_bounds__(1024) sample_kernel(int* __restrict__ ids,    
   if (logprobs) logprobs[n] = logprob;
 }
 
+__global__ void __launch_bounds__(1024)
+    warp_logits_kernel(float* scores,                       // (N, V)
+                       const SampleRow* __restrict__ rows,  // (N)
+                       int V, int n_entries) {
+  constexpr int kPack = Scores<float>::kPack;
+  auto* shared = shared_memory<unsigned>();
+  const Entries entries = {shared, shared + n_entries, n_entries,
+                           reinterpret_cast<Found*>(shared + 2 * n_entries)};
+  const long long n = blockIdx.x;
+  const SampleRow settings = rows[n];
+  const LogitsRow<float> out(scores + n * V, V);
+  const Scores<float> raw(LogitsRow<const float>(scores + n * V, V));
+  const Best best = likeliest(raw, reinterpret_cast<Best*>(shared));
+  const Scores<float> row(raw.row, best, settings.temperature);
+  const TokenMass mass = warped(entries, row, settings, row.of(best.logit), V);
+  for (int p = static_cast<int>(threadIdx.x); p < row.packs(); p += static_cast<int>(blockDim.x)) {
+    float x[kPack];
+    row.load(x, p);
+#pragma unroll
+    for (int i = 0; i < kPack; ++i)
+      if (!mass.keeps(x[i], row.column(p) + i)) x[i] = kMinusInfinity;
+    out.store(x, p);
+  }
+}
+
 namespace {
+
+const SampleRow* on_device(std::span<const SampleRow> rows, Stream& stream) {
+  auto* copy = static_cast<SampleRow*>(stream.scratch(rows.size_bytes()));
+  copy_bytes(copy, rows.data(), rows.size_bytes(), stream);
+  return copy;
+}
+
+// A block a row of V elements of `pack` to 16 bytes.
+struct Blocks {
+  std::int64_t packs, n_entries;
+  Blocks(const char* op, std::int64_t V, std::int64_t pack)
+      : packs(ceil_div(V, pack) + 1),  // one more where the row begins inside of one
+        n_entries(std::max<std::int64_t>(kBins, ceil_div(packs, 64) * 2)) {
+    CHECK(V <= kMaxVocabulary, "{}: a vocabulary of {} on a GPU; supported: up to {}", op, V,
+          kMaxVocabulary);
+  }
+  LaunchShape shape(std::int64_t N) const {
+    return {static_cast<unsigned>(N),
+            static_cast<unsigned>(std::min<std::int64_t>(1024, ceil_div(packs, 32) * 32)),
+            static_cast<std::size_t>(n_entries) * 8 + sizeof(Found)};
+  }
+};
 
 template <class T>
 void sample_of(View ids, View logprobs, ConstView logits, std::span<const SampleRow> rows,
                Stream& stream) {
   const auto [N, V] = logits.dims<2>();
-  auto* settings = static_cast<SampleRow*>(stream.scratch(rows.size_bytes()));
-  copy_bytes(settings, rows.data(), rows.size_bytes(), stream);
-  constexpr std::int64_t kPack = 16 / static_cast<std::int64_t>(sizeof(T));
-  const std::int64_t packs = ceil_div(V, kPack) + 1;  // one more where the row begins inside of one
-  const std::int64_t n_entries = std::max<std::int64_t>(kBins, ceil_div(packs, 64) * 2);
-  const auto threads =
-      static_cast<unsigned>(std::min<std::int64_t>(1024, ceil_div(packs, 32) * 32));
+  const Blocks blocks("sample", V, 16 / static_cast<std::int64_t>(sizeof(T)));
   const auto elems = static_cast<double>(N * V);
-  launch(
-      sample_kernel<T>,
-      {static_cast<unsigned>(N), threads, static_cast<std::size_t>(n_entries) * 8 + sizeof(Found)},
-      {elems * sizeof(T) + 8.0 * static_cast<double>(N), elems}, stream, ids.as<std::int32_t>(),
-      logprobs.empty() ? nullptr : logprobs.as<float>(), static_cast<const T*>(logits.data()),
-      settings, static_cast<int>(V), static_cast<int>(n_entries));
+  launch(sample_kernel<T>, blocks.shape(N),
+         {elems * sizeof(T) + 8.0 * static_cast<double>(N), elems}, stream, ids.as<std::int32_t>(),
+         logprobs.empty() ? nullptr : logprobs.as<float>(), static_cast<const T*>(logits.data()),
+         on_device(rows, stream), static_cast<int>(V), static_cast<int>(blocks.n_entries));
 }
 
 }  // namespace
@@ -378,12 +476,19 @@ void sample_of(View ids, View logprobs, ConstView logits, std::span<const Sample
 void sample(View ids, View logprobs, ConstView logits, std::span<const SampleRow> rows,
             Stream& stream) {
   if (rows.empty()) return;
-  CHECK(logits.dim(1) <= kMaxVocabulary, "sample: a vocabulary of {} on a GPU; supported: up to {}",
-        logits.dim(1), kMaxVocabulary);
   if (logits.dtype() == DType::f32)
     sample_of<float>(ids, logprobs, logits, rows, stream);
   else
     sample_of<__nv_bfloat16>(ids, logprobs, logits, rows, stream);
+}
+
+void warp_logits(View scores, std::span<const SampleRow> rows, Stream& stream) {
+  if (rows.empty()) return;
+  const auto [N, V] = scores.dims<2>();
+  const Blocks blocks("warp_logits", V, 4);
+  const auto elems = static_cast<double>(N * V);
+  launch(warp_logits_kernel, blocks.shape(N), {2 * elems * 4, elems}, stream, scores.as<float>(),
+         on_device(rows, stream), static_cast<int>(V), static_cast<int>(blocks.n_entries));
 }
 
 }  // namespace weft::cuda

@@ -47,7 +47,8 @@ Batch::Batch(const EngineModel& model, const DecoderShape& shape,
       requests_(requests),
       done_(done),
       token_(token),
-      decoder_(model.ctx, model.config, model.parameters, shape) {
+      decoder_(model.ctx, model.config, model.parameters, shape),
+      sampler_(model.ctx.stream) {
   for (std::int64_t s = shape.slots; s-- > 0;) free_slots_.push_back(s);
 }
 

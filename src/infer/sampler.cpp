@@ -6,21 +6,31 @@
 
 #include "core/check.h"
 #include "core/rng.h"
+#include "kernels/ops.h"
 
 namespace weft {
 namespace {
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
-std::int32_t index_of_max(std::span<const float> x) {
-  return static_cast<std::int32_t>(std::max_element(x.begin(), x.end()) - x.begin());
-}
-
 double log_sum_exp(std::span<const float> x) {
   const double max = *std::max_element(x.begin(), x.end());
   double sum = 0;
   for (float v : x) sum += std::exp(v - max);
   return max + std::log(sum);
+}
+
+// What the kernels do of a decided generation. Beams need one candidate more than there are ways to
+// end.
+SampleRow sample_row(const Generation& g) {
+  return {.greedy = !g.do_sample,
+          .temperature = g.temperature,
+          .top_k = g.top_k,
+          .top_p = g.top_p,
+          .min_p = g.min_p,
+          .keep = g.num_beams > 1
+                      ? std::max<std::int64_t>(static_cast<std::int64_t>(g.eos.size()) + 1, 2)
+                      : 1};
 }
 
 }  // namespace
@@ -84,8 +94,8 @@ void Sampler::forbid_repeated_ngrams(std::int64_t size, std::span<const std::int
       forbid(seen[i + n - 1]);
 }
 
-std::span<const float> Sampler::process(std::span<const float> logits, const Generation& g,
-                                        std::span<const std::int32_t> seen, std::int64_t n_prompt) {
+bool Sampler::process_raw(std::span<const float> logits, const Generation& g,
+                          std::span<const std::int32_t> seen, std::int64_t n_prompt) {
   CHECK_MACHINE(are_logits(logits), "the model's logits are not finite (NaN or infinity)");
   scores_.assign(logits.begin(), logits.end());
   if (g.num_beams > 1) {
@@ -101,81 +111,23 @@ std::span<const float> Sampler::process(std::span<const float> logits, const Gen
       forbid(word.back());
   if (static_cast<std::int64_t>(seen.size()) - n_prompt < g.min_new_tokens)
     for (std::int32_t id : g.eos) forbid(id);
-  // Beams need one candidate more than there are ways to end.
-  const bool any =
-      std::any_of(scores_.begin(), scores_.end(), [](float s) { return s > kMinusInfinity; });
-  if (g.do_sample && any) warp(g, g.num_beams > 1 ? std::max<std::size_t>(g.eos.size() + 1, 2) : 1);
+  return std::any_of(scores_.begin(), scores_.end(), [](float s) { return s > kMinusInfinity; });
+}
+
+void Sampler::warp(const Generation& g) {
+  const SampleRow row = sample_row(g);
+  warp_logits(view_of_scores(), {&row, 1}, stream_);
+  if (g.typical_p < 1) keep_typical(g.typical_p, static_cast<std::size_t>(row.keep));
+}
+
+std::span<const float> Sampler::process(std::span<const float> logits, const Generation& g,
+                                        std::span<const std::int32_t> seen, std::int64_t n_prompt) {
+  if (process_raw(logits, g, seen, n_prompt) && g.do_sample) warp(g);
   return scores_;
 }
 
-void Sampler::warp(const Generation& g, std::size_t keep) {
-  divide_by_temperature(g.temperature);
-  if (g.top_k > 0) keep_top_k(std::max(g.top_k, static_cast<std::int64_t>(keep)));
-  if (g.top_p < 1) keep_top_p(g.top_p, keep);
-  if (g.min_p > 0) keep_min_p(g.min_p, keep);
-  if (g.typical_p < 1) keep_typical(g.typical_p, keep);
-}
-
-// In fp32, as torch does it; near 0 that would make infinities of all scores. Then only distances
-// from the likeliest are divided, which changes no probability.
-void Sampler::divide_by_temperature(double temperature) {
-  if (temperature == 1) return;
-  const auto t = static_cast<float>(temperature);
-  double least = 0, most = kMinusInfinity;
-  for (float s : scores_) {
-    most = std::max(most, static_cast<double>(s));
-    if (s > kMinusInfinity) least = std::min(least, static_cast<double>(s));
-  }
-  const double limit = std::numeric_limits<float>::max();
-  if (std::max(std::abs(least), std::abs(most)) / temperature < limit && t > 0) {
-    for (float& s : scores_) s /= t;
-    return;
-  }
-  for (float& s : scores_)
-    if (s > kMinusInfinity)
-      s = static_cast<float>(std::max((static_cast<double>(s) - most) / temperature, -limit));
-}
-
-// Ties with the k-th stay.
-void Sampler::keep_top_k(std::int64_t k) {
-  if (k >= static_cast<std::int64_t>(scores_.size())) return;
-  std::vector<float> sorted = scores_;
-  std::nth_element(sorted.begin(), sorted.begin() + (k - 1), sorted.end(), std::greater<>());
-  const float least = sorted[static_cast<std::size_t>(k - 1)];
-  for (float& s : scores_)
-    if (s < least) s = kMinusInfinity;
-}
-
-// The tokens not yet dropped in ascending order of the key. After top-k these are few, and sorting
-// a whole vocabulary costs milliseconds a token.
-void Sampler::sort_by(const std::vector<double>& key) {
-  order_.clear();
-  for (std::size_t i = 0; i < scores_.size(); ++i)
-    if (scores_[i] > kMinusInfinity) order_.push_back(static_cast<std::int32_t>(i));
-  std::stable_sort(order_.begin(), order_.end(), [&](std::int32_t a, std::int32_t b) {
-    return key[static_cast<std::size_t>(a)] < key[static_cast<std::size_t>(b)];
-  });
-}
-
-// Drops the least likely tokens while what is dropped stays within 1 - p.
-void Sampler::keep_top_p(double p, std::size_t keep) {
-  probabilities();
-  sort_by(probabilities_);
-  double dropped = 0;
-  for (std::size_t i = 0; i + keep < order_.size(); ++i) {
-    dropped += probabilities_[static_cast<std::size_t>(order_[i])];
-    if (dropped > 1 - p) break;
-    forbid(order_[i]);
-  }
-}
-
-void Sampler::keep_min_p(double p, std::size_t keep) {
-  probabilities();
-  sort_by(probabilities_);
-  const double least = p * probabilities_[static_cast<std::size_t>(order_.back())];
-  for (std::size_t i = 0;
-       i + keep < order_.size() && probabilities_[static_cast<std::size_t>(order_[i])] < least; ++i)
-    forbid(order_[i]);
+View Sampler::view_of_scores() {
+  return {scores_.data(), DType::f32, {1, static_cast<std::int64_t>(scores_.size())}};
 }
 
 // Keeps the tokens whose surprise is nearest the entropy, until they hold the mass, and those as
@@ -186,10 +138,15 @@ void Sampler::keep_typical(double mass, std::size_t keep) {
   for (double p : probabilities_)
     if (p > 0) entropy -= p * std::log(p);
   distance_.resize(probabilities_.size());
-  for (std::size_t i = 0; i < distance_.size(); ++i)
+  order_.clear();  // of what earlier warpers left, the nearest first
+  for (std::size_t i = 0; i < distance_.size(); ++i) {
     distance_[i] = probabilities_[i] > 0 ? std::abs(-std::log(probabilities_[i]) - entropy)
                                          : std::numeric_limits<double>::infinity();
-  sort_by(distance_);
+    if (scores_[i] > kMinusInfinity) order_.push_back(static_cast<std::int32_t>(i));
+  }
+  std::stable_sort(order_.begin(), order_.end(), [&](std::int32_t a, std::int32_t b) {
+    return distance_[static_cast<std::size_t>(a)] < distance_[static_cast<std::size_t>(b)];
+  });
   double held = 0;
   std::size_t last = 0;
   while (last + 1 < order_.size() &&
@@ -213,21 +170,15 @@ std::span<const double> Sampler::probabilities() {
 std::optional<Sampler::Choice> Sampler::choose(std::span<const float> logits, const Generation& g,
                                                std::span<const std::int32_t> seen,
                                                std::int64_t n_prompt, std::uint64_t stream) {
-  process(logits, g, seen, n_prompt);
-  std::int32_t id = index_of_max(scores_);
-  if (scores_[static_cast<std::size_t>(id)] == kMinusInfinity) return std::nullopt;
-  // A draw keeps it where rounding leaves the sum below u.
-  if (g.do_sample) {
-    probabilities();
-    const double u = draw(g.seed, stream, static_cast<std::int64_t>(seen.size()));
-    double sum = 0;
-    for (std::size_t i = 0; i < probabilities_.size(); ++i) {
-      sum += probabilities_[i];
-      if (u >= sum) continue;
-      id = static_cast<std::int32_t>(i);
-      break;
-    }
+  if (!process_raw(logits, g, seen, n_prompt)) return std::nullopt;
+  SampleRow row = sample_row(g);
+  if (g.do_sample && g.typical_p < 1) {  // which the kernels do not know
+    warp(g);
+    row = {.greedy = false};
   }
+  row.uniform = draw(g.seed, stream, static_cast<std::int64_t>(seen.size()));
+  std::int32_t id = 0;
+  weft::sample(View(&id, DType::i32, {1}), View(), view_of_scores(), {&row, 1}, stream_);
   return Choice{id, g.logprobs ? log_probability(logits, id) : 0};
 }
 

@@ -1,11 +1,13 @@
-// From logits to the next token: transformers' processors in transformers' order, then the
-// likeliest token or a draw.
+// From logits to the next token: transformers' processors in transformers' order, then the choice
+// of kernels/ops.h, sample().
 #pragma once
 
 #include <optional>
 #include <span>
 #include <vector>
 
+#include "core/device.h"
+#include "core/tensor.h"
 #include "infer/options.h"
 
 namespace weft {
@@ -17,9 +19,11 @@ std::uint64_t draw_stream(std::span<const std::int32_t> prompt, std::int64_t cop
 double draw(std::int64_t seed, std::uint64_t stream, std::int64_t position,
             std::uint32_t which = 0);
 
-// Reusable buffers of one vocabulary.
+// Reusable buffers of one vocabulary. The stream, the CPU's, outlives it.
 class Sampler {
  public:
+  explicit Sampler(Stream& stream) : stream_(stream) {}
+
   struct Choice {
     std::int32_t id;
     float logprob;  // of the model itself: log softmax of the raw logits
@@ -41,17 +45,17 @@ class Sampler {
   std::span<const double> probabilities();
 
  private:
+  // The scores after all but the warpers; whether any token is left.
+  bool process_raw(std::span<const float> logits, const Generation& g,
+                   std::span<const std::int32_t> seen, std::int64_t n_prompt);
   void forbid(std::int32_t id);
   void penalise_repetition(double penalty, std::span<const std::int32_t> seen);
   void forbid_repeated_ngrams(std::int64_t size, std::span<const std::int32_t> seen);
-  void warp(const Generation& g, std::size_t keep);
-  void divide_by_temperature(double temperature);
-  void keep_top_k(std::int64_t k);
-  void keep_top_p(double p, std::size_t keep);
-  void keep_min_p(double p, std::size_t keep);
+  void warp(const Generation& g);
   void keep_typical(double mass, std::size_t keep);
-  void sort_by(const std::vector<double>& key);
+  View view_of_scores();
 
+  Stream& stream_;
   std::vector<float> scores_;
   std::vector<double> probabilities_, distance_;
   std::vector<std::int32_t> order_;

@@ -78,7 +78,8 @@ TEST(Beams, CandidatesAreDrawnByTheirProbability) {
   g.top_k = 0;
   const std::vector<float> logits = {0.0f, 1.0f, -1.0f, 0.5f, 2.0f};
   const BeamSearch search({.ids = {1}, .logprobs = {}, .tail = ""}, g, 5);
-  Sampler sampler;
+  Stream stream;
+  Sampler sampler(stream);
   sampler.process(logits, g, Ids{1}, 1);
   const std::vector<double> p(sampler.probabilities().begin(), sampler.probabilities().end());
   // P(i is among the 4 of 5 drawn) = 1 - P(i is last).

@@ -13,7 +13,8 @@ namespace {
 TEST(Sampler, ProbabilitiesEqualTheReference) {
   const Json& g = golden()["sampler"];
   const Ids seen = g["seen"].get<Ids>();
-  Sampler sampler;
+  Stream stream;
+  Sampler sampler(stream);
   for (const Json& c : g["cases"]) {
     const auto logits = g["logits"][c["logits"].get<std::string>()].get<std::vector<float>>();
     auto expected = c["probabilities"].get<std::vector<double>>();
@@ -38,7 +39,8 @@ TEST(Sampler, ADrawFollowsTheProbabilities) {
   g.do_sample = true;
   g.temperature = 1.7;
   g.top_k = 30;
-  Sampler sampler;
+  Stream stream;
+  Sampler sampler(stream);
   sampler.process(logits, g, seen, 3);
   const std::vector<double> p(sampler.probabilities().begin(), sampler.probabilities().end());
   constexpr int kDraws = 40'000;
@@ -51,8 +53,8 @@ TEST(Sampler, ADrawFollowsTheProbabilities) {
       Ids so_far = seen;
       if (kind == 2) so_far.resize(static_cast<std::size_t>(i % 200) + 1, 7);
       g.seed = kind == 3 ? i : kind == 2 ? i / 200 : 0;
-      const std::uint64_t stream = draw_stream(prompt, kind == 1 ? i : 0);
-      ++counts[static_cast<std::size_t>(sampler.choose(logits, g, so_far, 3, stream)->id)];
+      const std::uint64_t draws = draw_stream(prompt, kind == 1 ? i : 0);
+      ++counts[static_cast<std::size_t>(sampler.choose(logits, g, so_far, 3, draws)->id)];
     }
     double chi = 0;
     int bins = 0;
@@ -75,14 +77,16 @@ TEST(Sampler, GreedyIgnoresWarpersAndTakesTheFirstOfTies) {
   Generation g;
   g.temperature = 100;
   g.top_p = 0.1;
-  Sampler sampler;
+  Stream stream;
+  Sampler sampler(stream);
   const std::vector<float> logits = {0, 3, 1, 3};
   const Ids seen = {0};
   EXPECT_EQ(sampler.choose(logits, g, seen, 1, 0)->id, 1);
 }
 
 TEST(Sampler, ChoosesNothingWhenEveryTokenIsForbidden) {
-  Sampler sampler;
+  Stream stream;
+  Sampler sampler(stream);
   const std::vector<float> logits = {1, 2};
   const Ids seen = {0, 1};
   Generation g;
@@ -96,7 +100,8 @@ TEST(Sampler, ChoosesNothingWhenEveryTokenIsForbidden) {
 
 TEST(Sampler, ARowWithNaNOrInfinityAnywhereIsAnError) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity(), kNaN = NAN;
-  Sampler sampler;
+  Stream stream;
+  Sampler sampler(stream);
   const Ids seen = {0};
   for (const bool sample : {false, true})
     for (const std::int64_t beams : {1, 2}) {
@@ -120,7 +125,8 @@ TEST(Sampler, ARowWithNaNOrInfinityAnywhereIsAnError) {
 
 // transformers 5.24 looks for a bad word's beginning in all of the text, its first token included.
 TEST(Sampler, ABadWordMayBeginWhereTheTextDoes) {
-  Sampler sampler;
+  Stream stream;
+  Sampler sampler(stream);
   const std::vector<float> logits = {0, 1, 2, 3};
   Generation g;
   g.bad_words = {{1, 2, 3}};
@@ -130,7 +136,8 @@ TEST(Sampler, ABadWordMayBeginWhereTheTextDoes) {
 }
 
 TEST(Sampler, ATemperatureNearZeroIsNearlyGreedy) {
-  Sampler sampler;
+  Stream stream;
+  Sampler sampler(stream);
   const std::vector<float> logits = {-7, 3, 9, 9, -std::numeric_limits<float>::infinity(), 0};
   for (const double temperature : {1e-3, 1e-30, 1e-38, 1e-44, 1e-60, 1e-300})
     for (const std::int64_t beams : {1, 2}) {
@@ -148,7 +155,8 @@ TEST(Sampler, ATemperatureNearZeroIsNearlyGreedy) {
 }
 
 TEST(Sampler, APenaltyThatLeavesNoNumbersIsNamed) {
-  Sampler sampler;
+  Stream stream;
+  Sampler sampler(stream);
   const std::vector<float> logits = {0, 3, -4};
   for (const double penalty : {1e-300, 1e-44, 1e-39}) {
     Generation g;
@@ -159,7 +167,8 @@ TEST(Sampler, APenaltyThatLeavesNoNumbersIsNamed) {
 
 // A prompt's token that the vocabulary does not hold has no score that could be changed.
 TEST(Sampler, TokensBeyondTheVocabularyTouchNothing) {
-  Sampler sampler;
+  Stream stream;
+  Sampler sampler(stream);
   const std::vector<float> logits = {0, 1, 2, 3};
   Generation g;
   g.repetition_penalty = 1.3;

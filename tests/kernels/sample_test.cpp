@@ -1,5 +1,6 @@
 // sample against the inverse distribution function of the kept tokens, in double.
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "tests/kernels/target.h"
@@ -30,20 +31,21 @@ Distribution distribution(const std::vector<float>& logits, const SampleRow& row
   Distribution d;
   std::vector<double> p;
   for (float x : logits) p.push_back(std::exp((x - max) / row.temperature));
-  if (row.top_k > 0 && row.top_k < static_cast<std::int64_t>(V)) {
+  const auto keep = static_cast<std::size_t>(row.keep);
+  if (row.top_k > 0 && std::max(row.top_k, row.keep) < static_cast<std::int64_t>(V)) {
     std::vector<float> sorted = logits;
     std::sort(sorted.rbegin(), sorted.rend());
     for (std::size_t v = 0; v < V; ++v)
-      if (logits[v] < sorted[static_cast<std::size_t>(row.top_k - 1)]) p[v] = 0;
+      if (logits[v] < sorted[static_cast<std::size_t>(std::max(row.top_k, row.keep) - 1)]) p[v] = 0;
   }
   normalise(p);
+  std::vector<std::size_t> order(V);  // the least likely first
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return p[a] < p[b]; });
   if (row.top_p < 1) {
-    std::vector<std::size_t> order(V);
-    std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(),
-                     [&](std::size_t a, std::size_t b) { return p[a] < p[b]; });
     double gone = 0;
-    for (std::size_t i = 0; i + 1 < V; ++i) {
+    for (std::size_t i = 0; i + keep < V; ++i) {
       gone += p[order[i]];
       if (p[order[i]] > 0) d.margin = std::min(d.margin, std::abs(gone - (1 - row.top_p)));
       if (gone > 1 - row.top_p) break;
@@ -53,7 +55,8 @@ Distribution distribution(const std::vector<float>& logits, const SampleRow& row
   }
   if (row.min_p > 0) {
     const double likeliest = *std::max_element(p.begin(), p.end());
-    for (double& e : p) {
+    for (std::size_t i = 0; i + keep < V; ++i) {
+      double& e = p[order[i]];
       if (e < likeliest) d.margin = std::min(d.margin, std::abs(e / likeliest - row.min_p));
       if (e < row.min_p * likeliest) e = 0;
     }
@@ -101,6 +104,17 @@ std::vector<SampleRow> settings(std::int64_t V) {
   return s;
 }
 
+// Away from where rounding decides what is kept; the tests of ties have exact ones.
+Distribution clear_distribution(const std::vector<float>& logits, SampleRow& row) {
+  Distribution d = distribution(logits, row);
+  while (d.margin < 1e-6) {
+    if (row.top_p < 1) row.top_p += 3e-6;
+    if (row.min_p > 0 && row.min_p < 1) row.min_p += 3e-6;
+    d = distribution(logits, row);
+  }
+  return d;
+}
+
 // Rows differ in logits, settings and draw; a low-discrepancy walk sweeps the draws of each
 // setting.
 TEST_P(Sample, FollowsTheInverseDistributionOfTheKept) {
@@ -123,15 +137,8 @@ TEST_P(Sample, FollowsTheInverseDistributionOfTheKept) {
                                  static_cast<double>(n / static_cast<std::int64_t>(kinds.size())),
                       1.0);
       row_logits.emplace_back(logits.data.begin() + n * V, logits.data.begin() + (n + 1) * V);
-      Distribution d = distribution(row_logits.back(), row);
-      // Away from where rounding decides what is kept; the tests below have exact ties.
-      while (d.margin < 1e-6) {
-        if (row.top_p < 1) row.top_p += 3e-6;
-        if (row.min_p > 0 && row.min_p < 1) row.min_p += 3e-6;
-        d = distribution(row_logits.back(), row);
-      }
+      expected.push_back(clear_distribution(row_logits.back(), row));
       rows.push_back(row);
-      expected.push_back(d);
     }
     const Resident in = put_act(logits), ids = blank(DType::i32, {N}), logprobs = blank({N});
     weft::sample(ids, logprobs, in, rows, stream());
@@ -162,6 +169,41 @@ TEST_P(Sample, FollowsTheInverseDistributionOfTheKept) {
     const Resident again = blank(DType::i32, {N});
     weft::sample(again, View(), in, rows, stream());  // without log probabilities
     EXPECT_EQ(get(again).data, got.data);
+  }
+}
+
+TEST_P(Sample, WarpedLogitsAreTheScoresOfTheKept) {
+  for (const std::int64_t V : {1, 2, 7, 130, 1003, 5003}) {
+    std::vector<SampleRow> rows;
+    for (const std::int64_t keep : {1, 2, 7, 60})
+      for (SampleRow row : settings(V)) {
+        row.keep = keep;
+        rows.push_back(row);
+      }
+    const auto N = static_cast<std::int64_t>(rows.size());
+    Tensor logits = random({N, V}, static_cast<std::uint32_t>(V), 2.0f);
+    for (std::int64_t i = 0; i < N * V; i += 11)
+      if (i % V != 0) logits[i] = i % 2 == 0 ? -INFINITY : 1.5f;
+    std::vector<Distribution> expected;
+    for (std::int64_t n = 0; n < N; ++n)
+      expected.push_back(
+          clear_distribution({logits.data.begin() + n * V, logits.data.begin() + (n + 1) * V},
+                             rows[static_cast<std::size_t>(n)]));
+    const Resident scores = put(logits);
+    weft::warp_logits(scores, rows, stream());
+    const Tensor got = get(scores);
+    for (std::int64_t n = 0; n < N; ++n) {
+      const SampleRow& row = rows[static_cast<std::size_t>(n)];
+      const std::vector<std::size_t>& ids = expected[static_cast<std::size_t>(n)].ids;
+      for (std::int64_t v = 0; v < V; ++v) {
+        const bool kept = std::binary_search(ids.begin(), ids.end(), static_cast<std::size_t>(v));
+        const float score =
+            kept ? logits[n * V + v] / static_cast<float>(row.temperature) : -INFINITY;
+        ASSERT_EQ(got[n * V + v], score)
+            << "V " << V << " keep " << row.keep << " setting "
+            << n % static_cast<std::int64_t>(settings(V).size()) << " token " << v;
+      }
+    }
   }
 }
 
@@ -223,6 +265,46 @@ TEST_P(SampleTies, WarpersFollowOneAnother) {
             (std::vector<int>{24, 0, 0, 0}));  // so cold that fp32 overflows
 }
 
+TEST_P(SampleTies, SoManyStayWhateverTopPAndMinPSay) {
+  const std::vector<float> equal(8, 1.25f);
+  EXPECT_EQ(sweep(equal, {.top_p = 0.5, .keep = 3}), (std::vector<int>{0, 0, 0, 0, 6, 6, 6, 6}));
+  EXPECT_EQ(sweep(equal, {.top_p = 0.5, .keep = 6}), (std::vector<int>{0, 0, 4, 4, 4, 4, 4, 4}));
+  EXPECT_EQ(sweep(equal, {.top_p = 0.5, .keep = 9}), (std::vector<int>(8, 3)));
+  EXPECT_EQ(sweep(equal, {.top_k = 1, .keep = 2}), (std::vector<int>(8, 3)));
+  const auto kept = [&](const std::vector<float>& logits, SampleRow row) {
+    Tensor one = filled({1, static_cast<std::int64_t>(logits.size())}, 0);
+    one.data = logits;
+    const Resident scores = put(one);
+    weft::warp_logits(scores, std::vector<SampleRow>{row}, stream());
+    return get(scores).data;
+  };
+  constexpr float kGone = -INFINITY;
+  EXPECT_EQ(kept({4, 3, 2, 1}, {.min_p = 1}), (std::vector<float>{4, kGone, kGone, kGone}));
+  EXPECT_EQ(kept({4, 3, 2, 1}, {.min_p = 1, .keep = 3}), (std::vector<float>{4, 3, 2, kGone}));
+  EXPECT_EQ(kept({3, 4, 3, 3}, {.min_p = 1, .keep = 3}), (std::vector<float>{kGone, 4, 3, 3}));
+  EXPECT_EQ(kept({3, 4, 2, 3}, {.top_p = 0.1, .keep = 2}),
+            (std::vector<float>{kGone, 4, kGone, 3}));
+  EXPECT_EQ(kept({3, 4, 2, 1}, {.top_k = 1, .keep = 2}), (std::vector<float>{3, 4, kGone, kGone}));
+  EXPECT_EQ(kept({kGone, 4, 2, kGone}, {.top_p = 0.1, .min_p = 1, .keep = 3}),
+            (std::vector<float>{kGone, 4, 2, kGone}));
+}
+
+// Where scores over the temperature would be infinities, distances from the likeliest are divided.
+TEST_P(SampleTies, ATemperatureNearZeroLeavesTheLikeliest) {
+  constexpr float kMost = std::numeric_limits<float>::max();
+  for (const double temperature : {1e-38, 1e-45, 1e-300}) {
+    EXPECT_EQ(sweep({4, 3, 4, -INFINITY}, {.temperature = temperature}),
+              (std::vector<int>{12, 0, 12, 0}));
+    EXPECT_EQ(sweep({-4, -5, -4, -INFINITY}, {.temperature = temperature, .top_k = 3}),
+              (std::vector<int>{12, 0, 12, 0}));
+    Tensor one = filled({1, 4}, 0);
+    one.data = {400, 3, 400, -INFINITY};
+    const Resident scores = put(one);
+    weft::warp_logits(scores, std::vector<SampleRow>{{.temperature = temperature}}, stream());
+    EXPECT_EQ(get(scores).data, (std::vector<float>{0, -kMost, 0, -INFINITY}));
+  }
+}
+
 TEST_P(SampleTies, GreedyTakesTheFirstOfEqualMaxima) {
   Tensor logits = filled({4, 1003}, -1);
   logits[7] = logits[500] = logits[1002] = 3;
@@ -260,6 +342,7 @@ TEST(SampleChecks, NamesARowThatHasNoNextToken) {
     const std::vector<SampleRow> rows(2);
     EXPECT_THROW(weft::sample(View(ids, Dims{2}), View(), logits.view(), rows, stream), Error)
         << bad;
+    EXPECT_THROW(weft::warp_logits(logits.view(), rows, stream), Error) << bad;
   }
 }
 
