@@ -16,6 +16,7 @@
 #include "core/utf8.h"
 #include "formats/families.h"
 #include "infer/engine.h"
+#include "infer/generation_file.h"
 #include "io/files.h"
 #include "text/jinja/chat_template.h"
 

@@ -17,6 +17,7 @@
 #include "io/weights/gguf.h"
 #include "io/weights/safetensors.h"
 #include "kernels/ops.h"
+#include "text/files/tokenizer_files.h"
 
 namespace weft {
 namespace {
@@ -143,7 +144,7 @@ void write_tokenizer(const ConvertOptions& o, const std::string& from, const fs:
     if (fs::is_directory(fs::path(path) / "additional_chat_templates", error))
       copy_folder(fs::path(path) / "additional_chat_templates", dir / "additional_chat_templates");
   } else if (tokenizer) {
-    tokenizer->save(dir);
+    save_tokenizer(*tokenizer, dir);
   }
 }
 

@@ -18,6 +18,7 @@
 #include "io/files.h"
 #include "io/hub_cache.h"
 #include "io/token_file.h"
+#include "text/files/tokenizer_files.h"
 #include "text/tokenizer.h"
 
 namespace weft {
@@ -272,7 +273,7 @@ void run_data(const Invocation& invocation) {
     CHECK_USER(!is_stream(input) || world->size() == 1,
                "{} can be read by one rank only; write it to a file first",
                input == "-" ? "stdin" : input);
-  const Tokenizer tokenizer = Tokenizer::load(find_model(o.tokenizer, "--tokenizer"));
+  const Tokenizer tokenizer = load_tokenizer(find_model(o.tokenizer, "--tokenizer"));
   const Frame frame = frame_of(o, tokenizer);
   const int threads = resolve_threads(o.threads, invocation.mpi.ranks_on_host());
 

@@ -14,6 +14,7 @@
 #include "core/log.h"
 #include "core/utf8.h"
 #include "infer/engine.h"
+#include "infer/generation_file.h"
 
 namespace weft {
 namespace {

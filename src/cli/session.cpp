@@ -14,9 +14,11 @@
 #include "formats/families.h"
 #include "formats/hf_weights.h"
 #include "formats/weight_source.h"
+#include "infer/generation_file.h"
 #include "io/hub_cache.h"
 #include "io/weights/gguf.h"
 #include "kernels/backends.h"
+#include "text/files/tokenizer_files.h"
 #include "train/start.h"
 
 namespace weft {
@@ -53,11 +55,11 @@ ModelConfig open_config(const std::string& model, const std::string& what) {
 }
 
 std::optional<Tokenizer> open_tokenizer(const std::string& model, const std::string& tokenizer) {
-  if (!tokenizer.empty()) return Tokenizer::load(find_model(tokenizer, "--tokenizer"));
+  if (!tokenizer.empty()) return load_tokenizer(find_model(tokenizer, "--tokenizer"));
   if (!is_checkpoint(model))
-    return Tokenizer::present(model) ? std::optional(Tokenizer::load(model)) : std::nullopt;
+    return has_tokenizer(model) ? std::optional(load_tokenizer(model)) : std::nullopt;
   const std::string json = read_checkpoint_header(model).state.tokenizer;
-  return json.empty() ? std::nullopt : std::optional(Tokenizer::from_json(json, model));
+  return json.empty() ? std::nullopt : std::optional(tokenizer_from_json(json, model));
 }
 
 namespace {
@@ -201,16 +203,16 @@ void Session::load_weights() {
         "open faster",
         options.model);
   const DType dtype = options.held_dtype();
-  throw_together(
-      grid.world(), failure_of([&] {
-        const auto planned = static_cast<double>(Parameters::plan_bytes(
-            config, grid.shape(), grid.tp().rank(), grid.pp().rank(), dtype, ParameterUse::inference));
-        if (planned > static_cast<double>(memory.bytes)) too_large(planned);
-        parameters.emplace(config, grid, dtype, ParameterUse::inference);
-        if (!is_checkpoint(options.model))
-          load_hf_weights(*parameters, config, options.model, stream);
-      }),
-      stream);
+  throw_together(grid.world(), failure_of([&] {
+                   const auto planned = static_cast<double>(
+                       Parameters::plan_bytes(config, grid.shape(), grid.tp().rank(),
+                                              grid.pp().rank(), dtype, ParameterUse::inference));
+                   if (planned > static_cast<double>(memory.bytes)) too_large(planned);
+                   parameters.emplace(config, grid, dtype, ParameterUse::inference);
+                   if (!is_checkpoint(options.model))
+                     load_hf_weights(*parameters, config, options.model, stream);
+                 }),
+                 stream);
   // Under its own config: the head that we opened it with may lack tensors of the file's.
   if (is_checkpoint(options.model))
     load_checkpoint(ctx, options.model, *parameters, open_config(options.model, "--model"));

@@ -10,6 +10,7 @@
 #include "cli/texts.h"
 #include "core/memory.h"
 #include "core/option_words.h"
+#include "infer/generation_file.h"
 #include "infer/options.h"
 #include "model/context.h"
 #include "model/parameters.h"

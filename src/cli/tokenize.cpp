@@ -17,6 +17,7 @@
 #include "io/hub_cache.h"
 #include "io/result_file.h"
 #include "text/characters/unicode.h"
+#include "text/files/tokenizer_files.h"
 #include "text/tokenizer.h"
 
 namespace weft {
@@ -41,7 +42,7 @@ struct TokenizeOptions {
 };
 
 // One text, or a pair, as tokens.
-struct Row {
+struct TokenizedText {
   std::string text;
   std::optional<std::string> pair;
   Encoding encoding;
@@ -67,13 +68,14 @@ void offsets_in_characters(const std::string& text, Offsets& offsets) {
   }
 }
 
-Row make_row(const TokenizeOptions& o, const Tokenizer& t, const std::string& text,
-             const std::string* pair) {
+TokenizedText make_row(const TokenizeOptions& o, const Tokenizer& t, const std::string& text,
+                       const std::string* pair) {
   const bool special = !o.no_special_tokens;
-  Row row = {.text = text,
-             .pair = std::nullopt,
-             .encoding = pair ? t.encode_pair(text, *pair, special) : t.encode(text, special),
-             .decoded = ""};
+  TokenizedText row = {
+      .text = text,
+      .pair = std::nullopt,
+      .encoding = pair ? t.encode_pair(text, *pair, special) : t.encode(text, special),
+      .decoded = ""};
   Encoding& e = row.encoding;
   // The first text's tokens come first; those put around texts are nobody's.
   std::size_t first = e.ids.size();
@@ -127,7 +129,7 @@ std::string shown_token(const std::string& token) {
   return plain ? token : shown(token);
 }
 
-std::string json_line(const Row& row, const Tokenizer& t) {
+std::string json_line(const TokenizedText& row, const Tokenizer& t) {
   OrderedJson json = {{"text", row.text}};
   if (row.pair) json["text_pair"] = *row.pair;
   std::vector<std::string> tokens;
@@ -140,7 +142,7 @@ std::string json_line(const Row& row, const Tokenizer& t) {
   return json.dump() + "\n";
 }
 
-std::string table(const Row& row, const Tokenizer& t) {
+std::string table(const TokenizedText& row, const Tokenizer& t) {
   std::string out = fmt::format("text     {}\n", shown(row.text));
   if (row.pair) out += fmt::format("pair     {}\n", shown(*row.pair));
   const Encoding& e = row.encoding;
@@ -187,7 +189,8 @@ std::size_t tokenize_texts(const TokenizeOptions& o, const Tokenizer& t, Rejects
     if (!o.text_pair.empty()) texts[i].pair = made_utf8(o.text_pair[i]);
     std::string line;
     const bool served = rejects.serve(texts[i], [&] {
-      const Row row = make_row(o, t, texts[i].text, texts[i].pair ? &*texts[i].pair : nullptr);
+      const TokenizedText row =
+          make_row(o, t, texts[i].text, texts[i].pair ? &*texts[i].pair : nullptr);
       line = o.texts.as_lines() ? json_line(row, t) : table(row, t);
     });
     if (!served) continue;
@@ -220,7 +223,7 @@ void run_tokenize(const Invocation& invocation) {
   Rejects rejects;
   std::size_t n_texts = 0;
   on_first_rank(*world, stream, [&] {  // one rank's work, and stdin is one rank's
-    const Tokenizer t = Tokenizer::load(path);
+    const Tokenizer t = load_tokenizer(path);
     if (o.decode.empty())
       n_texts = tokenize_texts(o, t, rejects);
     else

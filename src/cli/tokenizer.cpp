@@ -4,6 +4,7 @@
 #include "core/check.h"
 #include "core/log.h"
 #include "io/documents.h"
+#include "text/files/tokenizer_files.h"
 #include "text/learn/trainer.h"
 
 namespace weft {
@@ -84,7 +85,7 @@ void run_tokenizer(const Invocation& invocation) {
           });
         CHECK_USER(n > 0, "{}: holds no documents", o.inputs.front());
         const Tokenizer tokenizer = trainer.finish();
-        tokenizer.save(o.out);
+        save_tokenizer(tokenizer, o.out);
         if (o.json)
           fmt::print("{}\n", OrderedJson({{"vocab_size", tokenizer.vocab_size()}}).dump());
         else

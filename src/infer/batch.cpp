@@ -13,8 +13,8 @@ constexpr const char* kNothingLeft =
 
 std::int64_t slots_of(const GenerationRequest& r) { return r.options.num_beams; }
 
-void add_rows(Pass& pass, Work& w, std::size_t l, std::int64_t n) {
-  Lane& lane = w.lanes[l];
+void add_rows(Pass& pass, ActiveRequest& w, std::size_t l, std::int64_t n) {
+  CachedText& lane = w.lanes[l];
   pass.slices.push_back({static_cast<std::int64_t>(pass.ids.size()), n, lane.cached, lane.slot});
   pass.lengths.push_back(w.length(l));
   const auto from = w.ids(l).begin() + lane.cached;
@@ -23,7 +23,7 @@ void add_rows(Pass& pass, Work& w, std::size_t l, std::int64_t n) {
 }
 
 // A text whose earlier tokens look different now that it is longer is read again from its start.
-void forget_outgrown(const ModelConfig& config, Work& w) {
+void forget_outgrown(const ModelConfig& config, ActiveRequest& w) {
   for (std::size_t l = 0; l < w.lanes.size(); ++l) {
     const int regime = rope_regime(config, w.length(l));
     if (w.lanes[l].regime != regime) w.lanes[l].cached = 0;
@@ -33,7 +33,7 @@ void forget_outgrown(const ModelConfig& config, Work& w) {
 
 }  // namespace
 
-std::int64_t Work::waiting() const {
+std::int64_t ActiveRequest::waiting() const {
   std::int64_t n = 0;
   for (std::size_t l = 0; l < lanes.size(); ++l) n += waiting(l);
   return n;
@@ -73,7 +73,7 @@ void Batch::admit() {
   while (admitted_ < requests_.size() &&
          slots_of(requests_[admitted_]) <= static_cast<std::int64_t>(free_slots_.size())) {
     const GenerationRequest& r = requests_[admitted_];
-    Work& w = works_.emplace_back();
+    ActiveRequest& w = works_.emplace_back();
     w.request = admitted_++;
     w.text = begin_continuation(r.ids, r.options, model_.tokenizer);
     if (r.options.num_beams > 1) w.beams.emplace(w.text, r.options, model_.config.vocab);
@@ -92,11 +92,11 @@ void Batch::admit() {
 Pass Batch::fill() {
   Pass pass;
   std::int64_t room = shape_.max_rows;
-  for (Work& w : works_) {
+  for (ActiveRequest& w : works_) {
     forget_outgrown(model_.config, w);
     if (w.writes()) room -= w.waiting();
   }
-  for (Work& w : works_) {
+  for (ActiveRequest& w : works_) {
     const bool writes = w.writes(), ready = writes || w.waiting() <= room;
     for (std::size_t l = 0; l < w.lanes.size(); ++l) {
       const std::int64_t waiting = w.waiting(l);
@@ -116,7 +116,7 @@ Pass Batch::fill() {
 Choices Batch::choose(const Pass& pass, ConstView hidden) {
   Choices choices;
   std::int64_t n = 0;
-  for (const Work* w : pass.ready) n += w->n_choices();
+  for (const ActiveRequest* w : pass.ready) n += w->n_choices();
   choices.candidates.resize(static_cast<std::size_t>(n));
   const Grid& grid = model_.ctx.grid;
   if (!grid.is_last_stage()) return choices;
@@ -125,7 +125,7 @@ Choices Batch::choose(const Pass& pass, ConstView hidden) {
   const auto V = static_cast<std::size_t>(model_.config.vocab);
   const float* row = logits.as<float>();
   std::span<BeamCandidate> left = choices.candidates;
-  for (const Work* w : pass.ready) {
+  for (const ActiveRequest* w : pass.ready) {
     std::vector<std::span<const float>> rows;
     for (std::size_t l = 0; l < w->lanes.size(); ++l, row += V) rows.emplace_back(row, V);
     const auto own = left.first(static_cast<std::size_t>(w->n_choices()));
@@ -142,7 +142,7 @@ Choices Batch::choose(const Pass& pass, ConstView hidden) {
   return choices;
 }
 
-void Batch::choose_for(const Work& w, std::span<const std::span<const float>> logits,
+void Batch::choose_for(const ActiveRequest& w, std::span<const std::span<const float>> logits,
                        std::span<BeamCandidate> choices) {
   const GenerationRequest& r = request_of(w);
   if (w.beams) {
@@ -184,7 +184,7 @@ void Batch::share(Choices& choices) {
 
 void Batch::advance(const Pass& pass, const Choices& choices) {
   std::span<const BeamCandidate> left = choices.candidates;
-  for (Work* w : pass.ready) {
+  for (ActiveRequest* w : pass.ready) {
     const auto own = left.first(static_cast<std::size_t>(w->n_choices()));
     left = left.subspan(own.size());
     const auto none =
@@ -197,7 +197,8 @@ void Batch::advance(const Pass& pass, const Choices& choices) {
   }
 }
 
-void Batch::advance_text(Work& w, std::span<const BeamCandidate> candidates, double elapsed_s) {
+void Batch::advance_text(ActiveRequest& w, std::span<const BeamCandidate> candidates,
+                         double elapsed_s) {
   const GenerationRequest& r = request_of(w);
   w.over = candidates.empty();
   if (w.over) return report_error(w, 0, kNothingLeft);
@@ -210,7 +211,8 @@ void Batch::advance_text(Work& w, std::span<const BeamCandidate> candidates, dou
   if (w.over) report(w, 0, {.text = w.text, .score = 0, .finish = finish});
 }
 
-void Batch::advance_beams(Work& w, std::span<const BeamCandidate> candidates, double elapsed_s) {
+void Batch::advance_beams(ActiveRequest& w, std::span<const BeamCandidate> candidates,
+                          double elapsed_s) {
   const GenerationRequest& r = request_of(w);
   const auto append = [&](Continuation& text, const BeamCandidate& c) {
     return append_token(text, c.id, c.logprob, r.options, static_cast<std::int64_t>(r.ids.size()),
@@ -224,16 +226,16 @@ void Batch::advance_beams(Work& w, std::span<const BeamCandidate> candidates, do
 
 // A beam keeps its parent's slot where it is the first to want it; the others copy it into slots
 // that nobody wants any more.
-void Batch::move_beams(Work& w, std::span<const std::int32_t> parents) {
+void Batch::move_beams(ActiveRequest& w, std::span<const std::int32_t> parents) {
   std::vector<std::int64_t> free = std::move(w.spare);
   std::vector<bool> taken(w.lanes.size(), false);
   for (std::size_t l = 0; l < w.lanes.size(); ++l)
     if (std::find(parents.begin(), parents.end(), static_cast<std::int32_t>(l)) == parents.end())
       free.push_back(w.lanes[l].slot);
-  std::vector<Lane> lanes;
+  std::vector<CachedText> lanes;
   for (std::int32_t parent : parents) {
     const auto from = static_cast<std::size_t>(parent);
-    Lane lane = w.lanes[from];
+    CachedText lane = w.lanes[from];
     if (taken[from]) {
       lane.slot = free.back();
       free.pop_back();
@@ -246,7 +248,7 @@ void Batch::move_beams(Work& w, std::span<const std::int32_t> parents) {
   w.spare = std::move(free);
 }
 
-void Batch::report_beams(const Work& w) {
+void Batch::report_beams(const ActiveRequest& w) {
   const std::span<const BeamSearch::Beam> found = w.beams->finished();
   if (found.empty()) return report_error(w, 0, kNothingLeft);
   const std::int64_t wanted = request_of(w).options.num_return_sequences;
@@ -260,7 +262,7 @@ void Batch::report_beams(const Work& w) {
                                found.size(), wanted));
 }
 
-void Batch::report(const Work& w, std::int64_t sample, const BeamSearch::Beam& beam) {
+void Batch::report(const ActiveRequest& w, std::int64_t sample, const BeamSearch::Beam& beam) {
   const auto n_prompt = static_cast<std::ptrdiff_t>(request_of(w).ids.size());
   done_(w.request, sample,
         {.ids = {beam.text.ids.begin() + n_prompt, beam.text.ids.end()},
@@ -270,22 +272,22 @@ void Batch::report(const Work& w, std::int64_t sample, const BeamSearch::Beam& b
          .error = ""});
 }
 
-void Batch::report_error(const Work& w, std::int64_t sample, const std::string& sentence) {
+void Batch::report_error(const ActiveRequest& w, std::int64_t sample, const std::string& sentence) {
   Completion none;
   none.error = fmt::format("{}: {}", name_of(w), sentence);
   done_(w.request, sample, none);
 }
 
 void Batch::release() {
-  works_.remove_if([&](const Work& w) {
+  works_.remove_if([&](const ActiveRequest& w) {
     if (!w.over) return false;
-    for (const Lane& lane : w.lanes) free_slots_.push_back(lane.slot);
+    for (const CachedText& lane : w.lanes) free_slots_.push_back(lane.slot);
     free_slots_.insert(free_slots_.end(), w.spare.begin(), w.spare.end());
     return true;
   });
 }
 
-std::string Batch::name_of(const Work& w) const {
+std::string Batch::name_of(const ActiveRequest& w) const {
   const std::string& name = request_of(w).name;
   return name.empty() ? fmt::format("request {}", w.request) : name;
 }

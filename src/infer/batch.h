@@ -11,17 +11,17 @@
 
 namespace weft {
 
-// A text in a slot of the cache; which one, its Work knows.
-struct Lane {
+// A text in a slot of the cache; which one, its ActiveRequest knows.
+struct CachedText {
   std::int64_t slot = 0;
   std::int64_t cached = 0;  // tokens of the text in the cache
   int regime = 0;           // rope_regime() that they were read in
 };
 
 // A request under way: one lane, or one a running beam.
-struct Work {
+struct ActiveRequest {
   std::size_t request = 0;
-  std::vector<Lane> lanes;
+  std::vector<CachedText> lanes;
   std::vector<std::int64_t> spare;  // slots held for beams to come
   Continuation text;                // without beams
   std::optional<BeamSearch> beams;
@@ -48,7 +48,7 @@ struct Pass {
   std::vector<std::int32_t> ids;
   std::vector<CacheSlice> slices;
   std::vector<std::int64_t> lengths;  // of each slice's text
-  std::vector<Work*> ready;           // all of whose lanes end in this pass
+  std::vector<ActiveRequest*> ready;  // all of whose lanes end in this pass
   std::vector<std::int64_t> last;     // the rows in which they do, lane by lane, work by work
 };
 
@@ -74,20 +74,24 @@ class Batch {
   void admit();
   Pass fill();
   Choices choose(const Pass& pass, ConstView hidden);
-  void choose_for(const Work& work, std::span<const std::span<const float>> logits,
+  void choose_for(const ActiveRequest& work, std::span<const std::span<const float>> logits,
                   std::span<BeamCandidate> choices);
   void share(Choices& choices);
   void advance(const Pass& pass, const Choices& choices);
-  void advance_text(Work& work, std::span<const BeamCandidate> candidates, double elapsed_s);
-  void advance_beams(Work& work, std::span<const BeamCandidate> candidates, double elapsed_s);
-  void move_beams(Work& work, std::span<const std::int32_t> parents);
-  void report_beams(const Work& work);
-  void report(const Work& work, std::int64_t sample, const BeamSearch::Beam& beam);
-  void report_error(const Work& work, std::int64_t sample, const std::string& sentence);
+  void advance_text(ActiveRequest& work, std::span<const BeamCandidate> candidates,
+                    double elapsed_s);
+  void advance_beams(ActiveRequest& work, std::span<const BeamCandidate> candidates,
+                     double elapsed_s);
+  void move_beams(ActiveRequest& work, std::span<const std::int32_t> parents);
+  void report_beams(const ActiveRequest& work);
+  void report(const ActiveRequest& work, std::int64_t sample, const BeamSearch::Beam& beam);
+  void report_error(const ActiveRequest& work, std::int64_t sample, const std::string& sentence);
   void release();
 
-  const GenerationRequest& request_of(const Work& work) const { return requests_[work.request]; }
-  std::string name_of(const Work& work) const;
+  const GenerationRequest& request_of(const ActiveRequest& work) const {
+    return requests_[work.request];
+  }
+  std::string name_of(const ActiveRequest& work) const;
 
   const EngineModel& model_;
   DecoderShape shape_;
@@ -98,7 +102,7 @@ class Batch {
   Sampler sampler_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::size_t admitted_ = 0;
-  std::list<Work> works_;
+  std::list<ActiveRequest> works_;
   std::vector<std::int64_t> free_slots_;
   std::int64_t passes_ = 0;
 };

@@ -1,6 +1,6 @@
-// generation_config.json: what a model's author chose for its continuations.
+#include "infer/generation_file.h"
+
 #include "core/check.h"
-#include "infer/options.h"
 
 namespace weft {
 

@@ -10,14 +10,14 @@ namespace weft {
 namespace {
 
 // The rows of the token embedding that this rank holds, as fp32.
-struct Rows {
+struct EmbeddingRows {
   std::vector<float> values;
   std::int64_t first = 0, n = 0, C = 0;
   const float* row(std::int64_t r) const { return values.data() + r * C; }
 };
 
-Rows rows_of(const Parameters& parameters, Stream& stream) {
-  Rows rows;
+EmbeddingRows rows_of(const Parameters& parameters, Stream& stream) {
+  EmbeddingRows rows;
   const LocalParameter* p = parameters.find("embed.tokens.weight");
   if (!p) return rows;
   rows.first = p->slice.whole() ? 0 : p->slice.ranges[0].begin;
@@ -40,7 +40,7 @@ std::vector<std::vector<Neighbor>> nearest_tokens(const Context& ctx, const Mode
                                                   const Parameters& parameters,
                                                   const std::vector<std::int32_t>& tokens,
                                                   Metric metric, std::int64_t top_k) {
-  const Rows rows = rows_of(parameters, ctx.stream);
+  const EmbeddingRows rows = rows_of(parameters, ctx.stream);
   const std::int64_t C = config.width;
   Communicator& replica = ctx.grid.replica();
   std::vector<std::vector<Neighbor>> all;

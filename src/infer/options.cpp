@@ -7,6 +7,7 @@
 
 #include "core/check.h"
 #include "core/utf8.h"
+#include "infer/generation_file.h"
 
 namespace weft {
 

@@ -2,11 +2,11 @@
 // defaults.
 #pragma once
 
-#include <filesystem>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "core/fields.h"
-#include "io/json.h"
 #include "text/tokenizer.h"
 
 namespace weft {
@@ -47,25 +47,7 @@ struct Generation {
   std::vector<std::string> stop;
 };
 
-// Options of transformers' generate() that Weft lacks, and the values at which they change nothing.
-struct LackingOption {
-  const char* key;
-  Json neutral;
-};
-const std::vector<LackingOption>& lacking_options();
-
-// What a model's generation_config.json sets.
-struct GenerationFile {
-  GenerationOptions options;
-  std::vector<std::int32_t> eos;
-  std::vector<std::vector<std::int32_t>> bad_words;
-  std::int64_t min_length = 0;  // prompt included
-  std::vector<std::string>
-      unknown;  // settings that would change the text and that Weft does not have
-};
-GenerationFile read_generation_config(
-    const std::filesystem::path& dir);  // nothing where there is none
-GenerationFile parse_generation_config(const std::string& text, const std::string& origin);
+struct GenerationFile;  // infer/generation_file.h
 
 // A prompt's place in its model, for resolve_generation's errors and lengths.
 struct PromptPlace {

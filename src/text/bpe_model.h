@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "text/bpe.h"
+#include "text/merge_table.h"
 #include "text/token_model.h"
 #include "text/word_table.h"
 

@@ -17,7 +17,7 @@ struct AddedPiece {  // [CLS] of a template: one token or several
 };
 
 // One part of what will be put together, and the text that its offsets count in.
-struct Part {
+struct EncodedPart {
   Encoding encoding;
   std::string_view text;
   std::span<const TokenSpaces> spaces;
@@ -30,11 +30,12 @@ class Step {
   virtual ~Step() = default;
   virtual std::int64_t n_added(bool pair) const = 0;
   virtual std::int32_t largest_id() const { return -1; }
-  virtual std::vector<Part> apply(std::vector<Part> parts, bool add_special_tokens) const = 0;
+  virtual std::vector<EncodedPart> apply(std::vector<EncodedPart> parts,
+                                         bool add_special_tokens) const = 0;
   virtual OrderedJson to_json() const = 0;
 };
 
-Part added_part(const AddedPiece& piece) {
+EncodedPart added_part(const AddedPiece& piece) {
   const std::size_t n = piece.ids.size();
   return {{piece.ids, std::vector<std::int32_t>(n, piece.type_id),
            std::vector<std::pair<std::int64_t, std::int64_t>>(n), std::vector<std::uint8_t>(n, 1),
@@ -79,7 +80,7 @@ TokenSpaces spaces_in(std::string_view text) {
 // Leaves the spaces at a token's ends out of its offsets: as many characters of the text as the
 // token has spaces, whatever they are. One space before the first token stays where
 // add_prefix_space says that the tokenizer may have put it there.
-void trim_offsets(Part& part, bool add_prefix_space) {
+void trim_offsets(EncodedPart& part, bool add_prefix_space) {
   for (std::size_t i = 0; i < part.encoding.offsets.size(); ++i) {
     if (part.encoding.added[i]) continue;
     auto& [first, last] = part.encoding.offsets[i];
@@ -107,9 +108,9 @@ class ByteLevelStep : public Step {
         prefix_(JsonReader(json, origin).boolean("add_prefix_space", true)),
         regex_(JsonReader(json, origin).boolean("use_regex", true)) {}
   std::int64_t n_added(bool) const override { return 0; }
-  std::vector<Part> apply(std::vector<Part> parts, bool) const override {
+  std::vector<EncodedPart> apply(std::vector<EncodedPart> parts, bool) const override {
     if (trim_)
-      for (Part& part : parts) trim_offsets(part, prefix_);
+      for (EncodedPart& part : parts) trim_offsets(part, prefix_);
     return parts;
   }
   OrderedJson to_json() const override {
@@ -136,13 +137,14 @@ class ClsSepStep : public Step {
   std::int64_t n_added(bool pair) const override { return !pair ? 2 : roberta_ ? 4 : 3; }
   std::int32_t largest_id() const override { return std::max(sep_.second, cls_.second); }
 
-  std::vector<Part> apply(std::vector<Part> parts, bool add_special_tokens) const override {
-    for (Part& part : parts) {
+  std::vector<EncodedPart> apply(std::vector<EncodedPart> parts,
+                                 bool add_special_tokens) const override {
+    for (EncodedPart& part : parts) {
       if (trim_) trim_offsets(part, prefix_);
       if (roberta_) std::fill(part.encoding.type_ids.begin(), part.encoding.type_ids.end(), 0);
     }
     if (!add_special_tokens) return parts;
-    std::vector<Part> out;
+    std::vector<EncodedPart> out;
     for (std::size_t i = 0; i < parts.size(); ++i) {
       if (i == 0)
         out.push_back(added_part({{cls_.second}, 0}));
@@ -200,39 +202,40 @@ class TemplateStep : public Step {
     single_ = read_template(json, "single", origin);
     pair_ = read_template(json, "pair", origin);
     CHECK_USER(std::none_of(single_.begin(), single_.end(),
-                            [](const Piece& piece) { return piece.text == 1; }),
+                            [](const TemplatePiece& piece) { return piece.text == 1; }),
                "{}: single has text B; allowed: A", origin);
   }
 
   std::int64_t n_added(bool pair) const override {
     std::size_t n = 0;
-    for (const Piece& piece : pair ? pair_ : single_)
+    for (const TemplatePiece& piece : pair ? pair_ : single_)
       if (piece.text < 0) n += specials_.at(piece.special).ids.size();
     return static_cast<std::int64_t>(n);
   }
 
   std::int32_t largest_id() const override {
     std::int32_t largest = -1;
-    for (const std::vector<Piece>* pieces : {&single_, &pair_})
-      for (const Piece& piece : *pieces)
+    for (const std::vector<TemplatePiece>* pieces : {&single_, &pair_})
+      for (const TemplatePiece& piece : *pieces)
         if (piece.text < 0)
           for (const std::int32_t id : specials_.at(piece.special).ids)
             largest = std::max(largest, id);
     return largest;
   }
 
-  std::vector<Part> apply(std::vector<Part> parts, bool add_special_tokens) const override {
+  std::vector<EncodedPart> apply(std::vector<EncodedPart> parts,
+                                 bool add_special_tokens) const override {
     CHECK_USER(parts.size() <= 2,
                "TemplateProcessing follows another post-processor that adds tokens; allowed: only "
                "ones that add none, such as ByteLevel");
-    std::vector<Part> out;
-    for (const Piece& piece : parts.size() == 1 ? single_ : pair_) {
+    std::vector<EncodedPart> out;
+    for (const TemplatePiece& piece : parts.size() == 1 ? single_ : pair_) {
       if (piece.text < 0) {
         if (add_special_tokens)
           out.push_back(added_part({specials_.at(piece.special).ids, piece.type_id}));
         continue;
       }
-      Part part = parts[static_cast<std::size_t>(piece.text)];
+      EncodedPart part = parts[static_cast<std::size_t>(piece.text)];
       std::fill(part.encoding.type_ids.begin(), part.encoding.type_ids.end(), piece.type_id);
       out.push_back(std::move(part));
     }
@@ -255,17 +258,17 @@ class TemplateStep : public Step {
     std::vector<std::int32_t> ids;
     std::vector<std::string> tokens;
   };
-  struct Piece {
+  struct TemplatePiece {
     int text = -1;        // 0: A, 1: B, -1: a special token
     std::string special;  // its name
     std::int32_t type_id = 0;
   };
 
-  std::vector<Piece> read_template(const Json& json, const char* key,
-                                   const std::string& origin) const {
+  std::vector<TemplatePiece> read_template(const Json& json, const char* key,
+                                           const std::string& origin) const {
     const Json list = json.value(key, Json());
     CHECK_USER(list.is_array(), "{}: {} is not a list of pieces", origin, key);
-    std::vector<Piece> pieces;
+    std::vector<TemplatePiece> pieces;
     for (const Json& entry : list) {
       const bool is_text = entry.is_object() && entry.size() == 1 && entry.contains("Sequence");
       const bool is_special =
@@ -275,7 +278,7 @@ class TemplateStep : public Step {
       const Json& body = entry.begin().value();
       CHECK_USER(body.is_object() && body.contains("id") && body["id"].is_string(),
                  "{}: {} has a piece without an id", origin, key);
-      Piece piece;
+      TemplatePiece piece;
       piece.type_id = static_cast<std::int32_t>(
           JsonReader(body, origin + ": " + key).integer("type_id", 0, kMaxTokenId));
       const auto id = body["id"].get<std::string>();
@@ -293,9 +296,9 @@ class TemplateStep : public Step {
     return pieces;
   }
 
-  static OrderedJson write(const std::vector<Piece>& pieces) {
+  static OrderedJson write(const std::vector<TemplatePiece>& pieces) {
     OrderedJson list = OrderedJson::array();
-    for (const Piece& piece : pieces) {
+    for (const TemplatePiece& piece : pieces) {
       const char* kind = piece.text < 0 ? "SpecialToken" : "Sequence";
       list.push_back({{kind,
                        {{"id", piece.text < 0    ? piece.special
@@ -307,7 +310,7 @@ class TemplateStep : public Step {
   }
 
   std::map<std::string, Special> specials_;
-  std::vector<Piece> single_, pair_;
+  std::vector<TemplatePiece> single_, pair_;
 };
 
 // null, and the inner part of Sequence.
@@ -324,7 +327,8 @@ class SequenceStep : public Step {
     for (const auto& step : steps_) largest = std::max(largest, step->largest_id());
     return largest;
   }
-  std::vector<Part> apply(std::vector<Part> parts, bool add_special_tokens) const override {
+  std::vector<EncodedPart> apply(std::vector<EncodedPart> parts,
+                                 bool add_special_tokens) const override {
     for (const auto& step : steps_) parts = step->apply(std::move(parts), add_special_tokens);
     return parts;
   }
@@ -365,7 +369,7 @@ class Steps : public PostProcessor {
   Encoding process(Encoding first, std::optional<Encoding> second, bool add_special_tokens,
                    std::string_view first_text, std::string_view second_text,
                    std::span<const TokenSpaces> spaces) const override {
-    std::vector<Part> parts;
+    std::vector<EncodedPart> parts;
     parts.push_back({std::move(first), first_text, spaces});
     if (second) parts.push_back({std::move(*second), second_text, spaces});
     for (std::size_t i = 0; i < parts.size(); ++i)
@@ -373,7 +377,7 @@ class Steps : public PostProcessor {
     if (step_) parts = step_->apply(std::move(parts), add_special_tokens);
     if (parts.size() == 1) return std::move(parts[0].encoding);
     Encoding out;
-    for (const Part& part : parts) append(out, part.encoding);
+    for (const EncodedPart& part : parts) append(out, part.encoding);
     return out;
   }
 

@@ -15,9 +15,9 @@ namespace {
 template <class Write>
 void rewrite_pieces(PreTokenized& t, const Write& write) {
   Rewriter out(t.text);
-  std::vector<Piece> made;
+  std::vector<TextPiece> made;
   made.reserve(t.pieces.size());
-  for (const Piece& piece : t.pieces) {
+  for (const TextPiece& piece : t.pieces) {
     const std::size_t begin = out.size();
     write(out, piece);
     if (out.size() > begin) made.push_back({begin, out.size()});
@@ -27,7 +27,7 @@ void rewrite_pieces(PreTokenized& t, const Write& write) {
 }
 
 // The prefix shares the place of the first character.
-void keep_prefixed(Rewriter& out, std::string_view text, Piece piece, std::string_view prefix) {
+void keep_prefixed(Rewriter& out, std::string_view text, TextPiece piece, std::string_view prefix) {
   const std::size_t first = character_at(text, piece.begin).bytes;
   out.put(prefix, piece.begin);
   out.put(text.substr(piece.begin, first), piece.begin);
@@ -44,9 +44,9 @@ class ByteLevel final : public PreTokenizer {
   void apply(PreTokenized& t, bool leave_bytes) const override {
     if (prefix_) add_prefix(t);
     if (regex_) {
-      std::vector<Piece> words;
+      std::vector<TextPiece> words;
       const std::string_view text = t.text.text();
-      for (const Piece& piece : t.pieces) {
+      for (const TextPiece& piece : t.pieces) {
         const std::string_view part = text.substr(0, piece.end);
         for (std::size_t at = piece.begin, end; at < piece.end; at = end) {
           end = gpt2_word_end(part, at);
@@ -59,7 +59,7 @@ class ByteLevel final : public PreTokenizer {
       t.bytes = true;
       return;
     }
-    rewrite_pieces(t, [&](Rewriter& out, Piece piece) {
+    rewrite_pieces(t, [&](Rewriter& out, TextPiece piece) {
       const std::string_view text = t.text.text();
       for (std::size_t i = piece.begin; i < piece.end; ++i)
         out.put(byte_characters()[static_cast<std::uint8_t>(text[i])], i);
@@ -75,9 +75,9 @@ class ByteLevel final : public PreTokenizer {
 
  private:
   void add_prefix(PreTokenized& t) const {
-    const auto lacks = [&](const Piece& piece) { return t.text.text()[piece.begin] != ' '; };
+    const auto lacks = [&](const TextPiece& piece) { return t.text.text()[piece.begin] != ' '; };
     if (std::none_of(t.pieces.begin(), t.pieces.end(), lacks)) return;
-    rewrite_pieces(t, [&](Rewriter& out, Piece piece) {
+    rewrite_pieces(t, [&](Rewriter& out, TextPiece piece) {
       if (lacks(piece))
         keep_prefixed(out, t.text.text(), piece, " ");
       else
@@ -103,7 +103,7 @@ class Metaspace final : public PreTokenizer {
   }
 
   void apply(PreTokenized& t, bool) const override {
-    rewrite_pieces(t, [&](Rewriter& out, Piece piece) {
+    rewrite_pieces(t, [&](Rewriter& out, TextPiece piece) {
       const std::string_view text = t.text.text();
       const char first = text[piece.begin];
       const bool starts =
@@ -125,9 +125,9 @@ class Metaspace final : public PreTokenizer {
       }
     });
     if (!split_) return;
-    std::vector<Piece> words;  // every replacement begins one
+    std::vector<TextPiece> words;  // every replacement begins one
     const std::string_view text = t.text.text();
-    for (const Piece& piece : t.pieces)
+    for (const TextPiece& piece : t.pieces)
       for (std::size_t at = piece.begin; at < piece.end;) {
         const std::size_t end = std::min(text.find(replacement_, at + 1), piece.end);
         words.push_back({at, end});

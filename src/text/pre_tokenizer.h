@@ -12,14 +12,14 @@
 namespace weft {
 
 // Bytes [begin, end) of the text.
-struct Piece {
+struct TextPiece {
   std::size_t begin = 0, end = 0;
 };
 
 // A normalized text cut into pieces.
 struct PreTokenized {
   NormalizedText text;
-  std::vector<Piece> pieces;
+  std::vector<TextPiece> pieces;
   bool bytes = false;  // the text is what the bytes were before ByteLevel wrote them as characters:
                        // the model reads bytes
 };

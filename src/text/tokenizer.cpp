@@ -120,7 +120,7 @@ void encode_pieces(const Tokenizer::Impl& t, NormalizedText&& part,
   PreTokenized cut = {std::move(part), {{0, size}}, false};
   if (t.pre_tokenizer) t.pre_tokenizer->apply(cut, t.bytes != nullptr);
   const std::string_view text = cut.text.text();
-  for (const Piece& piece : cut.pieces) {
+  for (const TextPiece& piece : cut.pieces) {
     const std::string_view bytes = text.substr(piece.begin, piece.end - piece.begin);
     if (t.bytes) {
       if (const std::int32_t id = t.bytes->find_word(bytes); id != WordTable::kAbsent) {

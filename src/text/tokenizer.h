@@ -1,6 +1,5 @@
 // Text to token ids and back, with results identical to Hugging Face tokenizers. Driven by
-// tokenizer.json; where a directory has none, one is made of what there is. A construct it does not
-// know is a UserError naming it.
+// tokenizer.json; text/files/tokenizer_files.h loads one, or makes one of what there is.
 //
 // Text that is not UTF-8: a byte-level BPE (ByteLevel last, a token for every byte) and the
 // character tokenizers that weft trains keep any bytes, through encode and decode. For all others
@@ -8,7 +7,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -30,13 +28,6 @@ struct EncodeOptions {
 
 class Tokenizer {
  public:
-  // A tokenizer.json, a GGUF file, or a directory: its tokenizer.json, else vocab.json +
-  // merges.txt, else vocab.txt (BERT, ESM), else tokenizer.model; with tokenizer_config.json,
-  // special_tokens_map.json, added_tokens.json and chat_template.jinja beside them.
-  static Tokenizer load(const std::filesystem::path& path);
-  static Tokenizer from_json(std::string_view tokenizer_json, const std::string& origin);
-  static bool present(const std::filesystem::path& dir);
-
   Encoding encode(std::string_view text, bool add_special_tokens = true) const;
   Encoding encode_pair(std::string_view text, std::string_view pair,
                        bool add_special_tokens = true) const;
@@ -78,12 +69,10 @@ class Tokenizer {
   std::string hash() const;     // 32 hex digits: equal for equal ids and texts
   std::string to_json() const;  // canonical tokenizer.json; loads in Hugging Face tokenizers, and
                                 // here with special tokens and templates
-  // tokenizer.json, tokenizer_config.json, special_tokens_map.json; vocab.json + merges.txt for
-  // byte-level BPE, vocab.txt for WordPiece.
-  void save(const std::filesystem::path& dir) const;
-
+  // What text/files makes it of (text/tokenizer_impl.h).
   struct Impl;
   explicit Tokenizer(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+  const Impl& impl() const { return *impl_; }
 
  private:
   friend class StreamDecoder;

@@ -1,5 +1,5 @@
-// What a Tokenizer is made of; shared by what loads it (tokenizer_json.cpp, tokenizer_files.cpp)
-// and what runs it (tokenizer.cpp, decode.cpp).
+// What a Tokenizer is made of; shared by what loads it (text/files) and what runs it
+// (tokenizer*.cpp).
 #pragma once
 
 #include <map>
@@ -19,8 +19,6 @@
 #include "text/tokenizer.h"
 
 namespace weft {
-
-struct Companions;
 
 struct StringHash {
   using is_transparent = void;
@@ -76,13 +74,5 @@ struct Tokenizer::Impl {
 
 // A byte token <0x00> … <0xFF>, or -1.
 int byte_of_token(std::string_view token);
-
-// Reads a whole tokenizer.json, its "weft" key included; finish() is not called yet. What stands
-// beside it, if anything, adds its tokens and roles.
-std::shared_ptr<Tokenizer::Impl> parse_tokenizer(const Json& json, const std::string& origin,
-                                                 const Companions* companions = nullptr);
-// The tokenizer.json that Hugging Face's class would make of the directory's files: vocab.json +
-// merges.txt, or vocab.txt.
-Json tokenizer_json_of_vocabulary(const Companions& companions);
 
 }  // namespace weft

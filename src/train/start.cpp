@@ -11,6 +11,7 @@
 #include "formats/hf_weights.h"
 #include "formats/weight_source.h"
 #include "formats/weights_checksum.h"
+#include "text/files/tokenizer_files.h"
 #include "train/run_identity.h"
 #include "train/task.h"
 
@@ -36,16 +37,16 @@ std::optional<CheckpointHeader> header_instead_of_model(const TrainOptions& o) {
 
 std::optional<Tokenizer> find_tokenizer(const TrainOptions& o, const TokenFileInfo& data,
                                         const std::optional<CheckpointHeader>& resumed) {
-  if (!o.tokenizer.empty()) return Tokenizer::load(o.tokenizer);
+  if (!o.tokenizer.empty()) return load_tokenizer(o.tokenizer);
   if (resumed && !resumed->state.tokenizer.empty())
-    return Tokenizer::from_json(resumed->state.tokenizer, "the checkpoint's tokenizer");
-  if (!o.model.empty() && !is_checkpoint(o.model) && Tokenizer::present(o.model))
-    return Tokenizer::load(o.model);
+    return tokenizer_from_json(resumed->state.tokenizer, "the checkpoint's tokenizer");
+  if (!o.model.empty() && !is_checkpoint(o.model) && has_tokenizer(o.model))
+    return load_tokenizer(o.model);
   if (!o.model.empty() && is_checkpoint(o.model)) {
     const std::string json = read_checkpoint_header(o.model).state.tokenizer;
-    if (!json.empty()) return Tokenizer::from_json(json, o.model);
+    if (!json.empty()) return tokenizer_from_json(json, o.model);
   }
-  if (!data.tokenizer.empty()) return Tokenizer::from_json(data.tokenizer, o.data);
+  if (!data.tokenizer.empty()) return tokenizer_from_json(data.tokenizer, o.data);
   return std::nullopt;
 }
 

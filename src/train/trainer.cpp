@@ -14,6 +14,7 @@
 #include "formats/families.h"
 #include "formats/hf_weights.h"
 #include "io/files.h"
+#include "text/files/tokenizer_files.h"
 #include "train/lr_schedule.h"
 #include "train/predictions.h"
 #include "train/progress.h"
@@ -271,7 +272,7 @@ class Trainer {
     IdentityChanges changes = identity_changes(header.state.identity, start_.identity);
     const std::string ours = start_.tokenizer ? start_.tokenizer->hash() : "";
     if (header.state.identity.is_null() && !header.state.tokenizer.empty() && !ours.empty() &&
-        Tokenizer::from_json(header.state.tokenizer, file.string()).hash() != ours)
+        tokenizer_from_json(header.state.tokenizer, file.string()).hash() != ours)
       changes.another_run.push_back("the tokenizer is another");
     CHECK_USER(changes.another_run.empty(),
                "{}: is a checkpoint of another run: {}; choose another --out, or --resume none to "
@@ -458,7 +459,7 @@ class Trainer {
     save_hf_weights(parameters_, start_.config, grid_, beside ? beside->path() : place, DType::f32,
                     kMaxShardBytes, stream_, carried_);
     on_first_rank(grid_.world(), stream_, [&] {
-      if (start_.tokenizer) start_.tokenizer->save(beside->path());
+      if (start_.tokenizer) save_tokenizer(*start_.tokenizer, beside->path());
       if (!state_.generation.empty())
         write_file_atomically(beside->path() / "generation_config.json", state_.generation);
       beside->put_in_place();

@@ -7,6 +7,7 @@
 #include "io/json.h"
 #include "tests/fuzz/harness.h"
 #include "tests/fuzz/json_mutants.h"
+#include "text/files/tokenizer_files.h"
 #include "text/tokenizer.h"
 
 namespace weft {
@@ -54,7 +55,7 @@ void use(const Tokenizer& t) {
     t.decode(e.ids, true);
   }
   t.encode_pair("a b", text);
-  CHECK(Tokenizer::from_json(t.to_json(), "again").hash() == t.hash(),
+  CHECK(tokenizer_from_json(t.to_json(), "again").hash() == t.hash(),
         "what it writes it reads otherwise");
 }
 
@@ -66,7 +67,7 @@ class DamagedTokenizer : public testing::TestWithParam<const char*> {
     fuzz(folder / "tokenizer.json", mutant,
          std::getenv("WEFT_FUZZ_MUTANTS") ? test::n_mutants() : kShapeMutants, [&] {
            try {
-             use(Tokenizer::load(folder.path()));
+             use(load_tokenizer(folder.path()));
            } catch (const UserError& error) {
              check_sentence(error.what(), folder.path());
              throw;
@@ -121,7 +122,7 @@ class DamagedFolder : public testing::TestWithParam<FolderFile> {
     fuzz(folder / GetParam().file, mutant,
          std::getenv("WEFT_FUZZ_MUTANTS") ? test::n_mutants() : kShapeMutants, [&] {
            try {
-             use(Tokenizer::load(folder.path()));
+             use(load_tokenizer(folder.path()));
            } catch (const UserError& error) {
              check_sentence(error.what(), folder.path());
              throw;

@@ -4,6 +4,7 @@
 // fifteen of at most 1003 terms on values of size 10: 15 · 6e-8 · 32 · 10 = 3e-4 at the very worst.
 // Its bound is 2e-4, and a hundredth of that is typical.
 #include "tests/infer/golden.h"
+#include "text/files/tokenizer_files.h"
 
 namespace weft::test {
 namespace {
@@ -89,7 +90,7 @@ TEST(Engine, ADrawDependsOnSeedAndPromptAlone) {
 }
 
 TEST(Engine, EndsWhereItShould) {
-  const Tokenizer tokenizer = Tokenizer::load(data_dir() / "tokenizer");
+  const Tokenizer tokenizer = load_tokenizer(data_dir() / "tokenizer");
   const std::string model = "gpt2_h5";
   const Ids prompt = prompts_of(model)[1], greedy = greedy_of(model)[1];
   const auto first = [&](std::int32_t id) {

@@ -10,6 +10,7 @@
 #include "formats/families.h"
 #include "formats/hf_weights.h"
 #include "infer/engine.h"
+#include "infer/generation_file.h"
 #include "tests/mpi_main.h"
 
 namespace weft::test {

@@ -4,7 +4,9 @@
 
 #include <fstream>
 
+#include "infer/generation_file.h"
 #include "tests/infer/golden.h"
+#include "text/files/tokenizer_files.h"
 
 namespace weft::test {
 namespace {
@@ -185,7 +187,7 @@ TEST(Options, WhatHasNoEffectIsNamed) {
 }
 
 TEST(Options, BadWordsStandAloneAndBehindASpace) {
-  const Tokenizer tokenizer = Tokenizer::load(data_dir() / "tokenizer");
+  const Tokenizer tokenizer = load_tokenizer(data_dir() / "tokenizer");
   const GenerationOptions o = with([](auto& g) { g.bad_words = {"water", " the"}; });
   const Generation g = resolve_generation({}, o, {}, kPlace, &tokenizer);
   ASSERT_EQ(g.bad_words.size(), 3u);
@@ -195,7 +197,7 @@ TEST(Options, BadWordsStandAloneAndBehindASpace) {
 }
 
 TEST(Options, ABadWordWithoutTokensIsNamed) {
-  const Tokenizer tokenizer = Tokenizer::load(data_dir() / "tokenizers" / "bert_uncased");
+  const Tokenizer tokenizer = load_tokenizer(data_dir() / "tokenizers" / "bert_uncased");
   for (const char* word : {" ", "\n", "\t"}) {
     const GenerationOptions o = with([&](auto& g) { g.bad_words = {word}; });
     ASSERT_TRUE(tokenizer.encode(word, false).ids.empty());

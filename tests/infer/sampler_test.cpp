@@ -6,6 +6,7 @@
 
 #include "infer/continuation.h"
 #include "tests/infer/golden.h"
+#include "text/files/tokenizer_files.h"
 
 namespace weft::test {
 namespace {
@@ -180,7 +181,7 @@ TEST(Sampler, TokensBeyondTheVocabularyTouchNothing) {
 }
 
 TEST(StopStrings, EndWhereTheReferenceEnds) {
-  const Tokenizer tokenizer = Tokenizer::load(data_dir() / "tokenizer");
+  const Tokenizer tokenizer = load_tokenizer(data_dir() / "tokenizer");
   int stopped = 0, within_a_token = 0;
   for (const Json& c : golden()["stop"]) {
     Generation g;

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "tests/infer/golden.h"
+#include "text/files/tokenizer_files.h"
 
 namespace weft::test {
 namespace {
@@ -28,7 +29,7 @@ void expect_results(const std::vector<Completion>& ours, const Json& golden, dou
 }
 
 TEST(Search, BeamsUnderStopStringsBansAndSeveralEnds) {
-  const Tokenizer tokenizer = Tokenizer::load(data_dir() / "tokenizer");
+  const Tokenizer tokenizer = load_tokenizer(data_dir() / "tokenizer");
   const Json& golden = search()["beams"];
   const auto prompts = golden["prompts"].get<std::vector<Ids>>();
   std::vector<GenerationRequest> requests;

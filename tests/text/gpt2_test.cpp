@@ -9,6 +9,7 @@
 #include "core/check.h"
 #include "core/utf8.h"
 #include "io/json.h"
+#include "text/files/tokenizer_files.h"
 #include "text/tokenizer.h"
 
 namespace weft {
@@ -19,7 +20,7 @@ const fs::path kWords = fs::path(WEFT_TEST_DATA) / "gpt2_words";
 using Ids = std::vector<std::int32_t>;
 
 TEST(Gpt2, TheLessonsSentenceHasItsTwentyIds) {
-  const Tokenizer t = Tokenizer::load(kWords);
+  const Tokenizer t = load_tokenizer(kWords);
   const std::string text =
       "Counselor, please adjust your Zoom filter to appear as a human, rather than as a cat";
   const Ids ids = t.ids(text);
@@ -32,7 +33,7 @@ TEST(Gpt2, TheLessonsSentenceHasItsTwentyIds) {
 }
 
 TEST(Gpt2, GivesTheReferencesIds) {
-  const Tokenizer t = Tokenizer::load(kWords);
+  const Tokenizer t = load_tokenizer(kWords);
   const Json golden = read_json_object(kWords / "golden.json");
   ASSERT_GT(golden["cases"].size(), 15u);
   for (const Json& entry : golden["cases"]) {
@@ -47,7 +48,7 @@ TEST(Gpt2, GivesTheReferencesIds) {
 // Ids that end or begin amid a character: one U+FFFD for each broken beginning, as Rust and Python
 // show them.
 TEST(Gpt2, BrokenCharactersAreShownAsTheReferenceShowsThem) {
-  const Tokenizer t = Tokenizer::load(kWords);
+  const Tokenizer t = load_tokenizer(kWords);
   const Json golden = read_json_object(kWords / "golden.json");
   ASSERT_GT(golden["broken"].size(), 30u);
   for (const Json& entry : golden["broken"])
@@ -85,7 +86,7 @@ TEST(Gpt2, TokenizerConfigAddsItsShare) {
       R"({"add_prefix_space": true, "eos_token": {"content": "<|endoftext|>"}, "added_tokens_decoder": {
     "50256": {"content": "<|endoftext|>", "special": true, "normalized": true}, "50257": {"content": "<pad>", "special": true},
     "50258": {"content": "text|>", "special": false, "normalized": false}}})");
-  const Tokenizer t = Tokenizer::load(folder.path), plain = Tokenizer::load(kWords);
+  const Tokenizer t = load_tokenizer(folder.path), plain = load_tokenizer(kWords);
   EXPECT_EQ(t.ids("cat"), plain.ids(" cat"));
   EXPECT_EQ(t.ids(" cat"), plain.ids(" cat"));
   EXPECT_EQ(t.ids("\ncat"), plain.ids(" \ncat"));  // before all but a space, white space included
@@ -95,10 +96,10 @@ TEST(Gpt2, TokenizerConfigAddsItsShare) {
   EXPECT_EQ(t.ids("<|endoftext|>").back(),
             50258);  // tokens that are not normalized are looked for first
   EXPECT_NE(t.hash(), plain.hash());
-  t.save(folder.path / "again");
-  EXPECT_EQ(Tokenizer::load(folder.path / "again").hash(), t.hash());
+  save_tokenizer(t, folder.path / "again");
+  EXPECT_EQ(load_tokenizer(folder.path / "again").hash(), t.hash());
   fs::remove(folder.path / "again" / "tokenizer.json");
-  EXPECT_EQ(Tokenizer::load(folder.path / "again").hash(), t.hash());
+  EXPECT_EQ(load_tokenizer(folder.path / "again").hash(), t.hash());
 }
 
 // RobertaTokenizer's special tokens are in its vocabulary, and are found in texts.
@@ -109,9 +110,9 @@ TEST(Gpt2, RobertasSpecialTokensAreKnownByName) {
     vocab[token] = 50257 + vocab.size();
   folder.put("vocab.json", vocab.dump());
   folder.put("tokenizer_config.json", R"({"tokenizer_class": "RobertaTokenizer"})");
-  const Tokenizer t = Tokenizer::load(folder.path);
+  const Tokenizer t = load_tokenizer(folder.path);
   const std::int32_t begin = *t.id("<s>"), end = *t.id("</s>"), mask = *t.id("<mask>");
-  const Ids cat = Tokenizer::load(kWords).ids("cat");
+  const Ids cat = load_tokenizer(kWords).ids("cat");
   ASSERT_EQ(cat.size(), 1u);
   EXPECT_EQ(t.encode("cat<mask>cat").ids, (Ids{begin, cat[0], mask, cat[0], end}));
   EXPECT_EQ(t.encode_pair("cat", "<pad>").ids, (Ids{begin, cat[0], end, end, *t.id("<pad>"), end}));
@@ -121,7 +122,7 @@ TEST(Gpt2, RobertasSpecialTokensAreKnownByName) {
   folder.put(
       "tokenizer_config.json",
       R"({"tokenizer_class": "RobertaTokenizer", "mask_token": {"content": "<mask>", "lstrip": true}})");
-  EXPECT_EQ(Tokenizer::load(folder.path).encode("cat <mask>cat").ids,
+  EXPECT_EQ(load_tokenizer(folder.path).encode("cat <mask>cat").ids,
             (Ids{begin, cat[0], mask, cat[0], end}));
 }
 
@@ -130,7 +131,7 @@ TEST(Gpt2, FilesThatDisagreeAreRefused) {
     const Folder folder("bad");
     folder.put(file, content);
     try {
-      Tokenizer::load(folder.path);
+      load_tokenizer(folder.path);
       ADD_FAILURE() << content;
     } catch (const UserError& error) {
       EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
@@ -154,7 +155,7 @@ TEST(Gpt2, FilesThatDisagreeAreRefused) {
 TEST(Gpt2, ManyAddedTokensInALongTextTakeNoQuadraticTime) {
   const Folder folder("many");
   folder.put("added_tokens.json", R"({"<pad>": 50257, "<mask>": 50258})");
-  const Tokenizer t = Tokenizer::load(folder.path);
+  const Tokenizer t = load_tokenizer(folder.path);
   std::string text;
   for (int i = 0; i < 200'000; ++i) text += "<|endoftext|>a";
   EXPECT_EQ(t.ids(text + "<mask>").size(), 400'001u);
@@ -162,7 +163,7 @@ TEST(Gpt2, ManyAddedTokensInALongTextTakeNoQuadraticTime) {
 
 // Of all ways to cut random bytes into ids; most are invalid UTF-8.
 TEST(Gpt2, AnyBytesSurviveAndStreamWhole) {
-  const Tokenizer t = Tokenizer::load(kWords);
+  const Tokenizer t = load_tokenizer(kWords);
   std::mt19937 generator(17);
   const std::string pieces[] = {"\xF0\x9F\x91\xA9",
                                 "\xE6\x97\xA5",

@@ -1,6 +1,6 @@
 // SentencePiece's models and normalizer tables against the reference
 // (tests/data/make_sentencepiece.py), and broken ones.
-#include "text/files/sentencepiece_model.h"
+#include "text/files/sentencepiece_tokenizer.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -11,7 +11,7 @@
 #include "core/check.h"
 #include "core/rng.h"
 #include "src/io/files.h"
-#include "text/characters/precompiled.h"
+#include "text/characters/charsmap.h"
 
 namespace weft {
 namespace {
@@ -55,7 +55,7 @@ TEST_F(SentencePiece, GivesTheReferencesTokenizerJson) {
   }
 }
 
-TEST(Precompiled, NormalizesAsTheReference) {
+TEST(Charsmap, NormalizesAsTheReference) {
   const Json golden = read_json_object(kData / "golden.json");
   ASSERT_EQ(golden["tables"].size(), 2u);
   std::size_t changed = 0;
@@ -65,7 +65,7 @@ TEST(Precompiled, NormalizesAsTheReference) {
             .get<std::string>();
     const std::string bytes = bytes_of_base64(base64, "test.json");
     EXPECT_EQ(base64_of_bytes(bytes), base64);
-    const Precompiled table(bytes, "test.json");
+    const Charsmap table(bytes, "test.json");
     for (const Json& c : cases) {
       const auto text = c[0].get<std::string>();
       std::vector<Change> changes;
@@ -144,7 +144,7 @@ TEST_F(SentencePiece, SaysWhatIsWrong) {
 }
 
 // A table from anywhere: what its trie points at may be anything.
-TEST(Precompiled, BrokenTablesDoNoHarm) {
+TEST(Charsmap, BrokenTablesDoNoHarm) {
   const Json golden = read_json_object(kData / "golden.json");
   const std::string whole = bytes_of_base64(
       golden["tokenizers"]["bpe_table"]["normalizer"]["normalizers"][0]["precompiled_charsmap"]
@@ -158,7 +158,7 @@ TEST(Precompiled, BrokenTablesDoNoHarm) {
     if (i % 3 == 0) bytes.resize(mix64(i) % bytes.size());
     std::vector<Change> changes;
     try {
-      Precompiled(bytes, "some.json").apply("Ａﬁ e\xCC\x81 \xFF\xE6 Ω\xCC\x88 abc", changes);
+      Charsmap(bytes, "some.json").apply("Ａﬁ e\xCC\x81 \xFF\xE6 Ω\xCC\x88 abc", changes);
     } catch (const UserError&) {
       continue;
     }

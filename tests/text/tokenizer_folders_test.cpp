@@ -8,6 +8,7 @@
 
 #include "core/check.h"
 #include "io/json.h"
+#include "text/files/tokenizer_files.h"
 #include "text/tokenizer.h"
 
 namespace weft {
@@ -62,12 +63,12 @@ TEST(TokenizerFolders, GiveTheReferencesIdsAndRoles) {
     const Folder folder;
     for (const auto& [name, content] : c["files"].items())
       folder.put(name, content.get<std::string>());
-    const Tokenizer t = Tokenizer::load(folder.path);
+    const Tokenizer t = load_tokenizer(folder.path);
     expect_as_the_reference(t, c);
     // As a checkpoint holds it, and as an export writes it.
-    expect_as_the_reference(Tokenizer::from_json(t.to_json(), "again"), c);
-    t.save(folder.path / "again");
-    const Tokenizer again = Tokenizer::load(folder.path / "again");
+    expect_as_the_reference(tokenizer_from_json(t.to_json(), "again"), c);
+    save_tokenizer(t, folder.path / "again");
+    const Tokenizer again = load_tokenizer(folder.path / "again");
     EXPECT_EQ(again.hash(), t.hash());
     EXPECT_EQ(again.vocab_size(), t.vocab_size());
   }
@@ -79,7 +80,7 @@ std::string error_of(const std::map<std::string, std::string>& files) {
   const Folder folder;
   for (const auto& [name, content] : files) folder.put(name, content);
   try {
-    Tokenizer::load(folder.path);
+    load_tokenizer(folder.path);
   } catch (const UserError& error) {
     return error.what();
   }
@@ -112,7 +113,7 @@ TEST(TokenizerFolders, ContradictionsAreRefused) {
       error_of({{"tokenizer.model", spm}, {"added_tokens.json", R"({"a": 401, "b": 401})"}}),
       {"401"});
   const std::string json = wordlevel().dump();
-  const auto behind = std::to_string(Tokenizer::from_json(json, "words").vocab_size());
+  const auto behind = std::to_string(tokenizer_from_json(json, "words").vocab_size());
   expect_words(error_of({{"tokenizer.json", json},
                          {"tokenizer_config.json", decoder("0", "<other>").dump()}}),
                {"'<other>' has id 0", "tokenizer.json", "tokenizer_config.json"});
@@ -132,7 +133,7 @@ TEST(TokenizerFolders, HolesStay) {
   folder.put("tokenizer_config.json",
              R"({"tokenizer_class": "LlamaTokenizer", "pad_token": "<p>"})");
   folder.put("added_tokens.json", R"({"<|turn|>": 410, "<|done|>": 420})");
-  const Tokenizer t = Tokenizer::load(folder.path);
+  const Tokenizer t = load_tokenizer(folder.path);
   EXPECT_EQ(t.ids("<|turn|><|done|><p>"), (Ids{410, 420, 421}));
   EXPECT_EQ(t.vocab_size(), 422);
   EXPECT_EQ(t.token(411), "");
@@ -149,13 +150,13 @@ TEST(TokenizerFolders, EndsAsTheModelsConfigSays) {
     const Folder folder;
     folder.put("tokenizer.json", json);
     folder.put("config.json", config);
-    EXPECT_EQ(Tokenizer::load(folder.path).eos_id().value_or(-1), end) << config;
+    EXPECT_EQ(load_tokenizer(folder.path).eos_id().value_or(-1), end) << config;
   }
   const Folder folder;  // what the tokenizer says itself counts
   folder.put("tokenizer.json", json);
   folder.put("config.json", R"({"eos_token_id": 0})");
   folder.put("special_tokens_map.json", R"({"eos_token": "a"})");
-  EXPECT_EQ(Tokenizer::load(folder.path).eos_id(), 2);
+  EXPECT_EQ(load_tokenizer(folder.path).eos_id(), 2);
 }
 
 TEST(TokenizerFolders, SayWhatIsWrongWithFileAndKey) {

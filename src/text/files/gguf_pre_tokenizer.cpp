@@ -46,13 +46,13 @@ OrderedJson splits(std::vector<const char*> patterns) {
 }
 OrderedJson nfc() { return {{"type", "NFC"}}; }
 
-struct Row {
+struct KnownPreTokenizer {
   std::vector<std::string> names;
   GgufPreTokenizer value;
 };
 
-const std::vector<Row>& table() {
-  static const std::vector<Row> rows = {
+const std::vector<KnownPreTokenizer>& table() {
+  static const std::vector<KnownPreTokenizer> rows = {
       // "default" is what converters wrote before there was a table (GPT-2, GPT-NeoX); llama.cpp
       // itself splits it a little more finely.
       {{"default", "gpt-2", "phi-2", "roberta-bpe"}, {nullptr, gpt2()}},
@@ -80,7 +80,7 @@ const std::vector<Row>& table() {
 
 GgufPreTokenizer gguf_pre_tokenizer(const std::string& name, const std::string& origin) {
   std::string known;
-  for (const Row& row : table()) {
+  for (const KnownPreTokenizer& row : table()) {
     for (const std::string& one : row.names) {
       if (one == name) return row.value;
       known += (known.empty() ? "" : ", ") + one;

@@ -5,7 +5,7 @@
 
 #include "core/check.h"
 #include "io/files.h"
-#include "text/characters/precompiled.h"
+#include "text/characters/charsmap.h"
 #include "text/characters/unicode.h"
 #include "text/files/protobuf_reader.h"
 #include "text/token_list.h"
@@ -92,7 +92,7 @@ SentencePieceModel read_sentencepiece_model(const std::filesystem::path& file) {
   const std::string origin = file.string(), bytes = read_text_file(file);
   SentencePieceModel m = read_model(bytes, origin);
   if (!m.charsmap.empty())
-    Precompiled(m.charsmap, origin);  // refused here rather than where the JSON is read
+    Charsmap(m.charsmap, origin);  // refused here rather than where the JSON is read
   return m;
 }
 

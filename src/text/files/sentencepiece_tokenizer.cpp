@@ -1,11 +1,12 @@
-// The tokenizer.json of a folder that holds a tokenizer.model.
+#include "text/files/sentencepiece_tokenizer.h"
+
 #include <algorithm>
 #include <set>
 #include <tuple>
 #include <unordered_map>
 
 #include "core/check.h"
-#include "text/characters/precompiled.h"
+#include "text/characters/charsmap.h"
 #include "text/characters/unicode.h"
 #include "text/files/sentencepiece_model.h"
 

@@ -1,4 +1,5 @@
-// Tokenizers from and to directories.
+#include "text/files/tokenizer_files.h"
+
 #include <algorithm>
 
 #include "core/check.h"
@@ -6,9 +7,10 @@
 #include "io/weights/gguf.h"
 #include "text/files/companions.h"
 #include "text/files/gguf_tokenizer.h"
-#include "text/files/sentencepiece_model.h"
+#include "text/files/sentencepiece_tokenizer.h"
+#include "text/files/tokenizer_json.h"
+#include "text/files/vocabulary_files.h"
 #include "text/token_list.h"
-#include "text/tokenizer_impl.h"
 
 namespace weft {
 namespace {
@@ -70,17 +72,18 @@ bool has_vocabulary(const fs::path& dir) {
 
 }  // namespace
 
-bool Tokenizer::present(const fs::path& dir) {
-  if (GgufReader::is_gguf(dir)) return GgufReader(dir).metadata().contains("tokenizer.ggml.model");
-  return is_there(dir / "tokenizer.json") || has_vocabulary(dir) ||
-         is_there(dir / "tokenizer.model");
+bool has_tokenizer(const fs::path& path) {
+  if (GgufReader::is_gguf(path))
+    return GgufReader(path).metadata().contains("tokenizer.ggml.model");
+  return is_there(path / "tokenizer.json") || has_vocabulary(path) ||
+         is_there(path / "tokenizer.model");
 }
 
-Tokenizer Tokenizer::load(const fs::path& path) {
+Tokenizer load_tokenizer(const fs::path& path) {
   std::error_code error;
   const bool is_dir = fs::is_directory(path, error);
   const fs::path dir = is_dir ? path : path.parent_path();
-  std::shared_ptr<Impl> t;
+  std::shared_ptr<Tokenizer::Impl> t;
   std::string origin = path.string();
   if (!is_dir && GgufReader::is_gguf(path)) {
     const GgufReader file(path);
@@ -120,6 +123,18 @@ Tokenizer Tokenizer::load(const fs::path& path) {
   return Tokenizer(t);
 }
 
+Tokenizer tokenizer_from_json(std::string_view text, const std::string& origin) {
+  Json json;
+  try {
+    json = parse_json(text);
+  } catch (const Json::exception&) {  // said below
+  }
+  CHECK_USER(json.is_object(), "{}: the tokenizer is not valid JSON", origin);
+  auto t = parse_tokenizer(json, origin);
+  t->finish(origin);
+  return Tokenizer(t);
+}
+
 namespace {
 
 // For the class that would read the vocabulary without tokenizer.json.
@@ -136,10 +151,10 @@ void describe_class(const Tokenizer::Impl& t, OrderedJson& config) {
 
 }  // namespace
 
-void Tokenizer::save(const fs::path& dir) const {
-  const Impl& t = *impl_;
+void save_tokenizer(const Tokenizer& tokenizer, const fs::path& dir) {
+  const Tokenizer::Impl& t = tokenizer.impl();
   make_folder(dir);
-  OrderedJson json = OrderedJson::parse(to_json());
+  OrderedJson json = OrderedJson::parse(tokenizer.to_json());
   json.erase("weft");  // Hugging Face keeps these in tokenizer_config.json
   write_file_atomically(dir / "tokenizer.json", json.dump(1) + "\n");
   OrderedJson config = {{"tokenizer_class", "PreTrainedTokenizerFast"},
@@ -147,13 +162,13 @@ void Tokenizer::save(const fs::path& dir) const {
               map = OrderedJson::object();
   for (const auto& [role, content] : t.special_tokens) config[role] = map[role] = content;
   // GPT-2's end token is its first and its unknown token too.
-  if (const auto eos = eos_id(); eos && (t.bytes || t.characters))
+  if (const auto eos = tokenizer.eos_id(); eos && (t.bytes || t.characters))
     for (const char* role : {"bos_token", "eos_token", "unk_token"})
-      if (!map.contains(role)) config[role] = map[role] = token(*eos);
+      if (!map.contains(role)) config[role] = map[role] = tokenizer.token(*eos);
   describe_class(t, config);
   OrderedJson by_id = OrderedJson::object();
   for (const AddedToken& added : t.added.tokens()) {
-    OrderedJson entry = weft::to_json(added);
+    OrderedJson entry = to_json(added);
     entry.erase("id");
     static_cast<OrderedJson::object_t::Container&>(by_id.get_ref<OrderedJson::object_t&>())
         .emplace_back(std::to_string(added.id), std::move(entry));

@@ -1,5 +1,5 @@
-// Directories without tokenizer.json: what Hugging Face's tokenizer classes make of vocab.json +
-// merges.txt and of vocab.txt.
+#include "text/files/vocabulary_files.h"
+
 #include <algorithm>
 #include <sstream>
 
@@ -7,7 +7,6 @@
 #include "core/utf8.h"
 #include "io/files.h"
 #include "text/characters/unicode.h"
-#include "text/files/companions.h"
 #include "text/json_values.h"
 #include "text/token_list.h"
 #include "text/tokenizer_impl.h"

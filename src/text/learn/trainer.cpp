@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "core/utf8.h"
+#include "text/files/tokenizer_files.h"
 #include "text/learn/trainer_kinds.h"
 #include "text/word_table.h"
 
@@ -145,7 +146,7 @@ OrderedJson TokenizerTrainer::finish_json(const std::function<void(double)>& pro
 }
 
 Tokenizer TokenizerTrainer::finish(const std::function<void(double)>& progress) {
-  return Tokenizer::from_json(finish_json(progress).dump(), "the trained tokenizer");
+  return tokenizer_from_json(finish_json(progress).dump(), "the trained tokenizer");
 }
 
 }  // namespace weft

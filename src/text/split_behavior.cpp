@@ -1,4 +1,4 @@
-#include "text/split.h"
+#include "text/split_behavior.h"
 
 #include <algorithm>
 
@@ -15,12 +15,12 @@ constexpr std::pair<const char*, SplitBehavior> kNames[] = {
     {"MergedWithNext", SplitBehavior::merged_with_next},
     {"Contiguous", SplitBehavior::contiguous}};
 
-void push(std::vector<Piece>& out, std::size_t begin, std::size_t end) {
+void push(std::vector<TextPiece>& out, std::size_t begin, std::size_t end) {
   if (begin < end) out.push_back({begin, end});
 }
 
 // Runs of one kind become one piece.
-void contiguous(const std::vector<Span>& spans, std::vector<Piece>& out) {
+void contiguous(const std::vector<Span>& spans, std::vector<TextPiece>& out) {
   for (std::size_t i = 0, next; i < spans.size(); i = next) {
     for (next = i + 1; next < spans.size() && spans[next].is_match == spans[i].is_match; ++next) {
     }
@@ -29,8 +29,8 @@ void contiguous(const std::vector<Span>& spans, std::vector<Piece>& out) {
 }
 
 // A delimiter joins what is before it; of several in a row only the first does.
-void merged_with_previous(const std::vector<Span>& spans, std::vector<Piece>& out) {
-  std::vector<Piece> made;
+void merged_with_previous(const std::vector<Span>& spans, std::vector<TextPiece>& out) {
+  std::vector<TextPiece> made;
   bool previous = false;
   for (const Span& s : spans) {
     if (s.is_match && !previous && !made.empty())
@@ -39,11 +39,11 @@ void merged_with_previous(const std::vector<Span>& spans, std::vector<Piece>& ou
       made.push_back({s.begin, s.end});
     previous = s.is_match;
   }
-  for (const Piece& p : made) push(out, p.begin, p.end);
+  for (const TextPiece& p : made) push(out, p.begin, p.end);
 }
 
-void merged_with_next(const std::vector<Span>& spans, std::vector<Piece>& out) {
-  std::vector<Piece> made;  // from the end
+void merged_with_next(const std::vector<Span>& spans, std::vector<TextPiece>& out) {
+  std::vector<TextPiece> made;  // from the end
   bool previous = false;
   for (std::size_t i = spans.size(); i-- > 0;) {
     const Span& s = spans[i];
@@ -73,7 +73,7 @@ std::string name_of(SplitBehavior behavior) {
   return found->first;
 }
 
-void split_spans(std::vector<Span>& spans, SplitBehavior behavior, std::vector<Piece>& out) {
+void split_spans(std::vector<Span>& spans, SplitBehavior behavior, std::vector<TextPiece>& out) {
   switch (behavior) {
     case SplitBehavior::removed:
       for (const Span& s : spans)

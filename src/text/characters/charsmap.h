@@ -1,5 +1,5 @@
 // SentencePiece's own normalizer, as models carry it: a table of character sequences and what
-// stands for them ("Precompiled").
+// stands for them ("precompiled_charsmap").
 #pragma once
 
 #include <cstdint>
@@ -15,10 +15,10 @@ struct Change {
   std::uint32_t bytes = 0;  // of the original text
 };
 
-class Precompiled {
+class Charsmap {
  public:
   // The table's bytes: the length of a trie, the trie, the replacements. UserErrors name `origin`.
-  Precompiled(std::string_view bytes, const std::string& origin);
+  Charsmap(std::string_view bytes, const std::string& origin);
   // Covers the text from its beginning to its end; a character that stays is its own replacement.
   void apply(std::string_view text, std::vector<Change>& out) const;
 

@@ -26,6 +26,6 @@ struct Span {
 
 // Appends the pieces that spans (they follow each other and cover a piece) make, those that are
 // empty left out.
-void split_spans(std::vector<Span>& spans, SplitBehavior behavior, std::vector<Piece>& out);
+void split_spans(std::vector<Span>& spans, SplitBehavior behavior, std::vector<TextPiece>& out);
 
 }  // namespace weft

@@ -9,13 +9,13 @@
 #include "text/characters/unicode_properties.h"
 #include "text/characters/word_patterns.h"
 #include "text/json_values.h"
-#include "text/split.h"
+#include "text/split_behavior.h"
 
 namespace weft {
 namespace {
 
 // A piece as spans: each delimiter one, what is between them one.
-void spans_of_characters(std::string_view text, Piece piece,
+void spans_of_characters(std::string_view text, TextPiece piece,
                          const std::function<bool(std::int32_t)>& is_delimiter,
                          std::vector<Span>& out) {
   std::size_t rest = piece.begin;
@@ -34,9 +34,9 @@ void spans_of_characters(std::string_view text, Piece piece,
 
 void split_at_characters(PreTokenized& t, SplitBehavior behavior,
                          const std::function<bool(std::int32_t)>& is_delimiter) {
-  std::vector<Piece> out;
+  std::vector<TextPiece> out;
   std::vector<Span> spans;
-  for (const Piece& piece : t.pieces) {
+  for (const TextPiece& piece : t.pieces) {
     spans.clear();
     spans_of_characters(t.text.text(), piece, is_delimiter, spans);
     split_spans(spans, behavior, out);
@@ -62,10 +62,10 @@ class Split final : public PreTokenizer {
   }
 
   void apply(PreTokenized& t, bool) const override {
-    std::vector<Piece> out;
+    std::vector<TextPiece> out;
     const std::string_view text = t.text.text();
     if (word_end_) {
-      for (const Piece& piece : t.pieces) {
+      for (const TextPiece& piece : t.pieces) {
         const std::string_view part = text.substr(0, piece.end);
         for (std::size_t at = piece.begin, end; at < piece.end; at = end) {
           end = word_end_(part, at);
@@ -75,7 +75,7 @@ class Split final : public PreTokenizer {
     } else if (!pattern_.text.empty()) {
       RegexScan scan(*regex_);
       std::vector<Span> spans;
-      for (const Piece& piece : t.pieces) {
+      for (const TextPiece& piece : t.pieces) {
         spans.clear();
         scan.begin(text.substr(piece.begin, piece.end - piece.begin));
         std::size_t at = piece.begin, begin = 0, end = 0;
@@ -111,12 +111,12 @@ class Split final : public PreTokenizer {
 class Whitespace final : public PreTokenizer {
  public:
   void apply(PreTokenized& t, bool) const override {
-    std::vector<Piece> out;
+    std::vector<TextPiece> out;
     const std::string_view text = t.text.text();
     const auto kind = [](std::int32_t code) {
       return is_word_character(code) ? 1 : is_space(code) ? 0 : 2;
     };
-    for (const Piece& piece : t.pieces)
+    for (const TextPiece& piece : t.pieces)
       for (std::size_t at = piece.begin; at < piece.end;) {
         const std::size_t begin = at;
         const int first = kind(character_at(text, at).code);
@@ -203,8 +203,8 @@ class FixedLength final : public PreTokenizer {
  public:
   explicit FixedLength(std::int64_t length) : length_(length) {}
   void apply(PreTokenized& t, bool) const override {
-    std::vector<Piece> out;
-    for (const Piece& piece : t.pieces)
+    std::vector<TextPiece> out;
+    for (const TextPiece& piece : t.pieces)
       for (std::size_t at = piece.begin; at < piece.end;) {
         const std::size_t begin = at;
         for (std::int64_t n = 0; n < length_ && at < piece.end; ++n)

@@ -1,7 +1,7 @@
 // The Precompiled normalizer of tokenizer.json: SentencePiece's table applied to a text that knows
 // its places.
 #include "core/check.h"
-#include "text/characters/precompiled.h"
+#include "text/characters/charsmap.h"
 #include "text/characters/unicode.h"
 #include "text/normalizer.h"
 
@@ -48,9 +48,9 @@ void put_with_places(const NormalizedText& text, const std::vector<Change>& chan
   }
 }
 
-class PrecompiledNormalizer : public Normalizer {
+class Precompiled : public Normalizer {
  public:
-  PrecompiledNormalizer(const std::string& base64, const std::string& origin)
+  Precompiled(const std::string& base64, const std::string& origin)
       : base64_(base64), table_(bytes_of_base64(base64, origin), origin) {}
 
   void apply(NormalizedText& text) const override {
@@ -69,7 +69,7 @@ class PrecompiledNormalizer : public Normalizer {
 
  private:
   std::string base64_;
-  Precompiled table_;
+  Charsmap table_;
 };
 
 }  // namespace
@@ -77,7 +77,7 @@ class PrecompiledNormalizer : public Normalizer {
 std::unique_ptr<Normalizer> read_precompiled(const Json& json, const std::string& origin) {
   const Json map = json.value("precompiled_charsmap", Json());
   CHECK_USER(map.is_string(), "{}: the normalizer Precompiled has no precompiled_charsmap", origin);
-  return std::make_unique<PrecompiledNormalizer>(map.get<std::string>(), origin);
+  return std::make_unique<Precompiled>(map.get<std::string>(), origin);
 }
 
 }  // namespace weft

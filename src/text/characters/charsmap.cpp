@@ -1,4 +1,4 @@
-#include "text/characters/precompiled.h"
+#include "text/characters/charsmap.h"
 
 #include <utf8proc.h>
 
@@ -40,7 +40,7 @@ constexpr std::string_view kBase64 =
 
 }  // namespace
 
-Precompiled::Precompiled(std::string_view bytes, const std::string& origin) {
+Charsmap::Charsmap(std::string_view bytes, const std::string& origin) {
   CHECK_USER(bytes.size() >= 4, "{}: the normalizer's table has {} bytes; at least 4 are needed",
              origin, bytes.size());
   const std::size_t trie_bytes = little_endian(bytes, 0);
@@ -57,7 +57,7 @@ Precompiled::Precompiled(std::string_view bytes, const std::string& origin) {
 }
 
 // Nothing is believed of the trie: an index outside of it ends the search.
-bool Precompiled::find(std::string_view text, std::string_view& replacement) const {
+bool Charsmap::find(std::string_view text, std::string_view& replacement) const {
   std::size_t node = offset(trie_[0]);
   for (const char c : text) {
     const auto byte = static_cast<std::uint8_t>(c);
@@ -84,7 +84,7 @@ bool Precompiled::find(std::string_view text, std::string_view& replacement) con
 
 // As the reference: a short grapheme is looked up as a whole, though a shorter sequence at its
 // beginning may be what is found; else every character of it.
-void Precompiled::apply(std::string_view text, std::vector<Change>& out) const {
+void Charsmap::apply(std::string_view text, std::vector<Change>& out) const {
   constexpr std::size_t kShort = 6;
   std::string_view replacement;
   for (std::size_t at = 0; at < text.size();) {

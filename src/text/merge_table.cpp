@@ -1,4 +1,4 @@
-#include "text/bpe.h"
+#include "text/merge_table.h"
 
 #include <array>
 #include <bit>
