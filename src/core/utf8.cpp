@@ -50,6 +50,8 @@ ShownCharacter shown_character_at(std::string_view text, std::size_t at) {
   return {n, true};
 }
 
+bool is_utf8(std::string_view text) { return valid_bytes(text, 0) == text.size(); }
+
 void append_utf8(std::string& out, std::uint32_t code) {
   const auto put = [&](std::uint32_t byte) { out += static_cast<char>(byte); };
   if (code < 0x80) {

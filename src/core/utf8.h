@@ -17,6 +17,8 @@ struct ShownCharacter {
 };
 ShownCharacter shown_character_at(std::string_view text, std::size_t at);
 
+bool is_utf8(std::string_view text);
+
 void append_utf8(std::string& out, std::uint32_t code);
 
 // `text` as UTF-8. What comes from outside (texts, ids, labels, headers) passes through here once,

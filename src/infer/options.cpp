@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <utility>
 
 #include "core/check.h"
@@ -59,16 +58,6 @@ std::optional<T> first_of(const std::optional<T>& a, const std::optional<T>& b,
   return a ? a : b ? b : c;
 }
 
-void between(const char* name, double value, double min, double max, bool above_min) {
-  CHECK_USER(std::isfinite(value) && (above_min ? value > min : value >= min) && value <= max,
-             "--{} is {}; allowed: {} {} up to {}", name, value, above_min ? "above" : "from", min,
-             max);
-}
-
-void at_least(const char* name, std::int64_t value, std::int64_t min) {
-  CHECK_USER(value >= min, "--{} is {}; allowed: {} or more", name, value, min);
-}
-
 std::vector<std::int32_t> end_tokens(const std::vector<std::string>& list, std::int64_t vocab) {
   std::vector<std::int32_t> ids;
   for (const std::string& text : list) {
@@ -113,7 +102,7 @@ std::int64_t new_tokens(const GenerationOptions& request, const GenerationOption
              p.what, p.n_tokens, p.context);
   for (const GenerationOptions* o : {&request, &flags}) {
     if (o->max_new_tokens)
-      at_least("max-new-tokens", *o->max_new_tokens, 1);
+      check_allowed("--max-new-tokens", *o->max_new_tokens, Integers{1});
     else if (!o->max_length)
       continue;
     else
@@ -174,24 +163,22 @@ Generation resolve_generation(const GenerationOptions& request, const Generation
     return ids.size() == 1 && std::find(g.eos.begin(), g.eos.end(), ids[0]) != g.eos.end();
   });
 
-  between("temperature", g.temperature, 0, 1e6, false);
+  check_allowed("--temperature", g.temperature, Reals{0, 1e6});
   if (g.temperature == 0) {
     g.temperature = 1;
     g.greedy_by_temperature = std::exchange(g.do_sample, false);
   }
-  between("top-p", g.top_p, 0, 1, false);
-  between("min-p", g.min_p, 0, 1, false);
-  between("typical-p", g.typical_p, 0, 1, true);
+  check_allowed("--top-p", g.top_p, Reals{0, 1});
+  check_allowed("--min-p", g.min_p, Reals{0, 1});
+  check_allowed("--typical-p", g.typical_p, Reals{0, 1, true});
   // Scores are divided by it in fp32.
-  between("repetition-penalty", g.repetition_penalty, 1e-6, 1e6, false);
-  between("length-penalty", g.length_penalty, -100, 100, false);
-  if (g.max_time) between("max-time", *g.max_time, 0, 1e9, false);
-  at_least("top-k", g.top_k, 0);
-  at_least("no-repeat-ngram-size", g.no_repeat_ngram_size, 0);
-  CHECK_USER(g.num_return_sequences >= 1 && g.num_return_sequences <= 100'000,
-             "--num-return-sequences is {}; allowed: 1 to 100000", g.num_return_sequences);
-  CHECK_USER(g.num_beams >= 1 && g.num_beams <= 1'000, "--num-beams is {}; allowed: 1 to 1000",
-             g.num_beams);
+  check_allowed("--repetition-penalty", g.repetition_penalty, Reals{1e-6, 1e6});
+  check_allowed("--length-penalty", g.length_penalty, Reals{-100, 100});
+  if (g.max_time) check_allowed("--max-time", *g.max_time, Reals{0, 1e9});
+  check_allowed("--top-k", g.top_k, Integers{0});
+  check_allowed("--no-repeat-ngram-size", g.no_repeat_ngram_size, Integers{0});
+  check_allowed("--num-return-sequences", g.num_return_sequences, Integers{1, 100'000});
+  check_allowed("--num-beams", g.num_beams, Integers{1, 1'000});
   CHECK_USER(g.num_beams > 1 || g.num_return_sequences == 1 || g.do_sample,
              "--num-return-sequences is {}, which needs --do-sample: greedy search has one result",
              g.num_return_sequences);
@@ -205,7 +192,7 @@ Generation resolve_generation(const GenerationOptions& request, const Generation
   const std::int64_t least =
       pick(&GenerationOptions::min_new_tokens)
           .value_or(std::max<std::int64_t>(0, model.min_length - prompt.n_tokens));
-  at_least("min-new-tokens", least, 0);
+  check_allowed("--min-new-tokens", least, Integers{0});
   g.min_new_tokens = std::min(least, g.max_new_tokens);
   return g;
 }

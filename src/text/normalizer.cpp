@@ -105,22 +105,11 @@ class Strip final : public Normalizer {
  public:
   Strip(bool left, bool right) : left_(left), right_(right) {}
   void apply(NormalizedText& text) const override {
-    const std::string_view old = text.text();
-    const auto is_space = [&](std::size_t at) {
-      return class_of(character_at(old, at).code) == CharClass::space;
-    };
-    std::size_t begin = 0, end = old.size();
-    if (left_)
-      while (begin < end && is_space(begin)) begin += character_at(old, begin).bytes;
-    while (right_ && begin < end) {
-      std::size_t last = end - 1;
-      while (last > begin && (static_cast<std::uint8_t>(old[last]) & 0xC0u) == 0x80u) --last;
-      if (last + character_at(old, last).bytes != end || !is_space(last)) break;
-      end = last;
-    }
-    if (begin == 0 && end == old.size()) return;
+    const std::string_view old = text.text(), kept = stripped(old, left_, right_);
+    if (kept.size() == old.size()) return;
+    const auto begin = static_cast<std::size_t>(kept.data() - old.data());
     Rewriter out(text);
-    out.keep(begin, end);
+    out.keep(begin, begin + kept.size());
     out.finish();
   }
   OrderedJson to_json() const override {

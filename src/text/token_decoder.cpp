@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "core/check.h"
+#include "core/utf8.h"
 #include "text/characters/byte_level.h"
 #include "text/characters/regex.h"
 #include "text/characters/unicode.h"
@@ -163,15 +164,6 @@ int byte_of(const std::string& token) {
   };
   const int high = token[3] == '+' ? 0 : digit(token[3]), low = digit(token[4]);
   return high < 0 || low < 0 ? -1 : high * 16 + low;
-}
-
-bool is_utf8(std::string_view text) {
-  for (std::size_t at = 0; at < text.size();) {
-    const Character c = character_at(text, at);
-    if (c.code < 0) return false;
-    at += c.bytes;
-  }
-  return true;
 }
 
 Tokens byte_fallback(const Tokens& tokens) {

@@ -183,7 +183,7 @@ void TorchReader::File::read_dict(const Pickle& pickle) {
   for (std::size_t i = 0; i < root.items.size(); i += 2) {
     const PickleValue &key = pickle[root.items[i]], &value = pickle[root.items[i + 1]];
     if (key.kind != PickleKind::text) continue;
-    CHECK_USER(made_utf8(key.text) == key.text, "{}: a tensor's name is not UTF-8", name_);
+    CHECK_USER(is_utf8(key.text), "{}: a tensor's name is not UTF-8", name_);
     if (value.kind == PickleKind::call && value.text != kDict)
       add(pickle, key.text, value);
     else if (others.size() < 60)

@@ -66,4 +66,18 @@ std::size_t incomplete_tail(std::string_view text) {
   return 0;
 }
 
+std::string_view stripped(std::string_view text, bool left, bool right) {
+  const auto is_space = [&](std::size_t at) {
+    return class_of(character_at(text, at).code) == CharClass::space;
+  };
+  while (left && !text.empty() && is_space(0)) text.remove_prefix(character_at(text, 0).bytes);
+  while (right && !text.empty()) {
+    std::size_t last = text.size() - 1;
+    while (last > 0 && (static_cast<std::uint8_t>(text[last]) & 0xC0u) == 0x80u) --last;
+    if (last + character_at(text, last).bytes != text.size() || !is_space(last)) break;
+    text.remove_suffix(text.size() - last);
+  }
+  return text;
+}
+
 }  // namespace weft

@@ -48,6 +48,9 @@ inline CharClass class_of(std::int32_t code) {
 bool is_word_character(std::int32_t code);  // \w of the reference's own patterns
 bool is_punctuation(std::int32_t code);     // ASCII punctuation and symbols, and most of category P
 
+// The part of a text without White_Space at its ends.
+std::string_view stripped(std::string_view text, bool left, bool right);
+
 // Bytes at the end of `text` that begin a character which is not complete yet.
 std::size_t incomplete_tail(std::string_view text);
 

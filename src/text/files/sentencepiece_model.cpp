@@ -4,9 +4,9 @@
 #include <string_view>
 
 #include "core/check.h"
+#include "core/utf8.h"
 #include "io/files.h"
 #include "text/characters/charsmap.h"
-#include "text/characters/unicode.h"
 #include "text/files/protobuf_reader.h"
 #include "text/token_list.h"
 
@@ -15,15 +15,6 @@ namespace {
 
 constexpr std::size_t kMaxPieceBytes =
     1000;  // SentencePiece's own limit is 16 characters by default
-
-bool is_utf8(std::string_view text) {
-  for (std::size_t at = 0; at < text.size();) {
-    const Character c = character_at(text, at);
-    if (c.code < 0) return false;
-    at += c.bytes;
-  }
-  return true;
-}
 
 SentencePiece read_piece(std::string_view bytes, std::size_t id, const std::string& origin) {
   SentencePiece piece;

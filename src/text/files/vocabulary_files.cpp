@@ -147,21 +147,6 @@ Json of_merges(const Companions& c) {
           {"weft", json_of(roles)}};
 }
 
-// The line without the white space at its end, and with `both` at its beginning.
-std::string_view trimmed(std::string_view line, bool both) {
-  std::size_t begin = line.size(), end = 0;
-  for (std::size_t at = 0; at < line.size();) {
-    const Character c = character_at(line, at);
-    if (class_of(c.code) != CharClass::space) {
-      begin = std::min(begin, at);
-      end = at + c.bytes;
-    }
-    at += c.bytes;
-  }
-  if (!both) begin = 0;
-  return line.substr(std::min(begin, end), end - std::min(begin, end));
-}
-
 // A token a line, by number; of equal lines the last counts.
 Json vocab_of_lines(const fs::path& file, bool esm) {
   Json vocab = Json::object();
@@ -170,7 +155,7 @@ Json vocab_of_lines(const fs::path& file, bool esm) {
   for (std::int64_t id = 0; std::getline(lines, line); ++id) {
     CHECK_USER(id <= kMaxTokenId, "{}: has more than {} lines", file.string(), kMaxTokenId + 1);
     CHECK_USER(made_utf8(line) == line, "{}: line {} is not UTF-8", file.string(), id + 1);
-    const std::string token(trimmed(line, esm));
+    const std::string token(stripped(line, esm, true));
     if (!token.empty()) vocab[token] = id;
   }
   CHECK_USER(!vocab.empty(), "{}: holds no tokens", file.string());

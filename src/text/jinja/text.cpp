@@ -60,11 +60,20 @@ std::size_t last_character(std::string_view s) {  // where it begins; s is not e
   return character_at(s, at).bytes == s.size() - at ? at : s.size() - 1;
 }
 
-std::string_view trimmed(std::string_view s) {
-  while (!s.empty() && is_space(character_at(s, 0))) s.remove_prefix(character_at(s, 0).bytes);
-  while (!s.empty() && is_space(character_at(s, last_character(s))))
-    s.remove_suffix(s.size() - last_character(s));
+// Without the characters at its ends of which goes(where, bytes) holds.
+template <class Goes>
+std::string_view without_ends(std::string_view s, bool left, bool right, const Goes& goes) {
+  while (left && !s.empty() && goes(s.substr(0, character_at(s, 0).bytes)))
+    s.remove_prefix(character_at(s, 0).bytes);
+  while (right && !s.empty() && goes(s.substr(last_character(s))))
+    s = s.substr(0, last_character(s));
   return s;
+}
+
+std::string_view trimmed(std::string_view s, bool left = true, bool right = true) {
+  return without_ends(s, left, right, [](std::string_view character) {
+    return is_space(character_at(character, 0));
+  });
 }
 
 // Digits with single underscores between them: without these; nothing where they stand elsewhere.
@@ -144,20 +153,9 @@ std::string titled_words(std::string_view s) {
 
 std::string stripped(std::string_view s, const std::optional<std::string>& chars, bool left,
                      bool right) {
-  const auto goes = [&](std::size_t at, std::size_t n) {
-    return chars ? among(*chars, s.substr(at, n)) : is_space(character_at(s, at));
-  };
-  while (left && !s.empty()) {
-    const std::size_t n = character_at(s, 0).bytes;
-    if (!goes(0, n)) break;
-    s.remove_prefix(n);
-  }
-  while (right && !s.empty()) {
-    const std::size_t at = last_character(s);
-    if (!goes(at, s.size() - at)) break;
-    s = s.substr(0, at);
-  }
-  return std::string(s);
+  if (!chars) return std::string(trimmed(s, left, right));
+  return std::string(without_ends(
+      s, left, right, [&](std::string_view character) { return among(*chars, character); }));
 }
 
 std::string replaced(std::string_view s, std::string_view from, std::string_view to,

@@ -4,8 +4,8 @@
 #include <unordered_set>
 
 #include "core/check.h"
+#include "core/utf8.h"
 #include "text/characters/regex.h"
-#include "text/characters/unicode.h"
 #include "text/learn/trainer_kinds.h"
 
 namespace weft {
@@ -71,15 +71,6 @@ OrderedJson word_level(const TokenizerTraining& options, const PieceCounts& coun
   return {{"type", "WordLevel"},
           {"vocab", vocab_json(tokens)},
           {"unk_token", options.roles.at("unk_token")}};
-}
-
-bool is_utf8(const std::string& text) {
-  for (std::size_t at = 0; at < text.size();) {
-    const Character c = character_at(text, at);
-    if (c.code < 0) return false;
-    at += c.bytes;
-  }
-  return true;
 }
 
 OrderedJson isolated(const char* regex) {
