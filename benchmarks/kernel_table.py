@@ -217,8 +217,8 @@ def table(kernels, counts, launches):
         registers = [k["registers"] for k in others]
         lines += [
             "", f"{len(others) // len(TARGETS)} kernels more are in none of these cases (unaligned "
-            f"rows, other head dims, activations and dtypes): "
-            f"{min(registers)} to {max(registers)} registers, nothing spilled."
+            "rows, other head dims, activations and",
+            f"dtypes): {min(registers)} to {max(registers)} registers, nothing spilled."
         ]
     return lines
 

@@ -92,7 +92,7 @@ class Table(unittest.TestCase):
                        "spill_loads": 0
                    } for t in kernel_table.TARGETS}
         counts = {ROPE: dict.fromkeys(kernel_table.INSTRUCTIONS, 0)}
-        self.assertIn("1 kernels more", kernel_table.table(kernels, counts, [])[-1])
+        self.assertIn("1 kernels more", kernel_table.table(kernels, counts, [])[-2])
         kernels["sm_90", ROPE]["spill_loads"] = 4  # is shown
         self.assertEqual(
             kernel_table.table(kernels, counts, [])[2].split(" | ")[:3],

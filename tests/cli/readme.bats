@@ -8,9 +8,11 @@
 
 @test "every command of README runs" {
   cd "$WEFT_SOURCE_DIR"
-  # Indented lines of a code block that name a program of ours; launch/test.sh is what runs this.
-  grep -E '^    (launch/|build/weft)' README.md | sed 's/ *# .*//' | grep -v '^    launch/test.sh' \
-    | grep -v '^    launch/  *[a-z]' >"$BATS_TEST_TMPDIR/commands"
+  # Indented lines of a code block that name a program of ours, those that end in a backslash with
+  # the next one; launch/test.sh is what runs this.
+  sed -e ':join' -e '/\\$/ { N; s/\\\n *//; b join' -e '}' README.md |
+    grep -E '^    (launch/|build/weft)' | sed 's/ *# .*//' |
+    grep -v -e '^    launch/test.sh' -e '^    launch/  *[a-z]' >"$BATS_TEST_TMPDIR/commands"
   [ "$(wc -l <"$BATS_TEST_TMPDIR/commands")" -ge 10 ]
   export WEFT_RUN=$BATS_TEST_TMPDIR/runs/quickstart WEFT_STEPS=20 WEFT_SMOLLM2=none WEFT
   while read -r command; do
