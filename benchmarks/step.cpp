@@ -19,7 +19,8 @@ void bench_step(const BenchRun& run) {
                        .precision = bf16 ? Precision::bf16 : Precision::fp32,
                        .clock = &clock,
                        .observer = {}};
-  Parameters parameters(run.config, run.grid, bf16 ? DType::bf16 : DType::f32, ParameterUse::training);
+  Parameters parameters(run.config, run.grid, bf16 ? DType::bf16 : DType::f32,
+                        ParameterUse::training);
   parameters.init_weights(0, run.stream);
   parameters.refresh_bf16(run.stream);
   StepSettings settings;

@@ -326,8 +326,8 @@ struct AdamWArgs {
   float grad_scale = 1;   // gradients are multiplied by it first (clipping)
 };
 
-// As torch.optim.AdamW:  w -= lr·wd·w;  m, v <- moments;  w -= lr·m̂/(sqrt(v̂) + eps). One pass over
-// all tensors.
+// As torch.optim.AdamW:  w -= lr·wd·w;  m, v <- moments;  w -= lr·m̂/(sqrt(v̂) + eps). One pass
+// over all tensors.
 void adamw(std::span<const AdamWTensor> tensors, const AdamWArgs& args, Stream& stream);
 
 // Σ x² over all elements of all tensors (fp32), in fp64 over fixed chunks: the result does not

@@ -118,8 +118,8 @@ void AddNormRow(const NormRow& r, const NormKind& kind, float eps, const Dropout
     add_norm_row<false>(r, 0, eps, drop, factor);
 }
 
-// With x̂ = (sum - mean)·rstd and g = dy·weight:  dsum += rstd·(g - mean(g) - x̂·mean(g·x̂));  dweight
-// += dy·x̂;  dbias += dy. An rms norm has no mean, and so no mean(g).
+// With x̂ = (sum - mean)·rstd and g = dy·weight:  dsum += rstd·(g - mean(g) - x̂·mean(g·x̂));
+// dweight += dy·x̂;  dbias += dy. An rms norm has no mean, and so no mean(g).
 template <bool kRms>
 void norm_backward_row(const NormGradRow& r, float offset) {
   const F d;

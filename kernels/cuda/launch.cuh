@@ -51,7 +51,8 @@ inline cudaStream_t native(Stream& stream) { return static_cast<cudaStream_t>(st
 
 }  // namespace weft::cuda
 
-#include "launch_body.cuh"  // start_kernel(kernel, shape, cudaStream_t, arguments…): on the device, or in the emulation
+// start_kernel(kernel, shape, cudaStream_t, arguments…): on the device, or in the emulation
+#include "launch_body.cuh"
 
 namespace weft::cuda {
 

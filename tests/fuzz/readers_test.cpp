@@ -39,7 +39,8 @@ TEST(Fuzz, Config) {
 TEST(Fuzz, GenerationConfig) {
   const Folder folder;
   put(folder / "generation_config.json",
-      R"({"eos_token_id": [210, 3], "do_sample": true, "temperature": 0.7, "top_k": 40, "top_p": 0.9, "max_length": 64,
+      R"({"eos_token_id": [210, 3], "do_sample": true, "temperature": 0.7, "top_k": 40, )"
+      R"("top_p": 0.9, "max_length": 64,
       "repetition_penalty": 1.1, "min_new_tokens": 2, "no_repeat_ngram_size": 3})");
   fuzz(folder / "generation_config.json", true, [&] {
     const GenerationFile file = read_generation_config(folder.path());
@@ -231,7 +232,8 @@ TEST(Fuzz, Jsonl) {
   std::string lines;
   for (int i = 0; i < 20; ++i)
     lines += fmt::format(
-        R"({{"id": {}, "prompt": "some \u00e9 text", "temperature": 0.5, "max_new_tokens": 3, "stop": ["a", "b"]}})"
+        R"({{"id": {}, "prompt": "some \u00e9 text", "temperature": 0.5, "max_new_tokens": 3, )"
+        R"("stop": ["a", "b"]}})"
         "\n",
         i);
   put(folder / "in.jsonl", lines);

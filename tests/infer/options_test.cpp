@@ -224,8 +224,10 @@ struct ConfigFolder {
 
 TEST(GenerationFile, IsReadWithItsLists) {
   const ConfigFolder folder(
-      R"({"eos_token_id": [1, 2], "bad_words_ids": [[3], [4, 5]], "stop_strings": "end", "early_stopping": "never", "num_beams": 3,
-                                "temperature": 0.0, "do_sample": true, "diversity_penalty": 0.0, "suppress_tokens": [7], "top_h": null, "transformers_version": "5"})");
+      R"({"eos_token_id": [1, 2], "bad_words_ids": [[3], [4, 5]], "stop_strings": "end", )"
+      R"("early_stopping": "never", "num_beams": 3,
+                                "temperature": 0.0, "do_sample": true, "diversity_penalty": 0.0, )"
+      R"("suppress_tokens": [7], "top_h": null, "transformers_version": "5"})");
   const GenerationFile file = read_generation_config(folder.dir);
   EXPECT_EQ(file.eos, (Ids{1, 2}));
   EXPECT_EQ(file.bad_words, (std::vector<Ids>{{3}, {4, 5}}));

@@ -173,7 +173,8 @@ TEST(Gguf, MetadataOfEveryType) {
     EXPECT_EQ(
         reader.metadata(),
         Json::parse(
-            R"({"general.architecture":"none","a":7,"b":0.00001,"c":true,"d":[-3,4],"e":["x"],"f":[[5]],"g":255,"h":-1,"i":65535,"j":-2,
+            R"({"general.architecture":"none","a":7,"b":0.00001,"c":true,"d":[-3,4],"e":["x"])"
+            R"(,"f":[[5]],"g":255,"h":-1,"i":65535,"j":-2,
                                                  "k":-9,"l":1152921504606846976,"m":-5,"n":2.5})"));
     EXPECT_EQ(reader.find("x")->shape, (Dims{2, 3}));
     EXPECT_EQ(read(*reader.find("x")), (std::vector<float>{1, 2, 3, 4, 5, 6}));

@@ -66,8 +66,9 @@ TEST(Json, AnUnreadableFileIsAnError) {
 }
 
 TEST(Json, ReaderChecksTypeAndRange) {
-  const Json json = Json::parse(
-      R"({"n": -3, "x": 0.5, "whole": 2e3, "flag": true, "s": "gelu", "none": null, "big": 18446744073709551615, "f": 1.5, "wide": 1e300})");
+  const Json json =
+      Json::parse(R"({"n": -3, "x": 0.5, "whole": 2e3, "flag": true, "s": "gelu", "none": null, )"
+                  R"("big": 18446744073709551615, "f": 1.5, "wide": 1e300})");
   const JsonReader reader(json, "config.json");
   EXPECT_EQ(reader.integer("whole", 1, 5000), 2000);
   EXPECT_EQ(reader.integer("absent", 1, 5, 4), 4);
@@ -95,8 +96,10 @@ TEST(Json, DamagedFilesNeverCrash) {
   const SharedFolder folder;
   const fs::path file = folder.mine() / "config.json";
   const std::string whole =
-      R"({"architectures": ["GPT2LMHeadModel"], "n_embd": 64, "layer_norm_epsilon": 1e-05, "rope": {"type": "yarn", "factor": 4.0},
-                                "name": "\u00e9\ud83d\ude00", "tie": true, "none": null, "eos": [1, -2, 3.5e10]})";
+      R"({"architectures": ["GPT2LMHeadModel"], "n_embd": 64, "layer_norm_epsilon": 1e-05, )"
+      R"("rope": {"type": "yarn", "factor": 4.0},
+                                "name": "\u00e9\ud83d\ude00", "tie": true, "none": null, )"
+      R"("eos": [1, -2, 3.5e10]})";
   const int refused =
       open_damaged(file, whole, 600, static_cast<std::uint64_t>(folder.rank()) + 1, [&] {
         const Json json = read_json_object(file);

@@ -192,19 +192,23 @@ const Fault kFaults[] = {
      "tensor a"},  // product is 2^64, or 0
     {R"({"a":{"dtype":"F32","shape":[4611686018427387905],"data_offsets":[0,4]}})", 4,
      "tensor a"},  // bytes wrap to 4
-    {R"({"a":{"dtype":"F32","shape":[0,281474976710656,281474976710656,281474976710656],"data_offsets":[0,4]}})",
+    {R"({"a":{"dtype":"F32","shape":[0,281474976710656,281474976710656,281474976710656])"
+     R"(,"data_offsets":[0,4]}})",
      4, "tensor a"},
     {R"({"a":{"dtype":"F32","shape":[-1,-2],"data_offsets":[0,8]}})", 8, "tensor a"},
     {R"({"a":{"dtype":"F32","shape":2,"data_offsets":[0,8]}})", 8, "tensor a"},
     {R"({"a":{"dtype":7,"shape":[8],"data_offsets":[0,8]}})", 8, "dtype 7"},
     {R"({"a":{"shape":[8],"data_offsets":[0,8]}})", 8, "tensor a"},
     {R"({"a":[1,2]})", 8, "tensor a"},
-    {R"({"a":{"dtype":"U8","shape":[5],"data_offsets":[0,5]},"b":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})",
+    {R"({"a":{"dtype":"U8","shape":[5],"data_offsets":[0,5]},"b":{"dtype":"U8","shape":[4])"
+     R"(,"data_offsets":[4,8]}})",
      8, "overlaps"},
-    {R"({"a":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},"b":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})",
+    {R"({"a":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},"b":{"dtype":"U8","shape":[4])"
+     R"(,"data_offsets":[4,8]}})",
      8, "before tensor b"},
     {R"({"b":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})", 8, "before tensor b"},
-    {R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"a":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})",
+    {R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"a":{"dtype":"U8","shape":[4])"
+     R"(,"data_offsets":[4,8]}})",
      8, "a stands in the header twice"},
     {R"({"a":{"dtype":"U8","dtype":"F32","shape":[4],"data_offsets":[0,4]}})", 4,
      "dtype stands in the header twice"},

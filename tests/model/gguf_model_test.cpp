@@ -105,9 +105,10 @@ TEST(GgufModel, ConfigFromTheLeast) {
   const GgufModel model = open(folder, llama());
   EXPECT_EQ(
       model.config(),
-      Json::parse(
-          R"({"model_type":"llama","architectures":["LlamaForCausalLM"],"vocab_size":3,"hidden_size":8,"intermediate_size":8,
-      "num_hidden_layers":1,"num_attention_heads":2,"num_key_value_heads":2,"head_dim":4,"max_position_embeddings":64,"rope_theta":10000.0,"tie_word_embeddings":true,
+      Json::parse(R"({"model_type":"llama","architectures":["LlamaForCausalLM"])"
+                  R"(,"vocab_size":3,"hidden_size":8,"intermediate_size":8,
+      "num_hidden_layers":1,"num_attention_heads":2,"num_key_value_heads":2,"head_dim":4,)"
+                  R"("max_position_embeddings":64,"rope_theta":10000.0,"tie_word_embeddings":true,
       "hidden_act":"silu","rms_norm_eps":0.00001,"attention_bias":false,"mlp_bias":false})"));
   EXPECT_FALSE(model.find("lm_head.weight"));
 }
@@ -140,16 +141,15 @@ TEST(GgufModel, RopeScalings) {
       Json::parse(R"({"rope_type":"linear","factor":4.0})"));
   EXPECT_EQ(scaling([](GgufFile& f) { f.float_key("llama.rope.scale_linear", 2.5f); }),
             Json::parse(R"({"rope_type":"linear","factor":2.5})"));
-  EXPECT_EQ(
-      scaling([](GgufFile& f) {
-        f.text_key("llama.rope.scaling.type", "yarn")
-            .float_key("llama.rope.scaling.factor", 8)
-            .int_key("llama.rope.scaling.original_context_length", 32);
-        f.float_key("llama.rope.scaling.yarn_beta_fast", 16)
-            .float_key("llama.rope.scaling.yarn_attn_factor", 1.5f);
-      }),
-      Json::parse(
-          R"({"rope_type":"yarn","factor":8.0,"original_max_position_embeddings":32,"beta_fast":16.0,"attention_factor":1.5})"));
+  EXPECT_EQ(scaling([](GgufFile& f) {
+              f.text_key("llama.rope.scaling.type", "yarn")
+                  .float_key("llama.rope.scaling.factor", 8)
+                  .int_key("llama.rope.scaling.original_context_length", 32);
+              f.float_key("llama.rope.scaling.yarn_beta_fast", 16)
+                  .float_key("llama.rope.scaling.yarn_attn_factor", 1.5f);
+            }),
+            Json::parse(R"({"rope_type":"yarn","factor":8.0,"original_max_position_embeddings":32,)"
+                        R"("beta_fast":16.0,"attention_factor":1.5})"));
   EXPECT_EQ(
       scaling([](GgufFile& f) {
         f.floats("rope_factors_long.weight", {2}, {1, 4.5f})

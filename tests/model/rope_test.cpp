@@ -30,7 +30,8 @@ TEST(Rope, YarnAsConfigsSpellIt) {
 TEST(Rope, AStretchedContextIsTheModels) {
   Json config = Json::parse(R"({"model_type": "qwen2", "hidden_size": 64, "num_attention_heads": 4,
       "num_key_value_heads": 2, "num_hidden_layers": 1, "max_position_embeddings": 32768,
-      "rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}})");
+      "rope_scaling":
+        {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}})");
   EXPECT_EQ(config_from_json(config, "c").context, 131072);
   config["max_position_embeddings"] = 262144;
   EXPECT_EQ(config_from_json(config, "c").context, 262144);

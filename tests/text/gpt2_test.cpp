@@ -81,10 +81,11 @@ struct Folder {
 TEST(Gpt2, TokenizerConfigAddsItsShare) {
   const Folder folder("config");
   folder.put("added_tokens.json", R"({"<pad>": 50257})");
-  folder.put(
-      "tokenizer_config.json",
-      R"({"add_prefix_space": true, "eos_token": {"content": "<|endoftext|>"}, "added_tokens_decoder": {
-    "50256": {"content": "<|endoftext|>", "special": true, "normalized": true}, "50257": {"content": "<pad>", "special": true},
+  folder.put("tokenizer_config.json",
+             R"({"add_prefix_space": true, "eos_token": {"content": "<|endoftext|>"}, )"
+             R"("added_tokens_decoder": {
+    "50256": {"content": "<|endoftext|>", "special": true, "normalized": true}, )"
+             R"("50257": {"content": "<pad>", "special": true},
     "50258": {"content": "text|>", "special": false, "normalized": false}}})");
   const Tokenizer t = load_tokenizer(folder.path), plain = load_tokenizer(kWords);
   EXPECT_EQ(t.ids("cat"), plain.ids(" cat"));
@@ -119,9 +120,9 @@ TEST(Gpt2, RobertasSpecialTokensAreKnownByName) {
   EXPECT_EQ(t.mask_id(), mask);
   EXPECT_EQ(t.decode(t.encode("cat").ids, true), "cat");
   // As older transformers saved it: with its flags.
-  folder.put(
-      "tokenizer_config.json",
-      R"({"tokenizer_class": "RobertaTokenizer", "mask_token": {"content": "<mask>", "lstrip": true}})");
+  folder.put("tokenizer_config.json",
+             R"({"tokenizer_class": "RobertaTokenizer", "mask_token": {"content": "<mask>", )"
+             R"("lstrip": true}})");
   EXPECT_EQ(load_tokenizer(folder.path).encode("cat <mask>cat").ids,
             (Ids{begin, cat[0], mask, cat[0], end}));
 }

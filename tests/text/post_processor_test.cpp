@@ -77,24 +77,25 @@ TEST(PostProcessor, RefusesWhatIsNone) {
   refused(R"({"type": "Sequence", "processors": [{"type": "Unheard"}]})", "Unheard");
   refused(R"({"type": "TemplateProcessing"})", "single");
   refused(R"({"type": "TemplateProcessing", "single": [], "pair": [7]})", "7");
+  refused(R"({"type": "TemplateProcessing", "single": [{"Sequence": {"id": "C", "type_id": 0}}], )"
+          R"("pair": []})",
+          "'C'");
+  refused(R"({"type": "TemplateProcessing", "single": [{"Sequence": {"id": "B", "type_id": 0}}], )"
+          R"("pair": []})",
+          "text B");
+  refused(R"({"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": -1}}], )"
+          R"("pair": []})",
+          "type_id");
   refused(
-      R"({"type": "TemplateProcessing", "single": [{"Sequence": {"id": "C", "type_id": 0}}], "pair": []})",
-      "'C'");
-  refused(
-      R"({"type": "TemplateProcessing", "single": [{"Sequence": {"id": "B", "type_id": 0}}], "pair": []})",
-      "text B");
-  refused(
-      R"({"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": -1}}], "pair": []})",
-      "type_id");
-  refused(
-      R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "X", "type_id": 0}}], "pair": []})",
+      R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "X", "type_id": 0}}], )"
+      R"("pair": []})",
       "'X'");
-  refused(
-      R"({"type": "TemplateProcessing", "single": [], "pair": [], "special_tokens": {"X": {"id": "X", "ids": [1], "tokens": []}}})",
-      "'X'");
-  refused(
-      R"({"type": "TemplateProcessing", "single": [], "pair": [], "special_tokens": {"X": {"id": "X", "ids": [-1], "tokens": ["X"]}}})",
-      "'X'");
+  refused(R"({"type": "TemplateProcessing", "single": [], "pair": [], )"
+          R"("special_tokens": {"X": {"id": "X", "ids": [1], "tokens": []}}})",
+          "'X'");
+  refused(R"({"type": "TemplateProcessing", "single": [], "pair": [], )"
+          R"("special_tokens": {"X": {"id": "X", "ids": [-1], "tokens": ["X"]}}})",
+          "'X'");
 }
 
 }  // namespace

@@ -48,9 +48,9 @@ TEST(Regex, HostilePatternsEndWithASentence) {
 
 // What tokenizers have in use: long runs, of white space above all, and few matches in much text.
 TEST(Regex, LongTextsAreNoHarm) {
-  const Regex llama(
-      R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
-      "test");
+  const Regex llama(R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3})"
+                    R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
+                    "test");
   const std::size_t n = 3'000'000;
   std::string spaces(n, ' '), lines(n, 'x');
   spaces.push_back('a');

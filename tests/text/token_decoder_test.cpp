@@ -67,9 +67,9 @@ TEST(TokenDecoder, RefusesWhatIsNone) {
   refused(R"({"type": "Unheard"})", "Unheard");
   refused(R"({"type": "Metaspace", "replacement": "ab"})", "replacement");
   refused(R"({"type": "Metaspace", "replacement": "_", "prepend_scheme": "last"})", "last");
-  refused(
-      R"({"type": "Metaspace", "replacement": "_", "prepend_scheme": "first", "add_prefix_space": false})",
-      "first");
+  refused(R"({"type": "Metaspace", "replacement": "_", "prepend_scheme": "first", )"
+          R"("add_prefix_space": false})",
+          "first");
   refused(R"({"type": "Replace", "pattern": {"String": "a"}})", "content");
   refused(R"({"type": "Replace", "pattern": {"Glob": "a"}, "content": ""})", "Glob");
   refused(R"({"type": "Replace", "pattern": {"Regex": "(a"}, "content": ""})", "(a");

@@ -58,7 +58,8 @@ TEST(TokenModel, EncodesAsTheReference) {
 // score, which the reference reads its own way.
 TEST(TokenModel, ScoresAreReadAsTheReferenceReadsThem) {
   const Json json = Json::parse(
-      R"({"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], ["_", -2.717862129211426], ["------------", -11.049247741699219],
+      R"({"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], ["_", -2.717862129211426], )"
+      R"(["------------", -11.049247741699219],
                                     ["----------------", -6.011274337768555]]})");
   const auto unigram = read_unigram(json, "test.json");
   EXPECT_EQ(encode(*unigram, "_" + std::string(40, '-')),

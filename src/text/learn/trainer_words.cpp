@@ -15,16 +15,19 @@ namespace {
 // defines them (UTS 18), spelled out because the engines differ.
 std::string words_pattern() {
   const std::string word =
-      R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{200C}\x{200D}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}\x{1F170}-\x{1F189})";
+      R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{200C}\x{200D}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149})"
+      R"(\x{1F150}-\x{1F169}\x{1F170}-\x{1F189})";
   const std::string space =
-      R"(\x{9}-\x{D}\x{20}\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
+      R"(\x{9}-\x{D}\x{20}\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F})"
+      R"(\x{3000})";
   return "[" + word + "]+|[^" + word + space + "]+";
 }
 
 constexpr const char* kCodons = "[ACGTUN]{3}|[ACGTUN]";
 // Schwaller et al., "Found in Translation" (2018), without its doubled backslash.
 constexpr const char* kSmiles =
-    R"(\[[^\]]+\]|Br?|Cl?|N|O|S|P|F|I|b|c|n|o|s|p|\(|\)|\.|=|#|-|\+|\\|\/|:|~|@|\?|>|\*|\$|%[0-9]{2}|[0-9])";
+    R"(\[[^\]]+\]|Br?|Cl?|N|O|S|P|F|I|b|c|n|o|s|p|\(|\)|\.|=|#|-|\+|\\|\/|:|~|@|\?|>|\*|\$)"
+    R"(|%[0-9]{2}|[0-9])";
 
 // The matches, and with `between` also what lies between them: the Split pre-tokenizer's
 // "isolated".
