@@ -4,16 +4,19 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <regex>
 #include <set>
 #include <string>
-#include <vector>
+
+#include "tests/core/sources.h"
 
 namespace {
 
 namespace fs = std::filesystem;
+using weft::test::in_house;
+using weft::test::Source;
+using weft::test::sources;
 
 // A room and the rooms within it: from low to high, those of one number beside each other.
 const std::map<std::string, int> kLayers = {
@@ -23,42 +26,6 @@ const std::map<std::string, int> kLayers = {
 const std::map<std::string, int> kLayersWithin = {
     {"io", 0},         {"io/weights", 1}, {"text/characters", 0}, {"text", 1},
     {"text/jinja", 1}, {"text/files", 2}, {"text/learn", 3}};
-
-struct Source {
-  fs::path path;       // from the repository's root
-  std::string room;    // "kernels", "core", …
-  std::string folder;  // from src/: "text/jinja"; "kernels"
-  std::vector<std::string> lines;
-  bool is_header() const { return path.extension() == ".h"; }
-};
-
-std::vector<Source> sources() {
-  const fs::path root = WEFT_SOURCE_DIR;
-  static const std::set<std::string> kEndings = {".h", ".cpp", ".cu", ".cuh"};
-  std::vector<Source> list;
-  for (const char* folder : {"src", "kernels", "tests", "benchmarks"}) {
-    if (!fs::exists(root / folder)) continue;
-    for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
-      if (!entry.is_regular_file() || !kEndings.contains(entry.path().extension())) continue;
-      Source source;
-      source.path = entry.path().lexically_relative(root);
-      const auto first = source.path.begin();
-      source.room = *first == "src" ? std::next(first)->string() : first->string();
-      const fs::path parent = source.path.parent_path();
-      source.folder = (*first == "src" ? parent.lexically_relative("src") : parent).string();
-      std::ifstream in(entry.path());
-      for (std::string line; std::getline(in, line);) source.lines.push_back(line);
-      list.push_back(std::move(source));
-    }
-  }
-  std::sort(list.begin(), list.end(),
-            [](const Source& a, const Source& b) { return a.path < b.path; });
-  return list;
-}
-
-bool in_house(const Source& source) {
-  return *source.path.begin() == "src" || *source.path.begin() == "kernels";
-}
 
 // The named file of an #include line, or nothing.
 std::string included(const std::string& line) {
