@@ -289,6 +289,13 @@ void set_head(ModelConfig& c, HeadKind head) {
   CHECK_USER(head != HeadKind::masked_lm || encoder,
              "family {} reads from left to right and has no {}; its heads: {}, {}", c.family,
              head_name(head), head_name(HeadKind::causal_lm), head_name(HeadKind::classify));
+  const bool labels_tokens =
+      std::any_of(row.tensors.begin(), row.tensors.end(),
+                  [](const TensorName& t) { return t.ours == "token_labels.weight"; });
+  CHECK_USER(head != HeadKind::classify_tokens || labels_tokens,
+             "family {} has no {}; its heads: {}, {}", c.family, head_name(head),
+             head_name(encoder ? HeadKind::masked_lm : HeadKind::causal_lm),
+             head_name(HeadKind::classify));
   c.head = head;
   const bool lm = c.has_lm_head();
   c.head_bias = lm && d.head_bias;

@@ -166,6 +166,56 @@ Family qwen2() {
   return row;
 }
 
+// The norms of queries and keys.
+void add_head_norms(Family& row) {
+  for (const std::string which : {"q_norm", "k_norm"})
+    row.tensors.push_back(
+        {"layers.{}.attn." + which + ".weight", {"layers.{}.self_attn." + which + ".weight"}});
+}
+
+// Qwen3 (Yang et al. 2025): Qwen2 with norms of queries and keys instead of biases, and heads of a
+// width of their own.
+Family qwen3() {
+  Family row = qwen2();
+  row.name = "qwen3";
+  row.class_name = "Qwen3";
+  row.defaults.head_dim = 128;
+  row.defaults.qkv_bias = false;
+  row.defaults.qk_norm = QkNorm::per_head;
+  add_head_norms(row);
+  row.read = [read = row.read](const JsonReader& json, ModelConfig& c) {
+    read(json, c);
+    c.qkv_bias = c.out_bias = json.boolean("attention_bias", false);
+  };
+  row.write = [](const ModelConfig& c, Json& json) { json["attention_bias"] = c.out_bias; };
+  row.gguf.architecture = "qwen3";
+  row.gguf.settings.push_back(gguf_has_tensor("attention_bias", "blk.0.attn_q.bias"));
+  return row;
+}
+
+// OLMo 2 (Team OLMo 2024): Llama with norms on what branches add instead of on what they read, and
+// norms over all queries and over all keys.
+Family olmo2() {
+  Family row = llama_shape("olmo2", "Olmo2");
+  ModelConfig& d = row.defaults;
+  d.vocab = 50304, d.norm_eps = 1e-5f;
+  d.pad_id = 1, d.bos_id = kNone, d.eos_id = 50279;
+  d.norm_place = NormPlace::output;
+  d.qk_norm = QkNorm::whole;
+  *tensor_of(row, "layers.{}.attn_norm.weight") = {"layers.{}.attn_post_norm.weight",
+                                                   {"layers.{}.post_attention_layernorm.weight"}};
+  *tensor_of(row, "layers.{}.mlp_norm.weight") = {"layers.{}.mlp_post_norm.weight",
+                                                  {"layers.{}.post_feedforward_layernorm.weight"}};
+  add_head_norms(row);
+  std::erase_if(row.tensors,  // there is no Olmo2ForTokenClassification
+                [](const TensorName& t) { return t.ours.starts_with("token_labels."); });
+  row.read = [](const JsonReader& json, ModelConfig& c) {
+    c.qkv_bias = c.out_bias = json.boolean("attention_bias", false);
+  };
+  row.write = [](const ModelConfig& c, Json& json) { json["attention_bias"] = c.out_bias; };
+  return row;
+}
+
 // Phi-3 (Abdin et al. 2024): Llama with query, key and value in one tensor, gate and up in one,
 // long contexts by LongRoPE.
 Family phi3() {
@@ -284,26 +334,13 @@ Family gemma2() {
   return row;
 }
 
-void add_head_norms(Family& row) {
-  for (const std::string which : {"q_norm", "k_norm"})
-    row.tensors.push_back(
-        {"layers.{}.attn." + which + ".weight", {"layers.{}.self_attn." + which + ".weight"}});
-}
-
 }  // namespace
 
 std::vector<Family> decoder_families() {
-  return {llama(), mistral(), qwen2(), phi3(), gemma(), gemma2()};
+  return {llama(), mistral(), qwen2(), qwen3(), olmo2(), phi3(), gemma(), gemma2()};
 }
 
 std::vector<Family> gguf_families() {
-  Family qwen3 = llama_shape("qwen3", "Qwen3");
-  add_head_norms(qwen3);
-  qwen3.gguf = {.architecture = "qwen3",
-                .settings = {gguf_constant("hidden_act", "silu"),
-                             gguf_has_tensor("attention_bias", "blk.0.attn_q.bias"),
-                             gguf_constant("use_sliding_window", false)}};
-
   Family gemma3 = gemma2();
   gemma3.name = "gemma3_text";
   gemma3.class_name = "Gemma3";
@@ -331,7 +368,7 @@ std::vector<Family> gguf_families() {
   starcoder2.gguf = {.architecture = "starcoder2",
                      .settings = {gguf_constant("hidden_act", "gelu_pytorch_tanh"), gguf_window(),
                                   gguf_has_tensor("use_bias", "blk.0.attn_q.bias")}};
-  return {qwen3, gemma3, starcoder2};
+  return {gemma3, starcoder2};
 }
 
 }  // namespace weft

@@ -23,6 +23,8 @@ FAMILIES = {
     "llama": ("llama2", "Llama", DECODER, "num_hidden_layers"),
     "mistral": ("mistral", "Mistral", DECODER, "num_hidden_layers"),
     "qwen2": ("qwen2", "Qwen2", DECODER, "num_hidden_layers"),
+    "qwen3": ("qwen3", "Qwen3", DECODER, "num_hidden_layers"),
+    "olmo2": ("olmo2", "Olmo2", DECODER[:3], "num_hidden_layers"),
     "phi3": ("phi3", "Phi3", DECODER, "num_hidden_layers"),
     "gemma": ("gemma", "Gemma", DECODER, "num_hidden_layers"),
     "gemma2": ("gemma2", "Gemma2", DECODER, "num_hidden_layers"),
