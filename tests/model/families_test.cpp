@@ -67,6 +67,21 @@ TEST(Families, AFreshModelThatCannotBe) {
   EXPECT_THROW(family("gpt3"), UserError);
 }
 
+TEST(Families, WhatTheFamilyHasNoHeadFor) {
+  ModelConfig c = small("olmo2");
+  set_head(c, HeadKind::classify);
+  try {
+    set_head(c, HeadKind::classify_tokens);
+    ADD_FAILURE() << "there is no Olmo2ForTokenClassification";
+  } catch (const UserError& error) {
+    EXPECT_NE(std::string(error.what())
+                  .find("family olmo2 has no token classifier; its heads: "
+                        "causal language model, text classifier"),
+              std::string::npos)
+        << error.what();
+  }
+}
+
 TEST(Families, Phi3sYarnIsLongrope) {
   Json json = {
       {"model_type", "phi3"},

@@ -11,8 +11,9 @@ namespace {
 
 TEST(Widths, AFreshModelIsWhatItsFileSays) {
   int made = 0;
-  for (const char* name : {"gpt2", "gpt_neox", "llama", "mistral", "qwen2", "qwen3", "olmo2",
-                           "phi3", "gemma", "gemma2", "bert", "distilbert", "esm"})
+  for (const Family& row : families()) {
+    if (row.name.ends_with("roberta")) continue;  // counts positions from a pad token: none here
+    const std::string& name = row.name;
     for (std::int64_t D = 1; D <= 512; ++D)
       for (const std::int64_t heads : {1, 3}) {
         TrainOptions o;
@@ -36,7 +37,8 @@ TEST(Widths, AFreshModelIsWhatItsFileSays) {
         ASSERT_EQ(first_difference(config_from_json(file, "config.json"), made_config), "")
             << name << ", head width " << D << ", " << heads << " heads";
       }
-  EXPECT_GT(made, 13 * 512);
+  }
+  EXPECT_GT(made, 11 * 512);
 }
 
 }  // namespace
