@@ -3,6 +3,7 @@
 take each character for, measured through the library.
 
     python tests/data/make_unicode.py src/text/characters/unicode_tables.cpp
+    clang-format -i src/text/characters/unicode_tables.cpp
 
 The crates carry tables of their own, of Unicode versions from 8 to 17, and so none of them can be
 had from one Unicode library: Oniguruma's classes (regexes), unicode_categories (punctuation, marks,
