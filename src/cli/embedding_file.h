@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "io/documents.h"
-#include "io/hdf5.h"
+#include "io/hdf5/hdf5.h"
 
 namespace weft {
 

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "comm/communicator.h"
-#include "io/hdf5.h"
+#include "io/hdf5/hdf5.h"
 #include "kernels/ops.h"
 #include "weft_commit.h"
 

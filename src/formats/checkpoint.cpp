@@ -17,7 +17,7 @@
 #include "formats/families.h"
 #include "formats/narrow.h"
 #include "io/files.h"
-#include "io/hdf5.h"
+#include "io/hdf5/hdf5.h"
 #include "io/json.h"
 
 namespace weft {

@@ -21,7 +21,7 @@
 #include <vector>
 
 #include "comm/communicator.h"
-#include "io/hdf5.h"
+#include "io/hdf5/hdf5.h"
 
 namespace weft {
 

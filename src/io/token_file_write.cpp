@@ -7,7 +7,7 @@
 #include "comm/agreement.h"
 #include "core/check.h"
 #include "io/files.h"
-#include "io/hdf5.h"
+#include "io/hdf5/hdf5.h"
 #include "io/token_file_format.h"
 
 namespace weft {

@@ -24,8 +24,8 @@ const std::map<std::string, int> kLayers = {
     {"text", 3},  {"formats", 4}, {"data", 4},    {"plan", 5},  {"train", 5},
     {"infer", 5}, {"inspect", 5}, {"report", 5},  {"serve", 6}, {"cli", 7}};
 const std::map<std::string, int> kLayersWithin = {
-    {"io", 0},         {"io/weights", 1}, {"text/characters", 0}, {"text", 1},
-    {"text/jinja", 1}, {"text/files", 2}, {"text/learn", 3}};
+    {"io/hdf5", 0}, {"io", 1},         {"io/weights", 2}, {"text/characters", 0},
+    {"text", 1},    {"text/jinja", 1}, {"text/files", 2}, {"text/learn", 3}};
 
 // The named file of an #include line, or nothing.
 std::string included(const std::string& line) {
@@ -58,6 +58,8 @@ TEST(Includes, TheRuleItself) {
   EXPECT_EQ(objection("io", "comm/communicator.h"), "");
   EXPECT_EQ(objection("io/weights", "io/json.h"), "");
   EXPECT_EQ(objection("io", "io/weights/gguf.h"), "points up");
+  EXPECT_EQ(objection("io", "io/hdf5/hdf5.h"), "");
+  EXPECT_EQ(objection("io/hdf5", "io/files.h"), "points up");
   EXPECT_EQ(objection("text/files", "text/learn/trainer.h"), "points up");
   EXPECT_EQ(objection("text/jinja", "text/tokenizer.h"), "points sideways");
   EXPECT_EQ(objection("text/characters", "text/tokenizer.h"), "points up");

@@ -3,7 +3,7 @@
 #include <sys/resource.h>
 #include <csignal>
 
-#include "io/hdf5.h"
+#include "io/hdf5/hdf5.h"
 #include "tests/io/files.h"
 
 namespace weft::test {

@@ -1,5 +1,5 @@
 // HDF5 files: written by all ranks in pieces, read by one or all, and the errors of broken ones.
-#include "io/hdf5.h"
+#include "io/hdf5/hdf5.h"
 
 #include <fcntl.h>
 #include <sys/file.h>

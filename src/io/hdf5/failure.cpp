@@ -10,7 +10,7 @@
 
 #include "core/check.h"
 #include "core/damaged.h"
-#include "io/hdf5_handle.h"
+#include "io/hdf5/handle.h"
 
 namespace weft {
 

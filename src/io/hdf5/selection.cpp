@@ -1,4 +1,4 @@
-#include "io/hdf5_selection.h"
+#include "io/hdf5/selection.h"
 
 #include <hdf5.h>
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "core/check.h"
-#include "io/hdf5_impl.h"
+#include "io/hdf5/impl.h"
 
 namespace weft {
 namespace {

@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "io/hdf5.h"
-#include "io/hdf5_handle.h"
+#include "io/hdf5/handle.h"
+#include "io/hdf5/hdf5.h"
 
 namespace weft {
 

@@ -1,10 +1,10 @@
-#include "io/hdf5.h"
+#include "io/hdf5/hdf5.h"
 
 #include <hdf5.h>
 #include <exception>
 
 #include "core/check.h"
-#include "io/hdf5_impl.h"
+#include "io/hdf5/impl.h"
 
 namespace weft {
 

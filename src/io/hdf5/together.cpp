@@ -4,8 +4,8 @@
 #include "comm/agreement.h"
 #include "comm/mpi_communicator.h"
 #include "core/check.h"
-#include "io/hdf5.h"
-#include "io/hdf5_impl.h"
+#include "io/hdf5/hdf5.h"
+#include "io/hdf5/impl.h"
 
 namespace weft {
 

@@ -5,9 +5,9 @@
 
 #include "core/check.h"
 #include "core/damaged.h"
-#include "io/hdf5.h"
-#include "io/hdf5_impl.h"
-#include "io/hdf5_selection.h"
+#include "io/hdf5/hdf5.h"
+#include "io/hdf5/impl.h"
+#include "io/hdf5/selection.h"
 
 namespace weft {
 namespace {

@@ -5,8 +5,8 @@
 #include <string>
 
 #include "core/tensor.h"
-#include "io/hdf5.h"
-#include "io/hdf5_handle.h"
+#include "io/hdf5/handle.h"
+#include "io/hdf5/hdf5.h"
 
 namespace weft {
 
