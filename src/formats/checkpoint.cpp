@@ -165,21 +165,21 @@ void write_texts(Hdf5File& out, const std::string& header, const RunState& state
 }
 
 // What this rank writes into a checkpoint's datasets.
-struct Piece {
+struct DatasetSlice {
   std::string dataset;
   ConstView values;
   std::vector<FileRun> runs;
 };
-std::vector<Piece> own_pieces(const Context& ctx, const Parameters& parameters,
-                              const ModelConfig& config) {
-  std::vector<Piece> pieces;
+std::vector<DatasetSlice> own_slices(const Context& ctx, const Parameters& parameters,
+                                     const ModelConfig& config) {
+  std::vector<DatasetSlice> slices;
   for (const Parameter& p : stored_parameters(config))
     if (const LocalParameter* local = parameters.find(p.name))
       for (const Kind& kind : kKinds)
-        pieces.push_back(
+        slices.push_back(
             {kind.group + p.name, local->*kind.tensor,
              file_runs(owned_runs(*local, config, ctx.grid.shape(), ctx.grid.tp().rank()))});
-  return pieces;
+  return slices;
 }
 
 // A file whose datasets wait to be filled.
@@ -196,8 +196,8 @@ void create_checkpoint(const fs::path& file, const ModelConfig& config, const st
 void fill_checkpoint(const Context& ctx, const fs::path& file, const Parameters& parameters,
                      const ModelConfig& config) {
   Hdf5File::fill_together(file, ctx.grid.replica(), ctx.stream, [&](Hdf5File& out) {
-    for (const Piece& piece : own_pieces(ctx, parameters, config))
-      out.write(piece.dataset, piece.values, piece.runs);
+    for (const DatasetSlice& slice : own_slices(ctx, parameters, config))
+      out.write(slice.dataset, slice.values, slice.runs);
   });
 }
 

@@ -62,26 +62,35 @@ inline Generation options_of(const Json& json) {
                             {.what = "case", .n_tokens = 1, .context = 90, .vocab = 5000}, nullptr);
 }
 
-// A golden model on a grid.
-struct Loaded {
+// A folder's model on a grid, as `config` would have it.
+struct ModelOnGrid {
   Grid grid;
   Stream stream;
   Context ctx;
   ModelConfig config;
   Parameters parameters;
 
-  Loaded(std::unique_ptr<Communicator> world, GridShape shape, const std::string& model,
-         DType dtype = DType::f32)
+  ModelOnGrid(std::unique_ptr<Communicator> world, GridShape shape, ModelConfig model,
+              const std::filesystem::path& dir, DType dtype = DType::f32,
+              const LoadOptions& options = {})
       : grid(std::move(world), shape),
         ctx{.grid = grid,
             .stream = stream,
             .precision = Precision::fp32,
             .clock = nullptr,
             .observer = {}},
-        config(read_hf_config(data_dir() / model)),
+        config(std::move(model)),
         parameters(config, grid, dtype, ParameterUse::inference) {
-    load_hf_weights(parameters, config, data_dir() / model, stream);
+    load_hf_weights(parameters, config, dir, stream, options);
   }
+};
+
+// A golden model on a grid.
+struct Loaded : ModelOnGrid {
+  Loaded(std::unique_ptr<Communicator> world, GridShape shape, const std::string& model,
+         DType dtype = DType::f32)
+      : ModelOnGrid(std::move(world), shape, read_hf_config(data_dir() / model), data_dir() / model,
+                    dtype) {}
 
   // The completions of all requests, each by its samples.
   std::vector<std::vector<Completion>> complete(const std::vector<GenerationRequest>& requests,

@@ -18,24 +18,9 @@ const Json& golden() {
 }
 
 // A folder's model on a grid, with more tokens than it has where asked.
-struct Model {
-  Grid grid;
-  Stream stream;
-  Context ctx;
-  ModelConfig config;
-  Parameters parameters;
-  Model(GridShape shape, ModelConfig c, const fs::path& dir, const LoadOptions& options = {},
-        DType dtype = DType::f32)
-      : grid(test_mpi().world(), shape),
-        ctx{.grid = grid,
-            .stream = stream,
-            .precision = Precision::fp32,
-            .clock = nullptr,
-            .observer = {}},
-        config(std::move(c)),
-        parameters(config, grid, dtype, ParameterUse::inference) {
-    load_hf_weights(parameters, config, dir, stream, options);
-  }
+struct Model : ModelOnGrid {
+  Model(GridShape shape, ModelConfig c, const fs::path& dir, const LoadOptions& options = {})
+      : ModelOnGrid(test_mpi().world(), shape, std::move(c), dir, DType::f32, options) {}
   std::vector<float> logprobs(const Ids& ids) {
     std::vector<float> out;
     const std::vector<TokenizedText> texts = {{ids, {}}};

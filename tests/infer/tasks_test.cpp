@@ -23,23 +23,10 @@ std::vector<TokenizedText> texts_of(const Json& lists) {
 }
 
 // A model of tests/data/families with the head that a task wants, on a grid.
-struct Opened {
-  Grid grid;
-  Stream stream;
-  Context ctx;
-  ModelConfig config;
-  Parameters parameters;
+struct Opened : ModelOnGrid {
   Opened(GridShape shape, const std::string& model, HeadKind head)
-      : grid(test_mpi().world(), shape),
-        ctx{.grid = grid,
-            .stream = stream,
-            .precision = Precision::fp32,
-            .clock = nullptr,
-            .observer = {}},
-        config(config_of(model, head)),
-        parameters(config, grid, DType::f32, ParameterUse::inference) {
-    load_hf_weights(parameters, config, data_dir() / "families" / model, stream);
-  }
+      : ModelOnGrid(test_mpi().world(), shape, config_of(model, head),
+                    data_dir() / "families" / model) {}
   static ModelConfig config_of(const std::string& model, HeadKind head) {
     ModelConfig c = read_hf_config(data_dir() / "families" / model);
     set_head(c, head);
