@@ -29,6 +29,7 @@ void bench_step(const BenchRun& run) {
   settings.T = o.context;
   settings.schedule = schedule_kind(o.pipeline_schedule);
   settings.recompute = value_of(kRecomputes, "--recompute", o.recompute);
+  const std::vector<StageSchedule> pipeline = checked_schedule(settings, run.grid.shape());
   TrainStep step(ctx, run.config, parameters, settings);
   const SampleSource source =
       next_tokens(o.context, [&](std::int64_t place, std::int32_t* ids, std::int32_t* labels) {
@@ -80,13 +81,9 @@ void bench_step(const BenchRun& run) {
       {"planned_bytes", parameters.bytes() + step.activation_bytes()},
       {"resident_bytes", resident_bytes()}};
   if (o.pp > 1) {
-    const auto n_micro = static_cast<int>(TrainStep::n_micro_batches(settings, run.grid.shape()));
-    std::vector<std::vector<Instruction>> all;
-    for (int s = 0; s < run.grid.shape().pp; ++s)
-      all.push_back(schedule(settings.schedule, run.grid.shape().pp, s, n_micro));
-    more["micro_batches"] = n_micro;
+    more["micro_batches"] = TrainStep::n_micro_batches(settings, run.grid.shape());
     more["computed_bubble"] = bubble_fraction(
-        all, stage_costs(run.config, run.grid.shape().pp, o.context, settings.recompute));
+        pipeline, stage_costs(run.config, run.grid.shape().pp, o.context, settings.recompute));
   }
   run.report(
       {.name = fmt::format("train step, {} x {} tokens, {}", o.batch_size, o.context, o.dtype),

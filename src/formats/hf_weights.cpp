@@ -309,7 +309,7 @@ void gather_runs(const Parameter& parameter, const Parameters& parameters,
   const bool root = replica.rank() == 0;
   std::vector<float> packed;
   for (int pp = 0; pp < shape.pp; ++pp) {
-    if (!on_stage(parameter, config, shape.pp, pp)) continue;
+    if (!on_stage(parameter, config, shape.pp, pp, parameters.chunks())) continue;
     for (int tp = 0; tp < shape.tp; ++tp) {
       const Slice owned = {parameter.shape, 0, owned_ranges(parameter, config, shape.tp, tp)};
       const Slice held = slice_of(parameter, config, shape.tp, tp);

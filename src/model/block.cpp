@@ -187,6 +187,16 @@ GatherRoom allocate_gather(Arena& arena, const ModelConfig& c, const Grid& grid,
   return room;
 }
 
+BlockGradients allocate_block_gradients(Arena& arena, const BlockShape& s) {
+  const auto f32 = [&](Dims dims) { return arena.alloc(DType::f32, dims); };
+  BlockGradients g;
+  g.qkv = f32({s.B, s.T, s.H_tp + 2 * s.Hkv_tp, s.D});
+  g.out = f32({s.B, s.T, s.C});
+  g.up = f32({s.B, s.T, s.U_tp});
+  g.down = f32({s.B, s.T, s.C});
+  return g;
+}
+
 BlockParameters block_parameters(const Parameters& parameters, std::int64_t layer) {
   const auto name = [&](const char* of) { return fmt::format("layers.{}.{}", layer, of); };
   const auto find = [&](const char* of) { return parameters.find(name(of)); };
@@ -259,7 +269,7 @@ void block_forward(const BlockCall& call, const BlockInference* inference, Const
 }
 
 void block_backward(const BlockCall& call, const BlockScratch& scratch, bool has_delta, View dx,
-                    View d_delta) {
+                    View d_delta, const BlockGradients* keep) {
   const auto& [ctx, config, layer, s, p, a, tokens, drop] = call;
   Stream& stream = ctx.stream;
   const std::int64_t N = s.B * s.T;
@@ -267,6 +277,14 @@ void block_backward(const BlockCall& call, const BlockScratch& scratch, bool has
   const View d_act = as_rows(scratch.d_act, N), d_up = as_rows(scratch.d_up, N),
              d_qkv = as_rows(scratch.d_qkv, N);
   const View d_attn = as_rows(scratch.d_attn, N), d_y = as_rows(scratch.d_y, N);
+  // dW += dyᵀ x, now or later.
+  const auto weight = [&](const LocalParameter* w, const LocalParameter* b, View dy, View x,
+                          View BlockGradients::*kept) {
+    if (keep)
+      std::memcpy((keep->*kept).data(), dy.data(), dy.bytes());
+    else
+      linear_backward_weight(w->grad, grad_of(b), dy, x, ctx.precision, stream);
+  };
   // A post-norm stream is the norm's output: what came along it joins the norm's gradient.
   const auto join_stream = [&] {
     if (!post) return;
@@ -279,8 +297,7 @@ void block_backward(const BlockCall& call, const BlockScratch& scratch, bool has
       as_rows(finish_branch_backward(ctx, config, d_delta, scratch.d_branch, a.mlp_out, a.mlp_post,
                                      p.mlp_post, drop.mlp_out),
               N);
-  linear_backward_weight(p.down_w->grad, grad_of(p.down_b), d_mlp, as_rows(a.act, N), ctx.precision,
-                         stream);
+  weight(p.down_w, p.down_b, d_mlp, as_rows(a.act, N), &BlockGradients::down);
   linear_backward_input(d_act, d_mlp, matmul_weight(*p.down_w), ctx.precision, stream);
   if (config.gated)
     gated_activation_backward(d_up, View(), d_act, as_rows(a.up, N), ConstView(), config.activation,
@@ -288,8 +305,7 @@ void block_backward(const BlockCall& call, const BlockScratch& scratch, bool has
   else
     activation_backward(d_up, View(), d_act, as_rows(a.up, N), ConstView(), config.activation,
                         stream);
-  linear_backward_weight(p.up_w->grad, grad_of(p.up_b), d_up, as_rows(a.y2, N), ctx.precision,
-                         stream);
+  weight(p.up_w, p.up_b, d_up, as_rows(a.y2, N), &BlockGradients::up);
   linear_backward_input(d_y, d_up, matmul_weight(*p.up_w), ctx.precision, stream);
   all_reduce_tp(ctx, d_y);
   join_stream();
@@ -301,8 +317,7 @@ void block_backward(const BlockCall& call, const BlockScratch& scratch, bool has
       as_rows(finish_branch_backward(ctx, config, d_delta, scratch.d_branch, a.attn_out,
                                      a.attn_post, p.attn_post, drop.attn_out),
               N);
-  linear_backward_weight(p.out_w->grad, grad_of(p.out_b), d_out, as_rows(a.attn, N), ctx.precision,
-                         stream);
+  weight(p.out_w, p.out_b, d_out, as_rows(a.attn, N), &BlockGradients::out);
   linear_backward_input(d_attn, d_out, matmul_weight(*p.out_w), ctx.precision, stream);
   attention_backward(scratch.d_qkv, scratch.d_attn, a.attn, a.lse, a.qkv, tokens.lengths,
                      attention_args(ctx, config, s, layer, tokens, drop.attention), stream);
@@ -312,14 +327,27 @@ void block_backward(const BlockCall& call, const BlockScratch& scratch, bool has
   if (p.qk_norm)
     norm_qk_backward(ctx, s.qk_norm, p.qk_norm, a.qk_norm,
                      scratch.d_qkv.reshape({N, s.H_tp + 2 * s.Hkv_tp, s.D}), scratch.qk_dots);
-  linear_backward_weight(p.qkv_w->grad, grad_of(p.qkv_b), d_qkv, as_rows(a.y1, N), ctx.precision,
-                         stream);
+  weight(p.qkv_w, p.qkv_b, d_qkv, as_rows(a.y1, N), &BlockGradients::qkv);
   linear_backward_input(d_y, d_qkv, matmul_weight(*p.qkv_w), ctx.precision, stream);
   all_reduce_tp(ctx, d_y);
   join_stream();
   if (drop.norm_out.p > 0) dropout(scratch.d_y, scratch.d_y, drop.norm_out, stream);
   begin_branch_backward(ctx, dx, has_delta ? d_delta : View(), scratch.d_y, a.sum1, a.norm1,
                         p.norm1, drop.delta_in);
+}
+
+void block_backward_weight(const BlockCall& call, const BlockGradients& kept) {
+  const BlockParameters& p = call.parameters;
+  const BlockActivations& a = call.activations;
+  const std::int64_t N = call.shape.B * call.shape.T;
+  const auto weight = [&](const LocalParameter* w, const LocalParameter* b, View dy, View x) {
+    linear_backward_weight(w->grad, grad_of(b), as_rows(dy, N), as_rows(x, N), call.ctx.precision,
+                           call.ctx.stream);
+  };
+  weight(p.down_w, p.down_b, kept.down, a.act);
+  weight(p.up_w, p.up_b, kept.up, a.y2);
+  weight(p.out_w, p.out_b, kept.out, a.attn);
+  weight(p.qkv_w, p.qkv_b, kept.qkv, a.y1);
 }
 
 }  // namespace weft

@@ -121,6 +121,16 @@ struct GatherRoom {
 GatherRoom allocate_gather(Arena& arena, const ModelConfig& config, const Grid& grid,
                            std::int64_t N);
 
+// Gradients at what a block's matrices gave: all that their own gradients still need of a backward
+// pass whose weight part comes later.
+struct BlockGradients {
+  View qkv;   // (B, T, H_tp + 2 Hkv_tp, D)
+  View out;   // (B, T, C)
+  View up;    // (B, T, U_tp)
+  View down;  // (B, T, C)
+};
+BlockGradients allocate_block_gradients(Arena& arena, const BlockShape& shape);
+
 // How far a forward pass goes: all of it, or only what backward reads (recomputation needs no
 // delta_m).
 enum class BlockPart : std::uint8_t { whole, activations };
@@ -144,8 +154,10 @@ void block_forward(const BlockCall& call, const BlockInference* inference, Const
 
 // dx: (B, T, C): in: gradient of the new stream from behind; out: gradient of x.
 // d_delta: (B, T, C): in: gradient of delta_m; out: gradient of delta, where has_delta. Parameter
-// gradients accumulate. Collective over tp.
+// gradients accumulate. Collective over tp. With `keep` those of matrices and their biases are left
+// to block_backward_weight.
 void block_backward(const BlockCall& call, const BlockScratch& scratch, bool has_delta, View dx,
-                    View d_delta);
+                    View d_delta, const BlockGradients* keep = nullptr);
+void block_backward_weight(const BlockCall& call, const BlockGradients& kept);
 
 }  // namespace weft

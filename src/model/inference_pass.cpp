@@ -63,7 +63,7 @@ namespace {
 
 std::vector<std::pair<View, View>> lay_out_cache(Arena& arena, const ModelConfig& c,
                                                  const Grid& grid, const DecoderShape& shape) {
-  const std::int64_t n_layers = stage_layers(c, grid.shape().pp, grid.pp().rank()).size();
+  const std::int64_t n_layers = stage_layers(c, grid.shape().pp, grid.pp().rank())[0].size();
   const Dims dims = {shape.slots, shape.S,
                      split_heads(c.heads, c.kv_heads, grid.shape().tp, grid.tp().rank()).kv.size(),
                      c.head_dim};
@@ -109,7 +109,7 @@ InferencePass::InferencePass(const Context& ctx, const ModelConfig& config,
     : ctx_(ctx),
       config_(config),
       shape_(shape),
-      layers_(stage_layers(config, ctx.grid.shape().pp, ctx.grid.pp().rank())),
+      layers_(stage_layers(config, ctx.grid.shape().pp, ctx.grid.pp().rank())[0]),
       cache_arena_("KV cache",
                    measure([&](Arena& a) { lay_out_cache(a, config, ctx.grid, shape); })),
       arena_("activations",

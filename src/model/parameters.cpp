@@ -158,27 +158,40 @@ std::int64_t repeated_kv_heads(const ModelConfig& c, int tp, int tp_rank) {
   return std::clamp<std::int64_t>(taken - mine.begin, 0, mine.size());
 }
 
-Range stage_layers(const ModelConfig& c, int pp, int stage) {
-  CHECK(0 <= stage && stage < pp && pp <= c.layers, "stage {} of {} for {} layers", stage, pp,
-        c.layers);
-  if (pp == 1) return {0, c.layers};
+namespace {
+
+// Layers of the i-th of n virtual stages.
+Range layers_of(const ModelConfig& c, int n, int i) {
+  if (n == 1) return {0, c.layers};
   const std::int64_t layer_cost = block_matrix_elems(c),
                      head_cost = c.has_lm_head() ? c.vocab * c.width : 0;
   std::int64_t last = 1, least = INT64_MAX;
-  for (std::int64_t n = 1; n <= c.layers - (pp - 1); ++n) {
-    const std::int64_t most = (c.layers - n + pp - 2) / (pp - 1);  // of the other stages
-    const std::int64_t slowest = std::max(most * layer_cost, n * layer_cost + head_cost);
-    if (slowest <= least) least = slowest, last = n;
+  for (std::int64_t size = 1; size <= c.layers - (n - 1); ++size) {
+    const std::int64_t most = (c.layers - size + n - 2) / (n - 1);  // of the others
+    const std::int64_t slowest = std::max(most * layer_cost, size * layer_cost + head_cost);
+    if (slowest <= least) least = slowest, last = size;
   }
-  if (stage == pp - 1) return {c.layers - last, c.layers};
-  return split_range(c.layers - last, pp - 1, stage);
+  if (i == n - 1) return {c.layers - last, c.layers};
+  return split_range(c.layers - last, n - 1, i);
 }
 
-bool on_stage(const Parameter& p, const ModelConfig& c, int pp, int stage) {
+}  // namespace
+
+std::vector<Range> stage_layers(const ModelConfig& c, int pp, int stage, int chunks) {
+  CHECK(0 <= stage && stage < pp && chunks >= 1 && pp * chunks <= c.layers,
+        "stage {} of {} with {} chunks for {} layers", stage, pp, chunks, c.layers);
+  std::vector<Range> list;
+  for (int chunk = 0; chunk < chunks; ++chunk)
+    list.push_back(layers_of(c, pp * chunks, chunk * pp + stage));
+  return list;
+}
+
+bool on_stage(const Parameter& p, const ModelConfig& c, int pp, int stage, int chunks) {
   if (p.layer == kEmbedding) return stage == 0;
   if (p.layer == kHead) return stage == pp - 1;
-  const Range layers = stage_layers(c, pp, stage);
-  return layers.begin <= p.layer && p.layer < layers.end;
+  return std::ranges::any_of(stage_layers(c, pp, stage, chunks), [&](const Range& layers) {
+    return layers.begin <= p.layer && p.layer < layers.end;
+  });
 }
 
 namespace {
@@ -193,13 +206,14 @@ std::int64_t padded(std::int64_t elems) {
 // place in the flat arenas. A tied head shares the embedding's storage on one stage, and has
 // storage of its own where the stages differ.
 std::vector<LocalParameter> local_list(const ModelConfig& config, GridShape shape, int tp_rank,
-                                       int pp_rank, ParameterUse purpose, std::int64_t* elems) {
+                                       int pp_rank, int chunks, ParameterUse purpose,
+                                       std::int64_t* elems) {
   std::vector<Parameter> all = parameters_of(config);
   std::reverse(all.begin(), all.end());
   std::vector<LocalParameter> list;
   *elems = 0;
   for (Parameter& p : all) {
-    if (!on_stage(p, config, shape.pp, pp_rank)) continue;
+    if (!on_stage(p, config, shape.pp, pp_rank, chunks)) continue;
     if (!p.tied_to.empty() && shape.pp == 1) continue;
     if (purpose == ParameterUse::inference &&
         (p.axis == ShardAxis::heads_in || p.axis == ShardAxis::ffn_in))
@@ -233,10 +247,11 @@ void lay_out_weights(std::vector<LocalParameter>& list, Arena& arena, DType dtyp
 }  // namespace
 
 Parameters::Parameters(const ModelConfig& config, const Grid& grid, DType dtype,
-                       ParameterUse purpose)
-    : config_(config) {
+                       ParameterUse purpose, int chunks)
+    : config_(config), chunks_(chunks) {
   std::int64_t elems = 0;
-  list_ = local_list(config, grid.shape(), grid.tp().rank(), grid.pp().rank(), purpose, &elems);
+  list_ =
+      local_list(config, grid.shape(), grid.tp().rank(), grid.pp().rank(), chunks, purpose, &elems);
   weights_ =
       Arena("weights", measure([&](Arena& a) { lay_out_weights(list_, a, dtype, purpose); }));
   lay_out_weights(list_, weights_, dtype, purpose);
@@ -268,7 +283,8 @@ Parameters::Parameters(const ModelConfig& config, const Grid& grid, DType dtype,
 std::size_t Parameters::plan_bytes(const ModelConfig& config, GridShape shape, int tp_rank,
                                    int pp_rank, DType dtype, ParameterUse purpose) {
   std::int64_t elems = 0;
-  std::vector<LocalParameter> list = local_list(config, shape, tp_rank, pp_rank, purpose, &elems);
+  std::vector<LocalParameter> list =
+      local_list(config, shape, tp_rank, pp_rank, 1, purpose, &elems);
   std::size_t bytes = measure([&](Arena& a) { lay_out_weights(list, a, dtype, purpose); });
   if (purpose == ParameterUse::training)
     bytes += 3 * static_cast<std::size_t>(elems) * sizeof(float);

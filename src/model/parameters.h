@@ -59,13 +59,15 @@ std::vector<Range> owned_ranges(const Parameter& parameter, const ModelConfig& c
 // Of the tp rank's KV heads, how many of the first a lower rank answers for, which holds them too.
 std::int64_t repeated_kv_heads(const ModelConfig& config, int tp, int tp_rank);
 
-// Layers of a pipeline stage. The head is work too, for a small model with a large vocabulary that
-// of several layers: the last stage has as many fewer layers as makes the slowest stage fastest.
-// Every stage has one at least.
-Range stage_layers(const ModelConfig& config, int pp, int stage);
+// Layers of each chunk of a pipeline stage: of its virtual stages (model/schedule.h). The head is
+// work too, for a small model with a large vocabulary that of several layers: the last virtual
+// stage has as many fewer layers as makes the slowest one fastest. Each has one at least: pp ·
+// chunks <= layers.
+std::vector<Range> stage_layers(const ModelConfig& config, int pp, int stage, int chunks = 1);
 // Whether a stage holds the parameter. A tied head lives on the last stage too when that is not the
 // first.
-bool on_stage(const Parameter& parameter, const ModelConfig& config, int pp, int stage);
+bool on_stage(const Parameter& parameter, const ModelConfig& config, int pp, int stage,
+              int chunks = 1);
 
 // A parameter as this rank holds it.
 struct LocalParameter {
@@ -87,8 +89,9 @@ class Parameters {
   // dtype: how weights are held. training: fp32 masters always; bf16 adds a bf16 copy that the
   // matmuls read. Inference cuts the layers that end a residual branch by rows instead of columns:
   // their inputs are then gathered instead of their outputs summed, which moves about as many bytes
-  // and gives every grid the bits of one rank.
-  Parameters(const ModelConfig& config, const Grid& grid, DType dtype, ParameterUse purpose);
+  // and gives every grid the bits of one rank. chunks: of the stage (stage_layers).
+  Parameters(const ModelConfig& config, const Grid& grid, DType dtype, ParameterUse purpose,
+             int chunks = 1);
 
   const ModelConfig& config() const { return config_; }  // lives as long as this
   const std::vector<LocalParameter>& list() const { return list_; }
@@ -100,9 +103,10 @@ class Parameters {
     return !p.info.tied_to.empty() ||
            (config_.tied_head && config_.has_lm_head() && p.info.name == "embed.tokens.weight");
   }
+  int chunks() const { return chunks_; }
   View grads_flat() const { return grads_; }  // (elements) fp32
   std::size_t bytes() const;                  // of all arenas
-  // Bytes that the same choice takes on one rank of a grid, without allocating.
+  // Bytes that the same choice takes with one chunk on one rank of a grid, without allocating.
   static std::size_t plan_bytes(const ModelConfig& config, GridShape shape, int tp_rank,
                                 int pp_rank, DType dtype, ParameterUse purpose);
 
@@ -113,6 +117,7 @@ class Parameters {
 
  private:
   ModelConfig config_;
+  int chunks_;
   std::vector<LocalParameter> list_;
   Arena weights_, copies_, grads_arena_, m_, v_;
   View grads_;

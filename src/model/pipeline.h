@@ -13,23 +13,26 @@ namespace weft {
 
 class Pipeline {
  public:
-  Pipeline(const Context& ctx, Stage& stage) : ctx_(ctx), stage_(stage) {}
+  // chunks: of this rank's stage, in the model's order; they must outlive the pipeline.
+  Pipeline(const Context& ctx, std::vector<Stage*> chunks)
+      : ctx_(ctx), chunks_(std::move(chunks)) {}
 
   // `load(slot, m)` fills ids, labels and batch of micro-batch m before its forward; `done(slot,
-  // m)` sees it after its forward; `ready` as Stage::backward's, for the last micro-batch's
-  // backward only: then all gradients up to there are final on this rank.
+  // m)` sees it after its forward; `ready` as Stage::backward's, while the last instructions run
+  // that add to gradients: then all gradients up to there are final on this rank.
   struct Hooks {
     std::function<void(StageSlot&, int)> load;
     std::function<void(StageSlot&, int)> done;
-    std::function<void(std::int64_t flat_end)> ready;
+    Stage::Ready ready;
   };
+  // Runs a list that check_schedule lets through, with as many slots. Collective over pp.
   void run(const std::vector<Instruction>& list, const Hooks& hooks);
 
  private:
-  void wait(std::unique_ptr<Transfer>& transfer);
+  struct Run;
 
   const Context& ctx_;
-  Stage& stage_;
+  std::vector<Stage*> chunks_;
 };
 
 }  // namespace weft

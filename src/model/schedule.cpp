@@ -2,82 +2,108 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
+#include <utility>
 
 #include "core/check.h"
 
 namespace weft {
 namespace {
 
-void add_forward(std::vector<Instruction>& list, int stages, int stage, int m) {
-  if (stage > 0) list.push_back({Op::recv_forward, m});
-  list.push_back({Op::forward, m});
-  if (stage < stages - 1) list.push_back({Op::send_forward, m});
-}
-
-void add_backward(std::vector<Instruction>& list, int stages, int stage, int m) {
-  if (stage < stages - 1) list.push_back({Op::recv_backward, m});
-  list.push_back({Op::backward, m});
-  if (stage > 0) list.push_back({Op::send_backward, m});
-}
-
-bool is_recv(Op op) { return op == Op::recv_forward || op == Op::recv_backward; }
-bool is_send(Op op) { return op == Op::send_forward || op == Op::send_backward; }
-
-// Runs all stages in simulated time; returns the end of each, or an empty vector with `stuck` set
-// where no stage can go on.
-struct Simulation {
-  std::vector<double> end, busy;
-  std::string stuck;
-};
-
-Simulation simulate(const std::vector<std::vector<Instruction>>& all,
-                    std::span<const StageCost> costs) {
-  const int stages = static_cast<int>(all.size());
-  Simulation result;
-  result.end.assign(all.size(), 0);
-  result.busy.assign(all.size(), 0);
-  std::vector<std::size_t> next(all.size(), 0);
-  std::map<std::tuple<bool, int, int>, double>
-      sent;  // (forward?, receiving stage, micro-batch) -> when
-  for (bool moved = true; moved;) {
-    moved = false;
-    for (int s = 0; s < stages; ++s) {
-      const auto i = static_cast<std::size_t>(s);
-      while (next[i] < all[i].size()) {
-        const Instruction in = all[i][next[i]];
-        if (is_recv(in.op)) {
-          const auto message = sent.find({in.op == Op::recv_forward, s, in.micro_batch});
-          if (message == sent.end()) break;
-          result.end[i] = std::max(result.end[i], message->second);
-          sent.erase(message);
-        } else if (is_send(in.op)) {
-          const bool forward = in.op == Op::send_forward;
-          sent[{forward, s + (forward ? 1 : -1), in.micro_batch}] = result.end[i];
-        } else {
-          const double cost = in.op == Op::forward ? costs[i].forward : costs[i].backward;
-          result.end[i] += cost;
-          result.busy[i] += cost;
-        }
-        ++next[i];
-        moved = true;
-      }
-    }
-  }
-  for (std::size_t i = 0; i < all.size(); ++i)
-    if (next[i] < all[i].size() && result.stuck.empty())
-      result.stuck = fmt::format("stage {} waits for ever at instruction {} of {}", i, next[i],
-                                 to_text(all[i]));
-  if (result.stuck.empty() && !sent.empty())
-    result.stuck = fmt::format("{} messages are sent and never received", sent.size());
-  return result;
-}
-
-}  // namespace
-
-namespace {
 constexpr Word<ScheduleKind> kSchedules[] = {{"gpipe", ScheduleKind::gpipe},
                                              {"1f1b", ScheduleKind::one_f_one_b}};
+
+// A stage's list as it grows: computations, each with what it must receive and what it sends on.
+struct List {
+  int stages, stage, chunks;
+  std::vector<Instruction> all;
+
+  bool is_first(int chunk) const { return stage == 0 && chunk == 0; }
+  bool is_last(int chunk) const { return stage == stages - 1 && chunk == chunks - 1; }
+  void forward(int m, int chunk = 0) {
+    if (!is_first(chunk)) all.push_back({Op::recv_activation, m, chunk});
+    all.push_back({Op::forward, m, chunk});
+    if (!is_last(chunk)) all.push_back({Op::send_activation, m, chunk});
+  }
+  void backward(int m, int chunk = 0, Op op = Op::backward) {
+    if (!is_last(chunk)) all.push_back({Op::recv_gradient, m, chunk});
+    all.push_back({op, m, chunk});
+    if (!is_first(chunk)) all.push_back({Op::send_gradient, m, chunk});
+  }
+};
+
+// The order in which a stage with several chunks goes forward: as many micro-batches as there are
+// stages through chunk 0, the same through chunk 1, …, then the next ones. Backward goes likewise,
+// from the last chunk to the first.
+struct Place {
+  int micro_batch, chunk;
+};
+std::vector<Place> interleaved_order(int stages, int n_micro, int chunks, bool backward) {
+  std::vector<Place> order;
+  for (int begin = 0; begin < n_micro; begin += stages)
+    for (int i = 0; i < chunks; ++i)
+      for (int m = begin; m < std::min(begin + stages, n_micro); ++m)
+        order.push_back({m, backward ? chunks - 1 - i : i});
+  return order;
+}
+
+void add_one_f_one_b(List& list, int n_micro) {
+  const int warmup = std::min(list.stages - list.stage - 1, n_micro);
+  for (int m = 0; m < warmup; ++m) list.forward(m);
+  for (int m = warmup; m < n_micro; ++m) {
+    list.forward(m);
+    list.backward(m - warmup);
+  }
+  for (int m = n_micro - warmup; m < n_micro; ++m) list.backward(m);
+}
+
+void add_interleaved(List& list, int n_micro) {
+  const std::vector<Place> forwards = interleaved_order(list.stages, n_micro, list.chunks, false),
+                           backwards = interleaved_order(list.stages, n_micro, list.chunks, true);
+  const int ahead = 2 * (list.stages - list.stage - 1) + (list.chunks - 1) * list.stages;
+  const std::size_t n = forwards.size(), warmup = std::min(static_cast<std::size_t>(ahead), n);
+  for (std::size_t i = 0; i < n + warmup; ++i) {
+    if (i < n) list.forward(forwards[i].micro_batch, forwards[i].chunk);
+    if (i >= warmup) list.backward(backwards[i - warmup].micro_batch, backwards[i - warmup].chunk);
+  }
+}
+
+// Stage s holds back its weight parts by s micro-batches, so that all stages hold as many at once.
+void add_zb_h1(List& list, int n_micro) {
+  const int warmup = std::min(list.stages - list.stage - 1, n_micro), behind = list.stage;
+  for (int m = 0; m < warmup; ++m) list.forward(m);
+  for (int m = 0; m < n_micro; ++m) {
+    if (warmup + m < n_micro) list.forward(warmup + m);
+    list.backward(m, 0, Op::backward_input);
+    if (m >= behind) list.all.push_back({Op::backward_weight, m - behind});
+  }
+  for (int m = std::max(n_micro - behind, 0); m < n_micro; ++m)
+    list.all.push_back({Op::backward_weight, m});
+}
+
+const char* name_of(Op op) {
+  static constexpr const char* kNames[] = {"recv activation", "forward",      "send activation",
+                                           "recv gradient",   "backward",     "backward input",
+                                           "backward weight", "send gradient"};
+  return kNames[static_cast<int>(op)];
+}
+
 }  // namespace
+
+std::string to_text(const Instruction& in) {
+  return fmt::format("{} of micro-batch {}, chunk {}", name_of(in.op), in.micro_batch, in.chunk);
+}
+
+std::string to_text(const std::vector<Instruction>& list) {
+  static constexpr const char* kNames[] = {"rF", "F", "sF", "rB", "B", "Bi", "Bw", "sB"};
+  std::string out;
+  for (const Instruction& in : list) {
+    out += fmt::format("{}{}{}", out.empty() ? "" : " ", kNames[static_cast<int>(in.op)],
+                       in.micro_batch);
+    if (in.chunk > 0) out += fmt::format(".{}", in.chunk);
+  }
+  return out;
+}
 
 Words pipeline_schedules() { return Words(kSchedules, {"interleaved", "zb-h1"}); }
 
@@ -85,52 +111,54 @@ ScheduleKind schedule_kind(const std::string& name) {
   return value_of(kSchedules, "--pipeline-schedule", name);
 }
 
-std::vector<Instruction> schedule(ScheduleKind kind, int stages, int stage, int n_micro) {
-  std::vector<Instruction> list;
-  if (kind == ScheduleKind::one_f_one_b) {
-    const int warmup = std::min(stages - stage - 1, n_micro);
-    for (int m = 0; m < warmup; ++m) add_forward(list, stages, stage, m);
-    for (int m = warmup; m < n_micro; ++m) {
-      add_forward(list, stages, stage, m);
-      add_backward(list, stages, stage, m - warmup);
-    }
-    for (int m = n_micro - warmup; m < n_micro; ++m) add_backward(list, stages, stage, m);
-    return list;
+std::vector<Instruction> schedule(ScheduleKind kind, int stages, int stage, int n_micro,
+                                  int chunks) {
+  const bool of_chunks = kind == ScheduleKind::interleaved || kind == ScheduleKind::forward_only;
+  CHECK(chunks == 1 || (of_chunks && stages > 1), "a schedule of {} chunks on {} stages", chunks,
+        stages);
+  CHECK(kind != ScheduleKind::interleaved || n_micro % stages == 0,
+        "{} micro-batches; interleaved: a multiple of the {} stages", n_micro, stages);
+  List list = {stages, stage, chunks, {}};
+  switch (kind) {
+    case ScheduleKind::gpipe:
+      for (int m = 0; m < n_micro; ++m) list.forward(m);
+      for (int m = 0; m < n_micro; ++m) list.backward(m);
+      break;
+    case ScheduleKind::one_f_one_b:
+      add_one_f_one_b(list, n_micro);
+      break;
+    case ScheduleKind::interleaved:
+      add_interleaved(list, n_micro);
+      break;
+    case ScheduleKind::zb_h1:
+      add_zb_h1(list, n_micro);
+      break;
+    case ScheduleKind::forward_only:
+      for (const Place& p : interleaved_order(stages, n_micro, chunks, false))
+        list.forward(p.micro_batch, p.chunk);
+      break;
   }
-  for (int m = 0; m < n_micro; ++m) add_forward(list, stages, stage, m);
-  if (kind == ScheduleKind::gpipe)
-    for (int m = 0; m < n_micro; ++m) add_backward(list, stages, stage, m);
-  return list;
+  return std::move(list.all);
 }
 
-int slots_needed(ScheduleKind kind, int stages, int stage, int n_micro) {
-  if (kind == ScheduleKind::gpipe) return n_micro;
-  if (kind == ScheduleKind::forward_only) return std::min(n_micro, 2);
-  return std::min(stages - stage, n_micro);
+bool splits_backward(const std::vector<Instruction>& list) {
+  return std::ranges::any_of(list,
+                             [](const Instruction& in) { return in.op == Op::backward_input; });
 }
 
-std::string check_schedule(const std::vector<std::vector<Instruction>>& all) {
-  return simulate(all, std::vector<StageCost>(all.size())).stuck;
-}
-
-double bubble_fraction(const std::vector<std::vector<Instruction>>& all,
-                       std::span<const StageCost> costs) {
-  CHECK(costs.size() == all.size(), "{} costs for {} stages", costs.size(), all.size());
-  const Simulation run = simulate(all, costs);
-  CHECK(run.stuck.empty(), "{}", run.stuck);
-  const double end = *std::max_element(run.end.begin(), run.end.end());
-  double busy = 0;
-  for (double b : run.busy) busy += b;
-  return 1 - busy / (end * static_cast<double>(all.size()));
-}
-
-std::string to_text(const std::vector<Instruction>& list) {
-  static constexpr const char* kNames[] = {"rF", "F", "sF", "rB", "B", "sB"};
-  std::string out;
-  for (const Instruction& in : list)
-    out += fmt::format("{}{}{}", out.empty() ? "" : " ", kNames[static_cast<int>(in.op)],
-                       in.micro_batch);
-  return out;
+int slots_needed(const std::vector<Instruction>& list) {
+  using Place = std::pair<int, int>;  // chunk, micro-batch
+  std::map<Place, std::size_t> last;
+  for (std::size_t i = 0; i < list.size(); ++i) last[{list[i].chunk, list[i].micro_batch}] = i;
+  std::map<int, std::set<int>> held;  // micro-batches of each chunk
+  int slots = 1;
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    std::set<int>& here = held[list[i].chunk];
+    here.insert(list[i].micro_batch);
+    slots = std::max(slots, *here.rbegin() - *here.begin() + 1);
+    if (last[{list[i].chunk, list[i].micro_batch}] == i) here.erase(list[i].micro_batch);
+  }
+  return slots;
 }
 
 }  // namespace weft

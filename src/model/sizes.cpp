@@ -47,9 +47,8 @@ BlockFlops flops_of_block(const ModelConfig& c, std::int64_t layer, const Sequen
 }
 
 double forward_of(const BlockFlops& f) { return f.linear + f.attention; }
-double backward_of(const BlockFlops& f, Recompute recompute) {
-  const double again = recompute == Recompute::block ? forward_of(f) - f.last : 0;
-  return 2 * f.linear + f.attention_backward + again;
+double recompute_of(const BlockFlops& f, Recompute recompute) {
+  return recompute == Recompute::block ? forward_of(f) - f.last : 0;
 }
 
 std::int64_t trained_head_rows(const ModelConfig& c, const SequenceRows& r) {
@@ -85,24 +84,27 @@ double training_flops(const ModelConfig& c, const SequenceRows& r, Recompute rec
   double flops = 3 * head_flops(c, trained_head_rows(c, r));
   for (std::int64_t l = 0; l < c.layers; ++l) {
     const BlockFlops f = flops_of_block(c, l, r);
-    flops += forward_of(f) + backward_of(f, recompute);
+    flops += forward_of(f) + 2 * f.linear + f.attention_backward + recompute_of(f, recompute);
   }
   return flops;
 }
 
 std::vector<StageCost> stage_costs(const ModelConfig& c, int pp, std::int64_t T,
-                                   Recompute recompute) {
+                                   Recompute recompute, int chunks) {
   const SequenceRows one = {.n = 1, .rows = T, .cached = 0, .tokens = 0};
+  const int n = pp * chunks;
   std::vector<StageCost> costs;
-  for (int s = 0; s < pp; ++s) {
-    StageCost cost = {0, 0};
-    const Range layers = stage_layers(c, pp, s);
+  for (int v = 0; v < n; ++v) {
+    StageCost cost = {0, 0, 0, 0};
+    const Range layers = stage_layers(c, pp, v % pp, chunks)[static_cast<std::size_t>(v / pp)];
     for (std::int64_t l = layers.begin; l < layers.end; ++l) {
       const BlockFlops f = flops_of_block(c, l, one);
       cost.forward += forward_of(f);
-      cost.backward += backward_of(f, recompute);
+      cost.backward_input += f.linear + f.attention_backward;
+      cost.backward_weight += f.linear;
+      cost.recompute += recompute_of(f, recompute);
     }
-    if (s == pp - 1) cost.forward += 3 * head_flops(c, trained_head_rows(c, one));
+    if (v == n - 1) cost.forward += 3 * head_flops(c, trained_head_rows(c, one));
     costs.push_back(cost);
   }
   return costs;

@@ -4,7 +4,7 @@
 
 #include "model/config.h"
 #include "model/parameters.h"
-#include "model/schedule.h"
+#include "model/schedule_check.h"
 #include "model/stage.h"
 
 namespace weft {
@@ -45,10 +45,10 @@ double forward_flops(const ModelConfig& config, const SequenceRows& rows, std::i
 // Forward and backward of a step, the blocks' second forward included where they are recomputed.
 double training_flops(const ModelConfig& config, const SequenceRows& rows, Recompute recompute);
 
-// Relative cost of each pipeline stage, by executed FLOPs; the loss's gradient is made in the last
-// stage's forward.
+// Relative cost of each virtual stage (model/schedule.h), by executed FLOPs; the loss's gradient is
+// made in the last one's forward.
 std::vector<StageCost> stage_costs(const ModelConfig& config, int pp, std::int64_t T,
-                                   Recompute recompute);
+                                   Recompute recompute, int chunks = 1);
 
 // ---- bytes
 

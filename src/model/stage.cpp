@@ -24,10 +24,21 @@ std::int64_t n_labelled(const ModelConfig& config, const StageShape& shape) {
   return config.head == HeadKind::classify ? shape.B : shape.B * shape.T;
 }
 
+bool is_first_of(const Grid& grid, const StageShape& shape) {
+  return grid.is_first_stage() && shape.chunk == 0;
+}
+bool is_last_of(const Grid& grid, const StageShape& shape) {
+  return grid.is_last_stage() && shape.chunk == shape.chunks - 1;
+}
+Range layers_of(const ModelConfig& config, const Grid& grid, const StageShape& shape) {
+  return stage_layers(config, grid.shape().pp, grid.pp().rank(),
+                      shape.chunks)[static_cast<std::size_t>(shape.chunk)];
+}
+
 StageMemory lay_out(Arena& arena, const ModelConfig& config, const Grid& grid,
                     const StageShape& shape) {
   const BlockShape block = block_shape(config, grid, shape.B, shape.T);
-  const std::int64_t n_layers = stage_layers(config, grid.shape().pp, grid.pp().rank()).size(),
+  const std::int64_t n_layers = layers_of(config, grid, shape).size(),
                      M = n_labelled(config, shape);
   const Dims stream = {shape.B, shape.T, config.width}, tokens = {shape.B, shape.T};
   StageMemory m;
@@ -35,7 +46,7 @@ StageMemory lay_out(Arena& arena, const ModelConfig& config, const Grid& grid,
     StageSlot slot;
     MicroBatch& batch = slot.batch;
     StageActivations& a = slot.activations;
-    if (grid.is_first_stage()) {
+    if (is_first_of(grid, shape)) {
       a.tokens = allocate_embedding(arena, config, shape.B, shape.T);
       batch.ids = a.tokens.ids;
       batch.types = a.tokens.types;
@@ -50,10 +61,11 @@ StageMemory lay_out(Arena& arena, const ModelConfig& config, const Grid& grid,
       else
         block_acts.sum1 = arena.alloc(DType::f32, stream);
       a.blocks.push_back(block_acts);
+      if (shape.splits_backward) a.gradients.push_back(allocate_block_gradients(arena, block));
     }
     a.output = arena.alloc(DType::f32, stream);
     a.dx = arena.alloc(DType::f32, stream);
-    if (grid.is_last_stage()) {
+    if (is_last_of(grid, shape)) {
       const Dims labelled = config.head == HeadKind::classify ? Dims{shape.B} : tokens;
       a.y = arena.alloc(DType::f32, stream);
       a.final_norm = allocate_norm(arena, config, shape.B, shape.T);
@@ -68,7 +80,7 @@ StageMemory lay_out(Arena& arena, const ModelConfig& config, const Grid& grid,
   }
   if (shape.recompute == Recompute::block) m.recomputed = allocate_block(arena, config, block);
   m.scratch = allocate_block_scratch(arena, config, block);
-  if (grid.is_last_stage()) {
+  if (is_last_of(grid, shape)) {
     const std::int64_t V_tp = split_range(config.vocab, grid.shape().tp, grid.tp().rank()).size();
     if (config.has_lm_head())
       m.head = allocate_head_scratch(arena, config, shape.B * shape.T, V_tp, grid.shape().tp);
@@ -99,7 +111,9 @@ Stage::Stage(const Context& ctx, const ModelConfig& config, Parameters& paramete
       rates_(rates),
       seed_(seed),
       block_(block_shape(config, ctx.grid, shape.B, shape.T)),
-      layers_(stage_layers(config, ctx.grid.shape().pp, ctx.grid.pp().rank())),
+      first_(is_first_of(ctx.grid, shape)),
+      last_(is_last_of(ctx.grid, shape)),
+      layers_(layers_of(config, ctx.grid, shape)),
       arena_("activations", plan_bytes(config, ctx.grid, shape)) {
   StageMemory memory = lay_out(arena_, config, ctx.grid, shape);
   slots_ = std::move(memory.slots);
@@ -121,7 +135,7 @@ Stage::Stage(const Context& ctx, const ModelConfig& config, Parameters& paramete
   }
 
   flat_elems_ = parameters.grads_flat().elems();
-  if (ctx.grid.is_first_stage()) embedding_ = find_embedding(parameters);
+  if (first_) embedding_ = find_embedding(parameters);
   for (std::int64_t l = layers_.begin; l < layers_.end; ++l) {
     blocks_.push_back(block_parameters(parameters, l));
     // The last of a block in the flat order.
@@ -129,7 +143,7 @@ Stage::Stage(const Context& ctx, const ModelConfig& config, Parameters& paramete
         blocks_.back().norm1 ? blocks_.back().norm1.weight : blocks_.back().qkv_w;
     block_flat_end_.push_back(last->flat_begin + last->flat_elems);
   }
-  if (ctx.grid.is_last_stage()) {
+  if (last_) {
     final_norm_ = find_norm(parameters, "final_norm");
     if (config.has_lm_head()) head_ = find_lm_head(parameters);
     if (config.has_label_head()) label_head_ = find_label_head(parameters, config);
@@ -196,7 +210,7 @@ BlockCall Stage::block_call(const StageSlot& slot, std::size_t i, bool has_delta
 void Stage::forward(StageSlot& slot) {
   const MicroBatch& batch = slot.batch;
   StageActivations& a = slot.activations;
-  if (ctx_.grid.is_first_stage()) {
+  if (first_) {
     const auto* lengths = batch.lengths.as<std::int32_t>();
     a.texts.clear();
     for (std::int64_t b = 0; b < shape_.B; ++b)
@@ -212,7 +226,7 @@ void Stage::forward(StageSlot& slot) {
     delta = delta_;
   }
   const Dropout drop = delta_dropout(batch, layers_.end, true);
-  if (!ctx_.grid.is_last_stage()) return add_delta(ctx_, a.output, x, delta, drop);
+  if (!last_) return add_delta(ctx_, a.output, x, delta, drop);
   add_norm(ctx_, a.y, a.output, a.final_norm, x, delta, final_norm_, drop);
   if (config_.has_label_head()) return label(slot);
   const std::int64_t N = shape_.B * shape_.T;
@@ -245,10 +259,19 @@ void Stage::label(StageSlot& slot) {
              batch.targets, batch.loss_scale);
 }
 
-void Stage::backward(StageSlot& slot, const std::function<void(std::int64_t flat_end)>& ready) {
+// A block's activations once more, from its input, where that is all that was kept.
+void Stage::recompute(StageSlot& slot, std::size_t i) {
+  if (shape_.recompute == Recompute::none) return;
+  const BlockCall again = block_call(slot, i, false);  // the input holds the delta already
+  block_forward(again, nullptr, again.activations.sum1, ConstView(), delta_,
+                BlockPart::activations);
+}
+
+// From the last block to the first; keep: what the matrices' gradients need, instead of these.
+void Stage::backward_stream(StageSlot& slot, bool keep, const Ready& ready) {
   const StageActivations& a = slot.activations;
   const Dropout out_drop = delta_dropout(slot.batch, layers_.end, true);
-  if (ctx_.grid.is_last_stage()) {
+  if (last_) {
     std::memset(a.dx.data(), 0, a.dx.bytes());
     add_norm_backward(ctx_, a.dx, d_delta_, a.dy, a.output, a.final_norm, final_norm_, out_drop);
     if (ready) ready(head_flat_end_);
@@ -256,16 +279,36 @@ void Stage::backward(StageSlot& slot, const std::function<void(std::int64_t flat
     add_delta_backward(ctx_, a.dx, d_delta_, out_drop);
   }
   for (std::size_t i = blocks_.size(); i-- > 0;) {
-    if (shape_.recompute == Recompute::block) {
-      // sum1, the input that was kept, holds the incoming delta already.
-      const BlockCall again = block_call(slot, i, false);
-      block_forward(again, nullptr, again.activations.sum1, ConstView(), delta_,
-                    BlockPart::activations);
-    }
-    block_backward(block_call(slot, i, i > 0), scratch_, i > 0, a.dx, d_delta_);
+    recompute(slot, i);
+    block_backward(block_call(slot, i, i > 0), scratch_, i > 0, a.dx, d_delta_,
+                   keep ? &a.gradients[i] : nullptr);
     if (ready) ready(block_flat_end_[i]);
   }
-  if (!ctx_.grid.is_first_stage()) return;
+}
+
+void Stage::backward(StageSlot& slot, const Ready& ready) {
+  backward_stream(slot, false, ready);
+  embedding_backward(slot, ready);
+}
+
+void Stage::backward_input(StageSlot& slot) {
+  CHECK(shape_.splits_backward, "a stage without room for what a later weight part needs");
+  backward_stream(slot, true, nullptr);
+}
+
+void Stage::backward_weight(StageSlot& slot, const Ready& ready) {
+  if (last_ && ready) ready(head_flat_end_);
+  for (std::size_t i = blocks_.size(); i-- > 0;) {
+    recompute(slot, i);
+    block_backward_weight(block_call(slot, i, i > 0), slot.activations.gradients[i]);
+    if (ready) ready(block_flat_end_[i]);
+  }
+  embedding_backward(slot, ready);
+}
+
+void Stage::embedding_backward(StageSlot& slot, const Ready& ready) {
+  if (!first_) return;
+  const StageActivations& a = slot.activations;
   embed_backward(ctx_, embedding_, a.tokens, a.texts, a.scales, embedding_dropout(slot.batch), a.dx,
                  d_delta_);
   if (ready) ready(flat_elems_);

@@ -1,6 +1,7 @@
-// A pipeline stage in training: embedding (first stage), blocks, final norm and loss (last stage),
-// forward and backward, with the activations of every micro-batch in flight. Knows its neighbours
-// only by the buffers that they fill.
+// A pipeline stage in training, or one chunk of it (a virtual stage, model/schedule.h): embedding
+// (the first), blocks, final norm and loss (the last), forward and backward, with the activations
+// of every micro-batch in flight. Knows its neighbours only by the buffers that they fill. Below,
+// "first stage" and "last stage" are of the virtual ones.
 #pragma once
 
 #include <functional>
@@ -21,11 +22,13 @@ enum class Recompute : std::uint8_t {
 constexpr Word<Recompute> kRecomputes[] = {{"none", Recompute::none}, {"block", Recompute::block}};
 
 // How a stage is cut: sequences of a micro-batch on this rank, tokens of each, micro-batches held
-// at once.
+// at once, which of how many chunks of its rank it is.
 struct StageShape {
   std::int64_t B = 1, T = 1;
   int slots = 1;
   Recompute recompute = Recompute::none;
+  bool splits_backward = false;  // backward_input and backward_weight are called
+  int chunk = 0, chunks = 1;
 };
 
 // Dropout of a run: probabilities from the config, off for evaluation.
@@ -62,6 +65,7 @@ struct StageActivations {
   View loss;    // (B, T) last stage; texts: (B)
   View logits;  // (M, n_labels) last stage, label heads: of the texts or tokens
   View dx;      // (B, T, C) gradient of output, then of input
+  std::vector<BlockGradients> gradients;  // one a layer, where backward comes in two parts
 };
 
 // One micro-batch in flight.
@@ -87,7 +91,12 @@ class Stage {
   void forward(StageSlot& slot);
   // Gradients accumulate. `ready(flat_end)` is told, as backward goes, that this pass adds nothing
   // more to gradients [0, flat_end) of the flat arena.
-  void backward(StageSlot& slot, const std::function<void(std::int64_t flat_end)>& ready);
+  using Ready = std::function<void(std::int64_t flat_end)>;
+  void backward(StageSlot& slot, const Ready& ready);
+  // The same in two parts, where the shape says so: dx and the norms' gradients; then those of
+  // matrices and tables.
+  void backward_input(StageSlot& slot);
+  void backward_weight(StageSlot& slot, const Ready& ready);
 
  private:
   Dropout dropout_at(const MicroBatch& batch, float p, std::int64_t site) const;
@@ -97,6 +106,9 @@ class Stage {
   BlockTokens tokens(const StageSlot& slot) const;
   BlockCall block_call(const StageSlot& slot, std::size_t i, bool has_delta) const;
   void label(StageSlot& slot);
+  void recompute(StageSlot& slot, std::size_t i);
+  void embedding_backward(StageSlot& slot, const Ready& ready);
+  void backward_stream(StageSlot& slot, bool keep, const Ready& ready);
 
   const Context& ctx_;
   const ModelConfig& config_;
@@ -104,6 +116,7 @@ class Stage {
   DropoutRates rates_;
   std::uint64_t seed_;
   BlockShape block_;
+  bool first_, last_;  // of the virtual stages
   Range layers_;
   std::vector<BlockParameters> blocks_;
   std::vector<std::int64_t> block_flat_end_;  // end of each block's gradients in the flat arena

@@ -128,6 +128,7 @@ TrainingStart resolve_start(const TrainOptions& o, int n_ranks) {
   s.seed = static_cast<std::uint64_t>(o.seed);
   s.clip_grad_norm = o.clip_grad_norm;
   s.optimizer = {o.beta1, o.beta2, o.eps, o.weight_decay};
+  checked_schedule(s, start.shape);
   start.data = task_data(c, o, file, s.T, start.tokenizer);
   start.identity = run_identity(start, o);
   return start;

@@ -21,13 +21,55 @@ std::int64_t TrainStep::computed_sequences(const StepSettings& s, const GridShap
   return shape.dp * n_micro_batches(s, shape) * micro_batch_size(s, shape);
 }
 
-StageShape TrainStep::stage_shape(const StepSettings& s, const GridShape& shape, int stage) {
+StageShape TrainStep::stage_shape(const StepSettings& s, const GridShape& shape, int stage,
+                                  int chunk) {
   const auto n = static_cast<int>(n_micro_batches(s, shape));
+  const std::vector<Instruction> list = schedule(s.schedule, shape.pp, stage, n, s.chunks);
   return {.B = micro_batch_size(s, shape),
           .T = s.T,
-          .slots = slots_needed(s.schedule, shape.pp, stage, n),
-          .recompute = s.recompute};
+          .slots = slots_needed(list),
+          .recompute = s.recompute,
+          .splits_backward = splits_backward(list),
+          .chunk = chunk,
+          .chunks = s.chunks};
 }
+
+std::vector<StageSchedule> checked_schedule(const StepSettings& s, const GridShape& shape) {
+  const auto n = static_cast<int>(TrainStep::n_micro_batches(s, shape));
+  std::vector<StageSchedule> all = pipeline_schedule(s.schedule, shape.pp, n, s.chunks);
+  const std::string fault = check_schedule(all);
+  CHECK(fault.empty(), "{} micro-batches on {} stages: {}", n, shape.pp, fault);
+  // An evaluation goes forward in the same slots.
+  std::vector<StageSchedule> forward =
+      pipeline_schedule(ScheduleKind::forward_only, shape.pp, n, s.chunks);
+  for (std::size_t i = 0; i < all.size(); ++i) forward[i].slots = all[i].slots;
+  const std::string evaluation = check_schedule(forward);
+  CHECK(evaluation.empty(), "evaluation on {} stages: {}", shape.pp, evaluation);
+  return all;
+}
+
+namespace {
+
+std::vector<std::unique_ptr<Stage>> make_chunks(const Context& ctx, const ModelConfig& config,
+                                                Parameters& parameters, const StepSettings& s) {
+  CHECK(parameters.chunks() == s.chunks, "{} chunks, but the parameters are of {}", s.chunks,
+        parameters.chunks());
+  std::vector<std::unique_ptr<Stage>> list;
+  for (int chunk = 0; chunk < s.chunks; ++chunk)
+    list.push_back(std::make_unique<Stage>(
+        ctx, config, parameters,
+        TrainStep::stage_shape(s, ctx.grid.shape(), ctx.grid.pp().rank(), chunk), s.dropout,
+        s.seed));
+  return list;
+}
+
+std::vector<Stage*> pointers(const std::vector<std::unique_ptr<Stage>>& chunks) {
+  std::vector<Stage*> list;
+  for (const auto& chunk : chunks) list.push_back(chunk.get());
+  return list;
+}
+
+}  // namespace
 
 TrainStep::TrainStep(const Context& ctx, const ModelConfig& config, Parameters& parameters,
                      const StepSettings& settings)
@@ -37,10 +79,15 @@ TrainStep::TrainStep(const Context& ctx, const ModelConfig& config, Parameters& 
       settings_(settings),
       micro_(micro_batch_size(settings, ctx.grid.shape())),
       n_micro_(n_micro_batches(settings, ctx.grid.shape())),
-      stage_(ctx, config, parameters, stage_shape(settings, ctx.grid.shape(), ctx.grid.pp().rank()),
-             settings.dropout, settings.seed),
-      pipeline_(ctx, stage_),
+      chunks_(make_chunks(ctx, config, parameters, settings)),
+      pipeline_(ctx, pointers(chunks_)),
       reducer_(ctx, parameters, config) {}
+
+std::size_t TrainStep::activation_bytes() const {
+  std::size_t bytes = 0;
+  for (const auto& chunk : chunks_) bytes += chunk->bytes();
+  return bytes;
+}
 
 std::int64_t TrainStep::count_labels(const SampleSource& source, std::int64_t first,
                                      std::int64_t n) {
@@ -107,7 +154,8 @@ TrainStep::Evaluation TrainStep::run(const SampleSource& source, const Pass& pas
           {slot.activations.logits.as<float>() + b * each, static_cast<std::size_t>(each)});
   };
   hooks.ready = pass.ready;
-  pipeline_.run(schedule(pass.kind, shape.pp, ctx_.grid.pp().rank(), n_micro), hooks);
+  pipeline_.run(schedule(pass.kind, shape.pp, ctx_.grid.pp().rank(), n_micro, settings_.chunks),
+                hooks);
   if (pass.train) reducer_.finish();
   return {sum_over_grid(loss) / static_cast<double>(n_labels), n_labels};
 }

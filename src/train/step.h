@@ -6,6 +6,7 @@
 
 #include "data/sample.h"
 #include "model/pipeline.h"
+#include "model/schedule_check.h"
 #include "train/optimizer.h"
 
 namespace weft {
@@ -16,12 +17,17 @@ struct StepSettings {
       0;  // sequences of a rank at a time; 0: chosen (all, or an eighth for a pipeline)
   std::int64_t T = 0;
   ScheduleKind schedule = ScheduleKind::one_f_one_b;
+  int chunks = 1;  // of the model on each stage, as the parameters have; more for interleaved
   Recompute recompute = Recompute::none;
   DropoutRates dropout;
   std::uint64_t seed = 0;
   double clip_grad_norm = 1.0;  // 0: no clipping
   OptimizerSettings optimizer;
 };
+
+// The whole pipeline's lists for a step, one a stage. Error where check_schedule finds them wrong:
+// called before a job starts.
+std::vector<StageSchedule> checked_schedule(const StepSettings& settings, const GridShape& shape);
 
 struct StepResult {
   double loss = 0;       // mean over the labels of the global batch
@@ -39,7 +45,8 @@ class TrainStep {
   static std::int64_t n_micro_batches(const StepSettings& settings, const GridShape& shape);
   // Sequences that the ranks compute in a step, those that only fill up included.
   static std::int64_t computed_sequences(const StepSettings& settings, const GridShape& shape);
-  static StageShape stage_shape(const StepSettings& settings, const GridShape& shape, int stage);
+  static StageShape stage_shape(const StepSettings& settings, const GridShape& shape, int stage,
+                                int chunk);
 
   // Trains on the samples at places [cursor, cursor + batch_size). `step` counts from 1.
   // Collective; equal results everywhere.
@@ -58,7 +65,7 @@ class TrainStep {
   Evaluation evaluate(const SampleSource& source, std::int64_t first, std::int64_t n,
                       const Predicted& predicted = nullptr);
 
-  std::size_t activation_bytes() const { return stage_.bytes(); }
+  std::size_t activation_bytes() const;
 
  private:
   struct Pass {
@@ -79,7 +86,7 @@ class TrainStep {
   Parameters& parameters_;
   StepSettings settings_;
   std::int64_t micro_, n_micro_;
-  Stage stage_;
+  std::vector<std::unique_ptr<Stage>> chunks_;
   Pipeline pipeline_;
   GradientReducer reducer_;
 };

@@ -145,12 +145,53 @@ TEST(Sizes, StagesCostWhatTheirLayersAndTheHeadDo) {
   for (Recompute recompute : {Recompute::none, Recompute::block}) {
     const std::vector<StageCost> costs = stage_costs(c, 3, 128, recompute);
     double sum = 0;
-    for (const StageCost& s : costs) sum += s.forward + s.backward;
+    for (const StageCost& s : costs) sum += s.forward + s.backward();
     EXPECT_DOUBLE_EQ(sum, training_flops(c, {.rows = 128}, recompute));
   }
   ModelConfig classifier = bert_base_classifier();
   const std::vector<StageCost> costs = stage_costs(classifier, 2, 128, Recompute::none);
   EXPECT_NEAR(costs[0].forward, costs[1].forward, 0.001 * costs[0].forward);  // no head to speak of
+}
+
+TEST(Sizes, ChunksCostWhatTheirLayersDo) {
+  const ModelConfig c = llama3_8b();
+  for (Recompute recompute : {Recompute::none, Recompute::block}) {
+    const std::vector<StageCost> costs = stage_costs(c, 4, 128, recompute, 2);
+    ASSERT_EQ(costs.size(), 8u);
+    double sum = 0;
+    for (const StageCost& s : costs) sum += s.forward + s.backward();
+    EXPECT_NEAR(sum / training_flops(c, {.rows = 128}, recompute), 1, 1e-12);
+    // A layer's products cost forward as much as each part of backward, but for attention's.
+    const double pairs = 128 * 129 / 2.0 * 4096,
+                 layers = static_cast<double>(stage_layers(c, 4, 0, 2)[0].size());
+    const double linear = costs[0].backward_weight;
+    EXPECT_DOUBLE_EQ(costs[0].forward, linear + layers * 4 * pairs);
+    EXPECT_DOUBLE_EQ(costs[0].backward_input, linear + layers * 10 * pairs);
+    EXPECT_EQ(costs[0].recompute > 0, recompute == Recompute::block);
+  }
+}
+
+// A head's matrices are the vocabulary's, whether tied or not, and what stands before it; label
+// heads have theirs, and no model without a head has any.
+TEST(Sizes, EveryHeadCountsItsOwnMatrices) {
+  ModelConfig c = gpt2_124m();
+  const double vocabulary = 2.0 * 50257 * 768, dense = 2.0 * 768 * 768;
+  EXPECT_DOUBLE_EQ(head_flops(c, 3), 3 * vocabulary);
+  c.tied_head = false;
+  EXPECT_DOUBLE_EQ(head_flops(c, 3), 3 * vocabulary);
+  c.head = HeadKind::masked_lm;
+  c.head_transform = true;
+  EXPECT_DOUBLE_EQ(head_flops(c, 3), 3 * (vocabulary + dense));
+  c.head = HeadKind::classify_tokens;
+  c.n_labels = 9;
+  EXPECT_DOUBLE_EQ(head_flops(c, 3), 3 * 2.0 * 9 * 768);
+  c.head = HeadKind::classify;
+  c.pooling = Pooling::last_token;
+  EXPECT_DOUBLE_EQ(head_flops(c, 3), 3 * 2.0 * 9 * 768);
+  c.pooling = Pooling::first_tanh;
+  EXPECT_DOUBLE_EQ(head_flops(c, 3), 3 * (2.0 * 9 * 768 + dense));
+  c.head = HeadKind::base;
+  EXPECT_DOUBLE_EQ(head_flops(c, 3), 0);
 }
 
 // ---- by count: the ops of a real pass count their products

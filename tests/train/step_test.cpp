@@ -166,6 +166,56 @@ TEST(Step, RecomputeChangesNoBitAndTheScheduleNoSum) {
   }
 }
 
+// The executor runs what the list says: backward in two parts, several chunks a stage. Every
+// gradient is the sum of the same numbers in the same order as with 1F1B, so all are equal to the
+// bit; only the sum over data-parallel ranks cuts its buckets where a rank's parameters end, and
+// three ranks or more then add in another order.
+TEST(Step, EveryScheduleGivesTheBitsOf1F1B) {
+  const ModelConfig config = small_config(9);
+  const SampleSource source = made_up_source(12, config.vocab);
+  int n_split = 0, n_chunked = 0;
+  for (const GridShape& shape : grids_of(test_mpi().world()->size())) {
+    if (shape.tp > config.heads) continue;
+    for (Recompute recompute : {Recompute::none, Recompute::block}) {
+      const auto run = [&](ScheduleKind kind, int chunks) {
+        StepSettings settings = settings_of(12, 1, 12);
+        settings.schedule = kind;
+        settings.chunks = chunks;
+        settings.recompute = recompute;
+        settings.dropout = {.embedding = 0.1f, .attention = 0.1f, .residual = 0.1f};
+        settings.clip_grad_norm = 0;  // a norm over other ranks' shares has other last bits
+        EXPECT_EQ(checked_schedule(settings, shape).size(), static_cast<std::size_t>(shape.pp));
+        Trial trial(test_mpi().world(), shape, config, settings);
+        const double loss = trial.step.gradients(source, 3, 1);
+        std::vector<float> grads = gathered(trial, &LocalParameter::grad);
+        std::vector<double> losses = trial.steps(source, 1, 3, 12);
+        losses.push_back(loss);
+        losses.push_back(trial.step.evaluate(source, 0, 7).loss);
+        return std::tuple(std::move(losses), std::move(grads),
+                          gathered(trial, &LocalParameter::weight));
+      };
+      const auto plain = run(ScheduleKind::one_f_one_b, 1);
+      const std::string name =
+          name_of(shape) + (recompute == Recompute::block ? ", recomputed" : "");
+      EXPECT_TRUE(run(ScheduleKind::zb_h1, 1) == plain) << name << ", zb-h1";
+      ++n_split;
+      for (int chunks : {2, 3}) {
+        if (shape.pp == 1 || shape.pp * chunks > config.layers) continue;
+        const auto interleaved = run(ScheduleKind::interleaved, chunks);
+        ++n_chunked;
+        if (shape.dp <= 2) {
+          EXPECT_TRUE(interleaved == plain) << name << ", interleaved, " << chunks << " chunks";
+        } else {
+          EXPECT_LT(largest_difference(std::get<0>(interleaved), std::get<0>(plain)), 1e-6)
+              << name << ", interleaved, " << chunks << " chunks";
+        }
+      }
+    }
+  }
+  EXPECT_GE(n_split, 2);
+  EXPECT_TRUE(n_chunked > 0 || test_mpi().world()->size() == 1);
+}
+
 TEST(Step, ANumberThatIsNotFiniteEndsTheRunWithASentence) {
   const ModelConfig config = small_config(2, 2, 16, 50);
   const int ranks = test_mpi().world()->size();

@@ -25,7 +25,7 @@ struct Trial {
             .clock = nullptr,
             .observer = {}},
         config(c),
-        parameters(config, grid, DType::f32, ParameterUse::training),
+        parameters(config, grid, DType::f32, ParameterUse::training, settings.chunks),
         step(ctx, config, parameters, settings) {
     parameters.init_weights(settings.seed, stream);
   }
