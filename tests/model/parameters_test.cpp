@@ -1,12 +1,97 @@
-// The registry: who holds and who answers for what, whatever divides.
+// The registry: which rank holds and answers for what, where it lies, and what it starts from.
 #include "model/parameters.h"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <map>
+
+#include "tests/mpi_main.h"
 
 namespace weft {
 namespace {
+
+// Nothing divides: heads, ffn, vocabulary and width are uneven for 2, 3 and 4 ranks, and 2 KV heads
+// are shared by 3 and by 4.
+ModelConfig uneven_llama() {
+  ModelConfig c;
+  c.family = "llama";
+  c.layers = 5;
+  c.width = 30;
+  c.heads = 10;
+  c.kv_heads = 2;
+  c.head_dim = 4;
+  c.ffn = 13;
+  c.vocab = 17;
+  c.context = 8;
+  c.norm = NormKind::rms;
+  c.positions = Positions::rope;
+  c.rope.dims = 4;
+  c.gated = true;
+  c.tied_head = false;
+  return c;
+}
+
+ModelConfig uneven_gpt2() {
+  ModelConfig c;
+  c.layers = 4;
+  c.width = 21;
+  c.heads = c.kv_heads = 7;
+  c.head_dim = 3;
+  c.ffn = 11;
+  c.vocab = 19;
+  c.context = 6;
+  return c;
+}
+
+ModelConfig classifier() {
+  ModelConfig c = uneven_gpt2();
+  c.family = "bert";
+  c.norm_place = NormPlace::post;
+  c.token_types = 2;
+  c.embedding_norm = true;
+  c.causal = false;
+  c.head = HeadKind::classify;
+  c.pooling = Pooling::first_tanh;
+  c.tied_head = false;
+  c.n_labels = 3;
+  c.label_bias = true;
+  return c;
+}
+
+const Parameter& find(const std::vector<Parameter>& list, const std::string& name) {
+  return *std::ranges::find(list, name, &Parameter::name);
+}
+
+TEST(Parameters, TheListFollowsTheKnobs) {
+  const std::vector<Parameter> gpt2 = parameters_of(uneven_gpt2()),
+                               llama = parameters_of(uneven_llama()),
+                               bert = parameters_of(classifier());
+  const auto has = [](const std::vector<Parameter>& list, const std::string& name) {
+    return std::ranges::find(list, name, &Parameter::name) != list.end();
+  };
+  EXPECT_EQ(find(gpt2, "head.weight").tied_to, "embed.tokens.weight");
+  EXPECT_EQ(find(llama, "head.weight").tied_to, "");
+  EXPECT_FALSE(has(bert, "head.weight"));
+  EXPECT_TRUE(has(bert, "pool.weight") && has(bert, "labels.bias") && has(bert, "embed.norm.bias"));
+  EXPECT_TRUE(has(gpt2, "embed.positions.weight"));
+  EXPECT_FALSE(has(llama, "embed.positions.weight"));
+  EXPECT_EQ(find(llama, "layers.0.mlp.up.weight").shape, (Dims{26, 30}));
+  EXPECT_EQ(find(llama, "layers.0.attn.qkv.weight").shape, (Dims{56, 30}));
+  EXPECT_EQ(find(gpt2, "layers.3.attn.out.weight").init, Init::normal_residual);
+  for (const std::vector<Parameter>& list : {gpt2, llama, bert})
+    for (const Parameter& p : list) EXPECT_EQ(p.decay, p.shape.rank() == 2) << p.name;
+}
+
+TEST(Parameters, AreCountedOnceWhereTheyAreTied) {
+  ModelConfig c = uneven_gpt2();
+  const std::int64_t C = 21, F = 11, V = 19,
+                     block = 2 * 2 * C + 3 * C * C + 3 * C + C * C + C + 2 * C * F + F + C;
+  EXPECT_EQ(count_parameters(c), V * C + 6 * C + 4 * block + 2 * C);
+  c.tied_head = false;
+  EXPECT_EQ(count_parameters(c), 2 * V * C + 6 * C + 4 * block + 2 * C);
+}
 
 ModelConfig config_of(std::int64_t heads, std::int64_t kv_heads, QkNorm norm) {
   ModelConfig c;
@@ -73,6 +158,200 @@ TEST(Parameters, NormsOfQueriesAndKeys) {
   EXPECT_TRUE(whole.contains("layers.0.mlp_post_norm.weight"));
   EXPECT_TRUE(per_head.contains("layers.0.attn_norm.weight"));
   EXPECT_FALSE(per_head.contains("layers.0.attn_post_norm.weight"));
+}
+
+// Elements of a tensor that a slice holds.
+void count(const Slice& slice, std::vector<int>& held) {
+  for (const Run& run : runs(slice))
+    for (std::int64_t i = 0; i < run.size; ++i)
+      ++held[static_cast<std::size_t>(run.global_begin + i)];
+}
+
+TEST(Parameters, SlicesCoverATensorOnceButForSharedKvHeads) {
+  int n_shared = 0;
+  for (const ModelConfig& c : {uneven_llama(), uneven_gpt2(), classifier()})
+    for (int tp = 1; tp <= 6; ++tp)
+      for (const Parameter& p : parameters_of(c)) {
+        const auto elems = static_cast<std::size_t>(p.shape.elems());
+        std::vector<int> held(elems), owned(elems);
+        for (int rank = 0; rank < tp; ++rank) {
+          const Slice slice = slice_of(p, c, tp, rank);
+          count(slice, held);
+          const Slice mine = {p.shape, slice.whole() ? 0 : slice.dim, owned_ranges(p, c, tp, rank)};
+          count(mine, owned);
+          if (!slice.whole())  // what it owns it holds: else runs_within throws
+            runs_within(mine, slice);
+        }
+        EXPECT_EQ(std::ranges::count(owned, 1), p.shape.elems()) << p.name << ", tp " << tp;
+        const bool replicated = p.axis == ShardAxis::none;
+        const bool shared = p.axis == ShardAxis::heads_qkv && tp > c.kv_heads;
+        n_shared += shared;
+        const auto once = std::ranges::count(held, replicated ? tp : 1);
+        EXPECT_TRUE(shared ? std::ranges::min(held) >= 1 : once == p.shape.elems())
+            << p.name << ", tp " << tp;
+      }
+  EXPECT_GT(n_shared, 0);
+}
+
+TEST(Parameters, StagesAndTheirChunksHoldEveryLayerOnce) {
+  for (const ModelConfig& c : {uneven_llama(), uneven_gpt2()})
+    for (int pp = 1; pp <= 4; ++pp)
+      for (int chunks = 1; pp * chunks <= c.layers; ++chunks) {
+        std::int64_t next = 0;
+        for (int v = 0; v < pp * chunks; ++v) {
+          const Range layers =
+              stage_layers(c, pp, v % pp, chunks)[static_cast<std::size_t>(v / pp)];
+          EXPECT_EQ(layers.begin, next) << "virtual stage " << v << " of " << pp * chunks;
+          EXPECT_GE(layers.size(), 1);
+          next = layers.end;
+        }
+        EXPECT_EQ(next, c.layers);
+        for (const Parameter& p : parameters_of(c)) {
+          int holders = 0;
+          for (int s = 0; s < pp; ++s) holders += on_stage(p, c, pp, s, chunks);
+          EXPECT_EQ(holders, 1) << p.name;
+        }
+      }
+  EXPECT_THROW(stage_layers(uneven_gpt2(), 2, 0, 3), Error);
+  EXPECT_THROW(stage_layers(uneven_gpt2(), 2, 2), Error);
+}
+
+// 8 blocks of 4·8² + 2·8·32 = 768 elements, and a head of so many blocks: the last stage has fewer.
+TEST(Parameters, AWideVocabularyTakesLayersFromTheLastStage) {
+  ModelConfig c;
+  c.layers = 8;
+  c.width = 8;
+  c.heads = c.kv_heads = 1;
+  c.head_dim = 8;
+  c.ffn = 32;
+  const auto sizes = [&](std::int64_t head_blocks, int pp, int chunks) {
+    c.vocab = head_blocks * 768 / 8;
+    std::vector<std::int64_t> list;
+    for (int v = 0; v < pp * chunks; ++v)
+      list.push_back(stage_layers(c, pp, v % pp, chunks)[static_cast<std::size_t>(v / pp)].size());
+    return list;
+  };
+  using List = std::vector<std::int64_t>;
+  EXPECT_EQ(sizes(2, 2, 1), (List{5, 3}));
+  EXPECT_EQ(sizes(20, 2, 1), (List{7, 1}));
+  EXPECT_EQ(sizes(1, 4, 1), (List{2, 2, 2, 2})) << "3 blocks at most, as with one layer fewer";
+  EXPECT_EQ(sizes(3, 4, 1), (List{3, 2, 2, 1}));
+  EXPECT_EQ(sizes(3, 2, 2), (List{3, 2, 2, 1}));
+  c.head = HeadKind::base;
+  EXPECT_EQ(sizes(20, 2, 1), (List{4, 4}));
+}
+
+// ---- as this rank holds them, on all grids of the world
+
+std::vector<GridShape> grids() {
+  std::vector<GridShape> list;
+  const int n = test_mpi().size();
+  for (int tp = 1; tp <= n; ++tp)
+    for (int pp = 1; tp * pp <= n; ++pp)
+      if (n % (tp * pp) == 0) list.push_back({tp, pp, n / (tp * pp)});
+  return list;
+}
+
+// The flat arena is in the order in which backward finishes: the registry's from its end. Views lie
+// there without a gap that alignment does not ask for.
+TEST(Parameters, LieInTheOrderInWhichBackwardFinishes) {
+  for (const GridShape& shape : grids())
+    for (const ModelConfig& c : {uneven_llama(), uneven_gpt2(), classifier()})
+      for (int chunks : {1, 2}) {
+        if (shape.pp * chunks > c.layers || (chunks > 1 && shape.pp == 1)) continue;
+        const Grid grid(test_mpi().world(), shape);
+        const Parameters parameters(c, grid, DType::f32, ParameterUse::training, chunks);
+        std::vector<std::string> expected, got;
+        for (const Parameter& p : parameters_of(c))
+          if (on_stage(p, c, shape.pp, grid.pp().rank(), chunks) &&
+              (p.tied_to.empty() || shape.pp > 1))
+            expected.insert(expected.begin(), p.name);
+        std::int64_t next = 0;
+        const float* flat = parameters.grads_flat().as<float>();
+        for (const LocalParameter& p : parameters.list()) {
+          got.push_back(p.info.name);
+          EXPECT_EQ(p.flat_begin, next) << p.info.name;
+          EXPECT_LT(p.flat_elems - p.grad.elems(), 16) << p.info.name;
+          EXPECT_EQ(p.grad.as<float>(), flat + p.flat_begin) << p.info.name;
+          EXPECT_EQ(p.weight.shape(), p.slice.local()) << p.info.name;
+          next += p.flat_elems;
+        }
+        EXPECT_EQ(got, expected);
+        EXPECT_EQ(parameters.grads_flat().elems(), next);
+      }
+}
+
+// A tied head is the table itself on one stage, and a second copy with the same values where the
+// last stage is another.
+TEST(Parameters, ATiedHeadLivesWhereItIsUsed) {
+  const ModelConfig c = uneven_gpt2();
+  for (const GridShape& shape : grids()) {
+    if (shape.pp > c.layers) continue;
+    const Grid grid(test_mpi().world(), shape);
+    const Parameters parameters(c, grid, DType::f32, ParameterUse::training);
+    EXPECT_EQ(parameters.find("embed.tokens.weight") != nullptr, grid.is_first_stage());
+    EXPECT_EQ(parameters.find("head.weight") != nullptr, shape.pp > 1 && grid.is_last_stage());
+    for (const LocalParameter& p : parameters.list())
+      EXPECT_EQ(parameters.is_tied(p),
+                p.info.name == "head.weight" || p.info.name == "embed.tokens.weight")
+          << p.info.name;
+    EXPECT_THROW(parameters.at("final_norm"), Error) << "there are its weight and bias";
+  }
+}
+
+TEST(Parameters, StartFromTheSameValuesOnEveryGrid) {
+  for (const ModelConfig& c : {uneven_llama(), uneven_gpt2()}) {
+    const Grid alone(make_self_communicator(), {});
+    const Stream stream;
+    Parameters whole(c, alone, DType::f32, ParameterUse::training);
+    whole.init_weights(7, stream);
+    for (const GridShape& shape : grids()) {
+      if (shape.pp > c.layers || shape.tp > c.heads) continue;
+      const Grid grid(test_mpi().world(), shape);
+      Parameters parameters(c, grid, DType::f32, ParameterUse::training);
+      parameters.init_weights(7, stream);
+      for (const LocalParameter& p : parameters.list()) {
+        const float* all =
+            whole.at(p.info.tied_to.empty() ? p.info.name : p.info.tied_to).weight.as<float>();
+        for (const weft::Run& run : runs(p.slice))
+          EXPECT_TRUE(std::equal(all + run.global_begin, all + run.global_begin + run.size,
+                                 p.weight.as<float>() + run.local_begin))
+              << p.info.name;
+      }
+    }
+    // Normal numbers of the config's deviation, and those behind a residual branch of less: within
+    // five standard errors of so few.
+    const auto deviation = [&](const char* name) {
+      const View w = whole.at(name).weight;
+      double sum = 0;
+      for (std::int64_t i = 0; i < w.elems(); ++i) sum += std::pow(w.as<float>()[i], 2);
+      const auto n = static_cast<double>(w.elems());
+      return std::pair(std::sqrt(sum / n), 5 / std::sqrt(2 * n));
+    };
+    const double std = c.init_std;
+    const auto [plain, plain_error] = deviation("layers.1.mlp.up.weight");
+    const auto [residual, residual_error] = deviation("layers.1.attn.out.weight");
+    EXPECT_NEAR(plain / std, 1, plain_error);
+    EXPECT_NEAR(residual / std * std::sqrt(2.0 * static_cast<double>(c.layers)), 1, residual_error);
+    EXPECT_EQ(whole.at("final_norm.weight").weight.as<float>()[3], 1);
+  }
+}
+
+TEST(Parameters, TheirBytesArePlannedWithoutAllocating) {
+  for (const GridShape& shape : grids())
+    for (const ModelConfig& c : {uneven_llama(), uneven_gpt2()})
+      for (DType dtype : {DType::f32, DType::bf16})
+        for (ParameterUse use : {ParameterUse::training, ParameterUse::inference}) {
+          if (shape.pp > c.layers) continue;
+          const Grid grid(test_mpi().world(), shape);
+          const Parameters parameters(c, grid, dtype, use);
+          const std::size_t planned =
+              Parameters::plan_bytes(c, shape, grid.tp().rank(), grid.pp().rank(), dtype, use);
+          // Of the bf16 copies the arena's alignment is not planned: up to 64 bytes each.
+          const auto slack = static_cast<double>(
+              dtype == DType::bf16 ? 64 * parameters.list().size() : std::size_t{0});
+          EXPECT_NEAR(static_cast<double>(parameters.bytes()), static_cast<double>(planned), slack);
+        }
 }
 
 }  // namespace

@@ -64,14 +64,15 @@ Result run(const Grid& grid, const std::vector<StageSchedule>& all) {
   Pipeline::Hooks hooks;
   hooks.load = [](StageSlot& slot, int m) {
     for (View x : {slot.batch.ids, slot.batch.labels})
-      for (std::int64_t t = 0; t < x.elems(); ++t)
+      for (std::int64_t t = 0; t < (x.empty() ? 0 : kT); ++t)
         x.as<std::int32_t>()[t] = static_cast<std::int32_t>((5 * m + 3 * t + 1) % kVocab);
     slot.batch.lengths.as<std::int32_t>()[0] = kT;
     slot.batch.loss_scale = 0.125f;
   };
   hooks.done = [&](StageSlot& slot, int m) {
     const View loss = slot.activations.loss;
-    for (std::int64_t t = 0; t < loss.elems(); ++t) result.losses[m] += loss.as<float>()[t];
+    for (std::int64_t t = 0; t < (loss.empty() ? 0 : kT); ++t)
+      result.losses[m] += loss.as<float>()[t];
   };
   hooks.ready = [&](std::int64_t flat_end) { result.ready.push_back(flat_end); };
   Pipeline(ctx, {&stage}).run(mine.list, hooks);
