@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
-# Sets up, builds and tests Weft:   launch/test.sh [ctest arguments]
-# Then readers and commands under AddressSanitizer and UBSan: the quick suites, and mutated inputs
+# Sets up, builds and tests Weft:
+#   launch/test.sh [ctest arguments]   without any: all but what launch/test_all.sh is for
+#   launch/test.sh -L quick            in four minutes: each room's own tests and the short ones of
+#                                      the commands, and nothing of what follows
+# Then readers and commands under AddressSanitizer and UBSan: some of the suites, and mutated inputs
 # for every command. Where a CUDA toolkit is found, also the GPU back end: its kernels emulated
 # under AddressSanitizer and UBSan, again under a race detector, and compiled for A100 and H100,
 # where a spilled register is an error.
@@ -8,6 +11,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . launch/setup.sh
 weft_install_packages
+if [ "$*" = "-L quick" ]; then
+  weft_build build weft core_test comm_test io_test text_test kernels_test model_test inspect_test
+  cd build
+  exec ctest --output-on-failure -j 2 -L quick
+fi
+[ $# -gt 0 ] || set -- -LE rare
 weft_build build
 status=0
 (cd build && ctest --output-on-failure -j 2 "$@") || status=1
