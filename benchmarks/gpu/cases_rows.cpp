@@ -130,6 +130,42 @@ void rope_cases(std::vector<Case>& cases, DType act) {
     }
 }
 
+// Norms of a layer's queries: of each head, or over all of them.
+void head_norm_cases(std::vector<Case>& cases, DType act) {
+  for (const bool whole : {false, true}) {
+    constexpr std::int64_t H = 32, Hkv = 32, D = 128;
+    const HeadNormArgs args = {.whole = whole, .first_row = 0, .n_heads = static_cast<int>(H)};
+    const auto add_case = [&](const char* op, const auto& run) {
+      cases.push_back({fmt::format("{} {} {}, {} tokens H{} D{}", op, dtype_name(act),
+                                   whole ? "whole" : "per head", N, H, D),
+                       Rate::fp32,
+                       {},
+                       [=](Memory& memory, Stream&) -> Body {
+                         const View heads = memory.normal(act, {N, H + 2 * Hkv, D}),
+                                    raw = memory.normal(act, {N, H, D}),
+                                    sums = memory.positive({N, H}),
+                                    dots = memory.normal(DType::f32, {N, H}),
+                                    weight = memory.normal(DType::f32, {whole ? H * D : D}),
+                                    dweight = memory.normal(DType::f32, {whole ? H * D : D});
+                         return [=](Stream& s) { run(heads, raw, sums, dots, weight, dweight, s); };
+                       }});
+    };
+    add_case("head_squares", [=](View x, View, View sums, View, View, View, Stream& s) {
+      head_squares(sums, x, args, s);
+    });
+    add_case("head_norm", [=](View x, View raw, View sums, View, View w, View, Stream& s) {
+      head_norm(x, raw, sums, w, args, s);
+    });
+    add_case("head_dots", [=](View x, View raw, View, View dots, View w, View, Stream& s) {
+      head_dots(dots, x, raw, w, args, s);
+    });
+    add_case("head_norm_backward",
+             [=](View x, View raw, View sums, View dots, View w, View dw, Stream& s) {
+               head_norm_backward(x, dw, raw, sums, dots, w, args, s);
+             });
+  }
+}
+
 }  // namespace
 
 std::vector<Case> row_cases() {
@@ -148,6 +184,7 @@ std::vector<Case> row_cases() {
     add_norm_cases(cases, act, kDropout);
     activation_cases(cases, act);
     rope_cases(cases, act);
+    head_norm_cases(cases, act);
   }
   return cases;
 }

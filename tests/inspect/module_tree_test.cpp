@@ -88,8 +88,11 @@ TEST(ModuleTree, OfAFreshModel) {
 }
 
 TEST(ModuleTree, AGgufFileShowsItsHuggingFaceModel) {
-  for (const char* name :
-       {"bert", "gemma", "gemma2", "gpt2", "gptneox", "llama", "phi3", "qwen2", "qwen3"}) {
+  std::set<std::string> names;
+  for (const Family& row : families()) names.insert(row.gguf.architecture);
+  names.erase("");
+  EXPECT_GE(names.size(), 9u);
+  for (const std::string& name : names) {
     const fs::path file = fs::path(WEFT_TEST_DATA) / "gguf" / name;
     const Json golden = read_json_object(file.string() + ".json");
     Json json = golden["config"];
