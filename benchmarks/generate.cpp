@@ -6,7 +6,6 @@
 #include "benchmarks/bench.h"
 #include "core/option_words.h"
 #include "core/rng.h"
-#include "formats/hf_weights.h"
 #include "infer/engine.h"
 #include "kernels/peak.h"
 #include "model/sizes.h"
@@ -32,7 +31,7 @@ std::vector<GenerationRequest> requests(const BenchRun& run, std::int64_t n,
 
 void bench_generate(const BenchRun& run) {
   const BenchOptions& o = run.options;
-  const DType dtype = value_of(kWeightDTypes, "--dtype", o.dtype);
+  const DType dtype = dtype_of(o.dtype).value_or(DType::f32);
   const Context ctx = {.grid = run.grid,
                        .stream = run.stream,
                        .precision = Precision::fp32,

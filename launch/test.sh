@@ -23,10 +23,11 @@ status=0
 
 # What Open MPI and hwloc still hold at the end is not ours.
 export ASAN_OPTIONS=detect_leaks=0:max_allocation_size_mb=4096 UBSAN_OPTIONS=print_stacktrace=1
-weft_build build-sanitized weft core_test comm_test io_test text_test model_test inspect_test \
-  infer_test fuzz_test -DWEFT_SANITIZE=ON -DWEFT_BENCHMARKS=OFF
+weft_build build-sanitized weft core_test comm_test io_test text_test formats_test model_test \
+  inspect_test infer_test fuzz_test -DWEFT_SANITIZE=ON -DWEFT_BENCHMARKS=OFF
 (cd build-sanitized && WEFT_FUZZ_MUTANTS=50 ctest --output-on-failure -j 2 \
-  -R '^(core_test|text_test|inspect_test|fuzz_test|(comm|io|model|infer)_test_1)$') || status=1
+  -R '^(core_test|text_test|inspect_test|fuzz_test|(comm|io|formats|model|infer)_test_1)$') ||
+  status=1
 python3 -B tests/fuzz/commands.py build-sanitized/weft || status=1
 unset ASAN_OPTIONS UBSAN_OPTIONS
 

@@ -11,9 +11,11 @@
 #include "core/check.h"
 #include "core/hardware.h"
 #include "core/log.h"
+#include "formats/open_model.h"
 #include "io/hub_cache.h"
 #include "kernels/ops.h"
 #include "model/attention_scale.h"
+#include "model/grid_check.h"
 
 namespace weft {
 namespace {
@@ -53,7 +55,7 @@ const Bench& find_bench(const std::vector<std::string>& words) {
 }
 
 ModelConfig config_of(const BenchOptions& o) {
-  if (!o.model.empty()) return open_config(find_model(o.model, "--model"), "--model");
+  if (!o.model.empty()) return open_model(find_model(o.model, "--model"), "--model").config();
   ModelConfig c;
   CHECK_USER(o.width % o.heads == 0,
              "--width is {} and --heads {}; allowed: a width that the heads divide", o.width,
@@ -74,8 +76,7 @@ void check(const BenchOptions& o, const ModelConfig& c, const GridShape& shape,
            const std::string& what) {
   CHECK_USER(o.dtype != "fp16" || what == "generate",
              "--dtype is 'fp16'; allowed: fp32, bf16 (weft bench generate: also fp16)");
-  CHECK_USER(shape.tp <= c.heads, "--tp is {}, but the model has {} heads", shape.tp, c.heads);
-  CHECK_USER(shape.pp <= c.layers, "--pp is {}, but the model has {} layers", shape.pp, c.layers);
+  check_grid(shape, c);
   CHECK_USER(o.context <= c.context && o.prompt_tokens + o.new_tokens < c.context,
              "the model's context holds {} tokens", c.context);
 }

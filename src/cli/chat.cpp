@@ -14,7 +14,7 @@
 #include "core/check.h"
 #include "core/log.h"
 #include "core/utf8.h"
-#include "formats/families.h"
+#include "formats/families/families.h"
 #include "infer/engine.h"
 #include "infer/generation_file.h"
 #include "io/files.h"

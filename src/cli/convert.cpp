@@ -8,13 +8,13 @@
 #include "core/check.h"
 #include "core/hardware.h"
 #include "core/log.h"
-#include "formats/checkpoint.h"
-#include "formats/families.h"
-#include "formats/hf_weights.h"
+#include "formats/checkpoint_weights.h"
+#include "formats/families/families.h"
+#include "formats/hf_export.h"
 #include "formats/narrow.h"
+#include "formats/open_model.h"
 #include "io/files.h"
 #include "io/hub_cache.h"
-#include "io/weights/gguf.h"
 #include "io/weights/safetensors.h"
 #include "kernels/ops.h"
 #include "text/files/tokenizer_files.h"
@@ -66,48 +66,6 @@ std::int64_t size_bytes(const std::string& text) {
       text);
 }
 
-std::optional<DType> asked_dtype(const std::string& name) {
-  return name.empty() ? std::nullopt : std::optional(value_of(kWeightDTypes, "--dtype", name));
-}
-
-// A model's weights, a parameter at a time, whatever file they are in.
-class Weights {
- public:
-  Weights(const std::string& path, const ModelConfig& config, Stream& stream)
-      : path_(path), config_(config), stream_(stream) {
-    if (is_checkpoint(path))
-      checkpoint_ = std::make_unique<CheckpointWeights>(path);
-    else
-      source_ = open_weights(path);
-  }
-
-  std::vector<float> read(const Parameter& p) {
-    if (checkpoint_) return checkpoint_->read(p, stream_.n_threads());
-    std::vector<float> whole(static_cast<std::size_t>(p.shape.elems()));
-    read_parameter(find_parameter(*source_, config_, p, path_), config_, p, {p.shape, -1, {}},
-                   whole.data(), stream_);
-    return whole;
-  }
-
-  // As one part of a parameter is stored; what no safetensors file of a model holds becomes fp32.
-  DType dtype(const StoredPart& part) const {
-    if (checkpoint_) return DType::f32;
-    const DType d = find_parameter(*source_, config_, part.parameter, path_)[part.part].dtype;
-    return d == DType::bf16 || d == DType::f16 ? d : DType::f32;
-  }
-
-  std::size_t n_tensors() const { return source_ ? source_->n_tensors() : 0; }
-
-  std::vector<CarriedTensor> carried() const { return carried_tensors(config_, source_.get()); }
-
- private:
-  const std::string& path_;
-  const ModelConfig& config_;
-  Stream& stream_;
-  std::unique_ptr<WeightSource> source_;
-  std::unique_ptr<CheckpointWeights> checkpoint_;
-};
-
 struct Written {
   std::size_t tensors = 0;
   std::int64_t bytes = 0;
@@ -133,12 +91,13 @@ void copy_if_there(const fs::path& from, const fs::path& to, const char* name) {
 }
 
 // A file's own tokenizer goes over byte for byte; another's is written as Weft understands it.
-void write_tokenizer(const ConvertOptions& o, const std::string& from, const fs::path& dir) {
+void write_tokenizer(const ConvertOptions& o, const StoredModel& from, const fs::path& dir) {
   std::error_code error;
-  const std::string path = o.tokenizer.empty() ? from : o.tokenizer;
+  const std::string path = o.tokenizer.empty() ? from.path() : o.tokenizer;
   const std::optional<Tokenizer> tokenizer =
       open_tokenizer(from, o.tokenizer);  // so that one which is damaged is found now
-  if (!tokenizer) log_warning("{}: comes without a tokenizer; name one with --tokenizer", from);
+  if (!tokenizer)
+    log_warning("{}: comes without a tokenizer; name one with --tokenizer", from.path());
   if (fs::is_directory(path, error)) {
     for (const char* name : kTokenizerFiles) copy_if_there(path, dir, name);
     if (fs::is_directory(fs::path(path) / "additional_chat_templates", error))
@@ -148,19 +107,20 @@ void write_tokenizer(const ConvertOptions& o, const std::string& from, const fs:
   }
 }
 
-Written write_directory(const ConvertOptions& o, const std::string& from, const ModelConfig& config,
-                        const fs::path& dir, Stream& stream) {
-  const std::optional<DType> asked = asked_dtype(o.dtype);
-  Weights weights(from, config, stream);
+Written write_directory(const ConvertOptions& o, const StoredModel& from, const fs::path& dir,
+                        Stream& stream) {
+  const ModelConfig& config = from.config();
+  const std::optional<DType> asked = dtype_of(o.dtype);
+  const std::unique_ptr<WeightSource> weights = from.weights();
   std::vector<TensorToWrite> tensors;
   std::string held_name;
   std::vector<float> held;  // the parameter whose parts are being written
   Written written;
   std::map<DType, std::int64_t> elems;
   for (const StoredPart& part : stored_parts(config)) {
-    const DType dtype = asked.value_or(weights.dtype(part));
+    const DType dtype = asked.value_or(weights->dtype(part, config));
     const auto fill = [&, part, dtype](std::span<std::byte> out) {
-      if (held_name != part.parameter.name) held = weights.read(part.parameter);
+      if (held_name != part.parameter.name) held = weights->read(part.parameter, config, stream);
       held_name = part.parameter.name;
       check_fits(held, dtype, part.name);
       if (dtype == DType::f32)
@@ -173,7 +133,7 @@ Written write_directory(const ConvertOptions& o, const std::string& from, const 
     written.bytes += part.shape.elems() * static_cast<std::int64_t>(dtype_bytes(dtype));
     elems[dtype] += part.shape.elems();
   }
-  const std::vector<CarriedTensor> carried = weights.carried();
+  const std::vector<CarriedTensor> carried = weights->carried(config);
   for (const CarriedTensor& t : carried) check_fits(t.values, asked.value_or(t.dtype), t.name);
   const std::size_t parameters = tensors.size();
   add_carried(tensors, carried, asked, stream);
@@ -185,37 +145,42 @@ Written write_directory(const ConvertOptions& o, const std::string& from, const 
       elems.begin(), elems.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   write_hf_config_files(config, dir, most->first);
   write_safetensors(dir, tensors, size_bytes(o.max_shard_size), true);
-  if (const std::string generation = generation_text(from); !generation.empty())
-    write_file_atomically(dir / "generation_config.json", generation);
+  if (const auto generation = from.generation())
+    write_file_atomically(dir / "generation_config.json", generation->text);
   write_tokenizer(o, from, dir);
   const std::size_t kept =
       parameters + static_cast<std::size_t>(std::count_if(carried.begin(), carried.end(),
                                                           [](const auto& t) { return t.found; }));
-  if (weights.n_tensors() > kept)
+  if (weights->n_tensors() > kept)
     log_info(
         "{} tensors of {} are no part of the {} (buffers, copies of tied weights, other heads) and "
         "were left out",
-        weights.n_tensors() - kept, from, head_name(config.head));
+        weights->n_tensors() - kept, from.path(), head_name(config.head));
   return written;
 }
 
-Written write_checkpoint(const ConvertOptions& o, const std::string& from,
-                         const ModelConfig& config, const fs::path& file, Stream& stream) {
-  CHECK_USER(asked_dtype(o.dtype).value_or(DType::f32) == DType::f32,
+Written write_checkpoint(const ConvertOptions& o, const StoredModel& from, const fs::path& file,
+                         Stream& stream) {
+  CHECK_USER(dtype_of(o.dtype).value_or(DType::f32) == DType::f32,
              "--dtype is {}, but a Weft checkpoint holds fp32; allowed: fp32", o.dtype);
-  Weights weights(from, config, stream);
+  const ModelConfig& config = from.config();
+  const std::unique_ptr<WeightSource> weights = from.weights();
   const std::optional<Tokenizer> tokenizer = open_tokenizer(from, o.tokenizer);
-  if (!tokenizer) log_warning("{}: comes without a tokenizer; name one with --tokenizer", from);
-  for (const CarriedTensor& t : weights.carried())
+  if (!tokenizer)
+    log_warning("{}: comes without a tokenizer; name one with --tokenizer", from.path());
+  for (const CarriedTensor& t : weights->carried(config))
     if (t.found && !is_frequencies(t.name))
       log_info("{} is no parameter and was left out: a checkpoint holds parameters alone", t.name);
+  const auto generation = from.generation();
   Written written;
   write_weights_checkpoint(
-      file, config, tokenizer ? tokenizer->to_json() : "", generation_text(from),
+      file, config,
+      {.tokenizer = tokenizer ? tokenizer->to_json() : "",
+       .generation = generation ? generation->text : ""},
       [&](const Parameter& p) {
         ++written.tensors;
         written.bytes += p.shape.elems() * static_cast<std::int64_t>(sizeof(float));
-        return weights.read(p);
+        return weights->read(p, config, stream);
       },
       stream.n_threads());
   return written;
@@ -227,7 +192,8 @@ bool within(const fs::path& inner, const fs::path& outer) {
   return at == outer.end();
 }
 
-void check_places(const ConvertOptions& o, const std::string& from, const fs::path& to) {
+void check_places(const ConvertOptions& o, const std::string& from, const fs::path& to,
+                  bool to_checkpoint) {
   CHECK_USER(
       to.extension() != ".gguf" && to.extension() != ".safetensors",
       "DST {}: allowed: a folder (Hugging Face's layout) or a file that ends in .h5 (a checkpoint)",
@@ -239,7 +205,7 @@ void check_places(const ConvertOptions& o, const std::string& from, const fs::pa
   CHECK_USER(!within(real_from, real_to) && !within(real_to, real_from),
              "DST {}: is SRC, or one is within the other; choose another place", to.string());
   const bool folder = fs::is_directory(to, error);
-  if (is_checkpoint(to))
+  if (to_checkpoint)
     CHECK_USER(!folder, "DST {}: is a folder, not a checkpoint", to.string());
   else
     CHECK_USER(folder && (fs::exists(to / "config.json", error) || fs::is_empty(to, error)),
@@ -260,25 +226,26 @@ void run_convert(const Invocation& invocation) {
   if (!parse_options(line, invocation.args, fields, world->rank() == 0)) return;
   CHECK_USER(o.positional.size() == 2, "weft convert: name SRC and DST");
   resolve_grid(o.tp, o.pp, o.dp, world->size());
-  const std::string from = find_model(o.positional[0], "SRC");
+  const std::string source = find_model(o.positional[0], "SRC");
   fs::path to = fs::path(o.positional[1]).lexically_normal();
   if (!to.has_filename()) to = to.parent_path();
   Stream stream({}, resolve_threads(o.threads, invocation.mpi.ranks_on_host()));
   on_first_rank(
       *world, stream,
       [&] {  // one file is read, another written: the other ranks would only wait for the same disk
-        const ModelConfig config = open_config(from, "SRC");
-        if (const std::string warning = warning_of_untied(config, from); !warning.empty())
+        const StoredModel from = open_model(source, "SRC");
+        if (const std::string warning = warning_of_untied(from.config(), source); !warning.empty())
           log_warning("{}", warning);
-        check_places(o, from, to);
+        const bool to_checkpoint = asks_for_checkpoint(to);
+        check_places(o, source, to, to_checkpoint);
         size_bytes(o.max_shard_size);
         Written written;
-        if (is_checkpoint(to)) {
+        if (to_checkpoint) {
           if (to.has_parent_path()) make_folder(to.parent_path());
-          written = write_checkpoint(o, from, config, to, stream);
+          written = write_checkpoint(o, from, to, stream);
         } else {
           FolderBeside folder(to);
-          written = write_directory(o, from, config, folder.path(), stream);
+          written = write_directory(o, from, folder.path(), stream);
           folder.put_in_place();
         }
         if (o.json)

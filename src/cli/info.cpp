@@ -3,13 +3,12 @@
 #include "cli/session.h"
 #include "core/check.h"
 #include "core/hardware.h"
-#include "formats/checkpoint.h"
-#include "formats/families.h"
-#include "formats/weight_source.h"
+#include "formats/families/families.h"
+#include "formats/open_model.h"
 #include "inspect/module_tree.h"
 #include "io/hub_cache.h"
-#include "io/weights/gguf.h"
 #include "kernels/peak.h"
+#include "model/grid_check.h"
 
 namespace weft {
 namespace {
@@ -52,21 +51,19 @@ std::string megabytes(double bytes) {
                      : fmt::format("{:.2f} GB", bytes / 1e9);
 }
 
-constexpr DType kPlain[] = {DType::f32, DType::bf16, DType::f16, DType::f64};
-
 void info_of_model(const InfoOptions& o, const Communicator& world) {
-  const std::string path = find_model(o.model, "MODEL");
-  const ModelConfig c = open_config(path, "MODEL");
+  const StoredModel model = open_model(find_model(o.model, "MODEL"), "MODEL");
+  const ModelConfig& c = model.config();
   if (o.show_config) {
     if (world.rank() == 0) fmt::print("{}\n", printed_config(c));
     return;
   }
   // Any grid may be asked about, whatever ranks run this.
-  CHECK_USER(o.tp <= c.heads, "--tp is {}; allowed: 1 to {}, the model's heads", o.tp, c.heads);
-  CHECK_USER(o.pp <= c.layers, "--pp is {}; allowed: 1 to {}, the model's layers", o.pp, c.layers);
   const GridShape shape = {static_cast<int>(o.tp), static_cast<int>(o.pp), 1};
-  const std::string stored = is_checkpoint(path) ? "fp32" : stored_format(path);
-  const DType held = o.dtype.empty() ? DType::f32 : value_of(kWeightDTypes, "--dtype", o.dtype);
+  check_grid(shape, c);
+  const std::unique_ptr<WeightSource> source = model.weights();
+  const std::string stored = source->format();
+  const DType held = dtype_of(o.dtype).value_or(DType::f32);
   std::size_t weights = 0, training = 0;
   for (int t = 0; t < shape.tp; ++t)
     for (int p = 0; p < shape.pp; ++p) {
@@ -77,12 +74,7 @@ void info_of_model(const InfoOptions& o, const Communicator& world) {
     }
   if (world.rank() != 0) return;
   const std::int64_t n = count_parameters(c);
-  // The model's alone: files of other formats than GGUF may hold more.
-  const DType* plain = std::find_if(std::begin(kPlain), std::end(kPlain),
-                                    [&](DType d) { return stored == dtype_name(d); });
-  const std::int64_t bytes = GgufReader::is_gguf(path) || plain == std::end(kPlain)
-                                 ? stored_bytes(path)
-                                 : n * static_cast<std::int64_t>(dtype_bytes(*plain));
+  const std::int64_t bytes = source->bytes(c);
   if (o.json) {
     OrderedJson line = shown_fields(c, {"family"});
     line["parameters"] = n;

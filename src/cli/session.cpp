@@ -10,22 +10,17 @@
 #include "core/hardware.h"
 #include "core/log.h"
 #include "core/utf8.h"
-#include "formats/checkpoint.h"
-#include "formats/families.h"
-#include "formats/hf_weights.h"
-#include "formats/weight_source.h"
+#include "formats/families/families.h"
 #include "infer/generation_file.h"
 #include "io/hub_cache.h"
-#include "io/weights/gguf.h"
 #include "kernels/backends.h"
+#include "model/grid_check.h"
 #include "text/files/tokenizer_files.h"
 #include "train/start.h"
 
 namespace weft {
 
-DType ModelOptions::held_dtype() const {
-  return dtype.empty() ? DType::f32 : value_of(kWeightDTypes, "--dtype", dtype);
-}
+DType ModelOptions::held_dtype() const { return dtype_of(dtype).value_or(DType::f32); }
 
 void ModelOptions::visit(FieldVisitor& v) {
   v.group("model");
@@ -43,23 +38,9 @@ void ModelOptions::visit(FieldVisitor& v) {
           "results do not depend on what else is in the batch, to the last bit (slower)");
 }
 
-ModelConfig open_config(const std::string& model, const std::string& what) {
-  CHECK_USER(!model.empty(),
-             "{} is missing: name a HF directory, a GGUF file or a Weft checkpoint (.h5)", what);
-  std::error_code error;
-  CHECK_USER(std::filesystem::exists(model, error), "{} {}: no such file or folder", what, model);
-  if (is_checkpoint(model)) return read_checkpoint_header(model).config;
-  CHECK_USER(std::filesystem::is_directory(model, error) || GgufReader::is_gguf(model),
-             "{} {}: allowed: a HF directory, a GGUF file or a Weft checkpoint (.h5)", what, model);
-  return read_model_config(model);
-}
-
-std::optional<Tokenizer> open_tokenizer(const std::string& model, const std::string& tokenizer) {
+std::optional<Tokenizer> open_tokenizer(const StoredModel& model, const std::string& tokenizer) {
   if (!tokenizer.empty()) return load_tokenizer(find_model(tokenizer, "--tokenizer"));
-  if (!is_checkpoint(model))
-    return has_tokenizer(model) ? std::optional(load_tokenizer(model)) : std::nullopt;
-  const std::string json = read_checkpoint_header(model).state.tokenizer;
-  return json.empty() ? std::nullopt : std::optional(tokenizer_from_json(json, model));
+  return model.tokenizer();
 }
 
 namespace {
@@ -77,8 +58,9 @@ void count_from_zero(ModelConfig& c, const std::string& model, bool tells) {
   c.pad_keeps_position = false;
 }
 
-ModelConfig config_for(ModelUse use, const std::string& model, bool tells) {
-  ModelConfig c = open_config(model, "--model");
+ModelConfig config_for(ModelUse use, const StoredModel& stored, bool tells) {
+  const std::string& model = stored.path();
+  ModelConfig c = stored.config();
   const bool encoder = !family(c.family).defaults.causal;
   switch (use) {
     case ModelUse::generate:
@@ -131,10 +113,7 @@ int use_threads(const Invocation& invocation, const ModelOptions& o) {
 
 GridShape checked_grid(const ModelOptions& o, const ModelConfig& c, int ranks) {
   const GridShape shape = resolve_grid(o.tp, o.pp, o.dp, ranks);
-  CHECK_USER(shape.tp <= c.heads, "--tp is {}, but the model has {} heads; allowed: 1 to {}",
-             shape.tp, c.heads, c.heads);
-  CHECK_USER(shape.pp <= c.layers, "--pp is {}, but the model has {} layers; allowed: 1 to {}",
-             shape.pp, c.layers, c.layers);
+  check_grid(shape, c);
   return shape;
 }
 
@@ -151,8 +130,9 @@ void check_device(const std::string& device) {
 Session::Session(const Invocation& invocation, const ModelOptions& given, ModelUse use)
     : ranks_on_host(invocation.mpi.ranks_on_host()),
       options(with_found_model(given)),
-      config(config_for(use, options.model, invocation.mpi.rank() == 0)),
-      tokenizer(open_tokenizer(options.model, options.tokenizer)),
+      model(open_model(options.model, "--model")),
+      config(config_for(use, model, invocation.mpi.rank() == 0)),
+      tokenizer(open_tokenizer(model, options.tokenizer)),
       grid(invocation.mpi.world(), checked_grid(given, config, invocation.mpi.size())),
       stream({}, use_threads(invocation, given)),
       memory(memory_room(invocation.mpi.ranks_on_host())),
@@ -169,8 +149,7 @@ Session::Session(const Invocation& invocation, const ModelOptions& given, ModelU
         // Without what may differ from host to host; the files' contents are compared instead.
         std::vector<Fact> facts = option_facts([&](FieldVisitor& v) { copy.visit(v); },
                                                {"model", "tokenizer", "threads", "device"});
-        for (Fact& fact : model_facts(options.model, config, tokenizer))
-          facts.push_back(std::move(fact));
+        for (Fact& fact : model_facts(&model, config, tokenizer)) facts.push_back(std::move(fact));
         return facts;
       },
       stream);
@@ -183,11 +162,7 @@ std::int64_t Session::free_memory_bytes() const {
 
 // A config.json that its own weights contradict is the user's mistake, however large it makes them.
 void Session::too_large(double planned) const {
-  if (!is_checkpoint(options.model)) {
-    const std::unique_ptr<WeightSource> source = open_weights(options.model);
-    for (const Parameter& p : parameters_of(config))
-      if (p.tied_to.empty()) find_parameter(*source, config, p, options.model);
-  }
+  model.weights()->check(config);
   machine_error("--model {}: its weights take {:.2f} GB on a rank, but {:.2f} GB is {}",
                 options.model, planned / 1e9, static_cast<double>(memory.bytes) / 1e9,
                 memory.bound);
@@ -195,27 +170,22 @@ void Session::too_large(double planned) const {
 
 void Session::load_weights() {
   if (const std::string warning = warning_of_untied(config, options.model);
-      first() && !warning.empty() && !is_checkpoint(options.model))
+      first() && !warning.empty())
     log_warning("--model {}", warning);
-  if (first() && is_torch_folder(options.model))
-    log_info(
-        "--model {}: reading pytorch_model.bin; `weft convert` makes safetensors of it, which "
-        "open faster",
-        options.model);
+  std::unique_ptr<WeightSource> weights;
   const DType dtype = options.held_dtype();
   throw_together(grid.world(), failure_of([&] {
+                   weights = model.weights();
+                   if (const std::string advice = weights->advice(); first() && !advice.empty())
+                     log_info("--model {}: {}", options.model, advice);
                    const auto planned = static_cast<double>(
                        Parameters::plan_bytes(config, grid.shape(), grid.tp().rank(),
                                               grid.pp().rank(), dtype, ParameterUse::inference));
                    if (planned > static_cast<double>(memory.bytes)) too_large(planned);
                    parameters.emplace(config, grid, dtype, ParameterUse::inference);
-                   if (!is_checkpoint(options.model))
-                     load_hf_weights(*parameters, config, options.model, stream);
                  }),
                  stream);
-  // Under its own config: the head that we opened it with may lack tensors of the file's.
-  if (is_checkpoint(options.model))
-    load_checkpoint(ctx, options.model, *parameters, open_config(options.model, "--model"));
+  weights->load(ctx, *parameters, config);
 }
 
 const Tokenizer& Session::need_tokenizer() const {
@@ -249,15 +219,11 @@ std::int32_t Session::need_mask_id() const {
 }
 
 GenerationFile Session::generation_file() const {
-  const bool checkpoint = is_checkpoint(options.model);
-  const std::string origin =
-      options.model + (checkpoint ? ": generation_config.json" : "/generation_config.json");
-  const std::string text = checkpoint ? generation_text(options.model) : "";
-  GenerationFile file =
-      text.empty() ? read_generation_config(options.model) : parse_generation_config(text, origin);
+  const std::optional<OriginText> text = model.generation();
+  GenerationFile file = text ? parse_generation_config(text->text, text->origin) : GenerationFile();
   if (file.eos.empty()) file.eos = end_tokens(config);
   if (!file.unknown.empty() && first())
-    log_warning("{} sets {}, which Weft does not have; it is ignored", origin,
+    log_warning("{} sets {}, which Weft does not have; it is ignored", text->origin,
                 fmt::join(file.unknown, ", "));
   return file;
 }

@@ -10,11 +10,11 @@
 #include "cli/texts.h"
 #include "core/memory.h"
 #include "core/option_words.h"
+#include "formats/open_model.h"
 #include "infer/generation_file.h"
 #include "infer/options.h"
 #include "model/context.h"
 #include "model/parameters.h"
-#include "text/tokenizer.h"
 
 namespace weft {
 
@@ -38,19 +38,22 @@ enum class ModelUse : std::uint8_t {
   states,    // hidden states alone
 };
 
-// A HF directory, a GGUF file or a checkpoint; `what` names it in errors.
-ModelConfig open_config(const std::string& model, const std::string& what);
 // --tokenizer, else the model's own; none where it has none.
-std::optional<Tokenizer> open_tokenizer(const std::string& model, const std::string& tokenizer);
+std::optional<Tokenizer> open_tokenizer(const StoredModel& model, const std::string& tokenizer);
 
+// What ctx and the parameters refer to lives in it, so it stays where it was made.
 struct Session {
-  // Reads config and tokenizer; checks the grid.
+  // Reads config and tokenizer; checks the grid, and that all ranks were told and read the same.
+  // Collective.
   Session(const Invocation& invocation, const ModelOptions& options, ModelUse use);
-  void load_weights();  // collective; may be called after the inputs were checked
+  void load_weights();  // may be called after the inputs were checked. Collective
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
 
   int ranks_on_host = 1;
-  ModelOptions options;
-  ModelConfig config;
+  ModelOptions options;  // with the path that --model was found at
+  StoredModel model;
+  ModelConfig config;  // with the head that the command wants
   std::optional<Tokenizer> tokenizer;
   Grid grid;
   Stream stream;
@@ -72,8 +75,8 @@ struct Session {
   // UserError where a text of so many tokens is too long for the model. Rotary positions go on;
   // that the model was not trained for it is warned of once.
   void check_length(const std::string& what, std::size_t n_tokens) const;
-  std::int64_t free_memory_bytes()
-      const;  // this rank's share of what its host has left. Collective
+  // This rank's share of what its host has left. Collective.
+  std::int64_t free_memory_bytes() const;
 
  private:
   // Throws: the weights need `planned` bytes, more than there is memory for.

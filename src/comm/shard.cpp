@@ -17,8 +17,7 @@ Range split_range(std::int64_t n, int parts, int index) {
 HeadShard split_heads(std::int64_t n_heads, std::int64_t n_kv_heads, int tp, int index) {
   CHECK(n_kv_heads >= 1 && n_heads % n_kv_heads == 0, "{} heads in {} KV groups", n_heads,
         n_kv_heads);
-  CHECK_USER(tp <= n_heads, "--tp is {}, but the model has {} heads; allowed: 1 to {}", tp, n_heads,
-             n_heads);
+  CHECK(tp <= n_heads, "{} heads on {} ranks", n_heads, tp);
   const std::int64_t group = n_heads / n_kv_heads;
   if (tp <= n_kv_heads) {
     const Range kv = split_range(n_kv_heads, tp, index);

@@ -1,6 +1,8 @@
 // What options that several commands share may be.
 #pragma once
 
+#include <optional>
+
 #include "core/fields.h"
 #include "core/tensor.h"
 
@@ -10,6 +12,12 @@ namespace weft {
 constexpr Word<DType> kWeightDTypes[] = {
     {"fp32", DType::f32}, {"bf16", DType::bf16}, {"fp16", DType::f16}};
 inline const Words kHeldDTypes(kWeightDTypes, {"int8", "int4"});
+// What matrix products of training may be in.
+inline const Words kTrainDTypes{"fp32", "bf16"};
+// What --dtype says; none where it is not given.
+inline std::optional<DType> dtype_of(const std::string& name) {
+  return name.empty() ? std::nullopt : std::optional(value_of(kWeightDTypes, "--dtype", name));
+}
 
 inline const Words kDevices{"cpu", "cuda"};
 

@@ -1,20 +1,12 @@
-// Tensors by their names in files, and those that a model only carries.
+#include "formats/carried_tensors.h"
+
 #include <cmath>
 #include <cstring>
 
-#include "formats/families.h"
-#include "formats/hf_weights.h"
-#include "formats/weight_source.h"
 #include "kernels/ops.h"
 
 namespace weft {
 namespace {
-
-std::string with_end(const std::string& name, const std::string& from, const std::string& to) {
-  const bool ends =
-      name.size() >= from.size() && name.compare(name.size() - from.size(), from.size(), from) == 0;
-  return ends ? name.substr(0, name.size() - from.size()) + to : "";
-}
 
 bool is_number(const StoredTensor& t) {
   return t.unreadable.empty() && (t.dtype == DType::f32 || t.dtype == DType::f16 ||
@@ -23,27 +15,9 @@ bool is_number(const StoredTensor& t) {
 
 }  // namespace
 
-std::optional<StoredTensor> find_tensor(const WeightSource& source, const Family& row,
-                                        const std::string& name) {
-  std::vector<std::string> names = {name};
-  if (name.starts_with(row.prefix)) names.push_back(name.substr(row.prefix.size()));
-  std::vector<std::pair<std::string, std::string>> ends = row.aliases;
-  for (const std::string norm : {"LayerNorm", "layer_norm"}) {  // as TensorFlow called them
-    ends.emplace_back(norm + ".weight", norm + ".gamma");
-    ends.emplace_back(norm + ".bias", norm + ".beta");
-  }
-  for (const std::string& n : std::vector<std::string>(names))
-    for (const auto& [from, to] : ends)
-      if (std::string other = with_end(n, from, to); !other.empty())
-        names.push_back(std::move(other));
-  for (const std::string& n : names)
-    if (auto tensor = source.find(n)) return tensor;
-  return std::nullopt;
-}
-
 bool is_frequencies(const std::string& name) { return name.ends_with("inv_freq"); }
 
-std::vector<CarriedTensor> carried_tensors(const ModelConfig& config, const WeightSource* source) {
+std::vector<CarriedTensor> carried_tensors(const ModelConfig& config, const TensorSource* source) {
   const Family& row = family(config.family);
   std::vector<CarriedTensor> list;
   for (const std::string& pattern : row.carried) {

@@ -103,14 +103,6 @@ GenerationFile from_json(const Json& json, const std::string& file) {
 
 }  // namespace
 
-GenerationFile read_generation_config(const std::filesystem::path& dir) {
-  const std::filesystem::path file = dir / "generation_config.json";
-  std::error_code error;
-  if (!std::filesystem::exists(file, error)) return {};
-  return reading_json(file.string(),
-                      [&] { return from_json(read_json_object(file), file.string()); });
-}
-
 GenerationFile parse_generation_config(const std::string& text, const std::string& origin) {
   Json json;
   try {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -27,8 +26,7 @@ struct GenerationFile {
   std::vector<std::string>
       unknown;  // settings that would change the text and that Weft does not have
 };
-GenerationFile read_generation_config(
-    const std::filesystem::path& dir);  // nothing where there is none
+// From its text; UserErrors name `origin` and the key.
 GenerationFile parse_generation_config(const std::string& text, const std::string& origin);
 
 }  // namespace weft

@@ -5,7 +5,7 @@
 
 #include "core/check.h"
 #include "core/short_decimal.h"
-#include "formats/families.h"
+#include "formats/families/families.h"
 #include "inspect/torch_module.h"
 #include "model/parameters.h"
 

@@ -1,7 +1,7 @@
 #include "inspect/torch_module.h"
 
 #include "core/check.h"
-#include "formats/families.h"
+#include "formats/families/families.h"
 
 namespace weft::torch {
 namespace {

@@ -1,6 +1,7 @@
 #include "io/token_file_format.h"
 
 #include "core/check.h"
+#include "io/label_names.h"
 
 namespace weft::token_file {
 
@@ -45,31 +46,14 @@ Wrapping wrapping_from(const Json& json, std::int64_t vocab_size, const std::str
 }
 
 OrderedJson to_json(const LabelKind& kind) {
-  OrderedJson names = OrderedJson::object();
-  for (std::size_t i = 0; i < kind.names.size(); ++i) names[std::to_string(i)] = kind.names[i];
-  return {{"problem_type", kind.problem}, {"id2label", std::move(names)}};
+  return {{"problem_type", kind.problem}, {"id2label", label_names_json(kind.names)}};
 }
 
-constexpr std::int64_t kMaxLabels = 1 << 20;
-
 LabelKind label_kind_from(const Json& json, const std::string& origin) {
-  LabelKind kind;
-  kind.problem = JsonReader(json, origin).string("problem_type", "");
-  CHECK_USER(kind.problem == "single_label_classification" ||
-                 kind.problem == "multi_label_classification" || kind.problem == "regression",
-             "{}: problem_type is '{}'; allowed: single_label_classification, "
-             "multi_label_classification, regression",
-             origin, kind.problem.substr(0, 60));
-  const Json names = json.value("id2label", Json());
-  CHECK_USER(
-      names.is_object() && !names.empty() && names.size() <= static_cast<std::size_t>(kMaxLabels),
-      "{}: id2label does not name 1 to {} labels", origin, kMaxLabels);
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    const std::string id = std::to_string(i);
-    CHECK_USER(names.contains(id) && names[id].is_string(), "{}: id2label has no name for {}",
-               origin, id);
-    kind.names.push_back(names[id].get<std::string>());
-  }
+  const JsonReader reader(json, origin);
+  LabelKind kind = {read_problem_type(reader), read_label_names(reader)};
+  CHECK_USER(!kind.problem.empty(), "{}: problem_type is missing; the file is damaged", origin);
+  CHECK_USER(!kind.names.empty(), "{}: id2label names no label; the file is damaged", origin);
   return kind;
 }
 

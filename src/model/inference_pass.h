@@ -30,6 +30,9 @@ struct DecoderRows {
                      // pieces); empty: cached + new
 };
 
+// A view that a call returns dies at the next call of the same function, and at the next hidden()
+// or hidden_at(): all lie in one arena. What is said to want hidden() takes its view while it
+// lives. The context, config and parameters must outlive the pass.
 class InferencePass {
  public:
   InferencePass(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
@@ -52,6 +55,7 @@ class InferencePass {
   void copy_slot(std::int64_t from, std::int64_t to, std::int64_t n_tokens);
 
   // Last stage only, after hidden(). Logits (rows, V) of chosen rows, whole on every tp rank.
+  // Collective over tp, as losses() is.
   ConstView logits(ConstView hidden, std::span<const std::int64_t> rows);
   // Last stage only: -log p(label) of each row (N) fp32; kIgnoreLabel gives 0.
   ConstView losses(ConstView hidden, std::span<const std::int32_t> labels);

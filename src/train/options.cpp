@@ -3,7 +3,7 @@
 #include "core/check.h"
 #include "core/hardware.h"
 #include "core/option_words.h"
-#include "formats/families.h"
+#include "formats/families/families.h"
 #include "model/limits.h"
 #include "model/schedule.h"
 #include "model/stage.h"
@@ -88,7 +88,7 @@ void TrainOptions::visit(FieldVisitor& v) {
   v.field("dp", dp, kGridAxisOrLeft, "data-parallel ranks; 0: ranks / (tp * pp)");
   v.field("threads", threads, kThreads, "threads of a rank; 0: cores of the host / ranks on it");
   v.field("device", device, kDevices, "what to run on (cuda is to come)");
-  v.field("dtype", dtype, Words{"fp32", "bf16"},
+  v.field("dtype", dtype, kTrainDTypes,
           "arithmetic of matrix products (masters and sums are fp32)");
   v.field("recompute", recompute, kRecomputes, "activations recomputed in backward");
   v.field("pipeline_schedule", pipeline_schedule, pipeline_schedules(),

@@ -6,7 +6,9 @@
 #include "comm/agreement.h"
 #include "core/hardware.h"
 #include "core/log.h"
+#include "formats/checkpoint.h"
 #include "io/files.h"
+#include "train/replica_check.h"
 #include "train/start.h"
 
 namespace weft {

@@ -5,7 +5,8 @@
 #include <optional>
 #include <vector>
 
-#include "formats/checkpoint.h"
+#include "formats/checkpoint_file.h"
+#include "formats/checkpoint_folder.h"
 #include "io/lock.h"
 #include "io/run_log.h"
 #include "model/context.h"

@@ -1,7 +1,7 @@
 #include "train/run_identity.h"
 
 #include "core/short_decimal.h"
-#include "formats/families.h"
+#include "formats/families/families.h"
 
 namespace weft {
 namespace {

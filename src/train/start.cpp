@@ -7,10 +7,9 @@
 #include "core/check.h"
 #include "core/checksum.h"
 #include "core/damaged.h"
-#include "formats/families.h"
-#include "formats/hf_weights.h"
-#include "formats/weight_source.h"
-#include "formats/weights_checksum.h"
+#include "formats/checkpoint_folder.h"
+#include "formats/families/families.h"
+#include "model/grid_check.h"
 #include "text/files/tokenizer_files.h"
 #include "train/run_identity.h"
 #include "train/task.h"
@@ -36,16 +35,13 @@ std::optional<CheckpointHeader> header_instead_of_model(const TrainOptions& o) {
 }
 
 std::optional<Tokenizer> find_tokenizer(const TrainOptions& o, const TokenFileInfo& data,
+                                        const std::optional<StoredModel>& model,
                                         const std::optional<CheckpointHeader>& resumed) {
   if (!o.tokenizer.empty()) return load_tokenizer(o.tokenizer);
   if (resumed && !resumed->state.tokenizer.empty())
     return tokenizer_from_json(resumed->state.tokenizer, "the checkpoint's tokenizer");
-  if (!o.model.empty() && !is_checkpoint(o.model) && has_tokenizer(o.model))
-    return load_tokenizer(o.model);
-  if (!o.model.empty() && is_checkpoint(o.model)) {
-    const std::string json = read_checkpoint_header(o.model).state.tokenizer;
-    if (!json.empty()) return tokenizer_from_json(json, o.model);
-  }
+  if (model)
+    if (auto tokenizer = model->tokenizer()) return tokenizer;
   if (!data.tokenizer.empty()) return tokenizer_from_json(data.tokenizer, o.data);
   return std::nullopt;
 }
@@ -55,7 +51,7 @@ void grow_vocabulary(TrainingStart& start, const TrainOptions& o, const TokenFil
   ModelConfig& c = start.config;
   if (data.vocab_size <= c.vocab) return;
   CHECK_USER(
-      !is_checkpoint(o.model),
+      !start.model || start.model->takes_new_tensors(),
       "--data {} has a vocabulary of {}, the checkpoint --model {} one of {}; new tokens are "
       "added to a Hugging Face directory (the folder model/ of its run)",
       o.data, data.vocab_size, o.model, c.vocab);
@@ -72,7 +68,8 @@ TrainingStart resolve_start(const TrainOptions& o, int n_ranks) {
   const TokenFile file(o.data);
   const std::optional<CheckpointHeader> resumed = header_instead_of_model(o);
   start.without_model = resumed.has_value();
-  start.tokenizer = find_tokenizer(o, file.info(), resumed);
+  if (!o.model.empty() && !resumed) start.model = open_model(o.model, "--model");
+  start.tokenizer = find_tokenizer(o, file.info(), start.model, resumed);
   if (start.tokenizer)
     CHECK_USER(start.tokenizer->hash() == file.info().tokenizer_hash,
                "--data {} was made with another tokenizer (hash {}) than the model's ({}); make it "
@@ -85,21 +82,21 @@ TrainingStart resolve_start(const TrainOptions& o, int n_ranks) {
 
   if (resumed)
     start.config = resumed->config;
-  else if (o.model.empty())
-    start.config = fresh_model(o, file.info().vocab_size, start.tokenizer);
+  else if (start.model)
+    start.config = start.model->config();
   else
-    start.config = is_checkpoint(o.model) ? read_checkpoint_header(o.model).config
-                                          : read_model_config(o.model);
+    start.config = fresh_model(o, file.info().vocab_size, start.tokenizer);
   ModelConfig& c = start.config;
   grow_vocabulary(start, o, file.info());
+  const HeadKind before = c.head;
   set_task(c, o, file.info(), start.tokenizer);
+  CHECK_USER(!start.model || start.model->takes_new_tensors() || before == c.head,
+             "--model {} is a checkpoint of a {}; --task {} starts from a Hugging Face directory "
+             "(the folder model/ of its run)",
+             o.model, head_name(before), o.task);
   CHECK_USER(o.context <= c.context, "--context is {}; allowed: 1 to {}, the model's", o.context,
              c.context);
-  CHECK_USER(start.shape.tp <= c.heads, "--tp is {}, but the model has {} heads; allowed: 1 to {}",
-             start.shape.tp, c.heads, c.heads);
-  CHECK_USER(start.shape.pp <= c.layers,
-             "--pp is {}, but the model has {} layers; allowed: 1 to {}", start.shape.pp, c.layers,
-             c.layers);
+  check_grid(start.shape, c);
   CHECK_USER(start.shape.dp <= o.batch_size,
              "--dp is {}, but --batch-size {}; every data-parallel rank needs a sequence",
              start.shape.dp, o.batch_size);
@@ -134,17 +131,13 @@ TrainingStart resolve_start(const TrainOptions& o, int n_ranks) {
   return start;
 }
 
-std::vector<Fact> model_facts(const fs::path& model, const ModelConfig& config,
+std::vector<Fact> model_facts(const StoredModel* model, const ModelConfig& config,
                               const std::optional<Tokenizer>& tokenizer) {
   const auto hex = [](std::uint64_t sum) { return fmt::format("{:016x}", sum); };
-  std::string weights = "none";
-  if (is_checkpoint(model))
-    weights = hex(read_checkpoint_header(model).checksum);
-  else if (!model.empty())
-    weights = hex(weights_checksum(config, *open_weights(model)));
   return {{"the tokenizer (its hash)", tokenizer ? tokenizer->hash() : "none"},
           {"--model's config (its checksum)", hex(text_checksum(write_hf_config(config).dump()))},
-          {"--model's weights (their checksum)", weights}};
+          {"--model's weights (their checksum)",
+           model ? hex(model->weights()->checksum(config)) : "none"}};
 }
 
 TrainingStart resolve_together(const TrainOptions& o, Communicator& world, Stream& stream) {
@@ -164,7 +157,7 @@ TrainingStart resolve_together(const TrainOptions& o, Communicator& world, Strea
                            value.is_string() ? value.get<std::string>() : value.dump()});
         }
         for (Fact& fact :
-             model_facts(start->without_model ? "" : o.model, start->config, start->tokenizer))
+             model_facts(start->model ? &*start->model : nullptr, start->config, start->tokenizer))
           facts.push_back(std::move(fact));
         return facts;
       },

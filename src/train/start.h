@@ -9,8 +9,7 @@
 #include "comm/compare.h"
 #include "comm/grid.h"
 #include "data/training_data.h"
-#include "formats/checkpoint.h"
-#include "text/tokenizer.h"
+#include "formats/open_model.h"
 #include "train/options.h"
 #include "train/step.h"
 
@@ -18,6 +17,7 @@ namespace weft {
 
 struct TrainingStart {
   GridShape shape;
+  std::optional<StoredModel> model;  // --model; none: a fresh one, or without_model
   ModelConfig config;
   std::optional<Tokenizer> tokenizer;  // none: the data names none, and none was given
   std::shared_ptr<TrainingData> data;
@@ -33,8 +33,8 @@ struct TrainingStart {
 TrainingStart resolve_start(const TrainOptions& options, int n_ranks);
 
 // What ranks must have read alike of a model: its tokenizer, its config, and of its weights what
-// weights_checksum() reads. An empty path: it has no files.
-std::vector<Fact> model_facts(const std::filesystem::path& model, const ModelConfig& config,
+// WeightSource::checksum() reads. Null: it has no files.
+std::vector<Fact> model_facts(const StoredModel* model, const ModelConfig& config,
                               const std::optional<Tokenizer>& tokenizer);
 
 // On all ranks, which must have been told and have read the same. Collective. UserError: what is

@@ -4,8 +4,7 @@
 #include <numeric>
 
 #include "core/check.h"
-#include "formats/checkpoint.h"
-#include "formats/families.h"
+#include "formats/families/families.h"
 
 namespace weft {
 namespace {
@@ -90,7 +89,6 @@ ModelConfig fresh_model(const TrainOptions& o, std::int64_t vocab,
 
 void set_task(ModelConfig& c, const TrainOptions& o, const TokenFileInfo& data,
               const std::optional<Tokenizer>& tokenizer) {
-  const HeadKind before = c.head;
   const std::string whose = o.model.empty() ? "--family " + o.family : "--model " + o.model;
   if (o.task == "clm") {
     CHECK_USER(
@@ -117,10 +115,6 @@ void set_task(ModelConfig& c, const TrainOptions& o, const TokenFileInfo& data,
                o.task);
     set_labels(c, data, tokenizer);
   }
-  CHECK_USER(o.model.empty() || !is_checkpoint(o.model) || before == c.head,
-             "--model {} is a checkpoint of a {}; --task {} starts from a Hugging Face directory "
-             "(the folder model/ of its run)",
-             o.model, head_name(before), o.task);
   std::int32_t most = std::max(data.wrapping.first_type, data.wrapping.second_type);
   for (const auto* piece : {&data.wrapping.before, &data.wrapping.between, &data.wrapping.behind})
     for (const std::int32_t type : piece->types) most = std::max(most, type);

@@ -16,7 +16,7 @@ ModelConfig fresh_model(const TrainOptions& options, std::int64_t vocab,
                         const std::optional<Tokenizer>& tokenizer);
 
 // Gives the model the task's head, with the data's labels. UserErrors name the option: a family
-// that cannot, a checkpoint of another head, token types that the model does not know.
+// that cannot, token types that the model does not know.
 void set_task(ModelConfig& config, const TrainOptions& options, const TokenFileInfo& data,
               const std::optional<Tokenizer>& tokenizer);
 

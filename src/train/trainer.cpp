@@ -3,18 +3,20 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <set>
 #include <thread>
 
 #include "comm/agreement.h"
 #include "comm/compare.h"
 #include "core/damaged.h"
 #include "core/log.h"
+#include "core/option_words.h"
 #include "core/short_decimal.h"
-#include "formats/families.h"
-#include "formats/hf_weights.h"
+#include "formats/checkpoint.h"
+#include "formats/families/families.h"
+#include "formats/hf_export.h"
 #include "io/files.h"
 #include "text/files/tokenizer_files.h"
+#include "train/first_weights.h"
 #include "train/lr_schedule.h"
 #include "train/predictions.h"
 #include "train/progress.h"
@@ -43,13 +45,14 @@ class Trainer {
         start_(resolve_on(options, *world, environment.n_threads)),
         grid_(std::move(world), start_.shape),
         stream_({}, environment.n_threads),
-        ctx_{.grid = grid_,
-             .stream = stream_,
-             .precision = options.dtype == "bf16" ? Precision::bf16 : Precision::fp32,
-             .clock = &clock_,
-             .observer = {}},
+        ctx_{
+            .grid = grid_,
+            .stream = stream_,
+            .precision = dtype_of(options.dtype) == DType::bf16 ? Precision::bf16 : Precision::fp32,
+            .clock = &clock_,
+            .observer = {}},
         first_(grid_.world().rank() == 0),
-        parameters_(start_.config, grid_, options.dtype == "bf16" ? DType::bf16 : DType::f32,
+        parameters_(start_.config, grid_, dtype_of(options.dtype).value_or(DType::f32),
                     ParameterUse::training),
         step_(ctx_, start_.config, parameters_, start_.step),
         schedule_{options.lr, options.min_lr.value_or(options.lr / 10), options.warmup_steps,
@@ -130,7 +133,7 @@ class Trainer {
   }
 
   void load_start() {
-    if (!resume()) load_first_weights();
+    if (!resume()) state_ = begin_run(ctx_, options_, start_, parameters_);
     state_.identity = start_.identity;
     folder_.set_aside_after(state_.step);
   }
@@ -141,8 +144,7 @@ class Trainer {
     if (family(start_.config.family).carried.empty()) return;
     std::unique_ptr<WeightSource> source;
     try {
-      if (!options_.model.empty() && !is_checkpoint(options_.model))
-        source = open_weights(options_.model);
+      if (start_.model) source = start_.model->weights();
     } catch (const UserError& error) {  // a resumed run needs the folder for nothing else
       if (first_)
         log_warning("the exported model goes without what only its first folder held: {}",
@@ -151,70 +153,11 @@ class Trainer {
     const std::int32_t there = source != nullptr;
     if (!grid_.world().all_reduce_value(there, ReduceOp::min, stream_))
       source.reset();  // every rank writes the same list
-    throw_together(grid_.world(),
-                   failure_of([&] { carried_ = carried_tensors(start_.config, source.get()); }),
-                   stream_);
-  }
-
-  void load_first_weights() {
-    state_ = {.step = 0,
-              .cursor = 0,
-              .seed = options_.seed,
-              .tokenizer = start_.tokenizer ? start_.tokenizer->to_json() : "",
-              .generation = ""};
-    throw_together(grid_.world(),
-                   failure_of([&] { state_.generation = generation_text(options_.model); }),
-                   stream_);
-    parameters_.zero_moments();  // a damaged checkpoint may have been read half
-    if (options_.model.empty()) {
-      parameters_.init_weights(static_cast<std::uint64_t>(options_.seed), stream_);
-      parameters_.refresh_bf16(stream_);
-    } else if (is_checkpoint(options_.model)) {
-      load_checkpoint(ctx_, options_.model, parameters_, start_.config);
-      parameters_.zero_moments();
-    } else {
-      load_directory();
-    }
-  }
-
-  // Weights of a Hugging Face directory. A head that it lacks, or that has another number of
-  // labels, is new; not the one that predicts the next token.
-  void load_directory() {
-    const bool keep = options_.task != "clm";
-    if (const std::string warning = warning_of_untied(start_.config, options_.model);
-        first_ && !warning.empty())
-      log_warning("--model {}", warning);
-    if (first_ && start_.stored_vocab > 0)
-      log_info(
-          "the token tables grow from {} rows to the data's {}: the new ones are drawn about the "
-          "old ones' mean, as transformers' resize_token_embeddings does",
-          start_.stored_vocab, start_.config.vocab);
-    if (keep) parameters_.init_weights(static_cast<std::uint64_t>(options_.seed), stream_);
-    std::vector<KeptTensor> kept;
     throw_together(grid_.world(), failure_of([&] {
-                     const LoadOptions load = {
-                         .missing = keep ? MissingHead::keep : MissingHead::error,
-                         .new_tokens = {.n_old = start_.stored_vocab,
-                                        .seed = static_cast<std::uint64_t>(options_.seed)}};
-                     kept =
-                         load_hf_weights(parameters_, start_.config, options_.model, stream_, load);
+                     carried_ = source ? source->carried(start_.config)
+                                       : carried_tensors(start_.config, nullptr);
                    }),
                    stream_);
-    Json mine = Json::array();
-    for (const KeptTensor& t : kept) mine.push_back({t.name, t.shapes});
-    std::set<std::string> all;  // a rank names what it holds of
-    bool loses = false;  // a head of other labels was there, which its user may not have meant
-    for (const std::string& theirs : gather_texts(grid_.world(), mine.dump(), stream_))
-      for (const Json& tensor : parse_json(theirs)) {
-        const std::string name = tensor[0], shapes = tensor[1];
-        all.insert(shapes.empty() ? name : fmt::format("{} ({})", name, shapes));
-        loses = loses || !shapes.empty();
-      }
-    if (!first_ || all.empty()) return;
-    const std::string sentence =
-        fmt::format("{} does not have all of this {}; initialised anew: {}", options_.model,
-                    head_name(start_.config.head), fmt::join(all, ", "));
-    log_line(loses ? LogLevel::warning : LogLevel::info, sentence);
   }
 
   // From the newest checkpoint that is whole; with --resume auto, damaged ones are skipped and

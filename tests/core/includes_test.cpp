@@ -24,8 +24,10 @@ const std::map<std::string, int> kLayers = {
     {"text", 3},  {"formats", 4}, {"data", 4},    {"plan", 5},  {"train", 5},
     {"infer", 5}, {"inspect", 5}, {"report", 5},  {"serve", 6}, {"cli", 7}};
 const std::map<std::string, int> kLayersWithin = {
-    {"io/hdf5", 0}, {"io", 1},         {"io/weights", 2}, {"text/characters", 0},
-    {"text", 1},    {"text/jinja", 1}, {"text/files", 2}, {"text/learn", 3}};
+    {"io/hdf5", 0},         {"io", 1},         {"io/weights", 2},
+    {"text/characters", 0}, {"text", 1},       {"text/jinja", 1},
+    {"text/files", 2},      {"text/learn", 3}, {"formats/families", 0},
+    {"formats/gguf", 1},    {"formats", 2}};
 
 // The named file of an #include line, or nothing.
 std::string included(const std::string& line) {
@@ -189,6 +191,38 @@ TEST(Sources, NoFamilyIsAskedForByName) {
     for (std::size_t i = 0; i < source.lines.size(); ++i)
       EXPECT_FALSE(std::regex_match(source.lines[i], by_name)) << source.path << ":" << i + 1;
   }
+}
+
+// Reading what is behind a model's path is for formats/ alone.
+bool asks_what_a_path_holds(const std::string& line) {
+  static const std::regex question(
+      R"(.*\b(is_\w*(checkpoint|gguf|torch)\w*|(Gguf|Safetensors|Torch)Reader|GgufModel|)"
+      R"(open_(tensors|hf_weights)|checkpoint_weights|read_hf_config|load_hf_weights))"
+      R"(\s*[({\]:<].*)");
+  return std::regex_match(line, question);
+}
+
+TEST(Sources, WhatAModelsPathHoldsIsAskedInFormatsAlone) {
+  for (const char* line : {"  if (is_checkpoint(path))", "GgufReader::is_gguf(o.model)",
+                           "read_hf_config(dir);", "auto t = open_tensors(path);"})
+    EXPECT_TRUE(asks_what_a_path_holds(line)) << line;
+  EXPECT_FALSE(asks_what_a_path_holds("  const StoredModel model = open_model(path, \"SRC\");"));
+  static const std::set<std::string> kAbove = {"data",    "plan",   "train", "infer",
+                                               "inspect", "report", "serve", "cli"};
+  int n_rooms = 0, n_outputs = 0;
+  for (const Source& source : sources()) {
+    const bool above = *source.path.begin() == "src" && kAbove.contains(source.room);
+    if (!above && source.room != "benchmarks") continue;
+    ++n_rooms;
+    for (std::size_t i = 0; i < source.lines.size(); ++i) {
+      EXPECT_FALSE(asks_what_a_path_holds(source.lines[i]))
+          << source.path << ":" << i + 1 << ": ask open_model (formats/open_model.h)";
+      // Of a path that is to be written: what to make there.
+      n_outputs += source.lines[i].find("asks_for_checkpoint(") != std::string::npos;
+    }
+  }
+  EXPECT_GT(n_rooms, 50);
+  EXPECT_EQ(n_outputs, 1) << "convert's DST";
 }
 
 TEST(Sources, NoRoomIsAWarehouse) {

@@ -7,7 +7,7 @@
 #include "cli/options.h"
 #include "data/training_data.h"
 #include "formats/checkpoint.h"
-#include "formats/families.h"
+#include "formats/families/families.h"
 #include "formats/hf_weights.h"
 #include "infer/generation_file.h"
 #include "infer/options.h"
@@ -43,7 +43,8 @@ TEST(Fuzz, GenerationConfig) {
       R"("top_p": 0.9, "max_length": 64,
       "repetition_penalty": 1.1, "min_new_tokens": 2, "no_repeat_ngram_size": 3})");
   fuzz(folder / "generation_config.json", true, [&] {
-    const GenerationFile file = read_generation_config(folder.path());
+    const std::filesystem::path path = folder / "generation_config.json";
+    const GenerationFile file = parse_generation_config(read_text_file(path), path.string());
     resolve_generation({}, {}, file,
                        {.what = "the prompt", .n_tokens = 5, .context = 96, .vocab = 211}, nullptr);
   });

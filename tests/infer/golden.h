@@ -7,7 +7,7 @@
 #include <cmath>
 #include <map>
 
-#include "formats/families.h"
+#include "formats/families/families.h"
 #include "formats/hf_weights.h"
 #include "infer/engine.h"
 #include "infer/generation_file.h"

@@ -1,8 +1,9 @@
 // How weights are found and what becomes of them, against the reference (tests/data/loading.json,
 // by make_loading.py), on every grid of the ranks at hand.
-#include "formats/weight_source.h"
+#include "formats/open_model.h"
 #include "infer/classify.h"
 #include "infer/score.h"
+#include "model/gather_parameter.h"
 #include "src/io/files.h"
 #include "tests/infer/golden.h"
 #include "tests/io/files.h"
@@ -93,7 +94,7 @@ TEST(Loading, AHeadBesideTheTableThatConfigJsonTiesItTo) {
     const SharedFolder folder;
     if (folder.rank() == 0) write_with_head(folder.path(), kind);
     folder.barrier();
-    const ModelConfig config = read_model_config(folder.path());
+    const ModelConfig config = open_model(folder.path(), "the model").config();
     EXPECT_EQ(config.tied_head, kind != "other");
     EXPECT_EQ(warning_of_untied(config, "m").find("lm_head.weight") != std::string::npos,
               kind == "other");
@@ -110,9 +111,9 @@ TEST(Loading, PytorchModelBinIsTheSameModel) {
   for (const auto& [bin, safe] :
        {std::pair("bert_old", "bert_mlm"), std::pair("llama_shards", "llama2")}) {
     const fs::path dir = data_dir() / "loading" / bin, same = data_dir() / "families" / safe;
-    const ModelConfig config = read_model_config(dir);
-    EXPECT_EQ(first_difference(config, read_model_config(same)), "");
-    EXPECT_EQ(stored_format(dir), "fp32");
+    const ModelConfig config = open_model(dir, "the model").config();
+    EXPECT_EQ(first_difference(config, open_model(same, "the model").config()), "");
+    EXPECT_EQ(open_model(dir, "the model").weights()->format(), "fp32");
     for (const GridShape& shape : grids(config)) {
       const Model a(shape, config, dir), b(shape, config, same);
       for (const LocalParameter& p : a.parameters.list()) {
@@ -162,7 +163,7 @@ TEST(Loading, NewTokensGetTheMeanOfTheOldRows) {
     if (!tied && folder.rank() == 0) write_untied(folder.path(), model);
     folder.barrier();
     if (!tied) dir = folder.path();
-    ModelConfig config = read_model_config(dir);
+    ModelConfig config = open_model(dir, "the model").config();
     const std::int64_t n_old = std::exchange(config.vocab, config.vocab + 3);
     ASSERT_EQ(n_old, g["old"].get<std::int64_t>());
     std::map<std::string, std::vector<float>> first;
@@ -248,7 +249,7 @@ TEST(Loading, FoldersThatAreNoModelAreNamedForWhatTheyAre) {
     return dir;
   };
   const auto open = [](const fs::path& dir) {
-    const ModelConfig config = read_model_config(dir);
+    const ModelConfig config = open_model(dir, "the model").config();
     Model model({1, 1, test_mpi().world()->size()}, config, dir);
   };
   expect_user_error([&] { open(with_prefix("_orig_mod.")); }, {"_orig_mod.", "torch.compile"});

@@ -212,23 +212,13 @@ TEST(Options, ABadWordWithoutTokensIsNamed) {
   }
 }
 
-struct ConfigFolder {
-  std::filesystem::path dir =
-      std::filesystem::temp_directory_path() / fmt::format("weft_options_{}", getpid());
-  explicit ConfigFolder(const std::string& json) {
-    std::filesystem::create_directories(dir);
-    std::ofstream(dir / "generation_config.json") << json;
-  }
-  ~ConfigFolder() { std::filesystem::remove_all(dir); }
-};
-
 TEST(GenerationFile, IsReadWithItsLists) {
-  const ConfigFolder folder(
+  const GenerationFile file = parse_generation_config(
       R"({"eos_token_id": [1, 2], "bad_words_ids": [[3], [4, 5]], "stop_strings": "end", )"
       R"("early_stopping": "never", "num_beams": 3,
                                 "temperature": 0.0, "do_sample": true, "diversity_penalty": 0.0, )"
-      R"("suppress_tokens": [7], "top_h": null, "transformers_version": "5"})");
-  const GenerationFile file = read_generation_config(folder.dir);
+      R"("suppress_tokens": [7], "top_h": null, "transformers_version": "5"})",
+      "generation_config.json");
   EXPECT_EQ(file.eos, (Ids{1, 2}));
   EXPECT_EQ(file.bad_words, (std::vector<Ids>{{3}, {4, 5}}));
   EXPECT_EQ(file.options.stop, std::vector<std::string>{"end"});
@@ -236,7 +226,6 @@ TEST(GenerationFile, IsReadWithItsLists) {
   EXPECT_EQ(file.options.num_beams, 3);
   EXPECT_EQ(file.options.do_sample, false);  // a temperature of 0 says so
   EXPECT_EQ(file.unknown, std::vector<std::string>{"suppress_tokens"});
-  EXPECT_TRUE(read_generation_config(folder.dir / "absent").eos.empty());
 }
 
 TEST(GenerationFile, RefusalsNameFileAndKey) {
@@ -246,9 +235,8 @@ TEST(GenerationFile, RefusalsNameFileAndKey) {
                                   {R"({"bad_words_ids": [[]]})", "bad_words_ids"},
                                   {R"({"stop_strings": [3]})", "stop_strings"},
                                   {R"({"temperature": "hot"})", "temperature"}}) {
-    const ConfigFolder folder(json);
     try {
-      read_generation_config(folder.dir);
+      parse_generation_config(json, "m/generation_config.json");
       FAIL() << json;
     } catch (const UserError& error) {
       EXPECT_NE(std::string(error.what()).find("generation_config.json: " + std::string(key)),

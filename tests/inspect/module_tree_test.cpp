@@ -9,8 +9,8 @@
 #include <sstream>
 
 #include "core/check.h"
-#include "formats/families.h"
-#include "formats/weight_source.h"
+#include "formats/families/families.h"
+#include "formats/open_model.h"
 #include "inspect/torch_module.h"
 
 namespace weft {
@@ -98,7 +98,7 @@ TEST(ModuleTree, AGgufFileShowsItsHuggingFaceModel) {
     Json json = golden["config"];
     json["architectures"] = {golden["architecture"]};
     json["pad_token_id"] = 0;  // the file's tokenizer says so
-    EXPECT_EQ(module_tree(read_model_config(file.string() + ".gguf")),
+    EXPECT_EQ(module_tree(open_model(file.string() + ".gguf", "the model").config()),
               module_tree(config_from_json(json, name)))
         << name;
   }

@@ -1,6 +1,6 @@
 // Families' rows: a fresh model of each is what its config.json says, and what a row leaves out is
 // refused by name.
-#include "formats/families.h"
+#include "formats/families/families.h"
 
 #include <gtest/gtest.h>
 

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "formats/weight_source.h"
+#include "formats/open_model.h"
 #include "kernels/work.h"
 #include "model/inference_pass.h"
 #include "tests/io/files.h"
@@ -201,7 +201,8 @@ std::vector<std::pair<std::string, ModelConfig>> all_models() {
   std::vector<std::pair<std::string, ModelConfig>> all;
   for (const auto& entry : fs::directory_iterator(fs::path(WEFT_TEST_DATA) / "families"))
     if (fs::exists(entry.path() / "config.json"))
-      all.emplace_back(entry.path().filename().string(), read_model_config(entry.path().string()));
+      all.emplace_back(entry.path().filename().string(),
+                       open_model(entry.path().string(), "the model").config());
   return all;
 }
 

@@ -7,9 +7,11 @@
 #include <vector>
 
 #include "comm/grid.h"
-#include "formats/families.h"
+#include "formats/families/families.h"
+#include "formats/hf_export.h"
 #include "formats/hf_weights.h"
 #include "io/weights/safetensors.h"
+#include "model/gather_parameter.h"
 #include "tests/mpi_main.h"
 #include "train/step.h"
 

@@ -4,7 +4,9 @@
 
 #include "comm/agreement.h"
 #include "core/rng.h"
+#include "formats/checkpoint_folder.h"
 #include "tests/train/runs.h"
+#include "train/replica_check.h"
 
 namespace weft::test {
 namespace {

@@ -1,7 +1,7 @@
 // What fine-tuning makes of a classifier's labels, and which token it labels.
 #include "train/task.h"
 
-#include "formats/families.h"
+#include "formats/families/families.h"
 #include "tests/io/token_file_alone.h"
 #include "tests/train/runs.h"
 

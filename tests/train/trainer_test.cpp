@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
+#include "formats/checkpoint_folder.h"
 #include "io/lock.h"
 #include "tests/train/runs.h"
 

@@ -2,7 +2,7 @@
 // could not go on (1/√D in fp32 and in double differ for D = 24).
 #include <gtest/gtest.h>
 
-#include "formats/families.h"
+#include "formats/families/families.h"
 #include "model/attention_scale.h"
 #include "train/task.h"
 

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "formats/gguf_row.h"
-#include "formats/module_row.h"
+#include "formats/families/gguf_row.h"
+#include "formats/families/module_row.h"
 #include "model/config.h"
 #include "model/parameters.h"
 

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "core/check.h"
-#include "formats/families.h"
+#include "formats/families/families.h"
 
 namespace weft {
 namespace {

@@ -1,4 +1,4 @@
-#include "formats/gguf_row.h"
+#include "formats/families/gguf_row.h"
 
 namespace weft {
 

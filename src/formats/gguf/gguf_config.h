@@ -1,7 +1,7 @@
 // config.json from a GGUF file's metadata.
 #pragma once
 
-#include "formats/families.h"
+#include "formats/families/families.h"
 
 namespace weft {
 

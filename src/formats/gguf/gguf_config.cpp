@@ -1,7 +1,7 @@
-#include "formats/gguf_config.h"
+#include "formats/gguf/gguf_config.h"
 
 #include "core/check.h"
-#include "formats/gguf_rope.h"
+#include "formats/gguf/gguf_rope.h"
 
 namespace weft {
 namespace {

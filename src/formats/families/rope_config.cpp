@@ -1,9 +1,9 @@
-#include "formats/rope_config.h"
+#include "formats/families/rope_config.h"
 
 #include <cmath>
 
 #include "core/check.h"
-#include "formats/families.h"
+#include "formats/families/families.h"
 
 namespace weft {
 namespace {

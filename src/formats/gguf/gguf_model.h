@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "formats/gguf_names.h"
+#include "formats/gguf/gguf_names.h"
 #include "io/weights/gguf.h"
 
 namespace weft {
@@ -25,6 +25,10 @@ class GgufModel {
   // converter did to it is undone by read_elements. Valid as long as the model is. A tied head is
   // not there, as in a Hugging Face file.
   std::optional<StoredTensor> find(const std::string& hf_name) const;
+  const std::map<std::string, StoredTensor>& tensors() const {
+    return reader_->tensors();
+  }                                        // as
+                                           // stored
   std::vector<std::string> names() const;  // the Hugging Face names of all tensors, sorted
 
  private:

@@ -1,6 +1,6 @@
 // GGUF files as Hugging Face directories: against transformers' state_dicts and configs
 // (tests/data/make_gguf.py).
-#include "formats/gguf_model.h"
+#include "formats/gguf/gguf_model.h"
 
 #include <gtest/gtest.h>
 

@@ -1,9 +1,9 @@
-#include "formats/gguf_model.h"
+#include "formats/gguf/gguf_model.h"
 
 #include <algorithm>
 
 #include "core/check.h"
-#include "formats/gguf_config.h"
+#include "formats/gguf/gguf_config.h"
 
 namespace weft {
 namespace {

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "core/check.h"
-#include "formats/families.h"
+#include "formats/families/families.h"
 #include "model/attention_scale.h"
 
 namespace weft {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "formats/families.h"
+#include "formats/families/families.h"
 
 namespace weft {
 

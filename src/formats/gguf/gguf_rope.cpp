@@ -1,4 +1,4 @@
-#include "formats/gguf_rope.h"
+#include "formats/gguf/gguf_rope.h"
 
 #include <algorithm>
 #include <cmath>

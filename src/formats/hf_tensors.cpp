@@ -1,12 +1,9 @@
-#include "formats/weight_source.h"
+#include "formats/hf_tensors.h"
 
 #include <algorithm>
-#include <map>
 
 #include "core/check.h"
-#include "formats/families.h"
-#include "formats/gguf_model.h"
-#include "formats/hf_weights.h"
+#include "formats/gguf/gguf_model.h"
 #include "io/weights/gguf_blocks.h"
 #include "io/weights/safetensors.h"
 #include "io/weights/torch_file.h"
@@ -17,7 +14,7 @@ namespace {
 
 // SafetensorsReader or TorchReader.
 template <class Reader>
-class ReaderSource : public WeightSource {
+class ReaderSource : public TensorSource {
  public:
   explicit ReaderSource(const std::filesystem::path& dir) : reader_(dir) {}
   std::optional<StoredTensor> find(const std::string& name) const override {
@@ -29,22 +26,31 @@ class ReaderSource : public WeightSource {
     for (const auto& [name, tensor] : reader_.tensors()) all.push_back(name);
     return all;
   }
+  const std::map<std::string, StoredTensor>& tensors() const override { return reader_.tensors(); }
 
  private:
   Reader reader_;
 };
 
-class GgufSource : public WeightSource {
+class GgufSource : public TensorSource {
  public:
   explicit GgufSource(const std::filesystem::path& file) : model_(file) {}
   std::optional<StoredTensor> find(const std::string& name) const override {
     return model_.find(name);
   }
   std::vector<std::string> names() const override { return model_.names(); }
+  const std::map<std::string, StoredTensor>& tensors() const override { return model_.tensors(); }
+  bool holds_the_model_alone() const override { return true; }
 
  private:
   GgufModel model_;
 };
+
+std::string with_end(const std::string& name, const std::string& from, const std::string& to) {
+  const bool ends =
+      name.size() >= from.size() && name.compare(name.size() - from.size(), from.size(), from) == 0;
+  return ends ? name.substr(0, name.size() - from.size()) + to : "";
+}
 
 std::string format_name(const StoredTensor& t) {
   constexpr const char* kBlocks[] = {"",     "q4_0", "q4_1", "q5_0", "q5_1", "q8_0",
@@ -58,25 +64,6 @@ namespace fs = std::filesystem;
 
 constexpr const char* kSafetensors = "model.safetensors";
 constexpr const char* kTorch = "pytorch_model.bin";
-
-std::map<std::string, StoredTensor> tensors_of(const fs::path& path) {
-  if (GgufReader::is_gguf(path)) return GgufReader(path).tensors();
-  return is_torch_folder(path) ? TorchReader(path).tensors() : SafetensorsReader(path).tensors();
-}
-
-// A LoRA adapter holds what is added to another model's weights.
-void refuse_adapter(const fs::path& dir) {
-  std::error_code error;
-  const fs::path file = dir / "adapter_config.json";
-  if (!fs::exists(file, error)) return;
-  const Json adapter = read_json_object(file);
-  const std::string base = JsonReader(adapter, file.string()).string("base_model_name_or_path", "");
-  user_error(
-      "{}: is an adapter (LoRA or the like: adapter_config.json){}, not a whole model; merge it "
-      "into that one first (in Python: PeftModel.from_pretrained(base, adapter)"
-      ".merge_and_unload().save_pretrained(DIR))",
-      dir.string(), base.empty() ? "" : " of " + base);
-}
 
 // What else lies there instead of weights that we read.
 void refuse_other_weights(const fs::path& dir) {
@@ -98,41 +85,30 @@ void refuse_other_weights(const fs::path& dir) {
                dir.string(), entry.path().filename().string());
 }
 
-// The two tensors that the config ties: whether they are both there and differ.
-bool has_another_head(const WeightSource& source, const ModelConfig& c) {
-  const std::optional<StoredTensor> table = find_stored(source, c, "embed.tokens.weight"),
-                                    head = find_stored(source, c, "head.weight");
-  if (!table || !head || table->shape != head->shape || table->data == head->data) return false;
-  constexpr std::int64_t kPiece = 1 << 16;
-  std::vector<float> a(kPiece), b(kPiece);
-  for (std::int64_t at = 0; at < table->shape.elems(); at += kPiece) {
-    const std::int64_t n = std::min(kPiece, table->shape.elems() - at);
-    read_elements(*table, at, n, a.data());
-    read_elements(*head, at, n, b.data());
-    if (!std::equal(a.begin(), a.begin() + n, b.begin())) return true;
-  }
-  return false;
-}
-
 }  // namespace
+
+bool has_tensors(const fs::path& dir) {
+  return has_weight_files(dir, kSafetensors) || has_weight_files(dir, kTorch);
+}
 
 bool is_torch_folder(const fs::path& path) {
   return !has_weight_files(path, kSafetensors) && has_weight_files(path, kTorch);
 }
 
-ModelConfig read_model_config(const fs::path& path) {
-  if (GgufReader::is_gguf(path)) return config_from_json(GgufModel(path).config(), path.string());
+void refuse_adapter(const fs::path& dir) {
   std::error_code error;
-  if (!fs::exists(path / "config.json", error)) refuse_adapter(path);
-  ModelConfig config = read_hf_config(path);
-  const bool has_files = has_weight_files(path, kSafetensors) || has_weight_files(path, kTorch);
-  if (config.tied_head && config.has_lm_head() && has_files &&
-      has_another_head(*open_weights(path), config))
-    config.tied_head = false;
-  return config;
+  const fs::path file = dir / "adapter_config.json";
+  if (!fs::exists(file, error)) return;
+  const Json adapter = read_json_object(file);
+  const std::string base = JsonReader(adapter, file.string()).string("base_model_name_or_path", "");
+  user_error(
+      "{}: is an adapter (LoRA or the like: adapter_config.json){}, not a whole model; merge it "
+      "into that one first (in Python: PeftModel.from_pretrained(base, adapter)"
+      ".merge_and_unload().save_pretrained(DIR))",
+      dir.string(), base.empty() ? "" : " of " + base);
 }
 
-std::unique_ptr<WeightSource> open_weights(const fs::path& path) {
+std::unique_ptr<TensorSource> open_tensors(const fs::path& path) {
   if (GgufReader::is_gguf(path)) return std::make_unique<GgufSource>(path);
   if (is_torch_folder(path)) return std::make_unique<ReaderSource<TorchReader>>(path);
   std::error_code error;
@@ -145,7 +121,25 @@ std::unique_ptr<WeightSource> open_weights(const fs::path& path) {
   return std::make_unique<ReaderSource<SafetensorsReader>>(path);
 }
 
-std::string hint_of_names(const WeightSource& source, const std::string& name) {
+std::optional<StoredTensor> find_tensor(const TensorSource& source, const Family& row,
+                                        const std::string& name) {
+  std::vector<std::string> names = {name};
+  if (name.starts_with(row.prefix)) names.push_back(name.substr(row.prefix.size()));
+  std::vector<std::pair<std::string, std::string>> ends = row.aliases;
+  for (const std::string norm : {"LayerNorm", "layer_norm"}) {  // as TensorFlow called them
+    ends.emplace_back(norm + ".weight", norm + ".gamma");
+    ends.emplace_back(norm + ".bias", norm + ".beta");
+  }
+  for (const std::string& n : std::vector<std::string>(names))
+    for (const auto& [from, to] : ends)
+      if (std::string other = with_end(n, from, to); !other.empty())
+        names.push_back(std::move(other));
+  for (const std::string& n : names)
+    if (auto tensor = source.find(n)) return tensor;
+  return std::nullopt;
+}
+
+std::string hint_of_names(const TensorSource& source, const std::string& name) {
   for (const std::string& there : source.names()) {
     if (there.find(".lora_A.") != std::string::npos)
       return "; tensors such as " + there +
@@ -168,18 +162,18 @@ std::string hint_of_names(const WeightSource& source, const std::string& name) {
   return "";
 }
 
-std::string stored_format(const std::filesystem::path& path) {
+std::string stored_format(const TensorSource& source) {
   std::map<std::string, std::int64_t> elems;
-  for (const auto& [name, tensor] : tensors_of(path))
+  for (const auto& [name, tensor] : source.tensors())
     elems[format_name(tensor)] += tensor.shape.elems();
   const auto most = std::max_element(
       elems.begin(), elems.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   return most == elems.end() ? "fp32" : most->first;
 }
 
-std::int64_t stored_bytes(const std::filesystem::path& path) {
+std::int64_t stored_bytes(const TensorSource& source) {
   std::int64_t bytes = 0;
-  for (const auto& [name, t] : tensors_of(path)) {
+  for (const auto& [name, t] : source.tensors()) {
     if (!t.unreadable.empty()) continue;
     const BlockSize block = t.format == TensorFormat::elements ? BlockSize{1, dtype_bytes(t.dtype)}
                                                                : block_size(t.format);

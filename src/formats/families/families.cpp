@@ -1,11 +1,11 @@
-#include "formats/families.h"
+#include "formats/families/families.h"
 
 #include <cmath>
 
 #include "core/check.h"
 #include "core/short_decimal.h"
-#include "formats/label_config.h"
-#include "formats/rope_config.h"
+#include "formats/families/label_config.h"
+#include "formats/families/rope_config.h"
 #include "model/attention_scale.h"
 
 namespace weft {

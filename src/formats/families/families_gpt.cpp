@@ -1,7 +1,7 @@
 // GPT-2 and GPT-NeoX: layer norms and biases. A row says what its transformers class does; the
 // names are those of its state_dict.
 #include "core/check.h"
-#include "formats/families.h"
+#include "formats/families/families.h"
 #include "model/attention_scale.h"
 
 namespace weft {

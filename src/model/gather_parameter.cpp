@@ -1,0 +1,66 @@
+#include "model/gather_parameter.h"
+
+#include <cstring>
+
+namespace weft {
+
+void gather_runs(const Parameter& parameter, const Parameters& parameters,
+                 const ModelConfig& config, const Grid& grid, View LocalParameter::*of,
+                 Stream& stream, const TakeRun& piece) {
+  if (grid.dp().rank() != 0) return;
+  constexpr int kTag = 7;
+  const GridShape shape = grid.shape();
+  Communicator& replica = grid.replica();
+  const bool root = replica.rank() == 0;
+  std::vector<float> packed;
+  for (int pp = 0; pp < shape.pp; ++pp) {
+    if (!on_stage(parameter, config, shape.pp, pp, parameters.chunks())) continue;
+    for (int tp = 0; tp < shape.tp; ++tp) {
+      const Slice owned = {parameter.shape, 0, owned_ranges(parameter, config, shape.tp, tp)};
+      const Slice held = slice_of(parameter, config, shape.tp, tp);
+      // Columns are cut along dim 1, and what one rank holds whole is rows.
+      const Slice part = {parameter.shape, held.whole() ? 0 : held.dim, owned.ranges};
+      const std::int64_t elems = part.local().elems();
+      const int owner = tp + shape.tp * pp;
+      if (elems == 0 || (replica.rank() != owner && !root)) continue;
+      if (root &&
+          owner == 0) {  // straight from its place: a copy would be felt in the rank's peak memory
+        const float* from = (parameters.at(parameter.name).*of).as<float>();
+        for (const Run& run : runs_within(part, held))
+          piece(run.global_begin, from + run.local_begin, run.size);
+        continue;
+      }
+      packed.resize(static_cast<std::size_t>(elems));
+      const View view(packed.data(), Dims{elems});
+      if (root) {
+        replica.recv(view, owner, kTag, stream);
+        for (const Run& run : runs(part))
+          piece(run.global_begin, packed.data() + run.local_begin, run.size);
+        continue;
+      }
+      const float* from = (parameters.at(parameter.name).*of).as<float>();
+      std::int64_t at = 0;
+      for (const Run& run : runs_within(part, held)) {
+        std::memcpy(packed.data() + at, from + run.local_begin,
+                    static_cast<std::size_t>(run.size) * sizeof(float));
+        at += run.size;
+      }
+      replica.send(view, 0, kTag, stream);
+    }
+  }
+}
+
+std::vector<float> gather_parameter(const Parameter& parameter, const Parameters& parameters,
+                                    const ModelConfig& config, const Grid& grid,
+                                    View LocalParameter::*of, Stream& stream) {
+  std::vector<float> whole(
+      grid.world().rank() == 0 ? static_cast<std::size_t>(parameter.shape.elems()) : 0);
+  gather_runs(parameter, parameters, config, grid, of, stream,
+              [&](std::int64_t begin, const float* from, std::int64_t n) {
+                std::memcpy(whole.data() + begin, from,
+                            static_cast<std::size_t>(n) * sizeof(float));
+              });
+  return whole;
+}
+
+}  // namespace weft

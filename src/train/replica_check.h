@@ -1,0 +1,13 @@
+// Whether data-parallel replicas, which do the same arithmetic, still hold the same numbers.
+#pragma once
+
+#include "model/context.h"
+#include "model/parameters.h"
+
+namespace weft {
+
+// Collective over the grid's world. Error, on every rank, with host and rank where a replica's
+// weights or moments are not replica 0's.
+void check_replicas(const Context& ctx, const Parameters& parameters);
+
+}  // namespace weft
