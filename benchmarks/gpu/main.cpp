@@ -13,7 +13,7 @@ namespace weft::gpu_bench {
 namespace {
 
 void print(const nlohmann::ordered_json& line) {
-  std::puts(line.dump().c_str());
+  std::puts(json_text(line).c_str());
   std::fflush(stdout);  // what has been measured stays when a time limit ends the program
 }
 

@@ -128,7 +128,7 @@ void run_bench(const Invocation& invocation) {
                         {"cpu", cpu_model()},       {"tp", shape.tp},     {"pp", shape.pp},
                         {"dp", shape.dp},           {"threads", threads}};
     if (m.more.is_object()) json.update(m.more);
-    fmt::print("{}\n", json.dump());
+    fmt::print("{}\n", json_text(json));
     std::fflush(stdout);
   };
   bench.run({o, grid, stream, config, peaks, report});

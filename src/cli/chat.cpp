@@ -153,7 +153,7 @@ class Chat {
                         {"ids", answer.ids},        {"finish", answer.finish},
                         {"n_prompt", r.ids.size()}, {"n_new", answer.ids.size()}};
     if (r.options.logprobs) line["logprobs"] = answer.logprobs;
-    print(line.dump() + "\n");
+    print(json_text(line) + "\n");
   }
 
   const std::string& write_error() const { return write_error_; }

@@ -249,8 +249,9 @@ void run_convert(const Invocation& invocation) {
           folder.put_in_place();
         }
         if (o.json)
-          fmt::print("{}\n",
-                     OrderedJson({{"tensors", written.tensors}, {"bytes", written.bytes}}).dump());
+          fmt::print(
+              "{}\n",
+              json_text(OrderedJson({{"tensors", written.tensors}, {"bytes", written.bytes}})));
         else
           log_info("{}: {} tensors, {:.1f} MB", to.string(), written.tensors,
                    1e-6 * static_cast<double>(written.bytes));

@@ -235,8 +235,9 @@ Frame frame_of(const DataOptions& o, const Tokenizer& tokenizer) {
 void tell(const DataOptions& o, const TokenFileInfo& info, const Tokenizer& tokenizer,
           const std::string& unknown) {
   if (o.json) {
-    fmt::print("{}\n",
-               OrderedJson({{"documents", info.n_documents}, {"tokens", info.n_tokens}}).dump());
+    fmt::print(
+        "{}\n",
+        json_text(OrderedJson({{"documents", info.n_documents}, {"tokens", info.n_tokens}})));
     return;
   }
   std::string begin;

@@ -66,7 +66,7 @@ void check_keys(const Json& line, const std::string& field, const std::string& w
       user_error("{}: {} is not an option here; use '{}'", what, key, other->second);
     for (const LackingOption& o : lacking_options())
       CHECK_USER(key != o.key || value == o.neutral, "{}: {} is {}, which Weft does not have", what,
-                 key, value.dump().substr(0, 60));
+                 key, brief(value));
     const auto meant = near_miss(key, known);
     CHECK_USER(!meant, "{}: unknown key '{}' (did you mean '{}'?)", what, key, *meant);
   }

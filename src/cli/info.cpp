@@ -82,7 +82,7 @@ void info_of_model(const InfoOptions& o, const Communicator& world) {
     line["dtype"] = stored;
     line["bytes"] = bytes;
     line["bytes_per_rank"] = weights;
-    fmt::print("{}\n", line.dump());
+    fmt::print("{}\n", json_text(line));
     return;
   }
   fmt::print("{}\n\n", module_tree(c));
@@ -124,19 +124,18 @@ void info_of_machine(const InfoOptions& o, const Invocation& invocation) {
   world->all_gather(View(bound.data(), Dims{world->size()}), ConstView(&mine, Dims{1}), stream);
   if (world->rank() != 0) return;
   if (o.json) {
-    fmt::print("{}\n", OrderedJson({{"host", host_name()},
-                                    {"cpu", cpu_model()},
-                                    {"cores", host_cores()},
-                                    {"ranks", world->size()},
-                                    {"ranks_on_host", ranks},
-                                    {"threads", threads},
-                                    {"bound_cpus", bound},
-                                    {"matmul", matmul_library()},
-                                    {"matmul_flops", flops},
-                                    {"matmul_flops_bf16", flops_bf16},
-                                    {"read_bytes_per_s", read},
-                                    {"devices", OrderedJson::array()}})
-                           .dump());
+    fmt::print("{}\n", json_text(OrderedJson({{"host", host_name()},
+                                              {"cpu", cpu_model()},
+                                              {"cores", host_cores()},
+                                              {"ranks", world->size()},
+                                              {"ranks_on_host", ranks},
+                                              {"threads", threads},
+                                              {"bound_cpus", bound},
+                                              {"matmul", matmul_library()},
+                                              {"matmul_flops", flops},
+                                              {"matmul_flops_bf16", flops_bf16},
+                                              {"read_bytes_per_s", read},
+                                              {"devices", OrderedJson::array()}})));
     return;
   }
   fmt::print(

@@ -77,7 +77,7 @@ void run_neighbors(const Invocation& invocation) {
         if (!o.json)
           fmt::print("  {:<24} {:>7}  {:.4f}\n", made_utf8(t.token(n.id)), n.id, n.score);
       }
-      if (o.json) fmt::print("{}\n", json.dump());
+      if (o.json) fmt::print("{}\n", json_text(json));
     }
     flush_stdout();
   });

@@ -242,7 +242,7 @@ class WriteToml : public UniformVisitor<WriteToml> {
 
  private:
   // JSON's escapes are TOML's. TOML is UTF-8: a path of other bytes shows U+FFFD.
-  static std::string quoted(const std::string& text) { return Json(made_utf8(text)).dump(); }
+  static std::string quoted(const std::string& text) { return json_text(Json(made_utf8(text))); }
   void write(const char* name, const std::string& v) {
     out += fmt::format("{} = {}\n", name, quoted(v));
   }
@@ -278,7 +278,7 @@ class SetFromJson : public UniformVisitor<SetFromJson> {
     const Json& given = object_[name];
     const std::string what = origin_ + ": " + name;
     const auto text = [&](const Json& entry) {
-      return entry.is_string() ? entry.get<std::string>() : entry.dump();
+      return entry.is_string() ? entry.get<std::string>() : json_text(entry);
     };
     if constexpr (kIsList<T>) {
       value.clear();
@@ -286,7 +286,7 @@ class SetFromJson : public UniformVisitor<SetFromJson> {
         value.push_back(text(entry));
     } else {
       CHECK_USER(kIsText<T> ? given.is_string() || given.is_boolean() : !given.is_string(),
-                 "{} is {}; it must be {}", what, given.dump().substr(0, 60),
+                 "{} is {}; it must be {}", what, brief(given),
                  kIsText<T> ? "a text" : "a number, true or false");
       set_checked(value, text(given), what, allowed);
     }

@@ -36,7 +36,7 @@ void Rejects::gather(Communicator& world, bool tells) {
   if (tells)
     for (const auto& [place, reason] : all_) mine.push_back({place.first, place.second, reason});
   Stream stream;
-  for (const std::string& list : gather_texts(world, mine.dump(), stream))
+  for (const std::string& list : gather_texts(world, json_text(mine), stream))
     for (const Json& entry : parse_json(list))
       add(entry[0].get<std::int64_t>(), entry[1].get<std::string>(), entry[2].get<std::string>());
 }
@@ -50,7 +50,7 @@ void Rejects::tell(const std::string& out) const {
       OrderedJson line = {{"line", number > 0 ? OrderedJson(number) : OrderedJson(nullptr)},
                           {"id", id},
                           {"reason", reason}};
-      lines += line.dump() + "\n";
+      lines += json_text(line) + "\n";
     }
     return write_file_atomically(file_beside(out), lines);
   }

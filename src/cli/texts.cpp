@@ -145,8 +145,8 @@ GivenTexts read_texts(const TextOptions& o, const TextWants& wants, Communicator
 }
 
 std::string result_line(const Document& d, const OrderedJson& fields) {
-  const std::string rest = fields.dump();  // "{…}"
-  return fmt::format("{{\"id\":{}{}{}\n", d.id_json.empty() ? Json(d.id).dump() : d.id_json,
+  const std::string rest = json_text(fields);  // "{…}"
+  return fmt::format("{{\"id\":{}{}{}\n", d.id_json.empty() ? json_text(Json(d.id)) : d.id_json,
                      rest.size() > 2 ? "," : "", std::string_view(rest).substr(1));
 }
 

@@ -118,7 +118,7 @@ std::vector<std::int32_t> parse_ids(const std::string& text) {
 }
 
 // Bytes that a terminal can show: control characters and broken UTF-8 escaped.
-std::string shown(const std::string& bytes) { return Json(made_utf8(bytes)).dump(); }
+std::string shown(const std::string& bytes) { return json_text(Json(made_utf8(bytes))); }
 
 // As the vocabulary spells it, unless that would move the terminal's cursor (the character
 // tokenizer has "\n" itself).
@@ -139,7 +139,7 @@ std::string json_line(const TokenizedText& row, const Tokenizer& t) {
   json["type_ids"] = row.encoding.type_ids;
   json["offsets"] = row.encoding.offsets;
   json["decoded"] = made_utf8(row.decoded);
-  return json.dump() + "\n";
+  return json_text(json) + "\n";
 }
 
 std::string table(const TokenizedText& row, const Tokenizer& t) {
@@ -169,7 +169,7 @@ void decode_ids(const TokenizeOptions& o, const Tokenizer& t) {
                 t.vocab_size() - 1);
   const std::string text = t.decode(ids, o.no_special_tokens);
   if (o.texts.json)
-    fmt::print("{}\n", OrderedJson({{"ids", ids}, {"decoded", made_utf8(text)}}).dump());
+    fmt::print("{}\n", json_text(OrderedJson({{"ids", ids}, {"decoded", made_utf8(text)}})));
   else
     fmt::print("{}\n", text);
 }

@@ -87,7 +87,7 @@ void run_tokenizer(const Invocation& invocation) {
         const Tokenizer tokenizer = trainer.finish();
         save_tokenizer(tokenizer, o.out);
         if (o.json)
-          fmt::print("{}\n", OrderedJson({{"vocab_size", tokenizer.vocab_size()}}).dump());
+          fmt::print("{}\n", json_text(OrderedJson({{"vocab_size", tokenizer.vocab_size()}})));
         else
           log_info("{}: {} of {} tokens, from {} documents", o.out, tokenizer.kind(),
                    tokenizer.vocab_size(), n);

@@ -24,7 +24,7 @@ OrderedJson build_info() {
 void print_version(bool json) {
   const OrderedJson info = build_info();
   if (json) {
-    fmt::print("{}\n", info.dump());
+    fmt::print("{}\n", json_text(info));
     return;
   }
   fmt::print("weft {} ({})\n", info["version"].get<std::string>(),

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "comm/agreement.h"
 #include "core/check.h"
 #include "core/checksum.h"
 #include "core/damaged.h"
 #include "core/hardware.h"
+#include "core/json.h"
 
 namespace weft {
 
@@ -38,9 +38,7 @@ std::string text_of(std::int64_t value) { return std::to_string(value); }
 std::string text_of(double value) { return fmt::format("{}", value); }
 std::string text_of(bool value) { return value ? "true" : "false"; }
 std::string text_of(const FlagWord& value) { return value.value; }
-std::string text_of(const std::vector<std::string>& value) {
-  return nlohmann::json(value).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
-}
+std::string text_of(const std::vector<std::string>& value) { return json_ascii(Json(value)); }
 template <class T>
 std::string text_of(const std::optional<T>& value) {
   return value ? text_of(*value) : "unset";
@@ -62,14 +60,14 @@ class CollectFacts : public UniformVisitor<CollectFacts> {
 
 // What a rank tells the others of itself: host, then name and value of each fact.
 std::string facts_text(const std::vector<Fact>& facts) {
-  nlohmann::json list = {host_name()};
+  Json list = {host_name()};
   for (const Fact& fact : facts) list.push_back({fact.name, fact.value});
-  return list.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+  return json_ascii(list);
 }
 
 std::string disagreement(const std::vector<std::string>& texts) {
-  std::vector<nlohmann::json> ranks;
-  for (const std::string& text : texts) ranks.push_back(nlohmann::json::parse(text));
+  std::vector<Json> ranks;
+  for (const std::string& text : texts) ranks.push_back(parse_json(text));
   for (std::size_t i = 1; i < ranks[0].size(); ++i) {
     std::map<std::string, int> votes;
     std::string most = ranks[0][i][1];
@@ -105,10 +103,9 @@ void compare(Communicator& world, const std::function<std::vector<Fact>()>& fact
   if (world.size() == 1) return;
   std::vector<Fact> mine;
   throw_together(world, failure_of([&] { mine = facts(); }), stream);
-  nlohmann::json list = nlohmann::json::array();
+  Json list = Json::array();
   for (const Fact& fact : mine) list.push_back({fact.name, fact.value});
-  const auto sum = static_cast<std::int64_t>(
-      text_checksum(list.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace)));
+  const auto sum = static_cast<std::int64_t>(text_checksum(json_ascii(list)));
   std::int64_t ends[2] = {sum, ~sum};  // the largest, and the smallest upside down
   world.all_reduce(View(ends, Dims{2}), ReduceOp::max, stream);
   if (ends[0] == ~ends[1]) return;

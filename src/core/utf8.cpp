@@ -1,11 +1,11 @@
 #include "core/utf8.h"
 
-#include <nlohmann/json.hpp>
-
 #include <fmt/format.h>
 
 #include <cstdint>
 #include <cstring>
+
+#include "core/json.h"
 
 namespace weft {
 namespace {
@@ -105,8 +105,7 @@ std::string in_message(std::string_view text) {
     if (end + bytes > kMost) break;
     end += bytes;
   }
-  const std::string quoted = nlohmann::json(text.substr(0, end))
-                                 .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  const std::string quoted = json_text(Json(text.substr(0, end)));
   return quoted.substr(1, quoted.size() - 2) + (end < text.size() ? "…" : "");
 }
 

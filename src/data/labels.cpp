@@ -76,9 +76,8 @@ std::vector<LabelCollector::Label> LabelCollector::labels_of(const Json& value, 
     const bool finite = !entry.is_number_float() || std::isfinite(entry.get<double>());
     CHECK_USER(finite && (entry.is_string() || entry.is_number() || entry.is_boolean()),
                "{}: the label is {}; allowed: a name, a finite number, or a list of them", place,
-               !finite ? "not finite"
-                       : entry.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 60));
-    if (!entry.is_string()) return labels.push_back({entry.dump(), Form::number});
+               !finite ? "not finite" : brief(entry));
+    if (!entry.is_string()) return labels.push_back({json_text(entry), Form::number});
     for (std::string& part : parts_of(entry.get<std::string>(), is_cell ? separator_ : ""))
       labels.push_back({std::move(part), is_cell ? Form::cell : Form::text});
   };
@@ -122,7 +121,7 @@ std::vector<LabelCollector::Label> LabelCollector::labels_of_all(Communicator& w
   for (const auto& [label, id] : ids_)
     mine.push_back({label.spelling, static_cast<int>(label.form)});
   std::set<Label> all;
-  for (const std::string& theirs : gather_texts(world, mine.dump(), stream))
+  for (const std::string& theirs : gather_texts(world, json_text(mine), stream))
     for (const Json& entry : parse_json(theirs))
       all.insert({entry[0].get<std::string>(), static_cast<Form>(entry[1].get<int>())});
   return {all.begin(), all.end()};

@@ -21,7 +21,7 @@ CheckpointHeader header_of(const fs::path& file) {
   header.state.cursor = reader.integer("cursor", 0, INT64_MAX);
   header.state.seed = reader.integer("seed", INT64_MIN, INT64_MAX);
   header.state.identity = OrderedJson(json.value("run", Json()));
-  header.checksum = text_checksum(json.dump());
+  header.checksum = text_checksum(json_text(json));
   header.state.tokenizer = in.read_text("/tokenizer");
   CHECK_WHOLE(
       json.value("tokenizer_checksum", std::uint64_t{0}) == text_checksum(header.state.tokenizer),
@@ -71,7 +71,7 @@ std::string checkpoint_header(const ModelConfig& config, const RunState& state,
                                {"checksums", {sums[at], sums[at + 1], sums[at + 2]}}};
     at += 3;
   }
-  return json.dump();
+  return json_text(json);
 }
 
 void write_texts(Hdf5File& out, const std::string& header, const RunState& state) {

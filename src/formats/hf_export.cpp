@@ -28,12 +28,12 @@ void write_hf_config_files(const ModelConfig& config, const std::filesystem::pat
   OrderedJson json = write_hf_config(config);
   json["dtype"] = dtype == DType::f32 ? "float32" : dtype == DType::bf16 ? "bfloat16" : "float16";
   json.erase("torch_dtype");
-  write_file_atomically(dir / "config.json", json.dump(2) + "\n");
+  write_file_atomically(dir / "config.json", json_text(json, 2) + "\n");
   OrderedJson generation = {{"_from_model_config", true}};
   if (config.bos_id >= 0) generation["bos_token_id"] = config.bos_id;
   if (const auto ends = end_tokens(config); !ends.empty())
     generation["eos_token_id"] = ends.size() == 1 ? OrderedJson(ends[0]) : OrderedJson(ends);
-  write_file_atomically(dir / "generation_config.json", generation.dump(2) + "\n");
+  write_file_atomically(dir / "generation_config.json", json_text(generation, 2) + "\n");
 }
 
 void save_hf_weights(const Parameters& parameters, const ModelConfig& config, const Grid& grid,

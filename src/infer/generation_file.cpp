@@ -37,8 +37,7 @@ std::vector<std::int32_t> token_ids(const Json& json, const char* key, const std
   for (const Json& id : json.is_array() ? json : Json::array({json})) {
     CHECK_USER(id.is_number_integer() && id.get<std::int64_t>() >= -1 &&
                    id.get<std::int64_t>() < (1 << 30),
-               "{}: {} is {}; it must be a token id or a list of them", file, key,
-               json.dump().substr(0, 60));
+               "{}: {} is {}; it must be a token id or a list of them", file, key, brief(json));
     if (id.get<std::int64_t>() >= 0) ids.push_back(id.get<std::int32_t>());
   }
   return ids;
@@ -73,7 +72,7 @@ GenerationFile from_json(const Json& json, const std::string& file) {
   if (r.has("early_stopping"))
     o.early_stopping = json["early_stopping"].is_string()
                            ? json["early_stopping"].get<std::string>()
-                           : json["early_stopping"].dump();
+                           : json_text(json["early_stopping"]);
   if (o.temperature && *o.temperature == 0) {  // in a file it turns sampling off
     o.temperature.reset();
     o.do_sample = false;
@@ -82,7 +81,7 @@ GenerationFile from_json(const Json& json, const std::string& file) {
     for (const Json& text : json["stop_strings"].is_array() ? json["stop_strings"]
                                                             : Json::array({json["stop_strings"]})) {
       CHECK_USER(text.is_string(), "{}: stop_strings holds {}; it must be texts", file,
-                 text.dump().substr(0, 60));
+                 brief(text));
       o.stop.push_back(text.get<std::string>());
     }
   if (r.has("eos_token_id")) result.eos = token_ids(json["eos_token_id"], "eos_token_id", file);
@@ -92,7 +91,7 @@ GenerationFile from_json(const Json& json, const std::string& file) {
     for (const Json& ids : json["bad_words_ids"]) {
       result.bad_words.push_back(token_ids(ids, "bad_words_ids", file));
       CHECK_USER(!result.bad_words.back().empty(),
-                 "{}: bad_words_ids holds {}, which names no token", file, ids.dump());
+                 "{}: bad_words_ids holds {}, which names no token", file, json_text(ids));
     }
   }
   for (const LackingOption& lacking : lacking_options())

@@ -82,7 +82,7 @@ std::vector<std::vector<std::int32_t>> banned_sequences(const std::vector<std::s
     CHECK_USER(!list.back().empty(),
                "--bad-words is {}, which the tokenizer makes no token of; allowed: texts that have "
                "tokens",
-               Json(made_utf8(word)).dump());
+               json_text(Json(made_utf8(word))));
     if (word[0] != ' ') list.push_back(tokenizer->encode(" " + word, false).ids);
     if (list.back().empty()) list.pop_back();
   }

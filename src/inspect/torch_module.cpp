@@ -35,7 +35,7 @@ std::string printed(const Module& module) {
 }
 
 std::string python_number(const Json& number) {
-  if (!number.is_number_float()) return number.dump();
+  if (!number.is_number_float()) return json_text(number);
   std::string text = fmt::format("{}", number.get<double>());
   if (text.find_first_of(".en") == std::string::npos) text += ".0";
   return text;

@@ -9,35 +9,6 @@
 
 namespace weft {
 
-Json parse_json(std::string_view text, const Json::parser_callback_t& watch) {
-  int depth = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\')
-        ++i;
-      else if (c == '"')
-        in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > kMaxJsonDepth)
-        return Json::parse(text.substr(0, i));  // throws: the text ends there
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
-  }
-  return Json::parse(text, watch);
-}
-
-std::string brief(const Json& value, std::size_t most) {
-  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
-  if (text.size() <= most) return text;
-  while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xC0u) == 0x80) --most;
-  return text.substr(0, most);
-}
-
 void throw_damaged(const std::string& origin, const Json::exception& error) {
   const std::string said = error.what();  // "[json.exception.type_error.302] type must be …"
   const std::size_t tag = said.find("] ");

@@ -3,23 +3,13 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
+
+#include "core/json.h"
 
 namespace weft {
-
-using Json = nlohmann::json;
-using OrderedJson = nlohmann::ordered_json;
-
-// Text nested deeper is not taken for JSON: copying and printing values recurses, and the stack is
-// small.
-constexpr int kMaxJsonDepth = 100;
-// As Json::parse; a parse_error where the text is too deep.
-Json parse_json(std::string_view text, const Json::parser_callback_t& watch = nullptr);
-
-// A value as an error quotes it: its beginning, whole characters, whatever its bytes.
-std::string brief(const Json& value, std::size_t most = 60);
 
 // Runs a reader of `origin`. What the JSON library throws in it (a value of another type than is
 // asked for, a key that is not there, a number beyond its type) is the file's damage: a UserError

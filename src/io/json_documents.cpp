@@ -81,7 +81,7 @@ class ObjectReader {
     const bool finite = id->value.find_first_of("NIy[{") == std::string_view::npos;
     if (finite) document.id_json = document.id;
     if (id->value.find_first_of("[{") != std::string_view::npos)
-      document.id = json_value(id->value).dump();
+      document.id = json_text(json_value(id->value));
   }
 
   void read_pair(const JsonItems& object, Document& document) const {

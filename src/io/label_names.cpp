@@ -12,7 +12,7 @@ std::string read_problem_type(const JsonReader& json) {
   const std::string problem = json.string("problem_type", "");
   CHECK_USER(problem.empty() || std::find(std::begin(kProblemTypes), std::end(kProblemTypes),
                                           problem) != std::end(kProblemTypes),
-             "{}: problem_type is {}; allowed: {}", json.origin(), brief(problem),
+             "{}: problem_type is {}; allowed: {}", json.origin(), brief(Json(problem)),
              fmt::join(kProblemTypes, ", "));
   return problem;
 }

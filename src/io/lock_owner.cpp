@@ -48,7 +48,7 @@ std::string process_start(std::int64_t process) {
 }
 
 Json owner_of(const std::string& content) {
-  const Json json = Json::parse(first_line(content), nullptr, false);
+  const Json json = try_parse_json(first_line(content)).value_or(Json());
   const bool whole = json.is_object() && json.contains("host") && json["host"].is_string() &&
                      json.contains("process") && json["process"].is_number_integer() &&
                      json.contains("started") && json["started"].is_string() &&
@@ -61,13 +61,12 @@ Json owner_of(const std::string& content) {
 
 std::string line_of_this(const std::string& token) {
   const int process = ::getpid();
-  return OrderedJson({{"host", host_name()},
-                      {"process", process},
-                      {"started", process_start(process)},
-                      {"boot", proc_line("sys/kernel/random/boot_id")},
-                      {"namespace", process_namespace()},
-                      {"token", token}})
-      .dump(-1, ' ', true, OrderedJson::error_handler_t::replace);
+  return json_ascii(OrderedJson({{"host", host_name()},
+                                 {"process", process},
+                                 {"started", process_start(process)},
+                                 {"boot", proc_line("sys/kernel/random/boot_id")},
+                                 {"namespace", process_namespace()},
+                                 {"token", token}}));
 }
 
 std::string first_line(const std::string& content) { return content.substr(0, content.find('\n')); }

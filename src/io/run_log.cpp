@@ -89,7 +89,7 @@ void RunLog::write(const OrderedJson& line) {
   if (file_ < 0) return;
   constexpr std::size_t kMostWaiting = 64 << 20;
   // Generated text and file names need not be UTF-8; a log line must not end a run.
-  waiting_ += line.dump(-1, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
+  waiting_ += json_text(line) + "\n";
   const int reason = flush();
   CHECK_MACHINE(reason == 0 || waiting_.size() < kMostWaiting, "{}: writing failed ({})",
                 path_.string(), std::strerror(reason));

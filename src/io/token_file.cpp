@@ -188,10 +188,7 @@ std::uint64_t TokenFile::checksum() const {
     end = begin + n;
   }
   const std::string beside =
-      to_json(info_.wrapping).dump() +
-      (info_.labels
-           ? to_json(*info_.labels).dump(-1, ' ', true, OrderedJson::error_handler_t::replace)
-           : "");
+      json_text(to_json(info_.wrapping)) + (info_.labels ? json_ascii(to_json(*info_.labels)) : "");
   const std::uint64_t parts[] = {offsets_checksum_,      tokens,
                                  text_checksum(beside),  list_checksum(second_),
                                  list_checksum(labels_), list_checksum(targets_)};

@@ -29,8 +29,7 @@ Wrapping wrapping_from(const Json& json, std::int64_t vocab_size, const std::str
       for (const Json& v : values) {
         const bool fits = v.is_number_integer() && v.get<std::int64_t>() >= 0 &&
                           v.get<std::int64_t>() < (list[0] == 'i' ? vocab_size : 1 << 20);
-        CHECK_USER(fits, "{}: {} holds {}; the file is damaged", origin, list,
-                   v.dump().substr(0, 40));
+        CHECK_USER(fits, "{}: {} holds {}; the file is damaged", origin, list, brief(v, 40));
         (list[0] == 'i' ? p.ids : p.types).push_back(v.get<std::int32_t>());
       }
     }

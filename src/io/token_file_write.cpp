@@ -42,9 +42,9 @@ void create_token_file(const std::filesystem::path& file, const TokenFileInfo& i
     out.set_attribute("/", kBegin, fmt::format("{}", fmt::join(info.begin_tokens, " ")));
   if (info.train_tokens >= 0) out.set_attribute("/", kTrain, info.train_tokens);
   if (format_of(info.task) == kFormatOfTexts) {
-    out.write_text(kWrapping, to_json(info.wrapping).dump());
+    out.write_text(kWrapping, json_text(to_json(info.wrapping)));
     if (info.pairs) out.create_dataset(kSecond, DType::i64, {info.n_documents});
-    if (info.labels) out.write_text(kProblem, to_json(*info.labels).dump());
+    if (info.labels) out.write_text(kProblem, json_text(to_json(*info.labels)));
     if (info.labels && info.labels->single())
       out.create_dataset(kLabels, DType::i32, {info.n_documents});
     else if (info.labels)

@@ -95,7 +95,7 @@ struct ShowField {
 };
 
 std::string text_of(const OrderedJson& value) {
-  return value.is_string() ? value.get<std::string>() : value.dump();
+  return value.is_string() ? value.get<std::string>() : json_text(value);
 }
 
 struct ShownField {

@@ -46,8 +46,8 @@ void BpeModel::read_vocab(const Json& vocab, const std::string& origin) {
   for (const auto& [token, id] : vocab.items()) {
     CHECK_USER(
         id.is_number_unsigned() && id.get<std::uint64_t>() <= static_cast<std::uint64_t>(kMaxId),
-        "{}: token '{}' has id {}; allowed: 0 to {}", origin, in_message(token),
-        id.dump().substr(0, 40), kMaxId);
+        "{}: token '{}' has id {}; allowed: 0 to {}", origin, in_message(token), brief(id, 40),
+        kMaxId);
     const auto at = id.get<std::size_t>();
     if (at >= tokens_.size()) tokens_.resize(at + 1);
     CHECK_USER(tokens_[at].empty(), "{}: tokens '{}' and '{}' both have id {}", origin,
@@ -70,8 +70,7 @@ void BpeModel::read_merges(const Json& merges, const std::string& origin) {
     } else {
       CHECK_USER(
           merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string(),
-          "{}: the merge {} is not two tokens", origin,
-          merge.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 60));
+          "{}: the merge {} is not two tokens", origin, brief(merge));
       merges_.emplace_back(merge[0].get<std::string>(), merge[1].get<std::string>());
     }
   }

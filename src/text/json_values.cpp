@@ -7,8 +7,7 @@ namespace weft {
 
 std::string type_of_part(const Json& part, const std::string& what, const std::string& origin) {
   CHECK_USER(part.is_object() && part.contains("type") && part["type"].is_string(),
-             "{}: {} is {}; it must be an object with a type", origin, what,
-             part.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 60));
+             "{}: {} is {}; it must be an object with a type", origin, what, brief(part));
   return part["type"].get<std::string>();
 }
 
@@ -27,7 +26,7 @@ TextPattern read_text_pattern(const Json& part, const std::string& origin) {
   }
   if (pattern.is_string()) return {false, pattern.get<std::string>()};
   user_error("{}: pattern is {}; allowed: {{\"String\": text}}, {{\"Regex\": text}}", origin,
-             pattern.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 60));
+             brief(pattern));
 }
 
 }  // namespace weft

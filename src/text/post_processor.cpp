@@ -172,8 +172,7 @@ class ClsSepStep : public Step {
     const Json token = json.value(key, Json());
     const bool good =
         token.is_array() && token.size() == 2 && token[0].is_string() && is_token_id(token[1]);
-    CHECK_USER(good, "{}: {} is {}; allowed: [token, id]", origin, key,
-               token.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 60));
+    CHECK_USER(good, "{}: {} is {}; allowed: [token, id]", origin, key, brief(token));
     return {token[0].get<std::string>(), token[1].get<std::int32_t>()};
   }
   Token sep_, cls_;
@@ -274,7 +273,7 @@ class TemplateStep : public Step {
       const bool is_special =
           entry.is_object() && entry.size() == 1 && entry.contains("SpecialToken");
       CHECK_USER(is_text || is_special, "{}: {} has {}; allowed: Sequence, SpecialToken", origin,
-                 key, entry.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 60));
+                 key, brief(entry));
       const Json& body = entry.begin().value();
       CHECK_USER(body.is_object() && body.contains("id") && body["id"].is_string(),
                  "{}: {} has a piece without an id", origin, key);

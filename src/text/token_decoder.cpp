@@ -126,7 +126,7 @@ Made replace(const JsonReader& reader) {
   const bool known = pattern.is_object() && pattern.size() == 1 &&
                      (pattern.contains("String") || pattern.contains("Regex"));
   CHECK_USER(known && pattern.begin()->is_string(), "{}: pattern is {}; allowed: String, Regex",
-             reader.origin(), pattern.dump().substr(0, 60));
+             reader.origin(), brief(pattern));
   const auto text = pattern.begin()->get<std::string>();
   const OrderedJson json = {
       {"type", "Replace"}, {"pattern", {{pattern.begin().key(), text}}}, {"content", content}};

@@ -18,7 +18,7 @@ TokenList TokenList::from_map(const Json& vocab, const std::string& origin) {
   list.ids_.reserve(vocab.size());
   for (const auto& [token, id] : vocab.items()) {
     CHECK_USER(is_token_id(id), "{}: token '{}' has id {}; allowed: 0 to {}", origin,
-               in_message(token), id.dump().substr(0, 40), kMaxTokenId);
+               in_message(token), brief(id, 40), kMaxTokenId);
     const auto at = id.get<std::size_t>();
     if (at >= list.tokens_.size()) {
       list.tokens_.resize(at + 1);

@@ -46,8 +46,8 @@ void Tokenizer::Impl::finish(const std::string& origin) {
     }
     clean_up =
         false;  // of BPE the reference does not clean up: it would take spaces that were there
-    const Json chain = decoder ? Json::parse(decoder->to_json().dump()) : Json();
-    const Json bytes_then_fuse = Json::parse(R"([{"type": "ByteFallback"}, {"type": "Fuse"}])");
+    const Json chain = decoder ? parse_json(json_text(decoder->to_json())) : Json();
+    const Json bytes_then_fuse = parse_json(R"([{"type": "ByteFallback"}, {"type": "Fuse"}])");
     characters = !normalizer && !pre_tokenizer && bpe->byte_fallback() && bpe->merges().empty() &&
                  chain.is_object() && chain.value("decoders", Json()) == bytes_then_fuse;
   }

@@ -74,7 +74,7 @@ std::string Tokenizer::Impl::chain(std::vector<std::string> list) const {
 
 void Tokenizer::Impl::choose_decoding() {
   std::vector<Json> parts;
-  list_decoders(decoder ? Json::parse(decoder->to_json().dump()) : Json(), parts);
+  list_decoders(decoder ? parse_json(json_text(decoder->to_json())) : Json(), parts);
   const auto is = [](const Json& part, const char* type) { return part.value("type", "") == type; };
   byte_fallback = std::any_of(parts.begin(), parts.end(),
                               [&](const Json& part) { return is(part, "ByteFallback"); });

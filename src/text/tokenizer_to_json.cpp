@@ -7,9 +7,7 @@
 namespace weft {
 namespace {
 
-std::string dump(const OrderedJson& json) {
-  return json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
-}
+std::string dump(const OrderedJson& json) { return json_text(json); }
 
 OrderedJson part_or_null(const auto& part) { return part ? part->to_json() : OrderedJson(); }
 
@@ -33,7 +31,7 @@ bool adds_nothing(const OrderedJson& post) {
   const auto text = [](const char* id, int type) {
     return Json{{"Sequence", {{"id", id}, {"type_id", type}}}};
   };
-  const Json json = Json::parse(post.dump());
+  const Json json = parse_json(json_text(post));
   if (!json.is_object()) return true;
   if (json.value("type", "") == "ByteLevel") return true;
   return json.value("type", "") == "TemplateProcessing" &&

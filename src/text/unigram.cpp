@@ -56,8 +56,7 @@ class Unigram : public TokenModel {
     for (const Json& entry : *vocab) {
       const bool good =
           entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_number();
-      CHECK_USER(good, "{}: model.vocab has {}; allowed: [token, score]", origin,
-                 entry.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 60));
+      CHECK_USER(good, "{}: model.vocab has {}; allowed: [token, score]", origin, brief(entry));
       const auto score = entry[1].get<double>();
       CHECK_USER(std::isfinite(score), "{}: the score of token '{}' is not finite", origin,
                  in_message(entry[0].get<std::string>()));

@@ -17,7 +17,7 @@ void tell_of_new_head(const Context& ctx, const std::vector<KeptTensor>& kept,
   for (const KeptTensor& t : kept) mine.push_back({t.name, t.shapes});
   std::set<std::string> all;  // a rank names what it holds of
   bool loses = false;         // a head of other labels was there, which its user may not have meant
-  for (const std::string& theirs : gather_texts(ctx.grid.world(), mine.dump(), ctx.stream))
+  for (const std::string& theirs : gather_texts(ctx.grid.world(), json_text(mine), ctx.stream))
     for (const Json& tensor : parse_json(theirs)) {
       const std::string name = tensor[0], shapes = tensor[1];
       all.insert(shapes.empty() ? name : fmt::format("{} ({})", name, shapes));

@@ -14,7 +14,7 @@ constexpr const char* kSettings[] = {
     "beta1",      "beta2", "eps",    "clip_grad_norm", "dropout",     "mlm_probability"};
 
 std::string as_text(const OrderedJson& value) {
-  return value.is_string() ? value.get<std::string>().substr(0, 8) : value.dump();
+  return value.is_string() ? value.get<std::string>().substr(0, 8) : json_text(value);
 }
 
 std::vector<std::string> changes(const OrderedJson& stored, const OrderedJson& mine,

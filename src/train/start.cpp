@@ -134,10 +134,11 @@ TrainingStart resolve_start(const TrainOptions& o, int n_ranks) {
 std::vector<Fact> model_facts(const StoredModel* model, const ModelConfig& config,
                               const std::optional<Tokenizer>& tokenizer) {
   const auto hex = [](std::uint64_t sum) { return fmt::format("{:016x}", sum); };
-  return {{"the tokenizer (its hash)", tokenizer ? tokenizer->hash() : "none"},
-          {"--model's config (its checksum)", hex(text_checksum(write_hf_config(config).dump()))},
-          {"--model's weights (their checksum)",
-           model ? hex(model->weights()->checksum(config)) : "none"}};
+  return {
+      {"the tokenizer (its hash)", tokenizer ? tokenizer->hash() : "none"},
+      {"--model's config (its checksum)", hex(text_checksum(json_text(write_hf_config(config))))},
+      {"--model's weights (their checksum)",
+       model ? hex(model->weights()->checksum(config)) : "none"}};
 }
 
 TrainingStart resolve_together(const TrainOptions& o, Communicator& world, Stream& stream) {
@@ -154,7 +155,7 @@ TrainingStart resolve_together(const TrainOptions& o, Communicator& world, Strea
         for (const char* key : kDatasetKeys) {
           const OrderedJson& value = start->identity[key];
           facts.push_back({fmt::format("--data ({})", key),
-                           value.is_string() ? value.get<std::string>() : value.dump()});
+                           value.is_string() ? value.get<std::string>() : json_text(value)});
         }
         for (Fact& fact :
              model_facts(start->model ? &*start->model : nullptr, start->config, start->tokenizer))

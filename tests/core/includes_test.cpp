@@ -225,6 +225,17 @@ TEST(Sources, WhatAModelsPathHoldsIsAskedInFormatsAlone) {
   EXPECT_EQ(n_outputs, 1) << "convert's DST";
 }
 
+// nlohmann's parser and printer are most of what a source that calls them takes to compile.
+TEST(Sources, JsonIsReadAndPrintedInOnePlace) {
+  static const std::regex call(R"(.*(\.dump\(|[jJ]son::parse\().*)");
+  for (const Source& source : sources()) {
+    if (source.path.stem() == "json" || source.room == "tests") continue;
+    for (std::size_t i = 0; i < source.lines.size(); ++i)
+      EXPECT_FALSE(std::regex_match(source.lines[i], call))
+          << source.path << ":" << i + 1 << ": call parse_json or json_text (core/json.h)";
+  }
+}
+
 TEST(Sources, NoRoomIsAWarehouse) {
   std::map<fs::path, int> files;
   for (const Source& source : sources())

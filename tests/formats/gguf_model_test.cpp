@@ -105,10 +105,10 @@ TEST(GgufModel, ConfigFromTheLeast) {
   const GgufModel model = open(folder, llama());
   EXPECT_EQ(
       model.config(),
-      Json::parse(R"({"model_type":"llama","architectures":["LlamaForCausalLM"])"
-                  R"(,"vocab_size":3,"hidden_size":8,"intermediate_size":8,
+      parse_json(R"({"model_type":"llama","architectures":["LlamaForCausalLM"])"
+                 R"(,"vocab_size":3,"hidden_size":8,"intermediate_size":8,
       "num_hidden_layers":1,"num_attention_heads":2,"num_key_value_heads":2,"head_dim":4,)"
-                  R"("max_position_embeddings":64,"rope_theta":10000.0,"tie_word_embeddings":true,
+                 R"("max_position_embeddings":64,"rope_theta":10000.0,"tie_word_embeddings":true,
       "hidden_act":"silu","rms_norm_eps":0.00001,"attention_bias":false,"mlp_bias":false})"));
   EXPECT_FALSE(model.find("lm_head.weight"));
 }
@@ -138,9 +138,9 @@ TEST(GgufModel, RopeScalings) {
       scaling([](GgufFile& f) {
         f.text_key("llama.rope.scaling.type", "linear").float_key("llama.rope.scaling.factor", 4);
       }),
-      Json::parse(R"({"rope_type":"linear","factor":4.0})"));
+      parse_json(R"({"rope_type":"linear","factor":4.0})"));
   EXPECT_EQ(scaling([](GgufFile& f) { f.float_key("llama.rope.scale_linear", 2.5f); }),
-            Json::parse(R"({"rope_type":"linear","factor":2.5})"));
+            parse_json(R"({"rope_type":"linear","factor":2.5})"));
   EXPECT_EQ(scaling([](GgufFile& f) {
               f.text_key("llama.rope.scaling.type", "yarn")
                   .float_key("llama.rope.scaling.factor", 8)
@@ -148,14 +148,14 @@ TEST(GgufModel, RopeScalings) {
               f.float_key("llama.rope.scaling.yarn_beta_fast", 16)
                   .float_key("llama.rope.scaling.yarn_attn_factor", 1.5f);
             }),
-            Json::parse(R"({"rope_type":"yarn","factor":8.0,"original_max_position_embeddings":32,)"
-                        R"("beta_fast":16.0,"attention_factor":1.5})"));
+            parse_json(R"({"rope_type":"yarn","factor":8.0,"original_max_position_embeddings":32,)"
+                       R"("beta_fast":16.0,"attention_factor":1.5})"));
   EXPECT_EQ(
       scaling([](GgufFile& f) {
         f.floats("rope_factors_long.weight", {2}, {1, 4.5f})
             .floats("rope_factors_short.weight", {2}, {1, 1.1f});
       }),
-      Json::parse(R"({"rope_type":"longrope","long_factor":[1.0,4.5],"short_factor":[1.0,1.1]})"));
+      parse_json(R"({"rope_type":"longrope","long_factor":[1.0,4.5],"short_factor":[1.0,1.1]})"));
   EXPECT_THROW(scaling([](GgufFile& f) {
                  f.floats("rope_factors_long.weight", {2}, {1, 4.5f});
                }),

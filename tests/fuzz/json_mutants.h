@@ -13,14 +13,14 @@ namespace weft::test {
 
 class JsonMutator {
  public:
-  explicit JsonMutator(const std::string& valid) : valid_(OrderedJson::parse(valid)) {}
+  explicit JsonMutator(const std::string& valid) : valid_(parse_ordered_json(valid)) {}
 
   std::string mutant(std::uint64_t number) {
     state_ = mix64(number + 1);
     OrderedJson json = valid_;
     const std::size_t times = 1 + random(3);
     for (std::size_t i = 0; i < times; ++i) change(*place(json));
-    return json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
+    return json_text(json);
   }
 
  private:

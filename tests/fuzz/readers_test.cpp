@@ -12,6 +12,7 @@
 #include "infer/generation_file.h"
 #include "infer/options.h"
 #include "io/documents.h"
+#include "io/files.h"
 #include "io/weights/safetensors.h"
 #include "io/weights/torch_file.h"
 #include "tests/fuzz/harness.h"
@@ -94,7 +95,7 @@ TEST(Fuzz, SafetensorsIndex) {
   OrderedJson index = {{"metadata", {{"total_size", 1}}}, {"weight_map", OrderedJson::object()}};
   const SafetensorsReader whole(folder / "part.safetensors");
   for (const auto& [name, tensor] : whole.tensors()) index["weight_map"][name] = "part.safetensors";
-  put(folder / "model.safetensors.index.json", index.dump(1));
+  put(folder / "model.safetensors.index.json", json_text(index, 1));
   fuzz(folder / "model.safetensors.index.json", true,
        [&] { SafetensorsReader reader(folder.path()); });
 }

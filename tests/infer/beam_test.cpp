@@ -23,14 +23,14 @@ TEST(Beams, FindWhatTheReferenceFinds) {
         const auto scores = c["scores"].get<std::vector<double>>();
         ASSERT_EQ(all[i].size(), expected.size()) << name;
         for (std::size_t s = 0; s < expected.size(); ++s) {
-          EXPECT_EQ(all[i][s].ids, expected[s])
-              << name << " " << c["options"].dump() << " prompt " << c["prompt"] << " result " << s;
+          EXPECT_EQ(all[i][s].ids, expected[s]) << name << " " << json_text(c["options"])
+                                                << " prompt " << c["prompt"] << " result " << s;
           // Up to 12 sums, each within 2e-4, times at most 12 for a length penalty of -1 and over
           // 12² for one of 2.
           EXPECT_NEAR(
               all[i][s].score, scores[s],
               12 * 2e-4 * std::max(1.0, std::pow(12.0, -requests[i].options.length_penalty)))
-              << name << " " << c["options"].dump();
+              << name << " " << json_text(c["options"]);
         }
       }
     });

@@ -133,7 +133,7 @@ void write_untied(const fs::path& dir, const std::string& model) {
   const SafetensorsReader reader(from);
   Json config = read_json_object(from / "config.json");
   config["tie_word_embeddings"] = false;
-  write_file_atomically(dir / "config.json", config.dump());
+  write_file_atomically(dir / "config.json", json_text(config));
   const bool bert = model == "bert_mlm";
   const std::string head = bert ? "cls.predictions.decoder.weight" : "lm_head.weight";
   std::vector<TensorToWrite> tensors;

@@ -205,7 +205,7 @@ TEST(Options, ABadWordWithoutTokensIsNamed) {
       resolve_generation({}, o, {}, kPlace, &tokenizer);
       ADD_FAILURE() << "a bad word without tokens";
     } catch (const UserError& error) {
-      EXPECT_NE(std::string(error.what()).find("--bad-words is " + Json(word).dump()),
+      EXPECT_NE(std::string(error.what()).find("--bad-words is " + json_text(Json(word))),
                 std::string::npos)
           << error.what();
     }

@@ -29,7 +29,7 @@ TEST(Sampler, ProbabilitiesEqualTheReference) {
     }
     for (std::size_t i = 0; i < expected.size(); ++i)
       EXPECT_NEAR(p[i], expected[i], 1e-6)
-          << c["logits"] << " " << c["options"].dump() << " token " << i;
+          << c["logits"] << " " << json_text(c["options"]) << " token " << i;
   }
 }
 
@@ -195,7 +195,8 @@ TEST(StopStrings, EndWhereTheReferenceEnds) {
                        0) == "stop")
         n_new = static_cast<std::int64_t>(i) + 1;
     EXPECT_EQ(n_new, c["n_new"].get<std::int64_t>())
-        << c["stop"].dump() << " in " << tokenizer.decode(prompt) << "|" << tokenizer.decode(ids);
+        << json_text(c["stop"]) << " in " << tokenizer.decode(prompt) << "|"
+        << tokenizer.decode(ids);
     stopped += n_new > 0;
     const std::string written = tokenizer.decode(text.ids);
     within_a_token +=

@@ -129,7 +129,7 @@ TEST(Score, WindowsAsInTheReferencesGuide) {
                              EXPECT_TRUE(std::isnan(loss));
                            } else {
                              EXPECT_NEAR(loss, c["loss"].get<double>(), 1e-4)
-                                 << name << ": " << c.dump();
+                                 << name << ": " << json_text(c);
                            }
                          });
         EXPECT_EQ(seen, 3);

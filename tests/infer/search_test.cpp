@@ -46,7 +46,7 @@ TEST(Search, BeamsUnderStopStringsBansAndSeveralEnds) {
       const Json& c = golden["cases"][i];
       expect_results(
           all[i], c, requests[i].options.length_penalty,
-          fmt::format("{}, case {} {} {}", name, i, c["options"].dump(), c["stop"].dump()));
+          fmt::format("{}, case {} {} {}", name, i, json_text(c["options"]), json_text(c["stop"])));
     }
   });
 }
@@ -78,7 +78,7 @@ struct LongTexts {
         EXPECT_NEAR(greedy.logprobs[t], logprobs[t], 2e-4) << what << ", token " << t;
       for (const Json& beams : c["beams"]) {
         expect_results(all[at], beams, requests[at].options.length_penalty,
-                       what + " " + beams["options"].dump());
+                       what + " " + json_text(beams["options"]));
         ++at;
       }
     }

@@ -172,7 +172,7 @@ TEST(Gguf, MetadataOfEveryType) {
     const GgufReader reader(folder.mine() / "m.gguf");
     EXPECT_EQ(
         reader.metadata(),
-        Json::parse(
+        parse_json(
             R"({"general.architecture":"none","a":7,"b":0.00001,"c":true,"d":[-3,4],"e":["x"])"
             R"(,"f":[[5]],"g":255,"h":-1,"i":65535,"j":-2,
                                                  "k":-9,"l":1152921504606846976,"m":-5,"n":2.5})"));

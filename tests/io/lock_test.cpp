@@ -38,9 +38,9 @@ void leave_lock(const fs::path& folder, const Json& other = Json::object()) {
   ::waitpid(child, &status, 0);
   ASSERT_EQ(status, 0);
   const std::string content = get(folder / FolderLock::kName);
-  Json owner = Json::parse(content.substr(0, content.find('\n')));
+  Json owner = parse_json(content.substr(0, content.find('\n')));
   owner.update(other);
-  put(folder / FolderLock::kName, owner.dump() + content.substr(content.find('\n')));
+  put(folder / FolderLock::kName, json_text(owner) + content.substr(content.find('\n')));
 }
 
 TEST(Lock, BelongsToOneAtATime) {

@@ -82,7 +82,7 @@ TEST(Safetensors, RoundTripInOneFile) {
   std::uint64_t header = 0;
   std::memcpy(&header, content.data(), 8);
   EXPECT_EQ(header % 8, 0u);
-  EXPECT_EQ(Json::parse(content.substr(8, header))["__metadata__"]["format"], "pt");
+  EXPECT_EQ(parse_json(content.substr(8, header))["__metadata__"]["format"], "pt");
 }
 
 TEST(Safetensors, ShardsHaveAnIndexAndReplaceOneFile) {

@@ -240,9 +240,10 @@ TEST(ModelConfig, FieldsThatDoNotFitEachOther) {
 
 TEST(ModelConfig, ShowsTheFieldsThatAreAskedFor) {
   ModelConfig c = classifier();
-  EXPECT_EQ(shown_fields(c, {"layers", "family", "norm_eps", "head", "tied_head", "labels"}).dump(),
-            R"({"layers":12,"family":"gpt2","norm_eps":1e-05,"head":"classify","tied_head":true,)"
-            R"("labels":[]})");
+  EXPECT_EQ(
+      json_text(shown_fields(c, {"layers", "family", "norm_eps", "head", "tied_head", "labels"})),
+      R"({"layers":12,"family":"gpt2","norm_eps":1e-05,"head":"classify","tied_head":true,)"
+      R"("labels":[]})");
   EXPECT_THROW(shown_fields(c, {"layer"}), Error);
 }
 

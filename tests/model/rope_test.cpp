@@ -30,7 +30,7 @@ TEST(Rope, YarnAsConfigsSpellIt) {
 }
 
 TEST(Rope, AStretchedContextIsTheModels) {
-  Json config = Json::parse(R"({"model_type": "qwen2", "hidden_size": 64, "num_attention_heads": 4,
+  Json config = parse_json(R"({"model_type": "qwen2", "hidden_size": 64, "num_attention_heads": 4,
       "num_key_value_heads": 2, "num_hidden_layers": 1, "max_position_embeddings": 32768,
       "rope_scaling":
         {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}})");
@@ -41,7 +41,7 @@ TEST(Rope, AStretchedContextIsTheModels) {
 }
 
 TEST(Rope, ParametersByKindOfLayerMustBeTheSame) {
-  Json config = Json::parse(R"({"model_type": "gemma2", "num_hidden_layers": 2,
+  Json config = parse_json(R"({"model_type": "gemma2", "num_hidden_layers": 2,
       "rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 500.0},
                           "sliding_attention": {"rope_type": "default", "rope_theta": 500.0}}})");
   EXPECT_EQ(config_from_json(config, "c").rope.theta, 500);

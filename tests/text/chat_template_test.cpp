@@ -17,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 const fs::path kData = fs::path(WEFT_TEST_DATA) / "chat_templates";
 
-OrderedJson golden(const char* file) { return OrderedJson::parse(read_text_file(kData / file)); }
+OrderedJson golden(const char* file) { return parse_ordered_json(read_text_file(kData / file)); }
 
 // The text, or nothing where the template or the messages are refused.
 std::optional<std::string> rendered(const std::string& tmpl, const OrderedJson& messages,
@@ -125,7 +125,7 @@ TEST(ChatTemplate, ErrorsNameTheLineAndTheConstruct) {
             "one with +, or keep it in a namespace)");
   EXPECT_EQ(error_of("{{ 1 }}", OrderedJson::object()),
             "the messages of a chat are {}; allowed: a list of objects");
-  EXPECT_EQ(error_of("", OrderedJson::parse("[18446744073709551615]")),
+  EXPECT_EQ(error_of("", parse_ordered_json("[18446744073709551615]")),
             "the chat's messages or variables: the number 18446744073709551615 is too large");
   OrderedJson deep = 1;
   for (int i = 0; i < 300; ++i) deep = OrderedJson::array({deep});

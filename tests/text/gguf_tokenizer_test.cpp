@@ -18,7 +18,7 @@ Json golden(const std::string& name) {
 }
 
 Json made(const Json& metadata) {
-  return Json::parse(tokenizer_json_of_gguf(metadata, "m.gguf").dump());
+  return parse_json(json_text(tokenizer_json_of_gguf(metadata, "m.gguf")));
 }
 
 // tokenizers writes a merge as two texts.

@@ -109,7 +109,7 @@ TEST(Gpt2, RobertasSpecialTokensAreKnownByName) {
   Json vocab = read_json_object(kWords / "vocab.json");
   for (const char* token : {"<s>", "<pad>", "</s>", "<unk>", "<mask>"})
     vocab[token] = 50257 + vocab.size();
-  folder.put("vocab.json", vocab.dump());
+  folder.put("vocab.json", json_text(vocab));
   folder.put("tokenizer_config.json", R"({"tokenizer_class": "RobertaTokenizer"})");
   const Tokenizer t = load_tokenizer(folder.path);
   const std::int32_t begin = *t.id("<s>"), end = *t.id("</s>"), mask = *t.id("<mask>");

@@ -30,10 +30,10 @@ TEST(PostProcessor, ProcessesAsTheReference) {
     spaces.push_back(spaces_of_token(token));
   std::size_t n = 0;
   for (const Json& entry : golden["post_processors"]) {
-    SCOPED_TRACE(entry["post_processor"].dump());
+    SCOPED_TRACE(json_text(entry["post_processor"]));
     const auto first = read_post_processor(entry["post_processor"], "test.json");
-    EXPECT_EQ(Json::parse(first->to_json().dump()), entry["post_processor"]);
-    const auto post = read_post_processor(Json::parse(first->to_json().dump()), "test.json");
+    EXPECT_EQ(parse_json(json_text(first->to_json())), entry["post_processor"]);
+    const auto post = read_post_processor(parse_json(json_text(first->to_json())), "test.json");
     EXPECT_EQ(post->n_added(false), entry["n_added"][0].get<std::int64_t>());
     EXPECT_EQ(post->n_added(true), entry["n_added"][1].get<std::int64_t>());
     for (const Json& c : entry["cases"]) {
@@ -44,11 +44,11 @@ TEST(PostProcessor, ProcessesAsTheReference) {
       const Encoding got = post->process(read_encoding(c["before"][0]), std::move(second), c["add"],
                                          a, b, spaces),
                      expected = read_encoding(c["after"]);
-      EXPECT_EQ(got.ids, expected.ids) << c.dump();
-      EXPECT_EQ(got.type_ids, expected.type_ids) << c.dump();
-      EXPECT_EQ(got.offsets, expected.offsets) << c.dump();
-      EXPECT_EQ(got.added, expected.added) << c.dump();
-      EXPECT_EQ(got.mask, expected.mask) << c.dump();
+      EXPECT_EQ(got.ids, expected.ids) << json_text(c);
+      EXPECT_EQ(got.type_ids, expected.type_ids) << json_text(c);
+      EXPECT_EQ(got.offsets, expected.offsets) << json_text(c);
+      EXPECT_EQ(got.added, expected.added) << json_text(c);
+      EXPECT_EQ(got.mask, expected.mask) << json_text(c);
       ++n;
     }
   }
@@ -58,7 +58,7 @@ TEST(PostProcessor, ProcessesAsTheReference) {
 TEST(PostProcessor, RefusesWhatIsNone) {
   const auto refused = [](const char* json, const std::string& word) {
     try {
-      read_post_processor(Json::parse(json), "some.json");
+      read_post_processor(parse_json(json), "some.json");
       ADD_FAILURE() << json;
     } catch (const UserError& error) {
       EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();

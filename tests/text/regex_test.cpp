@@ -79,12 +79,13 @@ TEST(Regex, NormalizerSplitAndDecoderMeanTheSame) {
   for (const auto& [pattern, text] : cases) {
     SCOPED_TRACE(pattern);
     auto [json, replace] = tokenizer(pattern);
-    const std::string decoded = tokenizer_from_json(json.dump(), "test")
-                                    .decode(std::vector<std::int32_t>{
-                                        tokenizer_from_json(json.dump(), "test").id(text).value()});
+    const std::string decoded =
+        tokenizer_from_json(json_text(json), "test")
+            .decode(std::vector<std::int32_t>{
+                tokenizer_from_json(json_text(json), "test").id(text).value()});
     json.erase("decoder");
     json["normalizer"] = replace;
-    const Tokenizer normalizing = tokenizer_from_json(json.dump(), "test");
+    const Tokenizer normalizing = tokenizer_from_json(json_text(json), "test");
     const auto ids = normalizing.ids(text);
     ASSERT_EQ(ids.size(), 1u);
     EXPECT_EQ(normalizing.token(ids[0]), decoded);

@@ -99,11 +99,11 @@ TEST(TokenizerFolders, ContradictionsAreRefused) {
   };
   expect_words(error_of({{"tokenizer.model", spm},
                          {"added_tokens.json", R"({"<a>": 400})"},
-                         {"tokenizer_config.json", decoder("400", "<b>").dump()}}),
+                         {"tokenizer_config.json", json_text(decoder("400", "<b>"))}}),
                {"'<a>' has id 400", "'<b>'", "added_tokens.json", "tokenizer_config.json"});
   expect_words(error_of({{"tokenizer.model", spm},
                          {"added_tokens.json", R"({"<a>": 400})"},
-                         {"tokenizer_config.json", decoder("401", "<a>").dump()}}),
+                         {"tokenizer_config.json", json_text(decoder("401", "<a>"))}}),
                {"'<a>' has id 400", "but 401", "added_tokens.json", "tokenizer_config.json"});
   expect_words(error_of({{"tokenizer.model", spm}, {"added_tokens.json", R"({"<a>": 5})"}}),
                {"'<a>' has id 5", "in the vocabulary", "tokenizer.model"});
@@ -112,10 +112,10 @@ TEST(TokenizerFolders, ContradictionsAreRefused) {
   expect_words(
       error_of({{"tokenizer.model", spm}, {"added_tokens.json", R"({"a": 401, "b": 401})"}}),
       {"401"});
-  const std::string json = wordlevel().dump();
+  const std::string json = json_text(wordlevel());
   const auto behind = std::to_string(tokenizer_from_json(json, "words").vocab_size());
   expect_words(error_of({{"tokenizer.json", json},
-                         {"tokenizer_config.json", decoder("0", "<other>").dump()}}),
+                         {"tokenizer_config.json", json_text(decoder("0", "<other>"))}}),
                {"'<other>' has id 0", "tokenizer.json", "tokenizer_config.json"});
   expect_words(
       error_of({{"tokenizer.json", json},
@@ -160,7 +160,7 @@ TEST(TokenizerFolders, EndsAsTheModelsConfigSays) {
 }
 
 TEST(TokenizerFolders, SayWhatIsWrongWithFileAndKey) {
-  const std::string json = wordlevel().dump();
+  const std::string json = json_text(wordlevel());
   const auto config = [&](const std::string& text) {
     return error_of({{"tokenizer.json", json}, {"tokenizer_config.json", text}});
   };
@@ -187,10 +187,11 @@ TEST(TokenizerFolders, SayWhatIsWrongWithFileAndKey) {
                {"added_tokens.json", "'<a>'"});
   const std::string spm = "@sentencepiece/bpe_llama.model";
   for (const char* flag : {"add_bos_token", "add_prefix_space", "legacy"})
-    expect_words(error_of({{"tokenizer.model", spm},
-                           {"tokenizer_config.json",
-                            Json{{"tokenizer_class", "LlamaTokenizer"}, {flag, "yes"}}.dump()}}),
-                 {"tokenizer_config.json: " + std::string(flag) + " is \"yes\""});
+    expect_words(
+        error_of({{"tokenizer.model", spm},
+                  {"tokenizer_config.json",
+                   json_text(Json{{"tokenizer_class", "LlamaTokenizer"}, {flag, "yes"}})}}),
+        {"tokenizer_config.json: " + std::string(flag) + " is \"yes\""});
   expect_words(error_of({{"tokenizer.model", spm},
                          {"tokenizer_config.json", R"({"tokenizer_class": "T5Tokenizer"})"}}),
                {"T5Tokenizer", "LlamaTokenizer"});

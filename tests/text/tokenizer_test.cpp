@@ -56,7 +56,7 @@ TEST(Trainer, LearnsTheReferencesVocabularyAndMerges) {
   TokenizerTrainer trainer({.kind = "bpe", .vocab_size = 600});
   read_documents((kData / "corpus.txt").string(), {}, [&](Document&& d) { trainer.add(d.text); });
   const Tokenizer mine = trainer.finish(), reference = load_tokenizer(kData);
-  const Json a = Json::parse(mine.to_json()), b = Json::parse(reference.to_json());
+  const Json a = parse_json(mine.to_json()), b = parse_json(reference.to_json());
   EXPECT_EQ(a["model"]["merges"], b["model"]["merges"]);
   EXPECT_EQ(a["model"]["vocab"], b["model"]["vocab"]);
   EXPECT_EQ(mine.hash(), reference.hash());
@@ -125,10 +125,10 @@ TEST(StreamDecoder, NeverEmitsHalfACharacter) {
 // What a damaged or foreign file gets: one sentence that names the file and what it does not know.
 void refused(const std::string& good, const std::function<void(Json&)>& change,
              const std::string& word) {
-  Json json = Json::parse(good);
+  Json json = parse_json(good);
   change(json);
   try {
-    tokenizer_from_json(json.dump(), "t.json");
+    tokenizer_from_json(json_text(json), "t.json");
     ADD_FAILURE() << word;
   } catch (const UserError& error) {
     EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
@@ -172,14 +172,14 @@ TEST(Tokenizer, RefusesConstructsItDoesNotKnow) {
       "Mixed");
   refused(
       good, [](Json& j) { j["model"]["dropout"] = 0.1; }, "dropout");
-  const Json a = Json::parse(R"({"Sequence": {"id": "A", "type_id": 0}})"),
-             b = Json::parse(R"({"Sequence": {"id": "B", "type_id": 1}})");
-  Json json = Json::parse(good);  // transformers' own GPT-2
+  const Json a = parse_json(R"({"Sequence": {"id": "A", "type_id": 0}})"),
+             b = parse_json(R"({"Sequence": {"id": "B", "type_id": 1}})");
+  Json json = parse_json(good);  // transformers' own GPT-2
   json["post_processor"] = {{"type", "TemplateProcessing"},
                             {"single", Json::array({a})},
                             {"pair", Json::array({a, b})},
                             {"special_tokens", Json::object()}};
-  EXPECT_EQ(tokenizer_from_json(json.dump(), "t.json").hash(), load_tokenizer(kData).hash());
+  EXPECT_EQ(tokenizer_from_json(json_text(json), "t.json").hash(), load_tokenizer(kData).hash());
 }
 
 TEST(Tokenizer, RefusesFilesThatContradictThemselves) {

@@ -39,14 +39,14 @@ TEST(TrainerKinds, LearnTheReferencesVocabularies) {
   const Json golden = read_json_object(kData / "trained.json");
   ASSERT_GE(golden["cases"].size(), 18u);
   for (const Json& c : golden["cases"]) {
-    SCOPED_TRACE(c["kind"].get<std::string>() + " " + c["vocab_size"].dump());
+    SCOPED_TRACE(c["kind"].get<std::string>() + " " + json_text(c["vocab_size"]));
     const OrderedJson json = train({.kind = c["kind"],
                                     .vocab_size = c["vocab_size"],
                                     .special_tokens = c["special_tokens"],
                                     .min_frequency = c["min_frequency"],
                                     .limit_alphabet = c["limit_alphabet"]},
                                    c["texts"]);
-    const Json vocab = Json::parse(json["model"]["vocab"].dump());
+    const Json vocab = parse_json(json_text(json["model"]["vocab"]));
     if (c["kind"] == "unigram")
       expect_equal_unigrams(vocab, c["vocab"]);
     else

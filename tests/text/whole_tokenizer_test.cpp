@@ -53,7 +53,7 @@ class WholeTokenizer : public testing::TestWithParam<const char*> {
   const Tokenizer t = load_tokenizer(folder);
   const Json golden = read_json_object(folder / "golden.json");
   const std::vector<std::string> texts =
-      Json::parse(read_text_file(kData / "texts.json")).get<std::vector<std::string>>();
+      parse_json(read_text_file(kData / "texts.json")).get<std::vector<std::string>>();
 };
 
 TEST_P(WholeTokenizer, GivesTheReferencesIdsOffsetsAndTexts) {

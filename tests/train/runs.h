@@ -81,7 +81,7 @@ inline std::vector<Json> log_lines(const std::string& out, const std::string& ev
   std::vector<Json> lines;
   std::ifstream in(std::filesystem::path(out) / "run.jsonl");
   for (std::string line; std::getline(in, line);) {
-    Json json = Json::parse(line);  // throws where a line is not JSON
+    Json json = parse_json(line);  // throws where a line is not JSON
     if (event.empty() || json.at("event") == event) lines.push_back(std::move(json));
   }
   return lines;

@@ -61,8 +61,7 @@ std::int32_t token_id(const JsonReader& json, const std::string& key, std::int32
   for (const Json& id : value)
     CHECK_USER(
         id.is_number_integer() && id.get<std::int64_t>() >= 0 && id.get<std::int64_t>() <= 1 << 26,
-        "{}: {} is {}; allowed: a token id or a list of them", json.origin(), key,
-        value.dump().substr(0, 60));
+        "{}: {} is {}; allowed: a token id or a list of them", json.origin(), key, brief(value));
   return value[0].get<std::int32_t>();
 }
 
@@ -276,7 +275,7 @@ std::string printed_config(const ModelConfig& config) {
       names[std::to_string(i)] = config.labels[i];
     sorted["id2label"] = std::move(names);
   }
-  return fmt::format("{}Config {}\n", family(config.family).class_name, sorted.dump(2, ' ', true));
+  return fmt::format("{}Config {}\n", family(config.family).class_name, json_ascii(sorted, 2));
 }
 
 void set_head(ModelConfig& c, HeadKind head) {

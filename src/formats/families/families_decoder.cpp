@@ -141,7 +141,7 @@ void read_layer_types(const JsonReader& json, ModelConfig& c,
     const Json& type = types[static_cast<std::size_t>(l)];
     CHECK_USER(type == "sliding_attention" || type == "full_attention",
                "{}: layer_types holds {}; allowed: sliding_attention, full_attention",
-               json.origin(), type.dump().substr(0, 60));
+               json.origin(), brief(type));
     c.windowed.push_back(type == "sliding_attention");
   }
 }

@@ -14,7 +14,7 @@ std::vector<double> factors(const JsonReader& rope, const char* key) {
   std::vector<double> all;
   for (const Json& f : list) {
     CHECK_USER(f.is_number(), "{}: {} holds {}, which is not a number", rope.origin(), key,
-               f.dump().substr(0, 40));
+               brief(f, 40));
     all.push_back(f.get<double>());
   }
   return all;
@@ -62,7 +62,7 @@ Json given_parameters(const JsonReader& json) {
     CHECK_USER(other == by_layer[0],
                "{}: rope_parameters differ between kinds of layers ({} and {}); allowed: the same "
                "for all",
-               json.origin(), by_layer[0].dump().substr(0, 80), other.dump().substr(0, 80));
+               json.origin(), brief(by_layer[0], 80), brief(other, 80));
   return by_layer[0];
 }
 

@@ -39,18 +39,18 @@ const char* name_of(DType dtype) {
 unsigned __int128 read_shape(const std::string& file, const Json& shape, StoredTensor& tensor) {
   CHECK_USER(shape.is_array() && shape.size() <= 64,
              "{}: tensor {} has shape {}; allowed: a list of sizes", file, tensor.name,
-             shape.dump().substr(0, 80));
+             brief(shape, 80));
   std::vector<std::int64_t> dims;
   unsigned __int128 elems = 1;
   for (const Json& d : shape) {
     CHECK_USER(d.is_number_unsigned() && d.get<std::uint64_t>() <= (1ull << 48),
                "{}: tensor {} has shape {}; sizes must be whole and not absurd", file, tensor.name,
-               shape.dump().substr(0, 80));
+               brief(shape, 80));
     dims.push_back(static_cast<std::int64_t>(d.get<std::uint64_t>()));
     elems *= d.get<std::uint64_t>();
     CHECK_USER(elems <= (static_cast<unsigned __int128>(1) << 59),
                "{}: tensor {} claims shape {}, which is more than any file holds", file,
-               tensor.name, shape.dump());
+               tensor.name, json_text(shape));
   }
   if (dims.size() > static_cast<std::size_t>(kMaxRank))
     tensor.unreadable = fmt::format("has {} dims", dims.size());
@@ -70,7 +70,7 @@ StoredTensor read_entry(const std::string& file, const std::string& name, const 
   tensor.name = name;
   tensor.file = file;
   CHECK_USER(entry["dtype"].is_string(), "{}: tensor {} has dtype {}; it must be a text", file,
-             name, entry["dtype"].dump().substr(0, 80));
+             name, brief(entry["dtype"], 80));
   const std::string dtype = entry["dtype"].get<std::string>().substr(0, 80);
   const auto* known = std::find_if(std::begin(kDTypes), std::end(kDTypes),
                                    [&](const DTypeName& d) { return dtype == d.name; });
@@ -84,7 +84,7 @@ StoredTensor read_entry(const std::string& file, const std::string& name, const 
   CHECK_USER(offsets.is_array() && offsets.size() == 2 && offsets[0].is_number_unsigned() &&
                  offsets[1].is_number_unsigned(),
              "{}: tensor {} has data_offsets {}; they must be two whole numbers", file, name,
-             offsets.dump().substr(0, 80));
+             brief(offsets, 80));
   const auto begin = offsets[0].get<std::uint64_t>(), end = offsets[1].get<std::uint64_t>();
   CHECK_USER(begin <= end && end <= data_bytes,
              "{}: tensor {} claims bytes {} to {}, but the file holds {} bytes of data; it is "
@@ -92,7 +92,7 @@ StoredTensor read_entry(const std::string& file, const std::string& name, const 
              file, name, begin, end, data_bytes);
   CHECK_USER(known == std::end(kDTypes) || end - begin == static_cast<std::uint64_t>(bytes),
              "{}: tensor {} of {} {} takes {} bytes, but its data_offsets hold {}", file, name,
-             dtype, shape.dump(), static_cast<std::uint64_t>(bytes), end - begin);
+             dtype, json_text(shape), static_cast<std::uint64_t>(bytes), end - begin);
   tensor.data = data + begin;
   *span = {begin, end};
   return tensor;
@@ -201,7 +201,7 @@ std::string header_of(const std::vector<TensorToWrite*>& part) {
                        {"data_offsets", {at, at + bytes_of(*t)}}};
     at += bytes_of(*t);
   }
-  std::string text = header.dump();
+  std::string text = json_text(header);
   text.resize((text.size() + 7) / 8 * 8, ' ');
   return text;
 }
@@ -249,7 +249,7 @@ void write_safetensors(const std::filesystem::path& dir, std::vector<TensorToWri
   if (!writes) return;
   // What an earlier export left under the other layout would be read instead of this one.
   if (parts.size() > 1) {
-    write_file_atomically(dir / "model.safetensors.index.json", index.dump(2));
+    write_file_atomically(dir / "model.safetensors.index.json", json_text(index, 2));
     remove_file(dir / "model.safetensors");
   } else {
     remove_file(dir / "model.safetensors.index.json");

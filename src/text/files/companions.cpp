@@ -28,7 +28,7 @@ std::optional<AddedToken> read_token(const Json& value, const std::string& key,
     return std::nullopt;
   if (value.is_string()) return AddedToken{.content = value.get<std::string>()};
   CHECK_USER(value.is_object(), "{}: {} is {}; allowed: a text, an added token, null", file, key,
-             in_message(value.dump()));
+             in_message(json_text(value)));
   AddedToken token = read_added_token(value, 0, file + ": " + key);
   token.special = true;
   return token;
@@ -45,9 +45,10 @@ void read_extra(const AnyJson& value, const std::string& key, const std::string&
                 std::vector<AddedToken>& out) {
   if (value.is_null()) return;
   CHECK_USER(value.is_array() || value.is_object(), "{}: {} is {}; allowed: a list of tokens", file,
-             key, in_message(value.dump()));
+             key, in_message(json_text(value)));
   for (const auto& entry : value)
-    if (const auto token = read_token(Json::parse(entry.dump()), key, file)) out.push_back(*token);
+    if (const auto token = read_token(parse_json(json_text(entry)), key, file))
+      out.push_back(*token);
 }
 
 struct SpecialTokens {
@@ -70,7 +71,7 @@ void read_special_tokens(const Json& json, const std::string& file, SpecialToken
     has_names = has_names || names_a_token(key, value);
   }
   if (has_names) {  // which get their ids in the order of the file
-    const OrderedJson ordered = OrderedJson::parse(read_text_file(file));
+    const OrderedJson ordered = parse_ordered_json(read_text_file(file));
     for (const auto& [key, value] : ordered.items())
       if (names_a_token(key, value)) read_extra(OrderedJson::array({value}), key, file, out.named);
     if (extra.is_object()) read_extra(ordered[kExtra], kExtra, file, out.named);
@@ -91,7 +92,7 @@ std::int32_t id_of_key(const std::string& key, const std::string& file) {
 
 std::vector<AddedToken> read_added_tokens_decoder(const Json& json, const std::string& file) {
   CHECK_USER(json.is_object(), "{}: added_tokens_decoder is {}; allowed: an object of ids", file,
-             in_message(json.dump()));
+             in_message(json_text(json)));
   std::vector<AddedToken> out;
   for (const auto& [key, entry] : json.items()) {
     AddedToken token = read_added_token(entry, id_of_key(key, file),
@@ -110,7 +111,7 @@ std::vector<AddedToken> read_added_tokens_file(const Json& json, const std::stri
   std::vector<AddedToken> out;
   for (const auto& [content, id] : json.items()) {
     CHECK_USER(is_token_id(id) && !content.empty(), "{}: token '{}' has id {}; allowed: 0 to {}",
-               file, in_message(content), in_message(id.dump()), kMaxTokenId);
+               file, in_message(content), in_message(json_text(id)), kMaxTokenId);
     const bool is_special = special.contains(content);
     out.push_back({.id = id.get<std::int32_t>(),
                    .content = content,

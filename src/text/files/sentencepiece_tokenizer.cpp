@@ -272,7 +272,7 @@ OrderedJson tokenizer_json_of_sentencepiece(const std::filesystem::path& file,
   for (const AddedToken& token : added.tokens()) json["added_tokens"].push_back(to_json(token));
   json["normalizer"] = std::move(parts.normalizer);
   json["pre_tokenizer"] = std::move(parts.pre_tokenizer);
-  json["post_processor"] = OrderedJson::parse(post.dump());
+  json["post_processor"] = parse_ordered_json(json_text(post));
   json["decoder"] = std::move(parts.decoder);
   json["model"] = std::move(parts.model);
   json["weft"] = OrderedJson(roles);

@@ -154,9 +154,9 @@ void describe_class(const Tokenizer::Impl& t, OrderedJson& config) {
 void save_tokenizer(const Tokenizer& tokenizer, const fs::path& dir) {
   const Tokenizer::Impl& t = tokenizer.impl();
   make_folder(dir);
-  OrderedJson json = OrderedJson::parse(tokenizer.to_json());
+  OrderedJson json = parse_ordered_json(tokenizer.to_json());
   json.erase("weft");  // Hugging Face keeps these in tokenizer_config.json
-  write_file_atomically(dir / "tokenizer.json", json.dump(1) + "\n");
+  write_file_atomically(dir / "tokenizer.json", json_text(json, 1) + "\n");
   OrderedJson config = {{"tokenizer_class", "PreTrainedTokenizerFast"},
                         {"clean_up_tokenization_spaces", t.clean_up}},
               map = OrderedJson::object();
@@ -180,13 +180,11 @@ void save_tokenizer(const Tokenizer& tokenizer, const fs::path& dir) {
     for (const auto& [name, text] : t.chat_templates)
       config["chat_template"].push_back({{"name", name}, {"template", text}});
   }
-  const auto as_text = [](const OrderedJson& value) {
-    return value.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
-  };
+  const auto as_text = [](const OrderedJson& value) { return json_text(value, 2) + "\n"; };
   write_file_atomically(dir / "tokenizer_config.json", as_text(config));
   write_file_atomically(dir / "special_tokens_map.json", as_text(map));
   if (t.bytes) {
-    write_file_atomically(dir / "vocab.json", json["model"]["vocab"].dump());
+    write_file_atomically(dir / "vocab.json", json_text(json["model"]["vocab"]));
     std::string merges = "#version: 0.2\n";
     for (const auto& [left, right] : t.bytes->merges()) merges += left + " " + right + "\n";
     write_file_atomically(dir / "merges.txt", merges);

@@ -40,7 +40,8 @@ Json template_of(const std::string& first, const std::string& last, const Json& 
 
 Json json_of(const AddedTokenList& list) {
   Json out = Json::array();
-  for (const AddedToken& token : list.tokens()) out.push_back(Json::parse(to_json(token).dump()));
+  for (const AddedToken& token : list.tokens())
+    out.push_back(parse_json(json_text(to_json(token))));
   return out;
 }
 
@@ -215,7 +216,7 @@ Json of_bert(const Companions& c, const Json& vocab) {
   const Json strip = c.config.value("strip_accents", Json());
   CHECK_USER(strip.is_null() || strip.is_boolean(),
              "{}: strip_accents is {}; allowed: true, false, null", c.config_file,
-             in_message(strip.dump()));
+             in_message(json_text(strip)));
   const Json normalizer = {{"type", "BertNormalizer"},
                            {"clean_text", true},
                            {"handle_chinese_chars", c.flag("tokenize_chinese_chars", true)},

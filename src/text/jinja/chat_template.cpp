@@ -14,10 +14,9 @@ constexpr std::size_t kMaxTemplateBytes = std::size_t{1} << 20;
 std::string apply_chat_template(const std::string& chat_template, const OrderedJson& messages,
                                 bool add_generation_prompt, const OrderedJson& variables) {
   CHECK_USER(messages.is_array(), "the messages of a chat are {}; allowed: a list of objects",
-             messages.dump().substr(0, 60));
+             brief(messages));
   CHECK_USER(variables.is_object() || variables.is_null(),
-             "the variables of a chat template are {}; allowed: an object",
-             variables.dump().substr(0, 60));
+             "the variables of a chat template are {}; allowed: an object", brief(variables));
   CHECK_USER(chat_template.size() <= kMaxTemplateBytes,
              "the chat template has {} bytes; allowed: {}", chat_template.size(),
              kMaxTemplateBytes);

@@ -139,7 +139,7 @@ Value from_json(const OrderedJson& json, int depth) {
     case OrderedJson::value_t::number_unsigned:
       if (json.get<std::uint64_t>() >
           static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
-        fault("the number {} is too large", json.dump());
+        fault("the number {} is too large", json_text(json));
       return integer(json.get<std::int64_t>());
     case OrderedJson::value_t::number_float:
       return real(json.get<double>());

@@ -146,7 +146,7 @@ OrderedJson TokenizerTrainer::finish_json(const std::function<void(double)>& pro
 }
 
 Tokenizer TokenizerTrainer::finish(const std::function<void(double)>& progress) {
-  return tokenizer_from_json(finish_json(progress).dump(), "the trained tokenizer");
+  return tokenizer_from_json(json_text(finish_json(progress)), "the trained tokenizer");
 }
 
 }  // namespace weft
