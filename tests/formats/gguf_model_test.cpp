@@ -10,8 +10,8 @@
 
 #include "core/check.h"
 #include "io/weights/safetensors.h"
-#include "tests/io/files.h"
 #include "tests/io/gguf_file.h"
+#include "tests/io/shared_folder.h"
 
 namespace weft {
 namespace {

@@ -4,7 +4,7 @@
 #include "formats/hf_weights.h"
 #include "model/gather_parameter.h"
 #include "tests/formats/held_model.h"
-#include "tests/io/files.h"
+#include "tests/io/shared_folder.h"
 
 namespace weft::test {
 namespace {

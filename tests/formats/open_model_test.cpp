@@ -6,7 +6,7 @@
 #include "formats/hf_weights.h"
 #include "model/gather_parameter.h"
 #include "tests/formats/held_model.h"
-#include "tests/io/files.h"
+#include "tests/io/shared_folder.h"
 #include "text/files/tokenizer_files.h"
 
 namespace weft::test {

@@ -6,7 +6,7 @@
 #include "model/gather_parameter.h"
 #include "src/io/files.h"
 #include "tests/infer/golden.h"
-#include "tests/io/files.h"
+#include "tests/io/shared_folder.h"
 
 namespace weft::test {
 namespace {

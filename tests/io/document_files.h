@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "io/documents.h"
-#include "tests/io/files.h"
+#include "tests/io/shared_folder.h"
 
 namespace weft::test {
 

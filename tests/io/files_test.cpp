@@ -5,7 +5,7 @@
 
 #include <csignal>
 
-#include "tests/io/files.h"
+#include "tests/io/shared_folder.h"
 
 namespace weft::test {
 namespace {

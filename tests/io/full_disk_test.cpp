@@ -4,7 +4,7 @@
 #include <csignal>
 
 #include "io/hdf5/hdf5.h"
-#include "tests/io/files.h"
+#include "tests/io/shared_folder.h"
 
 namespace weft::test {
 namespace {

@@ -7,8 +7,8 @@
 #include <thread>
 
 #include "io/weights/safetensors.h"
-#include "tests/io/files.h"
 #include "tests/io/gguf_file.h"
+#include "tests/io/shared_folder.h"
 
 namespace weft {
 namespace {

@@ -8,7 +8,7 @@
 #include <csignal>
 
 #include "core/damaged.h"
-#include "tests/io/files.h"
+#include "tests/io/shared_folder.h"
 
 namespace weft {
 namespace {

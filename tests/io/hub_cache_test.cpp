@@ -3,7 +3,7 @@
 
 #include <cstdlib>
 
-#include "tests/io/files.h"
+#include "tests/io/shared_folder.h"
 
 namespace weft::test {
 namespace {

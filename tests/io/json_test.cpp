@@ -7,7 +7,7 @@
 #include <csignal>
 
 #include "io/run_log.h"
-#include "tests/io/files.h"
+#include "tests/io/shared_folder.h"
 
 namespace weft {
 namespace {

@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "io/json.h"
-#include "tests/io/files.h"
+#include "tests/io/shared_folder.h"
 
 namespace weft::test {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "io/json.h"
 #include "io/weights/safetensors.h"
-#include "tests/io/files.h"
+#include "tests/io/shared_folder.h"
 
 namespace weft::test {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "tests/io/files.h"
+#include "tests/io/shared_folder.h"
 #include "tests/io/token_file_alone.h"
 
 namespace weft {

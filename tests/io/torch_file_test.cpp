@@ -5,7 +5,7 @@
 #include "io/json.h"
 #include "io/weights/pickle.h"
 #include "io/weights/zip_archive.h"
-#include "tests/io/files.h"
+#include "tests/io/shared_folder.h"
 
 namespace weft::test {
 namespace {

@@ -6,7 +6,7 @@
 #include "formats/open_model.h"
 #include "kernels/work.h"
 #include "model/inference_pass.h"
-#include "tests/io/files.h"
+#include "tests/io/shared_folder.h"
 
 namespace weft {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "core/log.h"
 #include "io/token_file.h"
-#include "tests/io/files.h"
+#include "tests/io/shared_folder.h"
 #include "tests/io/token_file_alone.h"
 #include "tests/train/trial.h"
 #include "train/trainer.h"
