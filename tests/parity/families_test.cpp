@@ -174,11 +174,14 @@ struct Running {
   Context ctx;
   Parameters parameters;
 
-  Running(GridShape shape, const FamilyGolden& golden)
-      : grid(test_mpi().world(), shape),
+  Running(GridShape shape, const FamilyGolden& golden, Precision precision = Precision::fp32)
+      : Running(test_mpi().world(), shape, golden, precision) {}
+  Running(std::unique_ptr<Communicator> world, GridShape shape, const FamilyGolden& golden,
+          Precision precision)
+      : grid(std::move(world), shape),
         ctx{.grid = grid,
             .stream = stream,
-            .precision = Precision::fp32,
+            .precision = precision,
             .clock = nullptr,
             .observer = {}},
         parameters(golden.config, grid, DType::f32, ParameterUse::inference) {
@@ -269,6 +272,34 @@ TEST(Families, HiddenStatesAndLogits) {
     const FamilyGolden golden(model);
     for (const GridShape& shape : grids_for(golden.config)) check_outputs(golden, shape);
   }
+}
+
+// A norm over all queries and keys is summed in the order of the heads, whichever ranks they are
+// on.
+TEST(Families, NormsOfQueriesAndKeysHaveOneRanksBitsOnEveryGrid) {
+  int normed = 0;
+  for (const std::string& model : family_models()) {
+    const FamilyGolden golden(model);
+    if (golden.config.qk_norm == QkNorm::none) continue;
+    ++normed;
+    const Pass pass(golden);
+    const auto hidden = [&](Running& run) -> std::vector<float> {
+      InferencePass decoder(run.ctx, golden.config, run.parameters, pass.shape(golden));
+      const ConstView x = decoder.hidden(pass.rows());
+      if (!run.grid.is_last_stage()) return {};
+      return {x.as<float>(), x.as<float>() + x.elems()};
+    };
+    Running one(make_self_communicator(), {}, golden, Precision::fp32_fixed);
+    const std::vector<float> expected = hidden(one);
+    for (const GridShape& shape : grids_for(golden.config)) {
+      Running run(shape, golden, Precision::fp32_fixed);
+      const std::vector<float> ours = hidden(run);
+      if (run.grid.is_last_stage()) {
+        EXPECT_EQ(ours, expected) << model << " on " << name_of(shape);
+      }
+    }
+  }
+  EXPECT_GE(normed, 2);
 }
 
 TEST(Families, AShortTextOfLongRopeUsesTheShortFactors) {
