@@ -195,6 +195,8 @@ TEST(Mpi, KnowsItsPlace) {
     EXPECT_EQ(test_mpi().rank_on_host(), all->rank());
   }
   EXPECT_EQ(mpi_comm_of(*all).has_value(), all->size() > 1);
+  const std::string text = failure_of([] { CHECK(false, "no"); }).value().text;
+  EXPECT_EQ(text.starts_with(fmt::format("no [rank {}, ", all->rank())), all->size() > 1) << text;
 }
 
 TEST(Mpi, AllArriveOrNot) {

@@ -38,7 +38,7 @@ TEST(SplitHeads, EveryRankHasHeadsAndTheirKvHeads) {
         }
         EXPECT_EQ(at, kv * group);
       }
-  EXPECT_THROW(split_heads(4, 4, 5, 0), UserError);
+  EXPECT_THROW(split_heads(4, 4, 5, 0), Error);  // model/grid_check tells the user before
 }
 
 // Reading a tensor by the runs of every slice gives each element its place.

@@ -134,10 +134,9 @@ TEST(OpenModel, AGgufFile) {
   expect_loads_on_every_grid(model);
   const auto weights = model.weights();
   EXPECT_EQ(weights->bytes(model.config()), stored_bytes(*open_tensors(file)));
-  EXPECT_EQ(open(data_dir("gguf") / "llama_quantised.gguf")
-                .weights()
-                ->dtype(stored_parts(model.config())[0], model.config()),
-            DType::f32);
+  const StoredModel quantised = open(data_dir("gguf") / "llama_quantised.gguf");
+  const ModelConfig& config = quantised.config();
+  EXPECT_EQ(quantised.weights()->dtype(stored_parts(config)[0], config), DType::f32);
 }
 
 TEST(OpenModel, PytorchModelBinIsReadAndAdvisedAgainst) {
