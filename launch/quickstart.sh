@@ -27,7 +27,7 @@ step() { printf '\n== %s\n' "$*" >&2; }
 
 step "1/6 packages and build"
 weft_install_packages
-weft_build build weft
+weft_build release weft
 weft=build/weft
 "$weft" --version >&2
 

@@ -1,4 +1,4 @@
-# Sourced by the other scripts: weft_install_packages, weft_build FOLDER [target].
+# Sourced by the other scripts: weft_install_packages, weft_build PRESET [target].
 # shellcheck shell=bash
 
 WEFT_PACKAGES=(g++ cmake ninja-build pkg-config git ccache python3 clang-format
@@ -63,10 +63,12 @@ weft_find_nvcc() {
   [ "$(printf '%s\n' 12.2 "$release" | sort -V | head -1)" = 12.2 ] && echo "$nvcc"
 }
 
-# weft_build FOLDER [TARGET…] [-D…]: configures and builds.
+# weft_build PRESET [TARGET…] [-D…]: configures and builds a preset of CMakePresets.json, in build/
+# (release) or build-PRESET/.
 weft_build() {
-  local folder=$1 targets=() options=() argument
+  local preset=$1 folder=build targets=() options=() argument
   shift
+  [ "$preset" = release ] || folder=build-$preset
   for argument in "$@"; do
     case $argument in
       -D*) options+=("$argument") ;;
@@ -75,7 +77,7 @@ weft_build() {
   done
   [ ${#targets[@]} -gt 0 ] || targets=(all)
   if command -v ninja >/dev/null && [ ! -e "$folder/CMakeCache.txt" ]; then options+=(-G Ninja); fi
-  cmake -S . -B "$folder" "${options[@]}" >"$folder.log" 2>&1 || {
+  cmake --preset "$preset" "${options[@]}" >"$folder.log" 2>&1 || {
     cat "$folder.log" >&2
     return 1
   }

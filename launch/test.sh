@@ -12,19 +12,20 @@ cd "$(dirname "$0")/.."
 . launch/setup.sh
 weft_install_packages
 if [ "$*" = "-L quick" ]; then
-  weft_build build weft core_test comm_test io_test text_test kernels_test model_test inspect_test
+  weft_build release weft core_test comm_test io_test text_test kernels_test formats_test \
+    model_test inspect_test
   cd build
   exec ctest --output-on-failure -j 2 -L quick
 fi
 [ $# -gt 0 ] || set -- -LE rare
-weft_build build
+weft_build release
 status=0
 (cd build && ctest --output-on-failure -j 2 "$@") || status=1
 
 # What Open MPI and hwloc still hold at the end is not ours.
 export ASAN_OPTIONS=detect_leaks=0:max_allocation_size_mb=4096 UBSAN_OPTIONS=print_stacktrace=1
-weft_build build-sanitized weft core_test comm_test io_test text_test formats_test model_test \
-  inspect_test infer_test fuzz_test -DWEFT_SANITIZE=ON -DWEFT_BENCHMARKS=OFF
+weft_build sanitized weft core_test comm_test io_test text_test formats_test model_test \
+  inspect_test infer_test fuzz_test
 (cd build-sanitized && WEFT_FUZZ_MUTANTS=50 ctest --output-on-failure -j 2 \
   -R '^(core_test|text_test|inspect_test|fuzz_test|(comm|io|formats|model|infer)_test_1)$') ||
   status=1
@@ -33,13 +34,11 @@ unset ASAN_OPTIONS UBSAN_OPTIONS
 
 if nvcc=$(weft_find_nvcc); then
   export CUDACXX=$nvcc
-  weft_build build-emulated kernels_test cuda_emulation_test weft_gpu_bench -DWEFT_CUDA=EMULATED \
-    -DWEFT_BENCHMARKS=OFF
+  weft_build emulated kernels_test cuda_emulation_test weft_gpu_bench
   (cd build-emulated && ctest --output-on-failure -j 2 -L emulated) || status=1
-  weft_build build-races kernels_test cuda_emulation_test -DWEFT_CUDA=EMULATED \
-    -DWEFT_EMULATION_CHECK=races -DWEFT_BENCHMARKS=OFF
+  weft_build races kernels_test cuda_emulation_test
   (cd build-races && ctest --output-on-failure -j 2 -L emulated -E benchmarks) || status=1
-  weft_build build-cuda weft_kernels_cuda -DWEFT_CUDA=ON -DWEFT_TESTS=OFF -DWEFT_BENCHMARKS=OFF
+  weft_build cuda weft_kernels_cuda
 else
   echo "No CUDA toolkit (12.2 or later) here: the GPU kernels were neither emulated nor compiled."
 fi
