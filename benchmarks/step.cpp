@@ -27,6 +27,7 @@ void bench_step(const BenchRun& run) {
   settings.batch_size = o.batch_size;
   settings.micro_batch_size = o.micro_batch_size;
   settings.T = o.context;
+  settings.optimizer.lr = constant_lr(1e-4);
   settings.schedule = schedule_kind(o.pipeline_schedule);
   settings.recompute = value_of(kRecomputes, "--recompute", o.recompute);
   const std::vector<StageSchedule> pipeline = checked_schedule(settings, run.grid.shape());
@@ -50,7 +51,7 @@ void bench_step(const BenchRun& run) {
     run.peaks.sample_matmul(ctx.precision);
     const double seconds = seconds_of(run.grid, run.stream, [&] {
       clock.start();
-      loss = step.train(source, number * o.batch_size, number + 1, 1e-4).loss;
+      loss = step.train(source, number * o.batch_size, number + 1).loss;
       ++number;
       shares = clock.stop();
     });

@@ -32,7 +32,6 @@ WEFT_FOR_EACH_OP(WEFT_DECLARE_OP)
 #undef WEFT_DECLARE_OP
 }  // namespace cpu
 
-const Backend& cpu_backend();
 const Backend& cuda_backend();  // throws a UserError where CUDA is not built in
 bool cuda_available();          // built in, and a device is present
 

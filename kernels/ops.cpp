@@ -6,8 +6,12 @@
 namespace weft {
 namespace {
 
+#define WEFT_CPU_OP(op) .op = cpu::op,
+constexpr Backend kCpu = {WEFT_FOR_EACH_OP(WEFT_CPU_OP)};
+#undef WEFT_CPU_OP
+
 const Backend& backend(const Stream& stream) {
-  return stream.device().type == DeviceType::cpu ? cpu_backend() : cuda_backend();
+  return stream.device().type == DeviceType::cpu ? kCpu : cuda_backend();
 }
 
 void expect(const char* op, const char* name, ConstView x, const Dims& shape,

@@ -23,5 +23,6 @@ struct LrSchedule {
   // step.
   double at(std::int64_t step) const;
 };
+inline LrSchedule constant_lr(double lr) { return {.lr = lr, .decay = LrDecay::constant}; }
 
 }  // namespace weft

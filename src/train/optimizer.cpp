@@ -110,13 +110,13 @@ double global_grad_norm(const Context& ctx, const Parameters& parameters,
 }
 
 void optimizer_step(const Context& ctx, Parameters& parameters, const OptimizerSettings& s,
-                    double lr, std::int64_t step, double grad_scale) {
+                    std::int64_t step, double grad_scale) {
   std::vector<AdamWTensor> tensors;
   for (LocalParameter& p : parameters.list())
     if (p.weight.elems() > 0)
       tensors.push_back({p.weight, p.m, p.v, p.grad, p.weight_bf16, p.info.decay});
   adamw(tensors,
-        {.lr = static_cast<float>(lr),
+        {.lr = static_cast<float>(s.lr.at(step)),
          .beta1 = static_cast<float>(s.beta1),
          .beta2 = static_cast<float>(s.beta2),
          .eps = static_cast<float>(s.eps),

@@ -8,6 +8,7 @@
 
 #include "model/context.h"
 #include "model/parameters.h"
+#include "train/lr_schedule.h"
 
 namespace weft {
 
@@ -40,11 +41,13 @@ double global_grad_norm(const Context& ctx, const Parameters& parameters,
                         const ModelConfig& config);
 
 struct OptimizerSettings {
+  LrSchedule lr;
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0.1;
 };
 
-// One AdamW step of all local parameters; gradients are multiplied by grad_scale first.
+// One AdamW step of all local parameters, at the rate of `step` (from 1); gradients are multiplied
+// by grad_scale first.
 void optimizer_step(const Context& ctx, Parameters& parameters, const OptimizerSettings& settings,
-                    double lr, std::int64_t step, double grad_scale);
+                    std::int64_t step, double grad_scale);
 
 }  // namespace weft

@@ -124,7 +124,15 @@ TrainingStart resolve_start(const TrainOptions& o, int n_ranks) {
   s.dropout = {c.dropout_embedding, c.dropout_attention, c.dropout_residual, c.dropout_head};
   s.seed = static_cast<std::uint64_t>(o.seed);
   s.clip_grad_norm = o.clip_grad_norm;
-  s.optimizer = {o.beta1, o.beta2, o.eps, o.weight_decay};
+  s.optimizer = {.lr = {.lr = o.lr,
+                        .min_lr = o.min_lr.value_or(o.lr / 10),
+                        .warmup_steps = o.warmup_steps,
+                        .steps = o.steps,
+                        .decay = lr_decay(o.lr_schedule)},
+                 .beta1 = o.beta1,
+                 .beta2 = o.beta2,
+                 .eps = o.eps,
+                 .weight_decay = o.weight_decay};
   checked_schedule(s, start.shape);
   start.data = task_data(c, o, file, s.T, start.tokenizer);
   start.identity = run_identity(start, o);

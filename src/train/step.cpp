@@ -181,8 +181,7 @@ double TrainStep::gradients(const SampleSource& source, std::int64_t cursor, std
       .loss;
 }
 
-StepResult TrainStep::train(const SampleSource& source, std::int64_t cursor, std::int64_t step,
-                            double lr) {
+StepResult TrainStep::train(const SampleSource& source, std::int64_t cursor, std::int64_t step) {
   StepResult result;
   result.loss = gradients(source, cursor, step);
   const auto timed = time_as(ctx_, TimeShare::optimizer);
@@ -194,7 +193,7 @@ StepResult TrainStep::train(const SampleSource& source, std::int64_t cursor, std
   const double clip = settings_.clip_grad_norm;
   const double scale_by = clip > 0 ? std::min(1.0, clip / (result.grad_norm + 1e-6))
                                    : 1.0;  // as torch.nn.utils.clip_grad_norm_
-  optimizer_step(ctx_, parameters_, settings_.optimizer, lr, step, scale_by);
+  optimizer_step(ctx_, parameters_, settings_.optimizer, step, scale_by);
   return result;
 }
 

@@ -50,7 +50,7 @@ class TrainStep {
 
   // Trains on the samples at places [cursor, cursor + batch_size). `step` counts from 1.
   // Collective; equal results everywhere.
-  StepResult train(const SampleSource& source, std::int64_t cursor, std::int64_t step, double lr);
+  StepResult train(const SampleSource& source, std::int64_t cursor, std::int64_t step);
   // Forward and backward alone: gradients are summed over all ranks but not applied.
   double gradients(const SampleSource& source, std::int64_t cursor, std::int64_t step);
   // Mean loss over the labels of the samples at places [first, first + n), and how many labels;

@@ -17,7 +17,6 @@
 #include "io/files.h"
 #include "text/files/tokenizer_files.h"
 #include "train/first_weights.h"
-#include "train/lr_schedule.h"
 #include "train/predictions.h"
 #include "train/progress.h"
 #include "train/run_folder.h"
@@ -54,9 +53,7 @@ class Trainer {
         first_(grid_.world().rank() == 0),
         parameters_(start_.config, grid_, dtype_of(options.dtype).value_or(DType::f32),
                     ParameterUse::training),
-        step_(ctx_, start_.config, parameters_, start_.step),
-        schedule_{options.lr, options.min_lr.value_or(options.lr / 10), options.warmup_steps,
-                  options.steps, lr_decay(options.lr_schedule)} {}
+        step_(ctx_, start_.config, parameters_, start_.step) {}
 
   void run() {
     check_memory();
@@ -122,7 +119,7 @@ class Trainer {
   TrainOptions resolved_options() const {
     TrainOptions o = options_;
     const ModelConfig& c = start_.config;
-    o.min_lr = schedule_.min_lr;
+    o.min_lr = start_.step.optimizer.lr.min_lr;
     o.context = start_.context;
     const bool head = !c.has_label_head() || c.dropout_head == c.dropout_residual;
     if (head && c.dropout_embedding == c.dropout_attention &&
@@ -267,8 +264,8 @@ class Trainer {
     clock_.start();
     StepReport report;
     report.step = state_.step + 1;
-    report.lr = schedule_.at(report.step);
-    report.result = step_.train(source, state_.cursor, report.step, report.lr);
+    report.lr = start_.step.optimizer.lr.at(report.step);
+    report.result = step_.train(source, state_.cursor, report.step);
     state_.step = report.step;
     state_.cursor += options_.batch_size;
     const std::array<double, kTimeShares> seconds = clock_.stop();
@@ -422,7 +419,6 @@ class Trainer {
   bool first_;
   Parameters parameters_;
   TrainStep step_;
-  LrSchedule schedule_;
   RunFolder folder_{ctx_, start_.out};
   ProgressLine progress_{first_};
   RunState state_;

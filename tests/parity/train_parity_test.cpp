@@ -39,7 +39,8 @@ StepSettings settings_of(const GoldenValues& golden, std::int64_t micro = 0) {
   s.batch_size = golden.B;
   s.micro_batch_size = micro;
   s.T = golden.T;
-  s.optimizer = {.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1};
+  s.optimizer = {
+      .lr = constant_lr(1e-3), .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1};
   return s;
 }
 
@@ -98,7 +99,7 @@ std::vector<double> curve(Trial& run, const GoldenValues& golden,
                           std::vector<double>* norms = nullptr) {
   std::vector<double> losses;
   for (std::int64_t step = 1; step <= 20; ++step) {
-    const StepResult r = run.step.train(golden.source(), (step - 1) * golden.B, step, 1e-3);
+    const StepResult r = run.step.train(golden.source(), (step - 1) * golden.B, step);
     losses.push_back(r.loss);
     if (norms) norms->push_back(r.grad_norm);
   }

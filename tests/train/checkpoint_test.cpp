@@ -13,6 +13,7 @@ namespace {
 
 StepSettings settings_of(const GoldenValues& golden) {
   StepSettings s;
+  s.optimizer.lr = constant_lr(1e-3);
   s.batch_size = golden.B;
   s.micro_batch_size = 1;
   s.T = golden.T / 4;  // the curve matters here, not its length

@@ -8,6 +8,7 @@ namespace {
 
 StepSettings settings_of(std::int64_t batch, std::int64_t micro, std::int64_t T) {
   StepSettings s;
+  s.optimizer.lr = constant_lr(1e-3);
   s.batch_size = batch;
   s.micro_batch_size = micro;
   s.T = T;
@@ -59,11 +60,11 @@ TEST(Step, AnObserverThatIsSetLaterSeesEveryLayer) {
     seen[static_cast<std::size_t>(layer)] += name == "qkv";
   };
   clock.start();
-  trial.step.train(source, 0, 1, 1e-3);
+  trial.step.train(source, 0, 1);
   const auto seconds = clock.stop();
   EXPECT_EQ(seen, std::vector<std::int64_t>(seen.size(), 1));
   trial.ctx.observer = nullptr;
-  trial.step.train(source, 0, 2, 1e-3);
+  trial.step.train(source, 0, 2);
   EXPECT_EQ(seen, std::vector<std::int64_t>(seen.size(), 1));
   for (const TimeShare share : {TimeShare::forward, TimeShare::backward, TimeShare::optimizer,
                                 TimeShare::data})  // of Pipeline and TrainStep
@@ -223,7 +224,7 @@ TEST(Step, ANumberThatIsNotFiniteEndsTheRunWithASentence) {
   const_cast<LocalParameter&>(trial.parameters.at("layers.1.mlp.up.bias")).weight.as<float>()[3] =
       std::numeric_limits<float>::quiet_NaN();
   try {
-    trial.step.train(made_up_source(8, 50), 0, 7, 1e-3);
+    trial.step.train(made_up_source(8, 50), 0, 7);
     FAIL() << "a NaN went unnoticed";
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("step 7: the loss is nan"), std::string::npos)

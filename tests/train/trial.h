@@ -31,10 +31,10 @@ struct Trial {
   }
   // Steps [first, last] on the golden sequences, batch after batch; the losses.
   std::vector<double> steps(const SampleSource& source, std::int64_t first, std::int64_t last,
-                            std::int64_t batch, double lr = 1e-3) {
+                            std::int64_t batch) {
     std::vector<double> losses;
     for (std::int64_t s = first; s <= last; ++s)
-      losses.push_back(step.train(source, (s - 1) * batch, s, lr).loss);
+      losses.push_back(step.train(source, (s - 1) * batch, s).loss);
     return losses;
   }
 };
