@@ -140,13 +140,13 @@ class Trainer {
   void read_carried() {
     if (family(start_.config.family).carried.empty()) return;
     std::unique_ptr<WeightSource> source;
-    try {
+    const auto lost = failure_of([&] {  // a resumed run needs the folder for nothing else
+      CHECK_USER(!start_.without_model, "{}: no such file or folder", options_.model);
       if (start_.model) source = start_.model->weights();
-    } catch (const UserError& error) {  // a resumed run needs the folder for nothing else
-      if (first_)
-        log_warning("the exported model goes without what only its first folder held: {}",
-                    error.what());
-    }
+    });
+    if (lost && first_)
+      log_warning("the exported model goes without what only its first folder held: {}",
+                  lost->text);
     const std::int32_t there = source != nullptr;
     if (!grid_.world().all_reduce_value(there, ReduceOp::min, stream_))
       source.reset();  // every rank writes the same list

@@ -106,6 +106,14 @@ PY
   grep -q 'resuming from one/checkpoints/step-00000150.h5' err
 }
 
+@test "tasks: a run that goes on without its first folder says what the export lacks" {
+  ok 1 train --task mlm --data "$S/p.h5" --family esm "${SIZES[@]}" --steps 1 --out first
+  ok 1 train --task mlm --data "$S/p.h5" --model first/model --steps 1 --out tuned
+  mv first/model away
+  ok 1 train --task mlm --data "$S/p.h5" --model first/model --steps 2 --out tuned
+  grep -q 'goes without what only its first folder held: first/model: no such file' err
+}
+
 @test "classify: several labels; regress: several numbers" {
   for n in 1 3; do
     ok $n train --task classify --data "$S/m.h5" --family gpt2 "${SIZES[@]}" --steps 20 --out sets$n
