@@ -48,13 +48,13 @@ class ScoreOf {
  public:
   ScoreOf(const float* logits, std::int64_t V, double temperature)
       : temperature_(temperature), divisor_(static_cast<float>(temperature)) {
+    if (temperature == 1) return;
     double least = 0;
     for (const float* x = logits; x != logits + V; ++x) {
       most_ = std::max(most_, static_cast<double>(*x));
       if (*x > -kInfinity) least = std::min(least, static_cast<double>(*x));
     }
     overflows_ =
-        temperature != 1 &&
         !(std::max(std::abs(least), std::abs(most_)) / temperature < kLimit && divisor_ > 0);
   }
   float operator()(float logit) const {
@@ -67,7 +67,7 @@ class ScoreOf {
   static constexpr double kLimit = std::numeric_limits<float>::max();
   double temperature_, most_ = -std::numeric_limits<double>::infinity();
   float divisor_;
-  bool overflows_;
+  bool overflows_ = false;
 };
 
 // The scores of at least the k-th; all but -inf where k is 0. Only the k-th is selected: sorting a

@@ -423,6 +423,7 @@ __global__ void __launch_bounds__(1024)
   const LogitsRow<float> out(scores + n * V, V);
   const Scores<float> raw(LogitsRow<const float>(scores + n * V, V));
   const Best best = likeliest(raw, reinterpret_cast<Best*>(shared));
+  if (!(best.logit > kMinusInfinity)) return;  // nothing is left; the whole block agrees
   const Scores<float> row(raw.row, best, settings.temperature);
   const TokenMass mass = warped(entries, row, settings, row.of(best.logit), V);
   for (int p = static_cast<int>(threadIdx.x); p < row.packs(); p += static_cast<int>(blockDim.x)) {
