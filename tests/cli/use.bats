@@ -232,6 +232,6 @@ PY
   json out 'len(lines) == 1' 'lines[0]["ranks"] == 3' 'len(lines[0]["bound_cpus"]) == 3' \
     'lines[0]["matmul_flops"] > 0'
   refused 1 'nowhere: no such file' info nowhere
-  refused 1 '--tp is 9; allowed: 1 to 3' info "$DATA/gpt2_h3" --tp 9
+  refused 1 '--tp is 9, but the model has 3 heads; allowed: 1 to 3' info "$DATA/gpt2_h3" --tp 9
   refused 1 'name one model' info a b
 }
