@@ -281,7 +281,7 @@ class Replica {
   }
 
   void say_shape(const EngineLimits& limits) const {
-    const DecoderShape shape = plan_decoder(session_.ctx, session_.config, requests_, limits);
+    const InferenceShape shape = plan_inference(session_.ctx, session_.config, requests_, limits);
     if (session_.first() && requests_.size() > static_cast<std::size_t>(shape.slots))
       log_info(
           "{} continuation{} of up to {} tokens at once: {:.1f} MB of keys, values and activations "

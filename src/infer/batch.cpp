@@ -39,7 +39,7 @@ std::int64_t ActiveRequest::waiting() const {
   return n;
 }
 
-Batch::Batch(const EngineModel& model, const DecoderShape& shape,
+Batch::Batch(const EngineModel& model, const InferenceShape& shape,
              std::span<const GenerationRequest> requests, const Engine::Done& done,
              const Engine::Token& token)
     : model_(model),
@@ -47,7 +47,7 @@ Batch::Batch(const EngineModel& model, const DecoderShape& shape,
       requests_(requests),
       done_(done),
       token_(token),
-      decoder_(model.ctx, model.config, model.parameters, shape),
+      inference_(model.ctx, model.config, model.parameters, shape),
       sampler_(model.ctx.stream) {
   for (std::int64_t s = shape.slots; s-- > 0;) free_slots_.push_back(s);
 }
@@ -55,7 +55,7 @@ Batch::Batch(const EngineModel& model, const DecoderShape& shape,
 std::optional<Failure> Batch::run() {
   for (admit(); !works_.empty(); admit()) {
     const Pass pass = fill();
-    const ConstView hidden = decoder_.hidden(
+    const ConstView hidden = inference_.hidden(
         {.ids = pass.ids, .types = {}, .slices = pass.slices, .text_lengths = pass.lengths});
     ++passes_;
     if (pass.ready.empty()) continue;
@@ -120,7 +120,7 @@ Choices Batch::choose(const Pass& pass, ConstView hidden) {
   choices.candidates.resize(static_cast<std::size_t>(n));
   const Grid& grid = model_.ctx.grid;
   if (!grid.is_last_stage()) return choices;
-  const ConstView logits = decoder_.logits(hidden, pass.last);
+  const ConstView logits = inference_.logits(hidden, pass.last);
   if (grid.tp().rank() != 0) return choices;
   const auto V = static_cast<std::size_t>(model_.config.vocab);
   const float* row = logits.as<float>();
@@ -239,7 +239,7 @@ void Batch::move_beams(ActiveRequest& w, std::span<const std::int32_t> parents) 
     if (taken[from]) {
       lane.slot = free.back();
       free.pop_back();
-      decoder_.copy_slot(w.lanes[from].slot, lane.slot, lane.cached);
+      inference_.copy_slot(w.lanes[from].slot, lane.slot, lane.cached);
     }
     taken[from] = true;
     lanes.push_back(lane);

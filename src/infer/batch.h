@@ -61,7 +61,7 @@ struct Choices {
 
 class Batch {
  public:
-  Batch(const EngineModel& model, const DecoderShape& shape,
+  Batch(const EngineModel& model, const InferenceShape& shape,
         std::span<const GenerationRequest> requests, const Engine::Done& done,
         const Engine::Token& token);
 
@@ -94,11 +94,11 @@ class Batch {
   std::string name_of(const ActiveRequest& work) const;
 
   const EngineModel& model_;
-  DecoderShape shape_;
+  InferenceShape shape_;
   std::span<const GenerationRequest> requests_;
   const Engine::Done& done_;
   const Engine::Token& token_;
-  InferencePass decoder_;
+  InferencePass inference_;
   Sampler sampler_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::size_t admitted_ = 0;

@@ -21,7 +21,7 @@ void classify_texts(const Context& ctx, const ModelConfig& config, const Paramet
   task.text_of = [=](const TextPass& pass, std::size_t value) {
     return by_token ? pass.text_at(static_cast<std::int64_t>(value / n)) : value / n;
   };
-  task.compute = [&](InferencePass& decoder, ConstView hidden, const TextPass& pass,
+  task.compute = [&](InferencePass& inference, ConstView hidden, const TextPass& pass,
                      std::span<float> out) {
     std::vector<std::int64_t> ends = pass.ends;
     for (std::size_t t = 0; t < ends.size() && config.pooling == Pooling::last_token; ++t) {
@@ -35,7 +35,7 @@ void classify_texts(const Context& ctx, const ModelConfig& config, const Paramet
       rows.resize(pass.ids.size());
       std::iota(rows.begin(), rows.end(), 0);
     }
-    const ConstView logits = decoder.labels(hidden, rows);
+    const ConstView logits = inference.labels(hidden, rows);
     std::memcpy(out.data(), logits.data(), out.size() * sizeof(float));
   };
   task.done = [&](const TextPass& pass, std::span<const float> values) {
@@ -82,7 +82,7 @@ void fill_texts(
   };
   // An id and a probability each; the id's bits travel as a float's, in two halves that are exact.
   task.n_values = [&](const TextPass& pass) { return masks_of(pass).size() * k * 3; };
-  task.compute = [&](InferencePass& decoder, ConstView hidden, const TextPass& pass,
+  task.compute = [&](InferencePass& inference, ConstView hidden, const TextPass& pass,
                      std::span<float> out) {
     const std::vector<std::int64_t> rows = masks_of(pass);
     const std::vector<float> states(hidden.as<float>(), hidden.as<float>() + hidden.elems());
@@ -90,8 +90,8 @@ void fill_texts(
     float* to = out.data();
     for (std::size_t begin = 0; begin < rows.size(); begin += kBlock) {
       const std::size_t n = std::min(kBlock, rows.size() - begin);
-      const ConstView logits = decoder.logits(ConstView(states.data(), hidden.shape()),
-                                              std::span(rows).subspan(begin, n));
+      const ConstView logits = inference.logits(ConstView(states.data(), hidden.shape()),
+                                                std::span(rows).subspan(begin, n));
       for (std::size_t r = 0; r < n; ++r) {
         const float* z = logits.as<float>() + static_cast<std::int64_t>(r) * config.vocab;
         if (!are_logits({z, order.size()})) {

@@ -7,9 +7,10 @@
 
 namespace weft {
 
-DecoderShape plan_decoder(const Context& ctx, const ModelConfig& config,
-                          std::span<const GenerationRequest> requests, const EngineLimits& limits) {
-  DecoderShape shape;
+InferenceShape plan_inference(const Context& ctx, const ModelConfig& config,
+                              std::span<const GenerationRequest> requests,
+                              const EngineLimits& limits) {
+  InferenceShape shape;
   std::int64_t wanted = 0, widest = 1, prompt_rows = 0;
   for (const GenerationRequest& r : requests) {
     const auto length = static_cast<std::int64_t>(r.ids.size()) + r.options.max_new_tokens;
@@ -51,9 +52,9 @@ std::optional<Failure> Engine::try_run(std::span<const GenerationRequest> reques
                                        const Done& done, const Token& token) {
   passes_ = 0;
   if (requests.empty()) return std::nullopt;
-  DecoderShape shape;
+  InferenceShape shape;
   std::optional<Failure> failure =
-      failure_of([&] { shape = plan_decoder(model_.ctx, model_.config, requests, limits_); });
+      failure_of([&] { shape = plan_inference(model_.ctx, model_.config, requests, limits_); });
   if (failure) return failure;
   Batch batch(model_, shape, requests, done, token);
   failure = batch.run();

@@ -37,8 +37,9 @@ struct EngineLimits {
 
 // What a run of the requests will hold: as many slots as max_batch and memory allow. Collective
 // over a replica; a UserError where not even one continuation fits.
-DecoderShape plan_decoder(const Context& ctx, const ModelConfig& config,
-                          std::span<const GenerationRequest> requests, const EngineLimits& limits);
+InferenceShape plan_inference(const Context& ctx, const ModelConfig& config,
+                              std::span<const GenerationRequest> requests,
+                              const EngineLimits& limits);
 
 // A loaded model and what runs it.
 struct EngineModel {

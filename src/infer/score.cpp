@@ -10,9 +10,9 @@ namespace {
 constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
 
 // -losses of the rows' labels.
-void label_logprobs(InferencePass& decoder, ConstView hidden, std::span<const std::int32_t> labels,
-                    std::span<float> out) {
-  const ConstView losses = decoder.losses(hidden, labels);
+void label_logprobs(InferencePass& inference, ConstView hidden,
+                    std::span<const std::int32_t> labels, std::span<float> out) {
+  const ConstView losses = inference.losses(hidden, labels);
   for (std::size_t i = 0; i < out.size(); ++i) out[i] = -losses.as<float>()[i];
 }
 
@@ -40,13 +40,13 @@ void score_source(const Context& ctx, const ModelConfig& config, const Parameter
   task.text_of = [](const TextPass& pass, std::size_t value) {
     return pass.text_at(static_cast<std::int64_t>(value));
   };
-  task.compute = [](InferencePass& decoder, ConstView hidden, const TextPass& pass,
+  task.compute = [](InferencePass& inference, ConstView hidden, const TextPass& pass,
                     std::span<float> out) {
     std::vector<std::int32_t> labels(pass.ids.size(), kIgnoreLabel);
     for (const CacheSlice& s : pass.slices)
       for (std::int64_t r = s.first_row; r + 1 < s.first_row + s.n_rows; ++r)
         labels[static_cast<std::size_t>(r)] = pass.ids[static_cast<std::size_t>(r + 1)];
-    label_logprobs(decoder, hidden, labels, out);
+    label_logprobs(inference, hidden, labels, out);
   };
   std::vector<float> shifted;
   task.done = [&](const TextPass& pass, std::span<const float> values) {
@@ -170,7 +170,7 @@ void score_masked_texts(const Context& ctx, const ModelConfig& config, const Par
   PassTask task;
   task.n_values = [](const TextPass& pass) { return pass.n; };
   task.text_of = [](const TextPass&, std::size_t value) { return value; };
-  task.compute = [&](InferencePass& decoder, ConstView hidden, const TextPass& pass,
+  task.compute = [&](InferencePass& inference, ConstView hidden, const TextPass& pass,
                      std::span<float> out) {
     const std::int64_t C = config.width;
     states.clear();
@@ -181,7 +181,7 @@ void score_masked_texts(const Context& ctx, const ModelConfig& config, const Par
       states.insert(states.end(), from, from + C);
       labels.push_back(texts[variant.text].ids[variant.place]);
     }
-    label_logprobs(decoder, ConstView(states.data(), Dims{static_cast<std::int64_t>(pass.n), C}),
+    label_logprobs(inference, ConstView(states.data(), Dims{static_cast<std::int64_t>(pass.n), C}),
                    labels, out);
   };
   task.done = [&](const TextPass& pass, std::span<const float> values) {

@@ -77,13 +77,13 @@ void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& 
   CHECK(longest <= config.context || config.positions == Positions::rope,
         "a text of {} tokens for a context of {}", longest, config.context);
   const std::int64_t rows = std::max(longest, std::min({max_rows, all, slots * longest}));
-  const DecoderShape shape = {
+  const InferenceShape shape = {
       .slots = slots,
       .S = longest,
       .max_rows = std::max(rows, slots),  // labels are asked for of texts without rows, too
       .max_logit_rows = task.max_logit_rows > 0 ? task.max_logit_rows : rows,
       .whole_texts = !config.causal};
-  InferencePass decoder(ctx, config, parameters, shape);
+  InferencePass inference(ctx, config, parameters, shape);
   const Grid& grid = ctx.grid;
   const int last_stage = (grid.shape().pp - 1) * grid.shape().tp;
   std::vector<float> values;
@@ -91,9 +91,9 @@ void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& 
     const TextPass pass = next_pass(texts, first, rows);
     values.assign(task.n_values(pass), 0.0f);
     if (!pass.ids.empty()) {
-      const ConstView hidden =
-          task.layer < 0 ? decoder.hidden(pass.rows()) : decoder.hidden_at(pass.rows(), task.layer);
-      if (grid.is_last_stage()) task.compute(decoder, hidden, pass, values);
+      const ConstView hidden = task.layer < 0 ? inference.hidden(pass.rows())
+                                              : inference.hidden_at(pass.rows(), task.layer);
+      if (grid.is_last_stage()) task.compute(inference, hidden, pass, values);
       if (grid.replica().size() > 1 && !values.empty())
         grid.replica().broadcast(
             View(values.data(), Dims{static_cast<std::int64_t>(values.size())}), last_stage,

@@ -46,7 +46,7 @@ struct PassTask {
   // Which text of the pass (from 0) a number belongs to, for errors.
   std::function<std::size_t(const TextPass&, std::size_t value)> text_of;
   // On the last stage's ranks: the numbers, from the rows' hidden states (N, C), which are lost
-  // when the decoder is asked for more.
+  // when the pass is asked for more.
   std::function<void(InferencePass&, ConstView hidden, const TextPass&, std::span<float>)> compute;
   // On every rank of the replica, in the order of the texts.
   std::function<void(const TextPass&, std::span<const float>)> done;

@@ -28,7 +28,7 @@ struct InferencePass::Buffers {
 };
 
 InferencePass::Buffers InferencePass::lay_out(Arena& arena, const ModelConfig& c, const Grid& grid,
-                                              const DecoderShape& shape, std::int64_t N) {
+                                              const InferenceShape& shape, std::int64_t N) {
   Buffers b;
   const int tp = grid.shape().tp;
   const std::int64_t V_tp = split_range(c.vocab, tp, grid.tp().rank()).size(),
@@ -62,7 +62,7 @@ InferencePass::Buffers InferencePass::lay_out(Arena& arena, const ModelConfig& c
 namespace {
 
 std::vector<std::pair<View, View>> lay_out_cache(Arena& arena, const ModelConfig& c,
-                                                 const Grid& grid, const DecoderShape& shape) {
+                                                 const Grid& grid, const InferenceShape& shape) {
   const std::int64_t n_layers = stage_layers(c, grid.shape().pp, grid.pp().rank())[0].size();
   const Dims dims = {shape.slots, shape.S,
                      split_heads(c.heads, c.kv_heads, grid.shape().tp, grid.tp().rank()).kv.size(),
@@ -99,13 +99,13 @@ void fill_rope(const ModelConfig& c, View positions, View table, std::span<const
 }  // namespace
 
 std::size_t InferencePass::plan_bytes(const ModelConfig& config, const Grid& grid,
-                                      DecoderShape shape) {
+                                      InferenceShape shape) {
   return measure([&](Arena& a) { lay_out_cache(a, config, grid, shape); }) +
          measure([&](Arena& a) { lay_out(a, config, grid, shape, shape.max_rows); });
 }
 
 InferencePass::InferencePass(const Context& ctx, const ModelConfig& config,
-                             const Parameters& parameters, DecoderShape shape)
+                             const Parameters& parameters, InferenceShape shape)
     : ctx_(ctx),
       config_(config),
       shape_(shape),

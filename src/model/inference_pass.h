@@ -12,7 +12,7 @@
 
 namespace weft {
 
-struct DecoderShape {
+struct InferenceShape {
   std::int64_t slots = 1;           // sequences that may be in the cache at once
   std::int64_t S = 0;               // cached tokens of each
   std::int64_t max_rows = 0;        // rows of one forward pass
@@ -36,10 +36,10 @@ struct DecoderRows {
 class InferencePass {
  public:
   InferencePass(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
-                DecoderShape shape);
-  static std::size_t plan_bytes(const ModelConfig& config, const Grid& grid, DecoderShape shape);
+                InferenceShape shape);
+  static std::size_t plan_bytes(const ModelConfig& config, const Grid& grid, InferenceShape shape);
   std::size_t bytes() const { return cache_arena_.capacity_bytes() + arena_.capacity_bytes(); }
-  const DecoderShape& shape() const { return shape_; }
+  const InferenceShape& shape() const { return shape_; }
 
   // Runs the rows, appends their keys and values to the cache.
   // Collective over a replica (tp × pp). The result is (N, C), the final norm's output, on the last
@@ -66,12 +66,12 @@ class InferencePass {
  private:
   struct Buffers;
   static Buffers lay_out(Arena& arena, const ModelConfig& config, const Grid& grid,
-                         const DecoderShape& shape, std::int64_t n_rows);
+                         const InferenceShape& shape, std::int64_t n_rows);
   ConstView run(const DecoderRows& rows, std::int64_t stop);
 
   const Context& ctx_;
   const ModelConfig& config_;
-  DecoderShape shape_;
+  InferenceShape shape_;
   Range layers_;
   std::vector<BlockParameters> blocks_;
   EmbeddingParameters embedding_;

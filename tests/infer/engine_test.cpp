@@ -157,7 +157,7 @@ TEST(Engine, MemoryBoundsTheBatchAndNotTheText) {
   const std::vector<Ids> prompts = prompts_of(model), greedy = greedy_of(model);
   on_every_grid(model, [&](Loaded& m, const std::string& name) {
     const auto requests = requests_of(prompts, greedy_options(30));
-    DecoderShape shape = plan_decoder(m.ctx, m.config, requests, {});
+    InferenceShape shape = plan_inference(m.ctx, m.config, requests, {});
     EXPECT_EQ(shape.slots, 6);
     EXPECT_EQ(shape.S, 90);
     EngineLimits limits;
@@ -166,11 +166,11 @@ TEST(Engine, MemoryBoundsTheBatchAndNotTheText) {
         static_cast<std::int64_t>(InferencePass::plan_bytes(m.config, m.grid, shape));
     limits.memory_bytes =
         m.grid.replica().all_reduce_value(limits.memory_bytes, ReduceOp::max, m.stream);
-    EXPECT_LE(plan_decoder(m.ctx, m.config, requests, limits).slots, 3);
+    EXPECT_LE(plan_inference(m.ctx, m.config, requests, limits).slots, 3);
     const auto all = m.complete(requests, limits);
     for (std::size_t i = 0; i < prompts.size(); ++i) EXPECT_EQ(all[i][0].ids, greedy[i]) << name;
     limits.memory_bytes = 1000;
-    EXPECT_THROW(plan_decoder(m.ctx, m.config, requests, limits), UserError) << name;
+    EXPECT_THROW(plan_inference(m.ctx, m.config, requests, limits), UserError) << name;
   });
 }
 

@@ -259,20 +259,20 @@ TEST(Sizes, PrefillAndDecodingAreWhatTheOpsCount) {
     OneRank one;
     Parameters parameters(c, one.grid, DType::f32, ParameterUse::inference);
     parameters.init_weights(1, one.stream);
-    InferencePass decoder(one.ctx, c, parameters,
-                          {.slots = 2, .S = 64, .max_rows = 32, .max_logit_rows = 2});
+    InferencePass inference(one.ctx, c, parameters,
+                            {.slots = 2, .S = 64, .max_rows = 32, .max_logit_rows = 2});
     std::vector<std::int32_t> ids(26);
     for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::int32_t>(i) % 7;
     const CacheSlice prompts[] = {{0, 13, 0, 0}, {13, 13, 0, 1}};
     const std::int64_t last[] = {12, 25};
-    decoder.logits(decoder.hidden({.ids = ids, .types = {}, .slices = prompts, .text_lengths = {}}),
-                   last);
+    inference.logits(
+        inference.hidden({.ids = ids, .types = {}, .slices = prompts, .text_lengths = {}}), last);
     const double prefill = matmul_flops_done(one.stream);
     EXPECT_DOUBLE_EQ(forward_flops(c, {.n = 2, .rows = 13}, 2), prefill) << name;
     const CacheSlice next[] = {{0, 1, 13, 0}, {1, 1, 13, 1}};
     const std::int64_t both[] = {0, 1};
-    decoder.logits(
-        decoder.hidden(
+    inference.logits(
+        inference.hidden(
             {.ids = std::span(ids).first(2), .types = {}, .slices = next, .text_lengths = {}}),
         both);
     EXPECT_DOUBLE_EQ(forward_flops(c, {.n = 2, .rows = 1, .cached = 13}, 2),

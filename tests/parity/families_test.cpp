@@ -213,7 +213,7 @@ struct Pass {
   DecoderRows rows() const {
     return {.ids = ids, .types = types, .slices = slices, .text_lengths = {}};
   }
-  DecoderShape shape(const FamilyGolden& golden) const {
+  InferenceShape shape(const FamilyGolden& golden) const {
     const auto n = static_cast<std::int64_t>(ids.size());
     return {.slots = golden.B,
             .S = golden.T,
@@ -245,23 +245,23 @@ void check_outputs(const FamilyGolden& golden, GridShape shape) {
   const std::string name = fmt::format("{} on {}", golden.name, name_of(shape));
   const Pass pass(golden);
   Running run(shape, golden);
-  InferencePass decoder(run.ctx, golden.config, run.parameters, pass.shape(golden));
-  const ConstView hidden = decoder.hidden(pass.rows());
+  InferencePass inference(run.ctx, golden.config, run.parameters, pass.shape(golden));
+  const ConstView hidden = inference.hidden(pass.rows());
   if (!run.grid.is_last_stage()) return;
   if (golden.has("hidden"))
     expect_rows(hidden, golden.values("hidden"), pass.places, 1e-4, name + ": hidden");
   std::vector<float> kept(hidden.as<float>(), hidden.as<float>() + hidden.elems());
   const ConstView states(kept.data(), hidden.shape());
   if (golden.config.has_lm_head()) {
-    expect_rows(decoder.logits(states, pass.every_row()), golden.values("logits"), pass.places,
+    expect_rows(inference.logits(states, pass.every_row()), golden.values("logits"), pass.places,
                 1e-4, name + ": logits");
   } else if (golden.config.head == HeadKind::classify_tokens) {
-    expect_rows(decoder.labels(states, pass.every_row()), golden.values("logits"), pass.places,
+    expect_rows(inference.labels(states, pass.every_row()), golden.values("logits"), pass.places,
                 1e-4, name + ": logits");
   } else if (golden.config.has_label_head() || golden.config.pooler) {
     std::vector<std::int64_t> texts;
     for (std::int64_t b = 0; b < golden.B; ++b) texts.push_back(b);
-    expect_rows(decoder.labels(states, labelled_rows(golden.config, pass.begins, pass.ends)),
+    expect_rows(inference.labels(states, labelled_rows(golden.config, pass.begins, pass.ends)),
                 golden.values(golden.config.pooler ? "pooled" : "logits"), texts, 1e-4,
                 name + ": logits");
   }
@@ -284,8 +284,8 @@ TEST(Families, NormsOfQueriesAndKeysHaveOneRanksBitsOnEveryGrid) {
     ++normed;
     const Pass pass(golden);
     const auto hidden = [&](Running& run) -> std::vector<float> {
-      InferencePass decoder(run.ctx, golden.config, run.parameters, pass.shape(golden));
-      const ConstView x = decoder.hidden(pass.rows());
+      InferencePass inference(run.ctx, golden.config, run.parameters, pass.shape(golden));
+      const ConstView x = inference.hidden(pass.rows());
       if (!run.grid.is_last_stage()) return {};
       return {x.as<float>(), x.as<float>() + x.elems()};
     };
@@ -378,8 +378,8 @@ TEST(Families, AttentionMaps) {
     run.ctx.observer = [&](std::int64_t layer, std::string_view what, ConstView x) {
       if (what == "qkv") heads[layer].assign(x.as<float>(), x.as<float>() + x.elems());
     };
-    InferencePass decoder(run.ctx, c, run.parameters, pass.shape(golden));
-    decoder.hidden(pass.rows());
+    InferencePass inference(run.ctx, c, run.parameters, pass.shape(golden));
+    inference.hidden(pass.rows());
     ASSERT_EQ(static_cast<std::int64_t>(heads.size()), c.layers) << model;
     std::vector<float> ours, theirs;
     for (std::int64_t l = 0; l < c.layers; ++l)
