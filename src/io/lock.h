@@ -16,7 +16,7 @@
 namespace weft {
 
 struct LockTimes {
-  double wait_s = 10;   // for an owner that lives: ranks outlive a killed launcher by a second
+  double wait_s = 4;    // for an owner that lives: ranks outlive a killed launcher by a second
   double watch_s = 60;  // for a heartbeat of an owner on another host
   double beat_s = 5;    // between two heartbeats
 };
