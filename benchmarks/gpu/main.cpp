@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "core/check.h"
+#include "core/json.h"
 #include "measure.h"
 
 namespace weft::gpu_bench {

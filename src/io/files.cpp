@@ -137,11 +137,14 @@ void rename_to(const fs::path& beside, const fs::path& place) {
 
 }  // namespace
 
+// Open MPI tries a file system's locks on FILE.locktest.N beside the file that ranks open together.
 void remove_left_beside(const fs::path& folder) {
   std::error_code error;
   std::vector<fs::path> left;
   for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
-    if (at->path().extension() == ".tmp") left.push_back(at->path());
+    if (at->path().extension() == ".tmp" ||
+        at->path().filename().string().find(".tmp.locktest.") != std::string::npos)
+      left.push_back(at->path());
   for (const fs::path& each : left) fs::remove_all(each, error);  // what stays is in nobody's way
 }
 

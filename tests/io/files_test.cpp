@@ -124,7 +124,8 @@ TEST(FileBeside, WhatFailsNamesThePlace) {
 TEST(Files, WhatAKilledProcessLeftIsRemoved) {
   const SharedFolder folder;
   const fs::path dir = folder.mine();
-  for (const char* name : {"a.h5", "a.h5.123.tmp", "b.tmp"}) put(dir / name, name);
+  for (const char* name : {"a.h5", "a.h5.123.tmp", "b.tmp", "a.h5.12.tmp.locktest.1"})
+    put(dir / name, name);
   fs::create_directories(dir / "model.123.tmp" / "within");
   remove_left_beside(dir);
   EXPECT_EQ(n_entries(dir), 1);
