@@ -91,6 +91,20 @@ void sample_cases(std::vector<Case>& cases, std::int64_t V, DType act) {
   }
 }
 
+// The scores are overwritten: from the second time on, what was kept is warped again.
+void warp_cases(std::vector<Case>& cases, std::int64_t V) {
+  constexpr std::int64_t kRows = 64;
+  const SampleRow top_p = {.greedy = false, .temperature = 0.8, .top_p = 0.9};
+  cases.push_back({fmt::format("warp_logits {}x{}", kRows, V),
+                   Rate::fp32,
+                   {},
+                   [=](Memory& memory, Stream&) -> Body {
+                     const View scores = memory.normal(DType::f32, {kRows, V});
+                     const std::vector<SampleRow> rows(kRows, top_p);
+                     return [=](Stream& s) { warp_logits(scores, rows, s); };
+                   }});
+}
+
 }  // namespace
 
 std::vector<Case> vocabulary_cases() {
@@ -115,6 +129,7 @@ std::vector<Case> vocabulary_cases() {
     sample_cases(cases, 32000, act);
     sample_cases(cases, 128256, act);
   }
+  warp_cases(cases, 128256);
   return cases;
 }
 

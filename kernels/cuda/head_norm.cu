@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "core/check.h"
 #include "kernels/cuda/arguments.cuh"
 #include "kernels/cuda/column_sum.cuh"
 #include "kernels/cuda/launch.cuh"
@@ -51,11 +52,11 @@ template <class T, int kN>
 __global__ void __launch_bounds__(32 * kBlockWarps)
     head_dots_kernel(float* out, const T* heads, const T* raw, const float* weight, HeadShape s) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  const std::int64_t at =
-      static_cast<std::int64_t>(blockIdx.x) * kBlockWarps + static_cast<int>(threadIdx.x) / 32;
-  if (at >= s.tokens * s.groups) return;
-  const std::int64_t token = at / s.groups;
-  const int i = static_cast<int>(at % s.groups) - s.norm.place;
+  const unsigned at = blockIdx.x * kBlockWarps + threadIdx.x / 32;
+  const auto each = static_cast<unsigned>(s.groups);
+  if (at >= static_cast<unsigned>(s.tokens) * each) return;
+  const std::int64_t token = at / each;
+  const int i = static_cast<int>(at % each) - s.norm.place;
   float sum = 0;
   if (i >= (weight ? 0 : s.norm.n_repeated) && i < s.norm.n_heads) {
     const T* a = heads + head_at(s, token, i);
@@ -83,17 +84,17 @@ template <class T, int kN>
 __global__ void __launch_bounds__(32 * kBlockWarps)
     head_norm_kernel(T* heads, T* raw, const float* squares, const float* weight, HeadShape s) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  const std::int64_t at =
-      static_cast<std::int64_t>(blockIdx.x) * kBlockWarps + static_cast<int>(threadIdx.x) / 32;
-  if (at >= s.tokens * s.norm.n_heads) return;
-  const std::int64_t token = at / s.norm.n_heads;
-  const int i = static_cast<int>(at % s.norm.n_heads);
+  const unsigned at = blockIdx.x * kBlockWarps + threadIdx.x / 32;
+  const auto each = static_cast<unsigned>(s.norm.n_heads);
+  if (at >= static_cast<unsigned>(s.tokens) * each) return;
+  const std::int64_t token = at / each;
+  const int i = static_cast<int>(at % each);
   const float rstd = spanned_rstd(s, squares + token * s.groups, i, lane);
   T* head = heads + head_at(s, token, i);
   for (int d = lane * kN; d < s.dim; d += 32 * kN) {
     float x[kN], w[kN];
     load(x, head + d);
-    if (raw) store(raw + at * s.dim + d, x);
+    if (raw) store(raw + static_cast<std::int64_t>(at) * s.dim + d, x);
     load(w, weight + i * s.pitch + d);
 #pragma unroll
     for (int j = 0; j < kN; ++j) x[j] *= rstd * (s.norm.offset + w[j]);
@@ -180,7 +181,9 @@ Work work_of(const HeadShape& s, DType act, int moved, double flops_of_elem) {
           flops_of_elem * elems};
 }
 
+// A warp each; they are counted in 32 bits, whose division needs no call.
 LaunchShape warps(std::int64_t n) {
+  CHECK(n < std::int64_t{1} << 31, "{} heads at once; allowed: fewer than 2^31", n);
   return {{static_cast<unsigned>(ceil_div(n, kBlockWarps))}, {32 * kBlockWarps}, 0};
 }
 
