@@ -17,9 +17,9 @@ class Pipeline {
   Pipeline(const Context& ctx, std::vector<Stage*> chunks)
       : ctx_(ctx), chunks_(std::move(chunks)) {}
 
-  // `load(slot, m)` fills ids, labels and batch of micro-batch m before its forward; `done(slot,
-  // m)` sees it after its forward; `ready` as Stage::backward's, while the last instructions run
-  // that add to gradients: then all gradients up to there are final on this rank.
+  // `load(slot, m)` fills slot.batch with micro-batch m before its forward; `done(slot, m)` sees it
+  // after its forward; `ready` as Stage::backward's, while the last instructions run that add to
+  // gradients: then all gradients up to there are final on this rank.
   struct Hooks {
     std::function<void(StageSlot&, int)> load;
     std::function<void(StageSlot&, int)> done;

@@ -3,8 +3,9 @@
 #include "formats/hf_export.h"
 #include "formats/hf_weights.h"
 #include "model/gather_parameter.h"
-#include "tests/formats/held_model.h"
+#include "tests/held_model.h"
 #include "tests/io/shared_folder.h"
+#include "tests/mpi_main.h"
 
 namespace weft::test {
 namespace {
@@ -35,7 +36,7 @@ TEST(HfRoundTrip, InAndOutIsEqualOnEveryGridWholeAndInShards) {
   for (const std::string model : {"gpt2_h3", "gpt2_h5"}) {
     const ModelConfig config = read_hf_config(data_dir(model));
     for (const GridShape& shape : grids_of(folder.size(), config)) {
-      HeldModel held(shape, config);
+      HeldModel held(test_mpi().world(), shape, config);
       load_hf_weights(held.parameters, config, data_dir(model), held.stream);
       const auto in = weights(held);
       for (const std::int64_t limit :
@@ -46,7 +47,7 @@ TEST(HfRoundTrip, InAndOutIsEqualOnEveryGridWholeAndInShards) {
         EXPECT_EQ(fs::exists(dir / "model.safetensors.index.json"), limit != kMaxShardBytes);
         const ModelConfig again = read_hf_config(dir);
         EXPECT_EQ(first_difference(again, config), "");
-        HeldModel back(shape, again);
+        HeldModel back(test_mpi().world(), shape, again);
         load_hf_weights(back.parameters, again, dir, back.stream);
         EXPECT_TRUE(weights(back) == in) << model << " " << name_of(shape) << " limit " << limit;
         folder.barrier();
@@ -61,7 +62,7 @@ TEST(HfRoundTrip, SixteenBitsAreRoundedOnceOnly) {
   const ModelConfig config = read_hf_config(data_dir("gpt2_h3"));
   const GridShape shape =
       folder.size() == 4 ? GridShape{2, 2, 1} : GridShape{1, std::min(folder.size(), 3), 1};
-  HeldModel held(shape, config);
+  HeldModel held(test_mpi().world(), shape, config);
   load_hf_weights(held.parameters, config, data_dir("gpt2_h3"), held.stream);
   const auto in = weights(held);
   for (const DType dtype : {DType::bf16, DType::f16}) {
@@ -69,7 +70,7 @@ TEST(HfRoundTrip, SixteenBitsAreRoundedOnceOnly) {
                    twice = folder / fmt::format("twice{}", static_cast<int>(dtype));
     save_hf_weights(held.parameters, config, held.grid, once, dtype, kMaxShardBytes, held.stream);
     folder.barrier();
-    HeldModel back(shape, config);
+    HeldModel back(test_mpi().world(), shape, config);
     load_hf_weights(back.parameters, config, once, back.stream);
     save_hf_weights(back.parameters, config, back.grid, twice, dtype, kMaxShardBytes, back.stream);
     folder.barrier();

@@ -5,8 +5,9 @@
 #include "formats/checkpoint_weights.h"
 #include "formats/hf_weights.h"
 #include "model/gather_parameter.h"
-#include "tests/formats/held_model.h"
+#include "tests/held_model.h"
 #include "tests/io/shared_folder.h"
+#include "tests/mpi_main.h"
 #include "text/files/tokenizer_files.h"
 
 namespace weft::test {
@@ -33,7 +34,7 @@ void write_checkpoint(const SharedFolder& folder, const fs::path& from, const fs
 
 // What every parameter holds on rank 0, after a load on a grid.
 std::vector<std::vector<float>> loaded(const StoredModel& model, GridShape shape) {
-  HeldModel held(shape, model.config());
+  HeldModel held(test_mpi().world(), shape, model.config());
   const auto kept = model.weights()->load(held.ctx, held.parameters, model.config());
   EXPECT_TRUE(kept.empty());
   std::vector<std::vector<float>> all;
@@ -189,7 +190,7 @@ TEST(OpenModel, CutFilesAreRefusedByName) {
 // The sentence that all ranks are refused with alike.
 std::string refusal(const StoredModel& model, const ModelConfig& config, GridShape shape,
                     bool* damaged = nullptr) {
-  HeldModel held(shape, config);
+  HeldModel held(test_mpi().world(), shape, config);
   std::string error;
   try {
     model.weights()->load(held.ctx, held.parameters, config);
@@ -243,7 +244,7 @@ TEST(OpenModel, AHeadThatIsMissingIsMissedByAllRanks) {
   for (const GridShape& shape : grids_of(test_mpi().world()->size(), config)) {
     const std::string error = refusal(model, config, shape);
     EXPECT_NE(error.find("score.weight is missing"), std::string::npos) << error;
-    HeldModel held(shape, config);
+    HeldModel held(test_mpi().world(), shape, config);
     const auto kept =
         model.weights()->load(held.ctx, held.parameters, config, {.missing = MissingHead::keep});
     EXPECT_EQ(kept.size(), held.grid.is_last_stage() ? 1u : 0u) << name_of(shape);

@@ -1,5 +1,4 @@
-// The reference's generation (tests/data/generation.json), the golden models, and all grids of a
-// number of ranks.
+// The reference's generation (tests/data/generation.json) and the golden models.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -11,6 +10,7 @@
 #include "formats/hf_weights.h"
 #include "infer/engine.h"
 #include "infer/generation_file.h"
+#include "tests/held_model.h"
 #include "tests/mpi_main.h"
 
 namespace weft::test {
@@ -18,8 +18,6 @@ namespace weft::test {
 using Ids = std::vector<std::int32_t>;
 
 inline const std::vector<std::string> kModels = {"gpt2_h3", "gpt2_h5"};
-
-inline std::filesystem::path data_dir() { return WEFT_TEST_DATA; }
 
 inline const Json& golden() {
   static const Json json = read_json_object(data_dir() / "generation.json");
@@ -62,25 +60,12 @@ inline Generation options_of(const Json& json) {
                             {.what = "case", .n_tokens = 1, .context = 90, .vocab = 5000}, nullptr);
 }
 
-// A folder's model on a grid, as `config` would have it.
-struct ModelOnGrid {
-  Grid grid;
-  Stream stream;
-  Context ctx;
-  ModelConfig config;
-  Parameters parameters;
-
+// A folder's model on a grid, as `model` would have it.
+struct ModelOnGrid : HeldModel {
   ModelOnGrid(std::unique_ptr<Communicator> world, GridShape shape, ModelConfig model,
               const std::filesystem::path& dir, DType dtype = DType::f32,
               const LoadOptions& options = {})
-      : grid(std::move(world), shape),
-        ctx{.grid = grid,
-            .stream = stream,
-            .precision = Precision::fp32,
-            .clock = nullptr,
-            .observer = {}},
-        config(std::move(model)),
-        parameters(config, grid, dtype, ParameterUse::inference) {
+      : HeldModel(std::move(world), shape, std::move(model), ParameterUse::inference, dtype) {
     load_hf_weights(parameters, config, dir, stream, options);
   }
 };
@@ -105,18 +90,6 @@ struct Loaded : ModelOnGrid {
     return all;
   }
 };
-
-inline std::vector<GridShape> grids_of(int ranks, const ModelConfig& config) {
-  std::vector<GridShape> list;
-  for (int tp = 1; tp <= std::min<std::int64_t>(ranks, config.heads); ++tp)
-    for (int pp = 1; pp <= config.layers && tp * pp <= ranks; ++pp)
-      if (ranks % (tp * pp) == 0) list.push_back({tp, pp, ranks / (tp * pp)});
-  return list;
-}
-
-inline std::string name_of(const GridShape& g) {
-  return fmt::format("tp {} pp {} dp {}", g.tp, g.pp, g.dp);
-}
 
 // f(loaded, name) on every grid of the ranks at hand.
 template <class F>

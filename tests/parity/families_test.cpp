@@ -85,23 +85,13 @@ struct FamilyGolden {
   }
 };
 
-struct Training {
-  Grid grid;
-  Stream stream;
-  Context ctx;
-  Parameters parameters;
+struct Training : HeldModel {
   TrainStep step;
 
   Training(GridShape shape, const FamilyGolden& golden, std::int64_t micro, Recompute recompute)
-      : grid(test_mpi().world(), shape),
-        ctx{.grid = grid,
-            .stream = stream,
-            .precision = Precision::fp32,
-            .clock = nullptr,
-            .observer = {}},
-        parameters(golden.config, grid, DType::f32, ParameterUse::training),
-        step(ctx, golden.config, parameters, settings(golden, micro, recompute)) {
-    load_hf_weights(parameters, golden.config, golden.dir, stream);
+      : HeldModel(test_mpi().world(), shape, golden.config),
+        step(ctx, config, parameters, settings(golden, micro, recompute)) {
+    load_hf_weights(parameters, config, golden.dir, stream);
   }
   static StepSettings settings(const FamilyGolden& golden, std::int64_t micro,
                                Recompute recompute) {
@@ -115,10 +105,7 @@ struct Training {
 };
 
 std::vector<GridShape> grids_for(const ModelConfig& c) {
-  std::vector<GridShape> list;
-  for (const GridShape& shape : grids_of(test_mpi().world()->size()))
-    if (shape.tp <= c.heads && shape.pp <= c.layers) list.push_back(shape);
-  return list;
+  return grids_of(test_mpi().world()->size(), c);
 }
 
 TEST(Families, LossAndEveryGradient) {
@@ -167,25 +154,15 @@ TEST(Families, LossAndEveryGradient) {
   }
 }
 
-// A model in inference, with its texts as one pass.
-struct Running {
-  Grid grid;
-  Stream stream;
-  Context ctx;
-  Parameters parameters;
-
+// A golden model in inference.
+struct Running : HeldModel {
   Running(GridShape shape, const FamilyGolden& golden, Precision precision = Precision::fp32)
       : Running(test_mpi().world(), shape, golden, precision) {}
   Running(std::unique_ptr<Communicator> world, GridShape shape, const FamilyGolden& golden,
           Precision precision)
-      : grid(std::move(world), shape),
-        ctx{.grid = grid,
-            .stream = stream,
-            .precision = precision,
-            .clock = nullptr,
-            .observer = {}},
-        parameters(golden.config, grid, DType::f32, ParameterUse::inference) {
-    load_hf_weights(parameters, golden.config, golden.dir, stream);
+      : HeldModel(std::move(world), shape, golden.config, ParameterUse::inference) {
+    ctx.precision = precision;
+    load_hf_weights(parameters, config, golden.dir, stream);
   }
 };
 

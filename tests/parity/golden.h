@@ -1,4 +1,4 @@
-// The golden models of tests/data, and all grids of a number of ranks.
+// The golden models of tests/data.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -12,6 +12,7 @@
 #include "formats/hf_weights.h"
 #include "io/weights/safetensors.h"
 #include "model/gather_parameter.h"
+#include "tests/held_model.h"
 #include "tests/mpi_main.h"
 #include "train/step.h"
 
@@ -19,16 +20,12 @@ namespace weft::test {
 
 inline const std::vector<std::string> kGolden = {"gpt2_h3", "gpt2_h5"};
 
-inline std::filesystem::path golden_dir(const std::string& name) {
-  return std::filesystem::path(WEFT_TEST_DATA) / name;
-}
-
 struct GoldenValues {
   SafetensorsReader file;
   std::vector<std::int32_t> ids;  // (B, T + 1)
   std::int64_t B = 0, T = 0;
 
-  explicit GoldenValues(const std::string& name) : file(golden_dir(name) / "golden.safetensors") {
+  explicit GoldenValues(const std::string& name) : file(data_dir(name) / "golden.safetensors") {
     const StoredTensor* t = file.find("ids");
     B = t->shape[0];
     T = t->shape[1] - 1;
@@ -57,18 +54,6 @@ struct GoldenValues {
     });
   }
 };
-
-inline std::vector<GridShape> grids_of(int ranks) {
-  std::vector<GridShape> list;
-  for (int tp = 1; tp <= ranks; ++tp)
-    for (int pp = 1; tp * pp <= ranks; ++pp)
-      if (ranks % (tp * pp) == 0) list.push_back({tp, pp, ranks / (tp * pp)});
-  return list;
-}
-
-inline std::string name_of(const GridShape& g) {
-  return fmt::format("tp {} pp {} dp {}", g.tp, g.pp, g.dp);
-}
 
 inline double relative(double a, double b) {
   return std::abs(a - b) / std::max(std::abs(b), 1e-30);

@@ -11,26 +11,16 @@
 namespace weft::test {
 namespace {
 
-struct Trial {
-  Grid grid;
-  Stream stream;
-  Context ctx;
-  ModelConfig config;
-  Parameters parameters;
+struct Trial : HeldModel {
   TrainStep step;
 
   Trial(std::unique_ptr<Communicator> world, GridShape shape, const std::string& model,
         const StepSettings& settings, DType dtype = DType::f32)
-      : grid(std::move(world), shape),
-        ctx{.grid = grid,
-            .stream = stream,
-            .precision = dtype == DType::bf16 ? Precision::bf16 : Precision::fp32,
-            .clock = nullptr,
-            .observer = {}},
-        config(read_hf_config(golden_dir(model))),
-        parameters(config, grid, dtype, ParameterUse::training),
+      : HeldModel(std::move(world), shape, read_hf_config(data_dir(model)), ParameterUse::training,
+                  dtype),
         step(ctx, config, parameters, settings) {
-    load_hf_weights(parameters, config, golden_dir(model), stream);
+    if (dtype == DType::bf16) ctx.precision = Precision::bf16;
+    load_hf_weights(parameters, config, data_dir(model), stream);
   }
 };
 
@@ -62,7 +52,7 @@ TEST(Golden, LossAndEveryGradientOnEveryGrid) {
   for (const std::string& model : kGolden)
     for (const GridShape& shape : grids_of(ranks)) {
       const GoldenValues golden(model);
-      const ModelConfig config = read_hf_config(golden_dir(model));
+      const ModelConfig config = read_hf_config(data_dir(model));
       if (shape.tp > config.heads || shape.pp > config.layers) continue;
       for (std::int64_t micro : {0, 1, 3})
         for (ScheduleKind kind : {ScheduleKind::one_f_one_b, ScheduleKind::gpipe})

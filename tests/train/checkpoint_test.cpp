@@ -13,7 +13,6 @@ namespace {
 
 StepSettings settings_of(const GoldenValues& golden) {
   StepSettings s;
-  s.optimizer.lr = constant_lr(1e-3);
   s.batch_size = golden.B;
   s.micro_batch_size = 1;
   s.T = golden.T / 4;  // the curve matters here, not its length
@@ -60,7 +59,7 @@ TEST(Checkpoint, AllPairsOfGridsResumeEachOther) {
     const SharedFolder folder;
     const GoldenValues golden(model);
     const StepSettings settings = settings_of(golden);
-    const ModelConfig config = read_hf_config(golden_dir(model));
+    const ModelConfig config = read_hf_config(data_dir(model));
     const SampleSource source = source_of(golden, settings.T);
     Trial alone(make_self_communicator(), {}, config, settings);
     std::vector<double> curve = alone.steps(source, 1, 20, golden.B);
@@ -112,7 +111,7 @@ TEST(Checkpoint, AllPairsOfGridsResumeEachOther) {
 TEST(Checkpoint, TheSameStateGivesTheSameHeaderOnEveryGrid) {
   const SharedFolder folder;
   const GoldenValues golden("gpt2_h3");
-  const ModelConfig config = read_hf_config(golden_dir("gpt2_h3"));
+  const ModelConfig config = read_hf_config(data_dir("gpt2_h3"));
   StepSettings settings = settings_of(golden);
   std::string header;
   for (const GridShape& shape : grids_up_to(test_mpi().world()->size(), config)) {

@@ -8,7 +8,6 @@ namespace {
 
 StepSettings settings_of(std::int64_t batch, std::int64_t micro, std::int64_t T) {
   StepSettings s;
-  s.optimizer.lr = constant_lr(1e-3);
   s.batch_size = batch;
   s.micro_batch_size = micro;
   s.T = T;
@@ -101,7 +100,7 @@ TEST(Step, EdgesOfTheModelFollowOneRank) {
 // log-probabilities.
 TEST(Step, AShorterContextIsThePrefixOfTheReference) {
   const GoldenValues golden("gpt2_h3");
-  const ModelConfig config = read_hf_config(golden_dir("gpt2_h3"));
+  const ModelConfig config = read_hf_config(data_dir("gpt2_h3"));
   const std::vector<float> logprobs = golden.values("logprobs");  // (B, golden.T)
   constexpr std::int64_t T = 31;
   double expected = 0;
@@ -118,7 +117,7 @@ TEST(Step, AShorterContextIsThePrefixOfTheReference) {
   for (const GridShape& shape : grids_of(test_mpi().world()->size())) {
     if (shape.tp > config.heads || shape.pp > config.layers) continue;
     Trial trial(test_mpi().world(), shape, config, settings_of(golden.B, 0, T));
-    load_hf_weights(trial.parameters, config, golden_dir("gpt2_h3"), trial.stream);
+    load_hf_weights(trial.parameters, config, data_dir("gpt2_h3"), trial.stream);
     EXPECT_LT(relative(trial.step.evaluate(source, 0, golden.B).loss, expected), 1e-6)
         << name_of(shape);
   }
@@ -171,12 +170,10 @@ TEST(Step, RecomputeChangesNoBitAndTheScheduleNoSum) {
 // gradient is the sum of the same numbers in the same order as with 1F1B, so all are equal to the
 // bit; only the sum over data-parallel ranks cuts its buckets where a rank's parameters end, and
 // three ranks or more then add in another order.
-TEST(Step, EveryScheduleGivesTheBitsOf1F1B) {
-  const ModelConfig config = small_config(9);
+void expect_the_bits_of_1f1b(const ModelConfig& config, const std::string& what) {
   const SampleSource source = made_up_source(12, config.vocab);
   int n_split = 0, n_chunked = 0;
-  for (const GridShape& shape : grids_of(test_mpi().world()->size())) {
-    if (shape.tp > config.heads) continue;
+  for (const GridShape& shape : grids_of(test_mpi().world()->size(), config)) {
     for (Recompute recompute : {Recompute::none, Recompute::block}) {
       const auto run = [&](ScheduleKind kind, int chunks) {
         StepSettings settings = settings_of(12, 1, 12);
@@ -197,7 +194,7 @@ TEST(Step, EveryScheduleGivesTheBitsOf1F1B) {
       };
       const auto plain = run(ScheduleKind::one_f_one_b, 1);
       const std::string name =
-          name_of(shape) + (recompute == Recompute::block ? ", recomputed" : "");
+          what + ", " + name_of(shape) + (recompute == Recompute::block ? ", recomputed" : "");
       EXPECT_TRUE(run(ScheduleKind::zb_h1, 1) == plain) << name << ", zb-h1";
       ++n_split;
       for (int chunks : {2, 3}) {
@@ -213,8 +210,26 @@ TEST(Step, EveryScheduleGivesTheBitsOf1F1B) {
       }
     }
   }
-  EXPECT_GE(n_split, 2);
-  EXPECT_TRUE(n_chunked > 0 || test_mpi().world()->size() == 1);
+  EXPECT_GE(n_split, 2) << what;
+  EXPECT_TRUE(n_chunked > 0 || test_mpi().world()->size() == 1) << what;
+}
+
+TEST(Step, EveryScheduleGivesTheBitsOf1F1B) {
+  expect_the_bits_of_1f1b(small_config(9), "layer norm");
+  ModelConfig c = small_config(6);
+  c.norm = NormKind::rms;
+  c.positions = Positions::rope;
+  c.rope.dims = c.head_dim;
+  c.activation = Activation::silu;
+  c.gated = true;
+  c.qkv_bias = c.out_bias = c.mlp_bias = false;
+  c.tied_head = false;
+  c.qk_norm = QkNorm::per_head;
+  expect_the_bits_of_1f1b(c, "queries and keys normed by head");
+  c.qk_norm = QkNorm::whole;
+  c.norm_place = NormPlace::output;
+  c.kv_heads = 1;
+  expect_the_bits_of_1f1b(c, "normed over all heads, and behind the branches");
 }
 
 TEST(Step, ANumberThatIsNotFiniteEndsTheRunWithASentence) {

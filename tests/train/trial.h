@@ -7,27 +7,19 @@
 
 namespace weft::test {
 
-struct Trial {
-  Grid grid;
-  Stream stream;
-  Context ctx;
-  ModelConfig config;
-  Parameters parameters;
+struct Trial : HeldModel {
   TrainStep step;
 
-  // A fresh model, its weights drawn from the seed.
+  // A fresh model, its weights drawn from the seed. Settings without a learning rate have 1e-3.
   Trial(std::unique_ptr<Communicator> world, GridShape shape, const ModelConfig& c,
         const StepSettings& settings)
-      : grid(std::move(world), shape),
-        ctx{.grid = grid,
-            .stream = stream,
-            .precision = Precision::fp32,
-            .clock = nullptr,
-            .observer = {}},
-        config(c),
-        parameters(config, grid, DType::f32, ParameterUse::training, settings.chunks),
-        step(ctx, config, parameters, settings) {
+      : HeldModel(std::move(world), shape, c, ParameterUse::training, DType::f32, settings.chunks),
+        step(ctx, config, parameters, with_rate(settings)) {
     parameters.init_weights(settings.seed, stream);
+  }
+  static StepSettings with_rate(StepSettings settings) {
+    if (settings.optimizer.lr.lr == 0) settings.optimizer.lr = constant_lr(1e-3);
+    return settings;
   }
   // Steps [first, last] on the golden sequences, batch after batch; the losses.
   std::vector<double> steps(const SampleSource& source, std::int64_t first, std::int64_t last,
@@ -43,8 +35,7 @@ struct Trial {
 inline std::vector<GridShape> grids_up_to(int ranks, const ModelConfig& config) {
   std::vector<GridShape> list;
   for (int n = 1; n <= ranks; ++n)
-    for (const GridShape& shape : grids_of(n))
-      if (shape.tp <= config.heads && shape.pp <= config.layers) list.push_back(shape);
+    for (const GridShape& shape : grids_of(n, config)) list.push_back(shape);
   return list;
 }
 

@@ -1,0 +1,56 @@
+// A model's parameters on a grid, and the grids that so many ranks may be cut into.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "model/context.h"
+#include "model/parameters.h"
+
+namespace weft::test {
+
+inline std::filesystem::path data_dir(const std::string& name = "") {
+  return std::filesystem::path(WEFT_TEST_DATA) / name;
+}
+
+struct HeldModel {
+  Grid grid;
+  Stream stream;
+  Context ctx;
+  ModelConfig config;
+  Parameters parameters;
+  HeldModel(std::unique_ptr<Communicator> world, GridShape shape, ModelConfig c,
+            ParameterUse use = ParameterUse::training, DType dtype = DType::f32, int chunks = 1)
+      : grid(std::move(world), shape),
+        ctx{.grid = grid,
+            .stream = stream,
+            .precision = Precision::fp32,
+            .clock = nullptr,
+            .observer = {}},
+        config(std::move(c)),
+        parameters(config, grid, dtype, use, chunks) {}
+};
+
+// Every grid of so many ranks.
+inline std::vector<GridShape> grids_of(int ranks) {
+  std::vector<GridShape> list;
+  for (int tp = 1; tp <= ranks; ++tp)
+    for (int pp = 1; tp * pp <= ranks; ++pp)
+      if (ranks % (tp * pp) == 0) list.push_back({tp, pp, ranks / (tp * pp)});
+  return list;
+}
+// Those that the model can be cut into.
+inline std::vector<GridShape> grids_of(int ranks, const ModelConfig& config) {
+  std::vector<GridShape> list = grids_of(ranks);
+  std::erase_if(list,
+                [&](const GridShape& g) { return g.tp > config.heads || g.pp > config.layers; });
+  return list;
+}
+
+inline std::string name_of(const GridShape& g) {
+  return fmt::format("tp {} pp {} dp {}", g.tp, g.pp, g.dp);
+}
+
+}  // namespace weft::test
