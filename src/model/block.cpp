@@ -105,7 +105,8 @@ View finish_branch_backward(const Context& ctx, const ModelConfig& config, View 
 
 }  // namespace
 
-BlockShape block_shape(const ModelConfig& c, const Grid& grid, std::int64_t B, std::int64_t T) {
+BlockShape block_shape(const ModelConfig& c, const Grid& grid, std::int64_t B, std::int64_t T,
+                       ParameterUse use) {
   const int tp = grid.shape().tp, rank = grid.tp().rank();
   const HeadShard heads = split_heads(c.heads, c.kv_heads, tp, rank);
   const std::int64_t F_tp = split_range(c.ffn, tp, rank).size();
@@ -119,7 +120,7 @@ BlockShape block_shape(const ModelConfig& c, const Grid& grid, std::int64_t B, s
           .U_tp = c.gated ? 2 * F_tp : F_tp,
           .first_head = heads.q.begin,
           .H = c.heads,
-          .qk_norm = qk_norm_shape(c, grid)};
+          .qk_norm = qk_norm_shape(c, grid, use)};
 }
 
 BlockActivations allocate_block(Arena& arena, const ModelConfig& c, const BlockShape& s) {

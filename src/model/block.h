@@ -37,7 +37,9 @@ struct BlockShape {
   std::int64_t first_head = 0, H = 0;
   QkNormShape qk_norm;
 };
-BlockShape block_shape(const ModelConfig& config, const Grid& grid, std::int64_t B, std::int64_t T);
+// Inference keeps nothing for a backward pass.
+BlockShape block_shape(const ModelConfig& config, const Grid& grid, std::int64_t B, std::int64_t T,
+                       ParameterUse use = ParameterUse::training);
 
 // What backward needs of one block and one micro-batch. Inference uses one set for all blocks.
 struct BlockActivations {

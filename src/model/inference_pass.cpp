@@ -42,7 +42,7 @@ InferencePass::Buffers InferencePass::lay_out(Arena& arena, const ModelConfig& c
   }
   b.x = arena.alloc(DType::f32, {1, N, c.width});
   b.delta = arena.alloc(DType::f32, {1, N, c.width});
-  b.block = allocate_block(arena, c, block_shape(c, grid, 1, N));
+  b.block = allocate_block(arena, c, block_shape(c, grid, 1, N, ParameterUse::inference));
   if (tp > 1) b.gather = allocate_gather(arena, c, grid, N);
   if (!grid.is_last_stage()) return b;
   b.y = arena.alloc(DType::f32, {1, N, c.width});
@@ -179,7 +179,7 @@ ConstView InferencePass::run(const DecoderRows& rows, std::int64_t stop) {
       ends[i + 1] = static_cast<std::int32_t>(rows.slices[i].first_row + rows.slices[i].n_rows);
     tokens.lengths = b.text_ends.rows(0, static_cast<std::int64_t>(rows.slices.size()) + 1);
   }
-  const BlockShape shape = block_shape(config_, ctx_.grid, 1, N);
+  const BlockShape shape = block_shape(config_, ctx_.grid, 1, N, ParameterUse::inference);
   ConstView x = b.x, delta;
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     const std::int64_t layer = layers_.begin + static_cast<std::int64_t>(i);

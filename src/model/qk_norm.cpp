@@ -16,7 +16,7 @@ Groups groups_of(const QkNormShape& s, View flat, std::int64_t N) {
 
 }  // namespace
 
-QkNormShape qk_norm_shape(const ModelConfig& c, const Grid& grid) {
+QkNormShape qk_norm_shape(const ModelConfig& c, const Grid& grid, ParameterUse use) {
   QkNormShape s;
   if (c.qk_norm == QkNorm::none) return s;
   const int tp = grid.shape().tp, rank = grid.tp().rank();
@@ -38,14 +38,18 @@ QkNormShape qk_norm_shape(const ModelConfig& c, const Grid& grid) {
   }
   s.q_groups = whole ? c.heads : s.q.n_heads;
   s.k_groups = whole ? c.kv_heads : s.k.n_heads;
+  s.keeps_raw = use == ParameterUse::training;
   return s;
 }
 
 QkNormActivations allocate_qk_norm(Arena& arena, const QkNormShape& s, std::int64_t N,
                                    std::int64_t D) {
   if (s.groups() == 0) return {};
-  return {.q_raw = arena.alloc(DType::f32, {N, s.q.n_heads, D}),
-          .k_raw = arena.alloc(DType::f32, {N, s.k.n_heads, D}),
+  const auto raw = [&](std::int64_t heads) {
+    return s.keeps_raw ? arena.alloc(DType::f32, {N, heads, D}) : View();
+  };
+  return {.q_raw = raw(s.q.n_heads),
+          .k_raw = raw(s.k.n_heads),
           .squares = arena.alloc(DType::f32, {N * s.groups()})};
 }
 

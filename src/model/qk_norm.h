@@ -19,12 +19,13 @@ struct QkNormShape {
   // G: columns of squares and dots; the model's heads where one norm spans them, else the rank's.
   std::int64_t q_groups = 0, k_groups = 0;
   std::int64_t groups() const { return q_groups + k_groups; }
+  bool keeps_raw = true;  // for a backward pass
 };
-QkNormShape qk_norm_shape(const ModelConfig& config, const Grid& grid);
+QkNormShape qk_norm_shape(const ModelConfig& config, const Grid& grid, ParameterUse use);
 
 // What backward needs, of N tokens.
 struct QkNormActivations {
-  View q_raw, k_raw;  // (N, H_tp, D), (N, Hkv_tp, D) before the norm
+  View q_raw, k_raw;  // (N, H_tp, D), (N, Hkv_tp, D) before the norm; empty: not kept
   View squares;       // (N·G): the queries' (N, G of q), then the keys'
 };
 QkNormActivations allocate_qk_norm(Arena& arena, const QkNormShape& shape, std::int64_t N,
