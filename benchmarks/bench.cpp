@@ -16,7 +16,8 @@ namespace weft {
 void BenchOptions::visit(FieldVisitor& v) {
   v.group("model");
   v.field("model", model,
-          "HF directory or Weft checkpoint (.h5) whose sizes to take; unset: the sizes below");
+          "HF directory, GGUF file or Weft checkpoint (.h5) whose sizes to take; "
+          "unset: the sizes below");
   v.field("layers", layers, Integers{1, kMaxLayers}, "blocks (default: GPT-2 124M)");
   v.field("width", width, Integers{1, kMaxWidth}, "model width");
   v.field("heads", heads, Integers{1, kMaxHeads}, "attention heads");
