@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Runs weft on N ranks of this machine, its cores shared among them:
 #   launch/local.sh N COMMAND [options]
+# MPIEXEC chooses another mpiexec than that of the MPI weft was built with, WEFT another weft. A
+# SIGTERM or SIGUSR1, as a queue sends them, is passed on: training saves and exits with 3.
 set -euo pipefail
-root=$(cd "$(dirname "$0")/.." && pwd)
 if [ $# -lt 2 ] || ! [ "$1" -ge 1 ] 2>/dev/null; then
   echo "usage: launch/local.sh N COMMAND [options]" \
     "   (N: ranks; for example launch/local.sh 2 train --help)" >&2
@@ -10,23 +11,11 @@ if [ $# -lt 2 ] || ! [ "$1" -ge 1 ] 2>/dev/null; then
 fi
 n=$1
 shift
-weft=${WEFT:-$root/build/weft}
-[ -x "$weft" ] || {
-  echo "$weft is not there: build it with launch/quickstart.sh or launch/test.sh" >&2
+WEFT_DIALECT=local WEFT_RANKS_PER_NODE=$n WEFT_THREADS=${OMP_NUM_THREADS:-1}
+# shellcheck source=launch/job.sh
+. "$(cd "$(dirname "$0")" && pwd)/job.sh"
+[ -x "$WEFT" ] || {
+  echo "$WEFT is not there: build it with launch/quickstart.sh or launch/test.sh" >&2
   exit 2
 }
-# The mpiexec of the MPI that weft was built with; MPIEXEC chooses another.
-cache=$(dirname "$weft")/CMakeCache.txt
-found=$(sed -n 's/^MPIEXEC_EXECUTABLE:[A-Z]*=//p' "$cache" 2>/dev/null || true)
-"$root/launch/mpiexec.sh" "${MPIEXEC:-${found:-mpiexec}}" "$n" "$weft" "$@" <&0 &
-run=$!
-# A queue warns with SIGTERM, at which mpiexec would end the ranks at once; SIGUSR1 it passes on,
-# and they save and exit with 3.
-trap 'kill -USR1 "$run" 2>/dev/null || true' TERM USR1
-trap 'kill -INT "$run" 2>/dev/null || true' INT
-status=0
-while :; do # a signal ends `wait` early
-  wait "$run" && status=0 || status=$?
-  kill -0 "$run" 2>/dev/null || break
-done
-exit "$status"
+weft_launch -n "$n" "$WEFT" "$@"

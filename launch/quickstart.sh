@@ -26,6 +26,7 @@ fi
 step() { printf '\n== %s\n' "$*" >&2; }
 
 step "1/6 packages and build"
+# shellcheck disable=SC2119
 weft_install_packages
 weft_build release weft
 weft=build/weft

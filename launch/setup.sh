@@ -6,9 +6,17 @@ WEFT_PACKAGES=(g++ cmake ninja-build pkg-config git ccache python3 clang-format
   nlohmann-json3-dev libtomlplusplus-dev libcli11-dev libfmt-dev libspdlog-dev libpcre2-dev
   libutf8proc-dev libhwloc-dev zlib1g-dev libgtest-dev libbenchmark-dev libboost-context-dev
   bats dict-gcide)
+# What tests look at the scripts, pages and an installation with.
+# shellcheck disable=SC2034
+WEFT_TEST_PACKAGES=(shellcheck chromium lmod man-db zsh)
 
-# Installs what is missing where we may (Debian, Ubuntu, as root or with sudo without a password);
-# otherwise names it and stops.
+# What ctest's label `quick` runs.
+# shellcheck disable=SC2034
+WEFT_QUICK_TARGETS=(weft core_test comm_test io_test machine_test text_test kernels_test
+  formats_test model_test plan_test inspect_test report_test benchmarks_test)
+
+# weft_install_packages [PACKAGE…]: installs what is missing of WEFT_PACKAGES and those where we may
+# (Debian, Ubuntu, as root or with sudo without a password); otherwise names it and stops.
 weft_install_packages() {
   if ! command -v dpkg-query >/dev/null; then
     weft_have_tools && return 0
@@ -16,7 +24,7 @@ weft_install_packages() {
     return 1
   fi
   local missing=() package
-  for package in "${WEFT_PACKAGES[@]}"; do
+  for package in "${WEFT_PACKAGES[@]}" "$@"; do
     [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
       missing+=("$package")
   done
@@ -43,15 +51,20 @@ weft_have_tools() {
 }
 
 weft_name_modules() {
+  local file
   cat >&2 <<'TEXT'
 Weft needs a C++20 compiler, CMake 3.25, an MPI, parallel HDF5, oneDNN (or a CBLAS), Highway,
-nlohmann-json, toml++, CLI11, fmt, spdlog, PCRE2, utf8proc, hwloc and zlib. On the ALCF machines
-(module versions change; see `module avail`):
-  Polaris:  module use /soft/modulefiles
-            module load PrgEnv-gnu craype-x86-milan cray-hdf5-parallel gcc-native
-            module load spack-pe-base cmake
-  Sophia:   on a compute node: module load compilers/openmpi hdf5 cmake
+nlohmann-json, toml++, CLI11, fmt, spdlog, PCRE2, utf8proc, hwloc and zlib. Machines with modules
+have a launch/MACHINE/build.pbs, which loads (versions change; see `module avail`):
 TEXT
+  for file in launch/*/environment.sh; do
+    # shellcheck source=launch/polaris/environment.sh
+    (
+      . "$file"
+      echo "  $(basename "$(dirname "$file")"):" \
+        "${WEFT_MODULE_PATH:+module use $WEFT_MODULE_PATH; }module load $WEFT_MODULES"
+    ) >&2
+  done
 }
 
 # Prints the path of an nvcc that takes C++20 (CUDA 12.2 or later), or fails.

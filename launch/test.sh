@@ -10,10 +10,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . launch/setup.sh
-weft_install_packages
+weft_install_packages "${WEFT_TEST_PACKAGES[@]}"
 if [ "$*" = "-L quick" ]; then
-  weft_build release weft core_test comm_test io_test text_test kernels_test formats_test \
-    model_test inspect_test
+  weft_build release "${WEFT_QUICK_TARGETS[@]}"
   cd build
   exec ctest --output-on-failure -j 2 -L quick
 fi
@@ -24,12 +23,11 @@ status=0
 
 # What Open MPI and hwloc still hold at the end is not ours.
 export ASAN_OPTIONS=detect_leaks=0:max_allocation_size_mb=4096 UBSAN_OPTIONS=print_stacktrace=1
-weft_build sanitized weft core_test comm_test io_test text_test formats_test model_test \
-  inspect_test infer_test fuzz_test
-(cd build-sanitized && WEFT_FUZZ_MUTANTS=50 ctest --output-on-failure -j 2 \
-  -R '^(core_test|text_test|inspect_test|fuzz_test|(comm|io|formats|model|infer)_test_1)$') ||
-  status=1
-python3 -B tests/fuzz/commands.py build-sanitized/weft || status=1
+weft_build asan weft core_test comm_test io_test text_test formats_test model_test machine_test \
+  inspect_test infer_test fuzz_test plan_test report_test
+suites='(core|text|inspect|fuzz|machine|plan|report)_test|(comm|io|formats|model|infer)_test_1'
+(cd build-asan && WEFT_FUZZ_MUTANTS=50 ctest --output-on-failure -j 2 -R "^($suites)\$") || status=1
+python3 -B tests/fuzz/commands.py build-asan/weft || status=1
 unset ASAN_OPTIONS UBSAN_OPTIONS
 
 if nvcc=$(weft_find_nvcc); then
