@@ -1,6 +1,7 @@
 #include "train/options.h"
 
 #include "core/check.h"
+#include "core/deadline.h"
 #include "core/hardware.h"
 #include "core/option_words.h"
 #include "formats/families/families.h"
@@ -82,12 +83,16 @@ void TrainOptions::visit(FieldVisitor& v) {
   v.field(
       "resume", resume,
       "auto: the newest valid checkpoint of --out, where there is one; none; or a checkpoint file");
+  v.field("walltime", walltime, kWalltimeHelp);
+  v.field("metrics", metrics, Words{"tensorboard"},
+          "write loss, rates and shares for TensorBoard too, under --out/tensorboard");
   v.group("parallel");
   v.field("tp", tp, kGridAxis, "tensor-parallel ranks");
   v.field("pp", pp, kGridAxis, "pipeline-parallel ranks");
   v.field("dp", dp, kGridAxisOrLeft, "data-parallel ranks; 0: ranks / (tp * pp)");
   v.field("threads", threads, kThreads, "threads of a rank; 0: cores of the host / ranks on it");
   v.field("device", device, kDevices, "what to run on (cuda is to come)");
+  v.field("gpu_map", gpu_map, kGpuMapHelp);
   v.field("dtype", dtype, kTrainDTypes,
           "arithmetic of matrix products (masters and sums are fp32)");
   v.field("recompute", recompute, kRecomputes, "activations recomputed in backward");
@@ -98,6 +103,7 @@ void TrainOptions::visit(FieldVisitor& v) {
 void validate(const TrainOptions& o) {
   CHECK_USER(!o.data.empty(), "--data is missing: name a token file made by `weft data`");
   CHECK_USER(!o.out.empty(), "--out is missing: name the folder for checkpoints, log and model");
+  if (!o.walltime.empty()) checked_walltime(o.walltime);
   TrainOptions copy = o;
   check_fields([&](FieldVisitor& v) { copy.visit(v); });
   CHECK_USER(!o.min_lr || *o.min_lr <= o.lr, "--min-lr is {}; allowed: 0 to --lr, {}", *o.min_lr,

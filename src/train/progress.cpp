@@ -2,29 +2,11 @@
 
 #include <unistd.h>
 
-#include <cmath>
 #include <cstdio>
 
 #include "core/log.h"
 
 namespace weft {
-
-OrderedJson to_json(const StepReport& r) {
-  OrderedJson shares;
-  for (std::size_t i = 0; i < kTimeShares; ++i)
-    shares[std::string(kTimeShareNames[i])] = r.shares[i];
-  return {{"event", "step"},
-          {"step", r.step},
-          {"loss", r.result.loss},
-          {"grad_norm", r.result.grad_norm},
-          {"lr", r.lr},
-          {"tokens", r.tokens},
-          {"step_s", r.seconds},
-          {"tokens_per_s", r.tokens_per_s()},
-          {"mfu", r.speed.mfu},
-          {"peak_share", r.speed.peak_share},
-          {"shares", std::move(shares)}};
-}
 
 ProgressLine::ProgressLine(bool speaks) : speaks_(speaks), terminal_(isatty(2) != 0) {}
 ProgressLine::~ProgressLine() { break_line(); }

@@ -1,10 +1,9 @@
-// What a run says of itself while it goes: the run log's lines and the progress line on stderr.
+// What a step did, and the progress line on stderr that says so.
 #pragma once
 
 #include <array>
 #include <chrono>
 
-#include "io/run_log.h"
 #include "model/context.h"
 #include "train/speed.h"
 #include "train/step.h"
@@ -15,13 +14,13 @@ struct StepReport {
   std::int64_t step = 0, steps = 0, tokens = 0;  // tokens of this step
   StepResult result;
   double lr = 0, seconds = 0;
+  double elapsed_s = 0;  // since the process began
   SpeedShares speed;
+  std::int64_t comm_bytes = 0;               // sent by all ranks together
   std::array<double, kTimeShares> shares{};  // of the step, summing to 1; averaged over the ranks
 
   double tokens_per_s() const { return static_cast<double>(tokens) / seconds; }
 };
-
-OrderedJson to_json(const StepReport& report);
 
 // One line that rewrites itself on a terminal; elsewhere a line at most every ten seconds.
 class ProgressLine {

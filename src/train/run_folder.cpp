@@ -6,6 +6,7 @@
 #include "comm/agreement.h"
 #include "core/hardware.h"
 #include "core/log.h"
+#include "core/process.h"
 #include "formats/checkpoint.h"
 #include "io/files.h"
 #include "train/replica_check.h"
@@ -51,6 +52,8 @@ void RunFolder::open(const std::string& recipe) {
   });
 }
 
+std::string RunFolder::old_log() const { return first() ? read_text_file(out_ / "run.jsonl") : ""; }
+
 std::vector<fs::path> RunFolder::candidates(const TrainOptions& options) {
   Communicator& world = ctx_.grid.world();
   std::string mine;
@@ -76,13 +79,21 @@ void RunFolder::set_aside_after(std::int64_t step) {
 
 std::optional<Failure> RunFolder::save(const Parameters& parameters, const ModelConfig& config,
                                        const RunState& state) {
+  const double begin = process_elapsed_s();
   check_replicas(ctx_, parameters);
   on_first_rank(ctx_.grid.world(), ctx_.stream, [&] { lock_->check(); });
   const fs::path file = checkpoint(state.step);
   if (const auto failure =
           failure_of([&] { save_checkpoint(ctx_, file, parameters, config, state); }))
     return failure;  // the same on all ranks
-  log.write({{"event", "save"}, {"step", state.step}, {"file", file.string()}});
+  const double now = process_elapsed_s();
+  save_s_ = now - begin;
+  OrderedJson line = {{"event", "save"}, {"step", state.step}, {"file", file.string()}};
+  line["seconds"] = save_s_;
+  std::error_code unknown;
+  if (const auto bytes = fs::file_size(file, unknown); !unknown) line["bytes"] = bytes;
+  line["elapsed_s"] = now;
+  log.write(line);
   return std::nullopt;
 }
 

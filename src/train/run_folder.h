@@ -25,6 +25,8 @@ class RunFolder {
   // a run that exists keeps its recipe.
   void open(const std::string& recipe);
 
+  // What the log held before this run wrote to it, on rank 0.
+  std::string old_log() const;
   std::filesystem::path checkpoints() const { return out_ / "checkpoints"; }
   std::filesystem::path checkpoint(std::int64_t step) const {
     return checkpoint_name(checkpoints(), step);
@@ -41,6 +43,8 @@ class RunFolder {
   // All but the newest; one that cannot be removed is warned of.
   void keep_newest(std::int64_t n);
 
+  double save_s() const { return save_s_; }  // that the last save took
+
   RunLog log;  // rank 0's; the others' writes nothing
 
  private:
@@ -50,6 +54,7 @@ class RunFolder {
   const Context& ctx_;
   std::filesystem::path out_;
   std::optional<FolderLock> lock_;  // rank 0's
+  double save_s_ = 0;
 };
 
 }  // namespace weft

@@ -1,7 +1,9 @@
 #include "train/run_identity.h"
 
+#include "core/check.h"
 #include "core/short_decimal.h"
 #include "formats/families/families.h"
+#include "text/files/tokenizer_files.h"
 
 namespace weft {
 namespace {
@@ -62,6 +64,27 @@ IdentityChanges identity_changes(const OrderedJson& stored, const OrderedJson& m
   for (const std::string& change : changes(stored, mine, kOtherKeys))
     all.another_run.push_back(change);
   return all;
+}
+
+IdentityChanges check_same_run(const std::filesystem::path& file, const CheckpointHeader& header,
+                               const TrainingStart& start, std::int64_t seed) {
+  IdentityChanges changes = identity_changes(header.state.identity, start.identity);
+  const std::string ours = start.tokenizer ? start.tokenizer->hash() : "";
+  if (header.state.identity.is_null() && !header.state.tokenizer.empty() && !ours.empty() &&
+      tokenizer_from_json(header.state.tokenizer, file.string()).hash() != ours)
+    changes.another_run.push_back("the tokenizer is another");
+  CHECK_USER(changes.another_run.empty(),
+             "{}: is a checkpoint of another run: {}; choose another --out, or --resume none to "
+             "begin anew, or --model {} to begin with its weights",
+             file.string(), fmt::join(changes.another_run, "; "), file.string());
+  const std::string difference = first_difference(header.config, start.config);
+  CHECK_USER(difference.empty(),
+             "{}: is a checkpoint of another model: {}; choose another --out, or --resume none",
+             file.string(), difference);
+  CHECK_USER(header.state.seed == seed,
+             "{}: was started with --seed {}, not {}; choose another --out, or --resume none",
+             file.string(), header.state.seed, seed);
+  return changes;
 }
 
 }  // namespace weft

@@ -23,4 +23,8 @@ struct IdentityChanges {
 };
 IdentityChanges identity_changes(const OrderedJson& stored, const OrderedJson& mine);
 
+// UserError where the checkpoint is of another run or model; what else has changed.
+IdentityChanges check_same_run(const std::filesystem::path& file, const CheckpointHeader& header,
+                               const TrainingStart& start, std::int64_t seed);
+
 }  // namespace weft

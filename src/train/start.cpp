@@ -159,7 +159,7 @@ TrainingStart resolve_together(const TrainOptions& o, Communicator& world, Strea
         std::vector<Fact> facts = option_facts(
             [&](FieldVisitor& v) { copy.visit(v); },
             // What may differ from host to host. The files' contents are compared below.
-            {"model", "tokenizer", "data", "out", "resume", "threads", "device"});
+            {"model", "tokenizer", "data", "out", "resume", "threads", "device", "gpu_map"});
         for (const char* key : kDatasetKeys) {
           const OrderedJson& value = start->identity[key];
           facts.push_back({fmt::format("--data ({})", key),

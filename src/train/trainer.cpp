@@ -4,26 +4,31 @@
 #include <chrono>
 #include <cmath>
 #include <thread>
+#include <utility>
 
 #include "comm/agreement.h"
 #include "comm/compare.h"
+#include "comm/grid_span.h"
 #include "core/damaged.h"
 #include "core/log.h"
 #include "core/option_words.h"
+#include "core/process.h"
 #include "core/short_decimal.h"
 #include "formats/checkpoint.h"
 #include "formats/families/families.h"
 #include "formats/hf_export.h"
 #include "io/files.h"
+#include "io/tensorboard_events.h"
 #include "text/files/tokenizer_files.h"
 #include "train/first_weights.h"
+#include "train/log_lines.h"
+#include "train/lost_work.h"
 #include "train/predictions.h"
-#include "train/progress.h"
 #include "train/run_folder.h"
 #include "train/run_identity.h"
 #include "train/speed.h"
 #include "train/start.h"
-#include "train/stop_signal.h"
+#include "train/time_budget.h"
 
 namespace weft {
 namespace {
@@ -62,20 +67,25 @@ class Trainer {
     load_start();
     read_carried();
     folder_.open(first_ ? environment_.recipe(resolved_options()) : "");
+    budget_.emplace(environment_.time.deadline.total_s(), checkpoint_bytes(start_.config, state_));
     speed_.emplace(ctx_, start_.config, start_.step.T, start_.step.recompute);
     log_start();
+    open_metrics();
+    if (state_.step < options_.steps && wanted_stop() == Stop::signal) end_unbegun();
     const SampleSource source = [this](std::int64_t place, Sample& sample) {
       start_.data->train_sample(place, sample);
     };
     while (state_.step < options_.steps) {
+      const double begin_s = process_elapsed_s();
       train_one(source);
-      const bool last = state_.step == options_.steps, stop = stop_requested();
-      if (stop && !last) end_by_signal();
+      budget_->step_took(process_elapsed_s() - begin_s);
+      const bool last = state_.step == options_.steps;
+      const Stop stop = last ? wanted_stop() : ended_by(wanted_stop());
       if (last)
         save_surely();
       else if (due(options_.save_every) || unsaved_)
         save();
-      if (!stop && (due(options_.eval_every) || last)) evaluate();
+      if (stop == Stop::no && (due(options_.eval_every) || last)) evaluate();
     }
     save_surely();  // what was resumed from another folder, when no step was left to do
     export_model();
@@ -84,6 +94,9 @@ class Trainer {
   }
 
  private:
+  // Why the run is to stop, the later the more pressing.
+  enum class Stop : std::int32_t { no, walltime, signal };
+
   std::size_t planned_bytes() const { return parameters_.bytes() + step_.activation_bytes(); }
 
   void check_memory() {
@@ -188,9 +201,10 @@ class Trainer {
               {file.string() + " (its checksum)", fmt::format("{:016x}", header.checksum)}};
         },
         stream_);
-    const IdentityChanges changes = check_same_run(file, header);
+    const IdentityChanges changes = check_same_run(file, header, start_, options_.seed);
     load_checkpoint(ctx_, file, parameters_, start_.config);
     state_ = header.state;
+    resumed_ = file;
     std::error_code none;
     if (fs::equivalent(file, folder_.checkpoint(state_.step), none)) saved_ = state_.step;
     if (!first_) return;
@@ -207,49 +221,29 @@ class Trainer {
                options_.steps);
   }
 
-  // UserError where the checkpoint is of another run; what else has changed.
-  IdentityChanges check_same_run(const fs::path& file, const CheckpointHeader& header) const {
-    IdentityChanges changes = identity_changes(header.state.identity, start_.identity);
-    const std::string ours = start_.tokenizer ? start_.tokenizer->hash() : "";
-    if (header.state.identity.is_null() && !header.state.tokenizer.empty() && !ours.empty() &&
-        tokenizer_from_json(header.state.tokenizer, file.string()).hash() != ours)
-      changes.another_run.push_back("the tokenizer is another");
-    CHECK_USER(changes.another_run.empty(),
-               "{}: is a checkpoint of another run: {}; choose another --out, or --resume none to "
-               "begin anew, or --model {} to begin with its weights",
-               file.string(), fmt::join(changes.another_run, "; "), file.string());
-    const std::string difference = first_difference(header.config, start_.config);
-    CHECK_USER(difference.empty(),
-               "{}: is a checkpoint of another model: {}; choose another --out, or --resume none",
-               file.string(), difference);
-    CHECK_USER(header.state.seed == options_.seed,
-               "{}: was started with --seed {}, not {}; choose another --out, or --resume none",
-               file.string(), header.state.seed, options_.seed);
-    return changes;
-  }
-
   void log_start() {
     const ModelConfig& c = start_.config;
     const auto most = grid_.world().all_reduce_value<std::int64_t>(
         static_cast<std::int64_t>(planned_bytes()), ReduceOp::max, stream_);
     if (!first_) return;
-    OrderedJson line = {{"event", "start"}};
-    line.update(environment_.build);
-    line["hosts"] = environment_.hosts;
-    line["grid"] = {{"tp", start_.shape.tp}, {"pp", start_.shape.pp}, {"dp", start_.shape.dp}};
-    line["model"] =
-        shown_fields(c, {"family", "layers", "width", "heads", "kv_heads", "ffn", "vocab"});
-    line["model"]["context"] = start_.step.T;
-    line["task"] = options_.task;
-    line["parameters"] = count_parameters(c);
-    line["threads"] = environment_.n_threads;
-    line["dtype"] = options_.dtype;
-    line["peaks"] = {{"matmul_flops", speed_->peak_flops()}, {"matmul_library", matmul_library()}};
-    line["bytes_per_rank"] = most;
-    line["step"] = state_.step;
-    line["steps"] = options_.steps;
-    line["run"] = start_.identity;
+    const TrainOptions resolved = resolved_options();
+    OrderedJson line = start_line({.environment = environment_.facts,
+                                   .options = options_,
+                                   .resolved = resolved,
+                                   .start = start_,
+                                   .n_threads = environment_.n_threads,
+                                   .bytes_per_rank = most,
+                                   .peak_flops = speed_->peak_flops(),
+                                   .step = state_.step});
+    // The log in --out is of what is resumed, or of a run that had saved nothing.
+    const bool own = resumed_.empty() ? options_.resume == "auto" : saved_ == state_.step;
+    const auto old_log = [&] { return own ? folder_.old_log() : std::string(); };
+    if (const OrderedJson resumed = resumed_line(resumed_, state_.step, old_log); !resumed.empty())
+      line["resumed"] = resumed;
     folder_.log.write(line);
+    log_info("{} rank{} on {} host{}: {}", start_.shape.ranks(),
+             start_.shape.ranks() == 1 ? "" : "s", environment_.hosts.size(),
+             environment_.hosts.size() == 1 ? "" : "s", fmt::join(environment_.hosts, ", "));
     log_info(
         "{} parameters, {} training samples of {} tokens{}, grid tp {} x pp {} x dp {}, {} threads "
         "a rank, {:.0f} MB a rank",
@@ -260,30 +254,37 @@ class Trainer {
              options_.dtype, speed_->peak_flops() / 1e9);
   }
 
+  // A step or an evaluation, for the run log and for TensorBoard.
+  void write_line(const OrderedJson& line) {
+    folder_.log.write(line);
+    if (events_) events_->write(state_.step, scalars_of(line));
+  }
+
+  void open_metrics() {
+    if (!first_ || options_.metrics.empty()) return;
+    if (const auto failure =
+            failure_of([&] { events_.emplace(start_.out / "tensorboard", state_.step + 1); }))
+      log_warning("--metrics {}: {}; the run goes on without", options_.metrics, failure->text);
+  }
+
   void train_one(const SampleSource& source) {
     clock_.start();
+    const std::int64_t sent_before = sent_bytes(grid_);
     StepReport report;
     report.step = state_.step + 1;
     report.lr = start_.step.optimizer.lr.at(report.step);
     report.result = step_.train(source, state_.cursor, report.step);
     state_.step = report.step;
     state_.cursor += options_.batch_size;
-    const std::array<double, kTimeShares> seconds = clock_.stop();
-
-    // Shares are averaged over the ranks: each rank's sum to its own step time, so the averages sum
-    // to 1 too.
-    std::array<double, kTimeShares + 2> sums{};
-    double total = 0;
-    for (double s : seconds) total += s;
-    for (std::size_t i = 0; i < kTimeShares; ++i) sums[i] = seconds[i] / total;
-    sums[kTimeShares] = total;
-    sums[kTimeShares + 1] = speed_->due();
-    grid_.world().all_reduce(View(sums.data(), Dims{kTimeShares + 2}), ReduceOp::sum, stream_);
-    const auto ranks = static_cast<double>(start_.shape.ranks());
-    double share_sum = 0;
-    for (std::size_t i = 0; i < kTimeShares; ++i) share_sum += sums[i];
-    for (std::size_t i = 0; i < kTimeShares; ++i) report.shares[i] = sums[i] / share_sum;
-    report.seconds = sums[kTimeShares] / ranks;
+    const GridSpan span = over_ranks(grid_.world(),
+                                     {.seconds = clock_.stop(),
+                                      .sent_bytes = sent_bytes(grid_) - sent_before,
+                                      .flag = speed_->due()},
+                                     stream_);
+    report.shares = span.shares;
+    report.seconds = span.seconds;
+    report.comm_bytes = span.sent_bytes;
+    report.elapsed_s = process_elapsed_s();
     report.steps = options_.steps;
     report.tokens =
         start_.data->count_tokens(state_.cursor - options_.batch_size, options_.batch_size);
@@ -292,9 +293,9 @@ class Trainer {
                                   report.tokens, report.seconds);
     note_risen_peak(peak);
     if (report.step % options_.log_every == 0 || report.step == options_.steps)
-      folder_.log.write(to_json(report));
+      write_line(step_line(report));
     progress_.show(report);
-    if (sums[kTimeShares + 1] == 0) return;
+    if (span.flags == 0) return;
     const double before = speed_->peak_flops();
     speed_->sample();
     note_risen_peak(before);
@@ -306,16 +307,58 @@ class Trainer {
       risen_peaks_.push_back({{"step", state_.step}, {"matmul_flops", speed_->peak_flops()}});
   }
 
-  // With the peaks that rose above the start line's, and from which step on.
   void log_end(const char* reason) {
-    OrderedJson line = {{"event", "end"}, {"step", state_.step}, {"reason", reason}};
-    if (!risen_peaks_.empty()) line["risen_peaks"] = risen_peaks_;
-    folder_.log.write(line);
+    folder_.log.write(end_line(state_.step, reason, risen_peaks_));
   }
 
-  bool stop_requested() {
-    return grid_.world().all_reduce_value<std::int32_t>(stop_.received() ? 1 : 0, ReduceOp::max,
-                                                        stream_) != 0;
+  // Of any rank's signal and rank 0's clock. Collective.
+  Stop wanted_stop() {
+    Stop mine = Stop::no;
+    if (first_ && budget_->is_over(environment_.time.deadline.left_s())) mine = Stop::walltime;
+    if (environment_.stop && environment_.stop->received()) mine = Stop::signal;
+    return static_cast<Stop>(
+        grid_.world().all_reduce_value(static_cast<std::int32_t>(mine), ReduceOp::max, stream_));
+  }
+
+  // Saves and ends the run, where steps are left; back with `no` where the first save was quicker
+  // than was thought, so that there is time after all.
+  Stop ended_by(Stop stop) {
+    if (stop == Stop::no) return stop;
+    save_surely();
+    if (stop == Stop::walltime) stop = wanted_stop();
+    if (stop == Stop::no) return stop;
+    log_end(stop == Stop::signal ? "signal" : "walltime");
+    progress_.break_line();
+    const double left = std::max(0.0, environment_.time.deadline.left_s());
+    throw Interrupted(fmt::format(
+        "stopped by {} after step {} of {}; saved {}; run the same command again to go on",
+        stop == Stop::signal
+            ? "a signal"
+            : fmt::format("the walltime, {} before its end ({}),", duration_text(left),
+                          environment_.time.deadline.source()),
+        state_.step, options_.steps, folder_.checkpoint(state_.step).string()));
+  }
+
+  [[noreturn]] void end_unbegun() {
+    log_end("signal");
+    throw Interrupted(
+        fmt::format("stopped by a signal before step {} of {}; nothing is lost; run the same "
+                    "command again to go on",
+                    state_.step + 1, options_.steps));
+  }
+
+  // Rank 0 decides. Collective.
+  bool has_time_to_evaluate(std::int64_t n) {
+    const Deadline& deadline = environment_.time.deadline;
+    if (!deadline.is_known()) return true;
+    const double batches = static_cast<double>(n) / static_cast<double>(options_.batch_size);
+    const std::int32_t fits = first_ && budget_->holds_evaluation(deadline.left_s(), batches);
+    if (grid_.world().all_reduce_value(fits, ReduceOp::max, stream_) != 0) return true;
+    progress_.break_line();
+    if (first_ && !std::exchange(warned_of_evaluation_, true))
+      log_warning("step {}: no time for an evaluation, {} are left ({})", state_.step,
+                  duration_text(deadline.left_s()), deadline.source());
+    return false;
   }
 
   // In pieces of some steps' time, so that a signal need not wait for the end.
@@ -323,6 +366,8 @@ class Trainer {
     std::int64_t n = start_.data->n_val();
     if (n == 0) return;
     if (options_.eval_samples > 0) n = std::min(n, options_.eval_samples);
+    if (!has_time_to_evaluate(n)) return;
+    const double begin_s = process_elapsed_s();
     const SampleSource source = [this](std::int64_t i, Sample& sample) {
       start_.data->val_sample(i, sample);
     };
@@ -331,10 +376,10 @@ class Trainer {
     std::int64_t n_labels = 0;
     const std::int64_t piece = 4 * options_.batch_size;
     for (std::int64_t at = 0; at < n; at += piece) {
-      if (at > 0 && stop_requested()) {
-        if (state_.step < options_.steps) end_by_signal();
-        return;  // everything is saved; what is left is the export
-      }
+      const Stop stop = at > 0 ? wanted_stop() : Stop::no;
+      // At the end everything is saved; what is left is the export.
+      if (stop != Stop::no && state_.step == options_.steps) return;
+      ended_by(stop);
       const auto part = step_.evaluate(source, at, std::min(piece, n - at), predictions.taker());
       sum += part.loss * static_cast<double>(part.n_labels);
       n_labels += part.n_labels;
@@ -350,7 +395,8 @@ class Trainer {
     for (const auto& [name, value] : predictions.metrics(grid_.world(), source, stream_))
       add(name, value);
     line["samples"] = n;
-    folder_.log.write(line);
+    write_line(line);
+    budget_->evaluation_took(process_elapsed_s() - begin_s);
     progress_.break_line();
     if (first_) log_info("step {}: validation {}, over {} samples", state_.step, said, n);
   }
@@ -369,6 +415,7 @@ class Trainer {
     }
     if (unsaved_) return;
     saved_ = state_.step;
+    budget_->save_took(folder_.save_s());
     folder_.keep_newest(options_.keep);
   }
 
@@ -381,15 +428,6 @@ class Trainer {
     }
     unsaved_->text += fmt::format("; step {} is lost", state_.step);
     rethrow(*unsaved_);
-  }
-
-  [[noreturn]] void end_by_signal() {
-    save_surely();
-    log_end("signal");
-    progress_.break_line();
-    throw Interrupted(fmt::format(
-        "stopped by a signal after step {} of {}; saved {}; run the same command again to go on",
-        state_.step, options_.steps, folder_.checkpoint(state_.step).string()));
   }
 
   void export_model() {
@@ -410,7 +448,6 @@ class Trainer {
 
   const TrainOptions& options_;
   const TrainingEnvironment& environment_;
-  StopSignal stop_;  // first: a signal while reading the model counts too
   TrainingStart start_;
   Grid grid_;
   Stream stream_;
@@ -424,7 +461,11 @@ class Trainer {
   RunState state_;
   std::vector<CarriedTensor> carried_;
   std::optional<Speed> speed_;
+  std::optional<TensorboardEvents> events_;  // rank 0's, by --metrics
   OrderedJson risen_peaks_ = OrderedJson::array();
+  std::optional<TimeBudget> budget_;
+  bool warned_of_evaluation_ = false;
+  fs::path resumed_;  // the checkpoint; empty: none
   std::int64_t saved_ = -1;
   std::optional<Failure> unsaved_;  // why the last save failed
 };

@@ -6,7 +6,9 @@
 #include <memory>
 
 #include "comm/communicator.h"
+#include "comm/run_time.h"
 #include "core/memory.h"
+#include "core/stop_signal.h"
 #include "io/json.h"
 #include "train/options.h"
 
@@ -15,12 +17,14 @@ namespace weft {
 struct TrainingEnvironment {
   int n_threads = 1;
   std::function<std::string(const TrainOptions&)> recipe;  // recipe.toml of the options as resolved
-  OrderedJson build;  // version, commit, libraries, for the log's start line
+  OrderedJson facts;  // of the log's start line: what every command says there
   std::vector<std::string> hosts;
-  MemoryRoom memory;  // for this rank, before the arenas take theirs
+  RunTime time;
+  const StopSignal* stop = nullptr;  // null: no signal ends the run
+  MemoryRoom memory;                 // for this rank, before the arenas take theirs
 };
 
-// Throws Interrupted after a signal, its checkpoint saved.
+// Throws Interrupted after a signal, or where the time is nearly over, its checkpoint saved.
 void train(std::unique_ptr<Communicator> world, const TrainOptions& options,
            const TrainingEnvironment& environment);
 

@@ -185,6 +185,41 @@ TEST_P(Contract, ValuesAndBarrier) {
             size() * (size() + 1) / 2);
 }
 
+// Over all ranks together, as comm/grid_span.h says; the sum itself must not be counted.
+TEST_P(Contract, CountsWhatIsSent) {
+  const std::int64_t n = size(), last = n - 1;
+  const auto sent_by_all = [&](const std::function<void()>& calls) {
+    std::int64_t before = comm_->bytes();
+    calls();
+    std::int64_t sent = comm_->bytes() - before;
+    return comm_->all_reduce_value(sent, ReduceOp::sum, stream_);
+  };
+  const std::int64_t many = 100'003, bytes = many * 4;
+  std::vector<float> x(static_cast<std::size_t>(many)), all(x.size() * static_cast<std::size_t>(n));
+  EXPECT_EQ(sent_by_all([&] { comm_->barrier(); }), 0);
+  EXPECT_EQ(sent_by_all([&] { comm_->broadcast(view(x), size() - 1, stream_); }), last * bytes);
+  EXPECT_EQ(sent_by_all([&] { comm_->all_reduce(view(x), ReduceOp::sum, stream_); }),
+            2 * last * bytes);
+  EXPECT_EQ(sent_by_all([&] { comm_->start_all_reduce(view(x), ReduceOp::max, stream_)->wait(); }),
+            2 * last * bytes);
+  EXPECT_EQ(sent_by_all([&] { comm_->all_gather(view(all), view(x), stream_); }), last * n * bytes);
+  EXPECT_EQ(sent_by_all([&] { comm_->reduce_scatter(view(x), view(all), ReduceOp::sum, stream_); }),
+            last * n * bytes);
+  // One to the next, in a ring; to itself nothing is sent.
+  EXPECT_EQ(sent_by_all([&] {
+              std::vector<float> y(x.size());
+              auto sent = comm_->start_send(view(x), (rank() + 1) % size(), 5, stream_);
+              comm_->recv(view(y), (rank() + size() - 1) % size(), 5, stream_);
+              sent->wait();
+            }),
+            n > 1 ? n * bytes : 0);
+  // A small one: pairs exchange 8 bytes at distances 1 and 2, a third rank lends and gets its own.
+  const std::int64_t exchanged[] = {0, 0, 2, 4, 8};
+  std::int64_t value = 1;
+  EXPECT_EQ(sent_by_all([&] { value = comm_->all_reduce_value(value, ReduceOp::sum, stream_); }),
+            8 * exchanged[n]);
+}
+
 TEST(Mpi, KnowsItsPlace) {
   const auto all = world();
   EXPECT_EQ(test_mpi().rank(), all->rank());

@@ -33,7 +33,7 @@ stops() {
   [ "$(grep -c "weft: stopped by a signal" run.log)" = 1 ]
   [ "$(grep -ci "rank .*:.*error" run.log)" = 0 ]
   tail -n 1 run/run.jsonl | grep '"event":"end".*"reason":"signal"'
-  step=$(tail -n 1 run/run.jsonl | sed -E 's/.*"step":([0-9]+).*/\1/')
+  step=$(tail -n 1 run/run.jsonl | sed -E 's/^\{"event":"end","step":([0-9]+),.*/\1/')
   [ -f "run/checkpoints/$(printf 'step-%08d.h5' "$step")" ]
   [ ! -e run/model ]
   checkpoints_are_whole run
@@ -113,4 +113,32 @@ storm() {
   for _ in 1 2; do stops 0 -- storm; done
   diff <(curve run) "$BATS_FILE_TMPDIR/calm.curve"
   for _ in 1 2; do stops 2 --tp 2 -- storm; done
+}
+
+# Whatever the run does then (its last step, the last evaluation, the export): it ends in order.
+@test "a signal at any moment ends a run as done, or to be gone on with" {
+  cd "$BATS_TEST_TMPDIR"
+  launch 0 calm --steps 30 --eval-every 10
+  ends "$launched"
+  [ "$code" = 0 ]
+  RANDOM=20261129
+  local codes=
+  for when in start step save eval end; do
+    rm -rf run
+    launch 0 run --steps 30 --eval-every 10 --save-every 29
+    until_ran 60 has_more run $when 0
+    sleep "0.0$((RANDOM % 50 + 10))"
+    kill -TERM "$launched" 2>/dev/null || true
+    ends "$launched"
+    cat run.log
+    [ "$code" = 0 ] || [ "$code" = 3 ]
+    codes="$codes $when:$code"
+    [ "$(tail -n 1 run/run.jsonl | grep -c '"event":"end".*"reason":"\(done\|signal\)"')" = 1 ]
+    launch 0 run --steps 30 --eval-every 10 --save-every 29
+    ends "$launched"
+    [ "$code" = 0 ]
+    diff <(curve run) <(curve calm)
+    cmp run/model/model.safetensors calm/model/model.safetensors
+  done
+  echo "#$codes" >&3
 }

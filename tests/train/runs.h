@@ -72,8 +72,7 @@ inline void run(const TrainOptions& options) {
   set_log_quiet(true);
   TrainingEnvironment environment;
   environment.recipe = [](const TrainOptions& o) { return fmt::format("lr = {}\n", o.lr); };
-  environment.build = {{"version", "test"}};
-  environment.hosts = {"here"};
+  environment.facts = {{"version", "test"}, {"hosts", {"here"}}};
   train(test_mpi().world(), options, environment);
 }
 

@@ -41,16 +41,17 @@ TEST(Trainer, TheLogKeepsItsContract) {
                           evals = log_lines(o.out, "eval");
   ASSERT_EQ(start.size(), 1u);
   for (const char* key : {"version", "hosts", "grid", "model", "parameters", "threads", "peaks",
-                          "bytes_per_rank", "step"})
+                          "bytes_per_rank", "step", "batch_size", "options"})
     EXPECT_TRUE(start[0].contains(key)) << key;
   ASSERT_EQ(steps.size(), 20u);
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const Json& line = steps[i];
     for (const char* key : {"event", "step", "loss", "grad_norm", "lr", "tokens", "step_s",
-                            "tokens_per_s", "mfu", "peak_share", "shares"})
+                            "tokens_per_s", "mfu", "peak_share", "comm_bytes", "shares"})
       EXPECT_TRUE(line.contains(key)) << key;
     EXPECT_EQ(line["step"], i + 1);
     EXPECT_EQ(line["tokens"], 5 * 16);
+    EXPECT_EQ(line["comm_bytes"].get<std::int64_t>() > 0, folder.size() > 1);
     EXPECT_NEAR(line["tokens_per_s"].get<double>(), 80 / line["step_s"].get<double>(),
                 1e-9 * line["tokens_per_s"].get<double>());
     double sum = 0;
