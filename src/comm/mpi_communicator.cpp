@@ -155,7 +155,7 @@ class MpiCommunicator : public Communicator {
 
   void broadcast(View x, int root, Stream&) override {
     const Timed timed(seconds_);
-    count(x.bytes());
+    if (rank_ == root) bytes_ += (size_ - 1) * static_cast<std::int64_t>(x.bytes());
     each_chunk(x.bytes(), [&](std::int64_t at, int n) {
       Requests requests(patience_);
       MPI_CHECK(MPI_Ibcast(byte(x.data(), at), n, MPI_BYTE, root, comm_, requests.add()));
@@ -165,7 +165,6 @@ class MpiCommunicator : public Communicator {
 
   void all_reduce(View x, ReduceOp op, Stream&) override {
     const Timed timed(seconds_);
-    count(x.bytes());
     const Reduction how(x.dtype(), op);
     if (size_ == 1 || x.elems() == 0) return;
     // A ring of many ranks is many messages: it pays for larger values only.
@@ -180,7 +179,6 @@ class MpiCommunicator : public Communicator {
     CHECK(out.elems() * size_ == in.elems() && out.dtype() == in.dtype(),
           "reduce_scatter: {} into {} on {} ranks", in.shape().str(), out.shape().str(), size_);
     const Timed timed(seconds_);
-    count(in.bytes());
     const Reduction how(in.dtype(), op);
     scattered_.resize(in.bytes());
     if (in.bytes()) std::memcpy(scattered_.data(), in.data(), in.bytes());
@@ -203,7 +201,6 @@ class MpiCommunicator : public Communicator {
               counts[static_cast<std::size_t>(rank_)] == in.elems(),
           "all_gather: counts do not fit {} ranks or {} elements", size_, in.elems());
     const Timed timed(seconds_);
-    count(in.bytes());
     const std::size_t width = dtype_bytes(in.dtype());
     std::vector<Bytes> parts;
     std::size_t total = 0;
@@ -230,7 +227,7 @@ class MpiCommunicator : public Communicator {
 
   std::unique_ptr<Transfer> start_all_reduce(View x, ReduceOp op, Stream&) override {
     const Timed timed(seconds_);
-    count(x.bytes());
+    count_ring(x.bytes());
     auto transfer = std::make_unique<MpiTransfer>(seconds_, patience_);
     const Reduction how(x.dtype(), op);
     each_chunk(static_cast<std::size_t>(x.elems()), [&](std::int64_t at, int n) {
@@ -242,7 +239,6 @@ class MpiCommunicator : public Communicator {
   }
   std::unique_ptr<Transfer> start_send(ConstView x, int to, int tag, Stream&) override {
     const Timed timed(seconds_);
-    count(x.bytes());
     auto transfer = std::make_unique<MpiTransfer>(seconds_, patience_);
     start_send(std::span(byte(x.data(), 0), x.bytes()), to, checked(tag), transfer->requests);
     return transfer;
@@ -281,7 +277,11 @@ class MpiCommunicator : public Communicator {
     CHECK(0 <= tag && tag < kTag, "tag {}; allowed: 0 to {}", tag, kTag - 1);
     return tag;
   }
-  void count(std::size_t bytes) { bytes_ += static_cast<std::int64_t>(bytes); }
+  // This rank's share of what a ring sends to reduce so many bytes on all ranks.
+  void count_ring(std::size_t bytes) {
+    const std::int64_t all = 2 * (size_ - 1) * static_cast<std::int64_t>(bytes);
+    bytes_ += all / size_ + (rank_ < all % size_ ? 1 : 0);
+  }
   int right() const { return (rank_ + 1) % size_; }
   int left() const { return (rank_ + size_ - 1) % size_; }
   void meet() const {
@@ -303,7 +303,8 @@ class MpiCommunicator : public Communicator {
     } while (at < end);
   }
 
-  void start_send(std::span<const std::byte> x, int to, int tag, Requests& requests) const {
+  void start_send(std::span<const std::byte> x, int to, int tag, Requests& requests) {
+    if (to != rank_) bytes_ += static_cast<std::int64_t>(x.size());
     each_chunk(x.size(), [&](std::int64_t at, int n) {
       MPI_CHECK(MPI_Isend(x.data() + at, n, MPI_BYTE, to, tag, comm_, requests.add()));
     });
@@ -355,7 +356,7 @@ class MpiCommunicator : public Communicator {
   }
 
   // Sends and receives, where they are not empty.
-  void exchange(std::span<const std::byte> out, Bytes in, int other) const {
+  void exchange(std::span<const std::byte> out, Bytes in, int other) {
     Requests requests(patience_);
     if (!in.empty()) start_recv(in, other, kTag, requests);
     if (!out.empty()) start_send(out, other, kTag, requests);

@@ -14,15 +14,22 @@
 
 namespace weft {
 
-int host_cores() {
+HostHardware host_hardware() {
+  HostHardware host;
   hwloc_topology_t topology;
-  if (hwloc_topology_init(&topology) != 0) return 1;
-  int cores = 0;
-  if (hwloc_topology_load(topology) == 0)
-    cores = hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_CORE);
+  if (hwloc_topology_init(&topology) != 0) return host;
+  if (hwloc_topology_load(topology) == 0) {
+    const auto count = [&](hwloc_obj_type_t type) {
+      return std::max(1, hwloc_get_nbobjs_by_type(topology, type));
+    };
+    host = {count(HWLOC_OBJ_CORE), count(HWLOC_OBJ_PU), count(HWLOC_OBJ_NUMANODE),
+            static_cast<double>(hwloc_get_root_obj(topology)->total_memory)};
+  }
   hwloc_topology_destroy(topology);
-  return std::max(1, cores);
+  return host;
 }
+
+int host_cores() { return host_hardware().cores; }
 
 int affinity_cpus() {
   cpu_set_t set;

@@ -6,7 +6,13 @@
 
 namespace weft {
 
-int host_cores();     // physical cores that this job may use on the host
+// What of the host this job may use, and the memory it has.
+struct HostHardware {
+  int cores = 1, hardware_threads = 1, numa_domains = 1;
+  double memory_bytes = 0;  // 0: not known
+};
+HostHardware host_hardware();
+int host_cores();     // its physical cores
 int affinity_cpus();  // CPUs that this process is bound to
 std::string cpu_model();
 std::string host_name();

@@ -45,11 +45,6 @@ std::vector<std::int64_t> checksums(const Context& ctx, const Parameters& parame
   return sums;
 }
 
-std::int64_t file_bytes(const ModelConfig& config, const RunState& state) {
-  return count_parameters(config) * 12 +
-         static_cast<std::int64_t>(state.tokenizer.size() + state.generation.size()) + (1 << 20);
-}
-
 // What this rank writes into a checkpoint's datasets.
 struct DatasetSlice {
   std::string dataset;
@@ -90,6 +85,11 @@ void fill_checkpoint(const Context& ctx, const fs::path& file, const Parameters&
 
 }  // namespace
 
+std::int64_t checkpoint_bytes(const ModelConfig& config, const RunState& state) {
+  return count_parameters(config) * 12 +
+         static_cast<std::int64_t>(state.tokenizer.size() + state.generation.size()) + (1 << 20);
+}
+
 void save_checkpoint(const Context& ctx, const fs::path& file, const Parameters& parameters,
                      const ModelConfig& config, const RunState& state) {
   Communicator& world = ctx.grid.world();
@@ -97,7 +97,7 @@ void save_checkpoint(const Context& ctx, const fs::path& file, const Parameters&
   std::optional<FileBeside> beside;  // rank 0's
   // Asked for first: HDF5 and MPI-IO fail loudly when a write does.
   on_first_rank(world, ctx.stream,
-                [&] { beside.emplace(file).reserve(file_bytes(config, state)); });
+                [&] { beside.emplace(file).reserve(checkpoint_bytes(config, state)); });
   auto failure = failure_of([&] {
     std::vector<std::int64_t> sums;
     if (writes) sums = checksums(ctx, parameters, config);

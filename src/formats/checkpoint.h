@@ -11,6 +11,9 @@
 
 namespace weft {
 
+// Of its file, at most.
+std::int64_t checkpoint_bytes(const ModelConfig& config, const RunState& state);
+
 // Collective over the grid's world. Error, on every rank, where the disk is full or fails; the file
 // under its own name is then untouched.
 void save_checkpoint(const Context& ctx, const std::filesystem::path& file,

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "comm/pass_limit.h"
 #include "model/rope.h"
+#include "model/sizes.h"
 
 namespace weft {
 namespace {
@@ -20,6 +22,12 @@ void add_rows(Pass& pass, ActiveRequest& w, std::size_t l, std::int64_t n) {
   const auto from = w.ids(l).begin() + lane.cached;
   pass.ids.insert(pass.ids.end(), from, from + n);
   lane.cached += n;
+}
+
+DType weight_dtype(const Parameters& parameters) {
+  for (const LocalParameter& p : parameters.list())
+    if (p.info.shape.rank() >= 2) return p.weight.dtype();
+  return DType::f32;
 }
 
 // A text whose earlier tokens look different now that it is longer is read again from its start.
@@ -40,32 +48,73 @@ std::int64_t ActiveRequest::waiting() const {
 }
 
 Batch::Batch(const EngineModel& model, const InferenceShape& shape,
-             std::span<const GenerationRequest> requests, const Engine::Done& done,
-             const Engine::Token& token)
+             std::span<const GenerationRequest> requests, const BatchListeners& listeners)
     : model_(model),
       shape_(shape),
       requests_(requests),
-      done_(done),
-      token_(token),
+      tell_(listeners),
+      statistics_(listeners.watch.statistics),
       inference_(model.ctx, model.config, model.parameters, shape),
       sampler_(model.ctx.stream) {
   for (std::int64_t s = shape.slots; s-- > 0;) free_slots_.push_back(s);
+  if (!statistics_) return;
+  const DType dtype = weight_dtype(model.parameters);
+  body_bytes_ = decode_weight_bytes(model.config, dtype, false);
+  all_weight_bytes_ = decode_weight_bytes(model.config, dtype);
 }
 
 std::optional<Failure> Batch::run() {
+  PassLimit* limit = model_.ctx.limit;
+  if (limit) limit->begin();
   for (admit(); !works_.empty(); admit()) {
+    if (limit) {
+      const auto timed = time_as(model_.ctx, TimeShare::comm);
+      if (auto ended = limit->ended(model_.ctx.grid.replica(), model_.ctx.stream)) return ended;
+    }
     const Pass pass = fill();
-    const ConstView hidden = inference_.hidden(
-        {.ids = pass.ids, .types = {}, .slices = pass.slices, .text_lengths = pass.lengths});
+    const ConstView hidden = [&] {
+      const auto timed = time_as(model_.ctx, TimeShare::forward);
+      return inference_.hidden(
+          {.ids = pass.ids, .types = {}, .slices = pass.slices, .text_lengths = pass.lengths});
+    }();
     ++passes_;
+    if (statistics_) count(pass);
     if (pass.ready.empty()) continue;
     Choices choices = choose(pass, hidden);
     share(choices);
     if (choices.failure) return choices.failure;
     advance(pass, choices);
     release();
+    if (tell_.watch.after_pass) tell_.watch.after_pass(choices.elapsed_s);
   }
   return std::nullopt;
+}
+
+double Batch::elapsed_s() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+}
+
+// Before finished requests give their slots back.
+void Batch::count(const Pass& pass) {
+  GenerationCounts& c = statistics_->counts;
+  ++c.passes;
+  c.rows += static_cast<std::int64_t>(pass.ids.size());
+  c.slots += shape_.slots;
+  c.slots_used += shape_.slots - static_cast<std::int64_t>(free_slots_.size());
+  c.cache_rows += shape_.slots * shape_.S;
+  for (const ActiveRequest& w : works_)
+    for (const CachedText& lane : w.lanes) c.cached += lane.cached;
+  c.streamed_bytes += pass.ready.empty() ? body_bytes_ : all_weight_bytes_;
+  for (const CacheSlice& s : pass.slices)
+    c.streamed_bytes += decode_cache_bytes(model_.config, s.n_cached + s.n_rows - 1);
+}
+
+void Batch::count_choice(ActiveRequest& w, double now_s) {
+  if (w.token_s < 0)
+    statistics_->first_token.add(now_s - w.admitted_s);
+  else
+    statistics_->inter_token.add(now_s - w.token_s);
+  w.token_s = now_s;
 }
 
 // Requests begin in order, each as soon as its slots are free.
@@ -81,6 +130,9 @@ void Batch::admit() {
     free_slots_.resize(free_slots_.size() - w.spare.size());
     w.lanes.push_back({.slot = w.spare.back(), .cached = 0, .regime = 0});
     w.spare.pop_back();
+    if (!statistics_) continue;
+    w.admitted_s = elapsed_s();
+    statistics_->counts.prompt_tokens += static_cast<std::int64_t>(r.ids.size());
   }
 }
 
@@ -120,7 +172,10 @@ Choices Batch::choose(const Pass& pass, ConstView hidden) {
   choices.candidates.resize(static_cast<std::size_t>(n));
   const Grid& grid = model_.ctx.grid;
   if (!grid.is_last_stage()) return choices;
-  const ConstView logits = inference_.logits(hidden, pass.last);
+  const ConstView logits = [&] {
+    const auto timed = time_as(model_.ctx, TimeShare::forward);
+    return inference_.logits(hidden, pass.last);
+  }();
   if (grid.tp().rank() != 0) return choices;
   const auto V = static_cast<std::size_t>(model_.config.vocab);
   const float* row = logits.as<float>();
@@ -137,8 +192,7 @@ Choices Batch::choose(const Pass& pass, ConstView hidden) {
                     w->ids(0).size() - request_of(*w).ids.size() + 1, choices.failure->text);
     break;
   }
-  choices.elapsed_s =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  choices.elapsed_s = elapsed_s();
   return choices;
 }
 
@@ -160,6 +214,9 @@ void Batch::share(Choices& choices) {
   const Grid& grid = model_.ctx.grid;
   Communicator& replica = grid.replica();
   if (replica.size() == 1) return;
+  // Stages before the last wait for it here.
+  const auto timed =
+      time_as(model_.ctx, grid.is_last_stage() ? TimeShare::comm : TimeShare::bubble);
   const int chooser = (grid.shape().pp - 1) * grid.shape().tp;
   Stream& stream = model_.ctx.stream;
   const auto bytes = [&](void* data, std::size_t n) {
@@ -184,7 +241,9 @@ void Batch::share(Choices& choices) {
 
 void Batch::advance(const Pass& pass, const Choices& choices) {
   std::span<const BeamCandidate> left = choices.candidates;
+  const double now_s = statistics_ ? elapsed_s() : 0;
   for (ActiveRequest* w : pass.ready) {
+    if (statistics_) count_choice(*w, now_s);
     const auto own = left.first(static_cast<std::size_t>(w->n_choices()));
     left = left.subspan(own.size());
     const auto none =
@@ -206,7 +265,8 @@ void Batch::advance_text(ActiveRequest& w, std::span<const BeamCandidate> candid
   const std::string finish =
       append_token(w.text, c.id, c.logprob, r.options, static_cast<std::int64_t>(r.ids.size()),
                    model_.tokenizer, elapsed_s);
-  if (token_) token_(w.request, c.id);
+  if (statistics_) ++statistics_->counts.new_tokens;
+  if (tell_.token) tell_.token(w.request, c.id);
   w.over = !finish.empty();
   if (w.over) report(w, 0, {.text = w.text, .score = 0, .finish = finish});
 }
@@ -264,23 +324,26 @@ void Batch::report_beams(const ActiveRequest& w) {
 
 void Batch::report(const ActiveRequest& w, std::int64_t sample, const BeamSearch::Beam& beam) {
   const auto n_prompt = static_cast<std::ptrdiff_t>(request_of(w).ids.size());
-  done_(w.request, sample,
-        {.ids = {beam.text.ids.begin() + n_prompt, beam.text.ids.end()},
-         .logprobs = beam.text.logprobs,
-         .finish = beam.finish,
-         .score = beam.score,
-         .error = ""});
+  if (statistics_ && w.beams)
+    statistics_->counts.new_tokens += static_cast<std::int64_t>(beam.text.ids.size()) - n_prompt;
+  tell_.done(w.request, sample,
+             {.ids = {beam.text.ids.begin() + n_prompt, beam.text.ids.end()},
+              .logprobs = beam.text.logprobs,
+              .finish = beam.finish,
+              .score = beam.score,
+              .error = ""});
 }
 
 void Batch::report_error(const ActiveRequest& w, std::int64_t sample, const std::string& sentence) {
   Completion none;
   none.error = fmt::format("{}: {}", name_of(w), sentence);
-  done_(w.request, sample, none);
+  tell_.done(w.request, sample, none);
 }
 
 void Batch::release() {
   works_.remove_if([&](const ActiveRequest& w) {
     if (!w.over) return false;
+    if (statistics_) ++statistics_->counts.requests;
     for (const CachedText& lane : w.lanes) free_slots_.push_back(lane.slot);
     free_slots_.insert(free_slots_.end(), w.spare.begin(), w.spare.end());
     return true;

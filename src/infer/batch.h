@@ -26,6 +26,8 @@ struct ActiveRequest {
   Continuation text;                // without beams
   std::optional<BeamSearch> beams;
   bool over = false;
+  double admitted_s = 0,
+         token_s = -1;  // when it was, and when its last token was chosen (-1: none)
 
   const std::vector<std::int32_t>& ids(std::size_t lane) const {
     return beams ? beams->running()[lane].text.ids : text.ids;
@@ -59,11 +61,17 @@ struct Choices {
   std::vector<BeamCandidate> candidates;  // n_choices() of each ready work; beam -1: none
 };
 
+// Who is told what.
+struct BatchListeners {
+  const Engine::Done& done;
+  const Engine::Token& token;
+  const EngineWatch& watch;
+};
+
 class Batch {
  public:
   Batch(const EngineModel& model, const InferenceShape& shape,
-        std::span<const GenerationRequest> requests, const Engine::Done& done,
-        const Engine::Token& token);
+        std::span<const GenerationRequest> requests, const BatchListeners& listeners);
 
   // Until all requests are done. Collective over a replica; the failure is the same on all its
   // ranks.
@@ -87,6 +95,9 @@ class Batch {
   void report(const ActiveRequest& work, std::int64_t sample, const BeamSearch::Beam& beam);
   void report_error(const ActiveRequest& work, std::int64_t sample, const std::string& sentence);
   void release();
+  double elapsed_s() const;
+  void count(const Pass& pass);
+  void count_choice(ActiveRequest& work, double now_s);
 
   const GenerationRequest& request_of(const ActiveRequest& work) const {
     return requests_[work.request];
@@ -96,8 +107,9 @@ class Batch {
   const EngineModel& model_;
   InferenceShape shape_;
   std::span<const GenerationRequest> requests_;
-  const Engine::Done& done_;
-  const Engine::Token& token_;
+  BatchListeners tell_;
+  EngineStatistics* statistics_;                        // null: nobody counts
+  std::int64_t body_bytes_ = 0, all_weight_bytes_ = 0;  // that a pass reads
   InferencePass inference_;
   Sampler sampler_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();

@@ -1,6 +1,7 @@
 #include "infer/engine.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "infer/batch.h"
 #include "model/rope.h"
@@ -45,8 +46,8 @@ InferenceShape plan_inference(const Context& ctx, const ModelConfig& config,
 }
 
 Engine::Engine(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
-               const Tokenizer* tokenizer, EngineLimits limits)
-    : model_{ctx, config, parameters, tokenizer}, limits_(limits) {}
+               const Tokenizer* tokenizer, EngineLimits limits, EngineWatch watch)
+    : model_{ctx, config, parameters, tokenizer}, limits_(limits), watch_(std::move(watch)) {}
 
 std::optional<Failure> Engine::try_run(std::span<const GenerationRequest> requests,
                                        const Done& done, const Token& token) {
@@ -56,7 +57,7 @@ std::optional<Failure> Engine::try_run(std::span<const GenerationRequest> reques
   std::optional<Failure> failure =
       failure_of([&] { shape = plan_inference(model_.ctx, model_.config, requests, limits_); });
   if (failure) return failure;
-  Batch batch(model_, shape, requests, done, token);
+  Batch batch(model_, shape, requests, {done, token, watch_});
   failure = batch.run();
   passes_ = batch.passes();
   return failure;

@@ -8,6 +8,7 @@
 
 #include "core/check.h"
 #include "infer/sampler.h"
+#include "infer/statistics.h"
 #include "model/inference_pass.h"
 #include "text/tokenizer.h"
 
@@ -53,7 +54,7 @@ class Engine {
  public:
   // tokenizer may be null when no request has stop strings.
   Engine(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
-         const Tokenizer* tokenizer, EngineLimits limits = {});
+         const Tokenizer* tokenizer, EngineLimits limits = {}, EngineWatch watch = {});
 
   // Called on every rank of the replica as continuations finish, in the order in which they do.
   // `sample`: 0; with beams 0 to num_return_sequences - 1, best first, with an error for those that
@@ -73,6 +74,7 @@ class Engine {
  private:
   EngineModel model_;
   EngineLimits limits_;
+  EngineWatch watch_;
   std::int64_t passes_ = 0;
 };
 

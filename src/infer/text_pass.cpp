@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "comm/agreement.h"
+#include "comm/pass_limit.h"
 
 namespace weft {
 namespace {
@@ -44,11 +45,13 @@ void check_finite(const PassTask& task, const TextPass& pass, std::span<const fl
 
 }  // namespace
 
-std::optional<Failure> caught_not_finite(const std::function<void()>& body) {
+std::optional<Failure> caught_together(const std::function<void()>& body) {
   try {
     body();
   } catch (const NotFinite& error) {
     return Failure{FailureKind::program, error.what()};
+  } catch (const Interrupted& error) {
+    return Failure{FailureKind::interrupted, error.what()};
   }
   return std::nullopt;
 }
@@ -87,13 +90,26 @@ void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& 
   const Grid& grid = ctx.grid;
   const int last_stage = (grid.shape().pp - 1) * grid.shape().tp;
   std::vector<float> values;
+  if (ctx.limit) ctx.limit->begin();
   for (std::size_t first = 0; first < texts.n;) {
-    const TextPass pass = next_pass(texts, first, rows);
+    if (ctx.limit) {
+      const auto timed = time_as(ctx, TimeShare::comm);
+      if (const auto ended = ctx.limit->ended(grid.replica(), ctx.stream)) rethrow(*ended);
+    }
+    const TextPass pass = [&] {
+      const auto timed = time_as(ctx, TimeShare::data);
+      return next_pass(texts, first, rows);
+    }();
     values.assign(task.n_values(pass), 0.0f);
     if (!pass.ids.empty()) {
-      const ConstView hidden = task.layer < 0 ? inference.hidden(pass.rows())
-                                              : inference.hidden_at(pass.rows(), task.layer);
-      if (grid.is_last_stage()) task.compute(inference, hidden, pass, values);
+      {
+        const auto timed = time_as(ctx, TimeShare::forward);
+        const ConstView hidden = task.layer < 0 ? inference.hidden(pass.rows())
+                                                : inference.hidden_at(pass.rows(), task.layer);
+        if (grid.is_last_stage()) task.compute(inference, hidden, pass, values);
+      }
+      // Stages before the last wait for it here.
+      const auto timed = time_as(ctx, grid.is_last_stage() ? TimeShare::comm : TimeShare::bubble);
       if (grid.replica().size() > 1 && !values.empty())
         grid.replica().broadcast(
             View(values.data(), Dims{static_cast<std::int64_t>(values.size())}), last_stage,

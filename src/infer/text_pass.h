@@ -58,13 +58,13 @@ class NotFinite : public Error {
  public:
   using Error::Error;
 };
-// `body` runs this replica's texts. What it throws of NotFinite; whatever else passes, since other
-// ranks may be waiting for this one.
-std::optional<Failure> caught_not_finite(const std::function<void()>& body);
+// `body` runs this replica's texts. What it throws of NotFinite and Interrupted; whatever else
+// passes, since other ranks may be waiting for this one.
+std::optional<Failure> caught_together(const std::function<void()>& body);
 
 // Collective over a replica. Passes hold `max_rows` rows, more only where a text alone is longer.
 // An Error where a text is longer than its model's context and positions are learned, NotFinite
-// with the text's name where a number of its results is not.
+// with the text's name where a number of its results is not, Interrupted where ctx.limit ends it.
 void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
                const TextSource& texts, const PassTask& task, std::int64_t max_rows = 1024);
 void run_texts(const Context& ctx, const ModelConfig& config, const Parameters& parameters,

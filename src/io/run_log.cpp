@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <fstream>
 #include <string>
 #include <utility>
@@ -103,6 +104,24 @@ void RunLog::finish() {
   if (file_ < 0) return;
   const int reason = flush();
   CHECK_MACHINE(reason == 0, "{}: writing failed ({})", path_.string(), std::strerror(reason));
+}
+
+void add_place(OrderedJson& line, const std::vector<std::string>& hosts, int ranks,
+               const RunTime& time) {
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  gmtime_r(&now, &utc);
+  char text[32];
+  std::strftime(text, sizeof text, "%FT%TZ", &utc);
+  line["time"] = text;
+  line["hosts"] = hosts;
+  line["nodes"] = hosts.size();
+  line["ranks"] = ranks;
+  if (!time.job) return;
+  OrderedJson& job = line["job"];
+  job = {{"scheduler", time.job->scheduler}, {"id", time.job->id}, {"queue", time.job->queue}};
+  if (!time.job->account.empty()) job["account"] = time.job->account;
+  if (time.job->walltime_s) job["walltime_s"] = *time.job->walltime_s;
 }
 
 }  // namespace weft

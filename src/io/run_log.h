@@ -3,7 +3,10 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
+#include <vector>
 
+#include "comm/run_time.h"
 #include "io/json.h"
 
 namespace weft {
@@ -31,5 +34,10 @@ class RunLog {
   std::string waiting_;
   bool failed_ = false;
 };
+
+// Where and when a run began, for its start line: time, hosts, nodes, ranks, and the job where it
+// is in one.
+void add_place(OrderedJson& line, const std::vector<std::string>& hosts, int ranks,
+               const RunTime& time);
 
 }  // namespace weft

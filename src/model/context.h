@@ -14,13 +14,16 @@
 
 namespace weft {
 
+class PassLimit;  // comm/pass_limit.h
+
 struct Context {
   const Grid& grid;
   Stream& stream;
   Precision precision = Precision::fp32;
   ShareClock* clock = nullptr;  // null: nobody counts
   std::function<void(std::int64_t layer, std::string_view name, ConstView view)>
-      observer;  // empty: nobody watches
+      observer;                // empty: nobody watches
+  PassLimit* limit = nullptr;  // of passes over texts; null: they run to their end
 
   void observe(std::int64_t layer, std::string_view name, ConstView view) const {
     if (observer) observer(layer, name, view);

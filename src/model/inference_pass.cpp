@@ -164,6 +164,7 @@ ConstView InferencePass::run(const DecoderRows& rows, std::int64_t stop) {
     const std::vector<float> scales = place_tokens(config_, b.tokens, texts);
     embed(ctx_, embedding_, b.tokens, texts, scales, {}, b.x);
   } else {
+    const auto timed = time_as(ctx_, TimeShare::bubble);  // waiting for the stage before
     pp.recv(x_rows, pp.rank() - 1, kTag, ctx_.stream);
   }
   BlockTokens tokens = {.positions = b.rope_positions,
@@ -209,6 +210,7 @@ ConstView InferencePass::run(const DecoderRows& rows, std::int64_t stop) {
   }
   if (!ctx_.grid.is_last_stage()) {
     if (!delta.empty()) add_delta(ctx_, b.x, x, delta, {});
+    const auto timed = time_as(ctx_, TimeShare::comm);
     pp.send(x_rows, pp.rank() + 1, kTag, ctx_.stream);
     return {};
   }

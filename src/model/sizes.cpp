@@ -110,10 +110,10 @@ std::vector<StageCost> stage_costs(const ModelConfig& c, int pp, std::int64_t T,
   return costs;
 }
 
-std::int64_t decode_weight_bytes(const ModelConfig& c, DType dtype) {
+std::int64_t decode_weight_bytes(const ModelConfig& c, DType dtype, bool with_head) {
   std::int64_t bytes = 0;
   for (const Parameter& p : parameters_of(c))
-    if (p.layer != kEmbedding)
+    if (p.layer != kEmbedding && (with_head || p.layer != kHead))
       bytes += p.shape.elems() *
                static_cast<std::int64_t>(dtype_bytes(p.shape.rank() < 2 ? DType::f32 : dtype));
   return bytes;

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "core/check.h"
+#include "core/field_values.h"
 
 namespace weft {
 namespace {
@@ -83,6 +84,33 @@ TEST(Fields, AllFieldsAreCheckedByTheirList) {
   EXPECT_EQ(check([](Options& o) { o.tensor_ranks = 5; }), "--tensor-ranks is 5; allowed: 1 to 4");
   EXPECT_EQ(check([](Options& o) { o.share = 2.0; }), "--share is 2; allowed: 0 to 1");
   EXPECT_EQ(check([](Options& o) { o.fruit = "kiwi"; }), "--fruit is 'kiwi'; allowed: apple, plum");
+}
+
+// As the run log lists a run's options.
+TEST(Fields, ValuesByName) {
+  struct Options {
+    std::int64_t ranks = 3;
+    double lr = 0.5;
+    bool fast = true;
+    std::string name = "x";
+    std::optional<std::int64_t> given = 4, not_given;
+    std::vector<std::string> stop = {"a", "b"};
+    FlagWord cut = {"", {"right", "left"}}, cut_left = {"left", {"right", "left"}};
+    void visit(FieldVisitor& v) {
+      v.field("ranks", ranks, kAnyInteger, "");
+      v.field("lr", lr, Reals{0, 1}, "");
+      v.field("fast", fast, "");
+      v.field("name", name, "");
+      v.field("given", given, kAnyInteger, "");
+      v.field("not_given", not_given, kAnyInteger, "");
+      v.field("stop", stop, "");
+      v.field("cut", cut, "");
+      v.field("cut_left", cut_left, "");
+    }
+  } o;
+  EXPECT_EQ(json_text(field_values([&](FieldVisitor& v) { o.visit(v); })),
+            R"({"ranks":3,"lr":0.5,"fast":true,"name":"x","given":4,"stop":["a","b"],)"
+            R"("cut":false,"cut_left":"left"})");
 }
 
 }  // namespace

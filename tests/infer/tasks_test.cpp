@@ -278,7 +278,7 @@ TEST(Tasks, WhatOneReplicaMeetsAllRanksThrow) {
     const std::vector<TokenizedText> texts = {{{5, 6}, {}, "text a"},
                                               {bad ? Ids{7, 8} : Ids{7, 9}, {}, "text b"}};
     std::size_t done = 0;
-    const auto ended = caught_not_finite([&] {
+    const auto ended = caught_together([&] {
       embed_texts(m.ctx, m.config, m.parameters, texts,
                   {value_of(kTextPoolings, "--pooling", "mean"), m.config.layers, false},
                   [&](auto, auto) { ++done; });
