@@ -34,10 +34,19 @@ void BenchOptions::visit(FieldVisitor& v) {
           "new tokens of each continuation (generate)");
   v.field("sequences", sequences, Integers{1, 1 << 24}, "continuations at once (generate)");
   v.field("repeats", repeats, Integers{1}, "counted repeats; the median is reported");
+  v.field("max_bytes", max_bytes, Integers{8, std::int64_t{1} << 36},
+          "largest size of a collective (comm)");
+  v.field("machine", machine,
+          "a description to print beside what is measured: name or .toml file; unset: WEFT_MACHINE "
+          "(machine)");
   v.group("parallel");
-  v.field("tp", tp, kGridAxis, "tensor-parallel ranks");
-  v.field("pp", pp, kGridAxis, "pipeline-parallel ranks");
-  v.field("dp", dp, kGridAxisOrLeft, "data-parallel ranks; 0: ranks / (tp * pp)");
+  v.field("tp", grids.tp,
+          "tensor-parallel ranks (default 1); a list, 1,2,4, here and below makes one table of all "
+          "combinations that fit (step, generate)");
+  v.field("pp", grids.pp, "pipeline-parallel ranks (default 1)");
+  v.field("dp", grids.dp,
+          "data-parallel ranks; 0 (default): ranks / (tp * pp). In a list, ranks that a grid does "
+          "not need wait");
   v.field("threads", threads, kThreads, "threads of a rank; 0: cores of the host / ranks on it");
   v.field("dtype", dtype, Words{"fp32", "bf16", "fp16"},
           "arithmetic of matrix products (step), how weights are held (generate; it alone takes "
@@ -46,6 +55,7 @@ void BenchOptions::visit(FieldVisitor& v) {
   v.field("pipeline_schedule", pipeline_schedule, pipeline_schedules(),
           "order of micro-batches in a pipeline");
   v.group("output");
+  v.field("out", out, "machine description (.toml) of this host, as measured (machine)");
   v.field("json", json, "JSON lines on stdout");
 }
 
@@ -77,57 +87,55 @@ const char* matmul_peak_name(Precision precision) {
   return precision == Precision::bf16 ? "bf16 matmul" : "fp32 matmul";
 }
 
-Peaks::Peaks(const Grid& grid, Stream& stream)
-    : grid_(grid),
-      stream_(stream),
-      probe_fp32_(Precision::fp32, stream),
-      probe_bf16_(Precision::bf16, stream),
-      probe_reads_(stream) {
-  for (int i = 0; i < 4; ++i) {
-    sample_matmul(Precision::fp32);
-    sample_matmul(Precision::bf16);
-    sample_reads();
-  }
+namespace {
+constexpr int kFirstSamples = 4;  // more than one each: the first ones warm caches and clocks
 }
 
 // Ranks that share cores and memory measure at the same time.
-double Peaks::over_all(const std::function<double()>& measure) const {
-  grid_.world().barrier();
-  return grid_.world().all_reduce_value(measure(), ReduceOp::sum, stream_);
+void Peaks::sample(Peak& peak, int times, const std::function<double()>& measure) const {
+  for (int i = 0; i < times; ++i) {
+    grid_.world().barrier();
+    const double mine = measure();
+    peak.own.sample(mine);
+    peak.all.sample(grid_.world().all_reduce_value(mine, ReduceOp::sum, stream_));
+  }
 }
 
 void Peaks::sample_matmul(Precision precision) {
-  MatmulProbe& probe = precision == Precision::bf16 ? probe_bf16_ : probe_fp32_;
-  matmul(precision).sample(over_all([&] { return probe.sample(); }));
+  MatmulPeak& peak = matmul_of(precision);
+  const bool is_first = !peak.probe;
+  if (is_first) peak.probe.emplace(precision, stream_);
+  sample(peak, is_first ? kFirstSamples : 1, [&] { return peak.probe->sample(); });
 }
 
 void Peaks::sample_reads() {
-  reads_.sample(over_all([&] { return probe_reads_.sample(); }));
+  const bool is_first = !probe_reads_;
+  if (is_first) probe_reads_.emplace(stream_);
+  sample(reads_, is_first ? kFirstSamples : 1, [&] { return probe_reads_->sample(); });
 }
 
-void bench_machine(const BenchRun& run) {
-  for (std::int64_t i = 0; i < run.options.repeats; ++i) {
-    run.peaks.sample_matmul(Precision::fp32);
-    run.peaks.sample_matmul(Precision::bf16);
-    run.peaks.sample_reads();
-  }
-  const double fp32 = run.peaks.matmul(Precision::fp32).rate(),
-               bf16 = run.peaks.matmul(Precision::bf16).rate();
-  run.report({.name = "matmul fp32",
-              .value = fp32 / 1e9,
-              .unit = "GFLOP/s",
-              .peak = "",
-              .more = {{"library", matmul_library()}}});
-  run.report({.name = "matmul bf16",
-              .value = bf16 / 1e9,
-              .unit = "GFLOP/s",
-              .peak = "",
-              .more = {{"beside_fp32", bf16 / fp32}}});
-  run.report({.name = "memory reads",
-              .value = run.peaks.reads().rate() / 1e9,
-              .unit = "GB/s",
-              .peak = "",
-              .more = {}});
+std::vector<double> of_every_rank(const Grid& grid, Stream& stream, double mine) {
+  std::vector<double> all(static_cast<std::size_t>(grid.world().size()));
+  grid.world().all_gather(View(all.data(), Dims{grid.world().size()}), ConstView(&mine, Dims{1}),
+                          stream);
+  return all;
+}
+
+double mean_over_ranks(const Grid& grid, Stream& stream, double mine) {
+  return grid.world().all_reduce_value(mine, ReduceOp::sum, stream) / grid.world().size();
+}
+
+OrderedJson fullest_rank(const Grid& grid, Stream& stream, const std::vector<NamedBytes>& mine) {
+  double total = 0;
+  for (const NamedBytes& part : mine) total += static_cast<double>(part.bytes);
+  const std::vector<double> totals = of_every_rank(grid, stream, total);
+  const auto fullest = std::ranges::max_element(totals) - totals.begin();
+  OrderedJson bytes;
+  for (const NamedBytes& part : mine)
+    bytes[part.name] = static_cast<std::int64_t>(of_every_rank(
+        grid, stream, static_cast<double>(part.bytes))[static_cast<std::size_t>(fullest)]);
+  bytes["total"] = static_cast<std::int64_t>(totals[static_cast<std::size_t>(fullest)]);
+  return bytes;
 }
 
 }  // namespace weft

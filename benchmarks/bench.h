@@ -4,9 +4,11 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "benchmarks/grids.h"
 #include "core/fields.h"
 #include "io/json.h"
 #include "kernels/peak.h"
@@ -20,43 +22,67 @@ struct BenchOptions {
   std::int64_t layers = 12, width = 768, heads = 12, vocab = 50257, context = 1024;
   std::int64_t batch_size = 1, micro_batch_size = 0, repeats = 5;
   std::int64_t prompt_tokens = 16, new_tokens = 64, sequences = 1;
-  std::int64_t tp = 1, pp = 1, dp = 0, threads = 0;
+  std::int64_t max_bytes = 16 << 20, threads = 0;
+  GridWords grids;
   std::string dtype = "fp32", recompute = "none", pipeline_schedule = "1f1b";
+  std::string machine, out;
   bool json = false;
 
   void visit(FieldVisitor& v);
 };
 
-// Peaks of all ranks together: the best samples of the run so far. Each case takes some beside it,
-// and what it reaches itself counts as one, so that no share is above 1.
+// Peaks of all ranks of a grid together, and of this one: the best samples of the run so far. Each
+// case takes some beside it, and what it reaches itself counts as one, so that no share is above 1.
 class Peaks {
  public:
-  Peaks(const Grid& grid, Stream& stream);  // the first samples. Collective, as all that samples
+  Peaks(const Grid& grid, Stream& stream) : grid_(grid), stream_(stream) {}
 
-  BestRate& matmul(Precision precision) {  // FLOP/s
-    return precision == Precision::bf16 ? matmul_bf16_ : matmul_fp32_;
-  }
-  BestRate& reads() { return reads_; }  // bytes/s
+  // Of what was sampled; 0 before.
+  BestRate& matmul(Precision precision) { return matmul_of(precision).all; }  // FLOP/s
+  BestRate& reads() { return reads_.all; }                                    // bytes/s
+  // This rank's own, while the others measured too.
+  double own_matmul(Precision precision) { return matmul_of(precision).own.rate(); }
+  double own_reads() const { return reads_.own.rate(); }
+  // The first call makes the probe and takes some samples more. Collective.
   void sample_matmul(Precision precision);
   void sample_reads();
 
  private:
-  double over_all(const std::function<double()>& measure) const;
+  struct Peak {
+    BestRate all, own;
+  };
+  struct MatmulPeak : Peak {
+    std::optional<MatmulProbe> probe;
+  };
+  MatmulPeak& matmul_of(Precision precision) {
+    return precision == Precision::bf16 ? bf16_ : fp32_;
+  }
+  void sample(Peak& peak, int times, const std::function<double()>& measure) const;
   const Grid& grid_;
   Stream& stream_;
-  MatmulProbe probe_fp32_, probe_bf16_;
-  ReadProbe probe_reads_;
-  BestRate matmul_fp32_, matmul_bf16_, reads_;
+  MatmulPeak fp32_, bf16_;
+  Peak reads_;
+  std::optional<ReadProbe> probe_reads_;
+};
+
+// What a row of the table of grids says beside its speed.
+struct GridCosts {
+  double mfu = 0;         // customary FLOPs over the measured peak
+  double comm_share = 0;  // of the time: waiting for data of others, the mean over ranks
+  double bubble = 0;  // of the time: waiting for a neighbour in the pipeline, where that is known
+  OrderedJson bytes;  // of the rank that holds the most, by what they are for; "total" last
 };
 
 struct Measurement {
   std::string name;
   double value = 0;
   std::string unit;
-  double share = 0;      // of the peak; 0 where none applies
-  std::string peak;      // "fp32 matmul", "memory reads", …
-  double peak_rate = 0;  // the peak when this was measured: FLOP/s or bytes/s
-  OrderedJson more;      // further fields of the JSON line
+  double share = 0;       // of the peak; 0 where none applies
+  std::string peak;       // "fp32 matmul", "memory reads", …
+  double peak_rate = 0;   // the peak when this was measured: FLOP/s or bytes/s
+  OrderedJson more;       // further fields of the JSON line
+  std::string note = "";  // ends the line of text
+  std::optional<GridCosts> costs = std::nullopt;  // a row of a table of grids
 };
 
 struct BenchRun {
@@ -65,6 +91,8 @@ struct BenchRun {
   Stream& stream;
   ModelConfig config;
   Peaks& peaks;
+  std::vector<std::string> hosts;                  // of each rank of the grid
+  int threads;                                     // of a rank
   std::function<void(const Measurement&)> report;  // prints on the first rank
 };
 
@@ -83,5 +111,17 @@ double seconds_of(const Grid& grid, Stream& stream, const std::function<void()>&
 // Median seconds of `repeats` calls after one that is not counted.
 double median_seconds(const Grid& grid, Stream& stream, std::int64_t repeats,
                       const std::function<void()>& body);
+
+// Every rank's value, in rank order. Collective.
+std::vector<double> of_every_rank(const Grid& grid, Stream& stream, double mine);
+double mean_over_ranks(const Grid& grid, Stream& stream, double mine);
+
+// Bytes of this rank, by what they are for; the result is the fullest rank's, with their "total".
+// The same names everywhere. Collective.
+struct NamedBytes {
+  const char* name;
+  std::size_t bytes;
+};
+OrderedJson fullest_rank(const Grid& grid, Stream& stream, const std::vector<NamedBytes>& mine);
 
 }  // namespace weft

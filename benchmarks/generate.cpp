@@ -8,6 +8,7 @@
 #include "core/rng.h"
 #include "infer/engine.h"
 #include "kernels/peak.h"
+#include "kernels/work.h"
 #include "model/sizes.h"
 
 namespace weft {
@@ -25,6 +26,23 @@ std::vector<GenerationRequest> requests(const BenchRun& run, std::int64_t n,
     list.push_back(std::move(r));
   }
   return list;
+}
+
+// What this rank has done so far: seconds inside its collectives and receives, which in a pipeline
+// are also the wait for the stage before, and FLOPs of its matrix products.
+struct Account {
+  double waited_s, flops;
+};
+Account account(const BenchRun& run) {
+  return {run.grid.tp().seconds() + run.grid.pp().seconds() + run.grid.replica().seconds(),
+          matmul_flops_done(run.stream)};
+}
+
+// Of the cache and of one pass's activations on this rank. Collective over a replica.
+std::size_t pass_bytes(const Context& ctx, const BenchRun& run,
+                       const std::vector<GenerationRequest>& list) {
+  if (list.empty()) return 0;
+  return InferencePass::plan_bytes(run.config, run.grid, plan_inference(ctx, run.config, list, {}));
 }
 
 }  // namespace
@@ -68,17 +86,45 @@ void bench_generate(const BenchRun& run) {
   BestRate reads;  // bytes/s that last
   BestRate& matmul = run.peaks.matmul(Precision::fp32);
   std::vector<double> prefills, steps;
+  double waited_prefill = 0, waited_step = 0, counted_prefill = 0, counted_step = 0;
   for (std::int64_t i = 0; i <= o.repeats; ++i) {  // the first one is not counted
     reads.sample(read_peak());
     run.peaks.sample_matmul(Precision::fp32);
-    const double prefill_s = time(prompts),
-                 step_s = (time(whole) - prefill_s) / static_cast<double>(o.new_tokens);
+    const Account begin = account(run);
+    const double prefill_s = time(prompts);
+    const Account between = account(run);
+    const double whole_s = time(whole), decode_s = whole_s - prefill_s;
+    const Account end = account(run);
     if (i == 0) continue;
     prefills.push_back(prefill_s);
-    steps.push_back(step_s);
+    steps.push_back(decode_s / static_cast<double>(o.new_tokens));
+    const double prefill_wait = between.waited_s - begin.waited_s,
+                 decode_wait = end.waited_s - between.waited_s - prefill_wait;
+    const auto share = [](double part, double all) {  // of noisy differences
+      return all > 0 ? std::clamp(part / all, 0.0, 1.0) : 0.0;
+    };
+    waited_prefill += share(prefill_wait, prefill_s) / static_cast<double>(o.repeats);
+    waited_step += share(decode_wait, decode_s) / static_cast<double>(o.repeats);
+    counted_prefill = between.flops - begin.flops;
+    counted_step =
+        (end.flops - between.flops - counted_prefill) / static_cast<double>(o.new_tokens);
   }
   const double prefill = median(prefills), step = median(steps);
   const auto sequences = static_cast<double>(o.sequences);
+  const auto sum = [&](double value) {
+    return run.grid.world().all_reduce_value(value, ReduceOp::sum, run.stream);
+  };
+  const OrderedJson held = fullest_rank(
+      run.grid, run.stream,
+      {{"weights", parameters.bytes()}, {"cache_and_activations", pass_bytes(ctx, run, whole)}});
+  // Of a token with T before it: a third of training's.
+  const auto costs = [&](std::int64_t T, double tokens_per_s, double waited) {
+    return GridCosts{
+        .mfu = customary_flops_per_token(run.config, T) / 3 * tokens_per_s / matmul.rate(),
+        .comm_share = mean_over_ranks(run.grid, run.stream, waited),
+        .bubble = 0,
+        .bytes = held};
+  };
   const double prompt_flops =
       forward_flops(run.config, {.n = o.sequences, .rows = o.prompt_tokens}, o.sequences);
   const double prefill_share = matmul.share(prompt_flops / prefill);
@@ -89,7 +135,11 @@ void bench_generate(const BenchRun& run) {
        .share = prefill_share,
        .peak = matmul_peak_name(Precision::fp32),
        .peak_rate = matmul.rate(),
-       .more = {{"seconds", prefill}, {"flops", prompt_flops / prefill}}});
+       .more = {{"seconds", prefill},
+                {"flops", prompt_flops / prefill},
+                {"flops_counted", sum(counted_prefill) / prefill}},
+       .costs = costs(o.prompt_tokens, static_cast<double>(o.prompt_tokens) * sequences / prefill,
+                      waited_prefill)});
   const std::int64_t halfway = o.prompt_tokens + o.new_tokens / 2;  // tokens in the cache
   const double bytes =
       static_cast<double>(decode_weight_bytes(run.config, dtype)) * run.grid.shape().dp +
@@ -105,7 +155,12 @@ void bench_generate(const BenchRun& run) {
               .share = share,
               .peak = by_memory ? "sustained memory reads" : matmul_peak_name(Precision::fp32),
               .peak_rate = peak.rate(),
-              .more = {{"seconds", step}, {"bytes", bytes}, {"bytes_per_s", bytes / step}}});
+              .more = {{"seconds", step},
+                       {"bytes", bytes},
+                       {"bytes_per_s", bytes / step},
+                       {"flops", flops / step},
+                       {"flops_counted", sum(counted_step) / step}},
+              .costs = costs(halfway, sequences / step, waited_step)});
 }
 
 }  // namespace weft

@@ -1,7 +1,8 @@
 // Each op of kernels/ops.h at the model's sizes, beside its bound: the larger of FLOPs over the
 // measured matmul rate and bytes over the measured read bandwidth, both sampled again beside the
 // case. Inputs rotate through sets that
-// together exceed the caches.
+// together exceed the caches. Bounds count executed work: of attention the pairs that the mask lets
+// through, and so does the ops' own count (flops_counted), which the tests compare.
 #include <algorithm>
 #include <functional>
 #include <vector>
@@ -29,19 +30,10 @@ class Cases {
   template <class Layout, class Body>
   void add(const std::string& name, Bound bound, const Layout& layout, const Body& body,
            Precision precision = Precision::fp32) {
-    const std::size_t one = measure(layout);
-    const std::size_t sets =
-        std::clamp<std::size_t>(kSetsBytes / std::max<std::size_t>(one, 1), 1, 1 << 14);
-    Arena arena("benchmark", one * sets + 64 * sets);
-    std::vector<decltype(layout(arena))> views;
-    for (std::size_t i = 0; i < sets; ++i) views.push_back(layout(arena));
-    std::size_t next = 0;
     const auto ranks = static_cast<double>(run_.grid.shape().ranks());
     Peaks& peaks = run_.peaks;
-    for (int i = 0; i < 2; ++i) {
-      if (bound.flops > 0) peaks.sample_matmul(precision);
-      peaks.sample_reads();
-    }
+    if (bound.flops > 0) peaks.sample_matmul(precision);
+    peaks.sample_reads();
     BestRate &matmul = peaks.matmul(precision), &reads = peaks.reads();
     const double compute_s = ranks * bound.flops / matmul.rate(),
                  memory_s = ranks * bound.bytes / reads.rate();
@@ -49,12 +41,23 @@ class Cases {
     constexpr double kLongEnough = 10e-3;  // seconds of one repeat
     const auto inner = std::clamp<std::int64_t>(
         static_cast<std::int64_t>(kLongEnough / std::max(compute_s, memory_s)), 1, 1000);
+    const std::size_t one = measure(layout),
+                      calls = static_cast<std::size_t>(inner * (run_.options.repeats + 1)),
+                      sets = std::clamp<std::size_t>(kSetsBytes / std::max<std::size_t>(one, 1), 1,
+                                                     std::min<std::size_t>(calls, 1 << 14));
+    Arena arena("benchmark", one * sets + 64 * sets);
+    std::vector<decltype(layout(arena))> views;
+    for (std::size_t i = 0; i < sets; ++i) views.push_back(layout(arena));
+    std::size_t next = 0;
+    const double before = matmul_flops_done(run_.stream);
     const double seconds = median_seconds(run_.grid, run_.stream, run_.options.repeats,
                                           [&] {
                                             for (std::int64_t i = 0; i < inner; ++i)
                                               body(views[next++ % sets]);
                                           }) /
                            static_cast<double>(inner);
+    const double counted = (matmul_flops_done(run_.stream) - before) /
+                           static_cast<double>(inner * (run_.options.repeats + 1));
     BestRate& peak = compute ? matmul : reads;
     const double rate = (compute ? bound.flops : bound.bytes) / seconds,  // of a rank
         share = peak.share(ranks * rate);
@@ -64,7 +67,10 @@ class Cases {
                  .share = share,
                  .peak = compute ? matmul_peak_name(precision) : "memory reads",
                  .peak_rate = peak.rate(),
-                 .more = {{"seconds", seconds}, {"flops", bound.flops}, {"bytes", bound.bytes}}});
+                 .more = {{"seconds", seconds},
+                          {"flops", bound.flops},
+                          {"flops_counted", counted},
+                          {"bytes", bound.bytes}}});
   }
 
  private:
@@ -73,9 +79,12 @@ class Cases {
 
 View filled(Arena& arena, Dims dims, DType dtype = DType::f32) {
   View x = arena.alloc(dtype, dims);
-  if (!arena.measuring() && dtype == DType::f32)
-    for (std::int64_t i = 0; i < x.elems(); ++i)
-      x.as<float>()[i] = static_cast<float>(i % 17 - 8) * 0.01f;
+  if (arena.measuring() || dtype != DType::f32) return x;
+  int digit = 0;  // no division for each of many elements
+  for (std::int64_t i = 0; i < x.elems(); ++i) {
+    x.as<float>()[i] = static_cast<float>(digit - 8) * 0.01f;
+    digit = digit == 16 ? 0 : digit + 1;
+  }
   return x;
 }
 
@@ -105,39 +114,45 @@ void linear_cases(Cases& cases, Stream& stream, const char* name, std::int64_t N
       precision);
 }
 
-void attention_cases(Cases& cases, Stream& stream, std::int64_t B, std::int64_t T, std::int64_t H,
-                     std::int64_t D) {
+void attention_cases(Cases& cases, Stream& stream, std::int64_t B, std::int64_t T,
+                     const ModelConfig& c) {
+  const std::int64_t H = c.heads, Hkv = c.kv_heads, D = c.head_dim, R = H + 2 * Hkv;
   struct Views {
     View out, lse, qkv, dqkv, dout;
   };
   const auto layout = [=](Arena& a) {
-    return Views{filled(a, {B, T, H, D}), filled(a, {B, H, T}), filled(a, {B, T, 3 * H, D}),
-                 filled(a, {B, T, 3 * H, D}), filled(a, {B, T, H, D})};
+    return Views{filled(a, {B, T, H, D}), filled(a, {B, H, T}), filled(a, {B, T, R, D}),
+                 filled(a, {B, T, R, D}), filled(a, {B, T, H, D})};
   };
   AttentionArgs args;
-  args.n_heads = args.n_kv_heads = args.total_heads = static_cast<int>(H);
+  args.n_heads = args.total_heads = static_cast<int>(H);
+  args.n_kv_heads = static_cast<int>(Hkv);
   args.head_dim = static_cast<int>(D);
   args.scale = 0.125f;
-  const double pairs = static_cast<double>(B * H) * attention_pairs(0, T, T, -1, 0),
-               row = 4 * static_cast<double>(B * T * H * D);
-  cases.add(fmt::format("attention {} x {} x {} x {}", B, T, H, D),
-            {kForwardFlopsOfPair * pairs * static_cast<double>(D), 4 * row}, layout,
+  args.causal = c.causal;
+  const double pairs = static_cast<double>(B * H) * attention_pairs(0, T, T, -1, c.causal ? 0 : -1),
+               dim = static_cast<double>(D), head = 4 * static_cast<double>(B * T * D),
+               rows = static_cast<double>(R) * head, out = static_cast<double>(H) * head;
+  const std::string shape =
+      fmt::format("{} x {} x {}{} x {}", B, T, H, Hkv == H ? "" : fmt::format(" of {}", Hkv), D);
+  cases.add("attention " + shape, {kForwardFlopsOfPair * pairs * dim, rows + out}, layout,
             [&](const Views& v) { attention(v.out, v.lse, v.qkv, ConstView(), args, stream); });
-  cases.add(fmt::format("attention backward {} x {} x {} x {}", B, T, H, D),
-            {kBackwardFlopsOfPair * pairs * static_cast<double>(D), 8 * row}, layout,
-            [&](const Views& v) {
+  cases.add("attention backward " + shape, {kBackwardFlopsOfPair * pairs * dim, 2 * rows + 2 * out},
+            layout, [&](const Views& v) {
               attention_backward(v.dqkv, v.dout, v.out, v.lse, v.qkv, ConstView(), args, stream);
             });
+  if (!c.causal) return;  // nothing is cached
   struct Decode {
     View out, k, v, qkv;
   };
   const CacheSlice slice = {0, 1, T - 1, 0};
   cases.add(
-      fmt::format("attention decode {} keys x {} x {}", T, H, D),
-      {0, 2 * row / static_cast<double>(B)},
+      fmt::format("attention decode {} keys x {} x {}", T, Hkv, D),
+      {kForwardFlopsOfPair * static_cast<double>(H * T) * dim,
+       8 * static_cast<double>(T * Hkv * D)},
       [=](Arena& a) {
-        return Decode{filled(a, {1, H, D}), filled(a, {1, T, H, D}), filled(a, {1, T, H, D}),
-                      filled(a, {1, 3 * H, D})};
+        return Decode{filled(a, {1, H, D}), filled(a, {1, T, Hkv, D}), filled(a, {1, T, Hkv, D}),
+                      filled(a, {1, R, D})};
       },
       [&](const Decode& v) {
         attention_cached(v.out, v.k, v.v, v.qkv, ConstView(), std::span(&slice, 1), args, stream);
@@ -216,20 +231,20 @@ void bench_kernels(const BenchRun& run) {
   for (Precision precision : {Precision::fp32, Precision::bf16}) {
     linear_cases(cases, run.stream, "qkv", N, c.qkv_rows(), c.width, precision);
     linear_cases(cases, run.stream, "attention out", N, c.width, c.heads * c.head_dim, precision);
-    linear_cases(cases, run.stream, "MLP up", N, c.ffn, c.width, precision);
+    linear_cases(cases, run.stream, "MLP up", N, c.up_rows(), c.width, precision);
     linear_cases(cases, run.stream, "MLP down", N, c.width, c.ffn, precision);
     linear_cases(cases, run.stream, "head", std::min<std::int64_t>(N, 320), c.vocab, c.width,
                  precision);
   }
   for (std::int64_t rows : {1, 4, 8, 16, 32})
-    linear_cases(cases, run.stream, rows == 1 ? "decode MLP up" : "few rows MLP up", rows, c.ffn,
-                 c.width, Precision::fp32);
+    linear_cases(cases, run.stream, rows == 1 ? "decode MLP up" : "few rows MLP up", rows,
+                 c.up_rows(), c.width, Precision::fp32);
   linear_cases(cases, run.stream, "decode qkv", 1, c.qkv_rows(), c.width, Precision::fp32);
   linear_cases(cases, run.stream, "decode attention out", 1, c.width, c.heads * c.head_dim,
                Precision::fp32);
   linear_cases(cases, run.stream, "decode MLP down", 1, c.width, c.ffn, Precision::fp32);
   linear_cases(cases, run.stream, "decode head", 1, c.vocab, c.width, Precision::fp32);
-  attention_cases(cases, run.stream, B, T, c.heads, c.head_dim);
+  attention_cases(cases, run.stream, B, T, c);
   row_cases(cases, run.stream, B, T, c.width, c.ffn);
   loss_and_optimizer_cases(cases, run.stream, c.vocab, c.width);
 }

@@ -5,10 +5,28 @@
 #include "benchmarks/bench.h"
 #include "core/hardware.h"
 #include "core/rng.h"
+#include "kernels/work.h"
 #include "model/sizes.h"
 #include "train/step.h"
 
 namespace weft {
+namespace {
+
+OrderedJson held_bytes(const BenchRun& run, const Parameters& parameters, std::size_t activations) {
+  std::size_t weights = 0, gradients = 0, optimizer = 0;
+  for (const LocalParameter& p : parameters.list()) {
+    weights += p.weight.bytes() + p.weight_bf16.bytes();
+    gradients += p.grad.bytes();
+    optimizer += p.m.bytes() + p.v.bytes();
+  }
+  return fullest_rank(run.grid, run.stream,
+                      {{"weights", weights},
+                       {"gradients", gradients},
+                       {"optimizer", optimizer},
+                       {"activations", activations}});
+}
+
+}  // namespace
 
 void bench_step(const BenchRun& run) {
   const BenchOptions& o = run.options;
@@ -45,16 +63,18 @@ void bench_step(const BenchRun& run) {
       });
   std::int64_t number = 0;
   std::array<double, kTimeShares> shares{};
-  double loss = 0;
+  double loss = 0, counted = 0;
   std::vector<double> times;
   for (std::int64_t i = 0; i <= o.repeats; ++i) {  // the first one is not counted
     run.peaks.sample_matmul(ctx.precision);
+    const double before = matmul_flops_done(run.stream);
     const double seconds = seconds_of(run.grid, run.stream, [&] {
       clock.start();
       loss = step.train(source, number * o.batch_size, number + 1).loss;
       ++number;
       shares = clock.stop();
     });
+    counted = matmul_flops_done(run.stream) - before;
     if (i > 0) times.push_back(seconds);
   }
   run.peaks.sample_matmul(ctx.precision);
@@ -64,8 +84,7 @@ void bench_step(const BenchRun& run) {
   OrderedJson booked;
   for (std::size_t i = 0; i < kTimeShares; ++i)
     booked[std::string(kTimeShareNames[i])] =
-        run.grid.world().all_reduce_value(shares[i] / total, ReduceOp::sum, run.stream) /
-        run.grid.shape().ranks();
+        mean_over_ranks(run.grid, run.stream, shares[i] / total);
   const auto tokens = static_cast<double>(o.batch_size * o.context);
   const double flops = training_flops(
       run.config,
@@ -76,12 +95,13 @@ void bench_step(const BenchRun& run) {
   OrderedJson more = {
       {"seconds", seconds},
       {"flops", flops / seconds},
-      {"mfu", customary_flops_per_token(run.config, o.context) * tokens / seconds / peak.rate()},
+      {"flops_counted",
+       run.grid.world().all_reduce_value(counted, ReduceOp::sum, run.stream) / seconds},
       {"loss", loss},
       {"shares", booked},
       {"planned_bytes", parameters.bytes() + step.activation_bytes()},
       {"resident_bytes", resident_bytes()}};
-  if (o.pp > 1) {
+  if (run.grid.shape().pp > 1) {
     more["micro_batches"] = TrainStep::n_micro_batches(settings, run.grid.shape());
     more["computed_bubble"] = bubble_fraction(
         pipeline, stage_costs(run.config, run.grid.shape().pp, o.context, settings.recompute));
@@ -93,7 +113,12 @@ void bench_step(const BenchRun& run) {
        .share = share,
        .peak = matmul_peak_name(ctx.precision),
        .peak_rate = peak.rate(),
-       .more = more});
+       .more = more,
+       .costs = GridCosts{
+           .mfu = customary_flops_per_token(run.config, o.context) * tokens / seconds / peak.rate(),
+           .comm_share = booked["comm"],
+           .bubble = booked["bubble"],
+           .bytes = held_bytes(run, parameters, step.activation_bytes())}});
 }
 
 }  // namespace weft

@@ -2,15 +2,19 @@
 
 #include <omp.h>
 
-#include <cmath>
+#include <filesystem>
 
+#include "benchmarks/bench_report.h"
 #include "cli/command.h"
 #include "cli/options.h"
+#include "cli/run_facts.h"
 #include "cli/session.h"
 #include "cli/version.h"
+#include "comm/agreement.h"
 #include "core/check.h"
 #include "core/hardware.h"
 #include "core/log.h"
+#include "core/spelling.h"
 #include "formats/open_model.h"
 #include "io/hub_cache.h"
 #include "kernels/ops.h"
@@ -23,30 +27,22 @@ namespace {
 struct Bench {
   const char* name;
   void (*run)(const BenchRun&);
+  bool takes_lists = false;  // of --tp, --pp, --dp
 };
 constexpr Bench kBenches[] = {{"machine", bench_machine},
                               {"kernels", bench_kernels},
                               {"comm", bench_comm},
-                              {"step", bench_step},
-                              {"generate", bench_generate}};
+                              {"step", bench_step, true},
+                              {"generate", bench_generate, true}};
 
-// The words as a shell would read them again.
-std::string shell_words(const std::vector<std::string>& args) {
-  std::string line;
-  for (const std::string& arg : args) {
-    const bool plain = !arg.empty() && arg.find_first_not_of(
-                                           "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                           "0123456789-_=./,:+@%") == std::string::npos;
-    std::string quoted = "'";
-    for (char c : arg) quoted += c == '\'' ? "'\\''" : std::string(1, c);
-    line += (line.empty() ? "" : " ") + (plain ? arg : quoted + "'");
-  }
-  return line;
+std::vector<std::string> bench_names() {
+  std::vector<std::string> names;
+  for (const Bench& b : kBenches) names.emplace_back(b.name);
+  return names;
 }
 
 const Bench& find_bench(const std::vector<std::string>& words) {
-  std::vector<std::string> names;
-  for (const Bench& b : kBenches) names.emplace_back(b.name);
+  const std::vector<std::string> names = bench_names();
   CHECK_USER(words.size() == 1, "weft bench: name one of {}", fmt::join(names, ", "));
   for (const Bench& b : kBenches)
     if (words[0] == b.name) return b;
@@ -72,13 +68,31 @@ ModelConfig config_of(const BenchOptions& o) {
   return c;
 }
 
-void check(const BenchOptions& o, const ModelConfig& c, const GridShape& shape,
-           const std::string& what) {
+void check(const BenchOptions& o, const ModelConfig& c, const std::string& what) {
   CHECK_USER(o.dtype != "fp16" || what == "generate",
              "--dtype is 'fp16'; allowed: fp32, bf16 (weft bench generate: also fp16)");
-  check_grid(shape, c);
   CHECK_USER(o.context <= c.context && o.prompt_tokens + o.new_tokens < c.context,
              "the model's context holds {} tokens", c.context);
+  CHECK_USER(what == "machine" || (o.out.empty() && o.machine.empty()),
+             "{} is for weft bench machine alone", o.out.empty() ? "--machine" : "--out");
+  CHECK_USER(o.out.empty() || o.out.ends_with(".toml"),
+             "--out is '{}'; allowed: a machine description, whose name ends in .toml", o.out);
+  const std::filesystem::path folder = std::filesystem::path(o.out).parent_path();
+  CHECK_USER(folder.empty() || std::filesystem::is_directory(folder),
+             "--out is '{}'; there is no folder {}", o.out, folder.string());
+}
+
+void log_start(const GridShape& shape, int threads, int n_ranks) {
+  const int idle = n_ranks - shape.ranks();
+  log_info("{}, {}{}, {} threads a rank, matmuls by {}", cpu_model(), grid_name(shape),
+           idle == 0 ? "" : fmt::format(" ({} of {} ranks wait)", idle, n_ranks), threads,
+           matmul_library());
+}
+
+// Why the model cannot be cut so.
+std::string objection(const GridShape& shape, const ModelConfig& config) {
+  const auto failure = failure_of([&] { check_grid(shape, config); });
+  return failure ? failure->text : "";
 }
 
 }  // namespace
@@ -89,49 +103,50 @@ void run_bench(const Invocation& invocation) {
   const VisitFields fields = [&](FieldVisitor& v) { o.visit(v); };
   const bool first = invocation.mpi.rank() == 0;
   const CommandLine line = {
-      "bench", "Measures machine, kernels, comm, step or generate on this grid.", &words, "WHAT"};
+      .name = "bench",
+      .summary = "Measures machine, kernels, comm, step or generate on this grid.",
+      .positionals = &words,
+      .positional_name = "WHAT",
+      .words = bench_names()};
   if (!parse_options(line, invocation.args, fields, first)) return;
   const Bench& bench = find_bench(words);
   const ModelConfig config = config_of(o);
+  check(o, config, bench.name);
+  CHECK_USER(!is_list(o.grids) || bench.takes_lists,
+             "weft bench {} measures one grid; lists of --tp, --pp, --dp are for step and generate",
+             bench.name);
   auto world = invocation.mpi.world();
-  const GridShape shape = resolve_grid(o.tp, o.pp, o.dp, world->size());
-  check(o, config, shape, bench.name);
+  const int n_ranks = world->size();
+  const GridPlan plan = plan_grids(
+      o.grids, n_ranks, [&](const GridShape& shape) { return objection(shape, config); });
   const int threads = resolve_threads(o.threads, invocation.mpi.ranks_on_host());
   omp_set_num_threads(threads);
-  const Grid grid(std::move(world), shape);
   Stream stream({}, threads);
-  Peaks peaks(grid, stream);
-  const double fp32 = peaks.matmul(Precision::fp32).rate(),
-               bf16 = peaks.matmul(Precision::bf16).rate(), reads = peaks.reads().rate();
+  const std::vector<std::string> hosts = gather_texts(*world, host_name(), stream);
+  BenchReport report({.bench = bench.name,
+                      .command = "weft bench " + shell_words(invocation.args),
+                      .commit = build_info()["commit"],
+                      .threads = threads,
+                      .n_ranks = n_ranks},
+                     o.json);
   if (first)
-    log_info(
-        "{}, tp {} x pp {} x dp {}, {} threads a rank; peaks of all ranks so far: {:.1f} GFLOP/s "
-        "fp32, {:.1f} bf16 ({}), {:.1f} GB/s read",
-        cpu_model(), shape.tp, shape.pp, shape.dp, threads, fp32 / 1e9, bf16 / 1e9,
-        matmul_library(), reads / 1e9);
-  const std::string command = "weft bench " + shell_words(invocation.args),
-                    commit = build_info()["commit"];
-  const auto report = [&](const Measurement& m) {
-    if (!first) return;
-    if (!o.json) {
-      fmt::print("{:<46} {:>10.4g} {:<8} {}\n", m.name, m.value, m.unit,
-                 m.peak.empty()
-                     ? ""
-                     : fmt::format("{:>5.1f} % of {} ({:.4g} G{}/s)", 100 * m.share, m.peak,
-                                   m.peak_rate / 1e9, m.peak.ends_with("matmul") ? "FLOP" : "B"));
-      std::fflush(stdout);
-      return;
+    for (const std::string& why : plan.left_out) log_warning("left out: {}", why);
+  for (const GridShape& shape : plan.grids) {
+    const bool works = world->rank() < shape.ranks();
+    auto part = world->split(works ? 0 : 1, world->rank());
+    if (works) {
+      const Grid grid(std::move(part), shape);
+      Peaks peaks(grid, stream);
+      if (first) log_start(shape, threads, n_ranks);
+      bench.run({o, grid, stream, config, peaks,
+                 std::vector(hosts.begin(), hosts.begin() + shape.ranks()), threads,
+                 [&](const Measurement& m) {
+                   if (first) report.print(shape, m);
+                 }});
     }
-    OrderedJson json = {{"bench", bench.name},      {"name", m.name},     {"value", m.value},
-                        {"unit", m.unit},           {"share", m.share},   {"of", m.peak},
-                        {"peak_rate", m.peak_rate}, {"command", command}, {"commit", commit},
-                        {"cpu", cpu_model()},       {"tp", shape.tp},     {"pp", shape.pp},
-                        {"dp", shape.dp},           {"threads", threads}};
-    if (m.more.is_object()) json.update(m.more);
-    fmt::print("{}\n", json_text(json));
-    std::fflush(stdout);
-  };
-  bench.run({o, grid, stream, config, peaks, report});
+    world->barrier();
+  }
+  if (first) report.print_end();
 }
 
 }  // namespace weft
