@@ -103,6 +103,13 @@ class Chat {
       log_warning("without effect: {}", fmt::join(unused, ", "));
   }
 
+  // The log counts from here on. Collective.
+  void begin(JobLog& log) {
+    log_ = &log;
+    watch_ = log.watch_engine();
+    log.begin();
+  }
+
   void reset() {
     messages_.clear();
     if (!options_.system.empty())
@@ -126,7 +133,8 @@ class Chat {
         printed += piece;
         if (streams && !piece.empty()) print(piece);
       };
-      Engine engine(session_.ctx, session_.config, *session_.parameters, &tokenizer_, limits);
+      Engine engine(session_.ctx, session_.config, *session_.parameters, &tokenizer_, limits,
+                    watch_);
       failure = engine.try_run(
           {&r, 1},
           [&](std::size_t, std::int64_t sample, const Completion& c) {
@@ -144,6 +152,10 @@ class Chat {
     if (!answer.error.empty()) failure = Failure{FailureKind::user, answer.error};
     throw_together(session_.grid.world(), failure, session_.stream);
     share(answer.ids);
+    work_.add({.items = 1,
+               .prompt_tokens = static_cast<std::int64_t>(r.ids.size()),
+               .new_tokens = static_cast<std::int64_t>(answer.ids.size())});
+    if (log_) log_->progress(work_);
     const std::string content = tokenizer_.decode(answer.ids, true);
     messages_ = messages;
     messages_.push_back({.role = "assistant", .content = content});
@@ -157,6 +169,7 @@ class Chat {
   }
 
   const std::string& write_error() const { return write_error_; }
+  const JobWork& work() const { return work_; }
 
  private:
   std::vector<ChatMessage> with(ChatMessage message) const {
@@ -212,7 +225,10 @@ class Chat {
   GenerationFile file_;
   std::vector<ChatMessage> messages_;
   std::map<std::vector<std::int32_t>, std::int64_t>
-      copies_;  // of each prompt so far: the same question again gets another draw
+      copies_;             // of each prompt so far: the same question again gets another draw
+  JobLog* log_ = nullptr;  // from begin() on
+  EngineWatch watch_;
+  JobWork work_;  // so far
   std::int64_t free_bytes_ = -1;
   std::string write_error_;  // rank 0's
 };
@@ -256,7 +272,14 @@ void run_chat(const Invocation& invocation) {
   check_temperature(o.generation, flags);
   Session session(invocation, o.model, ModelUse::chat);
   Chat chat(o, session);
+  session.watch_time(false);  // Ctrl-C ends a conversation at once
+  JobLog log = session.open_log(invocation, "chat", fields, o.prompt.size());
   session.load_weights();
+  chat.begin(log);
+  const auto end_log = [&] {
+    log.stop();
+    log.end("done", chat.work());
+  };
   Communicator& world = session.grid.world();
   const auto check_stdout = [&] {
     on_first_rank(world, session.stream, [&] {
@@ -267,11 +290,15 @@ void run_chat(const Invocation& invocation) {
     chat.answer(prompt);
     check_stdout();
   }
-  if (!o.prompt.empty()) return;
+  if (!o.prompt.empty()) return end_log();
   const bool terminal =
       world.all_reduce_value<std::int32_t>(session.first() && ::isatty(STDIN_FILENO) == 1,
                                            ReduceOp::max, session.stream) != 0;
-  while (const auto text = next_line(world, session.stream, terminal)) {
+  const auto next = [&] {
+    const auto timed = time_as(session.ctx, TimeShare::data);
+    return next_line(world, session.stream, terminal);
+  };
+  while (const auto text = next()) {
     if (*text == "/quit") break;
     if (*text == "/reset") chat.reset();
     if (*text == "/reset" || text->find_first_not_of(" \t") == std::string::npos) continue;
@@ -284,6 +311,7 @@ void run_chat(const Invocation& invocation) {
     }
     check_stdout();
   }
+  end_log();
 }
 
 }  // namespace weft

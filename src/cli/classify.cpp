@@ -104,22 +104,27 @@ void run_classify(const Invocation& invocation) {
   rules.truncation = o.truncation.value;
   rules.way_out = "--truncation cuts it";
   TextInputs in = read_inputs(session, o.texts, rules);
+  session.watch_time(true);
+  JobLog log = session.open_log(invocation, "classify", fields, in.documents.size());
   session.load_weights();
   ResultWriter results(session, o.texts.out, in.documents.size());
-  const auto ended = caught_not_finite([&] {
-    classify_texts(session.ctx, session.config, *session.parameters, in.texts,
-                   [&](std::size_t t, std::span<const float> logits) {
-                     if (!results.mine()) return;
-                     const Document& document = in.documents[in.numbers[t]];
-                     const bool by_token = session.config.head == HeadKind::classify_tokens;
-                     const OrderedJson line = by_token
-                                                  ? token_line(session, in.encodings[t], logits)
-                                                  : text_line(session.config, logits, o.top_k);
-                     results.put(in.numbers[t],
-                                 o.json() ? result_line(document, line) : as_text(document, line));
-                   });
+  log.begin();
+  const auto ended = caught_together([&] {
+    classify_texts(
+        session.ctx, session.config, *session.parameters, in.texts,
+        [&](std::size_t t, std::span<const float> logits) {
+          if (!results.mine()) return;
+          const auto timed = time_as(session.ctx, TimeShare::data);
+          const Document& document = in.documents[in.numbers[t]];
+          const bool by_token = session.config.head == HeadKind::classify_tokens;
+          const OrderedJson line = by_token ? token_line(session, in.encodings[t], logits)
+                                            : text_line(session.config, logits, o.top_k);
+          results.put(in.numbers[t],
+                      o.json() ? result_line(document, line) : as_text(document, line), in.work(t));
+          log.progress(results.work());
+        });
   });
-  results.finish(ended);
+  results.finish(ended, log);
   in.rejects.finish(session, o.texts.out, in.n_texts);
 }
 

@@ -26,6 +26,8 @@ void run_fill(const Invocation& invocation);
 void run_info(const Invocation& invocation);
 void run_bench(const Invocation& invocation);
 void run_convert(const Invocation& invocation);
+void run_report(const Invocation& invocation);
 void run_chat(const Invocation& invocation);
+void run_lint(const Invocation& invocation);
 
 }  // namespace weft

@@ -65,35 +65,41 @@ void run_embed(const Invocation& invocation) {
     const std::vector<std::int64_t> ones(in.documents.size(), 1);
     if (hdf5) file.emplace(o.texts.out, kind, in.documents, by_token ? in.lengths : ones);
   });
+  session.watch_time(true);
+  JobLog log = session.open_log(invocation, "embed", fields, in.documents.size());
   session.load_weights();
   const ResultWriter::Write append = [&](std::size_t, const std::string& rows) {
     file->append(rows);
   };
   ResultWriter results = hdf5 ? ResultWriter(session, append, in.documents.size())
                               : ResultWriter(session, o.texts.out, in.documents.size());
-  const auto ended = caught_not_finite([&] {
-    embed_texts(
-        session.ctx, session.config, *session.parameters, in.texts, settings,
-        [&](std::size_t t, std::span<const float> x) {
-          if (!results.mine()) return;
-          const std::size_t item = in.numbers[t];
-          if (hdf5)
-            return results.put(
-                item, std::string(reinterpret_cast<const char*>(x.data()), x.size_bytes()));
-          OrderedJson vectors = OrderedJson::array();
-          for (std::size_t at = 0; by_token && at < x.size(); at += static_cast<std::size_t>(C))
-            vectors.push_back(x.subspan(at, static_cast<std::size_t>(C)));
-          if (!by_token) vectors = x;
-          const Document& d = in.documents[item];
-          results.put(item, o.json()
-                                ? result_line(d, {{"embedding", vectors}})
-                                : fmt::format("{}\t{:.6f}\n", printable(d.id), fmt::join(x, " ")));
-        });
+  log.begin();
+  const auto ended = caught_together([&] {
+    embed_texts(session.ctx, session.config, *session.parameters, in.texts, settings,
+                [&](std::size_t t, std::span<const float> x) {
+                  if (!results.mine()) return;
+                  const auto timed = time_as(session.ctx, TimeShare::data);
+                  const std::size_t item = in.numbers[t];
+                  const auto put = [&](std::string text) {
+                    results.put(item, std::move(text), in.work(t));
+                    log.progress(results.work());
+                  };
+                  if (hdf5) return put({reinterpret_cast<const char*>(x.data()), x.size_bytes()});
+                  OrderedJson vectors = OrderedJson::array();
+                  for (std::size_t at = 0; by_token && at < x.size();
+                       at += static_cast<std::size_t>(C))
+                    vectors.push_back(x.subspan(at, static_cast<std::size_t>(C)));
+                  if (!by_token) vectors = x;
+                  const Document& d = in.documents[item];
+                  put(o.json() ? result_line(d, {{"embedding", vectors}})
+                               : fmt::format("{}\t{:.6f}\n", printable(d.id), fmt::join(x, " ")));
+                });
   });
-  results.finish(ended);
+  const auto stopped = failure_of([&] { results.finish(ended, log); });  // on all ranks alike
   on_first_rank(session.grid.world(), session.stream, [&] {
     if (file) file->close();
   });
+  if (stopped) rethrow(*stopped);
   in.rejects.finish(session, o.texts.out, in.n_texts);
 }
 

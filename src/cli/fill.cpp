@@ -43,12 +43,16 @@ void run_fill(const Invocation& invocation) {
                              tokenizer.token(mask));
   };
   TextInputs in = read_inputs(session, o.texts, rules);
+  session.watch_time(true);
+  JobLog log = session.open_log(invocation, "fill", fields, in.documents.size());
   session.load_weights();
   ResultWriter results(session, o.texts.out, in.documents.size());
-  const auto ended = caught_not_finite([&] {
+  log.begin();
+  const auto ended = caught_together([&] {
     fill_texts(session.ctx, session.config, *session.parameters, in.texts, mask, o.top_k,
                [&](std::size_t t, const std::vector<std::vector<Candidate>>& masks) {
                  if (!results.mine()) return;
+                 const auto timed = time_as(session.ctx, TimeShare::data);
                  const std::vector<std::int32_t>& ids = in.texts[t].ids;
                  const Document& document = in.documents[in.numbers[t]];
                  OrderedJson line = {{"candidates", OrderedJson::array()}};
@@ -67,11 +71,12 @@ void run_fill(const Invocation& invocation) {
                    }
                    ++position;
                  }
-                 results.put(in.numbers[t],
-                             o.texts.as_lines() ? result_line(document, line) : text);
+                 results.put(in.numbers[t], o.texts.as_lines() ? result_line(document, line) : text,
+                             in.work(t));
+                 log.progress(results.work());
                });
   });
-  results.finish(ended);
+  results.finish(ended, log);
   in.rejects.finish(session, o.texts.out, in.n_texts);
 }
 

@@ -12,6 +12,7 @@
 #include "comm/agreement.h"
 #include "core/check.h"
 #include "core/log.h"
+#include "core/spelling.h"
 #include "core/utf8.h"
 #include "infer/engine.h"
 #include "infer/generation_file.h"
@@ -235,8 +236,13 @@ void check_flags_alone(const GenerateOptions& o, const Session& session) {
 // This replica's requests and what becomes of their completions.
 class Replica {
  public:
-  Replica(const GenerateOptions& o, const Session& session, std::vector<Job> jobs, Rejects& rejects)
-      : options_(o), session_(session), tokenizer_(session.need_tokenizer()), rejects_(rejects) {
+  Replica(const GenerateOptions& o, const Session& session, std::vector<Job> jobs, Rejects& rejects,
+          JobLog& log)
+      : options_(o),
+        session_(session),
+        tokenizer_(session.need_tokenizer()),
+        rejects_(rejects),
+        log_(log) {
     const auto dp = static_cast<std::size_t>(session.grid.shape().dp);
     for (auto i = static_cast<std::size_t>(session.grid.dp().rank()); i < jobs.size(); i += dp) {
       requests_.push_back(jobs[i].request);  // job i belongs to replica i mod dp
@@ -246,13 +252,18 @@ class Replica {
 
   // What this replica ended with before all of its requests were done, on all its ranks alike.
   std::optional<Failure> run(ResultWriter& results, std::size_t n_items) {
+    const EngineWatch watch = log_.watch_engine();
     const EngineLimits limits = {.memory_bytes = session_.free_memory_bytes()};
     reject_too_large(results, limits);
     Progress progress(session_.first() ? requests_.size() : 0);
-    Engine engine(session_.ctx, session_.config, *session_.parameters, &tokenizer_, limits);
+    Engine engine(session_.ctx, session_.config, *session_.parameters, &tokenizer_, limits, watch);
+    log_.begin();
     return engine.try_run(requests_, [&](std::size_t r, std::int64_t sample, const Completion& c) {
+      const auto timed = time_as(session_.ctx, TimeShare::data);
       if (sample == 0) progress.step();
-      if (results.mine()) put(results, jobs_[r], sample, c, n_items);
+      if (!results.mine()) return;
+      put(results, jobs_[r], sample, c, n_items);
+      log_.progress(results.work());
     });
   }
 
@@ -296,13 +307,16 @@ class Replica {
     const std::size_t item = job.first_item + static_cast<std::size_t>(sample);
     if (!c.error.empty()) return put_error(results, job, sample, c);
     const std::string continuation = continuation_of(tokenizer_, job.request.ids, c.ids);
-    if (options_.json()) return results.put(item, json_line(job, sample, c, continuation));
+    const JobWork done = {
+        .prompt_tokens = sample == 0 ? static_cast<std::int64_t>(job.request.ids.size()) : 0,
+        .new_tokens = static_cast<std::int64_t>(c.ids.size())};
+    if (options_.json()) return results.put(item, json_line(job, sample, c, continuation), done);
     std::string text =
         (job.request.options.return_full_text ? job.document->text : "") + continuation + "\n";
     if (job.request.options.logprobs)
       for (std::size_t i = 0; i < c.ids.size(); ++i)
         text += fmt::format("  {:<20} {:.4f}\n", tokenizer_.token(c.ids[i]), c.logprobs[i]);
-    results.put(item, n_items > 1 ? text + "\n" : text);
+    results.put(item, n_items > 1 ? text + "\n" : text, done);
   }
 
   // A text without a result is rejected; one that has some lacks the others.
@@ -319,6 +333,7 @@ class Replica {
   const Session& session_;
   const Tokenizer& tokenizer_;
   Rejects& rejects_;
+  JobLog& log_;
   std::vector<Job> jobs_;
   std::vector<GenerationRequest> requests_;
 };
@@ -349,10 +364,12 @@ void run_generate(const Invocation& invocation) {
     check_flags_alone(o, session);
     rejects.finish(session, o.texts.out, n_texts);
   }
+  session.watch_time(true);
+  JobLog log = session.open_log(invocation, "generate", fields, n_items);
   session.load_weights();
   ResultWriter results(session, o.texts.out, n_items);
-  const auto ended = Replica(o, session, maker.take(), rejects).run(results, n_items);
-  results.finish(ended);
+  const auto ended = Replica(o, session, maker.take(), rejects, log).run(results, n_items);
+  results.finish(ended, log);
   rejects.finish(session, o.texts.out, n_texts);
 }
 

@@ -1,3 +1,5 @@
+#include <fmt/ranges.h>
+
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/session.h"
@@ -8,6 +10,7 @@
 #include "inspect/module_tree.h"
 #include "io/hub_cache.h"
 #include "kernels/peak.h"
+#include "machine/gpu_choice.h"
 #include "model/grid_check.h"
 
 namespace weft {
@@ -16,7 +19,7 @@ namespace {
 // No more than what it does something with: nothing is drawn at random here, and no text is read.
 struct InfoOptions {
   std::vector<std::string> positional;
-  std::string model, dtype, device;
+  std::string model, dtype, device, machine, gpu_map;
   std::int64_t tp = 1, pp = 1, dp = 0, threads = 0;
   bool json = false, show_config = false;
 
@@ -30,6 +33,9 @@ struct InfoOptions {
     v.group("this machine");
     v.field("threads", threads, kThreads, "threads of a rank; 0: cores of the host / ranks on it");
     v.field("device", device, kDevices, "what to run on (cuda is to come)");
+    v.field("machine", machine,
+            "its description: polaris, sophia, … or a .toml file (unset: what WEFT_MACHINE names)");
+    v.field("gpu_map", gpu_map, kGpuMapHelp);
     v.group("output");
     v.field("json", json, "a JSON line on stdout");
     v.field("show_config", show_config,
@@ -103,7 +109,50 @@ void info_of_model(const InfoOptions& o, const Communicator& world) {
       megabytes(static_cast<double>(training)));
 }
 
+std::optional<Machine> described(const InfoOptions& o) {
+  return o.machine.empty() ? machine_of_run() : find_machine(o.machine);
+}
+
+// The GPU of each local rank of a node: one rank a GPU.
+std::vector<std::int64_t> gpus_of_ranks(const Machine& m, const std::string& gpu_map) {
+  GpuQuestion question = {.local_rank = 0,
+                          .ranks_on_host = m.node.gpus,
+                          .visible = visible_gpus(nullptr, m.node.gpus),
+                          .map = parse_gpu_map(gpu_map)};
+  std::vector<std::int64_t> gpus;
+  for (std::int64_t& r = question.local_rank; r < m.node.gpus; ++r)
+    gpus.push_back(gpu_of_local_rank(&m, question));
+  return gpus;
+}
+
+// What its file states, none of it measured here.
+void print_machine(const Machine& m, const std::string& gpu_map) {
+  fmt::print("\nmachine   {}, {} nodes at {} ({})\n", m.name, m.node.count,
+             m.site.empty() ? "a site without a name" : m.site, m.source);
+  fmt::print("node      {}, {} cores, {} NUMA domains, {:g} GiB; {}\n", m.node.cpu, m.node.cores,
+             m.node.numa_domains, m.node.memory_gib,
+             m.node.gpus == 0 ? "no GPU"
+                              : fmt::format("{} x {} of {:g} GiB", m.node.gpus, m.node.gpu,
+                                            m.node.gpu_memory_gib));
+  if (m.peaks.gpu_bf16_tflops > 0)
+    fmt::print("a GPU     {:g} TFLOP/s bf16, {:g} GB/s from its memory, as stated\n",
+               m.peaks.gpu_bf16_tflops, m.peaks.gpu_memory_gb_per_s);
+  if (m.links.nics > 0)
+    fmt::print("network   {} x {:g} GB/s a node\n", m.links.nics, m.links.nic_gb_per_s);
+  if (m.node.gpus > 0)
+    fmt::print("GPUs      of local ranks 0 to {}: {}\n", m.node.gpus - 1,
+               fmt::join(gpus_of_ranks(m, gpu_map), ","));
+  std::vector<std::string> queues;
+  for (const MachineQueue& q : m.queues)
+    if (q.direct && q.available) queues.push_back(q.name);
+  if (!queues.empty()) fmt::print("queues    {}\n", fmt::join(queues, ", "));
+}
+
 void info_of_machine(const InfoOptions& o, const Invocation& invocation) {
+  const std::optional<Machine> machine = described(o);
+  CHECK_USER(machine || o.gpu_map.empty(),
+             "weft info: --gpu-map is about the machine of --machine or WEFT_MACHINE; name one");
+  if (machine) gpus_of_ranks(*machine, o.gpu_map);  // a wrong map is said before it takes long
   auto world = invocation.mpi.world();
   const int ranks = invocation.mpi.ranks_on_host(), threads = resolve_threads(o.threads, ranks);
   Stream stream({}, threads);
@@ -124,18 +173,23 @@ void info_of_machine(const InfoOptions& o, const Invocation& invocation) {
   world->all_gather(View(bound.data(), Dims{world->size()}), ConstView(&mine, Dims{1}), stream);
   if (world->rank() != 0) return;
   if (o.json) {
-    fmt::print("{}\n", json_text(OrderedJson({{"host", host_name()},
-                                              {"cpu", cpu_model()},
-                                              {"cores", host_cores()},
-                                              {"ranks", world->size()},
-                                              {"ranks_on_host", ranks},
-                                              {"threads", threads},
-                                              {"bound_cpus", bound},
-                                              {"matmul", matmul_library()},
-                                              {"matmul_flops", flops},
-                                              {"matmul_flops_bf16", flops_bf16},
-                                              {"read_bytes_per_s", read},
-                                              {"devices", OrderedJson::array()}})));
+    OrderedJson line({{"host", host_name()},
+                      {"cpu", cpu_model()},
+                      {"cores", host_cores()},
+                      {"ranks", world->size()},
+                      {"ranks_on_host", ranks},
+                      {"threads", threads},
+                      {"bound_cpus", bound},
+                      {"matmul", matmul_library()},
+                      {"matmul_flops", flops},
+                      {"matmul_flops_bf16", flops_bf16},
+                      {"read_bytes_per_s", read},
+                      {"devices", OrderedJson::array()}});
+    if (machine) {
+      line["machine"] = {{"name", machine->name}, {"site", machine->site}};
+      line["gpus_of_ranks"] = gpus_of_ranks(*machine, o.gpu_map);
+    }
+    fmt::print("{}\n", json_text(line));
     return;
   }
   fmt::print(
@@ -149,6 +203,7 @@ void info_of_machine(const InfoOptions& o, const Invocation& invocation) {
       flops / 1e9, flops_bf16 / 1e9, matmul_library(), read / 1e9,
       gpu_count() == 0 ? "CUDA is not built in, or finds no GPU"
                        : fmt::format("{} GPUs, which no command uses yet", gpu_count()));
+  if (machine) print_machine(*machine, o.gpu_map);
 }
 
 }  // namespace
@@ -164,6 +219,8 @@ void run_info(const Invocation& invocation) {
   CHECK_USER(o.positional.size() <= 1, "weft info: name one model");
   if (!o.positional.empty()) o.model = o.positional[0];
   check_device(o.device);
+  CHECK_USER(o.model.empty() || (o.machine.empty() && o.gpu_map.empty()),
+             "weft info: --machine and --gpu-map are about a machine; name no model with them");
   CHECK_USER(!o.model.empty() || (o.dtype.empty() && o.tp == 1 && o.pp == 1 && o.dp == 0),
              "weft info: --dtype, --tp, --pp and --dp are about a model; name one");
   if (o.model.empty())

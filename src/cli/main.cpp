@@ -7,15 +7,18 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <iostream>
 #include <optional>
 
 #include "cli/command.h"
+#include "cli/help_forms.h"
 #include "cli/options.h"
 #include "cli/stdout.h"
 #include "cli/version.h"
 #include "core/check.h"
 #include "core/hardware.h"
 #include "core/log.h"
+#include "core/spelling.h"
 
 namespace {
 
@@ -42,8 +45,10 @@ constexpr Command kCommands[] = {
     {"neighbors", "look inside", "the nearest tokens in the embedding matrix", run_neighbors},
     {"info", "look inside", "a model's module tree and sizes; without a model, this machine",
      run_info},
+    {"lint", "measure", "a job script checked before it is queued", run_lint},
     {"bench", "measure",
      "machine, kernels, comm, step or generate on this grid, beside measured peaks", run_bench},
+    {"report", "measure", "tables, comparison and scaling from the logs of runs", run_report},
 };
 
 void print_help() {
@@ -57,6 +62,12 @@ void print_help() {
   }
   std::puts(
       "\nweft COMMAND --help lists a command's options; weft --version [--json] what is inside.");
+}
+
+std::vector<CommandSummary> summaries() {
+  std::vector<CommandSummary> all;
+  for (const Command& c : kCommands) all.push_back({c.name, c.group, c.summary});
+  return all;
 }
 
 const Command& find_command(const std::string& name) {
@@ -100,11 +111,29 @@ bool told_of_itself(const Arguments& args) {
   return true;
 }
 
+// For an installation: weft(1), or a completion script, of which each command prints its part.
+bool printed_help_form(Mpi& mpi, const Arguments& args) {
+  if (args[0] != "--man" && args[0] != "--completion") return false;
+  const bool first = mpi.rank() == 0;
+  if (args[0] == "--man") {
+    if (first) std::cout << program_man_page(summaries());
+    return true;
+  }
+  const std::string shell = args.size() > 1 ? args[1] : "";
+  CHECK_USER(shell == "bash" || shell == "zsh", "--completion is '{}'; allowed: bash, zsh", shell);
+  const HelpForm form = value_of(kHelpForms, "--completion", shell);
+  if (first) std::cout << completion_begin(form, summaries());
+  for (const Command& c : kCommands) c.run({mpi, {"--help=" + shell}});
+  if (first) std::cout << completion_end(form);
+  return true;
+}
+
 void run(std::optional<Mpi>& mpi, const Arguments& args, int* argc, char*** argv) {
   if (told_of_itself(args)) return;
   if (args[0] != "tokenize") bound_spinning(*argv);
   mpi.emplace(argc, argv);
   set_log_rank(mpi->rank());
+  if (printed_help_form(*mpi, args)) return;
   find_command(args[0]).run({*mpi, {args.begin() + 1, args.end()}});
 }
 

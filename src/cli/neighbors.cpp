@@ -63,9 +63,14 @@ void run_neighbors(const Invocation& invocation) {
   const Tokenizer& t = session.need_tokenizer();
   std::vector<std::int32_t> ids;
   for (const std::string& token : o.tokens) ids.push_back(token_of(token, t, session.config.vocab));
+  JobLog log = session.open_log(invocation, "neighbors", fields, ids.size());
   session.load_weights();
-  const auto all =
-      nearest_tokens(session.ctx, session.config, *session.parameters, ids, metric, o.top_k);
+  log.begin();
+  const auto all = [&] {
+    const auto timed = time_as(session.ctx, TimeShare::forward);
+    return nearest_tokens(session.ctx, session.config, *session.parameters, ids, metric, o.top_k);
+  }();
+  log.stop();
   on_first_rank(session.grid.world(), session.stream, [&] {
     for (std::size_t i = 0; i < ids.size(); ++i) {
       OrderedJson json = {{"token", made_utf8(t.token(ids[i]))},
@@ -81,6 +86,7 @@ void run_neighbors(const Invocation& invocation) {
     }
     flush_stdout();
   });
+  log.end("done", {.items = static_cast<std::int64_t>(ids.size())});
 }
 
 }  // namespace weft

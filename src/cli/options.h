@@ -18,10 +18,11 @@ struct CommandLine {
   std::string positional_name;  // "IN...", for --help
   std::vector<std::string>* flags =
       nullptr;  // filled with the names of the fields that flags have set, as in visit()
+  std::vector<std::string> words = {};  // that a positional may be; empty: any
 };
 
 // Sets the fields from --config FILE, then from the flags. False when --help was asked for; it has
-// been printed then (where `prints`).
+// been printed then (where `prints`); --help=man|bash|zsh prints what cli/help_forms.h makes.
 bool parse_options(const CommandLine& command, const std::vector<std::string>& args,
                    const VisitFields& fields, bool prints);
 
@@ -33,13 +34,5 @@ void set_from_json(const Json& object, const VisitFields& fields, const std::str
 
 // The names of the visited fields.
 std::vector<std::string> field_names(const VisitFields& fields);
-
-// Which candidate the word was meant to be: it differs in case, dashes or underscores alone, or in
-// a letter or two of a long word. Nothing for the candidates themselves and for other words.
-std::optional<std::string> near_miss(const std::string& word,
-                                     const std::vector<std::string>& candidates);
-
-// The nearest of the candidates, as " (did you mean 'x'?)", or nothing when none is near.
-std::string suggestion(const std::string& word, const std::vector<std::string>& candidates);
 
 }  // namespace weft

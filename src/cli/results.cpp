@@ -11,6 +11,12 @@ namespace {
 constexpr std::uint64_t kNoMore = ~std::uint64_t{0};
 constexpr int kHeaderTag = 11, kTextTag = 12;
 
+// As the run log calls it.
+std::string reason_of(const Failure& failure) {
+  if (failure.kind != FailureKind::interrupted) return "failed";
+  return failure.text.starts_with("stopped by the walltime") ? "walltime" : "signal";
+}
+
 View bytes_of(void* data, std::size_t n) {
   return View(data, DType::u8, {static_cast<std::int64_t>(n)});
 }
@@ -37,7 +43,9 @@ void ResultWriter::find_sources() {
 
 bool ResultWriter::mine() const { return session_.grid.replica().rank() == 0; }
 
-void ResultWriter::put(std::size_t item, std::string text) {
+void ResultWriter::put(std::size_t item, std::string text, const JobWork& done) {
+  work_.add(done);
+  if (!text.empty()) ++work_.items;
   if (!session_.first()) return send(item, std::move(text));
   items_[item] = std::move(text);
   for (Source& s : sources_) receive(s, false);
@@ -49,7 +57,7 @@ void ResultWriter::send(std::uint64_t item, std::string text) {
          outgoing_.front().sends[1]->test())
     outgoing_.pop_front();
   Outgoing& o = outgoing_.emplace_back();
-  o.header = {item, text.size()};
+  o.header = {item, text.size(), work_};
   o.text = std::move(text);
   o.sends[0] = session_.grid.world().start_send(bytes_of(&o.header, sizeof o.header), 0, kHeaderTag,
                                                 stream_);
@@ -70,6 +78,7 @@ void ResultWriter::receive(Source& s, bool wait) {
       return;
     if (!s.has_header) {
       s.has_header = true;
+      s.work = s.header.work;
       s.text.resize(s.header.size);
       s.transfer =
           world.start_recv(bytes_of(s.text.data(), s.text.size()), s.rank, kTextTag, stream_);
@@ -83,10 +92,25 @@ void ResultWriter::receive(Source& s, bool wait) {
   }
 }
 
+JobWork ResultWriter::work() const {
+  JobWork all = work_;
+  for (const Source& s : sources_) all.add(s.work);
+  return all;
+}
+
 void ResultWriter::flush() {
   while (printed_ < items_.size() && items_[printed_]) {
     write_(printed_, *items_[printed_]);
+    n_done_ += !items_[printed_]->empty();
     std::string().swap(*items_[printed_++]);
+  }
+}
+
+void ResultWriter::flush_rest() {
+  for (std::size_t i = printed_; file_ && i < items_.size(); ++i) {
+    if (!items_[i]) continue;
+    write_(i, *items_[i]);
+    n_done_ += !items_[i]->empty();
   }
 }
 
@@ -96,7 +120,14 @@ void ResultWriter::flush_quietly() {
   if (!failure_) failure_ = failure_of([&] { flush(); });
 }
 
-void ResultWriter::finish(const std::optional<Failure>& ended) {
+void ResultWriter::finish(const std::optional<Failure>& ended, JobLog& log) {
+  log.stop();
+  const auto failure = failure_of([&] { take_all(ended); });  // on all ranks alike
+  log.end(failure ? reason_of(*failure) : "done", work());
+  if (failure) rethrow(*failure);
+}
+
+void ResultWriter::take_all(const std::optional<Failure>& ended) {
   if (mine() && !session_.first()) {
     send(kNoMore, "");
     for (Outgoing& o : outgoing_)
@@ -104,8 +135,26 @@ void ResultWriter::finish(const std::optional<Failure>& ended) {
   }
   for (Source& s : sources_) receive(s, true);
   if (session_.first()) flush_quietly();
+  Communicator& world = session_.grid.world();
+  std::optional<Failure> mine = failure_ ? failure_ : ended;
+  const bool interrupted = mine && mine->kind == FailureKind::interrupted;
+  const auto worst = world.all_reduce_value<std::int32_t>(!mine         ? 0
+                                                          : interrupted ? 1
+                                                                        : 2,
+                                                          ReduceOp::max, stream_);
+  if (worst == 1 && session_.first()) failure_ = failure_of([&] { flush_rest(); });
   if (session_.first() && file_ && !failure_) failure_ = failure_of([&] { file_->close(); });
-  throw_together(session_.grid.world(), failure_ ? failure_ : ended, stream_);
+  if (failure_) mine = failure_;
+  if (worst == 1) {
+    const std::int64_t done = world.all_reduce_value(n_done_, ReduceOp::max, stream_);
+    if (interrupted && !failure_)
+      mine->text += fmt::format(
+          ": {} of {} results are done and written; the same command makes all of them anew", done,
+          items_.size());
+  } else if (interrupted) {
+    mine.reset();  // what failed elsewhere is the reason
+  }
+  throw_together(world, mine, stream_);
 }
 
 }  // namespace weft

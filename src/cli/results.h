@@ -24,15 +24,21 @@ class ResultWriter {
   ResultWriter& operator=(const ResultWriter&) = delete;
   bool mine() const;  // whether this rank gives its replica's results
   // On ranks where mine(). What cannot be written ends the job at once; what was written stays.
-  void put(std::size_t item, std::string text);
+  // `done`: what it took, for --log; an item is one where it has a text.
+  void put(std::size_t item, std::string text, const JobWork& done = {});
+  // Of all replicas, as far as rank 0 has heard; of this one on others.
+  JobWork work() const;
   // Collective. All results that there are are taken; then every rank throws `ended`, what this
-  // replica ended with before it had done all of its own.
-  void finish(const std::optional<Failure>& ended = {});
+  // replica ended with before it had done all of its own. Interrupted says how many there are;
+  // behind a gap they are written too, but where a write function wants each in turn.
+  // The log gets its last line.
+  void finish(const std::optional<Failure>& ended, JobLog& log);
 
  private:
   // Item, or none when the sender has no more, and size of the text that follows.
   struct Header {
     std::uint64_t item = 0, size = 0;
+    JobWork work;  // of the sender so far
   };
   // A message under way, kept until it has arrived.
   struct Outgoing {
@@ -45,6 +51,7 @@ class ResultWriter {
     int rank = 0;
     bool ended = false, has_header = false;
     Header header;
+    JobWork work;
     std::string text;
     std::unique_ptr<Transfer> transfer;
   };
@@ -52,13 +59,17 @@ class ResultWriter {
   void find_sources();
   void send(std::uint64_t item, std::string text);
   void receive(Source& source, bool wait);
+  void take_all(const std::optional<Failure>& ended);
   void flush();          // throws what a write failed of
+  void flush_rest();     // over the gaps
   void flush_quietly();  // keeps it as failure_
 
   const Session& session_;
   Stream stream_;
+  JobWork work_;  // of this replica
   std::vector<std::optional<std::string>> items_;
   std::size_t printed_ = 0;
+  std::int64_t n_done_ = 0;         // written, rejected ones not counted
   std::optional<ResultFile> file_;  // rank 0's
   Write write_;
   std::optional<Failure> failure_;  // of the first write that failed

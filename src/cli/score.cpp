@@ -89,19 +89,26 @@ void run_score(const Invocation& invocation) {
   const bool masked = session.config.head == HeadKind::masked_lm;
   const std::int32_t mask = masked ? session.need_mask_id() : -1;
   TextInputs in = read_inputs(session, o.texts, rules_of(o, session.config, masked));
+  session.watch_time(true);
+  JobLog log = session.open_log(invocation, "score", fields, in.documents.size());
   session.load_weights();
   ResultWriter results(session, o.texts.out, in.documents.size());
   const auto done_with = [&](std::size_t t, std::span<const float> logprobs, double loss) {
     if (!results.mine()) return;
     const Document& d = in.documents[in.numbers[t]];
     const OrderedJson scored = result(logprobs, loss, o.token_logprobs);
-    results.put(in.numbers[t], o.json() ? result_line(d, scored)
-                                        : as_text(session, d, scored, in.texts[t].ids, logprobs));
+    const auto timed = time_as(session.ctx, TimeShare::data);
+    results.put(
+        in.numbers[t],
+        o.json() ? result_line(d, scored) : as_text(session, d, scored, in.texts[t].ids, logprobs),
+        in.work(t));
+    log.progress(results.work());
   };
   const auto done = [&](std::size_t t, std::span<const float> logprobs) {
     done_with(t, logprobs, mean_loss(logprobs));
   };
-  const auto ended = caught_not_finite([&] {
+  log.begin();
+  const auto ended = caught_together([&] {
     if (o.stride) {
       score_in_windows(session.ctx, session.config, *session.parameters, in.texts, *o.stride,
                        done_with);
@@ -114,7 +121,7 @@ void run_score(const Invocation& invocation) {
                          done);
     }
   });
-  results.finish(ended);
+  results.finish(ended, log);
   in.rejects.finish(session, o.texts.out, in.n_texts);
 }
 

@@ -4,9 +4,11 @@
 
 #include <utility>
 
+#include "cli/run_facts.h"
 #include "comm/agreement.h"
 #include "comm/compare.h"
 #include "core/check.h"
+#include "core/field_values.h"
 #include "core/hardware.h"
 #include "core/log.h"
 #include "core/utf8.h"
@@ -14,6 +16,7 @@
 #include "infer/generation_file.h"
 #include "io/hub_cache.h"
 #include "kernels/backends.h"
+#include "machine/gpu_choice.h"
 #include "model/grid_check.h"
 #include "text/files/tokenizer_files.h"
 #include "train/start.h"
@@ -33,9 +36,13 @@ void ModelOptions::visit(FieldVisitor& v) {
   v.field("pp", pp, kGridAxis, "pipeline-parallel ranks");
   v.field("dp", dp, kGridAxisOrLeft, "data-parallel ranks; 0: ranks / (tp * pp)");
   v.field("device", device, kDevices, "what to run on (cuda is to come)");
+  v.field("gpu_map", gpu_map, kGpuMapHelp);
   v.field("threads", threads, kThreads, "threads of a rank; 0: cores of the host / ranks on it");
+  v.field("walltime", walltime, kWalltimeHelp);
   v.field("deterministic", deterministic,
           "results do not depend on what else is in the batch, to the last bit (slower)");
+  v.group("log");
+  v.field("log", log, "append a run log of the job to this file, for weft report");
 }
 
 std::optional<Tokenizer> open_tokenizer(const StoredModel& model, const std::string& tokenizer) {
@@ -101,6 +108,7 @@ ModelConfig config_for(ModelUse use, const StoredModel& stored, bool tells) {
 }
 
 ModelOptions with_found_model(ModelOptions o) {
+  if (!o.walltime.empty()) checked_walltime(o.walltime);
   o.model = find_model(o.model, "--model");
   return o;
 }
@@ -119,7 +127,9 @@ GridShape checked_grid(const ModelOptions& o, const ModelConfig& c, int ranks) {
 
 }  // namespace
 
-void check_device(const std::string& device) {
+void check_device(const std::string& device, const std::string& gpu_map) {
+  if (!parse_gpu_map(gpu_map).empty() && device != "cuda" && Mpi::launched_rank() == 0)
+    log_warning("--gpu-map {} has no effect: this runs on the CPU", gpu_map);
   if (device != "cuda") return;
   cuda_backend();  // says so where it is not built in
   user_error(
@@ -139,20 +149,43 @@ Session::Session(const Invocation& invocation, const ModelOptions& given, ModelU
       ctx{.grid = grid,
           .stream = stream,
           .precision = given.deterministic ? Precision::fp32_fixed : Precision::fp32,
-          .clock = nullptr,
+          .clock = given.log.empty() ? nullptr : &clock,
           .observer = {}} {
-  check_device(options.device);
+  check_device(options.device, options.gpu_map);
   compare(
       grid.world(),
       [&] {
         ModelOptions copy = options;
         // Without what may differ from host to host; the files' contents are compared instead.
-        std::vector<Fact> facts = option_facts([&](FieldVisitor& v) { copy.visit(v); },
-                                               {"model", "tokenizer", "threads", "device"});
+        std::vector<Fact> facts =
+            option_facts([&](FieldVisitor& v) { copy.visit(v); },
+                         {"model", "tokenizer", "threads", "device", "gpu_map", "log"});
         for (Fact& fact : model_facts(&model, config, tokenizer)) facts.push_back(std::move(fact));
         return facts;
       },
       stream);
+}
+
+JobLog Session::open_log(const Invocation& invocation, const std::string& what,
+                         const VisitFields& fields, std::size_t n_items) {
+  if (options.log.empty()) return {};
+  OrderedJson line = run_facts(invocation, what);
+  const std::vector<std::string> hosts = hosts_of(grid.world());
+  add_place(line, hosts, grid.world().size(), time);
+  const GridShape& shape = grid.shape();
+  line["grid"] = {{"tp", shape.tp}, {"pp", shape.pp}, {"dp", shape.dp}};
+  line["model"] = shown_fields(
+      config, {"family", "layers", "width", "heads", "kv_heads", "ffn", "vocab", "context"});
+  line["parameters"] = count_parameters(config);
+  line["threads"] = stream.n_threads();
+  line["dtype"] = dtype_name(options.held_dtype());
+  line["items"] = n_items;
+  line["options"] = field_values(fields);
+  line["options"]["dp"] = shape.dp;
+  line["options"]["threads"] = stream.n_threads();
+  line["options"]["dtype"] = line["dtype"];
+  line["options"]["device"] = line["device"];
+  return JobLog(ctx, clock, options.log, line);
 }
 
 std::int64_t Session::free_memory_bytes() const {
@@ -166,6 +199,12 @@ void Session::too_large(double planned) const {
   machine_error("--model {}: its weights take {:.2f} GB on a rank, but {:.2f} GB is {}",
                 options.model, planned / 1e9, static_cast<double>(memory.bytes) / 1e9,
                 memory.bound);
+}
+
+void Session::watch_time(bool signals) {
+  time = find_run_time(grid.world(), stream, options.walltime);
+  limit.emplace(time.deadline, signals);
+  ctx.limit = &*limit;
 }
 
 void Session::load_weights() {

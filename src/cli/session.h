@@ -8,10 +8,13 @@
 
 #include "cli/command.h"
 #include "cli/texts.h"
+#include "comm/pass_limit.h"
+#include "comm/run_time.h"
 #include "core/memory.h"
 #include "core/option_words.h"
 #include "formats/open_model.h"
 #include "infer/generation_file.h"
+#include "infer/job_log.h"
 #include "infer/options.h"
 #include "model/context.h"
 #include "model/parameters.h"
@@ -19,14 +22,15 @@
 namespace weft {
 
 struct ModelOptions {
-  std::string model, tokenizer, device, dtype;
+  std::string model, tokenizer, device, dtype, gpu_map, walltime, log;
   std::int64_t tp = 1, pp = 1, dp = 0, threads = 0, seed = 0;
   bool deterministic = false;
   DType held_dtype() const;  // fp32 unless --dtype says otherwise
   void visit(FieldVisitor& v);
 };
 
-void check_device(const std::string& device);  // UserError where it is not built in
+// UserError where the device is not built in, or --gpu-map no map; a map without GPUs is warned of.
+void check_device(const std::string& device, const std::string& gpu_map = "");
 
 // What a command wants of a model, whatever head it was saved with.
 enum class ModelUse : std::uint8_t {
@@ -46,6 +50,9 @@ struct Session {
   // Reads config and tokenizer; checks the grid, and that all ranks were told and read the same.
   // Collective.
   Session(const Invocation& invocation, const ModelOptions& options, ModelUse use);
+  // From here on passes end by a signal, where `signals`, or before the time is over: Interrupted.
+  // Collective.
+  void watch_time(bool signals);
   void load_weights();  // may be called after the inputs were checked. Collective
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -58,8 +65,15 @@ struct Session {
   Grid grid;
   Stream stream;
   MemoryRoom memory;  // for this rank, before its weights take theirs
+  ShareClock clock;   // runs where there is a log
   Context ctx;
   std::optional<Parameters> parameters;
+  RunTime time;
+  std::optional<PassLimit> limit;
+
+  // --log, its start line written; off without. `fields` visits the command's options. Collective.
+  JobLog open_log(const Invocation& invocation, const std::string& what, const VisitFields& fields,
+                  std::size_t n_items);
 
   bool first() const { return grid.world().rank() == 0; }
   mutable bool warned_of_length = false;

@@ -30,6 +30,10 @@ struct TextInputs {
   std::vector<std::size_t> numbers;   // of this replica's among the documents
   std::vector<TokenizedText> texts;   // this replica's
   std::vector<Encoding> encodings;    // likewise
+
+  JobWork work(std::size_t t) const {  // that text t of this replica takes
+    return {.prompt_tokens = static_cast<std::int64_t>(texts[t].ids.size())};
+  }
 };
 
 // What a command asks of its texts.

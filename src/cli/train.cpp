@@ -2,33 +2,19 @@
 
 #include <omp.h>
 
-#include <algorithm>
-
 #include "cli/command.h"
 #include "cli/options.h"
+#include "cli/run_facts.h"
 #include "cli/session.h"
-#include "cli/version.h"
-#include "comm/agreement.h"
 #include "core/hardware.h"
 #include "io/hub_cache.h"
+#include "io/run_log.h"
 #include "train/start.h"
 
 namespace weft {
 
-namespace {
-
-// The hosts that ranks run on, each once, in the order of their first ranks. Collective.
-std::vector<std::string> hosts_of(Communicator& world) {
-  Stream stream;
-  std::vector<std::string> hosts;
-  for (const std::string& host : gather_texts(world, host_name(), stream))
-    if (std::find(hosts.begin(), hosts.end(), host) == hosts.end()) hosts.push_back(host);
-  return hosts;
-}
-
-}  // namespace
-
 void run_train(const Invocation& invocation) {
+  const StopSignal stop;  // from here on: one while the model is read counts too
   auto world = invocation.mpi.world();
   TrainOptions options;
   const VisitFields fields = [&](FieldVisitor& v) { options.visit(v); };
@@ -41,7 +27,7 @@ void run_train(const Invocation& invocation) {
   if (lost && resume_candidates(options).empty()) rethrow(*lost);
   options.tokenizer = find_model(options.tokenizer, "--tokenizer");
   validate(options);
-  check_device(options.device);
+  check_device(options.device, options.gpu_map);
   TrainingEnvironment environment;
   environment.n_threads = resolve_threads(options.threads, invocation.mpi.ranks_on_host());
   omp_set_num_threads(environment.n_threads);
@@ -49,8 +35,12 @@ void run_train(const Invocation& invocation) {
     return "# All options of this run; weft train --config recipe.toml repeats it.\n" +
            to_toml([&](FieldVisitor& v) { resolved.visit(v); });
   };
-  environment.build = build_info();
+  Stream stream;
+  environment.time = find_run_time(*world, stream, options.walltime);
   environment.hosts = hosts_of(*world);
+  environment.facts = run_facts(invocation, "train");
+  add_place(environment.facts, environment.hosts, world->size(), environment.time);
+  environment.stop = &stop;
   environment.memory = memory_room(invocation.mpi.ranks_on_host());
   train(std::move(world), options, environment);
 }

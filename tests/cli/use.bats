@@ -19,7 +19,8 @@ setup() { in_folder; }
     '{"version", "commit", "hosts", "grid", "model", "parameters", "threads",
       "peaks"} < set(lines[0])' 'lines[0]["grid"] == {"tp": 1, "pp": 1, "dp": 1}' \
     'set(lines[1]) == {"event", "step", "loss", "grad_norm", "lr", "tokens", "step_s",
-      "tokens_per_s", "mfu", "peak_share", "shares"}' 'lines[1]["tokens"] == 4 * 48' \
+      "tokens_per_s", "mfu", "peak_share", "comm_bytes", "shares", "elapsed_s"}' \
+    'lines[1]["tokens"] == 4 * 48' \
     'all(abs(sum(line["shares"].values()) - 1) < 1e-6
       for line in lines if line["event"] == "step")' \
     'set(lines[1]["shares"]) == {"forward", "backward", "comm", "optimizer", "bubble", "data",

@@ -309,9 +309,55 @@ def train(case):
     return ["train", "--config", case.recipe(values), "--data", tokens, *sizes, *fixed]
 
 
+JOB = """#!/bin/bash -l
+#PBS -A biology
+#PBS -q preemptable
+#PBS -l select=4:system=polaris,place=scatter
+#PBS -l walltime=0:30:00
+#PBS -l filesystems=home:eagle
+#PBS -J 0-9%5
+#PBS -r y
+cd "${PBS_O_WORKDIR:-/tmp}"
+NNODES=$(sort -u "$PBS_NODEFILE" | wc -l) PPN=4
+options=(--steps 9 --tp $((PPN / 2)))
+run() { mpiexec -n $((NNODES * PPN)) --ppn "$PPN" --depth=8 --cpu-bind depth "$@"; }
+for data in a.h5 b.h5; do
+  if [ -f "${data%.h5}" ] || [[ $PPN -gt 4 && $data == *.h5 ]]; then continue; fi
+  case $data in a*) layers=2 ;; *) layers=4 ;; esac
+  OMP_NUM_THREADS=8 run weft train --data $data --out run "${options[@]}" --layers $layers
+done
+j=$(qsub -W depend=afterany:$PBS_JOBID next.pbs) || exit 1
+cat <<END
+$(not read)
+END
+"""
+
+
+def lint(case):
+    launch = pathlib.Path(__file__).parents[2] / "launch"
+    (case.folder / "valid.txt").write_text(JOB)
+    if case.rng.random() < 0.7:
+        return ["lint", case.put(case.folder / "valid.txt", "job.pbs"), "--machine",
+                str(launch / "polaris/machine.toml"),
+                *(["--json"] if case.rng.random() < 0.5 else [])]
+    return ["lint", "valid.txt", "--machine",
+            case.put(launch / "polaris/machine.toml", "machine.toml")]
+
+
+def report(case):
+    """A run's log beside a whole one, as every form."""
+    form = case.rng.choice([["--json"], *(["--format", f] for f in ("text", "md", "csv", "html"))])
+    (case.folder / "job").mkdir()
+    log = case.folder / "job" / "run.jsonl"
+    log.write_bytes(case.mutant((case.f.folder / case.rng.choice(case.f.logs)).read_bytes(),
+                                "jsonl"))
+    other = [str(case.f.folder / "run")] if case.rng.random() < 0.7 else []
+    return ["report", case.rng.choice(["job", "job/run.jsonl", "."]), *other, *form]
+
+
 COMMANDS = {
     f.__name__: f for f in (generate, chat, score, classify, fill, embed, neighbors, info, convert,
-                            tokenize, data, tokenizer, train)
+                            tokenize, data, tokenizer, train, lint, report)
 }
 
 

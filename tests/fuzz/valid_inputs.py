@@ -61,6 +61,35 @@ def inputs(first_word="the"):
     }
 
 
+def run_log():
+    """Two starts with every field that a report reads, in lines of training and of a text job."""
+    shares = dict(forward=0.4, backward=0.3, comm=0.1, optimizer=0.1, bubble=0, data=0, other=0.1)
+    start = {
+        "event": "start", "log_version": 1, "time": "2026-11-29T19:30:00Z", "what": "train",
+        "command": "weft train --out run", "commit": "abc", "hosts": ["a", "b"], "device": "cpu",
+        "grid": {"tp": 2, "pp": 1, "dp": 1}, "ranks": 2, "nodes": 2, "threads": 1, "step": 0,
+        "model": {"family": "gpt2", "layers": 2, "width": 16, "context": 32}, "parameters": 999,
+        "batch_size": 2, "machine": {"name": "m", "site": "s"}, "dtype": "fp32",
+        "peaks": {"matmul_flops": 1e9}, "options": {"lr": 0.1, "model": "a/b", "tp": 2},
+        "job": {"queue": "q"}
+    }
+    step = {
+        "event": "step", "loss": 3.5, "tokens": 64, "step_s": 0.1, "tokens_per_s": 640.0,
+        "mfu": 0.2, "peak_share": 0.3, "comm_bytes": 1000, "shares": shares
+    }
+    lines = [start] + [{**step, "step": i, "elapsed_s": i / 10} for i in range(1, 7)]
+    lines += [{"event": "eval", "step": 6, "loss": 3.6}, {"event": "save", "seconds": 0.1},
+              {**start, "step": 4, "resumed": {"step": 4, "lost_tokens": 128, "lost_s": 0.2}}]
+    lines += [{**step, "step": i, "elapsed_s": i / 10} for i in range(5, 12)]
+    spread = {"p50": 0.1, "p95": 0.2, "p99": 0.3}
+    lines += [{**start, "what": "generate"},
+              {"event": "progress", "elapsed_s": 1, "items": 3, "new_tokens": 9},
+              {"event": "end", "reason": "done", "elapsed_s": 2, "items": 4, "prompt_tokens": 40,
+               "new_tokens": 12, "tokens_per_s": 26, "ttft_s": spread, "inter_token_s": spread,
+               "batch_occupancy": 0.5, "streamed_bytes_per_s": 1e9, "shares": shares}]
+    return lines
+
+
 class Fixtures:
     """Valid files that the program itself makes, once."""
 
@@ -104,6 +133,10 @@ class Fixtures:
                 '{"eos_token_id": 1, "do_sample": true, "temperature": 0.7, "top_k": 40, '
                 '"top_p": 0.9, "max_length": 40, "repetition_penalty": 1.1, '
                 '"no_repeat_ngram_size": 3}')
+        # A log of everything that a report reads, and one that train wrote.
+        self.logs = ["everything.jsonl", "run/run.jsonl"]
+        (folder / self.logs[0]).write_text("".join(
+            json.dumps(line) + "\n" for line in run_log()))
         self.gguf = sorted((DATA / "gguf").glob("*.gguf"))
         self.tokenizers = sorted(
             path.parent for path in (DATA / "tokenizers").glob("*/tokenizer.json"))
