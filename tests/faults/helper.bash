@@ -19,7 +19,8 @@ launch() {
   local with=()
   # shellcheck disable=SC2206
   [ "$n" = 0 ] || with=($WEFT_MPIEXEC "$n")
-  "${with[@]}" "$WEFT" train --data "$BATS_FILE_TMPDIR/data.h5" \
+  # Open MPI's mpiexec puts its own folder before PATH, where the machine's qstat may be.
+  "${with[@]}" env PATH="$PATH" "$WEFT" train --data "$BATS_FILE_TMPDIR/data.h5" \
     --out "$out" "${model[@]}" "$@" >"$out.log" 2>&1 3>&- &
   launched=$!
 }
