@@ -1,6 +1,7 @@
 #include "infer/batch.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "comm/pass_limit.h"
 #include "model/rope.h"
@@ -12,6 +13,10 @@ namespace {
 constexpr const char* kNothingLeft =
     "no token is left to continue with: --bad-words, --no-repeat-ngram-size and --min-new-tokens "
     "forbid them all";
+
+// Ranks ask one another whether to stop, which small passes must not wait for each time.
+constexpr double kAskEvery_s = 0.05;
+constexpr double kNever_s = -std::numeric_limits<double>::infinity();
 
 std::int64_t slots_of(const GenerationRequest& r) { return r.options.num_beams; }
 
@@ -66,10 +71,12 @@ Batch::Batch(const EngineModel& model, const InferenceShape& shape,
 std::optional<Failure> Batch::run() {
   PassLimit* limit = model_.ctx.limit;
   if (limit) limit->begin();
+  double now_s = 0, asked_s = kNever_s;  // the chooser's clock, the same on all ranks
   for (admit(); !works_.empty(); admit()) {
-    if (limit) {
+    if (limit && now_s - asked_s >= kAskEvery_s) {
       const auto timed = time_as(model_.ctx, TimeShare::comm);
       if (auto ended = limit->ended(model_.ctx.grid.replica(), model_.ctx.stream)) return ended;
+      asked_s = now_s;
     }
     const Pass pass = fill();
     const ConstView hidden = [&] {
@@ -79,10 +86,14 @@ std::optional<Failure> Batch::run() {
     }();
     ++passes_;
     if (statistics_) count(pass);
-    if (pass.ready.empty()) continue;
+    if (pass.ready.empty()) {  // a long prompt's: nobody's clock was shared
+      asked_s = kNever_s;
+      continue;
+    }
     Choices choices = choose(pass, hidden);
     share(choices);
     if (choices.failure) return choices.failure;
+    now_s = choices.elapsed_s;
     advance(pass, choices);
     release();
     if (tell_.watch.after_pass) tell_.watch.after_pass(choices.elapsed_s);

@@ -248,6 +248,7 @@ done'
     printf 'a\nb\n' >nodes
     export PBS_NODEFILE=$PWD/nodes PBS_JOBID=1.s WEFT_OUT=$PWD/$machine WEFT_DATA=$PWD/t.h5
     export WEFT_TRAIN_OPTIONS="--steps 5" WEFT_MODULES=none
+    export WEFT_MACHINE=$machine WEFT_DIALECT=pals WEFT_LAUNCHER=launcher
     ranks=8
     [ $machine = polaris ] || ranks=16
     play weft 'echo "$*" >>trained; exit 3'
