@@ -12,7 +12,8 @@
   X(add_rms_norm_backward) X(head_squares) X(head_norm) X(head_dots) X(head_norm_backward)       \
   X(activation) X(activation_backward)                                                          \
   X(gated_activation) X(gated_activation_backward) X(rope) X(rope_backward)                     \
-  X(attention) X(attention_backward) X(attention_cached) X(embedding) X(embedding_backward)     \
+  X(attention) X(attention_backward) X(attention_weights) X(attention_cached)                   \
+  X(embedding) X(embedding_backward)                                                            \
   X(cross_entropy_stats) X(cross_entropy_combine) X(cross_entropy_backward)                     \
   X(adamw) X(sum_of_squares) X(add) X(scale) X(soft_cap) X(convert) X(sample)                   \
   X(warp_logits)

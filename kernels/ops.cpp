@@ -1,47 +1,9 @@
-// Checks what every op is given, then calls the back end of the device.
-#include "kernels/ops.h"
-
-#include "kernels/backends.h"
+// Checks what every op is given, then calls the back end of the device; attention's are in
+// ops_attention.cpp.
+#include "kernels/op_checks.h"
 
 namespace weft {
-namespace {
-
-#define WEFT_CPU_OP(op) .op = cpu::op,
-constexpr Backend kCpu = {WEFT_FOR_EACH_OP(WEFT_CPU_OP)};
-#undef WEFT_CPU_OP
-
-const Backend& backend(const Stream& stream) {
-  return stream.device().type == DeviceType::cpu ? kCpu : cuda_backend();
-}
-
-void expect(const char* op, const char* name, ConstView x, const Dims& shape,
-            DType dtype = DType::f32) {
-  CHECK(x.dtype() == dtype && x.shape() == shape, "{}: {} is {} {}, expected {} {}", op, name,
-        dtype_name(x.dtype()), x.shape().str(), dtype_name(dtype), shape.str());
-}
-
-// The dtype of a call's activations: fp32, or bf16 on a GPU.
-DType act_dtype(const char* op, ConstView x, const Stream& stream) {
-  const DType dtype = x.dtype();
-  CHECK(dtype == DType::f32 || (dtype == DType::bf16 && stream.device().type == DeviceType::cuda),
-        "{}: activations are {}; supported: {}", op, dtype_name(dtype),
-        stream.device().type == DeviceType::cuda ? "fp32, bf16" : "fp32 on the CPU");
-  return dtype;
-}
-
-void expect_weight(const char* op, ConstView w, const Dims& shape) {
-  const DType dtype = w.dtype();
-  CHECK(dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16,
-        "{}: weights are {}; supported: fp32, bf16, fp16", op, dtype_name(dtype));
-  expect(op, "w", w, shape, dtype);
-}
-
-void expect_optional(const char* op, const char* name, ConstView x, const Dims& shape,
-                     DType dtype = DType::f32) {
-  if (!x.empty()) expect(op, name, x, shape, dtype);
-}
-
-}  // namespace
+using namespace op_checks;
 
 void linear(View y, ConstView x, ConstView w, ConstView bias, Precision precision, Stream& stream) {
   const auto [N, I] = x.dims<2>();
@@ -281,89 +243,6 @@ void rope_backward(View heads, ConstView positions, ConstView table, const RopeA
                    Stream& stream) {
   check_rope("rope_backward", heads, positions, table, args, stream);
   backend(stream).rope_backward(heads, positions, table, args, stream);
-}
-
-namespace {
-
-void check_heads(const char* op, const AttentionArgs& args, const Stream& stream) {
-  CHECK(args.n_heads >= 1 && args.n_kv_heads >= 1 && args.n_heads % args.n_kv_heads == 0 &&
-            args.head_dim >= 1,
-        "{}: {} heads, {} KV heads of dim {}", op, args.n_heads, args.n_kv_heads, args.head_dim);
-  CHECK(args.softcap >= 0, "{}: softcap is {}; 0 is none", op, args.softcap);
-  if (stream.device().type == DeviceType::cuda)
-    CHECK(args.head_dim % 8 == 0 && args.head_dim >= 16 && args.head_dim <= 256,
-          "{}: head dim {} on a GPU; supported: multiples of 8 from 16 to 256", op, args.head_dim);
-}
-
-void check_lengths(const char* op, ConstView lengths, std::int64_t B, const AttentionArgs& args) {
-  if (!args.packed) return expect_optional(op, "lengths", lengths, {B}, DType::i32);
-  CHECK(B == 1 && lengths.rank() == 1 && lengths.elems() >= 2 && lengths.dtype() == DType::i32,
-        "{}: packed sequences need one batch row and where each begins, (n + 1) i32; got {} batch "
-        "rows and lengths {}",
-        op, B, lengths.shape().str());
-}
-
-}  // namespace
-
-void attention(View out, View lse, ConstView qkv, ConstView lengths, const AttentionArgs& args,
-               Stream& stream) {
-  check_heads("attention", args, stream);
-  const std::int64_t H = args.n_heads, Hkv = args.n_kv_heads, D = args.head_dim;
-  const auto [B, T, rows, dim] = qkv.dims<4>();
-  const DType act = act_dtype("attention", qkv, stream);
-  expect("attention", "qkv", qkv, {B, T, H + 2 * Hkv, D}, act);
-  expect("attention", "out", out, {B, T, H, D}, act);
-  expect("attention", "lse", lse, {B, H, T});
-  check_lengths("attention", lengths, B, args);
-  backend(stream).attention(out, lse, qkv, lengths, args, stream);
-}
-
-void attention_backward(View dqkv, ConstView dout, ConstView out, ConstView lse, ConstView qkv,
-                        ConstView lengths, const AttentionArgs& args, Stream& stream) {
-  check_heads("attention_backward", args, stream);
-  const std::int64_t H = args.n_heads, Hkv = args.n_kv_heads, D = args.head_dim;
-  const auto [B, T, rows, dim] = qkv.dims<4>();
-  const DType act = act_dtype("attention_backward", qkv, stream);
-  expect("attention_backward", "qkv", qkv, {B, T, H + 2 * Hkv, D}, act);
-  expect("attention_backward", "dqkv", dqkv, qkv.shape(), act);
-  expect("attention_backward", "out", out, {B, T, H, D}, act);
-  expect("attention_backward", "dout", dout, {B, T, H, D}, act);
-  expect("attention_backward", "lse", lse, {B, H, T});
-  check_lengths("attention_backward", lengths, B, args);
-  backend(stream).attention_backward(dqkv, dout, out, lse, qkv, lengths, args, stream);
-}
-
-void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, ConstView pages,
-                      std::span<const CacheSlice> slices, const AttentionArgs& args,
-                      Stream& stream) {
-  check_heads("attention_cached", args, stream);
-  const std::int64_t H = args.n_heads, Hkv = args.n_kv_heads, D = args.head_dim;
-  const auto [N, rows, dim] = qkv.dims<3>();
-  const auto [n_pages, S, kv, d] = k_cache.dims<4>();
-  const DType act = act_dtype("attention_cached", qkv, stream);
-  expect("attention_cached", "qkv", qkv, {N, H + 2 * Hkv, D}, act);
-  expect("attention_cached", "out", out, {N, H, D}, act);
-  expect("attention_cached", "k_cache", k_cache, {n_pages, S, Hkv, D}, act);
-  expect("attention_cached", "v_cache", v_cache, {n_pages, S, Hkv, D}, act);
-  std::int64_t slots = n_pages, M = 1;
-  if (!pages.empty()) {
-    const auto [table_slots, table_pages] = pages.dims<2>();
-    expect("attention_cached", "pages", pages, {table_slots, table_pages}, DType::i32);
-    CHECK(S % 64 == 0, "attention_cached: pages hold {} tokens; supported: multiples of 64", S);
-    slots = table_slots, M = table_pages;
-  }
-  for (const CacheSlice& s : slices) {
-    CHECK(s.first_row >= 0 && s.n_rows >= 1 && s.first_row + s.n_rows <= N && s.n_cached >= 0 &&
-              s.n_cached + s.n_rows <= S * M && s.slot >= 0 && s.slot < slots,
-          "attention_cached: rows {}+{} of {}, slot {} of {}, {} cached of {}", s.first_row,
-          s.n_rows, N, s.slot, slots, s.n_cached, S * M);
-    for (std::int64_t m = 0; !pages.empty() && m * S < s.n_cached + s.n_rows; ++m) {
-      const std::int32_t page = pages.as<std::int32_t>()[s.slot * M + m];
-      CHECK(page >= 0 && page < n_pages, "attention_cached: page {} of slot {} is {}, of {} pages",
-            m, s.slot, page, n_pages);
-    }
-  }
-  backend(stream).attention_cached(out, k_cache, v_cache, qkv, pages, slices, args, stream);
 }
 
 void embedding(View y, ConstView ids, ConstView table, std::int64_t first_row, bool accumulate,

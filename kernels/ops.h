@@ -250,6 +250,15 @@ void attention_backward(View dqkv,          // (B, T, H + 2 Hkv, D) act, written
                         ConstView lengths,  // as attention's
                         const AttentionArgs& args, Stream& stream);
 
+// The probabilities that attention multiplies values by, of chosen heads of one sequence, without
+// dropout: weights[s] = softmax(softcap(scale · q kᵀ) + mask) of head heads[s], 0 where the mask
+// hides a key. A map's bits depend on its own head alone.
+void attention_weights(View weights,  // (n, T, T) fp32: n chosen heads, queries, keys
+                       ConstView qk,  // (T, R, D) act: query heads, then key heads; of what is
+                                      // behind them (attention's values) nothing is read
+                       std::span<const int> heads,  // (n) of this rank's H
+                       const AttentionArgs& args, Stream& stream);
+
 // New tokens of one sequence among the N rows of a batch, and where its keys and values are cached.
 struct CacheSlice {
   std::int64_t first_row = 0;  // of its new tokens among the N
