@@ -9,10 +9,11 @@
 namespace weft {
 namespace {
 
+// space: scalar, where it is not given.
 void write_attribute(const Hdf5Handle& object, const std::string& key, hid_t type,
-                     const void* value, const std::filesystem::path& path) {
+                     const void* value, const std::filesystem::path& path,
+                     Hdf5Handle space = Hdf5Handle(H5Screate(H5S_SCALAR), H5Sclose)) {
   if (H5Aexists(object, key.c_str()) > 0) H5Adelete(object, key.c_str());
-  const Hdf5Handle space(H5Screate(H5S_SCALAR), H5Sclose);
   const Hdf5Handle attribute(H5Acreate2(object, key.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT),
                              H5Aclose);
   CHECK_MACHINE(attribute.ok(), "{}: attribute {} cannot be made ({})", path.string(), key,
@@ -87,6 +88,33 @@ void Hdf5File::write_strings(const std::string& name, const std::vector<std::str
                 "{}: writing {} failed ({})", impl_->path.string(), name, hdf5_reason().text);
 }
 
+std::vector<std::string> Hdf5File::read_strings(const std::string& name,
+                                                std::span<const std::int64_t> at) const {
+  const std::string file = impl_->path.string();
+  const Hdf5Handle data = impl_->dataset(name);
+  const Hdf5Handle type(H5Dget_type(data), H5Tclose), space(H5Dget_space(data), H5Sclose);
+  const Dims shape = impl_->dims(data, name);
+  CHECK_USER(shape.rank() == 1 && H5Tget_class(type) == H5T_STRING && H5Tis_variable_str(type) > 0,
+             "{}: dataset {} is no list of texts of any length", file, name);
+  std::vector<hsize_t> places;
+  for (const std::int64_t i : at) {
+    CHECK(i >= 0 && i < shape[0], "{}: {}: text {} of {}", file, name, i, shape[0]);
+    places.push_back(static_cast<hsize_t>(i));
+  }
+  std::vector<std::string> strings;
+  if (at.empty()) return strings;
+  const hsize_t n = places.size();
+  const Hdf5Handle memory(H5Screate_simple(1, &n, nullptr), H5Sclose);
+  H5Sselect_elements(space, H5S_SELECT_SET, places.size(), places.data());
+  std::vector<char*> texts(places.size(), nullptr);
+  reading(impl_->path,
+          fmt::format("dataset {} cannot be read; the file is truncated or damaged", name),
+          [&] { return H5Dread(data, type, memory, space, H5P_DEFAULT, texts.data()); });
+  for (const char* text : texts) strings.emplace_back(text ? text : "");
+  H5Dvlen_reclaim(type, memory, H5P_DEFAULT, texts.data());
+  return strings;
+}
+
 void Hdf5File::flush() {
   CHECK_MACHINE(H5Fflush(impl_->file, H5F_SCOPE_LOCAL) >= 0, "{}: writing failed ({})",
                 impl_->path.string(), hdf5_reason().text);
@@ -106,6 +134,12 @@ void Hdf5File::set_attribute(const std::string& object, const std::string& key,
 }
 void Hdf5File::set_attribute(const std::string& object, const std::string& key, double value) {
   write_attribute(impl_->object(object), key, H5T_NATIVE_DOUBLE, &value, impl_->path);
+}
+void Hdf5File::set_attribute(const std::string& object, const std::string& key,
+                             std::span<const std::int64_t> values) {
+  const auto n = static_cast<hsize_t>(values.size());
+  write_attribute(impl_->object(object), key, H5T_NATIVE_INT64, values.data(), impl_->path,
+                  Hdf5Handle(H5Screate_simple(1, &n, nullptr), H5Sclose));
 }
 
 bool Hdf5File::has_attribute(const std::string& object, const std::string& key) const {

@@ -63,12 +63,17 @@ class Hdf5File {
   // UTF-8 strings of any length as a dataset of strings (n); each ends at its first NUL. In a file
   // of one process.
   void write_strings(const std::string& name, const std::vector<std::string>& strings);
+  // Some of such a dataset, in the order of `at`.
+  std::vector<std::string> read_strings(const std::string& name,
+                                        std::span<const std::int64_t> at) const;
   void flush();  // what was written is the system's, and the file can be read as it is
 
   // Attributes of a group or dataset ("/" for the file).
   void set_attribute(const std::string& object, const std::string& key, const std::string& value);
   void set_attribute(const std::string& object, const std::string& key, std::int64_t value);
   void set_attribute(const std::string& object, const std::string& key, double value);
+  void set_attribute(const std::string& object, const std::string& key,
+                     std::span<const std::int64_t> values);  // (n)
   bool has_attribute(const std::string& object, const std::string& key) const;
   std::string string_attribute(const std::string& object, const std::string& key) const;
   std::int64_t integer_attribute(const std::string& object, const std::string& key) const;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,25 @@ class EmbeddingFile {
   Hdf5File file_;
   std::int64_t width_, n_rows_ = 0;
   std::chrono::steady_clock::time_point flushed_ = std::chrono::steady_clock::now();
+};
+
+// Such a file with one vector a text, to be searched; rows are read as they are asked for.
+class EmbeddingIndex {
+ public:
+  // UserErrors name the file and what it lacks: it is another kind of file, has a vector for each
+  // token, or none at all.
+  explicit EmbeddingIndex(const std::string& path);
+  const EmbeddingKind& kind() const { return kind_; }
+  std::int64_t n_rows() const { return n_rows_; }      // that are there
+  std::int64_t n_texts() const { return n_texts_; }    // more where embed did not finish
+  void read(std::int64_t first_row, View rows) const;  // (n, C) fp32
+  std::vector<std::string> ids(std::span<const std::int64_t> rows) const;
+  std::vector<std::string> texts(std::span<const std::int64_t> rows) const;
+
+ private:
+  Hdf5File file_;
+  EmbeddingKind kind_;
+  std::int64_t n_rows_ = 0, n_texts_ = 0;
 };
 
 }  // namespace weft
