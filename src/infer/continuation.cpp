@@ -3,8 +3,35 @@
 #include <algorithm>
 
 #include "core/check.h"
+#include "core/utf8.h"
 
 namespace weft {
+
+std::vector<std::int32_t> prompt_ids(const Tokenizer& tokenizer, const ModelConfig& config,
+                                     const std::string& prompt, const std::string& what) {
+  std::vector<std::int32_t> ids = tokenizer.encode(prompt).ids;
+  for (const std::int32_t id : ids)
+    CHECK_USER(id >= 0 && id < config.vocab,
+               "{} has the token '{}' with id {}, but the model's vocabulary holds 0 to {}", what,
+               made_utf8(tokenizer.token(id)), id, config.vocab - 1);
+  if (!ids.empty()) return ids;
+  const bool own = config.bos_id >= 0;
+  const std::int32_t begin = own ? config.bos_id : tokenizer.eos_id().value_or(-1);
+  CHECK_USER(begin >= 0, "{} is empty, and the model has no begin token to start from", what);
+  CHECK_USER(begin < config.vocab,
+             "{} is empty, and the {} that it would start from is {}, but the model's vocabulary "
+             "holds 0 to {}",
+             what, own ? "bos_token_id" : "end token", begin, config.vocab - 1);
+  return {begin};
+}
+
+std::string continuation_text(const Tokenizer& tokenizer, const std::vector<std::int32_t>& prompt,
+                              const std::vector<std::int32_t>& ids) {
+  std::vector<std::int32_t> all = prompt;
+  all.insert(all.end(), ids.begin(), ids.end());
+  const std::string before = tokenizer.decode(prompt, true), whole = tokenizer.decode(all, true);
+  return whole.substr(std::min(before.size(), whole.size()));
+}
 
 bool ends_in_stop(std::string& tail, std::string_view token, const std::vector<std::string>& stop) {
   std::size_t longest = 0;

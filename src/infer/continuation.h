@@ -1,13 +1,24 @@
-// A continuation under way, and what ends it.
+// A continuation: what it begins from, what ends it, and its text.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "infer/options.h"
+#include "model/config.h"
 #include "text/tokenizer.h"
 
 namespace weft {
+
+// A prompt's tokens; as transformers, an empty one is the begin token. UserErrors begin with
+// `what`.
+std::vector<std::int32_t> prompt_ids(const Tokenizer& tokenizer, const ModelConfig& config,
+                                     const std::string& prompt, const std::string& what);
+
+// What the new tokens add to the prompt's text. Of both together, as transformers' pipeline:
+// SentencePiece's first token loses its space alone.
+std::string continuation_text(const Tokenizer& tokenizer, const std::vector<std::int32_t>& prompt,
+                              const std::vector<std::int32_t>& ids);
 
 struct Continuation {
   std::vector<std::int32_t> ids;  // prompt and new tokens

@@ -34,7 +34,26 @@ double dot(const float* a, const float* b, std::int64_t n) {
   return sum;
 }
 
+// The rows (n, C) of tokens, each from the rank that holds it.
+std::vector<float> whole_rows(const Context& ctx, const EmbeddingRows& rows, std::int64_t C,
+                              std::span<const std::int32_t> tokens) {
+  std::vector<float> all(tokens.size() * static_cast<std::size_t>(C), 0.0f);
+  for (std::size_t i = 0; i < tokens.size(); ++i)
+    if (tokens[i] >= rows.first && tokens[i] < rows.first + rows.n)
+      std::copy_n(rows.row(tokens[i] - rows.first), C,
+                  all.begin() + static_cast<std::ptrdiff_t>(i) * C);
+  ctx.grid.replica().all_reduce(View(all.data(), Dims{static_cast<std::int64_t>(all.size())}),
+                                ReduceOp::sum, ctx.stream);
+  return all;
+}
+
 }  // namespace
+
+std::vector<float> token_vectors(const Context& ctx, const ModelConfig& config,
+                                 const Parameters& parameters,
+                                 const std::vector<std::int32_t>& tokens) {
+  return whole_rows(ctx, rows_of(parameters, ctx.stream), config.width, tokens);
+}
 
 std::vector<std::vector<Neighbor>> nearest_tokens(const Context& ctx, const ModelConfig& config,
                                                   const Parameters& parameters,
@@ -45,11 +64,7 @@ std::vector<std::vector<Neighbor>> nearest_tokens(const Context& ctx, const Mode
   Communicator& replica = ctx.grid.replica();
   std::vector<std::vector<Neighbor>> all;
   for (const std::int32_t token : tokens) {
-    // The token's own row, from the rank that holds it.
-    std::vector<float> query(static_cast<std::size_t>(C), 0.0f);
-    if (token >= rows.first && token < rows.first + rows.n)
-      std::copy_n(rows.row(token - rows.first), C, query.begin());
-    replica.all_reduce(View(query.data(), Dims{C}), ReduceOp::sum, ctx.stream);
+    const std::vector<float> query = whole_rows(ctx, rows, C, {&token, 1});
     const double own = std::sqrt(dot(query.data(), query.data(), C));
     std::vector<double> scores(static_cast<std::size_t>(config.vocab), 0.0);
     const auto score_row = [&](std::int64_t r) {

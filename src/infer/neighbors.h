@@ -26,4 +26,9 @@ std::vector<std::vector<Neighbor>> nearest_tokens(const Context& ctx, const Mode
                                                   const std::vector<std::int32_t>& tokens,
                                                   Metric metric, std::int64_t top_k);
 
+// Rows of the embedding matrix, (n, C) fp32. Collective over a replica; on every rank.
+std::vector<float> token_vectors(const Context& ctx, const ModelConfig& config,
+                                 const Parameters& parameters,
+                                 const std::vector<std::int32_t>& tokens);
+
 }  // namespace weft

@@ -1,5 +1,6 @@
 #include "model/gather_parameter.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace weft {
@@ -61,6 +62,33 @@ std::vector<float> gather_parameter(const Parameter& parameter, const Parameters
                             static_cast<std::size_t>(n) * sizeof(float));
               });
   return whole;
+}
+
+std::size_t largest_tensor_bytes(const ModelConfig& config) {
+  std::int64_t most = 0;
+  for (const Parameter& p : parameters_of(config)) most = std::max(most, p.shape.elems());
+  return static_cast<std::size_t>(most) * sizeof(float);
+}
+
+void copy_weights(Parameters& to, const Parameters& from, const Grid& grid, Stream& stream) {
+  if (grid.dp().rank() != 0) return;
+  std::vector<float> room(largest_tensor_bytes(from.config()) / sizeof(float));
+  for (const Parameter& p : parameters_of(from.config())) {
+    if (!p.tied_to.empty()) continue;  // filled with what it is tied to
+    const View whole(room.data(), p.shape);
+    gather_runs(p, from, from.config(), grid, &LocalParameter::weight, stream,
+                [&](std::int64_t begin, const float* values, std::int64_t n) {
+                  std::memcpy(room.data() + begin, values,
+                              static_cast<std::size_t>(n) * sizeof(float));
+                });
+    grid.replica().broadcast(whole, 0, stream);
+    for (const LocalParameter& mine : to.list()) {
+      if (mine.info.name != p.name && mine.info.tied_to != p.name) continue;
+      for (const Run& run : runs(mine.slice))
+        std::memcpy(mine.weight.as<float>() + run.local_begin, room.data() + run.global_begin,
+                    static_cast<std::size_t>(run.size) * sizeof(float));
+    }
+  }
 }
 
 }  // namespace weft

@@ -22,4 +22,10 @@ std::vector<float> gather_parameter(const Parameter& parameter, const Parameters
                                     const ModelConfig& config, const Grid& grid,
                                     View LocalParameter::*of, Stream& stream);
 
+// The weights of a training layout in one of inference, both fp32: tensor by tensor, whole on every
+// rank of the first replica for that long (largest_tensor_bytes). Collective over that replica;
+// other ranks return at once.
+void copy_weights(Parameters& to, const Parameters& from, const Grid& grid, Stream& stream);
+std::size_t largest_tensor_bytes(const ModelConfig& config);
+
 }  // namespace weft

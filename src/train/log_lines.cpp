@@ -1,7 +1,10 @@
 #include "train/log_lines.h"
 
+#include <cmath>
+
 #include "core/field_values.h"
 #include "core/process.h"
+#include "core/utf8.h"
 
 namespace weft {
 
@@ -49,6 +52,26 @@ OrderedJson step_line(const StepReport& r) {
           {"comm_bytes", r.comm_bytes},
           {"shares", std::move(shares)},
           {"elapsed_s", r.elapsed_s}};
+}
+
+OrderedJson eval_line(const EvalReport& r) {
+  OrderedJson line = {{"event", "eval"}, {"step", r.step}, {"loss", r.loss}};
+  for (const auto& [name, value] : r.metrics)
+    line[name] = std::isfinite(value) ? OrderedJson(value) : OrderedJson();
+  line["samples"] = r.n_samples;
+  for (const TextSample& t : r.texts)
+    line["texts"].push_back({{"prompt", made_utf8(t.prompt)}, {"text", made_utf8(t.text)}});
+  return line;
+}
+
+std::string eval_text(const EvalReport& r) {
+  std::string text = fmt::format("step {}: validation loss {:.4f}", r.step, r.loss);
+  for (const auto& [name, value] : r.metrics) text += fmt::format(", {} {:.4f}", name, value);
+  return text + fmt::format(", over {} samples", r.n_samples);
+}
+
+OrderedJson warning_line(std::int64_t step, const std::string& text) {
+  return {{"event", "warning"}, {"step", step}, {"text", text}};
 }
 
 namespace {

@@ -2,8 +2,10 @@
 #pragma once
 
 #include "io/tensorboard_events.h"
+#include "train/metrics.h"
 #include "train/progress.h"
 #include "train/start.h"
+#include "train/text_sampler.h"
 
 namespace weft {
 
@@ -21,6 +23,18 @@ struct StartFacts {
 
 OrderedJson start_line(const StartFacts& facts);
 OrderedJson step_line(const StepReport& report);
+
+// An evaluation.
+struct EvalReport {
+  std::int64_t step = 0, n_samples = 0;
+  double loss = 0;
+  Metrics metrics;  // the task's
+  std::vector<TextSample> texts;
+};
+OrderedJson eval_line(const EvalReport& report);
+std::string eval_text(const EvalReport& report);  // of its numbers, for people
+OrderedJson warning_line(std::int64_t step, const std::string& text);
+
 // With the peaks that rose above the start line's, and from which step on.
 OrderedJson end_line(std::int64_t step, const std::string& reason, const OrderedJson& risen_peaks);
 

@@ -76,6 +76,11 @@ void TrainOptions::visit(FieldVisitor& v) {
           "steps between evaluations; 0: at the end only");
   v.field("eval_samples", eval_samples, Integers{0, kMaxSteps},
           "validation sequences of an evaluation; 0: all");
+  v.field("sample", sample,
+          "prompt to continue at each evaluation (repeatable; task clm), at temperature 0.8 among "
+          "the 200 likeliest tokens, drawn by --seed");
+  v.field("sample_tokens", sample_tokens, Integers{1, kMaxContext},
+          "new tokens of a --sample at most; it ends where the model's context does");
   v.field("save_every", save_every, Integers{0, kMaxSteps},
           "steps between checkpoints; 0: at the end only");
   v.field("keep", keep, Integers{0, kMaxSteps}, "newest checkpoints to keep; 0: all");
@@ -106,6 +111,10 @@ void validate(const TrainOptions& o) {
   if (!o.walltime.empty()) checked_walltime(o.walltime);
   TrainOptions copy = o;
   check_fields([&](FieldVisitor& v) { copy.visit(v); });
+  CHECK_USER(o.sample.empty() || o.task == "clm",
+             "--sample continues a text, which a model of --task {} does not do; allowed: with "
+             "--task clm",
+             o.task);
   CHECK_USER(!o.min_lr || *o.min_lr <= o.lr, "--min-lr is {}; allowed: 0 to --lr, {}", *o.min_lr,
              o.lr);
 }

@@ -24,6 +24,8 @@ struct TrainOptions {
   std::string out;
   std::int64_t eval_every = 0, eval_samples = 256, save_every = 0, keep = 3, log_every = 1;
   std::string resume = "auto", walltime, metrics;
+  std::vector<std::string> sample;
+  std::int64_t sample_tokens = 64;
   // parallel
   std::int64_t tp = 1, pp = 1, dp = 0, threads = 0;
   std::string device, gpu_map, dtype = "fp32", recompute = "none", pipeline_schedule = "1f1b";

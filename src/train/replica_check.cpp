@@ -7,25 +7,22 @@
 #include "formats/tensor_checksum.h"
 
 namespace weft {
-namespace {
-
-// This rank's own weights and moments, all of them.
-std::int64_t local_checksum(const Context& ctx, const Parameters& parameters) {
+std::uint64_t local_checksum(const Context& ctx, const Parameters& parameters,
+                             std::initializer_list<View LocalParameter::*> of) {
   std::uint64_t sum = 0, place = 0;
   for (const LocalParameter& p : parameters.list())
-    for (const View& x : {p.weight, p.m, p.v})
-      if (!x.empty())
+    for (const auto tensor : of)
+      if (const View& x = p.*tensor; !x.empty())
         sum += element_checksum(
             place++, elements_checksum(x.as<float>(), {{0, 0, x.elems()}}, ctx.stream.n_threads()));
-  return static_cast<std::int64_t>(sum);
+  return sum;
 }
-
-}  // namespace
 
 void check_replicas(const Context& ctx, const Parameters& parameters) {
   const Grid& grid = ctx.grid;
   if (grid.shape().dp == 1) return;
-  const std::int64_t sum = local_checksum(ctx, parameters);
+  const auto sum = static_cast<std::int64_t>(local_checksum(
+      ctx, parameters, {&LocalParameter::weight, &LocalParameter::m, &LocalParameter::v}));
   std::int64_t first = sum;
   grid.dp().broadcast(View(&first, Dims{1}), 0, ctx.stream);
   throw_together(grid.world(), failure_of([&] {

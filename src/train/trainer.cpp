@@ -21,6 +21,7 @@
 #include "io/tensorboard_events.h"
 #include "text/files/tokenizer_files.h"
 #include "train/first_weights.h"
+#include "train/learning_check.h"
 #include "train/log_lines.h"
 #include "train/lost_work.h"
 #include "train/predictions.h"
@@ -61,6 +62,7 @@ class Trainer {
         step_(ctx_, start_.config, parameters_, start_.step) {}
 
   void run() {
+    sampler_ = make_text_sampler(environment_.sampler, start_, options_, ctx_, parameters_);
     check_memory();
     check_tokens();
     folder_.lock();
@@ -97,7 +99,9 @@ class Trainer {
   // Why the run is to stop, the later the more pressing.
   enum class Stop : std::int32_t { no, walltime, signal };
 
-  std::size_t planned_bytes() const { return parameters_.bytes() + step_.activation_bytes(); }
+  std::size_t planned_bytes() const {
+    return parameters_.bytes() + step_.activation_bytes() + sampler_.bytes;
+  }
 
   void check_memory() {
     const auto planned = static_cast<std::int64_t>(planned_bytes());
@@ -273,7 +277,9 @@ class Trainer {
     StepReport report;
     report.step = state_.step + 1;
     report.lr = start_.step.optimizer.lr.at(report.step);
+    check_.before(report.step);
     report.result = step_.train(source, state_.cursor, report.step);
+    const std::string warning = check_.after(report.step, report.result);
     state_.step = report.step;
     state_.cursor += options_.batch_size;
     const GridSpan span = over_ranks(grid_.world(),
@@ -295,6 +301,11 @@ class Trainer {
     if (report.step % options_.log_every == 0 || report.step == options_.steps)
       write_line(step_line(report));
     progress_.show(report);
+    if (!warning.empty() && first_) {
+      progress_.break_line();
+      log_warning("{}", warning);
+      folder_.log.write(warning_line(state_.step, warning));
+    }
     if (span.flags == 0) return;
     const double before = speed_->peak_flops();
     speed_->sample();
@@ -384,21 +395,21 @@ class Trainer {
       sum += part.loss * static_cast<double>(part.n_labels);
       n_labels += part.n_labels;
     }
-    const double loss = sum / static_cast<double>(n_labels);
-    OrderedJson line = {{"event", "eval"}, {"step", state_.step}, {"loss", loss}};
-    std::string said = fmt::format("loss {:.4f}", loss);
-    const auto add = [&](const std::string& name, double value) {
-      line[name] = std::isfinite(value) ? OrderedJson(value) : OrderedJson();
-      said += fmt::format(", {} {:.4f}", name, value);
-    };
-    if (start_.config.has_lm_head()) add("perplexity", std::exp(loss));
-    for (const auto& [name, value] : predictions.metrics(grid_.world(), source, stream_))
-      add(name, value);
-    line["samples"] = n;
-    write_line(line);
+    EvalReport report = {.step = state_.step,
+                         .n_samples = n,
+                         .loss = sum / static_cast<double>(n_labels),
+                         .metrics = {},
+                         .texts = write_samples(sampler_, ctx_)};
+    if (start_.config.has_lm_head()) report.metrics = {{"perplexity", std::exp(report.loss)}};
+    for (auto& metric : predictions.metrics(grid_.world(), source, stream_))
+      report.metrics.push_back(std::move(metric));
+    write_line(eval_line(report));
     budget_->evaluation_took(process_elapsed_s() - begin_s);
     progress_.break_line();
-    if (first_) log_info("step {}: validation {}, over {} samples", state_.step, said, n);
+    if (!first_) return;
+    log_info("{}", eval_text(report));
+    for (const TextSample& t : report.texts)
+      log_info("step {}: sample: {}", state_.step, one_line(t.prompt + t.text));
   }
 
   // A save that fails is tried again after the next step: memory still holds the state.
@@ -456,6 +467,8 @@ class Trainer {
   bool first_;
   Parameters parameters_;
   TrainStep step_;
+  LearningCheck check_{ctx_, parameters_, start_.step};
+  TextSampler sampler_;  // by --sample
   RunFolder folder_{ctx_, start_.out};
   ProgressLine progress_{first_};
   RunState state_;

@@ -10,7 +10,7 @@
 #include "core/memory.h"
 #include "core/stop_signal.h"
 #include "io/json.h"
-#include "train/options.h"
+#include "train/text_sampler.h"
 
 namespace weft {
 
@@ -21,6 +21,7 @@ struct TrainingEnvironment {
   std::vector<std::string> hosts;
   RunTime time;
   const StopSignal* stop = nullptr;  // null: no signal ends the run
+  MakeTextSampler sampler;           // of a run with --sample
   MemoryRoom memory;                 // for this rank, before the arenas take theirs
 };
 
