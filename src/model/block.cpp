@@ -9,22 +9,11 @@
 namespace weft {
 namespace {
 
-AttentionArgs attention_args(const Context& ctx, const ModelConfig& config, const BlockShape& s,
-                             std::int64_t layer, const BlockTokens& tokens, const Dropout& drop) {
-  AttentionArgs args;
-  args.n_heads = static_cast<int>(s.H_tp);
-  args.n_kv_heads = static_cast<int>(s.Hkv_tp);
-  args.head_dim = static_cast<int>(s.D);
-  args.scale = config.layer_attention_scale(layer);
-  args.softcap = config.attention_softcap;
-  args.causal = config.causal;
-  if (config.has_window(layer))
-    args.window_left = args.window_right = static_cast<int>(config.window) - 1;
-  args.packed = tokens.packed;
-  args.first_head = static_cast<int>(s.first_head);
-  args.total_heads = static_cast<int>(s.H);
-  args.drop = drop;
-  args.fixed_order = ctx.precision == Precision::fp32_fixed;
+AttentionArgs attention_args(const BlockCall& call) {
+  AttentionArgs args = attention_args(call.config, call.shape, call.layer);
+  args.packed = call.tokens.packed;
+  args.drop = call.dropout.attention;
+  args.fixed_order = call.ctx.precision == Precision::fp32_fixed;
   return args;
 }
 
@@ -121,6 +110,21 @@ BlockShape block_shape(const ModelConfig& c, const Grid& grid, std::int64_t B, s
           .first_head = heads.q.begin,
           .H = c.heads,
           .qk_norm = qk_norm_shape(c, grid, use)};
+}
+
+AttentionArgs attention_args(const ModelConfig& config, const BlockShape& s, std::int64_t layer) {
+  AttentionArgs args;
+  args.n_heads = static_cast<int>(s.H_tp);
+  args.n_kv_heads = static_cast<int>(s.Hkv_tp);
+  args.head_dim = static_cast<int>(s.D);
+  args.scale = config.layer_attention_scale(layer);
+  args.softcap = config.attention_softcap;
+  args.causal = config.causal;
+  if (config.has_window(layer))
+    args.window_left = args.window_right = static_cast<int>(config.window) - 1;
+  args.first_head = static_cast<int>(s.first_head);
+  args.total_heads = static_cast<int>(s.H);
+  return args;
 }
 
 BlockActivations allocate_block(Arena& arena, const ModelConfig& c, const BlockShape& s) {
@@ -224,6 +228,7 @@ void block_forward(const BlockCall& call, const BlockInference* inference, Const
   const bool post = config.norm_place == NormPlace::post, parallel = config.parallel_residual;
   begin_branch(ctx, a.y1, a.sum1, a.norm1, x, delta, p.norm1, drop.delta_in);
   if (drop.norm_out.p > 0) dropout(a.y1, a.y1, drop.norm_out, stream);
+  ctx.observe(layer, "input", post ? a.y1 : a.sum1);
 
   linear(as_rows(a.qkv, N), as_rows(a.y1, N), matmul_weight(*p.qkv_w), weight_of(p.qkv_b),
          ctx.precision, stream);
@@ -231,7 +236,7 @@ void block_forward(const BlockCall& call, const BlockInference* inference, Const
   if (!tokens.rope_table.empty())
     rope(a.qkv.reshape({N, R, s.D}), tokens.positions, tokens.rope_table, rope_args(s), stream);
   ctx.observe(layer, "qkv", a.qkv);
-  const AttentionArgs args = attention_args(ctx, config, s, layer, tokens, drop.attention);
+  const AttentionArgs args = attention_args(call);
   if (inference && !inference->k.empty()) {
     attention_cached(a.attn.reshape({N, s.H_tp, s.D}), inference->k, inference->v,
                      a.qkv.reshape({N, R, s.D}), ConstView(), inference->slices, args, stream);
@@ -321,7 +326,7 @@ void block_backward(const BlockCall& call, const BlockScratch& scratch, bool has
   weight(p.out_w, p.out_b, d_out, as_rows(a.attn, N), &BlockGradients::out);
   linear_backward_input(d_attn, d_out, matmul_weight(*p.out_w), ctx.precision, stream);
   attention_backward(scratch.d_qkv, scratch.d_attn, a.attn, a.lse, a.qkv, tokens.lengths,
-                     attention_args(ctx, config, s, layer, tokens, drop.attention), stream);
+                     attention_args(call), stream);
   if (!tokens.rope_table.empty())
     rope_backward(scratch.d_qkv.reshape({N, s.H_tp + 2 * s.Hkv_tp, s.D}), tokens.positions,
                   tokens.rope_table, rope_args(s), stream);

@@ -41,6 +41,10 @@ struct BlockShape {
 BlockShape block_shape(const ModelConfig& config, const Grid& grid, std::int64_t B, std::int64_t T,
                        ParameterUse use = ParameterUse::training);
 
+// What the attention of a layer is told of heads, scale, soft cap and mask, without dropout.
+AttentionArgs attention_args(const ModelConfig& config, const BlockShape& shape,
+                             std::int64_t layer);
+
 // What backward needs of one block and one micro-batch. Inference uses one set for all blocks.
 struct BlockActivations {
   View sum1, y1;  // (B, T, C)
