@@ -59,7 +59,4 @@ std::string as_text(const Document& document);  // of at most 100 columns
 std::string as_markdown(const Document& document);
 std::string as_html(const Document& document);  // one file that needs no other
 
-// Texts of other people inside HTML or SVG.
-std::string escape_html(const std::string& text);
-
 }  // namespace weft::report

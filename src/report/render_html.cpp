@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/utf8.h"
+#include "io/html.h"
 #include "report/amounts.h"
 #include "report/document.h"
 #include "report/style.h"
@@ -38,32 +39,6 @@ std::string table_html(const Table& table) {
 }
 
 }  // namespace
-
-std::string escape_html(const std::string& text) {
-  std::string out;
-  for (const char c : printable(text)) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
 
 std::string as_html(const Document& document) {
   std::string out = fmt::format(

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "io/html.h"
 #include "report/amounts.h"
-#include "report/document.h"
 #include "report/style.h"
 
 namespace weft::report {
