@@ -22,6 +22,7 @@ void run_score(const Invocation& invocation);
 void run_classify(const Invocation& invocation);
 void run_embed(const Invocation& invocation);
 void run_neighbors(const Invocation& invocation);
+void run_search(const Invocation& invocation);
 void run_fill(const Invocation& invocation);
 void run_info(const Invocation& invocation);
 void run_bench(const Invocation& invocation);
@@ -29,5 +30,6 @@ void run_convert(const Invocation& invocation);
 void run_report(const Invocation& invocation);
 void run_chat(const Invocation& invocation);
 void run_lint(const Invocation& invocation);
+void run_attention(const Invocation& invocation);
 
 }  // namespace weft

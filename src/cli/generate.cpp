@@ -4,9 +4,11 @@
 #include <utility>
 
 #include "cli/command.h"
+#include "cli/generation_page.h"
 #include "cli/options.h"
 #include "cli/rejects.h"
 #include "cli/results.h"
+#include "cli/run_facts.h"
 #include "cli/session.h"
 #include "cli/text_inputs.h"
 #include "comm/agreement.h"
@@ -14,8 +16,10 @@
 #include "core/log.h"
 #include "core/spelling.h"
 #include "core/utf8.h"
+#include "infer/continuation.h"
 #include "infer/engine.h"
 #include "infer/generation_file.h"
+#include "inspect/page_file.h"
 
 namespace weft {
 namespace {
@@ -24,11 +28,14 @@ struct GenerateOptions {
   ModelOptions model;
   TextOptions texts;
   GenerationOptions generation;
+  std::string attention;
 
   void visit(FieldVisitor& v) {
     model.visit(v);
     texts.visit(v, true);
     generation.visit(v);
+    v.field("attention", attention,
+            "an HTML page (F.html) with what each new token looked at, step by step");
   }
   bool json() const { return texts.as_lines(); }
 };
@@ -108,7 +115,7 @@ class JobMaker {
   void add(const Document& d) {
     const std::string what = name_of(d, options_);
     const GenerationOptions own = own_options(d, options_.texts.field, what);
-    const std::vector<std::int32_t> ids = prompt_ids(d.text, what);
+    const std::vector<std::int32_t> ids = prompt_ids(tokenizer_, session_.config, d.text, what);
     const PromptPlace place = {.what = what,
                                .n_tokens = static_cast<std::int64_t>(ids.size()),
                                .context = session_.config.context,
@@ -130,22 +137,6 @@ class JobMaker {
   std::size_t n_items() const { return items_; }
 
  private:
-  // As transformers: an empty prompt is the begin token.
-  std::vector<std::int32_t> prompt_ids(const std::string& text, const std::string& what) const {
-    std::vector<std::int32_t> ids = tokenizer_.encode(text).ids;
-    session_.check_ids(what, ids);
-    if (!ids.empty()) return ids;
-    const ModelConfig& c = session_.config;
-    const bool own = c.bos_id >= 0;
-    const std::int32_t begin = own ? c.bos_id : tokenizer_.eos_id().value_or(-1);
-    CHECK_USER(begin >= 0, "{} is empty, and the model has no begin token to start from", what);
-    CHECK_USER(begin < c.vocab,
-               "{} is empty, and the {} that it would start from is {}, but the model's vocabulary "
-               "holds 0 to {}",
-               what, own ? "bos_token_id" : "end token", begin, c.vocab - 1);
-    return {begin};
-  }
-
   // What is wrong in a line is said with its place, whatever says it.
   Generation resolve(const GenerationOptions& own, const PromptPlace& place) const {
     try {
@@ -199,16 +190,6 @@ class Progress {
   std::chrono::steady_clock::time_point said_ = std::chrono::steady_clock::now();
 };
 
-// What the new tokens add to the prompt's text. Of both together, as transformers' pipeline:
-// SentencePiece's first token loses its space alone.
-std::string continuation_of(const Tokenizer& tokenizer, const std::vector<std::int32_t>& prompt,
-                            const std::vector<std::int32_t>& ids) {
-  std::vector<std::int32_t> all = prompt;
-  all.insert(all.end(), ids.begin(), ids.end());
-  const std::string before = tokenizer.decode(prompt, true), whole = tokenizer.decode(all, true);
-  return whole.substr(std::min(before.size(), whole.size()));
-}
-
 std::string json_line(const Job& job, std::int64_t sample, const Completion& c,
                       const std::string& continuation) {
   const Generation& g = job.request.options;
@@ -236,15 +217,19 @@ void check_flags_alone(const GenerateOptions& o, const Session& session) {
 // This replica's requests and what becomes of their completions.
 class Replica {
  public:
+  // page: of what the texts look at; null: none is written.
   Replica(const GenerateOptions& o, const Session& session, std::vector<Job> jobs, Rejects& rejects,
-          JobLog& log)
+          JobLog& log, GenerationPage* page)
       : options_(o),
         session_(session),
         tokenizer_(session.need_tokenizer()),
         rejects_(rejects),
-        log_(log) {
+        log_(log),
+        page_(page) {
     const auto dp = static_cast<std::size_t>(session.grid.shape().dp);
     for (auto i = static_cast<std::size_t>(session.grid.dp().rank()); i < jobs.size(); i += dp) {
+      for (std::size_t item = jobs[i].first_item; page && item < jobs[i].end_item(); ++item)
+        page->expect(item);
       requests_.push_back(jobs[i].request);  // job i belongs to replica i mod dp
       jobs_.push_back(std::move(jobs[i]));
     }
@@ -261,6 +246,7 @@ class Replica {
     return engine.try_run(requests_, [&](std::size_t r, std::int64_t sample, const Completion& c) {
       const auto timed = time_as(session_.ctx, TimeShare::data);
       if (sample == 0) progress.step();
+      if (page_ && c.error.empty()) note_for_page(jobs_[r], sample, c);
       if (!results.mine()) return;
       put(results, jobs_[r], sample, c, n_items);
       log_.progress(results.work());
@@ -306,7 +292,7 @@ class Replica {
            std::size_t n_items) {
     const std::size_t item = job.first_item + static_cast<std::size_t>(sample);
     if (!c.error.empty()) return put_error(results, job, sample, c);
-    const std::string continuation = continuation_of(tokenizer_, job.request.ids, c.ids);
+    const std::string continuation = continuation_text(tokenizer_, job.request.ids, c.ids);
     const JobWork done = {
         .prompt_tokens = sample == 0 ? static_cast<std::int64_t>(job.request.ids.size()) : 0,
         .new_tokens = static_cast<std::int64_t>(c.ids.size())};
@@ -317,6 +303,12 @@ class Replica {
       for (std::size_t i = 0; i < c.ids.size(); ++i)
         text += fmt::format("  {:<20} {:.4f}\n", tokenizer_.token(c.ids[i]), c.logprobs[i]);
     results.put(item, n_items > 1 ? text + "\n" : text, done);
+  }
+
+  void note_for_page(const Job& job, std::int64_t sample, const Completion& c) {
+    const std::size_t item = job.first_item + static_cast<std::size_t>(sample);
+    page_->add(item, fmt::format("{}, sample {}", job.document->id, job.first_sample + sample),
+               job.request.ids, c.ids);
   }
 
   // A text without a result is rejected; one that has some lacks the others.
@@ -334,6 +326,7 @@ class Replica {
   const Tokenizer& tokenizer_;
   Rejects& rejects_;
   JobLog& log_;
+  GenerationPage* page_;
   std::vector<Job> jobs_;
   std::vector<GenerationRequest> requests_;
 };
@@ -351,6 +344,7 @@ void run_generate(const Invocation& invocation) {
                                .flags = &flags};
   if (!parse_options(command, invocation.args, fields, invocation.mpi.rank() == 0)) return;
   check_temperature(o.generation, flags);
+  check_page_place("--attention", o.attention);
   Session session(invocation, o.model, ModelUse::generate);
   Rejects rejects;
   TextWants wants;
@@ -364,12 +358,19 @@ void run_generate(const Invocation& invocation) {
     check_flags_alone(o, session);
     rejects.finish(session, o.texts.out, n_texts);
   }
+  std::optional<GenerationPage> page;
+  if (!o.attention.empty())
+    page.emplace(session, PageSource{.title = o.model.model + ", generating",
+                                     .command = command_line(invocation, "generate"),
+                                     .file = o.attention});
   session.watch_time(true);
   JobLog log = session.open_log(invocation, "generate", fields, n_items);
   session.load_weights();
   ResultWriter results(session, o.texts.out, n_items);
-  const auto ended = Replica(o, session, maker.take(), rejects, log).run(results, n_items);
+  const auto ended = Replica(o, session, maker.take(), rejects, log, page ? &*page : nullptr)
+                         .run(results, n_items);
   results.finish(ended, log);
+  if (page) page->write(n_items);
   rejects.finish(session, o.texts.out, n_texts);
 }
 

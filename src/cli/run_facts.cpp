@@ -30,10 +30,21 @@ std::string shell_words(const std::vector<std::string>& words) {
   return line;
 }
 
-OrderedJson run_facts(const Invocation& invocation, const std::string& what) {
+std::string command_line(const Invocation& invocation, const std::string& what) {
   std::vector<std::string> words = {"weft", what};
   words.insert(words.end(), invocation.args.begin(), invocation.args.end());
-  OrderedJson facts = {{"log_version", 1}, {"what", what}, {"command", shell_words(words)}};
+  return shell_words(words);
+}
+
+std::string made_by() {
+  const OrderedJson info = build_info();
+  return fmt::format("weft {} ({})", info["version"].get<std::string>(),
+                     info["commit"].get<std::string>());
+}
+
+OrderedJson run_facts(const Invocation& invocation, const std::string& what) {
+  OrderedJson facts = {
+      {"log_version", 1}, {"what", what}, {"command", command_line(invocation, what)}};
   facts.update(build_info());
   facts["device"] = "cpu";
   facts["cpu"] = cpu_model();

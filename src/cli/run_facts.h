@@ -9,6 +9,10 @@ namespace weft {
 // The words as a shell would read them again.
 std::string shell_words(const std::vector<std::string>& words);
 
+// "weft attention --model gpt2 …", and "weft 0.1.0 (commit)": what a page says of itself.
+std::string command_line(const Invocation& invocation, const std::string& what);
+std::string made_by();
+
 // The hosts that ranks run on, each once, in the order of their first ranks. Collective.
 std::vector<std::string> hosts_of(Communicator& world);
 

@@ -27,6 +27,17 @@ Encoding encode(const Session& session, const Document& d, const InputRules& rul
   return e;
 }
 
+// The pieces of all documents; those that cannot be cut are rejected.
+std::vector<Document> cut(const std::vector<Document>& documents, const InputRules& rules,
+                          Rejects& rejects) {
+  std::vector<Document> all;
+  for (const Document& d : documents)
+    rejects.serve(d, [&] {
+      for (Document& piece : rules.pieces(d)) all.push_back(std::move(piece));
+    });
+  return all;
+}
+
 }  // namespace
 
 void WholeTextOptions::visit(FieldVisitor& v, const char* group) {
@@ -48,7 +59,9 @@ TextInputs read_inputs(Session& session, const TextOptions& options, const Input
   TextInputs in;
   TextWants wants;
   wants.pair_field = rules.pair_field;
+  wants.unit = rules.unit;
   std::vector<Document> documents = read_documents(session, options, wants, in.rejects);
+  if (rules.pieces) documents = cut(documents, rules, in.rejects);
   in.n_texts = documents.size() + in.rejects.size();
   CHECK_USER(rules.pairs.empty() || rules.pairs.size() == documents.size(),
              "--text-pair is given {} times for {} texts; allowed: once a text", rules.pairs.size(),

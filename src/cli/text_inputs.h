@@ -43,6 +43,9 @@ struct InputRules {
   std::string truncation = {};          // right, left; empty: texts stay whole
   bool any_length = false;              // longer texts than the context are dealt with
   std::string way_out = {};             // for texts that are too long: "--truncation cuts it"
+  TextUnit unit = TextUnit::line;       // what a text of a .txt file is
+  // What a document is cut into; UserError where it is rejected. Unset: itself.
+  std::function<std::vector<Document>(const Document&)> pieces = nullptr;
   // Why a text has no result; empty where it has.
   std::function<std::string(const Encoding&)> objection = nullptr;
 };

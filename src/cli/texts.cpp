@@ -10,7 +10,7 @@
 
 namespace weft {
 
-void TextOptions::visit(FieldVisitor& v, bool with_prompt) {
+void TextOptions::visit_inputs(FieldVisitor& v, bool with_prompt) {
   v.group("input and output");
   v.field("text", text, "a text (repeatable)");
   if (with_prompt) v.field("prompt", prompt, "a prompt (repeatable); the same as --text");
@@ -21,6 +21,10 @@ void TextOptions::visit(FieldVisitor& v, bool with_prompt) {
   v.field("quotes", quotes, kQuotes,
           "quotes around cells of a table (unset: as RFC 4180 in csv, none in tsv)");
   v.field("field", field, "JSONL field or table column that holds the text");
+}
+
+void TextOptions::visit(FieldVisitor& v, bool with_prompt) {
+  visit_inputs(v, with_prompt);
   v.field("out", out, "write JSON lines to this .jsonl file instead of stdout");
   v.field("json", json, "JSON lines on stdout");
 }
@@ -35,6 +39,7 @@ GivenTexts read_texts(const TextOptions& o, const TextWants& wants) {
   ReadOptions how = {.field = o.field, .format = o.format, .quotes = o.quotes};
   how.pair_field = wants.pair_field;
   how.keep_options = wants.options;
+  how.unit = wants.unit;
   how.reject = [&](std::int64_t line, const std::string& sentence) {
     given.rejected.push_back({line, sentence});
   };

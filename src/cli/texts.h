@@ -15,13 +15,15 @@ struct TextOptions {
   std::string in, field, format, quotes, out;
   bool json = false;
   void visit(FieldVisitor& v, bool with_prompt);
+  void visit_inputs(FieldVisitor& v, bool with_prompt);   // all but out and json
   bool as_lines() const { return json || !out.empty(); }  // whether results are JSON lines
 };
 
 // What of a JSONL line or table row a command wants besides its text and id.
 struct TextWants {
-  bool options = false;         // the whole JSONL object
-  std::string pair_field = {};  // of the second text; empty: text_pair, where there is one
+  bool options = false;            // the whole JSONL object
+  std::string pair_field = {};     // of the second text; empty: text_pair, where there is one
+  TextUnit unit = TextUnit::line;  // of a .txt file
 };
 
 // A record that could not be read: its line in the file, and a sentence that says why.

@@ -7,11 +7,32 @@
 #include "cli/run_facts.h"
 #include "cli/session.h"
 #include "core/hardware.h"
+#include "infer/prompt_sampler.h"
 #include "io/hub_cache.h"
 #include "io/run_log.h"
 #include "train/start.h"
 
 namespace weft {
+namespace {
+
+TextSampler sampler_of(const SampledRun& run) {
+  const std::vector<std::string>& prompts = run.options.sample;
+  const auto sampler =
+      std::make_shared<PromptSampler>(run.ctx, run.config, run.parameters, run.tokenizer,
+                                      SampledPrompts{.what = "--sample",
+                                                     .prompts = prompts,
+                                                     .n_tokens = run.options.sample_tokens,
+                                                     .seed = run.options.seed});
+  return {.bytes = sampler->bytes(), .write = [sampler, prompts] {
+            std::vector<TextSample> samples;
+            const std::vector<std::string> texts = sampler->write();
+            for (std::size_t i = 0; i < prompts.size(); ++i)
+              samples.push_back({prompts[i], texts[i]});
+            return samples;
+          }};
+}
+
+}  // namespace
 
 void run_train(const Invocation& invocation) {
   const StopSignal stop;  // from here on: one while the model is read counts too
@@ -41,6 +62,7 @@ void run_train(const Invocation& invocation) {
   environment.facts = run_facts(invocation, "train");
   add_place(environment.facts, environment.hosts, world->size(), environment.time);
   environment.stop = &stop;
+  environment.sampler = sampler_of;
   environment.memory = memory_room(invocation.mpi.ranks_on_host());
   train(std::move(world), options, environment);
 }

@@ -67,7 +67,7 @@ bad() {
 
 @test "numbers that are not finite: exit 1, the text named, on every rank at once" {
   local logits='the model.s logits are not finite \(NaN or infinity\)$' \
-    results='the model.s results are not finite \(NaN or infinity\)$'
+    results='the model.s results are not finite \(NaN or infinity\)(; --h5 m.h5 is not made)?$'
   printf 'a\nthe cat\n' >two.txt
   printf '{%% for m in messages %%}{{ m.content }}{%% endfor %%}' >template.jinja
   for grid in "1" "2 --dp 2" "3 --tp 3" "3 --pp 3"; do
@@ -82,6 +82,8 @@ bad() {
       generate --model "$S/bad/hot" "$@" --in two.txt --out g.jsonl
     failed "$n" "text 1: $results" score --model "$S/bad/hot" "$@" --text a --text 'the cat'
     failed "$n" "text [01]: $results" embed --model "$S/bad/hot" "$@" --in two.txt --pooling max
+    failed "$n" "text [01]: $results" attention --model "$S/bad/hot" "$@" --in two.txt \
+      --h5 m.h5 --export hidden
     failed "$n" "the conversation, new token 1: $logits" \
       chat --model "$S/bad/hot" --chat-template template.jinja "$@" --prompt a
   done

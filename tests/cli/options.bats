@@ -4,8 +4,8 @@ load weft
 
 setup() { in_folder; }
 
-COMMANDS=(train data tokenizer tokenize generate chat score classify fill embed neighbors convert \
-  info bench)
+COMMANDS=(train data tokenizer tokenize generate chat score classify fill embed attention \
+  neighbors search convert info bench)
 
 # words COMMAND: its options whose help ends in the words they take, each as "--flag word, word,
 # word".
@@ -39,8 +39,8 @@ for option in options:
     train/--recompute train/--pipeline-schedule \
     data/--task data/--documents tokenizer/--kind tokenizer/--documents generate/--dtype \
     generate/--device generate/--early-stopping \
-    embed/--pooling neighbors/--metric convert/--dtype info/--dtype info/--device bench/--dtype \
-    bench/--recompute bench/--pipeline-schedule; do
+    embed/--pooling embed/--documents neighbors/--metric search/--metric convert/--dtype \
+    info/--dtype info/--device bench/--dtype bench/--recompute bench/--pipeline-schedule; do
     words "${pair%%/*}" | grep -q -- "^${pair#*/} " || { echo "$pair"; return 1; }
   done
 }

@@ -28,7 +28,7 @@ const std::map<std::string, int> kLayersWithin = {
     {"text/characters", 0}, {"text", 1},       {"text/jinja", 1},
     {"text/files", 2},      {"text/learn", 3}, {"formats/families", 0},
     {"formats/gguf", 1},    {"formats", 2},    {"cli", 0},
-    {"cli/jobs", 1}};
+    {"cli/jobs", 1},        {"cli/inspect", 1}};
 
 // The named file of an #include line, or nothing.
 std::string included(const std::string& line) {

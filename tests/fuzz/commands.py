@@ -173,6 +173,12 @@ def embed(case):
     return with_texts(case, "embed", "run", [], {"pooling": "mean", "layer": 1, "normalize": True})
 
 
+def attention(case):
+    shown = ["--h5", "m.h5", "--export", "hidden"] if case.rng.random() < 0.5 else []
+    return with_texts(case, "attention", case.rng.choice(["run", "masked"]), shown,
+                      {"layers": "0", "heads": "0-1", "json": True})
+
+
 def neighbors(case):
     if case.rng.random() < 0.8:
         return ["neighbors", "the", *case.model("run"), "--top-k", "3", "--threads", "1"]
@@ -356,8 +362,8 @@ def report(case):
 
 
 COMMANDS = {
-    f.__name__: f for f in (generate, chat, score, classify, fill, embed, neighbors, info, convert,
-                            tokenize, data, tokenizer, train, lint, report)
+    f.__name__: f for f in (generate, chat, score, classify, fill, embed, attention, neighbors,
+                            info, convert, tokenize, data, tokenizer, train, lint, report)
 }
 
 

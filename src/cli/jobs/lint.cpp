@@ -44,7 +44,7 @@ bool check_words(Mpi& mpi, const std::string& name, const std::vector<std::strin
       {"embed", run_embed},       {"neighbors", run_neighbors}, {"fill", run_fill},
       {"info", run_info},         {"bench", run_bench},         {"convert", run_convert},
       {"report", run_report},     {"chat", run_chat},           {"lint", run_lint},
-      {"train", run_train}};
+      {"train", run_train},       {"attention", run_attention}, {"search", run_search}};
   for (const auto& [command, run] : kCommands) {
     if (name != command) continue;
     std::vector<std::string> args = {kOnlyCheck};

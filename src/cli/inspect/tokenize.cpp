@@ -8,15 +8,18 @@
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/rejects.h"
+#include "cli/run_facts.h"
 #include "cli/session.h"
 #include "cli/texts.h"
 #include "comm/agreement.h"
 #include "core/check.h"
 #include "core/log.h"
 #include "core/utf8.h"
+#include "inspect/page_file.h"
+#include "inspect/token_page.h"
 #include "io/hub_cache.h"
 #include "io/result_file.h"
-#include "text/characters/unicode.h"
+#include "text/character_offsets.h"
 #include "text/files/tokenizer_files.h"
 #include "text/tokenizer.h"
 
@@ -24,7 +27,7 @@ namespace weft {
 namespace {
 
 struct TokenizeOptions {
-  std::string model, tokenizer, decode;
+  std::string model, tokenizer, decode, html;
   std::vector<std::string> text_pair;
   bool no_special_tokens = false;
   TextOptions texts;
@@ -37,6 +40,7 @@ struct TokenizeOptions {
     v.field("text_pair", text_pair, "the second text of a pair, one for each text (repeatable)");
     v.field("no_special_tokens", no_special_tokens,
             "add no special tokens around a text; leave them out of decoded text");
+    v.field("html", html, "an HTML page (F.html) with the texts in their tokens' colors");
     texts.visit(v, false);
   }
 };
@@ -49,25 +53,6 @@ struct TokenizedText {
   std::string decoded;
 };
 
-using Offsets = std::vector<std::pair<std::int64_t, std::int64_t>>;
-
-// Offsets as transformers gives them: in characters of the text that is shown, not in bytes. A
-// character that several tokens share belongs to each.
-void offsets_in_characters(const std::string& text, Offsets& offsets) {
-  std::vector<std::int64_t> at(text.size() + 1);  // character that each byte belongs to
-  std::int64_t characters = 0;
-  for (std::size_t begin = 0, n; begin < text.size(); begin += n, ++characters) {
-    n = shown_character_at(text, begin).bytes;
-    std::fill_n(at.begin() + static_cast<std::ptrdiff_t>(begin), n, characters);
-  }
-  at.back() = characters;
-  for (auto& [begin, end] : offsets) {
-    const bool empty = begin == end;
-    begin = at[static_cast<std::size_t>(begin)];
-    end = empty ? begin : at[static_cast<std::size_t>(end - 1)] + 1;
-  }
-}
-
 TokenizedText make_row(const TokenizeOptions& o, const Tokenizer& t, const std::string& text,
                        const std::string* pair) {
   const bool special = !o.no_special_tokens;
@@ -77,20 +62,14 @@ TokenizedText make_row(const TokenizeOptions& o, const Tokenizer& t, const std::
       .encoding = pair ? t.encode_pair(text, *pair, special) : t.encode(text, special),
       .decoded = ""};
   Encoding& e = row.encoding;
-  // The first text's tokens come first; those put around texts are nobody's.
   std::size_t first = e.ids.size();
   if (pair) {
     row.pair = *pair;
-    std::size_t left = t.ids(text).size();
-    for (first = 0; first < e.ids.size() && (left > 0 || e.added[first]); ++first)
-      left -= !e.added[first];
+    first = tokens_of_first(t, e, text);
   }
-  Offsets of_first(e.offsets.begin(), e.offsets.begin() + static_cast<std::ptrdiff_t>(first)),
-      of_second(e.offsets.begin() + static_cast<std::ptrdiff_t>(first), e.offsets.end());
-  offsets_in_characters(text, of_first);
-  offsets_in_characters(pair ? *pair : text, of_second);
-  e.offsets = std::move(of_first);
-  e.offsets.insert(e.offsets.end(), of_second.begin(), of_second.end());
+  const std::span offsets(e.offsets);
+  offsets_in_characters(text, offsets.first(first));
+  offsets_in_characters(pair ? *pair : text, offsets.subspan(first));
   row.decoded = t.decode(row.encoding.ids, o.no_special_tokens);
   return row;
 }
@@ -156,7 +135,24 @@ std::string table(const TokenizedText& row, const Tokenizer& t) {
     out += fmt::format("{:>5}  {:>7}  {}{:<24} {}\n", i, e.ids[i], type,
                        shown_token(t.token(e.ids[i])), hex);
   }
-  return out + fmt::format("\ndecoded  {}\n\n", shown(row.decoded));
+  return out +
+         fmt::format("\nids      {}\ndecoded  {}\n\n", fmt::join(e.ids, " "), shown(row.decoded));
+}
+
+// What the tokenizer is, and ten entries of its vocabulary, from its first to its last.
+std::string about_vocabulary(const Tokenizer& t) {
+  constexpr std::int64_t kEntries = 10;
+  std::string out = fmt::format("{}, {} tokens in the vocabulary\n\n{:>7}  {}\n", t.kind(),
+                                t.vocab_size(), "id", "some entries");
+  std::int32_t last = -1;
+  for (std::int64_t i = 0; i < kEntries; ++i) {
+    const auto id = static_cast<std::int32_t>(i * (t.vocab_size() - 1) / (kEntries - 1));
+    const std::string token = t.token(id);
+    if (id == last || token.empty()) continue;
+    out += fmt::format("{:>7}  {}\n", id, shown_token(made_utf8(token)));
+    last = id;
+  }
+  return out + "\n";
 }
 
 // Ids to text, on stdout.
@@ -174,8 +170,14 @@ void decode_ids(const TokenizeOptions& o, const Tokenizer& t) {
     fmt::print("{}\n", text);
 }
 
-// Returns how many texts there were.
-std::size_t tokenize_texts(const TokenizeOptions& o, const Tokenizer& t, Rejects& rejects) {
+Encoding encoded(const TokenizeOptions& o, const Tokenizer& t, const Document& d) {
+  const bool special = !o.no_special_tokens;
+  return d.pair ? t.encode_pair(d.text, *d.pair, special) : t.encode(d.text, special);
+}
+
+// Returns how many texts there were; those that are served join the page.
+std::size_t tokenize_texts(const TokenizeOptions& o, const Tokenizer& t, Rejects& rejects,
+                           TokenPage& page) {
   CHECK_USER(o.texts.out.empty() || std::filesystem::path(o.texts.out).extension() == ".jsonl",
              "--out is '{}'; allowed: a .jsonl file", o.texts.out);
   GivenTexts given = read_texts(o.texts);
@@ -194,14 +196,17 @@ std::size_t tokenize_texts(const TokenizeOptions& o, const Tokenizer& t, Rejects
       line = o.texts.as_lines() ? json_line(row, t) : table(row, t);
     });
     if (!served) continue;
+    if (!o.html.empty())
+      page.texts.push_back(
+          attention_text(t, texts[i].id, texts[i].text, texts[i].pair, encoded(o, t, texts[i])));
     if (!out) {
       out.emplace(o.texts.out);
-      if (!o.texts.as_lines())
-        line = fmt::format("{}, {} tokens in the vocabulary\n\n", t.kind(), t.vocab_size()) + line;
+      if (!o.texts.as_lines()) line = about_vocabulary(t) + line;
     }
     out->write(line);
   }
   if (out) out->close();
+  if (!page.texts.empty()) write_token_page(page, o.html);
   return texts.size() + given.rejected.size();
 }
 
@@ -219,13 +224,19 @@ void run_tokenize(const Invocation& invocation) {
       o.tokenizer.empty() ? find_model(o.model, "--model") : find_model(o.tokenizer, "--tokenizer");
   CHECK_USER(!path.empty(),
              "--tokenizer is missing: name a tokenizer directory, or a model's with --model");
+  CHECK_USER(o.html.empty() || o.decode.empty(), "--html shows texts; --decode gives ids");
+  check_page_place("--html", o.html);
   Stream stream;
   Rejects rejects;
   std::size_t n_texts = 0;
   on_first_rank(*world, stream, [&] {  // one rank's work, and stdin is one rank's
     const Tokenizer t = load_tokenizer(path);
+    TokenPage page = {made_by(),
+                      command_line(invocation, "tokenize"),
+                      fmt::format("{}: {}, {} tokens", path, t.kind(), t.vocab_size()),
+                      {}};
     if (o.decode.empty())
-      n_texts = tokenize_texts(o, t, rejects);
+      n_texts = tokenize_texts(o, t, rejects, page);
     else
       decode_ids(o, t);
   });

@@ -1,15 +1,19 @@
 #include "infer/neighbors.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 
 #include "cli/command.h"
 #include "cli/options.h"
+#include "cli/run_facts.h"
 #include "cli/session.h"
 #include "cli/stdout.h"
 #include "comm/agreement.h"
 #include "core/check.h"
 #include "core/utf8.h"
+#include "inspect/map_page.h"
+#include "inspect/page_file.h"
 
 namespace weft {
 namespace {
@@ -17,7 +21,7 @@ namespace {
 struct NeighborOptions {
   std::vector<std::string> tokens;
   ModelOptions model;
-  std::string metric = "cosine";
+  std::string metric = "cosine", plot;
   std::int64_t top_k = 10;
   bool json = false;
 
@@ -26,6 +30,7 @@ struct NeighborOptions {
     v.group("neighbors");
     v.field("top_k", top_k, Integers{1}, "tokens to list");
     v.field("metric", metric, kMetrics, "what makes embeddings near");
+    v.field("plot", plot, "an HTML page (F.html) with them as dots in two dimensions");
     v.field("json", json, "JSON lines on stdout");
   }
 };
@@ -47,6 +52,34 @@ std::int32_t token_of(const std::string& text, const Tokenizer& t, std::int64_t 
   return ids[0];
 }
 
+// A dot a token: those asked for, each with the color of its neighbors.
+struct TokenMap {
+  MapPage page;
+  std::vector<std::int32_t> ids;
+
+  TokenMap(const Tokenizer& t, std::span<const std::int32_t> asked,
+           const std::vector<std::vector<Neighbor>>& near) {
+    page.what = "tokens";
+    for (std::size_t g = 0; g < asked.size(); ++g) {
+      page.groups.push_back(shown(t, asked[g]));
+      add(t, asked[g], g, true);
+    }
+    for (std::size_t g = 0; g < near.size(); ++g)
+      for (const Neighbor& n : near[g]) add(t, n.id, g, false);
+  }
+
+ private:
+  static std::string shown(const Tokenizer& t, std::int32_t id) {
+    const std::string& bytes = t.token_bytes(id);
+    return made_utf8(bytes.empty() ? t.token(id) : bytes);
+  }
+  void add(const Tokenizer& t, std::int32_t id, std::size_t group, bool asked) {
+    if (std::find(ids.begin(), ids.end(), id) != ids.end()) return;
+    ids.push_back(id);
+    page.points.push_back({shown(t, id), std::to_string(id), group, asked});
+  }
+};
+
 }  // namespace
 
 void run_neighbors(const Invocation& invocation) {
@@ -59,6 +92,7 @@ void run_neighbors(const Invocation& invocation) {
   if (!parse_options(line, invocation.args, fields, invocation.mpi.rank() == 0)) return;
   CHECK_USER(!o.tokens.empty(), "weft neighbors: name one or more tokens");
   const Metric metric = value_of(kMetrics, "--metric", o.metric);
+  check_page_place("--plot", o.plot);
   Session session(invocation, o.model, ModelUse::states);
   const Tokenizer& t = session.need_tokenizer();
   std::vector<std::int32_t> ids;
@@ -70,6 +104,12 @@ void run_neighbors(const Invocation& invocation) {
     const auto timed = time_as(session.ctx, TimeShare::forward);
     return nearest_tokens(session.ctx, session.config, *session.parameters, ids, metric, o.top_k);
   }();
+  std::optional<TokenMap> map;
+  std::vector<float> vectors;
+  if (!o.plot.empty()) {
+    map.emplace(t, ids, all);
+    vectors = token_vectors(session.ctx, session.config, *session.parameters, map->ids);
+  }
   log.stop();
   on_first_rank(session.grid.world(), session.stream, [&] {
     for (std::size_t i = 0; i < ids.size(); ++i) {
@@ -85,6 +125,12 @@ void run_neighbors(const Invocation& invocation) {
       if (o.json) fmt::print("{}\n", json_text(json));
     }
     flush_stdout();
+    if (!map) return;
+    map->page.title =
+        fmt::format("tokens near {} in {}", fmt::join(map->page.groups, ", "), o.model.model);
+    map->page.made_by = made_by();
+    map->page.command = command_line(invocation, "neighbors");
+    write_map_page(map->page, vectors, session.config.width, o.plot);
   });
   log.end("done", {.items = static_cast<std::int64_t>(ids.size())});
 }
