@@ -6,8 +6,7 @@ set_target_properties(weft PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)  # librari
 install(TARGETS weft RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 # Sets up, tests and checks a checkout: no part of the kit.
 install(DIRECTORY launch/ DESTINATION ${CMAKE_INSTALL_DATADIR}/weft/launch USE_SOURCE_PERMISSIONS
-        REGEX "/(setup|quickstart|test|test_all|gpu_check)\\.sh$" EXCLUDE
-        PATTERN dictionary.awk EXCLUDE)
+        REGEX "/(setup|quickstart|test|test_all|gpu_check)\\.sh$" EXCLUDE)
 install(FILES LICENSE README.md DESTINATION ${CMAKE_INSTALL_DATADIR}/weft)
 configure_file(cmake/packaging/weft.lua.in ${CMAKE_BINARY_DIR}/generated/weft.lua @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/generated/weft.lua
