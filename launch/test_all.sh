@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # All tests, before an issue ends:   launch/test_all.sh
-# launch/test.sh, then what is long and rarely breaks (ctest's label `rare`): launchers and
-# schedulers, whole jobs under them, and real models, where they are at hand (launch/quickstart.sh
-# fetches SmolLM2); then the quick suites with other MPIs: Debian's MPICH, and the newest MPICH of
-# PyPI, which has its binary interface. What could not be had is said at the end, exit code 1.
+# launch/test.sh and launch/test_sanitized.sh, then what is long and rarely breaks (ctest's label
+# `rare`): launchers and schedulers, whole jobs under them, the whole lesson, and real models, where
+# they are at hand (launch/quickstart.sh fetches SmolLM2); then the quick suites with other MPIs:
+# Debian's MPICH, and the newest MPICH of PyPI, which has its binary interface. What could not be
+# had is said at the end, exit code 1.
 #   launch/test_all.sh mpis    the other MPIs alone
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -38,6 +39,7 @@ if [ "${1:-}" != mpis ]; then
   weft_install_packages slurm-wlm slurm-wlm-torque munge iproute2 ||
     missing+=("packages of the rare tests")
   launch/test.sh || status=1
+  launch/test_sanitized.sh || status=1
   (cd build && ctest --output-on-failure -j 2 -L rare) || status=1
 fi
 
