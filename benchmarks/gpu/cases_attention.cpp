@@ -102,6 +102,24 @@ void add_sequence_cases(std::vector<Case>& cases, const Sequences& q, DType act)
                    5 * product});
 }
 
+// The maps of all heads of one sequence, as `weft attention` asks for them.
+void add_weights_case(std::vector<Case>& cases, const Sequences& q, DType act) {
+  const double product = 2 * pairs_of(q) * static_cast<double>(q.D);
+  cases.push_back({"attention_weights" + name_of(q, act),
+                   Rate::fp32,
+                   {},
+                   [=](Memory& memory, Stream&) -> Body {
+                     const View weights = memory.normal(DType::f32, {q.H, q.T, q.T}),
+                                qk = memory.normal(act, {q.T, q.H + q.Hkv, q.D});
+                     std::vector<int> heads(static_cast<std::size_t>(q.H));
+                     std::iota(heads.begin(), heads.end(), 0);
+                     return [=, args = args_of(q)](Stream& s) {
+                       attention_weights(weights, qk, heads, args, s);
+                     };
+                   },
+                   product});
+}
+
 struct Cached {
   std::int64_t sequences, keys, new_tokens, H, Hkv, D;
   bool paged = true, fixed_order = false;
@@ -172,6 +190,8 @@ std::vector<Case> attention_cases() {
   add_cached_case(cases, {64, 4096, 1, 32, 32, 128}, DType::bf16);
   add_cached_case(cases, {1, 32768, 1, 32, 8, 128},
                   DType::bf16);  // one long sequence: keys are split
+  for (const DType act : {DType::bf16, DType::f32})
+    add_weights_case(cases, {1, 2048, 32, 8, 128}, act);
   return cases;
 }
 
