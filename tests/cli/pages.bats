@@ -51,6 +51,17 @@ PY
   refused 1 'there is no folder|no such' attention --model "$S/run/model" --text a --out no/d.html
 }
 
+@test "a rejected text costs the others no page" {
+  long=$(printf 'a dog %.0s' {1..60})
+  for compare in '' "$S/run/model"; do
+    refused 1 'rejected' attention --model "$S/run/model" --text "$long" --text 'the cat' \
+      --out r.html ${compare:+--compare "$compare"}
+    header r.html >r
+    json r '[t["text"] for t in lines[0]["texts"]] == ["the cat"]' || return 1
+    rm r.html
+  done
+}
+
 @test "generate --attention: prompt and new tokens of each sample, on any grid" {
   options=(generate --model "$S/run/model" --prompt 'the cat' --prompt 'a' --max-new-tokens 5
     --do-sample --num-return-sequences 2 --seed 3)

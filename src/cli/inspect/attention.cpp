@@ -250,10 +250,10 @@ PageShare share_of_page(const Session& session, const TextInputs& in, const Capt
   return page;
 }
 
-// The command for one model; with its page where there is one, whose views this model adds.
-// Collective.
-void attend(const Invocation& invocation, const AttentionOptions& o, const VisitFields& fields,
-            PageResults* page) {
+// The command for one model; with its page where there is one, whose views this model adds. That
+// texts were rejected is returned, the same on all ranks; all else throws. Collective.
+std::optional<Failure> attend(const Invocation& invocation, const AttentionOptions& o,
+                              const VisitFields& fields, PageResults* page) {
   const Exported exported = read_exported(o);
   Session session(invocation, o.model, exported.logits ? ModelUse::score : ModelUse::states);
   CaptureChoice choice;
@@ -293,7 +293,7 @@ void attend(const Invocation& invocation, const AttentionOptions& o, const Visit
   if (ended && !o.h5.empty())
     rethrow({ended->kind, fmt::format("{}; --h5 {} is not made", ended->text, printable(o.h5))});
   if (stopped) rethrow(*stopped);
-  in.rejects.finish(session, "", in.n_texts);
+  return failure_of([&] { in.rejects.finish(session, "", in.n_texts); });
 }
 
 }  // namespace
@@ -318,26 +318,33 @@ void run_attention(const Invocation& invocation) {
     check_page_place("--out", o.out);
     find_model(o.compare, "--compare");
   });
-  if (o.out.empty()) return attend(invocation, o, fields, nullptr);
+  if (o.out.empty()) {
+    if (const auto rejection = attend(invocation, o, fields, nullptr)) rethrow(*rejection);
+    return;
+  }
   const PageSource source = {
       .title = o.compare.empty() ? o.model.model : o.model.model + " and " + o.compare,
       .command = command_line(invocation, "attention"),
       .file = o.out,
       .n_models = o.compare.empty() ? 1 : 2};
   PageResults page(source, first);
-  // A model whose texts ended early leaves a page of those that it has.
-  const auto ended = failure_of([&] { attend(invocation, o, fields, &page); });
-  if (ended && ended->kind != FailureKind::interrupted) rethrow(*ended);
-  if (!ended && !o.compare.empty()) {
+  std::optional<Failure> rejection;
+  const auto ended = failure_of([&] {
+    rejection = attend(invocation, o, fields, &page);
+    if (o.compare.empty()) return;
     AttentionOptions other = o;
     other.model.model = o.compare;
     other.model.tokenizer = other.model.log = other.h5 = other.exported = "";
     other.texts.json = false;
-    attend(
+    const auto of_other = attend(
         invocation, other, [&](FieldVisitor& v) { other.visit(v); }, &page);
-  }
+    if (!rejection) rejection = of_other;
+  });
+  if (ended && ended->kind != FailureKind::interrupted) rethrow(*ended);
+  // Rejected texts, or a model that ended early, leave a page of the texts that there are.
   on_first_rank(*invocation.mpi.world(), stream, [&] { page.write(); });
   if (ended) rethrow(*ended);
+  if (rejection) rethrow(*rejection);
 }
 
 }  // namespace weft
