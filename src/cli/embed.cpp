@@ -88,6 +88,18 @@ std::string line_of(const EmbedOptions& o, const Document& d, std::span<const fl
   return result_line(d, {{"embedding", vectors}});
 }
 
+constexpr std::size_t kLabelBytes = 256;  // of a text: more than the map shows
+
+std::string label_of(const std::string& text) {
+  std::size_t end = 0;
+  while (end < text.size()) {
+    const std::size_t bytes = shown_character_at(text, end).bytes;
+    if (end + bytes > kLabelBytes) break;
+    end += bytes;
+  }
+  return text.substr(0, end);
+}
+
 std::string bytes_of(std::span<const float> x) {
   return {reinterpret_cast<const char*>(x.data()), x.size_bytes()};
 }
@@ -108,7 +120,7 @@ class VectorResults {
     if (!file_ && !lines_) lines_.emplace(o_.texts.out);
     if (lines_) lines_->write(line_of(o_, d, x, width_, false));
     if (x.empty()) return;
-    page_.points.push_back({d.text, d.id, 0, false});
+    page_.points.push_back({label_of(d.text), d.id, 0, false});
     vectors_.insert(vectors_.end(), x.begin(), x.end());
   }
   void close(const Invocation& invocation) {

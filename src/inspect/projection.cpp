@@ -28,8 +28,7 @@ bool make_unit(Vector& x, const Vector& other, double floor) {
   return true;
 }
 
-// A symmetric matrix that is applied, not kept: the smaller of XᵀX and XXᵀ would do, but what it is
-// applied to costs n·width either way.
+// The rows' covariance times their number, which is applied to vectors and never made.
 class Covariance {
  public:
   Covariance(std::span<const float> rows, std::size_t width)
