@@ -6,147 +6,24 @@ numbers against the data it was given, light, dark, printed, and how fast it ans
 Without --template the page is put together from src/inspect/page.
 """
 import argparse
-import array
 import base64
 import csv
 import io
-import json
 import pathlib
 import re
-import subprocess
-import sys
 import tempfile
 import time
 import traceback
 import xml.etree.ElementTree
 
 import browser
+import driver
 import make_fixture
-
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-KINDS = ("head", "model", "neuron", "matrix")
-
-# Asked inside the page.
-PLACE = """const pane = weft.main.panes[arguments[1] || 0], view = pane.view;
-  const plot = arguments[2] ? view[arguments[2]] : view.plot, stage = plot.stage;
-  const [x, y] = plot.where(arguments[0], stage.window), b = stage.canvas.getBoundingClientRect();
-  return [b.left + x - stage.box.scrollLeft, b.top + y - stage.box.scrollTop];"""
-# The page's own canvas is never read: that would change how the browser draws it.
-READ = """const copy = (from, x, y, w, h) => {
-    const ctx = new OffscreenCanvas(w, h).getContext("2d", {willReadFrequently: true});
-    ctx.drawImage(from, x, y, w, h, 0, 0, w, h);
-    return ctx.getImageData(0, 0, w, h).data;
-  };"""
-PIXEL = READ + """
-  const c = weft.main.panes[0].view.plot.stage.canvas, b = c.getBoundingClientRect();
-  return [...copy(c, arguments[0] - b.left, arguments[1] - b.top, 1, 1)];"""
-INK = READ + """const c = weft.main.panes[arguments[0] || 0].view.plot.stage.canvas;
-  const d = copy(c, 0, 0, c.width, c.height);
-  let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 8; return n;"""
-TIP = r"""const t = document.getElementById("tip"); return t.hidden ? "" : t.innerText
-  .replace(/[\u2068\u2069]/g, "").replace(/\n+/g, "\n");"""
-LIVE = """return document.getElementById("live").textContent;"""
-ERROR = """const e = document.getElementById("error"); return e.hidden ? "" : e.textContent;"""
-CONTRAST = """
-  const parse = (c) => {
-    const p = c.match(/[0-9.]+/g).map(Number);
-    return [...p.slice(0, 3), p[3] ?? 1];
-  };
-  const over = (top, under) => [0, 1, 2].map((i) => top[i] * top[3] + under[i] * (1 - top[3]));
-  const bad = [];
-  for (const e of document.querySelectorAll("body *")) {
-    const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-    if (!own || !e.checkVisibility() || e.closest("script, option, .unseen")) continue;
-    if (e.matches(":disabled, :disabled *")) continue;
-    const chain = [];
-    for (let a = e; a; a = a.parentElement) {
-      chain.unshift(parse(getComputedStyle(a).backgroundColor));
-    }
-    const under = chain.reduce((below, color) => over(color, below), [255, 255, 255]);
-    const ink = over(parse(getComputedStyle(e).color), under);
-    const ratio = weft.colors.contrast(ink, under);
-    if (ratio < 4.5) bad.push([e.tagName, e.textContent.slice(0, 30), ratio]);
-  }
-  return bad;"""
-UNNAMED = """return [...document.querySelectorAll("button, select, input, canvas, [tabindex]")]
-  .filter((e) => !(e.textContent.trim() || e.getAttribute("aria-label") || e.labels?.length))
-  .map((e) => e.outerHTML.slice(0, 80));"""
-THEME = """const t = weft.colors.theme, c = weft.colors.channels;
-  return ["ink", "faint", "accent", "edge"].flatMap((name) => ["paper", "stripe", "mark"].map(
-    (under) => [name, under, weft.colors.contrast(c(t[name]), c(t[under]))]));"""
+from asked import INK, LIVE, MOVES, PIXEL, PLACE, READ, TIP
 
 
-def template():
-    """The page put together as the build does it."""
-    with tempfile.TemporaryDirectory(prefix="weft_page_") as folder:
-        html = pathlib.Path(folder) / "attention.html"
-        subprocess.run(["cmake", f"-DTEMPLATE={ROOT / 'src/inspect/page/attention.html'}",
-                        "-DNAME=kAttentionPage", f"-DOUT={folder}/attention.cpp", f"-DHTML={html}",
-                        "-P", ROOT / "cmake/inline_page.cmake"], check=True)
-        return html.read_text()
-
-
-class Data:
-    """What a page was given, read from its file without the page's own code."""
-
-    def __init__(self, page):
-        text = page.read_text()
-        self.header = json.loads(re.search(r'<script id="weft"[^>]*>(.*?)</script>', text, re.S)[1])
-        self.blobs = dict(re.findall(r'<script id="(b\d+)"[^>]*>([^<]*)</script>', text))
-
-    def view(self, text=0, model=0):
-        return self.header["texts"][text]["views"][model]
-
-    def rows(self, view, layer, head):
-        """[{key: weight} a query]"""
-        values = array.array("H", base64.b64decode(self.blobs[view["maps"]["blobs"][layer]]))
-        T, k, H = len(view["tokens"]), view["maps"]["k"], len(view["entropy"][layer])
-        if not k:
-            at = head * T * T
-            return [{j: w / 65535 for j, w in enumerate(values[at + i * T:at + i * T + T]) if w}
-                    for i in range(T)]
-        at, n = head * T * k, H * T * k
-        return [{values[at + i * k + e]: values[n + at + i * k + e] / 65535 for e in range(k)
-                 if values[at + i * k + e] != 65535} for i in range(T)]
-
-
-class Tests:
-
-    def __init__(self, b, folder, keep):
-        self.b, self.folder, self.keep = b, folder, keep
-
-    def page(self, name, state=""):
-        self.file = self.folder / f"{name}.html"
-        self.b.open(self.file, state)
-        self.quiet()
-        return Data(self.file)
-
-    def quiet(self):
-        said = [line for line in self.b.said() if "chrome://" not in line]
-        assert not said, said
-        assert not self.b.js(ERROR), self.b.js(ERROR)
-
-    def place(self, q=None, k=None, pane=0, plot=None):
-        return self.b.js(PLACE, {"q": q, "k": k}, pane, plot)
-
-    def point(self, q=None, k=None, clicks=0, pane=0, plot=None):
-        self.b.point(*self.place(q, k, pane, plot), clicks)
-
-    def state(self, name):
-        return self.b.js("return weft.state.values[arguments[0]]", name)
-
-    def picture(self):
-        return self.b.js("return weft.main.panes[0].view.plot.stage.canvas.toDataURL()")
-
-    def look(self, name):
-        if self.keep:
-            self.b.picture(self.keep / f"{name}.png")
-
-    def away(self):
-        self.b.point(5, 5)
-        assert not self.b.js(TIP)
-
-    # What a user does, view by view.
+class Tests(driver.Page):
+    """What a user does, view by view."""
 
     def test_head_view(self):
         data = self.page("small")
@@ -462,7 +339,7 @@ class Tests:
 
     def test_save(self):
         for name in ("small", "hostile"):
-            for kind in KINDS:
+            for kind in driver.KINDS:
                 data = self.page(name, f"view={kind}&detail=0.1&open=3&pin=q2")
                 if kind == "model":
                     self.b.wait("return weft.main.panes[0].view.plot.image.done >= 2", "heads")
@@ -502,13 +379,13 @@ class Tests:
     def test_how_it_looks(self):
         """Widths, contrast, names, dark and printed, for pages and views that differ most."""
         for name in ("small", "two", "long", "texts"):
-            for kind in KINDS:
+            for kind in driver.KINDS:
                 for dark in (False, True):
                     self.b.dark(dark)
                     for width in (1280, 2560):
                         self.b.window(width, 1000 if width < 2000 else 1300)
                         self.page(name, f"view={kind}&open=5&detail=1.1&pin=q5")
-                        check_look(self.b, dark, width)
+                        driver.check_look(self.b, dark, width)
                         if self.keep and not (name == "texts" and width > 2000):
                             time.sleep(0.6)
                             self.look(f"{name}-{kind}-{'dark' if dark else 'light'}-{width}")
@@ -535,7 +412,7 @@ class Tests:
 
     def test_speed(self):
         """512 tokens, 12 x 12, and 4,096 tokens of a head: measured in the page."""
-        for name, kinds in (("long", KINDS), ("huge", ("head", "matrix"))):
+        for name, kinds in (("long", driver.KINDS), ("huge", ("head", "matrix"))):
             for kind in kinds:
                 for state in (("", "&words=1", "&layer=mean") if kind == "head" and name == "long"
                               else ("",)):
@@ -564,108 +441,12 @@ class Tests:
                     self.look(f"{name}-{kind}-end")
                     self.quiet()
 
-    # The best of three: other processes of this machine are not the page's.
-    def ready(self, name, state):
-        times = []
-        for _ in range(3):
-            self.page(name, state)
-            times.append(self.b.js(READY))
-            if times[-1] < 500:
-                break
-        return min(times)
-
     def test_size(self):
-        text = template()
+        text = driver.template()
         size = len(text.encode())
         print(f"the page itself: {size} bytes")
         assert size < 110_000, size
         assert not re.search(r"https?:(?!//www\.w3\.org/2000/svg)|\bsrc=|<link|@import", text)
-
-
-# From the navigation's start to the first picture; the page is drawn while it is read.
-READY = """return performance.getEntriesByType("navigation")[0].domContentLoadedEventEnd;"""
-
-# Moves over all of the picture's window; a pixel is read back, so that drawing is done, not queued.
-# Of five passes each move's fastest counts: what other processes take is not the page's.
-MOVES = """
-  const pixel = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
-  const plot = weft.main.panes[0].view[arguments[0]], {canvas} = plot.stage;
-  const {width, height} = canvas.getBoundingClientRect(), passes = [];
-  for (let pass = 0; pass < 5; pass++) {
-   const times = [];
-   for (let i = 0; i < 200; i++) {
-    const side = i % 3, y = (i * 37) % height;
-    const x = plot.left === undefined ? (i * 53) % width
-      : side === 0 ? Math.min(plot.left - 10, width - 5) : side === 1 && plot.right
-      ? Math.min(plot.right + 10, width - 5) : (i * 53) % width;
-    const bounds = canvas.getBoundingClientRect(), start = performance.now();
-    canvas.dispatchEvent(new PointerEvent("pointermove", {
-      bubbles: true, clientX: bounds.left + x, clientY: bounds.top + y}));
-    pixel.drawImage(canvas, 0, 0, 1, 1);
-    pixel.getImageData(0, 0, 1, 1);
-    times.push(performance.now() - start);
-   }
-   passes.push(times);
-  }
-  const p95 = (times) => times.sort((a, b) => a - b)[Math.floor(0.95 * times.length)];
-  const best = passes[0].map((_, i) => Math.min(...passes.map((times) => times[i])));
-  return {n: best.length, p95: p95(best), first: p95(passes[0]), most: best.at(-1)};"""
-
-
-def check_look(b, dark, width):
-    assert (b.js("return weft.colors.contrast(weft.colors.channels(weft.colors.theme.paper),"
-                 " [0, 0, 0])") < 2) == dark
-    wide = b.js("const d = document.documentElement; return [d.scrollWidth, d.clientWidth]")
-    assert wide[0] <= wide[1] <= width, wide
-    low = b.js(CONTRAST)
-    assert not low, low
-    for name, under, ratio in b.js(THEME):
-        assert ratio >= (3 if name == "edge" else 4.5), (name, under, ratio, dark)
-    colors = b.js("""const n = 64, paper = weft.colors.channels(weft.colors.theme.paper);
-        return Math.min(...Array.from({length: n}, (_, i) =>
-          weft.colors.contrast(weft.colors.one(i, n), paper)))""")
-    assert colors >= 4.5, colors
-    unnamed = b.js(UNNAMED)
-    assert not unnamed, unnamed
-
-
-def check_page(b, page, keep):
-    """What holds of every page; its data are read here and looked for there."""
-    text = page.read_text()
-    data = Data(page)
-    code = text[:text.index('<script id="weft"')] + text[text.rindex("<script>"):]
-    assert not re.search(r"https?:(?!//www\.w3\.org/2000/svg)|\bsrc=|<link|@import", code)
-    tests = Tests(b, page.parent, keep)
-    for t, entry in enumerate(data.header["texts"]):
-        for m, view in enumerate(entry["views"]):
-            for head in range(len(view["entropy"][0])):
-                for i, row in enumerate(data.rows(view, 0, head)):
-                    total = sum(row.values())
-                    assert (0 if view["maps"]["k"] else 0.9) < total < 1.01, (t, m, head, i)
-    for kind in KINDS:
-        for dark in (False, True):
-            b.dark(dark)
-            for width in (1280, 2560):
-                b.window(width, 1000)
-                tests.page(page.stem, f"view={kind}&detail=0.0&open=1")
-                time.sleep(0.3)
-                check_look(b, dark, width)
-                assert b.js(INK) > 500, (kind, dark, width)
-                tests.look(f"{page.stem}-{kind}-{'dark' if dark else 'light'}-{width}")
-        svg = b.js("return weft.save.svg(weft.main.panes[0].view.plot)")
-        xml.etree.ElementTree.fromstring(svg)
-    b.dark(False)
-    tests.page(page.stem, "pin=q1")
-    ready = tests.ready(page.stem, "pin=q1")
-    lines = list(csv.DictReader(io.StringIO(b.js("return weft.save.csv(weft.main.panes)"),
-                                            newline="")))
-    tokens = [token for view in data.header["texts"][0]["views"] for token in view["tokens"]]
-    assert lines and {line["query"] for line in lines} <= set(tokens)
-    found = b.js(MOVES, "plot")
-    print(f"{page.name}: ready {ready:.0f} ms after its start; a move took {found['p95']:.1f} ms at"
-          " the 95th percentile")
-    assert found["p95"] < 16, found
-    tests.quiet()
 
 
 def main():
@@ -681,9 +462,9 @@ def main():
     with browser.Browser() as b, tempfile.TemporaryDirectory(prefix="weft_page_") as temporary:
         b.window(1280, 900)
         if args.page:
-            return check_page(b, args.page.resolve(), args.keep)
+            return driver.check_page(b, args.page.resolve(), args.keep)
         folder = pathlib.Path(temporary)
-        text = args.template.read_text() if args.template else template()
+        text = args.template.read_text() if args.template else driver.template()
         for name, make in make_fixture.ALL.items():
             (folder / f"{name}.html").write_text(make().html(text))
         tests, failed = Tests(b, folder, args.keep), []

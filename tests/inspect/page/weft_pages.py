@@ -8,7 +8,7 @@ import sys
 import tempfile
 
 import browser
-import page_test
+import driver
 
 
 def make_pages(weft, source, launcher, folder):
@@ -40,7 +40,7 @@ def check_map(b, page, keep):
     for dark in (False, True):
         b.dark(dark)
         b.open(page)
-        page_test.check_look(b, dark, 1280)
+        driver.check_look(b, dark, 1280)
         if keep:
             b.picture(keep / f"{page.stem}-{'dark' if dark else 'light'}.png")
     dots = b.js("return weft.points.map((p) => [p.x, p.y])")
@@ -88,7 +88,7 @@ def main():
         with browser.Browser() as b:
             b.window(1280, 900)
             for name in ("text", "pair", "compare", "generation"):
-                page_test.check_page(b, folder / f"{name}.html", keep)
+                driver.check_page(b, folder / f"{name}.html", keep)
             for name in ("tokens-map", "texts-map"):
                 check_map(b, folder / f"{name}.html", keep)
             check_tokens(b, folder / "tokens.html")
