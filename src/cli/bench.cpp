@@ -2,8 +2,6 @@
 
 #include <omp.h>
 
-#include <filesystem>
-
 #include "benchmarks/bench_report.h"
 #include "cli/command.h"
 #include "cli/options.h"
@@ -16,6 +14,7 @@
 #include "core/log.h"
 #include "core/spelling.h"
 #include "formats/open_model.h"
+#include "io/files.h"
 #include "io/hub_cache.h"
 #include "kernels/ops.h"
 #include "model/attention_scale.h"
@@ -77,9 +76,7 @@ void check(const BenchOptions& o, const ModelConfig& c, const std::string& what)
              "{} is for weft bench machine alone", o.out.empty() ? "--machine" : "--out");
   CHECK_USER(o.out.empty() || o.out.ends_with(".toml"),
              "--out is '{}'; allowed: a machine description, whose name ends in .toml", o.out);
-  const std::filesystem::path folder = std::filesystem::path(o.out).parent_path();
-  CHECK_USER(folder.empty() || std::filesystem::is_directory(folder),
-             "--out is '{}'; there is no folder {}", o.out, folder.string());
+  check_place("--out", o.out);
 }
 
 void log_start(const GridShape& shape, int threads, int n_ranks) {

@@ -11,8 +11,8 @@
 #include "core/check.h"
 #include "core/utf8.h"
 #include "inspect/map_page.h"
-#include "inspect/page_file.h"
 #include "io/embedding_file.h"
+#include "io/files.h"
 #include "model/limits.h"
 #include "text/characters/chunks.h"
 
@@ -159,7 +159,7 @@ void run_embed(const Invocation& invocation) {
   CHECK_USER(o.plot.empty() || settings.pooling != TextPooling::none,
              "--plot shows a vector a text, but --pooling none gives one a token");
   const std::optional<ChunkSize> chunk_size = checked_chunks(o);
-  check_page_place("--plot", o.plot);
+  check_place("--plot", o.plot);
   Session session(invocation, o.model, ModelUse::states);
   settings.layer = checked_layer(o, session.config);
   const bool hdf5 = std::filesystem::path(o.texts.out).extension() == ".h5";

@@ -19,7 +19,7 @@
 #include "infer/continuation.h"
 #include "infer/engine.h"
 #include "infer/generation_file.h"
-#include "inspect/page_file.h"
+#include "io/files.h"
 
 namespace weft {
 namespace {
@@ -344,7 +344,7 @@ void run_generate(const Invocation& invocation) {
                                .flags = &flags};
   if (!parse_options(command, invocation.args, fields, invocation.mpi.rank() == 0)) return;
   check_temperature(o.generation, flags);
-  check_page_place("--attention", o.attention);
+  check_place("--attention", o.attention);
   Session session(invocation, o.model, ModelUse::generate);
   Rejects rejects;
   TextWants wants;

@@ -62,12 +62,7 @@ AttentionFile::AttentionFile(const Context& ctx, const std::filesystem::path& pl
                              const CaptureChoice& choice, std::span<const AttentionFileText> texts)
     : ctx_(ctx), config_(config), n_texts_(texts.size()) {
   on_first_rank(ctx.grid.world(), ctx.stream, [&] {
-    const std::filesystem::path folder = place.parent_path();
-    std::error_code error;
-    CHECK_USER(folder.empty() || std::filesystem::is_directory(folder, error),
-               "{}: there is no folder {}", place.string(), folder.string());
-    CHECK_USER(!std::filesystem::is_directory(place, error), "{}: is a folder, not a file",
-               place.string());
+    check_place("--h5", place);
     std::int64_t bytes = 0;
     for (const AttentionFileText& text : texts) bytes += bytes_of(config, choice, text);
     beside_.emplace(place).reserve(bytes);

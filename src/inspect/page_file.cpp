@@ -41,15 +41,6 @@ std::string PageFile::add_base64(std::string blob) {
   return fmt::format("b{}", blobs_.size() - 1);
 }
 
-void check_page_place(std::string_view option, const std::filesystem::path& file) {
-  std::error_code error;
-  const std::filesystem::path folder = file.parent_path();
-  CHECK_USER(folder.empty() || std::filesystem::is_directory(folder, error),
-             "{} {}: there is no folder {}", option, file.string(), folder.string());
-  CHECK_USER(file.empty() || !std::filesystem::is_directory(file, error),
-             "{} {}: is a folder, not a file", option, file.string());
-}
-
 void write_page(const std::filesystem::path& file, std::string_view page, std::string_view data) {
   const std::size_t mark = page.find(kMark);
   CHECK(mark != std::string_view::npos, "a page without {}", kMark);

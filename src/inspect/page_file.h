@@ -19,10 +19,6 @@ std::string base64(std::span<const std::byte> bytes);
 // folder, Error where it cannot be written; the file is whole or not there.
 void write_page(const std::filesystem::path& file, std::string_view page, std::string_view data);
 
-// Before anything is computed: UserError where `option` names no file that could be written; empty
-// names pass.
-void check_page_place(std::string_view option, const std::filesystem::path& file);
-
 // A header for the page's scripts, and blobs beside it. They decode a blob when they first
 // need it.
 class PageFile {

@@ -1,9 +1,9 @@
 #include "io/embedding_file.h"
 
 #include <cstring>
-#include <filesystem>
 
 #include "core/check.h"
+#include "io/files.h"
 
 namespace weft {
 namespace {
@@ -12,12 +12,7 @@ constexpr const char *kVectors = "/embeddings", *kIds = "/ids", *kTexts = "/text
                      *kOffsets = "/offsets";
 
 Hdf5File create(const std::string& path) {
-  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  std::error_code error;
-  CHECK_USER(folder.empty() || std::filesystem::is_directory(folder, error),
-             "--out {}: there is no folder {}", path, folder.string());
-  CHECK_USER(!std::filesystem::is_directory(path, error), "--out {}: is a folder, not a file",
-             path);
+  check_place("--out", path);
   return Hdf5File::create(path);
 }
 

@@ -50,6 +50,15 @@ std::string read_text_file(const fs::path& file) {
   return text;
 }
 
+void check_place(std::string_view option, const fs::path& file) {
+  std::error_code error;
+  const fs::path folder = file.parent_path();
+  CHECK_USER(folder.empty() || fs::is_directory(folder, error), "{} {}: there is no folder {}",
+             option, file.string(), folder.string());
+  CHECK_USER(!fs::is_directory(file, error), "{} {}: is a folder, not a file", option,
+             file.string());
+}
+
 int write_all(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t n = ::write(fd, bytes.data(), bytes.size());

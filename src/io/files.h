@@ -19,6 +19,9 @@ namespace weft {
 
 // The whole of it. UserErrors: missing, a folder, a Git LFS pointer.
 std::string read_text_file(const std::filesystem::path& file);
+// Before anything is computed for it: UserError where the file that `option` names cannot be: its
+// folder is missing, or it is a folder itself. An empty name passes.
+void check_place(std::string_view option, const std::filesystem::path& file);
 // The file is the old one or the new one, never half of it.
 void write_file_atomically(const std::filesystem::path& file, std::string_view content);
 // Byte for byte, in place of what is there.

@@ -18,9 +18,9 @@ ResultFile::ResultFile(const std::string& out) : out_(out) {
     fd_ = STDOUT_FILENO;
     return;
   }
+  check_place("--out", out);
   fd_ = ::open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   const int reason = errno;
-  CHECK_USER(fd_ >= 0 || reason != EISDIR, "--out {}: is a folder, not a file", out);
   if (fd_ < 0) file_failure(name(), "cannot be written", reason);
 }
 

@@ -133,15 +133,10 @@ std::int64_t file_bytes(const TokenFileInfo& info) {
 void write_token_file(const std::filesystem::path& file, const TokenFileInfo& info,
                       const TokenFilePart& part, Communicator& world, Stream& stream) {
   const bool first = world.rank() == 0;
-  throw_together(world, failure_of([&] {
-                   check_part(info, part);
-                   std::error_code error;
-                   CHECK_USER(!std::filesystem::is_directory(file, error),
-                              "{}: is a folder, not a file", file.string());
-                 }),
-                 stream);
+  throw_together(world, failure_of([&] { check_part(info, part); }), stream);
   std::optional<FileBeside> beside;  // rank 0's
   on_first_rank(world, stream, [&] {
+    check_place("--out", file);
     beside.emplace(file).reserve(file_bytes(info));
     create_token_file(beside->path(), info);
   });

@@ -162,7 +162,7 @@ PY
   json t.jsonl '[line["decoded"] for line in lines] == ["a", "b"]'
   refused 1 "--out is 't.txt'; allowed: a .jsonl file" \
     tokenize --tokenizer "$S/tok" --text a --out t.txt
-  refused 3 'nowhere/t.jsonl: cannot be written' \
+  refused 3 'nowhere/t.jsonl: there is no folder nowhere' \
     tokenize --tokenizer "$S/tok" --text a --out nowhere/t.jsonl
   only t.jsonl
 }

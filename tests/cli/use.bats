@@ -158,7 +158,7 @@ PY
   for n in 1 2; do
     refused $n 'folder.jsonl: is a folder' generate --model "$S/run/model" --prompt a \
       --out folder.jsonl
-    refused $n 'nowhere/g.jsonl: cannot be written' \
+    refused $n 'nowhere/g.jsonl: there is no folder nowhere' \
       score --model "$S/run/model" --text a --out nowhere/g.jsonl
     refused $n "allowed: a .jsonl file" generate --model "$S/run/model" --prompt a --out g.txt
   done

@@ -121,6 +121,22 @@ TEST(FileBeside, WhatFailsNamesThePlace) {
   EXPECT_EQ(n_entries(folder.mine()), 0);
 }
 
+TEST(Files, APlaceIsCheckedBeforeItIsWrittenTo) {
+  const SharedFolder folder;
+  const fs::path dir = folder.mine();
+  put(dir / "old", "x");
+  for (const fs::path& place : {dir / "new", dir / "old", fs::path("bare"), fs::path()})
+    check_place("--out", place);
+  for (const char* parent : {"absent", "old"}) {  // a file is no folder
+    const std::string in = (dir / parent).string();
+    expect_user_error([&] { check_place("--html", dir / parent / "a"); },
+                      {fmt::format("--html {0}/a: there is no folder {0}", in)});
+  }
+  expect_user_error([&] { check_place("--h5", dir); },
+                    {fmt::format("--h5 {}: is a folder, not a file", dir.string())});
+  EXPECT_EQ(n_entries(dir), 1);
+}
+
 TEST(Files, WhatAKilledProcessLeftIsRemoved) {
   const SharedFolder folder;
   const fs::path dir = folder.mine();

@@ -13,6 +13,7 @@
 #include "core/utf8.h"
 #include "inspect/attention_capture.h"
 #include "inspect/attention_file.h"
+#include "io/files.h"
 #include "io/hub_cache.h"
 
 namespace weft {
@@ -315,7 +316,7 @@ void run_attention(const Invocation& invocation) {
              "--compare reads its texts twice, and stdin can be read once: give --in a file");
   Stream stream;
   on_first_rank(*invocation.mpi.world(), stream, [&] {
-    check_page_place("--out", o.out);
+    check_place("--out", o.out);
     find_model(o.compare, "--compare");
   });
   if (o.out.empty()) {

@@ -13,7 +13,7 @@
 #include "core/check.h"
 #include "core/utf8.h"
 #include "inspect/map_page.h"
-#include "inspect/page_file.h"
+#include "io/files.h"
 
 namespace weft {
 namespace {
@@ -92,7 +92,7 @@ void run_neighbors(const Invocation& invocation) {
   if (!parse_options(line, invocation.args, fields, invocation.mpi.rank() == 0)) return;
   CHECK_USER(!o.tokens.empty(), "weft neighbors: name one or more tokens");
   const Metric metric = value_of(kMetrics, "--metric", o.metric);
-  check_page_place("--plot", o.plot);
+  check_place("--plot", o.plot);
   Session session(invocation, o.model, ModelUse::states);
   const Tokenizer& t = session.need_tokenizer();
   std::vector<std::int32_t> ids;

@@ -15,8 +15,8 @@
 #include "core/check.h"
 #include "core/log.h"
 #include "core/utf8.h"
-#include "inspect/page_file.h"
 #include "inspect/token_page.h"
+#include "io/files.h"
 #include "io/hub_cache.h"
 #include "io/result_file.h"
 #include "text/character_offsets.h"
@@ -225,7 +225,7 @@ void run_tokenize(const Invocation& invocation) {
   CHECK_USER(!path.empty(),
              "--tokenizer is missing: name a tokenizer directory, or a model's with --model");
   CHECK_USER(o.html.empty() || o.decode.empty(), "--html shows texts; --decode gives ids");
-  check_page_place("--html", o.html);
+  check_place("--html", o.html);
   Stream stream;
   Rejects rejects;
   std::size_t n_texts = 0;
