@@ -319,6 +319,19 @@ void cross_entropy_backward(View logits,       // (N, V_tp) act
                             ConstView labels,  // (N) i32
                             std::int64_t first_vocab, float scale, float softcap, Stream& stream);
 
+enum class ElementLoss : std::uint8_t { binary_cross_entropy, squared_error };
+
+// Rows with several labels, or with numbers to meet, as torch's binary_cross_entropy_with_logits
+// and mse_loss: loss[m] = mean over n of (max(z, 0) - z·t + log(1 + exp(-|z|))), or of (z - t)²; 0
+// where labels[m] is kIgnoreLabel, whatever else it may be. With dlogits: scale · Σ loss's
+// gradient.
+void element_loss(View loss,          // (M) fp32
+                  View dlogits,       // (M, n) act, may be logits; or empty
+                  ConstView logits,   // (M, n) act
+                  ConstView labels,   // (M) i32
+                  ConstView targets,  // (M, n) fp32
+                  ElementLoss kind, float scale, Stream& stream);
+
 // ---- optimizer
 
 struct AdamWTensor {
@@ -352,6 +365,30 @@ void scale(View y, float s, Stream& stream);
 void soft_cap(View y, ConstView x, float cap, Stream& stream);
 // y = x in y's dtype (fp32, bf16, fp16)
 void convert(View y, ConstView x, Stream& stream);
+
+// ---- moving
+
+// x = value in every element (fp32, bf16, fp16, fp64 or i32).
+void fill(View x, double value, Stream& stream);
+// y[m] = x[rows[m]], or 0 where rows[m] is negative
+void gather_rows(View y,          // (M, C) act
+                 ConstView x,     // (N, C) act
+                 ConstView rows,  // (M) i32 below N
+                 Stream& stream);
+// y[rows[m]] = x[m] where rows[m] is not negative (no row twice), and 0 in all other rows of y
+void scatter_rows(View y,          // (N, C) act
+                  ConstView x,     // (M, C) act
+                  ConstView rows,  // (M) i32 below N
+                  Stream& stream);
+// Column blocks side by side: whole[n] = [parts_0[n], parts_1[n], …], which lie one behind the
+// other in `parts`, block r as (N, widths[r]).
+void join_columns(View whole,       // (N, Σ widths) act
+                  ConstView parts,  // (N·Σ widths) act
+                  std::span<const std::int64_t> widths, Stream& stream);
+// total += Σ x in fp64, in one order
+void add_sum(View total,   // (1) fp64
+             ConstView x,  // any dims, fp32
+             Stream& stream);
 
 // ---- sampling
 

@@ -5,7 +5,8 @@
 namespace weft {
 namespace {
 
-constexpr std::int64_t kSide = 1024;             // of the matrices
+// Of the matrices: a GPU needs more of them to be busy.
+std::int64_t side_of(Device device) { return device.type == DeviceType::cpu ? 1024 : 2048; }
 constexpr std::int64_t kReadElems = 64ll << 20;  // 256 MiB, on the pages that weights lie on
 
 double seconds_of(const auto& body) {
@@ -17,25 +18,28 @@ double seconds_of(const auto& body) {
 }  // namespace
 
 MatmulProbe::MatmulProbe(Precision precision, Stream& stream)
-    : precision_(precision),
-      stream_(stream),
-      a_(kSide * kSide, 0.5f),
-      b_(kSide * kSide, 0.25f),
-      c_(kSide * kSide) {
+    : precision_(precision), stream_(stream) {
+  const std::int64_t n = side_of(stream.device());
+  arena_ = Arena("matmul benchmark", static_cast<std::size_t>(3 * n * n) * sizeof(float),
+                 stream.device());
+  for (View* x : {&a_, &b_, &c_}) *x = arena_.alloc(DType::f32, {n, n});
+  fill(a_, 0.5, stream);
+  fill(b_, 0.25, stream);
   sample();  // makes the primitive
 }
 
 double MatmulProbe::sample() {
-  const Dims shape = {kSide, kSide};
+  stream_.synchronize();
   const double seconds = seconds_of([&] {
-    linear(View(c_.data(), shape), ConstView(a_.data(), shape), ConstView(b_.data(), shape),
-           ConstView(), precision_, stream_);
+    linear(c_, a_, b_, ConstView(), precision_, stream_);
+    stream_.synchronize();
   });
-  return 2.0 * kSide * kSide * kSide / seconds;
+  const auto n = static_cast<double>(a_.dim(0));
+  return 2 * n * n * n / seconds;
 }
 
 ReadProbe::ReadProbe(Stream& stream)
-    : stream_(stream), arena_("read benchmark", kReadElems * sizeof(float)) {
+    : stream_(stream), arena_("read benchmark", kReadElems * sizeof(float), stream.device()) {
   const View x = arena_.alloc(DType::f32, {kReadElems});
   scale(x, 1.0f, stream);  // touches every page, by the thread that will read it
   values_ = x;

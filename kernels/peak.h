@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <vector>
 
 #include "core/arena.h"
 #include "kernels/ops.h"
@@ -25,8 +24,8 @@ class BestRate {
   double rate_ = 0;
 };
 
-// Samples of the matmul library's rate, each a product that is large enough for it to be at its
-// best and takes about ten milliseconds on two cores.
+// Samples of the matmul library's rate, each a product that is large enough for it to be near its
+// best: about ten milliseconds on two cores.
 class MatmulProbe {
  public:
   MatmulProbe(Precision precision, Stream& stream);
@@ -35,7 +34,8 @@ class MatmulProbe {
  private:
   Precision precision_;
   Stream& stream_;
-  std::vector<float> a_, b_, c_;  // (n, n)
+  Arena arena_;
+  View a_, b_, c_;  // (n, n)
 };
 
 // Samples of the rate at which memory far larger than the caches is read.

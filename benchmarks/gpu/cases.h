@@ -39,5 +39,6 @@ std::vector<Case> row_cases();  // dropout, norms, activations, rope
 std::vector<Case> attention_cases();
 std::vector<Case> vocabulary_cases();  // embedding, loss, sampling
 std::vector<Case> parameter_cases();   // optimizer, elementwise
+std::vector<Case> moving_cases();      // fill, rows, columns, sums, label losses
 
 }  // namespace weft::gpu_bench

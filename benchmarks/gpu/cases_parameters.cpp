@@ -164,7 +164,7 @@ std::vector<Case> parameter_cases() {
 std::vector<Case> standard_cases() {
   std::vector<Case> cases;
   for (const auto part :
-       {attention_cases, row_cases, vocabulary_cases, parameter_cases, linear_cases})
+       {attention_cases, row_cases, vocabulary_cases, parameter_cases, moving_cases, linear_cases})
     for (Case& c : part()) cases.push_back(std::move(c));
   return cases;
 }

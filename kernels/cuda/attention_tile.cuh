@@ -10,6 +10,7 @@
 
 #include "core/check.h"
 #include "core/rng.h"
+#include "kernels/cuda/arguments.cuh"
 #include "kernels/cuda/instructions.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/ops.h"
@@ -49,7 +50,7 @@ inline AttentionProblem attention_problem(const char* op, ConstView qkv, ConstVi
         "{}: head dim {}; supported on a GPU: multiples of 8, 16 to 256", op, args.head_dim);
   AttentionProblem p;
   const auto T = static_cast<int>(qkv.dim(1));
-  p.lengths = lengths.empty() ? nullptr : lengths.as<std::int32_t>();
+  p.lengths = lengths.empty() ? nullptr : pointer<std::int32_t>(lengths);
   p.n_packed = lengths.empty() || !args.packed ? 0 : static_cast<int>(lengths.dim(0)) - 1;
   p.T = T, p.H = args.n_heads, p.Hkv = args.n_kv_heads, p.D = args.head_dim;
   p.left = args.window_left < 0 || args.window_left > T ? T : args.window_left;

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "kernels/cuda/arguments.cuh"
 #include "kernels/cuda/instructions.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/vector.cuh"
@@ -202,7 +203,7 @@ void launch_embedding(View y, ConstView ids, ConstView table, std::int64_t first
                        4.0 * static_cast<double>(N);
   launch(embedding_kernel<T, W, kWidth>, {static_cast<unsigned>(N), threads},
          {bytes, accumulate ? static_cast<double>(N * C) : 0}, stream, static_cast<T*>(y.data()),
-         ids.as<std::int32_t>(), static_cast<const W*>(table.data()), first_row, table.dim(0),
+         pointer<std::int32_t>(ids), static_cast<const W*>(table.data()), first_row, table.dim(0),
          static_cast<int>(C), accumulate);
 }
 
@@ -240,7 +241,7 @@ SortedRows sort_rows(ConstView ids, std::int64_t first_row, std::int64_t V, Stre
   int* order[2] = {reinterpret_cast<int*>(scratch + 2 * padded),
                    reinterpret_cast<int*>(scratch + 3 * padded)};
   SortPass pass = {};
-  pass.ids = ids.as<std::int32_t>();
+  pass.ids = pointer<std::int32_t>(ids);
   pass.counts = reinterpret_cast<int*>(scratch + 4 * padded);
   pass.first_row = first_row;
   pass.V = V;
@@ -271,7 +272,7 @@ void launch_backward(View dtable, ConstView dy, const SortedRows& rows, Stream& 
   launch(embedding_backward_kernel<T, kWidth>,
          {{static_cast<unsigned>(ceil_div(N, 8)), static_cast<unsigned>(ceil_div(C, 32 * kWidth))},
           256},
-         {elems * (sizeof(T) + 8.0), elems}, stream, dtable.as<float>(),
+         {elems * (sizeof(T) + 8.0), elems}, stream, pointer<float>(dtable),
          static_cast<const T*>(dy.data()), rows.keys, rows.order, dtable.dim(0),
          static_cast<int>(N), static_cast<int>(C));
 }

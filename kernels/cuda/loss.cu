@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "kernels/cuda/arguments.cuh"
 #include "kernels/cuda/instructions.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/logits_row.cuh"
@@ -169,9 +170,9 @@ void stats_of(View stats, ConstView logits, ConstView labels, std::int64_t first
   const auto elems = static_cast<double>(N * V);
   launch(cross_entropy_stats_kernel<T>,
          {static_cast<unsigned>(N), row_threads(V, sizeof(T)), 32 * sizeof(Softmax)},
-         {elems * sizeof(T) + 16.0 * static_cast<double>(N), 4 * elems}, stream, stats.as<float>(),
-         static_cast<const T*>(logits.data()), labels.as<std::int32_t>(), first_vocab,
-         static_cast<int>(V), softcap);
+         {elems * sizeof(T) + 16.0 * static_cast<double>(N), 4 * elems}, stream,
+         pointer<float>(stats), static_cast<const T*>(logits.data()), pointer<std::int32_t>(labels),
+         first_vocab, static_cast<int>(V), softcap);
 }
 
 template <class T>
@@ -181,8 +182,8 @@ void backward_of(View logits, ConstView lse, ConstView labels, std::int64_t firs
   const auto elems = static_cast<double>(N * V);
   launch(cross_entropy_backward_kernel<T>, {static_cast<unsigned>(N), row_threads(V, sizeof(T))},
          {2 * elems * sizeof(T) + 8.0 * static_cast<double>(N), 4 * elems}, stream,
-         static_cast<T*>(logits.data()), lse.as<float>(), labels.as<std::int32_t>(), first_vocab,
-         static_cast<int>(V), scale, softcap);
+         static_cast<T*>(logits.data()), pointer<float>(lse), pointer<std::int32_t>(labels),
+         first_vocab, static_cast<int>(V), scale, softcap);
 }
 
 }  // namespace
@@ -198,9 +199,9 @@ void cross_entropy_stats(View stats, ConstView logits, ConstView labels, std::in
 void cross_entropy_combine(View loss, View lse, ConstView stats, ConstView labels, Stream& stream) {
   const std::int64_t shards = stats.dim(0), N = stats.dim(1);
   launch(cross_entropy_combine_kernel, {static_cast<unsigned>(ceil_div(N, 128)), 128},
-         {static_cast<double>(N * (12 * shards + 12)), 0}, stream, loss.as<float>(),
-         lse.as<float>(), stats.as<float>(), labels.as<std::int32_t>(), static_cast<int>(shards),
-         N);
+         {static_cast<double>(N * (12 * shards + 12)), 0}, stream, pointer<float>(loss),
+         pointer<float>(lse), pointer<float>(stats), pointer<std::int32_t>(labels),
+         static_cast<int>(shards), N);
 }
 
 void cross_entropy_backward(View logits, ConstView lse, ConstView labels, std::int64_t first_vocab,

@@ -174,7 +174,7 @@ void add_bias_gradient(View dbias, ConstView dy, float* partial, Stream& stream)
       launch(row_group_sum_kernel<T, pack>, shape, work, stream, partial, pointer<T>(dy), n, o);
     });
   });
-  add_column_sums(dbias.as<float>(), nullptr, partial, groups, O, stream);
+  add_column_sums(pointer<float>(dbias), nullptr, partial, groups, O, stream);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels/cuda/arguments.cuh"
 #include "kernels/cuda/instructions.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/vector.cuh"
@@ -184,9 +185,9 @@ void adamw(std::span<const AdamWTensor> tensors, const AdamWArgs& args, Stream& 
         t.weight_bf16.empty() ? nullptr : static_cast<__nv_bfloat16*>(t.weight_bf16.data());
     const bool packs = aligned(t.weight.data(), 16) && aligned(t.m.data(), 16) &&
                        aligned(t.v.data(), 16) && aligned(t.grad.data(), 16) && aligned(copy, 8);
-    table.push_back({t.weight.as<float>(), t.m.as<float>(), t.v.as<float>(), t.grad.as<float>(),
-                     copy, elems, chunks, t.decay ? 1.0f - args.lr * args.weight_decay : 1.0f,
-                     packs});
+    table.push_back({pointer<float>(t.weight), pointer<float>(t.m), pointer<float>(t.v),
+                     pointer<float>(t.grad), copy, elems, chunks,
+                     t.decay ? 1.0f - args.lr * args.weight_decay : 1.0f, packs});
     chunks += ceil_div(elems, kChunk);
     work.bytes += static_cast<double>(elems) * (copy ? 30 : 28);
     work.flops += 13 * static_cast<double>(elems);
@@ -204,7 +205,7 @@ double sum_of_squares(std::span<const ConstView> tensors, Stream& stream) {
   Work work;
   for (const ConstView& x : tensors) {
     if (x.elems() == 0) continue;
-    table.push_back({x.as<float>(), x.elems(), chunks, aligned(x.data(), 16)});
+    table.push_back({pointer<float>(x), x.elems(), chunks, aligned(x.data(), 16)});
     chunks += ceil_div(x.elems(), kChunk);
     work.bytes += 4 * static_cast<double>(x.elems());
     work.flops += 2 * static_cast<double>(x.elems());

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "kernels/cuda/arguments.cuh"
 #include "kernels/cuda/instructions.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/logits_row.cuh"
@@ -467,9 +468,10 @@ void sample_of(View ids, View logprobs, ConstView logits, std::span<const Sample
   const Blocks blocks("sample", V, 16 / static_cast<std::int64_t>(sizeof(T)));
   const auto elems = static_cast<double>(N * V);
   launch(sample_kernel<T>, blocks.shape(N),
-         {elems * sizeof(T) + 8.0 * static_cast<double>(N), elems}, stream, ids.as<std::int32_t>(),
-         logprobs.empty() ? nullptr : logprobs.as<float>(), static_cast<const T*>(logits.data()),
-         on_device(rows, stream), static_cast<int>(V), static_cast<int>(blocks.n_entries));
+         {elems * sizeof(T) + 8.0 * static_cast<double>(N), elems}, stream,
+         pointer<std::int32_t>(ids), logprobs.empty() ? nullptr : pointer<float>(logprobs),
+         static_cast<const T*>(logits.data()), on_device(rows, stream), static_cast<int>(V),
+         static_cast<int>(blocks.n_entries));
 }
 
 }  // namespace
@@ -488,8 +490,9 @@ void warp_logits(View scores, std::span<const SampleRow> rows, Stream& stream) {
   const auto [N, V] = scores.dims<2>();
   const Blocks blocks("warp_logits", V, 4);
   const auto elems = static_cast<double>(N * V);
-  launch(warp_logits_kernel, blocks.shape(N), {2 * elems * 4, elems}, stream, scores.as<float>(),
-         on_device(rows, stream), static_cast<int>(V), static_cast<int>(blocks.n_entries));
+  launch(warp_logits_kernel, blocks.shape(N), {2 * elems * 4, elems}, stream,
+         pointer<float>(scores), on_device(rows, stream), static_cast<int>(V),
+         static_cast<int>(blocks.n_entries));
 }
 
 }  // namespace weft::cuda
