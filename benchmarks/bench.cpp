@@ -4,8 +4,8 @@
 #include <chrono>
 #include <vector>
 
-#include "core/hardware.h"
 #include "core/option_words.h"
+#include "core/system/hardware.h"
 #include "kernels/peak.h"
 #include "model/limits.h"
 #include "model/schedule.h"

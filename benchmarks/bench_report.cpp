@@ -4,7 +4,7 @@
 
 #include <cstdio>
 
-#include "core/hardware.h"
+#include "core/system/hardware.h"
 
 namespace weft {
 namespace {

@@ -61,8 +61,7 @@ void bench_generate(const BenchRun& run) {
   if (dtype == DType::f32)
     parameters.init_weights(0, run.stream);
   else
-    for (LocalParameter& p : parameters.list())
-      std::memset(p.weight.data(), dtype == DType::bf16 ? 0x3B : 0x1B, p.weight.bytes());
+    for (LocalParameter& p : parameters.list()) fill(p.weight, 0.003, run.stream);
   Engine engine(ctx, run.config, parameters, nullptr);
   const std::int64_t mine =
       split_range(o.sequences, run.grid.shape().dp, run.grid.dp().rank()).size();

@@ -8,8 +8,8 @@
 #include "comm/agreement.h"
 #include "comm/launcher.h"
 #include "core/gpu.h"
-#include "core/hardware.h"
 #include "core/log.h"
+#include "core/system/hardware.h"
 #include "io/files.h"
 #include "machine/machine.h"
 

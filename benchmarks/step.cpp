@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "benchmarks/bench.h"
-#include "core/hardware.h"
 #include "core/rng.h"
+#include "core/system/hardware.h"
 #include "kernels/work.h"
 #include "model/sizes.h"
 #include "train/step.h"

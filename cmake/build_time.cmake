@@ -10,7 +10,8 @@ endif()
 string(REPLACE -O3 -O2 CMAKE_CXX_FLAGS_RELEASE "${CMAKE_CXX_FLAGS_RELEASE}")
 add_library(weft_kernel_speed INTERFACE)
 # sanitizers and -O3 together take minutes a file
-if(NOT WEFT_CUDA STREQUAL EMULATED AND NOT WEFT_SANITIZE)
+if((NOT WEFT_CUDA STREQUAL EMULATED OR WEFT_EMULATION_CHECK STREQUAL runtime) AND
+   NOT WEFT_SANITIZE)
   target_compile_options(weft_kernel_speed INTERFACE
                          $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O3>)
 elseif(WEFT_SANITIZE)  # Highway's scalar baseline casts NaN to int
@@ -24,7 +25,7 @@ target_compile_options(weft_quickly_built INTERFACE
 # weft_precompiled(target): it takes the headers that cost most from weft_core, which everything
 # links.
 function(weft_precompiled target)
-  if(NOT WEFT_CUDA STREQUAL OFF)
+  if(NOT WEFT_CUDA STREQUAL OFF AND NOT WEFT_EMULATION_CHECK STREQUAL runtime)
     return()
   endif()
   if(target STREQUAL weft_core)

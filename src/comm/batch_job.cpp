@@ -9,7 +9,7 @@
 #include <ctime>
 #include <map>
 
-#include "core/deadline.h"
+#include "core/system/deadline.h"
 
 namespace weft {
 namespace {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "comm/launcher.h"
-#include "core/process.h"
+#include "core/system/process.h"
 
 namespace weft {
 
@@ -40,7 +40,7 @@ std::optional<double> parse_slurm_time(std::string_view text);
 // an earlier run of the job: the earliest end that is still to come, else the latest.
 std::optional<double> left_of(const JobTimes& times, double now);
 
-// Of a job within a job both are told, PBS's first. `ask` runs a program (core/process.h).
+// Of a job within a job both are told, PBS's first. `ask` runs a program (core/system/process.h).
 using AskProgram = std::function<ProgramAnswer(const std::vector<std::string>& command)>;
 std::vector<BatchJob> find_batch_jobs(const Environment& get, const AskProgram& ask, double now);
 

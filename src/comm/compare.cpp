@@ -7,8 +7,8 @@
 #include "core/check.h"
 #include "core/checksum.h"
 #include "core/damaged.h"
-#include "core/hardware.h"
 #include "core/json.h"
+#include "core/system/hardware.h"
 
 namespace weft {
 

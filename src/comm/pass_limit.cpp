@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "core/process.h"
+#include "core/system/process.h"
 
 namespace weft {
 namespace {

@@ -6,8 +6,8 @@
 
 #include "comm/communicator.h"
 #include "core/check.h"
-#include "core/deadline.h"
-#include "core/stop_signal.h"
+#include "core/system/deadline.h"
+#include "core/system/stop_signal.h"
 
 namespace weft {
 

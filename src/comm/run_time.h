@@ -6,7 +6,7 @@
 
 #include "comm/batch_job.h"
 #include "comm/communicator.h"
-#include "core/deadline.h"
+#include "core/system/deadline.h"
 
 namespace weft {
 

@@ -15,9 +15,9 @@ class Arena {
  public:
   // A measuring arena: alloc() returns views of a null-based address that must not be touched.
   Arena() = default;
-  // A real one: `bytes` of zeroed memory, 64-byte aligned, touched by first use. `name` appears in
-  // errors and reports.
-  Arena(std::string name, std::size_t bytes);
+  // A real one: `bytes` of zeroed memory of the device, 64-byte aligned, on the CPU touched by
+  // first use. `name` appears in errors and reports.
+  Arena(std::string name, std::size_t bytes, Device device = {});
 
   // Next `dims` elements, 64-byte aligned. Throws when the plan was too small.
   View alloc(DType dtype, const Dims& dims);
@@ -29,9 +29,11 @@ class Arena {
   std::size_t capacity_bytes() const { return capacity_; }
   bool measuring() const { return base_ == nullptr; }
   const std::string& name() const { return name_; }
+  Device device() const { return device_; }
 
  private:
   std::string name_ = "measuring";
+  Device device_;
   std::shared_ptr<std::byte> base_;
   std::size_t capacity_ = 0, used_ = 0, peak_ = 0;
 };

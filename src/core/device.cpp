@@ -42,12 +42,32 @@ void Event::wait(Stream& stream) const {
 }
 
 int gpu_count() { return gpu::count(); }
+bool gpu_is_built_in() { return gpu::is_built_in(); }
+std::string gpu_absence() { return gpu::absence(); }
+std::int64_t gpu_free_bytes(Device device) { return gpu::free_bytes(device.index); }
 
 std::shared_ptr<void> allocate(Device device, std::size_t bytes) {
-  if (device.type == DeviceType::cuda) return gpu::allocate(device.index, bytes);
+  if (device.type == DeviceType::cuda) return gpu::allocate(device.index, bytes, "");
   void* memory = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
   CHECK_USER(memory || bytes == 0, "{} bytes are more than this machine can give", bytes);
   return std::shared_ptr<void>(memory, std::free);
+}
+
+std::shared_ptr<void> allocate_zeroed(Device device, std::size_t bytes, const std::string& name) {
+  std::shared_ptr<void> memory;
+  if (device.type == DeviceType::cuda) {
+    memory = gpu::allocate(device.index, bytes, name);
+    gpu::zero(memory.get(), bytes, device.index);
+  } else {
+    memory = allocate(device, bytes);
+    std::memset(memory.get(), 0, bytes);
+  }
+  return memory;
+}
+
+std::shared_ptr<void> allocate_host(Device device, std::size_t bytes) {
+  return device.type == DeviceType::cuda ? gpu::allocate_host(device.index, bytes)
+                                         : allocate({}, bytes);
 }
 
 void copy_bytes(void* to, const void* from, std::size_t bytes, Stream& stream) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <typeindex>
 #include <unordered_map>
 
@@ -81,13 +82,21 @@ class Event {
 
 // GPUs that this process can use: 0 in a build without CUDA.
 int gpu_count();
+bool gpu_is_built_in();
+std::string gpu_absence();  // why there are none, a clause
+// What a GPU can still give.
+std::int64_t gpu_free_bytes(Device device);
 
 // Uninitialised memory of the device, 64-byte aligned. Throws a UserError naming the size where
 // there is not enough.
 std::shared_ptr<void> allocate(Device device, std::size_t bytes);
+// The same, all bytes 0; `name` (what is to lie there, in the plural) begins the sentence.
+std::shared_ptr<void> allocate_zeroed(Device device, std::size_t bytes, const std::string& name);
+// Host memory that the device copies to and from without staging it: pinned, for a GPU.
+std::shared_ptr<void> allocate_host(Device device, std::size_t bytes);
 
 // Enqueued on the stream, whose device is one of the two. `from` in host memory may be reused on
-// return; `to` in host memory is complete on return.
+// return, unless it came from allocate_host(); `to` in host memory is complete on return.
 void copy_bytes(void* to, const void* from, std::size_t bytes, Stream& stream);
 
 }  // namespace weft

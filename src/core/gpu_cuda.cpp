@@ -1,5 +1,7 @@
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
+
 #include "core/check.h"
 #include "core/gpu.h"
 
@@ -17,6 +19,23 @@ int count() {
   if (cudaGetDeviceCount(&n) == cudaSuccess) return n;
   cudaGetLastError();  // no driver or no GPU: not an error of the next call
   return 0;
+}
+
+bool is_built_in() { return true; }
+
+std::string absence() {
+  int n = 0;
+  const cudaError_t error = cudaGetDeviceCount(&n);
+  cudaGetLastError();
+  return error == cudaSuccess ? "no GPU is visible (CUDA_VISIBLE_DEVICES)"
+                              : fmt::format("no GPU can be used ({})", cudaGetErrorString(error));
+}
+
+std::int64_t free_bytes(int device) {
+  CUDA_CHECK(cudaSetDevice(device));
+  std::size_t free_bytes = 0, total_bytes = 0;
+  CUDA_CHECK(cudaMemGetInfo(&free_bytes, &total_bytes));
+  return static_cast<std::int64_t>(free_bytes);
 }
 
 std::shared_ptr<void> make_stream(int device) {
@@ -56,7 +75,7 @@ void synchronize_event(void* event) {
   CUDA_CHECK(cudaEventSynchronize(static_cast<cudaEvent_t>(event)));
 }
 
-std::shared_ptr<void> allocate(int device, std::size_t bytes) {
+std::shared_ptr<void> allocate(int device, std::size_t bytes, const std::string& name) {
   CUDA_CHECK(cudaSetDevice(device));
   void* memory = nullptr;
   const cudaError_t error = cudaMalloc(&memory, bytes);
@@ -64,11 +83,28 @@ std::shared_ptr<void> allocate(int device, std::size_t bytes) {
     std::size_t free_bytes = 0, total_bytes = 0;
     cudaGetLastError();
     CUDA_CHECK(cudaMemGetInfo(&free_bytes, &total_bytes));
-    user_error("{} bytes are more than GPU {} can give: {} of its {} are free", bytes, device,
-               free_bytes, total_bytes);
+    const std::string what = name.empty() ? "" : fmt::format("the {} take ", name);
+    user_error("{}{} bytes{} more than GPU {} can give: {} of its {} are free", what, bytes,
+               name.empty() ? " are" : ",", device, free_bytes, total_bytes);
   }
   CHECK(error == cudaSuccess, "cudaMalloc of {} bytes: {}", bytes, cudaGetErrorString(error));
   return std::shared_ptr<void>(memory, [](void* p) { cudaFree(p); });
+}
+
+std::shared_ptr<void> allocate_host(int device, std::size_t bytes) {
+  CUDA_CHECK(cudaSetDevice(device));
+  void* memory = nullptr;
+  const cudaError_t error = cudaMallocHost(&memory, std::max<std::size_t>(bytes, 1));
+  CHECK_USER(error != cudaErrorMemoryAllocation,
+             "{} bytes of pinned memory are more than this machine can give", bytes);
+  CHECK(error == cudaSuccess, "cudaMallocHost of {} bytes: {}", bytes, cudaGetErrorString(error));
+  return std::shared_ptr<void>(memory, [](void* p) { cudaFreeHost(p); });
+}
+
+void zero(void* memory, std::size_t bytes, int device) {
+  CUDA_CHECK(cudaSetDevice(device));
+  CUDA_CHECK(cudaMemset(memory, 0, bytes));
+  CUDA_CHECK(cudaDeviceSynchronize());  // the default stream orders nothing with ours
 }
 
 void copy(void* to, const void* from, std::size_t bytes, void* stream) {

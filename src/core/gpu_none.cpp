@@ -4,20 +4,25 @@
 namespace weft::gpu {
 namespace {
 
-[[noreturn]] void absent() {
-  user_error("--device cuda: this weft was built without CUDA (WEFT_CUDA=OFF); allowed here: cpu");
-}
+constexpr const char* kAbsence = "this weft was built without CUDA (WEFT_CUDA=OFF)";
+
+[[noreturn]] void absent() { user_error("--device cuda: {}; allowed here: cpu", kAbsence); }
 
 }  // namespace
 
 int count() { return 0; }
+bool is_built_in() { return false; }
+std::string absence() { return kAbsence; }
+std::int64_t free_bytes(int) { absent(); }
 std::shared_ptr<void> make_stream(int) { absent(); }
 void synchronize(void*) { absent(); }
 std::shared_ptr<void> make_event(int) { absent(); }
 void record(void*, void*) { absent(); }
 void wait(void*, void*) { absent(); }
 void synchronize_event(void*) { absent(); }
-std::shared_ptr<void> allocate(int, std::size_t) { absent(); }
+std::shared_ptr<void> allocate(int, std::size_t, const std::string&) { absent(); }
+std::shared_ptr<void> allocate_host(int, std::size_t) { absent(); }
+void zero(void*, std::size_t, int) { absent(); }
 void copy(void*, const void*, std::size_t, void*) { absent(); }
 
 }  // namespace weft::gpu

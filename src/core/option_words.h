@@ -20,6 +20,8 @@ inline std::optional<DType> dtype_of(const std::string& name) {
 }
 
 inline const Words kDevices{"cpu", "cuda"};
+constexpr const char* kDeviceHelp =
+    "what to run on; unset: a GPU where one can be used, else the CPU";
 constexpr const char* kGpuMapHelp =
     "GPU of each local rank, as 3,2,1,0; unset: the machine's (WEFT_MACHINE), else in order";
 

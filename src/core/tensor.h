@@ -135,9 +135,12 @@ class BasicView {
     return out;
   }
 
-  // The typed pointer; checks the dtype.
+  // The typed pointer, for the host to read; checks the dtype and that it can (else:
+  // core/staging.h, core/host_copy.h).
   template <class T>
   Elem<T>* as() const {
+    CHECK(device_.type == DeviceType::cpu, "{} in a GPU's memory is read by the host",
+          shape_.str());
     CHECK(dtype_ == DTypeOf<T>::value, "expected {}, got {} {}", dtype_name(DTypeOf<T>::value),
           dtype_name(dtype_), shape_.str());
     return static_cast<Elem<T>*>(data_);

@@ -9,7 +9,7 @@
 #include <fstream>
 
 #include "core/check.h"
-#include "core/hardware.h"
+#include "core/system/hardware.h"
 #include "io/json.h"
 
 namespace weft::lock_owner {

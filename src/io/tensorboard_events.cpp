@@ -12,8 +12,8 @@
 #include <cstring>
 
 #include "core/check.h"
-#include "core/hardware.h"
 #include "core/log.h"
+#include "core/system/hardware.h"
 #include "io/files.h"
 
 namespace weft {

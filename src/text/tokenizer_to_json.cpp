@@ -1,4 +1,6 @@
 // A tokenizer as the canonical tokenizer.json, and the hash of what it means.
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "core/rng.h"

@@ -4,7 +4,7 @@
 #include "comm/agreement.h"
 #include "comm/compare.h"
 #include "core/damaged.h"
-#include "core/hardware.h"
+#include "core/system/hardware.h"
 #include "mpi_main.h"
 
 namespace weft {

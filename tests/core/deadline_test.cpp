@@ -1,10 +1,10 @@
 // Walltimes as people and queues write them, and ends of time.
-#include "core/deadline.h"
+#include "core/system/deadline.h"
 
 #include <gtest/gtest.h>
 
 #include "core/check.h"
-#include "core/process.h"
+#include "core/system/process.h"
 
 namespace weft {
 namespace {

@@ -1,5 +1,5 @@
 // What the host says of itself, against what the system says by another way.
-#include "core/hardware.h"
+#include "core/system/hardware.h"
 
 #include <gtest/gtest.h>
 #include <omp.h>

@@ -1,6 +1,6 @@
 // What a process may still take, on hosts that are played by folders: other limits than this
 // machine's, of cgroups v1 and v2.
-#include "core/memory.h"
+#include "core/system/memory.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>

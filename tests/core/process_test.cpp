@@ -1,5 +1,5 @@
 // This process's age, and what other programs answer.
-#include "core/process.h"
+#include "core/system/process.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>

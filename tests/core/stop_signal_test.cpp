@@ -1,5 +1,5 @@
 // A signal asks to stop, once and for all, and touches no memory but its own.
-#include "core/stop_signal.h"
+#include "core/system/stop_signal.h"
 
 #include <gtest/gtest.h>
 

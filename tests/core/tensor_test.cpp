@@ -64,5 +64,12 @@ TEST(Arena, MeasuresWhatItAllocates) {
   EXPECT_THROW(arena.alloc(DType::f32, {1}), Error);
 }
 
+TEST(View, OfAGpuIsNotReadByTheHost) {
+  float value = 1;
+  const View x(&value, DType::f32, {1}, {DeviceType::cuda, 0});
+  EXPECT_THROW(x.as<float>(), Error);
+  EXPECT_EQ(x.rows(0, 1).reshape({1, 1}).device(), x.device());
+}
+
 }  // namespace
 }  // namespace weft

@@ -1,4 +1,4 @@
-#include "core/hardware.h"
+#include "core/system/hardware.h"
 
 #include <hwloc.h>
 #include <sched.h>

@@ -1,4 +1,4 @@
-#include "core/stop_signal.h"
+#include "core/system/stop_signal.h"
 
 #include <csignal>
 #include <initializer_list>

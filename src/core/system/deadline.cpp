@@ -1,4 +1,4 @@
-#include "core/deadline.h"
+#include "core/system/deadline.h"
 
 #include <fmt/format.h>
 
@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "core/check.h"
-#include "core/process.h"
+#include "core/system/process.h"
 
 namespace weft {
 

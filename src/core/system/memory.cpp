@@ -1,4 +1,4 @@
-#include "core/memory.h"
+#include "core/system/memory.h"
 
 #include <fmt/format.h>
 #include <sys/resource.h>
@@ -173,6 +173,11 @@ MemoryRoom memory_room(int ranks_on_host, const MemorySources& sources) {
   look_at_cgroups(room, ranks, sources.root);
   look_at_own_limits(room, sources);
   return room;
+}
+
+MemoryRoom memory_room(Device device, int ranks_on_host) {
+  if (device.type == DeviceType::cpu) return memory_room(ranks_on_host);
+  return {gpu_free_bytes(device), fmt::format("free on GPU {}", device.index)};
 }
 
 }  // namespace weft

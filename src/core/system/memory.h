@@ -8,6 +8,8 @@
 #include <limits>
 #include <string>
 
+#include "core/device.h"
+
 namespace weft {
 
 struct MemoryRoom {
@@ -27,5 +29,7 @@ MemorySources own_memory_sources();
 // The least of them. Host and cgroups are shared with the other ranks here, equally; page cache
 // counts as free. Cgroups v1 and v2, the process's own (/proc/self/cgroup) and all above it.
 MemoryRoom memory_room(int ranks_on_host, const MemorySources& sources = own_memory_sources());
+// The same of what tensors lie in on the device.
+MemoryRoom memory_room(Device device, int ranks_on_host);
 
 }  // namespace weft

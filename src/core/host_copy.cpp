@@ -1,0 +1,26 @@
+#include "core/host_copy.h"
+
+namespace weft {
+
+ConstView HostCopy::of(ConstView x, Stream& stream) {
+  if (x.empty() || x.device().type == DeviceType::cpu) return x;
+  if (x.bytes() > capacity_) {
+    memory_.reset();
+    memory_ = allocate_host(x.device(), x.bytes());
+    capacity_ = x.bytes();
+  }
+  copy_bytes(memory_.get(), x.data(), x.bytes(), stream);
+  return ConstView(memory_.get(), x.dtype(), x.shape());
+}
+
+HostWrite::HostWrite(View x) : x_(x), host_(x) {
+  if (x.device().type == DeviceType::cpu) return;
+  memory_ = allocate({}, x.bytes());
+  host_ = View(memory_.get(), x.dtype(), x.shape());
+}
+
+void HostWrite::finish(Stream& stream) {
+  if (memory_) copy_bytes(x_.data(), host_.data(), x_.bytes(), stream);
+}
+
+}  // namespace weft

@@ -1,0 +1,34 @@
+// What the host reads and writes of a tensor, wherever that is: the tensor itself on the CPU,
+// elsewhere a copy. For what happens once; ids and labels go through core/staging.h.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+#include "core/tensor.h"
+
+namespace weft {
+
+class HostCopy {
+ public:
+  // Complete on return, until the next call. The stream is the one that computes x.
+  ConstView of(ConstView x, Stream& stream);
+
+ private:
+  std::shared_ptr<void> memory_;
+  std::size_t capacity_ = 0;
+};
+
+// What the host writes of a tensor: its own memory on the CPU, elsewhere a buffer.
+class HostWrite {
+ public:
+  explicit HostWrite(View x);
+  View host() const { return host_; }  // its values are not x's
+  void finish(Stream& stream);         // x has them when the stream has come there
+
+ private:
+  View x_, host_;
+  std::shared_ptr<void> memory_;
+};
+
+}  // namespace weft

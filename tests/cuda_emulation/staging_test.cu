@@ -1,0 +1,78 @@
+// Staging and host copies on a GPU, and that the emulation catches who refills too early or reads
+// what is not the host's.
+#include "core/staging.h"
+
+#include <gtest/gtest.h>
+
+#include "core/arena.h"
+#include "core/check.h"
+#include "core/host_copy.h"
+
+namespace weft::test {
+namespace {
+
+constexpr Device kGpu = {DeviceType::cuda, 0};
+
+struct Uploads {
+  Arena arena{"staged", 4096, kGpu};
+  Staging staging;
+  Staged ids = staging.alloc(arena, DType::i32, {5}), more = staging.alloc(arena, DType::f32, {20});
+  Stream stream{kGpu};
+
+  void put(std::int32_t value) { ids.host.as<std::int32_t>()[4] = value; }
+  std::int32_t there() {
+    HostCopy copy;
+    return copy.of(ids.device, stream).as<std::int32_t>()[4];
+  }
+};
+
+TEST(StagingOnAGpu, ArrivesWholeAndMayBeRefilledAfterWaiting) {
+  Uploads u;
+  EXPECT_NE(u.ids.host.data(), u.ids.device.data());
+  u.put(7);
+  u.more.host.as<float>()[19] = 1.5f;
+  u.staging.upload(u.stream);
+  u.staging.wait();
+  u.put(8);  // the first is on its way
+  EXPECT_EQ(u.there(), 7);
+  HostCopy copy;
+  EXPECT_EQ(copy.of(u.more.device, u.stream).as<float>()[19], 1.5f);
+  u.staging.upload(u.stream);
+  EXPECT_EQ(u.there(), 8);
+}
+
+TEST(StagingOnAGpu, RefilledTooEarlyShows) {
+  Uploads u;
+  u.put(7);
+  u.staging.upload(u.stream);
+  u.put(8);  // without wait()
+  EXPECT_EQ(u.there(), 8);
+}
+
+TEST(StagingOnAGpu, IsLaidOutAgainInTheSameMemory) {
+  Uploads u;
+  u.put(7);
+  u.staging.upload(u.stream);
+  const void* before = u.ids.host.data();
+  u.staging.clear();
+  u.arena.release(0);
+  const Staged again = u.staging.alloc(u.arena, DType::i32, {9});
+  EXPECT_EQ(again.host.data(), before);
+}
+
+TEST(HostCopyOnAGpu, WritesAndReadsBack) {
+  Arena arena("weights", 4096, kGpu);
+  const View x = arena.alloc(DType::f32, {3});
+  EXPECT_THROW(x.as<float>(), Error);  // not the host's to read
+  Stream stream(kGpu);
+  HostCopy zeros;
+  EXPECT_EQ(zeros.of(x, stream).as<float>()[2], 0);  // an arena's memory begins so
+  HostWrite write(x);
+  for (int i = 0; i < 3; ++i) write.host().as<float>()[i] = 1.0f + static_cast<float>(i);
+  write.finish(stream);
+  HostCopy copy;
+  EXPECT_EQ(copy.of(x, stream).as<float>()[2], 3);
+}
+
+}  // namespace
+}  // namespace weft::test
