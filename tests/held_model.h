@@ -1,11 +1,14 @@
 // A model's parameters on a grid, and the grids that so many ranks may be cut into.
 #pragma once
 
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "core/host_copy.h"
 #include "model/context.h"
 #include "model/parameters.h"
 
@@ -15,7 +18,15 @@ inline std::filesystem::path data_dir(const std::string& name = "") {
   return std::filesystem::path(WEFT_TEST_DATA) / name;
 }
 
+// The suites' device where one rank runs alone: a GPU where WEFT_TEST_DEVICE says cuda.
+inline Device device_for(const Communicator& world) {
+  const char* device = std::getenv("WEFT_TEST_DEVICE");
+  const bool cuda = device && std::string_view(device) == "cuda" && world.size() == 1;
+  return cuda ? Device{DeviceType::cuda, 0} : Device{};
+}
+
 struct HeldModel {
+  Device device;
   Grid grid;
   Stream stream;
   Context ctx;
@@ -23,14 +34,16 @@ struct HeldModel {
   Parameters parameters;
   HeldModel(std::unique_ptr<Communicator> world, GridShape shape, ModelConfig c,
             ParameterUse use = ParameterUse::training, DType dtype = DType::f32, int chunks = 1)
-      : grid(std::move(world), shape),
+      : device(device_for(*world)),
+        grid(std::move(world), shape),
+        stream(device),
         ctx{.grid = grid,
             .stream = stream,
             .precision = Precision::fp32,
             .clock = nullptr,
             .observer = {}},
         config(std::move(c)),
-        parameters(config, grid, dtype, use, chunks) {}
+        parameters(config, grid, dtype, use, chunks, device) {}
 };
 
 // Every grid of so many ranks.

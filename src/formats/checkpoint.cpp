@@ -7,6 +7,7 @@
 #include "comm/compare.h"
 #include "core/check.h"
 #include "core/damaged.h"
+#include "core/host_copy.h"
 #include "formats/families/families.h"
 #include "formats/narrow.h"
 #include "formats/tensor_checksum.h"
@@ -30,12 +31,13 @@ std::vector<Run> owned_runs(const LocalParameter& p, const ModelConfig& config,
 std::vector<std::int64_t> checksums(const Context& ctx, const Parameters& parameters,
                                     const ModelConfig& config) {
   std::vector<std::int64_t> sums;
+  HostCopy copy;
   for (const Parameter& p : stored_parameters(config))
     for (const CheckpointTensor& kind : kCheckpointTensors) {
       const LocalParameter* local = parameters.find(p.name);
       std::uint64_t sum = 0;
       if (local)
-        sum = elements_checksum((local->*kind.tensor).as<float>(),
+        sum = elements_checksum(copy.of(local->*kind.tensor, ctx.stream).as<float>(),
                                 owned_runs(*local, config, ctx.grid.shape(), ctx.grid.tp().rank()),
                                 ctx.stream.n_threads());
       sums.push_back(static_cast<std::int64_t>(sum));
@@ -78,8 +80,9 @@ void create_checkpoint(const fs::path& file, const ModelConfig& config, const st
 void fill_checkpoint(const Context& ctx, const fs::path& file, const Parameters& parameters,
                      const ModelConfig& config) {
   Hdf5File::fill_together(file, ctx.grid.replica(), ctx.stream, [&](Hdf5File& out) {
+    HostCopy copy;
     for (const DatasetSlice& slice : own_slices(ctx, parameters, config))
-      out.write(slice.dataset, slice.values, slice.runs);
+      out.write(slice.dataset, copy.of(slice.values, ctx.stream), slice.runs);
   });
 }
 
@@ -147,19 +150,14 @@ void load_checkpoint(const Context& ctx, const fs::path& file, Parameters& param
         const std::string dataset = kCheckpointTensors[k].group + name;
         CHECK_WHOLE(in.shape(dataset) == p.info.shape, "{}: dataset {} is {}, expected {}",
                     file.string(), dataset, in.shape(dataset).str(), p.info.shape.str());
-        const View to = p.*kCheckpointTensors[k].tensor;
-        View read_into = to;
-        if (to.dtype() != DType::f32) {
-          wide.resize(static_cast<std::size_t>(to.elems()));
-          read_into = View(wide.data(), to.shape());
-        }
+        WideWrite write(p.*kCheckpointTensors[k].tensor, wide);
+        const View read_into = write.wide();
         in.read(dataset, read_into, all);
         if (p.info.tied_to.empty())
           sums[place * 3 + k] = static_cast<std::int64_t>(elements_checksum(
               read_into.as<float>(), owned_runs(p, config, ctx.grid.shape(), ctx.grid.tp().rank()),
               ctx.stream.n_threads()));
-        if (to.dtype() != DType::f32)
-          narrow(to, read_into, fmt::format("{} of {}", dataset, file.string()), ctx.stream);
+        write.finish(fmt::format("{} of {}", dataset, file.string()), ctx.stream);
       }
     }
   });

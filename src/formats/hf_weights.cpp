@@ -48,20 +48,13 @@ std::vector<KeptTensor> load_tensors(const TensorSource& source, const std::stri
         find_parameter(source, config, stored, origin, options.missing, &absent);
     if (tensors.empty()) kept.push_back(absent);
     if (tensors.empty() || p.weight.elems() == 0) continue;
-    float* out = nullptr;
-    if (p.weight.dtype() == DType::f32) {
-      out = p.weight.as<float>();
-    } else {
-      wide.resize(static_cast<std::size_t>(p.weight.elems()));
-      out = wide.data();
-    }
+    WideWrite write(p.weight, wide);
+    float* out = write.wide().as<float>();
     if (grows)
       read_with_new_rows(tensors, config, *stands_for, p.slice, options.new_tokens, out, stream);
     else
       read_parameter(tensors, config, *stands_for, p.slice, out, stream);
-    if (p.weight.dtype() != DType::f32)
-      narrow(p.weight, ConstView(out, p.weight.shape()),
-             fmt::format("{} of {}", tensors[0].name, tensors[0].file), stream);
+    write.finish(fmt::format("{} of {}", tensors[0].name, tensors[0].file), stream);
   }
   parameters.refresh_bf16(stream);
   return kept;

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/check.h"
+#include "core/host_copy.h"
 #include "kernels/ops.h"
 
 namespace weft {
@@ -17,9 +18,23 @@ void check_fits(std::span<const float> values, DType dtype, const std::string& n
                name, x, dtype_name(dtype), std::string("--dtype ") + allowed);
 }
 
-void narrow(View to, ConstView wide, const std::string& name, Stream& stream) {
-  check_fits({wide.as<float>(), static_cast<std::size_t>(wide.elems())}, to.dtype(), name);
-  convert(to, wide, stream);
+WideWrite::WideWrite(View to, std::vector<float>& room) : to_(to), wide_(to) {
+  if (to.dtype() == DType::f32 && to.device().type == DeviceType::cpu) return;
+  room.resize(static_cast<std::size_t>(to.elems()));
+  wide_ = View(room.data(), to.shape());
+}
+
+void WideWrite::finish(const std::string& name, Stream& stream) {
+  if (wide_.data() == to_.data()) return;
+  check_fits({wide_.as<float>(), static_cast<std::size_t>(wide_.elems())}, to_.dtype(), name);
+  HostWrite write(to_);
+  if (to_.dtype() == DType::f32) {
+    copy_bytes(to_.data(), wide_.data(), wide_.bytes(), stream);
+  } else {
+    Stream host({}, stream.n_threads());
+    convert(write.host(), wide_, host);
+    write.finish(stream);
+  }
 }
 
 }  // namespace weft

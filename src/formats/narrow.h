@@ -3,6 +3,7 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 #include "core/device.h"
 #include "core/tensor.h"
@@ -13,7 +14,18 @@ namespace weft {
 // what rounds above it would become infinite).
 void check_fits(std::span<const float> values, DType dtype, const std::string& name);
 
-// `wide` is fp32 of the same shape; checked, then converted.
-void narrow(View to, ConstView wide, const std::string& name, Stream& stream);
+// Weights as files give them, in fp32 and in host memory, on their way to a tensor of any dtype on
+// any device: its own memory where that is the same, else `room`, which lives on from one tensor to
+// the next.
+class WideWrite {
+ public:
+  WideWrite(View to, std::vector<float>& room);
+  View wide() const { return wide_; }
+  // check_fits, then to the tensor; complete on return.
+  void finish(const std::string& name, Stream& stream);
+
+ private:
+  View to_, wide_;
+};
 
 }  // namespace weft

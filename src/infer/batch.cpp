@@ -60,7 +60,8 @@ Batch::Batch(const EngineModel& model, const InferenceShape& shape,
       tell_(listeners),
       statistics_(listeners.watch.statistics),
       inference_(model.ctx, model.config, model.parameters, shape),
-      sampler_(model.ctx.stream) {
+      host_stream_({}, model.ctx.stream.n_threads()),
+      sampler_(host_stream_) {
   for (std::int64_t s = shape.slots; s-- > 0;) free_slots_.push_back(s);
   if (!statistics_) return;
   const DType dtype = weight_dtype(model.parameters);
@@ -189,7 +190,7 @@ Choices Batch::choose(const Pass& pass, ConstView hidden) {
   }();
   if (grid.tp().rank() != 0) return choices;
   const auto V = static_cast<std::size_t>(model_.config.vocab);
-  const float* row = logits.as<float>();
+  const float* row = logits_.of(logits, model_.ctx.stream).as<float>();
   std::span<BeamCandidate> left = choices.candidates;
   for (const ActiveRequest* w : pass.ready) {
     std::vector<std::span<const float>> rows;

@@ -6,6 +6,7 @@
 #include <list>
 #include <optional>
 
+#include "core/host_copy.h"
 #include "infer/beam.h"
 #include "infer/engine.h"
 
@@ -111,6 +112,8 @@ class Batch {
   EngineStatistics* statistics_;                        // null: nobody counts
   std::int64_t body_bytes_ = 0, all_weight_bytes_ = 0;  // that a pass reads
   InferencePass inference_;
+  HostCopy logits_;
+  Stream host_stream_;  // where choices are made
   Sampler sampler_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::size_t admitted_ = 0;

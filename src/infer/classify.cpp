@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <numeric>
 
+#include "core/host_copy.h"
 #include "infer/sampler.h"
 
 namespace weft {
@@ -35,8 +35,9 @@ void classify_texts(const Context& ctx, const ModelConfig& config, const Paramet
       rows.resize(pass.ids.size());
       std::iota(rows.begin(), rows.end(), 0);
     }
-    const ConstView logits = inference.labels(hidden, rows);
-    std::memcpy(out.data(), logits.data(), out.size() * sizeof(float));
+    HostCopy copy;
+    const ConstView logits = copy.of(inference.labels(hidden, rows), ctx.stream);
+    std::copy_n(logits.as<float>(), out.size(), out.begin());
   };
   task.done = [&](const TextPass& pass, std::span<const float> values) {
     for (std::size_t t = 0; t < pass.n; ++t) {
@@ -85,13 +86,13 @@ void fill_texts(
   task.compute = [&](InferencePass& inference, ConstView hidden, const TextPass& pass,
                      std::span<float> out) {
     const std::vector<std::int64_t> rows = masks_of(pass);
-    const std::vector<float> states(hidden.as<float>(), hidden.as<float>() + hidden.elems());
+    HostCopy copy;
     std::vector<std::int32_t> order(static_cast<std::size_t>(config.vocab));
     float* to = out.data();
     for (std::size_t begin = 0; begin < rows.size(); begin += kBlock) {
       const std::size_t n = std::min(kBlock, rows.size() - begin);
-      const ConstView logits = inference.logits(ConstView(states.data(), hidden.shape()),
-                                                std::span(rows).subspan(begin, n));
+      const ConstView logits =
+          copy.of(inference.logits(hidden, std::span(rows).subspan(begin, n)), ctx.stream);
       for (std::size_t r = 0; r < n; ++r) {
         const float* z = logits.as<float>() + static_cast<std::int64_t>(r) * config.vocab;
         if (!are_logits({z, order.size()})) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/host_copy.h"
+
 namespace weft {
 namespace {
 
@@ -49,7 +51,8 @@ void embed_texts(const Context& ctx, const ModelConfig& config, const Parameters
     return none ? pass.text_at(static_cast<std::int64_t>(n)) : n;
   };
   task.compute = [&](InferencePass&, ConstView hidden, const TextPass& pass, std::span<float> out) {
-    const float* rows = hidden.as<float>();
+    HostCopy copy;
+    const float* rows = copy.of(hidden, ctx.stream).as<float>();
     if (none) std::copy(rows, rows + hidden.elems(), out.begin());
     for (std::size_t t = 0; t < pass.n && !none; ++t)
       pool(settings.pooling, rows + pass.begins[t] * C, pass.ends[t] - pass.begins[t], C,

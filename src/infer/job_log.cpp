@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "comm/agreement.h"
-#include "core/process.h"
+#include "core/system/process.h"
 
 namespace weft {
 namespace {

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/check.h"
+#include "core/host_copy.h"
 #include "core/parallel.h"
 
 namespace weft {
@@ -24,7 +25,9 @@ EmbeddingRows rows_of(const Parameters& parameters, Stream& stream) {
   rows.n = p->weight.dim(0);
   rows.C = p->weight.dim(1);
   rows.values.resize(static_cast<std::size_t>(p->weight.elems()));
-  convert(View(rows.values.data(), p->weight.shape()), p->weight, stream);
+  HostCopy copy;
+  Stream host({}, stream.n_threads());
+  convert(View(rows.values.data(), p->weight.shape()), copy.of(p->weight, stream), host);
   return rows;
 }
 

@@ -65,7 +65,7 @@ bool PromptSampler::has_other_layout() const {
 std::vector<std::string> PromptSampler::write() {
   std::optional<Parameters> copy;
   if (has_other_layout()) {
-    copy.emplace(config_, ctx_.grid, DType::f32, ParameterUse::inference);
+    copy.emplace(config_, ctx_.grid, DType::f32, ParameterUse::inference, 1, ctx_.stream.device());
     copy_weights(*copy, trained_, ctx_.grid, ctx_.stream);
   }
   std::vector<std::string> texts(requests_.size());

@@ -4,16 +4,18 @@
 #include <cmath>
 #include <limits>
 
+#include "core/host_copy.h"
+
 namespace weft {
 namespace {
 
 constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
 
-// -losses of the rows' labels.
-void label_logprobs(InferencePass& inference, ConstView hidden,
-                    std::span<const std::int32_t> labels, std::span<float> out) {
-  const ConstView losses = inference.losses(hidden, labels);
-  for (std::size_t i = 0; i < out.size(); ++i) out[i] = -losses.as<float>()[i];
+// out = -losses
+void put_logprobs(ConstView losses, Stream& stream, std::span<float> out) {
+  HostCopy copy;
+  const float* loss = copy.of(losses, stream).as<float>();
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = -loss[i];
 }
 
 }  // namespace
@@ -40,13 +42,13 @@ void score_source(const Context& ctx, const ModelConfig& config, const Parameter
   task.text_of = [](const TextPass& pass, std::size_t value) {
     return pass.text_at(static_cast<std::int64_t>(value));
   };
-  task.compute = [](InferencePass& inference, ConstView hidden, const TextPass& pass,
-                    std::span<float> out) {
+  task.compute = [&](InferencePass& inference, ConstView hidden, const TextPass& pass,
+                     std::span<float> out) {
     std::vector<std::int32_t> labels(pass.ids.size(), kIgnoreLabel);
     for (const CacheSlice& s : pass.slices)
       for (std::int64_t r = s.first_row; r + 1 < s.first_row + s.n_rows; ++r)
         labels[static_cast<std::size_t>(r)] = pass.ids[static_cast<std::size_t>(r + 1)];
-    label_logprobs(inference, hidden, labels, out);
+    put_logprobs(inference.losses(hidden, labels), ctx.stream, out);
   };
   std::vector<float> shifted;
   task.done = [&](const TextPass& pass, std::span<const float> values) {
@@ -165,24 +167,21 @@ void score_masked_texts(const Context& ctx, const ModelConfig& config, const Par
       logprobs.assign(++at < texts.size() ? texts[at].ids.size() : 0, kNone);
     }
   };
-  std::vector<float> states;
+  std::vector<std::int64_t> rows;
   std::vector<std::int32_t> labels;
   PassTask task;
   task.n_values = [](const TextPass& pass) { return pass.n; };
   task.text_of = [](const TextPass&, std::size_t value) { return value; };
   task.compute = [&](InferencePass& inference, ConstView hidden, const TextPass& pass,
                      std::span<float> out) {
-    const std::int64_t C = config.width;
-    states.clear();
+    rows.clear();
     labels.clear();
     for (std::size_t v = 0; v < pass.n; ++v) {  // the head reads the masked rows alone
       const Variant& variant = variants[pass.first + v];
-      const float* from = hidden.as<float>() + static_cast<std::int64_t>(variant.row(pass, v)) * C;
-      states.insert(states.end(), from, from + C);
+      rows.push_back(static_cast<std::int64_t>(variant.row(pass, v)));
       labels.push_back(texts[variant.text].ids[variant.place]);
     }
-    label_logprobs(inference, ConstView(states.data(), Dims{static_cast<std::int64_t>(pass.n), C}),
-                   labels, out);
+    put_logprobs(inference.losses(hidden, labels, rows), ctx.stream, out);
   };
   task.done = [&](const TextPass& pass, std::span<const float> values) {
     for (std::size_t v = 0; v < pass.n; ++v) {

@@ -1,8 +1,9 @@
 #include "inspect/attention_capture.h"
 
 #include <algorithm>
-#include <cstring>
 #include <string_view>
+
+#include "core/host_copy.h"
 
 namespace weft {
 namespace {
@@ -133,6 +134,8 @@ struct AttentionCapture::Impl {
   InferencePass pass;
   Arena arena;
   const CaptureRoom room;
+  Stream host;  // what was captured is the host's, and so are the maps
+  HostCopy copy;
   std::int64_t T = 0;
   ConstView last_hidden;  // (T, C) on the last stage
 
@@ -146,7 +149,8 @@ struct AttentionCapture::Impl {
         pass(ctx, c, parameters, shape_of(c, choice, max_tokens)),
         arena("attention capture",
               measure([&](Arena& a) { lay_out(a, c, ctx.grid, choice, plan, max_tokens); })),
-        room(lay_out(arena, c, ctx.grid, choice, plan, max_tokens)) {}
+        room(lay_out(arena, c, ctx.grid, choice, plan, max_tokens)),
+        host({}, ctx.stream.n_threads()) {}
 
   bool gathers() const { return choice.whole_layers && ctx.grid.replica().rank() == 0; }
 
@@ -159,8 +163,10 @@ struct AttentionCapture::Impl {
 
   void keep(std::int64_t layer, std::string_view name, ConstView view) {
     if (name == "input" && choice.hidden) keep_hidden(layer, view);
-    if (name != "qkv") return;
-    const ConstView qkv = view.reshape({T, view.dim(2), view.dim(3)});
+    const bool is_chosen = std::ranges::any_of(
+        plan.layers, [&](std::size_t place) { return choice.layers[place] == layer; });
+    if (name != "qkv" || !is_chosen) return;
+    const ConstView qkv = copy.of(view, ctx.stream).reshape({T, view.dim(2), view.dim(3)});
     for (std::size_t l = 0; l < plan.layers.size(); ++l) {
       if (choice.layers[plan.layers[l]] != layer) continue;
       for (const HeadGroup& group : plan.groups) {
@@ -175,7 +181,7 @@ struct AttentionCapture::Impl {
   void keep_hidden(std::int64_t layer, ConstView stream) {
     const Range rows = hidden_rows(ctx.grid, T);
     const std::int64_t C = config.width;
-    std::copy_n(stream.as<float>() + rows.begin * C, rows.size() * C,
+    std::copy_n(copy.of(stream, ctx.stream).as<float>() + rows.begin * C, rows.size() * C,
                 room.hidden[static_cast<std::size_t>(layer - stage.begin)].as<float>());
   }
 
@@ -186,7 +192,7 @@ struct AttentionCapture::Impl {
     args.n_heads = static_cast<int>(group.n());
     args.n_kv_heads = 1;
     const int head = static_cast<int>(i);
-    attention_weights(map.reshape({1, T, T}), kept(own_layer, group), {&head, 1}, args, ctx.stream);
+    attention_weights(map.reshape({1, T, T}), kept(own_layer, group), {&head, 1}, args, host);
   }
 
   // f(own layer, group, i) for a head of this rank: chosen layer and head.
@@ -283,7 +289,7 @@ std::vector<HeadStatistics> AttentionCapture::collect(const LayerSink& sink) {
       if (owner == grid.replica().rank())
         m.with_own(l, s, [&](std::size_t own, const HeadGroup& group, std::int64_t i) {
           m.compute(map, own, group, i);
-          const HeadStatistics h = head_statistics(map.reshape({T, T}), m.ctx.stream.n_threads());
+          const HeadStatistics h = head_statistics(map.reshape({T, T}), m.host.n_threads());
           const double numbers[] = {h.entropy, h.first_share, h.distance};
           std::copy_n(numbers, 3, sums.begin() + static_cast<std::ptrdiff_t>(3 * (l * S + s)));
         });
@@ -333,7 +339,7 @@ ConstView AttentionCapture::logits(Range rows) {
   if (!m.ctx.grid.is_last_stage()) return {};
   std::vector<std::int64_t> chosen;
   for (std::int64_t r = rows.begin; r < rows.end; ++r) chosen.push_back(r);
-  return m.pass.logits(m.last_hidden, chosen);
+  return m.copy.of(m.pass.logits(m.last_hidden, chosen), m.ctx.stream);
 }
 
 }  // namespace weft

@@ -1,7 +1,6 @@
 #include "model/block.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "model/parameter_views.h"
 #include "model/tensor_parallel.h"
@@ -83,7 +82,7 @@ View finish_branch_backward(const Context& ctx, const ModelConfig& config, View 
                             View out, const NormStatistics& statistics, const NormParameters& norm,
                             const Dropout& drop) {
   if (norm) {
-    std::memset(room.data(), 0, room.bytes());
+    fill(room, 0, ctx.stream);
     add_norm_backward(ctx, room, View(), d_delta, out, statistics, norm, {});
     return room;
   }
@@ -287,7 +286,7 @@ void block_backward(const BlockCall& call, const BlockScratch& scratch, bool has
   const auto weight = [&](const LocalParameter* w, const LocalParameter* b, View dy, View x,
                           View BlockGradients::*kept) {
     if (keep)
-      std::memcpy((keep->*kept).data(), dy.data(), dy.bytes());
+      convert(keep->*kept, dy, stream);
     else
       linear_backward_weight(w->grad, grad_of(b), dy, x, ctx.precision, stream);
   };
@@ -295,7 +294,7 @@ void block_backward(const BlockCall& call, const BlockScratch& scratch, bool has
   const auto join_stream = [&] {
     if (!post) return;
     add(d_y, as_rows(dx, N), stream);
-    std::memset(dx.data(), 0, dx.bytes());
+    fill(dx, 0, stream);
   };
 
   // MLP: delta_m = g Wdownᵀ + b,  g = act(up),  up = y2 Wupᵀ + b

@@ -1,6 +1,6 @@
 #include "model/embed.h"
 
-#include <cstring>
+#include <algorithm>
 
 #include "model/parameter_views.h"
 #include "model/tensor_parallel.h"
@@ -31,12 +31,12 @@ EmbeddingParameters find_embedding(const Parameters& parameters) {
           .scale = parameters.config().embedding_scale};
 }
 
-EmbeddingRows allocate_embedding(Arena& arena, const ModelConfig& c, std::int64_t B,
-                                 std::int64_t T) {
+EmbeddingRows allocate_embedding(Arena& arena, Staging& staging, const ModelConfig& c,
+                                 std::int64_t B, std::int64_t T) {
   EmbeddingRows rows;
-  rows.ids = arena.alloc(DType::i32, {B * T});
-  if (c.positions == Positions::learned) rows.positions = arena.alloc(DType::i32, {B * T});
-  if (c.token_types > 0) rows.types = arena.alloc(DType::i32, {B * T});
+  rows.ids = staging.alloc(arena, DType::i32, {B * T});
+  if (c.positions == Positions::learned) rows.positions = staging.alloc(arena, DType::i32, {B * T});
+  if (c.token_types > 0) rows.types = staging.alloc(arena, DType::i32, {B * T});
   if (c.embedding_norm) {
     rows.raw = arena.alloc(DType::f32, {B, T, c.width});
     rows.norm = allocate_norm(arena, c, B, T);
@@ -46,11 +46,11 @@ EmbeddingRows allocate_embedding(Arena& arena, const ModelConfig& c, std::int64_
 
 std::vector<float> place_tokens(const ModelConfig& c, const EmbeddingRows& rows,
                                 std::span<const TextRows> texts) {
-  auto* ids = rows.ids.as<std::int32_t>();
+  auto* ids = rows.ids.host.as<std::int32_t>();
   if (!rows.positions.empty()) {
-    auto* positions = rows.positions.as<std::int32_t>();
+    auto* positions = rows.positions.host.as<std::int32_t>();
     std::fill(
-        positions, positions + rows.positions.elems(),
+        positions, positions + rows.positions.host.elems(),
         static_cast<std::int32_t>(std::max<std::int64_t>(0, c.first_position - 1)));  // of padding
     for (const TextRows& t : texts) {
       std::int64_t at = t.first;
@@ -83,12 +83,12 @@ void embed(const Context& ctx, const EmbeddingParameters& p, const EmbeddingRows
            std::span<const TextRows> texts, std::span<const float> scales, const Dropout& drop,
            View x) {
   const View sum = p.norm ? rows.raw : x;
-  const View out = as_rows(sum, rows.ids.elems());
-  embedding(out, rows.ids, p.tokens->weight, first_row(*p.tokens), false, ctx.stream);
+  const View out = as_rows(sum, rows.ids.device.elems());
+  embedding(out, rows.ids.device, p.tokens->weight, first_row(*p.tokens), false, ctx.stream);
   all_reduce_tp(ctx, out);
   scale_tokens(ctx, p, texts, scales, out);
-  if (p.positions) embedding(out, rows.positions, p.positions->weight, 0, true, ctx.stream);
-  if (p.types) embedding(out, rows.types, p.types->weight, 0, true, ctx.stream);
+  if (p.positions) embedding(out, rows.positions.device, p.positions->weight, 0, true, ctx.stream);
+  if (p.types) embedding(out, rows.types.device, p.types->weight, 0, true, ctx.stream);
   if (p.norm) add_norm(ctx, x, View(), rows.norm, sum, ConstView(), p.norm, {});
   if (drop.p > 0) dropout(x, x, drop, ctx.stream);
 }
@@ -98,15 +98,15 @@ void embed_backward(const Context& ctx, const EmbeddingParameters& p, const Embe
                     const Dropout& drop, View dx, View room) {
   if (drop.p > 0) dropout(dx, dx, drop, ctx.stream);
   if (p.norm) {
-    std::memset(room.data(), 0, room.bytes());
+    fill(room, 0, ctx.stream);
     add_norm_backward(ctx, room, View(), dx, rows.raw, rows.norm, p.norm, {});
     dx = room;
   }
-  const View d = as_rows(dx, rows.ids.elems());
-  if (p.positions) embedding_backward(p.positions->grad, d, rows.positions, 0, ctx.stream);
-  if (p.types) embedding_backward(p.types->grad, d, rows.types, 0, ctx.stream);
+  const View d = as_rows(dx, rows.ids.device.elems());
+  if (p.positions) embedding_backward(p.positions->grad, d, rows.positions.device, 0, ctx.stream);
+  if (p.types) embedding_backward(p.types->grad, d, rows.types.device, 0, ctx.stream);
   scale_tokens(ctx, p, texts, scales, d);
-  embedding_backward(p.tokens->grad, d, rows.ids, first_row(*p.tokens), ctx.stream);
+  embedding_backward(p.tokens->grad, d, rows.ids.device, first_row(*p.tokens), ctx.stream);
 }
 
 }  // namespace weft

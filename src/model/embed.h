@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "core/staging.h"
 #include "model/norm.h"
 
 namespace weft {
@@ -23,16 +24,17 @@ EmbeddingParameters find_embedding(const Parameters& parameters);  // of the fir
 
 // The rows of one pass, (B·T) of them.
 struct EmbeddingRows {
-  View ids;        // (N) i32; a masked token that embeds to nothing (ESM) is -1
-  View positions;  // (N) i32 rows of the position table; empty without one
-  View types;      // (N) i32; empty without token types
-  View raw;        // (B, T, C) before the norm, where there is one
+  Staged ids;        // (N) i32; a masked token that embeds to nothing (ESM) is -1
+  Staged positions;  // (N) i32 rows of the position table; empty without one
+  Staged types;      // (N) i32; empty without token types
+  View raw;          // (B, T, C) before the norm, where there is one
   NormStatistics norm;
 };
-EmbeddingRows allocate_embedding(Arena& arena, const ModelConfig& config, std::int64_t B,
-                                 std::int64_t T);
+EmbeddingRows allocate_embedding(Arena& arena, Staging& staging, const ModelConfig& config,
+                                 std::int64_t B, std::int64_t T);
 
-// Fills the positions and marks masked tokens, after ids (and types) are set. The result is each
+// On the host, after ids (and types) are set: fills the positions and marks masked tokens. The
+// caller uploads them. The result is each
 // text's scale (empty: all 1): ESM makes up for tokens that are masked and were not when it was
 // trained, or the other way round.
 std::vector<float> place_tokens(const ModelConfig& config, const EmbeddingRows& rows,

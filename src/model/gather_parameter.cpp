@@ -1,7 +1,8 @@
 #include "model/gather_parameter.h"
 
 #include <algorithm>
-#include <cstring>
+
+#include "core/host_copy.h"
 
 namespace weft {
 
@@ -26,7 +27,8 @@ void gather_runs(const Parameter& parameter, const Parameters& parameters,
       if (elems == 0 || (replica.rank() != owner && !root)) continue;
       if (root &&
           owner == 0) {  // straight from its place: a copy would be felt in the rank's peak memory
-        const float* from = (parameters.at(parameter.name).*of).as<float>();
+        HostCopy copy;
+        const float* from = copy.of(parameters.at(parameter.name).*of, stream).as<float>();
         for (const Run& run : runs_within(part, held))
           piece(run.global_begin, from + run.local_begin, run.size);
         continue;
@@ -39,11 +41,11 @@ void gather_runs(const Parameter& parameter, const Parameters& parameters,
           piece(run.global_begin, packed.data() + run.local_begin, run.size);
         continue;
       }
-      const float* from = (parameters.at(parameter.name).*of).as<float>();
+      HostCopy copy;
+      const float* from = copy.of(parameters.at(parameter.name).*of, stream).as<float>();
       std::int64_t at = 0;
       for (const Run& run : runs_within(part, held)) {
-        std::memcpy(packed.data() + at, from + run.local_begin,
-                    static_cast<std::size_t>(run.size) * sizeof(float));
+        std::copy_n(from + run.local_begin, run.size, packed.data() + at);
         at += run.size;
       }
       replica.send(view, 0, kTag, stream);
@@ -58,8 +60,7 @@ std::vector<float> gather_parameter(const Parameter& parameter, const Parameters
       grid.world().rank() == 0 ? static_cast<std::size_t>(parameter.shape.elems()) : 0);
   gather_runs(parameter, parameters, config, grid, of, stream,
               [&](std::int64_t begin, const float* from, std::int64_t n) {
-                std::memcpy(whole.data() + begin, from,
-                            static_cast<std::size_t>(n) * sizeof(float));
+                std::copy_n(from, n, whole.data() + begin);
               });
   return whole;
 }
@@ -78,15 +79,16 @@ void copy_weights(Parameters& to, const Parameters& from, const Grid& grid, Stre
     const View whole(room.data(), p.shape);
     gather_runs(p, from, from.config(), grid, &LocalParameter::weight, stream,
                 [&](std::int64_t begin, const float* values, std::int64_t n) {
-                  std::memcpy(room.data() + begin, values,
-                              static_cast<std::size_t>(n) * sizeof(float));
+                  std::copy_n(values, n, room.data() + begin);
                 });
     grid.replica().broadcast(whole, 0, stream);
     for (const LocalParameter& mine : to.list()) {
       if (mine.info.name != p.name && mine.info.tied_to != p.name) continue;
+      HostWrite write(mine.weight);
       for (const Run& run : runs(mine.slice))
-        std::memcpy(mine.weight.as<float>() + run.local_begin, room.data() + run.global_begin,
-                    static_cast<std::size_t>(run.size) * sizeof(float));
+        std::copy_n(room.data() + run.global_begin, run.size,
+                    write.host().as<float>() + run.local_begin);
+      write.finish(stream);
     }
   }
 }

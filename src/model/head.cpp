@@ -1,7 +1,6 @@
 #include "model/head.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "model/parameter_views.h"
 #include "model/tensor_parallel.h"
@@ -41,7 +40,7 @@ void transform_backward(const Context& ctx, View dy, ConstView y, const LmHeadPa
                         const HeadScratch& s) {
   const std::int64_t N = y.dim(0);
   const View d_act = s.z;  // z itself is spent
-  std::memset(d_act.data(), 0, d_act.bytes());
+  fill(d_act, 0, ctx.stream);
   add_norm_backward(ctx, stream(d_act, N), View(), stream(s.d, N), stream(s.act, N),
                     statistics(s.norm, N), head.norm, {});
   activation_backward(rows(d_act, N), View(), rows(d_act, N), rows(s.dense, N), ConstView(),
@@ -106,7 +105,7 @@ void head_loss(const Context& ctx, View loss, View dy, ConstView y, ConstView la
     const ConstView z_rows = z.rows(begin, end), label_rows = labels.rows(begin, end);
     if (V_tp > 0) linear(logits, z_rows, w, weight_of(head.bias), ctx.precision, ctx.stream);
     cross_entropy_stats(stats, logits, label_rows, first_vocab, head.softcap, ctx.stream);
-    View all = View(scratch.gathered.as<float>(), Dims{tp, n, 3});
+    View all = scratch.gathered.reshape({tp * R * 3}).rows(0, tp * n * 3).reshape({tp, n, 3});
     if (tp == 1) {
       all = stats.reshape({1, n, 3});
     } else {
@@ -122,7 +121,7 @@ void head_loss(const Context& ctx, View loss, View dy, ConstView y, ConstView la
                              ctx.stream);
       linear_backward_input(dz.rows(begin, end), logits, w, ctx.precision, ctx.stream);
     } else {
-      std::memset(dz.rows(begin, end).data(), 0, dz.rows(begin, end).bytes());
+      fill(dz.rows(begin, end), 0, ctx.stream);
     }
   }
   if (dz.empty()) return;

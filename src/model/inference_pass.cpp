@@ -1,7 +1,6 @@
 #include "model/inference_pass.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "model/rope.h"
 #include "model/tensor_parallel.h"
@@ -10,16 +9,17 @@ namespace weft {
 
 // The views of one pass over n rows; laid out anew for each pass in memory planned for the largest.
 struct InferencePass::Buffers {
-  EmbeddingRows tokens;  // first stage
-  View labels;           // (N) i32
-  View text_ends;        // (N + 1) i32: where whole texts begin and end
-  View rope_positions,
-      rope_table;  // (N) i32, (N, 2, P/2): a row of the table for each row of the pass
-  View x, delta;   // (1, N, C)
+  EmbeddingRows tokens;   // first stage
+  Staged text_ends;       // (N + 1) i32: where whole texts begin and end
+  Staged rope_positions;  // (N) i32 …
+  Staged rope_table;      // … (N, 2, P/2): a row of the table for each row of the pass
+  View x, delta;          // (1, N, C)
   BlockActivations block;
   std::optional<GatherRoom> gather;  // where tp > 1
   View y;                            // (1, N, C)
   NormStatistics final_norm;
+  Staged labels;            // (N) i32 of losses()
+  Staged rows;              // (N) i32 of hidden states, whose results are asked for
   View loss;                // (N)
   HeadScratch head;         // of losses()
   HeadScratch logits_head;  // of logits()
@@ -27,19 +27,19 @@ struct InferencePass::Buffers {
   View picked, shard, gathered, logits;  // (R, C), (R, V_tp), (R·V), (R, V)
 };
 
-InferencePass::Buffers InferencePass::lay_out(Arena& arena, const ModelConfig& c, const Grid& grid,
-                                              const InferenceShape& shape, std::int64_t N) {
+InferencePass::Buffers InferencePass::lay_out(Arena& arena, HostSide& host, const ModelConfig& c,
+                                              const Grid& grid, const InferenceShape& shape,
+                                              std::int64_t N) {
   Buffers b;
   const int tp = grid.shape().tp;
   const std::int64_t V_tp = split_range(c.vocab, tp, grid.tp().rank()).size(),
                      R = std::min(shape.max_logit_rows, shape.max_rows);
-  if (grid.is_first_stage()) b.tokens = allocate_embedding(arena, c, 1, N);
-  b.labels = arena.alloc(DType::i32, {N});
-  b.text_ends = arena.alloc(DType::i32, {N + 1});
+  b.text_ends = host.pass.alloc(arena, DType::i32, {N + 1});
   if (c.positions == Positions::rope) {
-    b.rope_positions = arena.alloc(DType::i32, {N});
-    b.rope_table = arena.alloc(DType::f32, {N, 2, c.rope.dims / 2});
+    b.rope_positions = host.pass.alloc(arena, DType::i32, {N});
+    b.rope_table = host.pass.alloc(arena, DType::f32, {N, 2, c.rope.dims / 2});
   }
+  if (grid.is_first_stage()) b.tokens = allocate_embedding(arena, host.pass, c, 1, N);
   b.x = arena.alloc(DType::f32, {1, N, c.width});
   b.delta = arena.alloc(DType::f32, {1, N, c.width});
   b.block = allocate_block(arena, c, block_shape(c, grid, 1, N, ParameterUse::inference));
@@ -47,6 +47,8 @@ InferencePass::Buffers InferencePass::lay_out(Arena& arena, const ModelConfig& c
   if (!grid.is_last_stage()) return b;
   b.y = arena.alloc(DType::f32, {1, N, c.width});
   b.final_norm = allocate_norm(arena, c, 1, N);
+  b.labels = host.results.alloc(arena, DType::i32, {N});
+  b.rows = host.results.alloc(arena, DType::i32, {std::max(N, R)});
   b.loss = arena.alloc(DType::f32, {N});
   b.picked = arena.alloc(DType::f32, {R, c.width});
   if (c.has_label_head() || c.pooler) b.labelled = allocate_label_scratch(arena, c, R);
@@ -64,7 +66,9 @@ namespace {
 std::vector<std::pair<View, View>> lay_out_cache(Arena& arena, const ModelConfig& c,
                                                  const Grid& grid, const InferenceShape& shape) {
   const std::int64_t n_layers = stage_layers(c, grid.shape().pp, grid.pp().rank())[0].size();
-  const Dims dims = {shape.slots, shape.S,
+  // A slot is one page; a GPU's hold a multiple of 64 tokens.
+  const std::int64_t page = (shape.S + 63) / 64 * 64;
+  const Dims dims = {shape.slots, page,
                      split_heads(c.heads, c.kv_heads, grid.shape().tp, grid.tp().rank()).kv.size(),
                      c.head_dim};
   std::vector<std::pair<View, View>> cache;
@@ -80,7 +84,7 @@ constexpr int kTag = 3;
 
 // A row's angles depend on its place and, with some scalings, on how long its text is.
 void fill_rope(const ModelConfig& c, View positions, View table, std::span<const CacheSlice> slices,
-               std::span<const std::int64_t> lengths) {
+               std::span<const std::int64_t> lengths) {  // on the host
   const bool by_length =
       c.rope.scaling == RopeScaling::dynamic || c.rope.scaling == RopeScaling::longrope;
   std::vector<float> frequencies = rope_frequencies(c.rope, 1);
@@ -98,10 +102,16 @@ void fill_rope(const ModelConfig& c, View positions, View table, std::span<const
 
 }  // namespace
 
+std::size_t InferencePass::activation_bytes(const ModelConfig& config, const Grid& grid,
+                                            const InferenceShape& shape) {
+  HostSide host;
+  return measure([&](Arena& a) { lay_out(a, host, config, grid, shape, shape.max_rows); });
+}
+
 std::size_t InferencePass::plan_bytes(const ModelConfig& config, const Grid& grid,
                                       InferenceShape shape) {
   return measure([&](Arena& a) { lay_out_cache(a, config, grid, shape); }) +
-         measure([&](Arena& a) { lay_out(a, config, grid, shape, shape.max_rows); });
+         activation_bytes(config, grid, shape);
 }
 
 InferencePass::InferencePass(const Context& ctx, const ModelConfig& config,
@@ -111,9 +121,9 @@ InferencePass::InferencePass(const Context& ctx, const ModelConfig& config,
       shape_(shape),
       layers_(stage_layers(config, ctx.grid.shape().pp, ctx.grid.pp().rank())[0]),
       cache_arena_("KV cache",
-                   measure([&](Arena& a) { lay_out_cache(a, config, ctx.grid, shape); })),
-      arena_("activations",
-             measure([&](Arena& a) { lay_out(a, config, ctx.grid, shape, shape.max_rows); })),
+                   measure([&](Arena& a) { lay_out_cache(a, config, ctx.grid, shape); }),
+                   ctx.stream.device()),
+      arena_("activations", activation_bytes(config, ctx.grid, shape), ctx.stream.device()),
       cache_(lay_out_cache(cache_arena_, config, ctx.grid, shape)) {
   for (std::int64_t l = layers_.begin; l < layers_.end; ++l)
     blocks_.push_back(block_parameters(parameters, l));
@@ -125,12 +135,43 @@ InferencePass::InferencePass(const Context& ctx, const ModelConfig& config,
   }
 }
 
+InferencePass::Buffers InferencePass::lay_out_again(std::int64_t n_rows) {
+  arena_.release(0);
+  host_.pass.clear();
+  host_.results.clear();
+  return lay_out(arena_, host_, config_, ctx_.grid, shape_, n_rows);
+}
+
 ConstView InferencePass::hidden(const DecoderRows& rows) { return run(rows, config_.layers); }
 
 ConstView InferencePass::hidden_at(const DecoderRows& rows, std::int64_t layer) {
   CHECK(0 <= layer && layer <= config_.layers, "hidden states of layer {} of {}", layer,
         config_.layers);
   return run(rows, layer);
+}
+
+// Fills what the host knows of the rows and sends it off; the result is place_tokens'.
+std::vector<float> InferencePass::stage_rows(const DecoderRows& rows, const Buffers& b,
+                                             std::span<const TextRows> texts) {
+  std::vector<float> scales;
+  if (ctx_.grid.is_first_stage()) {
+    std::copy(rows.ids.begin(), rows.ids.end(), b.tokens.ids.host.as<std::int32_t>());
+    if (!b.tokens.types.empty()) {
+      auto* types = b.tokens.types.host.as<std::int32_t>();
+      std::fill(types, types + b.tokens.types.host.elems(), 0);
+      std::copy(rows.types.begin(), rows.types.end(), types);
+    }
+    scales = place_tokens(config_, b.tokens, texts);
+  }
+  if (config_.positions == Positions::rope)
+    fill_rope(config_, b.rope_positions.host, b.rope_table.host, rows.slices, rows.text_lengths);
+  if (shape_.whole_texts) {
+    auto* ends = b.text_ends.host.as<std::int32_t>();
+    *ends++ = 0;
+    for (const TextRows& text : texts) *ends++ = static_cast<std::int32_t>(text.end);
+  }
+  host_.pass.upload(ctx_.stream);
+  return scales;
 }
 
 // Stops before block `stop`; what it would have been given then passes through the stages behind it
@@ -147,39 +188,25 @@ ConstView InferencePass::run(const DecoderRows& rows, std::int64_t stop) {
     CHECK_USER(type >= 0 && type < std::max<std::int64_t>(1, config_.token_types),
                "the tokenizer gives a token the type {}, but the model knows {} (type_vocab_size)",
                type, config_.token_types);
-  arena_.release(0);
-  const Buffers b = lay_out(arena_, config_, ctx_.grid, shape_, N);
+  const Buffers b = lay_out_again(N);
   const View x_rows = b.x.reshape({N, config_.width});
   Communicator& pp = ctx_.grid.pp();
+  std::vector<TextRows> texts;
+  for (const CacheSlice& s : rows.slices)
+    texts.push_back({s.first_row, s.first_row + s.n_rows, s.n_cached});
+  const std::vector<float> scales = stage_rows(rows, b, texts);
   if (ctx_.grid.is_first_stage()) {
-    std::copy(rows.ids.begin(), rows.ids.end(), b.tokens.ids.as<std::int32_t>());
-    if (!b.tokens.types.empty()) {
-      auto* types = b.tokens.types.as<std::int32_t>();
-      std::fill(types, types + N, 0);
-      std::copy(rows.types.begin(), rows.types.end(), types);
-    }
-    std::vector<TextRows> texts;
-    for (const CacheSlice& s : rows.slices)
-      texts.push_back({s.first_row, s.first_row + s.n_rows, s.n_cached});
-    const std::vector<float> scales = place_tokens(config_, b.tokens, texts);
     embed(ctx_, embedding_, b.tokens, texts, scales, {}, b.x);
   } else {
     const auto timed = time_as(ctx_, TimeShare::bubble);  // waiting for the stage before
     pp.recv(x_rows, pp.rank() - 1, kTag, ctx_.stream);
   }
-  BlockTokens tokens = {.positions = b.rope_positions,
-                        .rope_table = b.rope_table,
+  BlockTokens tokens = {.positions = b.rope_positions.device,
+                        .rope_table = b.rope_table.device,
                         .lengths = ConstView(),
                         .packed = shape_.whole_texts};
-  if (config_.positions == Positions::rope)
-    fill_rope(config_, b.rope_positions, b.rope_table, rows.slices, rows.text_lengths);
-  if (shape_.whole_texts) {
-    auto* ends = b.text_ends.as<std::int32_t>();
-    ends[0] = 0;
-    for (std::size_t i = 0; i < rows.slices.size(); ++i)
-      ends[i + 1] = static_cast<std::int32_t>(rows.slices[i].first_row + rows.slices[i].n_rows);
-    tokens.lengths = b.text_ends.rows(0, static_cast<std::int64_t>(rows.slices.size()) + 1);
-  }
+  if (shape_.whole_texts)
+    tokens.lengths = b.text_ends.device.rows(0, static_cast<std::int64_t>(rows.slices.size()) + 1);
   const BlockShape shape = block_shape(config_, ctx_.grid, 1, N, ParameterUse::inference);
   ConstView x = b.x, delta;
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
@@ -204,7 +231,7 @@ ConstView InferencePass::run(const DecoderRows& rows, std::int64_t stop) {
       post) {  // the stream of a post-norm model is what the next block's norm makes of it
     add_norm(ctx_, b.block.y1, b.block.sum1, b.block.norm1, x, delta,
              blocks_[static_cast<std::size_t>(stop - layers_.begin)].norm1, {});
-    std::memcpy(b.x.data(), b.block.y1.data(), b.x.bytes());
+    convert(b.x, b.block.y1, ctx_.stream);
     delta = ConstView();
     x = b.x;
   }
@@ -228,44 +255,66 @@ void InferencePass::copy_slot(std::int64_t from, std::int64_t to, std::int64_t n
   for (const auto& [k, v] : cache_)
     for (const View& x : {k, v}) {
       if (x.empty()) continue;
-      const View source = x.rows(from, from + 1), target = x.rows(to, to + 1);
-      std::memcpy(
-          target.data(), source.data(),
-          target.bytes() / static_cast<std::size_t>(shape_.S) * static_cast<std::size_t>(n_tokens));
+      const auto tokens = [&](std::int64_t slot) {
+        return x.rows(slot, slot + 1).reshape({x.dim(1), x.dim(2), x.dim(3)}).rows(0, n_tokens);
+      };
+      convert(tokens(to), tokens(from), ctx_.stream);
     }
 }
 
+namespace {
+
+void put_rows(const Staged& staged, std::span<const std::int64_t> rows) {
+  auto* to = staged.host.as<std::int32_t>();
+  for (const std::int64_t row : rows) *to++ = static_cast<std::int32_t>(row);
+}
+
+}  // namespace
+
 ConstView InferencePass::logits(ConstView hidden, std::span<const std::int64_t> rows) {
-  arena_.release(0);
-  const Buffers b = lay_out(arena_, config_, ctx_.grid, shape_, hidden.dim(0));
-  const auto R = static_cast<std::int64_t>(rows.size()), C = config_.width;
+  const Buffers b = lay_out_again(hidden.dim(0));
+  const auto R = static_cast<std::int64_t>(rows.size());
   CHECK(R >= 1 && R <= b.picked.dim(0), "logits of {} rows; planned for {}", R, b.picked.dim(0));
-  for (std::int64_t r = 0; r < R; ++r)
-    std::memcpy(b.picked.as<float>() + r * C,
-                hidden.as<float>() + rows[static_cast<std::size_t>(r)] * C,
-                static_cast<std::size_t>(C) * sizeof(float));
+  put_rows(b.rows, rows);
+  host_.results.upload(ctx_.stream);
+  gather_rows(b.picked.rows(0, R), hidden, b.rows.device.rows(0, R), ctx_.stream);
   head_logits(ctx_, b.logits.rows(0, R), b.shard.rows(0, R),
               b.gathered.empty() ? View() : b.gathered.rows(0, R * config_.vocab),
               b.picked.rows(0, R), head_, b.logits_head);
   return b.logits.rows(0, R);
 }
 
-ConstView InferencePass::losses(ConstView hidden, std::span<const std::int32_t> labels) {
-  arena_.release(0);
-  const Buffers b = lay_out(arena_, config_, ctx_.grid, shape_, hidden.dim(0));
-  std::copy(labels.begin(), labels.end(), b.labels.as<std::int32_t>());
-  head_loss(ctx_, b.loss, View(), hidden, b.labels, head_, 0, b.head);
-  return b.loss;
+ConstView InferencePass::losses(ConstView hidden, std::span<const std::int32_t> labels,
+                                std::span<const std::int64_t> rows) {
+  const Buffers b = lay_out_again(hidden.dim(0));
+  const auto n = static_cast<std::int64_t>(labels.size());
+  CHECK(n >= 1 && n <= hidden.dim(0) && (rows.empty() || rows.size() == labels.size()),
+        "losses of {} labels, {} of {} rows", n, rows.size(), hidden.dim(0));
+  std::copy(labels.begin(), labels.end(), b.labels.host.as<std::int32_t>());
+  put_rows(b.rows, rows);
+  host_.results.upload(ctx_.stream);
+  ConstView y = hidden;
+  if (!rows.empty()) {
+    const View chosen = b.delta.reshape({hidden.dim(0), config_.width}).rows(0, n);
+    gather_rows(chosen, hidden, b.rows.device.rows(0, n), ctx_.stream);
+    y = chosen;
+  }
+  head_loss(ctx_, b.loss.rows(0, n), View(), y, b.labels.device.rows(0, n), head_, 0, b.head);
+  return b.loss.rows(0, n);
 }
 
 ConstView InferencePass::labels(ConstView hidden, std::span<const std::int64_t> rows) {
-  arena_.release(0);
-  const Buffers b = lay_out(arena_, config_, ctx_.grid, shape_, hidden.dim(0));
+  const Buffers b = lay_out_again(hidden.dim(0));
   const auto M = static_cast<std::int64_t>(rows.size());
   CHECK(M >= 1 && M <= b.picked.dim(0), "labels of {} rows; planned for {}", M, b.picked.dim(0));
-  label_logits(
-      {.ctx = ctx_, .config = config_, .head = label_head_, .scratch = b.labelled, .rows = rows},
-      hidden);
+  put_rows(b.rows, rows);
+  host_.results.upload(ctx_.stream);
+  label_logits({.ctx = ctx_,
+                .config = config_,
+                .head = label_head_,
+                .scratch = b.labelled,
+                .rows = b.rows.device.rows(0, M)},
+               hidden);
   return (label_head_.labels_w ? b.labelled.logits : b.labelled.pooled).rows(0, M);
 }
 

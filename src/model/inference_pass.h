@@ -57,16 +57,27 @@ class InferencePass {
   // Last stage only, after hidden(). Logits (rows, V) of chosen rows, whole on every tp rank.
   // Collective over tp, as losses() is.
   ConstView logits(ConstView hidden, std::span<const std::int64_t> rows);
-  // Last stage only: -log p(label) of each row (N) fp32; kIgnoreLabel gives 0.
-  ConstView losses(ConstView hidden, std::span<const std::int32_t> labels);
+  // Last stage only: -log p(label) of each row, or of the chosen rows, (labels) fp32; kIgnoreLabel
+  // gives 0.
+  ConstView losses(ConstView hidden, std::span<const std::int32_t> labels,
+                   std::span<const std::int64_t> rows = {});
   // Last stage only: (M, n_labels) of a label head, or (M, C) of a pooler, for the rows that
   // labelled_rows gives; at most max_logit_rows.
   ConstView labels(ConstView hidden, std::span<const std::int64_t> rows);
 
  private:
   struct Buffers;
-  static Buffers lay_out(Arena& arena, const ModelConfig& config, const Grid& grid,
+  // What the host tells of a pass, and then of its results.
+  struct HostSide {
+    Staging pass, results;
+  };
+  static Buffers lay_out(Arena& arena, HostSide& host, const ModelConfig& config, const Grid& grid,
                          const InferenceShape& shape, std::int64_t n_rows);
+  static std::size_t activation_bytes(const ModelConfig& config, const Grid& grid,
+                                      const InferenceShape& shape);
+  Buffers lay_out_again(std::int64_t n_rows);  // the same for the same number
+  std::vector<float> stage_rows(const DecoderRows& rows, const Buffers& b,
+                                std::span<const TextRows> texts);
   ConstView run(const DecoderRows& rows, std::int64_t stop);
 
   const Context& ctx_;
@@ -79,6 +90,7 @@ class InferencePass {
   LmHeadParameters head_;
   LabelHeadParameters label_head_;
   Arena cache_arena_, arena_;
+  HostSide host_;
   std::vector<std::pair<View, View>>
       cache_;  // keys and values of each layer: (slots, S, Hkv_tp, D)
 };

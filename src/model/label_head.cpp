@@ -1,8 +1,6 @@
 #include "model/label_head.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 
 #include "model/parameter_views.h"
 
@@ -15,16 +13,6 @@ Activation activation_of(const ModelConfig& config) {
 
 // Dropout counts elements of a sequence: here the M states are the sequences.
 View as_sequences(View x) { return x.reshape({x.dim(0), 1, x.dim(1)}); }
-
-// As torch's binary_cross_entropy_with_logits and mse_loss: loss and gradient of one number.
-struct Lost {
-  float loss, gradient;
-};
-Lost lost(Problem problem, float z, float target) {
-  if (problem == Problem::regression) return {(z - target) * (z - target), 2 * (z - target)};
-  const float loss = std::max(z, 0.0f) - z * target + std::log1p(std::exp(-std::abs(z)));
-  return {loss, 1 / (1 + std::exp(-z)) - target};
-}
 
 }  // namespace
 
@@ -64,16 +52,9 @@ std::vector<std::int64_t> labelled_rows(const ModelConfig& c, std::span<const st
 
 void label_logits(const LabelCall& call, ConstView y) {
   const auto& [ctx, config, head, s, rows, drop] = call;
-  const auto M = static_cast<std::int64_t>(rows.size()), C = config.width;
+  const std::int64_t M = rows.dim(0);
   const View picked = s.picked.rows(0, M), dense = s.dense.rows(0, M), pooled = s.pooled.rows(0, M);
-  for (std::int64_t m = 0; m < M; ++m) {
-    float* to = picked.as<float>() + m * C;
-    const std::int64_t row = rows[static_cast<std::size_t>(m)];
-    if (row < 0)
-      std::fill(to, to + C, 0.0f);
-    else
-      std::memcpy(to, y.as<float>() + row * C, static_cast<std::size_t>(C) * sizeof(float));
-  }
+  gather_rows(picked, y, rows, ctx.stream);
   ConstView state = picked;
   if (head.dense_w) {
     linear(dense, picked, head.dense_w->weight, weight_of(head.dense_b), ctx.precision, ctx.stream);
@@ -92,7 +73,7 @@ void label_logits(const LabelCall& call, ConstView y) {
 void label_loss(const LabelCall& call, View loss, View dy, ConstView labels, ConstView targets,
                 float scale_factor) {
   const auto& [ctx, config, head, s, rows, drop] = call;
-  const auto M = static_cast<std::int64_t>(rows.size()), n = config.n_labels, C = config.width;
+  const std::int64_t M = rows.dim(0);
   const View logits = s.logits.rows(0, M);
   if (config.problem == Problem::single_label || config.head == HeadKind::classify_tokens) {
     const View stats = s.stats.rows(0, M), lse = s.lse.rows(0, M);
@@ -100,18 +81,11 @@ void label_loss(const LabelCall& call, View loss, View dy, ConstView labels, Con
     cross_entropy_combine(loss, lse, stats.reshape({1, M, 3}), labels, ctx.stream);
     if (!dy.empty()) cross_entropy_backward(logits, lse, labels, 0, scale_factor, 0, ctx.stream);
   } else {
-    float* z = logits.as<float>();
-    for (std::int64_t m = 0; m < M; ++m) {
-      const bool labelled = labels.as<std::int32_t>()[m] != kIgnoreLabel;
-      double sum = 0;
-      for (std::int64_t j = 0; j < n; ++j) {
-        const Lost l = lost(config.problem, z[m * n + j], targets.as<float>()[m * n + j]);
-        sum += l.loss;
-        if (!dy.empty())
-          z[m * n + j] = labelled ? l.gradient * scale_factor / static_cast<float>(n) : 0.0f;
-      }
-      loss.as<float>()[m] = labelled ? static_cast<float>(sum / static_cast<double>(n)) : 0.0f;
-    }
+    const ElementLoss kind = config.problem == Problem::regression
+                                 ? ElementLoss::squared_error
+                                 : ElementLoss::binary_cross_entropy;
+    element_loss(loss, dy.empty() ? View() : logits, logits, labels, targets, kind, scale_factor,
+                 ctx.stream);
   }
   if (dy.empty()) return;
 
@@ -131,11 +105,7 @@ void label_loss(const LabelCall& call, View loss, View dy, ConstView labels, Con
   } else {
     d_picked = d_pooled;
   }
-  std::memset(dy.data(), 0, dy.bytes());
-  for (std::int64_t m = 0; m < M; ++m)
-    if (rows[static_cast<std::size_t>(m)] >= 0)
-      std::memcpy(dy.as<float>() + rows[static_cast<std::size_t>(m)] * C,
-                  d_picked.as<float>() + m * C, static_cast<std::size_t>(C) * sizeof(float));
+  scatter_rows(dy, d_picked, rows, ctx.stream);
 }
 
 }  // namespace weft

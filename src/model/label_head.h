@@ -46,8 +46,8 @@ struct LabelCall {
   const ModelConfig& config;
   const LabelHeadParameters& head;
   const LabelScratch& scratch;
-  std::span<const std::int64_t> rows;  // of y, M of them (labelled_rows)
-  Dropout dropout = {};                // p > 0 in training
+  ConstView rows;        // (M) i32, of y (labelled_rows)
+  Dropout dropout = {};  // p > 0 in training
 };
 
 // scratch.logits (M, n_labels) of the rows of y (N, C); for a pooler scratch.pooled.

@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <tuple>
 
+#include "core/host_copy.h"
 #include "core/parallel.h"
 #include "core/rng.h"
+#include "kernels/ops.h"
 #include "model/sizes.h"
 
 namespace weft {
@@ -247,20 +248,20 @@ void lay_out_weights(std::vector<LocalParameter>& list, Arena& arena, DType dtyp
 }  // namespace
 
 Parameters::Parameters(const ModelConfig& config, const Grid& grid, DType dtype,
-                       ParameterUse purpose, int chunks)
+                       ParameterUse purpose, int chunks, Device device)
     : config_(config), chunks_(chunks) {
   std::int64_t elems = 0;
   list_ =
       local_list(config, grid.shape(), grid.tp().rank(), grid.pp().rank(), chunks, purpose, &elems);
-  weights_ =
-      Arena("weights", measure([&](Arena& a) { lay_out_weights(list_, a, dtype, purpose); }));
+  weights_ = Arena("weights", measure([&](Arena& a) { lay_out_weights(list_, a, dtype, purpose); }),
+                   device);
   lay_out_weights(list_, weights_, dtype, purpose);
   if (purpose == ParameterUse::inference) return;
 
   const auto flat_bytes = static_cast<std::size_t>(elems) * sizeof(float);
-  grads_arena_ = Arena("gradients", flat_bytes);
-  m_ = Arena("first moments", flat_bytes);
-  v_ = Arena("second moments", flat_bytes);
+  grads_arena_ = Arena("gradients", flat_bytes, device);
+  m_ = Arena("first moments", flat_bytes, device);
+  v_ = Arena("second moments", flat_bytes, device);
   grads_ = grads_arena_.alloc(DType::f32, {elems});
   const View m = m_.alloc(DType::f32, {elems}), v = v_.alloc(DType::f32, {elems});
   for (LocalParameter& p : list_) {
@@ -276,7 +277,7 @@ Parameters::Parameters(const ModelConfig& config, const Grid& grid, DType dtype,
     for (LocalParameter& p : list_)
       if (has_copy(p, dtype, purpose)) p.weight_bf16 = arena.alloc(DType::bf16, p.slice.local());
   };
-  copies_ = Arena("bf16 weights", measure(copies));
+  copies_ = Arena("bf16 weights", measure(copies), device);
   copies(copies_);
 }
 
@@ -339,32 +340,34 @@ void fill_normal(float* out, std::int64_t begin, std::int64_t count, std::uint64
 
 }  // namespace
 
-void Parameters::init_weights(std::uint64_t seed, const Stream& stream) {
+void Parameters::init_weights(std::uint64_t seed, Stream& stream) {
   for (LocalParameter& p : list_) {
-    float* w = p.weight.as<float>();
     const std::string& name = p.info.tied_to.empty() ? p.info.name : p.info.tied_to;
     if (p.info.init == Init::zeros || p.info.init == Init::ones) {
-      std::fill(w, w + p.weight.elems(), p.info.init == Init::ones ? 1.0f : 0.0f);
+      fill(p.weight, p.info.init == Init::ones ? 1 : 0, stream);
       continue;
     }
     const double scale = p.info.init == Init::normal_residual
                              ? 1.0 / std::sqrt(2.0 * static_cast<double>(config_.layers))
                              : 1.0;
     const auto std = static_cast<float>(config_.init_std * scale);
+    HostWrite write(p.weight);
+    float* w = write.host().as<float>();
     for (const Run& run : runs(p.slice))
       fill_normal(w + run.local_begin, run.global_begin, run.size, mix64(seed ^ name_hash(name)),
                   std, stream.n_threads());
+    write.finish(stream);
   }
 }
 
-void Parameters::zero_grads() {
-  if (!grads_.empty()) std::memset(grads_.data(), 0, grads_.bytes());
+void Parameters::zero_grads(Stream& stream) {
+  if (!grads_.empty()) fill(grads_, 0, stream);
 }
 
-void Parameters::zero_moments() {
+void Parameters::zero_moments(Stream& stream) {
   for (LocalParameter& p : list_) {
-    std::memset(p.m.data(), 0, p.m.bytes());
-    std::memset(p.v.data(), 0, p.v.bytes());
+    fill(p.m, 0, stream);
+    fill(p.v, 0, stream);
   }
 }
 

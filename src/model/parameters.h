@@ -91,7 +91,7 @@ class Parameters {
   // their inputs are then gathered instead of their outputs summed, which moves about as many bytes
   // and gives every grid the bits of one rank. chunks: of the stage (stage_layers).
   Parameters(const ModelConfig& config, const Grid& grid, DType dtype, ParameterUse purpose,
-             int chunks = 1);
+             int chunks = 1, Device device = {});
 
   const ModelConfig& config() const { return config_; }  // lives as long as this
   const std::vector<LocalParameter>& list() const { return list_; }
@@ -110,9 +110,9 @@ class Parameters {
   static std::size_t plan_bytes(const ModelConfig& config, GridShape shape, int tp_rank,
                                 int pp_rank, DType dtype, ParameterUse purpose);
 
-  void init_weights(std::uint64_t seed, const Stream& stream);  // the same values on any grid
-  void zero_grads();
-  void zero_moments();
+  void init_weights(std::uint64_t seed, Stream& stream);  // the same values on any grid
+  void zero_grads(Stream& stream);
+  void zero_moments(Stream& stream);
   void refresh_bf16(Stream& stream);  // copies from the masters, where there are copies
 
  private:

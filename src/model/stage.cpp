@@ -1,7 +1,5 @@
 #include "model/stage.h"
 
-#include <cstring>
-
 #include "model/parameter_views.h"
 #include "model/rope.h"
 #include "model/tensor_parallel.h"
@@ -16,7 +14,9 @@ struct StageMemory {
   BlockScratch scratch;
   HeadScratch head;
   LabelScratch labels;
-  View delta, d_delta, rope_positions, rope_table;
+  View delta, d_delta;
+  Staging rope_staging;
+  Staged rope_positions, rope_table;
 };
 
 // Rows that a label head labels: the texts, or all tokens.
@@ -46,13 +46,20 @@ StageMemory lay_out(Arena& arena, const ModelConfig& config, const Grid& grid,
     StageSlot slot;
     MicroBatch& batch = slot.batch;
     StageActivations& a = slot.activations;
+    batch.label_ends.resize(static_cast<std::size_t>(shape.B));
+    batch.lengths = slot.staging.alloc(arena, DType::i32, {shape.B});
+    if (is_last_of(grid, shape)) {
+      const Dims labelled = config.head == HeadKind::classify ? Dims{shape.B} : tokens;
+      batch.labels = slot.staging.alloc(arena, DType::i32, labelled);
+      if (config.has_label_head()) a.labelled = slot.staging.alloc(arena, DType::i32, {M});
+      if (config.head == HeadKind::classify)
+        batch.targets = slot.staging.alloc(arena, DType::f32, {shape.B, config.n_labels});
+    }
     if (is_first_of(grid, shape)) {
-      a.tokens = allocate_embedding(arena, config, shape.B, shape.T);
+      a.tokens = allocate_embedding(arena, slot.staging, config, shape.B, shape.T);
       batch.ids = a.tokens.ids;
       batch.types = a.tokens.types;
     }
-    batch.lengths = arena.alloc(DType::i32, {shape.B});
-    batch.label_ends = arena.alloc(DType::i32, {shape.B});
     a.input = arena.alloc(DType::f32, stream);
     for (std::int64_t l = 0; l < n_layers; ++l) {
       BlockActivations block_acts;
@@ -70,11 +77,8 @@ StageMemory lay_out(Arena& arena, const ModelConfig& config, const Grid& grid,
       a.y = arena.alloc(DType::f32, stream);
       a.final_norm = allocate_norm(arena, config, shape.B, shape.T);
       a.dy = arena.alloc(DType::f32, stream);
-      batch.labels = arena.alloc(DType::i32, labelled);
       a.loss = arena.alloc(DType::f32, labelled);
       if (config.has_label_head()) a.logits = arena.alloc(DType::f32, {M, config.n_labels});
-      if (config.head == HeadKind::classify)
-        batch.targets = arena.alloc(DType::f32, {shape.B, config.n_labels});
     }
     m.slots.push_back(std::move(slot));
   }
@@ -89,8 +93,8 @@ StageMemory lay_out(Arena& arena, const ModelConfig& config, const Grid& grid,
   m.delta = arena.alloc(DType::f32, stream);
   m.d_delta = arena.alloc(DType::f32, stream);
   if (config.positions == Positions::rope) {
-    m.rope_positions = arena.alloc(DType::i32, {shape.B * shape.T});
-    m.rope_table = arena.alloc(DType::f32, {shape.T, 2, config.rope.dims / 2});
+    m.rope_positions = m.rope_staging.alloc(arena, DType::i32, {shape.B * shape.T});
+    m.rope_table = m.rope_staging.alloc(arena, DType::f32, {shape.T, 2, config.rope.dims / 2});
   }
   return m;
 }
@@ -114,7 +118,7 @@ Stage::Stage(const Context& ctx, const ModelConfig& config, Parameters& paramete
       first_(is_first_of(ctx.grid, shape)),
       last_(is_last_of(ctx.grid, shape)),
       layers_(layers_of(config, ctx.grid, shape)),
-      arena_("activations", plan_bytes(config, ctx.grid, shape)) {
+      arena_("activations", plan_bytes(config, ctx.grid, shape), ctx.stream.device()) {
   StageMemory memory = lay_out(arena_, config, ctx.grid, shape);
   slots_ = std::move(memory.slots);
   recomputed_ = memory.recomputed;
@@ -123,15 +127,17 @@ Stage::Stage(const Context& ctx, const ModelConfig& config, Parameters& paramete
   label_scratch_ = memory.labels;
   delta_ = memory.delta;
   d_delta_ = memory.d_delta;
+  rope_staging_ = std::move(memory.rope_staging);
   rope_positions_ = memory.rope_positions;
   rope_table_ = memory.rope_table;
   if (config.positions == Positions::rope) {
     const std::vector<float> frequencies = rope_frequencies(config.rope, shape.T);
     for (std::int64_t t = 0; t < shape.T; ++t)
-      fill_rope_row(rope_table_.as<float>() + t * config.rope.dims, t, frequencies,
+      fill_rope_row(rope_table_.host.as<float>() + t * config.rope.dims, t, frequencies,
                     config.rope.attention_factor);
     for (std::int64_t i = 0; i < shape.B * shape.T; ++i)
-      rope_positions_.as<std::int32_t>()[i] = static_cast<std::int32_t>(i % shape.T);
+      rope_positions_.host.as<std::int32_t>()[i] = static_cast<std::int32_t>(i % shape.T);
+    rope_staging_.upload(ctx.stream);
   }
 
   flat_elems_ = parameters.grads_flat().elems();
@@ -185,9 +191,9 @@ Dropout Stage::embedding_dropout(const MicroBatch& batch) const {
 
 // Padding is seen by nobody in a causal model: all of it stands to the right.
 BlockTokens Stage::tokens(const StageSlot& slot) const {
-  return {.positions = rope_positions_,
-          .rope_table = rope_table_,
-          .lengths = config_.causal ? ConstView() : ConstView(slot.batch.lengths),
+  return {.positions = rope_positions_.device,
+          .rope_table = rope_table_.device,
+          .lengths = config_.causal ? ConstView() : ConstView(slot.batch.lengths.device),
           .packed = false};
 }
 
@@ -207,17 +213,39 @@ BlockCall Stage::block_call(const StageSlot& slot, std::size_t i, bool has_delta
           .dropout = block_dropout(slot.batch, layer, has_delta)};
 }
 
-void Stage::forward(StageSlot& slot) {
-  const MicroBatch& batch = slot.batch;
+// What the host knows of the micro-batch, to the device.
+void Stage::place(StageSlot& slot) const {
   StageActivations& a = slot.activations;
   if (first_) {
-    const auto* lengths = batch.lengths.as<std::int32_t>();
+    const auto* lengths = slot.batch.lengths.host.as<std::int32_t>();
     a.texts.clear();
     for (std::int64_t b = 0; b < shape_.B; ++b)
       a.texts.push_back({b * shape_.T, b * shape_.T + lengths[b], 0});
     a.scales = place_tokens(config_, a.tokens, a.texts);
-    embed(ctx_, embedding_, a.tokens, a.texts, a.scales, embedding_dropout(batch), a.input);
   }
+  if (!a.labelled.empty()) {
+    std::vector<std::int64_t> begins, ends;
+    const bool texts = config_.head == HeadKind::classify;
+    for (std::int64_t b = 0; b < shape_.B; ++b) {
+      const std::int64_t n = slot.batch.label_ends[static_cast<std::size_t>(b)];
+      for (std::int64_t t = 0; t < (texts ? 1 : shape_.T); ++t) {
+        begins.push_back(b * shape_.T + t);
+        ends.push_back(texts ? b * shape_.T + n : b * shape_.T + t + 1);
+      }
+    }
+    auto* rows = a.labelled.host.as<std::int32_t>();
+    for (const std::int64_t row : labelled_rows(config_, begins, ends))
+      *rows++ = static_cast<std::int32_t>(row);
+  }
+  slot.staging.upload(ctx_.stream);
+}
+
+void Stage::forward(StageSlot& slot) {
+  const MicroBatch& batch = slot.batch;
+  StageActivations& a = slot.activations;
+  place(slot);
+  if (first_)
+    embed(ctx_, embedding_, a.tokens, a.texts, a.scales, embedding_dropout(batch), a.input);
   ConstView x = a.input, delta;
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     const BlockCall call = block_call(slot, i, i > 0);
@@ -231,32 +259,23 @@ void Stage::forward(StageSlot& slot) {
   if (config_.has_label_head()) return label(slot);
   const std::int64_t N = shape_.B * shape_.T;
   head_loss(ctx_, flat(a.loss), batch.train ? as_rows(a.dy, N) : View(), as_rows(a.y, N),
-            flat(batch.labels), head_, batch.loss_scale, head_scratch_);
+            flat(batch.labels.device), head_, batch.loss_scale, head_scratch_);
 }
 
 void Stage::label(StageSlot& slot) {
   const MicroBatch& batch = slot.batch;
   const StageActivations& a = slot.activations;
-  std::vector<std::int64_t> begins, ends;
-  for (std::int64_t b = 0; b < shape_.B; ++b) {
-    const std::int64_t n = batch.label_ends.as<std::int32_t>()[b];
-    for (std::int64_t t = 0; t < (config_.head == HeadKind::classify ? 1 : shape_.T); ++t) {
-      begins.push_back(b * shape_.T + t);
-      ends.push_back(config_.head == HeadKind::classify ? b * shape_.T + n : b * shape_.T + t + 1);
-    }
-  }
-  const std::vector<std::int64_t> labelled = labelled_rows(config_, begins, ends);
   const std::int64_t N = shape_.B * shape_.T;
   const LabelCall call = {.ctx = ctx_,
                           .config = config_,
                           .head = label_head_,
                           .scratch = label_scratch_,
-                          .rows = labelled,
+                          .rows = a.labelled.device,
                           .dropout = dropout_at(batch, rates_.head, 3 * config_.layers + 4)};
   label_logits(call, as_rows(a.y, N));
-  std::memcpy(a.logits.data(), label_scratch_.logits.data(), a.logits.bytes());
-  label_loss(call, flat(a.loss), batch.train ? as_rows(a.dy, N) : View(), flat(batch.labels),
-             batch.targets, batch.loss_scale);
+  convert(a.logits, label_scratch_.logits, ctx_.stream);
+  label_loss(call, flat(a.loss), batch.train ? as_rows(a.dy, N) : View(), flat(batch.labels.device),
+             batch.targets.device, batch.loss_scale);
 }
 
 // A block's activations once more, from its input, where that is all that was kept.
@@ -272,7 +291,7 @@ void Stage::backward_stream(StageSlot& slot, bool keep, const Ready& ready) {
   const StageActivations& a = slot.activations;
   const Dropout out_drop = delta_dropout(slot.batch, layers_.end, true);
   if (last_) {
-    std::memset(a.dx.data(), 0, a.dx.bytes());
+    fill(a.dx, 0, ctx_.stream);
     add_norm_backward(ctx_, a.dx, d_delta_, a.dy, a.output, a.final_norm, final_norm_, out_drop);
     if (ready) ready(head_flat_end_);
   } else {

@@ -36,16 +36,16 @@ struct DropoutRates {
   float embedding = 0, attention = 0, residual = 0, head = 0;
 };
 
-// What whoever trains fills before a forward pass: samples in the slot's views, and what makes the
-// micro-batch's random numbers and gradient scale.
+// What whoever trains fills before a forward pass, after the slot's staging.wait(): samples in the
+// host's views, and what makes the micro-batch's random numbers and gradient scale.
 struct MicroBatch {
-  View ids, types;  // (B·T) i32 first stage (types: where the model has them); forward marks masked
-                    // tokens in ids (embed.h)
-  View labels;                    // (B, T) i32 last stage; texts: (B)
-  View targets;                   // (B, n_labels) fp32 last stage: several labels or regression
-  View label_ends;                // (B) i32 texts: behind the token that is labelled (label_head.h)
-  View lengths;                   // (B) i32 tokens of each sequence, the rest of its T is padding
-  std::int64_t first_sample = 0;  // global index of its first sequence
+  Staged ids, types;  // (B·T) i32 first stage (types: where the model has them); forward marks
+                      // masked tokens in ids (embed.h)
+  Staged labels;      // (B, T) i32 last stage; texts: (B)
+  Staged targets;     // (B, n_labels) fp32 last stage: several labels or regression
+  Staged lengths;     // (B) i32 tokens of each sequence, the rest of its T is padding
+  std::vector<std::int32_t> label_ends;  // (B) texts: behind the labelled token (label_head.h)
+  std::int64_t first_sample = 0;         // global index of its first sequence
   std::uint32_t step = 0;
   float loss_scale = 1;  // 1 / labels of the global batch
   bool train = true;     // dropout, and the loss's gradient
@@ -61,15 +61,17 @@ struct StageActivations {
   View output;                           // (B, T, C) the stream that leaves it
   View y;                                // (B, T, C) final norm, last stage
   NormStatistics final_norm;
-  View dy;      // (B, T, C) gradient of y, last stage
-  View loss;    // (B, T) last stage; texts: (B)
-  View logits;  // (M, n_labels) last stage, label heads: of the texts or tokens
-  View dx;      // (B, T, C) gradient of output, then of input
+  View dy;          // (B, T, C) gradient of y, last stage
+  View loss;        // (B, T) last stage; texts: (B)
+  View logits;      // (M, n_labels) last stage, label heads: of the texts or tokens
+  Staged labelled;  // (M) i32 likewise: the rows of y
+  View dx;          // (B, T, C) gradient of output, then of input
   std::vector<BlockGradients> gradients;  // one a layer, where backward comes in two parts
 };
 
 // One micro-batch in flight.
 struct StageSlot {
+  Staging staging;  // of what the batch holds and the places of its tokens
   MicroBatch batch;
   StageActivations activations;
 };
@@ -105,6 +107,7 @@ class Stage {
   BlockDropout block_dropout(const MicroBatch& batch, std::int64_t layer, bool has_delta) const;
   BlockTokens tokens(const StageSlot& slot) const;
   BlockCall block_call(const StageSlot& slot, std::size_t i, bool has_delta) const;
+  void place(StageSlot& slot) const;
   void label(StageSlot& slot);
   void recompute(StageSlot& slot, std::size_t i);
   void embedding_backward(StageSlot& slot, const Ready& ready);
@@ -133,8 +136,9 @@ class Stage {
   HeadScratch head_scratch_;
   LabelScratch label_scratch_;
   View delta_, d_delta_;  // (B, T, C) forward's; backward's
-  View rope_positions_;   // (B·T) i32
-  View rope_table_;       // (T, 2, P/2)
+  Staging rope_staging_;
+  Staged rope_positions_;  // (B·T) i32
+  Staged rope_table_;      // (T, 2, P/2)
 };
 
 }  // namespace weft

@@ -1,6 +1,5 @@
 #include "model/tensor_parallel.h"
 
-#include <cstring>
 #include <vector>
 
 #include "core/check.h"
@@ -24,14 +23,7 @@ void gather_columns_tp(const Context& ctx, View whole, View packed, ConstView pa
                                     ctx.stream);  // the ranks' order is the columns' order
   const View all = packed.rows(0, N * W);
   ctx.grid.tp().all_gather(all, part, counts, ctx.stream);
-  // From (rank, row, column) to (row, column of all).
-  const float* from = all.as<float>();
-  float* to = whole.as<float>();
-  for (std::int64_t w : widths) {
-    for (std::int64_t n = 0; n < N; ++n, from += w)
-      std::memcpy(to + n * W, from, static_cast<std::size_t>(w) * sizeof(float));
-    to += w;
-  }
+  join_columns(whole, all, widths, ctx.stream);
 }
 
 }  // namespace weft

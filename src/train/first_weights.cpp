@@ -80,7 +80,7 @@ RunState begin_run(const Context& ctx, const TrainOptions& options, const Traini
     parameters.init_weights(static_cast<std::uint64_t>(options.seed), ctx.stream);
     parameters.refresh_bf16(ctx.stream);
   }
-  parameters.zero_moments();  // a checkpoint, a damaged one too, may have brought some
+  parameters.zero_moments(ctx.stream);  // a checkpoint, a damaged one too, may have brought some
   return state;
 }
 

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "core/field_values.h"
-#include "core/process.h"
+#include "core/system/process.h"
 #include "core/utf8.h"
 
 namespace weft {

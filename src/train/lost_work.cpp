@@ -4,8 +4,8 @@
 #include <map>
 
 #include "core/check.h"
-#include "core/deadline.h"
 #include "core/log.h"
+#include "core/system/deadline.h"
 
 namespace weft {
 namespace {

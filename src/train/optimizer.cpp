@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <vector>
 
 namespace weft {
@@ -16,8 +15,12 @@ constexpr std::int64_t kBucketElems =
 GradientReducer::GradientReducer(const Context& ctx, Parameters& parameters,
                                  const ModelConfig& config)
     : ctx_(ctx), parameters_(parameters), config_(config) {
-  if (ctx.grid.shape().tp > config.kv_heads)
-    kv_room_.resize(static_cast<std::size_t>(2 * config.kv_heads * config.head_dim * config.width));
+  if (ctx.grid.shape().tp <= config.kv_heads) return;
+  const auto lay_out = [&](Arena& arena) {
+    return arena.alloc(DType::f32, {2 * config.kv_heads * config.head_dim * config.width});
+  };
+  kv_arena_ = Arena("KV heads' gradients", measure(lay_out), ctx.stream.device());
+  kv_room_ = lay_out(kv_arena_);
 }
 
 void GradientReducer::start(std::int64_t end) {
@@ -68,21 +71,21 @@ void GradientReducer::sum_kv_replicas(LocalParameter& p) {
   const bool qkv = p.info.axis == ShardAxis::heads_qkv;
   const std::int64_t width = p.info.shape.elems() / p.info.shape[0],
                      first = qkv ? config_.heads * config_.head_dim : 0;
-  const View all(kv_room_.data(), Dims{2 * config_.kv_heads * config_.head_dim * width});
-  std::fill(kv_room_.begin(), kv_room_.end(), 0.0f);
-  float* room = kv_room_.data();
+  const View all = kv_room_.rows(0, 2 * config_.kv_heads * config_.head_dim * width),
+             grad = p.grad.reshape({p.grad.elems()});
+  fill(all, 0, ctx_.stream);
   const auto each_run = [&](const auto& move) {
     std::int64_t local = qkv ? p.slice.ranges[0].size() * width : 0;
     for (std::size_t kind = qkv ? 1 : 0; kind < p.slice.ranges.size(); ++kind) {
       const Range rows = p.slice.ranges[kind];
-      move(room + (rows.begin - first) * width, p.grad.as<float>() + local,
-           static_cast<std::size_t>(rows.size() * width) * sizeof(float));
-      local += rows.size() * width;
+      const std::int64_t n = rows.size() * width, there = (rows.begin - first) * width;
+      move(all.rows(there, there + n), grad.rows(local, local + n));
+      local += n;
     }
   };
-  each_run([](float* there, float* here, std::size_t bytes) { std::memcpy(there, here, bytes); });
+  each_run([&](View there, View here) { convert(there, here, ctx_.stream); });
   ctx_.grid.tp().all_reduce(all, ReduceOp::sum, ctx_.stream);
-  each_run([](float* there, float* here, std::size_t bytes) { std::memcpy(here, there, bytes); });
+  each_run([&](View there, View here) { convert(here, there, ctx_.stream); });
 }
 
 double global_grad_norm(const Context& ctx, const Parameters& parameters,

@@ -31,7 +31,8 @@ class GradientReducer {
   const Context& ctx_;
   Parameters& parameters_;
   const ModelConfig& config_;
-  std::vector<float> kv_room_;  // gradients of all KV heads' rows, where tp ranks share KV heads
+  Arena kv_arena_;
+  View kv_room_;  // gradients of all KV heads' rows, where tp ranks share KV heads
   std::int64_t started_ = 0;
   std::vector<std::unique_ptr<Transfer>> pending_;
 };

@@ -1,9 +1,9 @@
 #include "train/options.h"
 
 #include "core/check.h"
-#include "core/deadline.h"
-#include "core/hardware.h"
 #include "core/option_words.h"
+#include "core/system/deadline.h"
+#include "core/system/hardware.h"
 #include "formats/families/families.h"
 #include "model/limits.h"
 #include "model/schedule.h"
@@ -96,7 +96,7 @@ void TrainOptions::visit(FieldVisitor& v) {
   v.field("pp", pp, kGridAxis, "pipeline-parallel ranks");
   v.field("dp", dp, kGridAxisOrLeft, "data-parallel ranks; 0: ranks / (tp * pp)");
   v.field("threads", threads, kThreads, "threads of a rank; 0: cores of the host / ranks on it");
-  v.field("device", device, kDevices, "what to run on (cuda is to come)");
+  v.field("device", device, kDevices, kDeviceHelp);
   v.field("gpu_map", gpu_map, kGpuMapHelp);
   v.field("dtype", dtype, kTrainDTypes,
           "arithmetic of matrix products (masters and sums are fp32)");

@@ -3,18 +3,21 @@
 #include "comm/agreement.h"
 #include "core/check.h"
 #include "core/checksum.h"
-#include "core/hardware.h"
+#include "core/host_copy.h"
+#include "core/system/hardware.h"
 #include "formats/tensor_checksum.h"
 
 namespace weft {
 std::uint64_t local_checksum(const Context& ctx, const Parameters& parameters,
                              std::initializer_list<View LocalParameter::*> of) {
   std::uint64_t sum = 0, place = 0;
+  HostCopy copy;
   for (const LocalParameter& p : parameters.list())
     for (const auto tensor : of)
       if (const View& x = p.*tensor; !x.empty())
         sum += element_checksum(
-            place++, elements_checksum(x.as<float>(), {{0, 0, x.elems()}}, ctx.stream.n_threads()));
+            place++, elements_checksum(copy.of(x, ctx.stream).as<float>(), {{0, 0, x.elems()}},
+                                       ctx.stream.n_threads()));
   return sum;
 }
 

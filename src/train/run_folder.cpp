@@ -4,9 +4,9 @@
 #include <thread>
 
 #include "comm/agreement.h"
-#include "core/hardware.h"
 #include "core/log.h"
-#include "core/process.h"
+#include "core/system/hardware.h"
+#include "core/system/process.h"
 #include "formats/checkpoint.h"
 #include "io/files.h"
 #include "train/replica_check.h"

@@ -63,6 +63,8 @@ std::vector<std::unique_ptr<Stage>> make_chunks(const Context& ctx, const ModelC
   return list;
 }
 
+View lay_out_scalars(Arena& arena) { return arena.alloc(DType::f64, {1}); }
+
 std::vector<Stage*> pointers(const std::vector<std::unique_ptr<Stage>>& chunks) {
   std::vector<Stage*> list;
   for (const auto& chunk : chunks) list.push_back(chunk.get());
@@ -81,7 +83,9 @@ TrainStep::TrainStep(const Context& ctx, const ModelConfig& config, Parameters& 
       n_micro_(n_micro_batches(settings, ctx.grid.shape())),
       chunks_(make_chunks(ctx, config, parameters, settings)),
       pipeline_(ctx, pointers(chunks_)),
-      reducer_(ctx, parameters, config) {}
+      reducer_(ctx, parameters, config),
+      scalars_("scalars", measure(lay_out_scalars), ctx.stream.device()),
+      loss_(lay_out_scalars(scalars_)) {}
 
 std::size_t TrainStep::activation_bytes() const {
   std::size_t bytes = 0;
@@ -110,17 +114,18 @@ TrainStep::Evaluation TrainStep::run(const SampleSource& source, const Pass& pas
   const auto n_micro = static_cast<int>((rows + micro_ - 1) / micro_);
   const std::int64_t n_labels = std::max<std::int64_t>(1, count_labels(source, pass.first, pass.n));
   const bool texts = config_.head == HeadKind::classify;
-  double loss = 0;
+  fill(loss_, 0, ctx_.stream);
   Pipeline::Hooks hooks;
   hooks.load = [&](StageSlot& slot, int m) {
     const std::int64_t begin = mine.begin + m * micro_;
+    slot.staging.wait();
     MicroBatch& batch = slot.batch;
     batch.first_sample = pass.first + begin;
     batch.step = static_cast<std::uint32_t>(pass.step);
     batch.loss_scale = static_cast<float>(1.0 / static_cast<double>(n_labels));
     batch.train = pass.train;
-    const auto row = [](View x, std::int64_t b, std::int64_t n) {
-      return x.empty() ? nullptr : x.as<std::int32_t>() + b * n;
+    const auto row = [](const Staged& x, std::int64_t b, std::int64_t n) {
+      return x.empty() ? nullptr : x.host.as<std::int32_t>() + b * n;
     };
     for (std::int64_t b = 0; b < micro_; ++b) {
       Sample sample = {.ids = row(batch.ids, b, T),
@@ -128,7 +133,7 @@ TrainStep::Evaluation TrainStep::run(const SampleSource& source, const Pass& pas
                        .labels = row(batch.labels, b, texts ? 1 : T),
                        .targets = batch.targets.empty()
                                       ? nullptr
-                                      : batch.targets.as<float>() + b * config_.n_labels,
+                                      : batch.targets.host.as<float>() + b * config_.n_labels,
                        .length = static_cast<std::int32_t>(T),
                        .label_end = 0,
                        .n_labels = 0};
@@ -137,30 +142,30 @@ TrainStep::Evaluation TrainStep::run(const SampleSource& source, const Pass& pas
       if (sample.labels) std::fill(sample.labels, sample.labels + (texts ? 1 : T), kIgnoreLabel);
       if (sample.targets) std::fill(sample.targets, sample.targets + config_.n_labels, 0.0f);
       if (begin + b < mine.end) source(pass.first + begin + b, sample);
-      batch.lengths.as<std::int32_t>()[b] = sample.length;
-      batch.label_ends.as<std::int32_t>()[b] =
+      batch.lengths.host.as<std::int32_t>()[b] = sample.length;
+      batch.label_ends[static_cast<std::size_t>(b)] =
           sample.label_end > 0 ? sample.label_end : sample.length;
     }
   };
   hooks.done = [&](StageSlot& slot, int m) {
     if (slot.activations.loss.empty()) return;
-    const float* losses = slot.activations.loss.as<float>();
-    for (std::int64_t i = 0; i < slot.activations.loss.elems(); ++i) loss += losses[i];
+    add_sum(loss_, slot.activations.loss, ctx_.stream);
     if (!pass.predicted || slot.activations.logits.empty() || ctx_.grid.tp().rank() != 0) return;
     const std::int64_t each = slot.activations.logits.elems() / micro_;
+    const float* logits = copied_.of(slot.activations.logits, ctx_.stream).as<float>();
     for (std::int64_t b = 0; b < micro_ && mine.begin + m * micro_ + b < mine.end; ++b)
-      pass.predicted(
-          pass.first + mine.begin + m * micro_ + b,
-          {slot.activations.logits.as<float>() + b * each, static_cast<std::size_t>(each)});
+      pass.predicted(pass.first + mine.begin + m * micro_ + b,
+                     {logits + b * each, static_cast<std::size_t>(each)});
   };
   hooks.ready = pass.ready;
   pipeline_.run(schedule(pass.kind, shape.pp, ctx_.grid.pp().rank(), n_micro, settings_.chunks),
                 hooks);
   if (pass.train) reducer_.finish();
-  return {sum_over_grid(loss) / static_cast<double>(n_labels), n_labels};
+  return {sum_over_grid() / static_cast<double>(n_labels), n_labels};
 }
 
-double TrainStep::sum_over_grid(double loss) {
+double TrainStep::sum_over_grid() {
+  const double loss = *copied_.of(loss_, ctx_.stream).as<double>();
   const auto timed = time_as(ctx_, TimeShare::comm);
   const bool counts = ctx_.grid.is_last_stage() && ctx_.grid.tp().rank() == 0;
   return ctx_.grid.world().all_reduce_value(counts ? loss : 0.0, ReduceOp::sum, ctx_.stream);
@@ -169,7 +174,7 @@ double TrainStep::sum_over_grid(double loss) {
 double TrainStep::gradients(const SampleSource& source, std::int64_t cursor, std::int64_t step) {
   {
     const auto timed = time_as(ctx_, TimeShare::optimizer);
-    parameters_.zero_grads();
+    parameters_.zero_grads(ctx_.stream);
   }
   return run(source, {.kind = settings_.schedule,
                       .first = cursor,

@@ -4,6 +4,7 @@
 
 #include <functional>
 
+#include "core/host_copy.h"
 #include "data/sample.h"
 #include "model/pipeline.h"
 #include "model/schedule_check.h"
@@ -79,7 +80,7 @@ class TrainStep {
   Evaluation run(const SampleSource& source, const Pass& pass);
   // Labels of those places, over all data-parallel ranks.
   std::int64_t count_labels(const SampleSource& source, std::int64_t first, std::int64_t n);
-  double sum_over_grid(double loss);
+  double sum_over_grid();
 
   const Context& ctx_;
   const ModelConfig& config_;
@@ -89,6 +90,9 @@ class TrainStep {
   std::vector<std::unique_ptr<Stage>> chunks_;
   Pipeline pipeline_;
   GradientReducer reducer_;
+  Arena scalars_;
+  View loss_;        // (1) fp64: the sum of a pass's losses, on the last stage
+  HostCopy copied_;  // loss_, logits
 };
 
 }  // namespace weft

@@ -12,8 +12,8 @@
 #include "core/damaged.h"
 #include "core/log.h"
 #include "core/option_words.h"
-#include "core/process.h"
 #include "core/short_decimal.h"
+#include "core/system/process.h"
 #include "formats/checkpoint.h"
 #include "formats/families/families.h"
 #include "formats/hf_export.h"
@@ -49,7 +49,7 @@ class Trainer {
         environment_(environment),
         start_(resolve_on(options, *world, environment.n_threads)),
         grid_(std::move(world), start_.shape),
-        stream_({}, environment.n_threads),
+        stream_(environment.device, environment.n_threads),
         ctx_{
             .grid = grid_,
             .stream = stream_,
@@ -58,7 +58,7 @@ class Trainer {
             .observer = {}},
         first_(grid_.world().rank() == 0),
         parameters_(start_.config, grid_, dtype_of(options.dtype).value_or(DType::f32),
-                    ParameterUse::training),
+                    ParameterUse::training, 1, environment.device),
         step_(ctx_, start_.config, parameters_, start_.step) {}
 
   void run() {
@@ -142,7 +142,7 @@ class Trainer {
     if (head && c.dropout_embedding == c.dropout_attention &&
         c.dropout_attention == c.dropout_residual)
       o.dropout = short_decimal(c.dropout_residual);
-    if (o.device.empty()) o.device = "cpu";
+    o.device = environment_.device.type == DeviceType::cuda ? "cuda" : "cpu";
     return o;
   }
 

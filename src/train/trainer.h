@@ -7,14 +7,15 @@
 
 #include "comm/communicator.h"
 #include "comm/run_time.h"
-#include "core/memory.h"
-#include "core/stop_signal.h"
+#include "core/system/memory.h"
+#include "core/system/stop_signal.h"
 #include "io/json.h"
 #include "train/text_sampler.h"
 
 namespace weft {
 
 struct TrainingEnvironment {
+  Device device;
   int n_threads = 1;
   std::function<std::string(const TrainOptions&)> recipe;  // recipe.toml of the options as resolved
   OrderedJson facts;  // of the log's start line: what every command says there

@@ -302,7 +302,7 @@ TEST(Parameters, ATiedHeadLivesWhereItIsUsed) {
 TEST(Parameters, StartFromTheSameValuesOnEveryGrid) {
   for (const ModelConfig& c : {uneven_llama(), uneven_gpt2()}) {
     const Grid alone(make_self_communicator(), {});
-    const Stream stream;
+    Stream stream;
     Parameters whole(c, alone, DType::f32, ParameterUse::training);
     whole.init_weights(7, stream);
     for (const GridShape& shape : grids()) {

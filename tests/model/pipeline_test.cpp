@@ -51,7 +51,7 @@ Result run(const Grid& grid, const std::vector<StageSchedule>& all) {
                        .observer = {}};
   Parameters parameters(c, grid, DType::f32, ParameterUse::training);
   parameters.init_weights(5, stream);
-  parameters.zero_grads();
+  parameters.zero_grads(stream);
   const StageSchedule& mine = all[static_cast<std::size_t>(grid.pp().rank())];
   Stage stage(ctx, c, parameters,
               {.B = 1,
@@ -63,10 +63,10 @@ Result run(const Grid& grid, const std::vector<StageSchedule>& all) {
   Result result;
   Pipeline::Hooks hooks;
   hooks.load = [](StageSlot& slot, int m) {
-    for (View x : {slot.batch.ids, slot.batch.labels})
+    for (View x : {slot.batch.ids.host, slot.batch.labels.host})
       for (std::int64_t t = 0; t < (x.empty() ? 0 : kT); ++t)
         x.as<std::int32_t>()[t] = static_cast<std::int32_t>((5 * m + 3 * t + 1) % kVocab);
-    slot.batch.lengths.as<std::int32_t>()[0] = kT;
+    slot.batch.lengths.host.as<std::int32_t>()[0] = kT;
     slot.batch.loss_scale = 0.125f;
   };
   hooks.done = [&](StageSlot& slot, int m) {

@@ -223,13 +223,13 @@ double counted_training(const ModelConfig& c, std::int64_t B, std::int64_t T, st
   parameters.init_weights(1, one.stream);
   Stage stage(one.ctx, c, parameters, {.B = B, .T = T, .slots = 1, .recompute = recompute}, {}, 0);
   MicroBatch& s = stage.slot(0).batch;
-  for (std::int64_t i = 0; i < s.ids.elems(); ++i)
-    s.ids.as<std::int32_t>()[i] = static_cast<std::int32_t>(i % c.vocab);
-  for (View x : {s.types, s.labels})
+  for (std::int64_t i = 0; i < s.ids.host.elems(); ++i)
+    s.ids.host.as<std::int32_t>()[i] = static_cast<std::int32_t>(i % c.vocab);
+  for (View x : {s.types.host, s.labels.host})
     if (!x.empty()) std::fill_n(x.as<std::int32_t>(), x.elems(), 0);
-  if (!s.targets.empty()) std::fill_n(s.targets.as<float>(), s.targets.elems(), 0.0f);
-  std::fill_n(s.lengths.as<std::int32_t>(), B, static_cast<std::int32_t>(T));
-  s.lengths.as<std::int32_t>()[0] -= padding;
+  if (!s.targets.empty()) std::fill_n(s.targets.host.as<float>(), s.targets.host.elems(), 0.0f);
+  std::fill_n(s.lengths.host.as<std::int32_t>(), B, static_cast<std::int32_t>(T));
+  s.lengths.host.as<std::int32_t>()[0] -= padding;
   stage.forward(stage.slot(0));
   stage.backward(stage.slot(0), nullptr);
   return matmul_flops_done(one.stream);

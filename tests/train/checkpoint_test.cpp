@@ -284,7 +284,7 @@ TEST(Checkpoint, ReplicasThatDifferAreNamed) {
   settings.T = 8;
   settings.batch_size = ranks;
   Trial trial(std::move(world), {.tp = 1, .pp = 1, .dp = ranks}, small_config(), settings);
-  trial.parameters.zero_moments();
+  trial.parameters.zero_moments(trial.stream);
   check_replicas(trial.ctx, trial.parameters);
   if (ranks == 1) return;
   for (const auto of : {&LocalParameter::weight, &LocalParameter::m, &LocalParameter::v}) {
