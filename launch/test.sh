@@ -5,7 +5,8 @@
 #                                      the commands, and nothing of what follows
 # Then mutated inputs for every command. Where a CUDA toolkit is found, also the GPU back end: its
 # kernels emulated under AddressSanitizer and UBSan, and compiled for A100 and H100, where a spilled
-# register is an error. The rest of the program under sanitizers: launch/test_sanitized.sh.
+# register is an error; and whole runs with --device cuda on an emulated GPU, the CPU's ops in the
+# kernels' place. The rest of the program under sanitizers: launch/test_sanitized.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . launch/setup.sh
@@ -26,6 +27,8 @@ if nvcc=$(weft_find_nvcc); then
   export CUDACXX=$nvcc
   weft_build emulated kernels_test cuda_emulation_test weft_gpu_bench
   (cd build-emulated && ctest --output-on-failure -j 2 -L emulated) || status=1
+  weft_build runtime weft parity_test
+  (cd build-runtime && ctest --output-on-failure -j 2 -L runtime) || status=1
   weft_build cuda weft_kernels_cuda
 else
   echo "No CUDA toolkit (12.2 or later) here: the GPU kernels were neither emulated nor compiled."

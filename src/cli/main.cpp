@@ -16,9 +16,9 @@
 #include "cli/stdout.h"
 #include "cli/version.h"
 #include "core/check.h"
-#include "core/hardware.h"
 #include "core/log.h"
 #include "core/spelling.h"
+#include "core/system/hardware.h"
 
 namespace {
 

@@ -4,7 +4,7 @@
 
 #include "cli/version.h"
 #include "comm/agreement.h"
-#include "core/hardware.h"
+#include "core/system/hardware.h"
 #include "machine/machine.h"
 
 namespace weft {

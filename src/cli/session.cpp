@@ -9,14 +9,14 @@
 #include "comm/compare.h"
 #include "core/check.h"
 #include "core/field_values.h"
-#include "core/hardware.h"
 #include "core/log.h"
+#include "core/system/hardware.h"
 #include "core/utf8.h"
 #include "formats/families/families.h"
 #include "infer/generation_file.h"
 #include "io/hub_cache.h"
 #include "kernels/backends.h"
-#include "machine/gpu_choice.h"
+#include "machine/device_choice.h"
 #include "model/grid_check.h"
 #include "text/files/tokenizer_files.h"
 #include "train/start.h"
@@ -35,7 +35,7 @@ void ModelOptions::visit(FieldVisitor& v) {
   v.field("tp", tp, kGridAxis, "tensor-parallel ranks");
   v.field("pp", pp, kGridAxis, "pipeline-parallel ranks");
   v.field("dp", dp, kGridAxisOrLeft, "data-parallel ranks; 0: ranks / (tp * pp)");
-  v.field("device", device, kDevices, "what to run on (cuda is to come)");
+  v.field("device", device, kDevices, kDeviceHelp);
   v.field("gpu_map", gpu_map, kGpuMapHelp);
   v.field("threads", threads, kThreads, "threads of a rank; 0: cores of the host / ranks on it");
   v.field("walltime", walltime, kWalltimeHelp);
@@ -127,14 +127,14 @@ GridShape checked_grid(const ModelOptions& o, const ModelConfig& c, int ranks) {
 
 }  // namespace
 
-void check_device(const std::string& device, const std::string& gpu_map) {
-  if (!parse_gpu_map(gpu_map).empty() && device != "cuda" && Mpi::launched_rank() == 0)
-    log_warning("--gpu-map {} has no effect: this runs on the CPU", gpu_map);
-  if (device != "cuda") return;
-  cuda_backend();  // says so where it is not built in
-  user_error(
-      "--device cuda: the GPU kernels are built in, but no command runs on them yet; allowed here: "
-      "cpu");
+Device device_of(const Invocation& invocation, const std::string& device,
+                 const std::string& gpu_map) {
+  return choose_device({.device = device,
+                        .gpu_map = gpu_map,
+                        .local_rank = invocation.mpi.rank_on_host(),
+                        .ranks_on_host = invocation.mpi.ranks_on_host(),
+                        .ranks = invocation.mpi.size(),
+                        .tells = invocation.mpi.rank() == 0});
 }
 
 Session::Session(const Invocation& invocation, const ModelOptions& given, ModelUse use)
@@ -144,14 +144,13 @@ Session::Session(const Invocation& invocation, const ModelOptions& given, ModelU
       config(config_for(use, model, invocation.mpi.rank() == 0)),
       tokenizer(open_tokenizer(model, options.tokenizer)),
       grid(invocation.mpi.world(), checked_grid(given, config, invocation.mpi.size())),
-      stream({}, use_threads(invocation, given)),
-      memory(memory_room(invocation.mpi.ranks_on_host())),
+      stream(device_of(invocation, given.device, given.gpu_map), use_threads(invocation, given)),
+      memory(memory_room(stream.device(), invocation.mpi.ranks_on_host())),
       ctx{.grid = grid,
           .stream = stream,
           .precision = given.deterministic ? Precision::fp32_fixed : Precision::fp32,
           .clock = given.log.empty() ? nullptr : &clock,
           .observer = {}} {
-  check_device(options.device, options.gpu_map);
   compare(
       grid.world(),
       [&] {
@@ -184,13 +183,14 @@ JobLog Session::open_log(const Invocation& invocation, const std::string& what,
   line["options"]["dp"] = shape.dp;
   line["options"]["threads"] = stream.n_threads();
   line["options"]["dtype"] = line["dtype"];
+  line["device"] = device_word(stream.device());
   line["options"]["device"] = line["device"];
   return JobLog(ctx, clock, options.log, line);
 }
 
 std::int64_t Session::free_memory_bytes() const {
   grid.world().barrier();  // so that everybody's weights are counted
-  return memory_room(ranks_on_host).bytes;
+  return memory_room(stream.device(), ranks_on_host).bytes;
 }
 
 // A config.json that its own weights contradict is the user's mistake, however large it makes them.
@@ -221,7 +221,8 @@ void Session::load_weights() {
                        Parameters::plan_bytes(config, grid.shape(), grid.tp().rank(),
                                               grid.pp().rank(), dtype, ParameterUse::inference));
                    if (planned > static_cast<double>(memory.bytes)) too_large(planned);
-                   parameters.emplace(config, grid, dtype, ParameterUse::inference);
+                   parameters.emplace(config, grid, dtype, ParameterUse::inference, 1,
+                                      stream.device());
                  }),
                  stream);
   weights->load(ctx, *parameters, config);

@@ -10,8 +10,8 @@
 #include "cli/texts.h"
 #include "comm/pass_limit.h"
 #include "comm/run_time.h"
-#include "core/memory.h"
 #include "core/option_words.h"
+#include "core/system/memory.h"
 #include "formats/open_model.h"
 #include "infer/generation_file.h"
 #include "infer/job_log.h"
@@ -29,8 +29,9 @@ struct ModelOptions {
   void visit(FieldVisitor& v);
 };
 
-// UserError where the device is not built in, or --gpu-map no map; a map without GPUs is warned of.
-void check_device(const std::string& device, const std::string& gpu_map = "");
+// choose_device (machine/device_choice.h) for this rank.
+Device device_of(const Invocation& invocation, const std::string& device,
+                 const std::string& gpu_map = "");
 
 // What a command wants of a model, whatever head it was saved with.
 enum class ModelUse : std::uint8_t {

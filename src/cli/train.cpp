@@ -6,10 +6,11 @@
 #include "cli/options.h"
 #include "cli/run_facts.h"
 #include "cli/session.h"
-#include "core/hardware.h"
+#include "core/system/hardware.h"
 #include "infer/prompt_sampler.h"
 #include "io/hub_cache.h"
 #include "io/run_log.h"
+#include "machine/device_choice.h"
 #include "train/start.h"
 
 namespace weft {
@@ -48,8 +49,8 @@ void run_train(const Invocation& invocation) {
   if (lost && resume_candidates(options).empty()) rethrow(*lost);
   options.tokenizer = find_model(options.tokenizer, "--tokenizer");
   validate(options);
-  check_device(options.device, options.gpu_map);
   TrainingEnvironment environment;
+  environment.device = device_of(invocation, options.device, options.gpu_map);
   environment.n_threads = resolve_threads(options.threads, invocation.mpi.ranks_on_host());
   omp_set_num_threads(environment.n_threads);
   environment.recipe = [](TrainOptions resolved) {
@@ -60,10 +61,11 @@ void run_train(const Invocation& invocation) {
   environment.time = find_run_time(*world, stream, options.walltime);
   environment.hosts = hosts_of(*world);
   environment.facts = run_facts(invocation, "train");
+  environment.facts["device"] = device_word(environment.device);
   add_place(environment.facts, environment.hosts, world->size(), environment.time);
   environment.stop = &stop;
   environment.sampler = sampler_of;
-  environment.memory = memory_room(invocation.mpi.ranks_on_host());
+  environment.memory = memory_room(environment.device, invocation.mpi.ranks_on_host());
   train(std::move(world), options, environment);
 }
 

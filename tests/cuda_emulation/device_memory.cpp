@@ -1,5 +1,6 @@
 #include "device_memory.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -12,6 +13,7 @@ namespace {
 
 struct Memory {
   std::map<std::uintptr_t, std::size_t> blocks;  // begin, bytes
+  std::map<std::uintptr_t, std::size_t> pinned;  // of the host's memory
   std::size_t used = 0;
   int accesses = 0;
 };
@@ -27,7 +29,9 @@ void* device_allocate(std::size_t bytes) {
   Memory& m = memory();
   if (m.used + bytes > kDeviceBytes) return nullptr;
   void* block = nullptr;
-  if (posix_memalign(&block, 256, bytes == 0 ? 1 : bytes) != 0) return nullptr;
+  bytes = std::max<std::size_t>(bytes, 1);
+  if (kGuardsPages) bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  if (posix_memalign(&block, kAlignment, bytes) != 0) return nullptr;
   std::memset(block, 0xFF, bytes);
   m.blocks[reinterpret_cast<std::uintptr_t>(block)] = bytes;
   m.used += bytes;
@@ -47,13 +51,31 @@ bool device_free(void* block) {
   return true;
 }
 
-bool is_device_memory(const void* p) {
-  const Memory& m = memory();
+namespace {
+
+bool lies_in(const std::map<std::uintptr_t, std::size_t>& blocks, const void* p) {
   const auto address = reinterpret_cast<std::uintptr_t>(p);
-  auto after = m.blocks.upper_bound(address);
-  if (after == m.blocks.begin()) return false;
+  auto after = blocks.upper_bound(address);
+  if (after == blocks.begin()) return false;
   --after;
   return address <= after->first + after->second;  // one past the end is a pointer into it still
+}
+
+}  // namespace
+
+bool is_device_memory(const void* p) { return lies_in(memory().blocks, p); }
+bool is_pinned_memory(const void* p) { return lies_in(memory().pinned, p); }
+
+void* pinned_allocate(std::size_t bytes) {
+  void* block = std::malloc(bytes);
+  if (block) memory().pinned[reinterpret_cast<std::uintptr_t>(block)] = bytes;
+  return block;
+}
+
+bool pinned_free(void* block) {
+  if (memory().pinned.erase(reinterpret_cast<std::uintptr_t>(block)) == 0) return false;
+  std::free(block);
+  return true;
 }
 
 std::size_t device_bytes_used() { return memory().used; }

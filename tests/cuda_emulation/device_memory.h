@@ -9,6 +9,9 @@ namespace weft::emulation {
 void* device_allocate(std::size_t bytes);  // null where the emulated GPU (8 GiB) is full
 bool device_free(void* memory);            // false: not allocated here
 bool is_device_memory(const void* p);
+void* pinned_allocate(std::size_t bytes);  // host memory that copies read and write when they run
+bool pinned_free(void* memory);
+bool is_pinned_memory(const void* p);
 std::size_t device_bytes_used();
 constexpr std::size_t kDeviceBytes = std::size_t{8} << 30;
 

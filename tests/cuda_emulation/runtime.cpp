@@ -57,12 +57,13 @@ cudaError_t failed(const std::string& what, cudaError_t error = cudaErrorLaunchF
 
 // Runs what was queued up to a position.
 void run_until(Queue& q, std::uint64_t position) {
+  if (q.done >= position || q.work.empty()) return;
+  const DeviceAccess access;
   while (q.done < position && !q.work.empty()) {
     const std::function<void()> next = std::move(q.work.front());
     q.work.pop_front();
     ++q.done;
     if (runtime().error != cudaSuccess) continue;
-    const DeviceAccess access;
     try {
       next();
     } catch (const Fault& f) {
@@ -158,9 +159,19 @@ cudaError_t cudaFree(void* memory) {
   run_all();  // cudaFree waits for the device
   return memory == nullptr || device_free(memory) ? cudaSuccess : cudaErrorInvalidValue;
 }
+cudaError_t cudaMallocHost(void** memory, std::size_t bytes) {
+  *memory = pinned_allocate(bytes);
+  return *memory ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+cudaError_t cudaFreeHost(void* memory) {
+  run_all();  // as cudaFree
+  return memory == nullptr || pinned_free(memory) ? cudaSuccess : cudaErrorInvalidValue;
+}
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* p) {
   *attributes = {};
-  attributes->type = is_device_memory(p) ? cudaMemoryTypeDevice : cudaMemoryTypeUnregistered;
+  attributes->type = is_device_memory(p)   ? cudaMemoryTypeDevice
+                     : is_pinned_memory(p) ? cudaMemoryTypeHost
+                                           : cudaMemoryTypeUnregistered;
   return cudaSuccess;
 }
 
@@ -187,11 +198,11 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 }
 cudaError_t cudaDeviceSynchronize() { return run_all(), runtime().error; }
 
-// Host memory is pageable here: CUDA has read it when the call returns, and has not necessarily
-// written it.
+// CUDA has read pageable host memory when the call returns, and has not necessarily written it;
+// pinned memory is read when the copy runs.
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind,
                             cudaStream_t stream) {
-  if (is_device_memory(from)) {
+  if (is_device_memory(from) || is_pinned_memory(from)) {
     enqueue(stream, [=] { std::memmove(to, from, bytes); });
   } else {
     const auto* begin = static_cast<const std::byte*>(from);
@@ -203,6 +214,14 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
 }
 cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t stream) {
   enqueue(stream, [=] { std::memset(to, value, bytes); });
+  return runtime().error;
+}
+// On the default stream, which orders nothing here: as late as cudaDeviceSynchronize() allows would
+// be after the queues that run then.
+cudaError_t cudaMemset(void* to, int value, std::size_t bytes) {
+  run_all();
+  const DeviceAccess access;
+  std::memset(to, value, bytes);
   return runtime().error;
 }
 

@@ -1,5 +1,5 @@
 // What AddressSanitizer must be told: that a fiber runs on another stack, and which memory may be
-// touched now. Nothing without it.
+// touched now. Without it pages are guarded instead (WEFT_EMULATION_GUARDS_PAGES), or nothing.
 #pragma once
 
 #include <cstddef>
@@ -7,6 +7,9 @@
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
+#endif
+#ifdef WEFT_EMULATION_GUARDS_PAGES
+#include <sys/mman.h>
 #endif
 
 namespace weft::emulation {
@@ -23,8 +26,23 @@ inline void forbid(void* memory, std::size_t bytes) { __asan_poison_memory_regio
 #else
 inline void start_switch(void**, const void*, std::size_t) {}
 inline void finish_switch(void*, const void**, std::size_t*) {}
+#ifdef WEFT_EMULATION_GUARDS_PAGES
+inline void allow(void* memory, std::size_t bytes) {
+  mprotect(memory, bytes, PROT_READ | PROT_WRITE);
+}
+inline void forbid(void* memory, std::size_t bytes) { mprotect(memory, bytes, PROT_NONE); }
+#else
 inline void allow(void*, std::size_t) {}
 inline void forbid(void*, std::size_t) {}
 #endif
+#endif
+
+#ifdef WEFT_EMULATION_GUARDS_PAGES
+constexpr bool kGuardsPages = true;
+#else
+constexpr bool kGuardsPages = false;
+#endif
+// Of the device's memory, as cudaMalloc's at least.
+constexpr std::size_t kAlignment = kGuardsPages ? 4096 : 256;
 
 }  // namespace weft::emulation

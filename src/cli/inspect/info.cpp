@@ -4,7 +4,7 @@
 #include "cli/options.h"
 #include "cli/session.h"
 #include "core/check.h"
-#include "core/hardware.h"
+#include "core/system/hardware.h"
 #include "formats/families/families.h"
 #include "formats/open_model.h"
 #include "inspect/module_tree.h"
@@ -32,7 +32,7 @@ struct InfoOptions {
     v.field("dp", dp, kGridAxisOrLeft, "data-parallel ranks likewise; a rank's share is the same");
     v.group("this machine");
     v.field("threads", threads, kThreads, "threads of a rank; 0: cores of the host / ranks on it");
-    v.field("device", device, kDevices, "what to run on (cuda is to come)");
+    v.field("device", device, kDevices, kDeviceHelp);
     v.field("machine", machine,
             "its description: polaris, sophia, … or a .toml file (unset: what WEFT_MACHINE names)");
     v.field("gpu_map", gpu_map, kGpuMapHelp);
@@ -202,7 +202,7 @@ void info_of_machine(const InfoOptions& o, const Invocation& invocation) {
       "memory, over all ranks together\ndevices   cpu only: {}\n",
       flops / 1e9, flops_bf16 / 1e9, matmul_library(), read / 1e9,
       gpu_count() == 0 ? "CUDA is not built in, or finds no GPU"
-                       : fmt::format("{} GPUs, which no command uses yet", gpu_count()));
+                       : fmt::format("{} GPUs, used by one rank alone so far", gpu_count()));
   if (machine) print_machine(*machine, o.gpu_map);
 }
 
@@ -218,7 +218,7 @@ void run_info(const Invocation& invocation) {
   if (!parse_options(line, with_show_config(invocation.args), fields, world->rank() == 0)) return;
   CHECK_USER(o.positional.size() <= 1, "weft info: name one model");
   if (!o.positional.empty()) o.model = o.positional[0];
-  check_device(o.device);
+  device_of(invocation, o.device);  // says where it cannot be
   CHECK_USER(o.model.empty() || (o.machine.empty() && o.gpu_map.empty()),
              "weft info: --machine and --gpu-map are about a machine; name no model with them");
   CHECK_USER(!o.model.empty() || (o.dtype.empty() && o.tp == 1 && o.pp == 1 && o.dp == 0),

@@ -1,0 +1,46 @@
+#include "machine/device_choice.h"
+
+#include <cstdlib>
+
+#include "core/check.h"
+#include "core/log.h"
+#include "machine/gpu_choice.h"
+
+namespace weft {
+namespace {
+
+constexpr const char* kOneRank = "GPUs are used by one rank alone so far (NCCL is to come)";
+
+// Why no GPU can be used; "": one can.
+std::string objection(const DeviceWish& wish) {
+  if (gpu_count() == 0) return gpu_absence();
+  return wish.ranks > 1 ? kOneRank : "";
+}
+
+}  // namespace
+
+Device choose_device(const DeviceWish& wish) {
+  const std::vector<std::int64_t> map = parse_gpu_map(wish.gpu_map);
+  const std::string why_not = objection(wish);
+  CHECK_USER(wish.device != "cuda" || why_not.empty(), "--device cuda: {}; allowed here: cpu",
+             why_not);
+  if (wish.device == "cpu" || !why_not.empty()) {
+    if (!map.empty() && wish.tells)
+      log_warning("--gpu-map {} has no effect: this runs on the CPU", wish.gpu_map);
+    if (wish.device.empty() && gpu_is_built_in() && wish.tells)
+      log_info("{}: this runs on the CPU", why_not);
+    return {};
+  }
+  const auto machine = machine_of_run();
+  const GpuQuestion question = {
+      .local_rank = wish.local_rank,
+      .ranks_on_host = wish.ranks_on_host,
+      .visible = visible_gpus(std::getenv("CUDA_VISIBLE_DEVICES"), gpu_count()),
+      .map = map};
+  const std::int64_t index = gpu_of_local_rank(machine ? &*machine : nullptr, question);
+  return {DeviceType::cuda, static_cast<int>(index)};
+}
+
+std::string device_word(Device device) { return device.type == DeviceType::cuda ? "cuda" : "cpu"; }
+
+}  // namespace weft

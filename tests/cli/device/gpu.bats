@@ -1,0 +1,132 @@
+# Every command that runs a model, on a GPU and on the CPU: the same results, and a run that changes
+# from one to the other. With an emulated GPU whose ops are the CPU's, equal to the bit.
+load ../weft
+
+setup_file() {
+  export WEFT_DEVICE_DATA=$WEFT_SOURCE_DIR/tests/data
+  cd "$BATS_FILE_TMPDIR" || return 1
+  export OMP_NUM_THREADS=1
+  "$WEFT" tokenizer "$CORPUS" --vocab-size 300 --out tok 2>/dev/null
+  "$WEFT" data "$CORPUS" --tokenizer tok --val-fraction 0.1 --out tokens.h5 2>/dev/null
+  "$WEFT" train --device cpu --data tokens.h5 --layers 3 --width 24 --heads 3 --context 48 \
+    --batch-size 4 --steps 4 --save-every 2 --out run 2>/dev/null
+}
+setup() { in_folder; }
+
+# same COMMAND ARGS…: what it prints on a GPU is what it prints on the CPU.
+same() {
+  ok 1 "$@" --device cpu || return 1
+  mv out cpu
+  ok 1 "$@" --device cuda || return 1
+  cmp cpu out || { echo "weft $*: another result on a GPU"; diff cpu out | head; return 1; }
+}
+
+# losses FILE: of its steps and evaluations, with the gradient norms.
+losses() {
+  python3 - "$1" <<'PY'
+import json, sys
+for line in map(json.loads, open(sys.argv[1])):
+    if line["event"] in ("step", "eval"):
+        print(line["event"], line["loss"], line.get("grad_norm"))
+PY
+}
+
+@test "train: 20 steps, evaluations and the exported model" {
+  options=(--data "$S/tokens.h5" --layers 3 --width 24 --heads 3 --context 48 --batch-size 6
+    --micro-batch-size 2 --steps 20 --eval-every 5 --dropout 0.1 --seed 5)
+  for device in cpu cuda; do
+    ok 1 train "${options[@]}" --device "$device" --out "$device"
+    losses "$device/run.jsonl" >"$device.losses"
+    json "$device/run.jsonl" "lines[0]['device'] == '$device'"
+  done
+  cmp cpu.losses cuda.losses
+  cmp cpu/model/model.safetensors cuda/model/model.safetensors
+  ok 1 train "${options[@]}" --device cuda --recompute block --out again
+  losses again/run.jsonl | cmp - cpu.losses
+}
+
+@test "train: --dtype bf16, labels and masked tokens" {
+  python3 - <<'PY'
+import random
+random.seed(1)
+words = "film book the a was so very".split()
+with open("c.csv", "w") as csv, open("m.csv", "w") as sets:
+    csv.write("text,label\n"), sets.write("text,label\n")
+    for i in range(40):
+        good = random.random() < 0.5
+        text = " ".join(random.choice(words) for _ in range(5)) + (" good" if good else " bad")
+        csv.write(f"{text},{'pos' if good else 'neg'}\n")
+        sets.write(f"{text},{'x' if good else 'y'};z\n")
+PY
+  mkdir bert
+  printf '%s\n' '[PAD]' '[UNK]' '[CLS]' '[SEP]' '[MASK]' good bad film book the a was so very \
+    >bert/vocab.txt
+  echo '{"tokenizer_class": "BertTokenizer"}' >bert/tokenizer_config.json
+  ok 1 data c.csv --tokenizer bert --task classify --val-fraction 0.2 --out c.h5
+  ok 1 data m.csv --tokenizer bert --task classify --label-separator ';' --val-fraction 0.2 \
+    --out m.h5
+  shape=(--family bert --layers 2 --width 16 --heads 2 --context 16 --batch-size 4 --steps 6)
+  for run in "c classify" "m classify" "c mlm"; do
+    set -- $run
+    for device in cpu cuda; do
+      ok 1 train "${shape[@]}" --data "$1.h5" --task "$2" --device "$device" --out "$device-$1-$2"
+      losses "$device-$1-$2/run.jsonl" >"$device.losses"
+    done
+    cmp cpu.losses cuda.losses
+  done
+  same classify --model cpu-c-classify/model --text 'good film' --text 'a bad book' --json
+  same classify --model cpu-m-classify/model --text 'good film' --json
+  same fill --model cpu-c-mlm/model --text 'the [MASK] was good' --top-k 3 --json
+  for device in cpu cuda; do
+    ok 1 train --data "$S/tokens.h5" --layers 2 --width 16 --heads 2 --context 32 --batch-size 4 \
+      --steps 4 --dtype bf16 --device "$device" --out "$device-bf16"
+    losses "$device-bf16/run.jsonl" >"$device.losses"
+  done
+  cmp cpu.losses cuda.losses
+}
+
+@test "train goes on from one device on the other" {
+  options=(--data "$S/tokens.h5" --layers 3 --width 24 --heads 3 --context 48 --batch-size 4
+    --save-every 2)
+  ok 1 train "${options[@]}" --steps 8 --device cpu --out whole
+  losses whole/run.jsonl | grep step >expected
+  ok 1 train "${options[@]}" --steps 4 --lr-schedule constant --device cuda --out parts
+  ok 1 train "${options[@]}" --steps 4 --lr-schedule constant --device cpu --out other
+  cmp <(losses parts/run.jsonl) <(losses other/run.jsonl)
+  ok 1 train "${options[@]}" --steps 8 --lr-schedule constant --device cpu --out parts
+  ok 1 train "${options[@]}" --steps 8 --lr-schedule constant --device cuda --out other
+  cmp <(losses parts/run.jsonl | tail -5) <(losses other/run.jsonl | tail -5)
+  cmp parts/model/model.safetensors other/model/model.safetensors
+}
+
+@test "generate, score, embed, neighbors, attention: the same text and numbers" {
+  model=(--model "$S/run/model")
+  same generate "${model[@]}" --prompt 'the cat' --prompt a --max-new-tokens 9 --json
+  same generate "${model[@]}" --prompt 'the cat' --do-sample --top-p 0.9 --seed 3 \
+    --num-return-sequences 3 --max-new-tokens 9 --json
+  same generate "${model[@]}" --prompt 'the cat' --num-beams 3 --max-new-tokens 9 --json
+  same generate "${model[@]}" --prompt 'the cat' --deterministic --dtype bf16 --max-new-tokens 5
+  same score "${model[@]}" --text 'the cat was here' --text 'a dog' --json
+  same embed "${model[@]}" --text 'the cat was here' --text 'a dog' --json
+  same embed "${model[@]}" --text 'the cat was here' --layer 1 --pooling max --json
+  same neighbors "${model[@]}" the --top-k 4 --json
+  same attention "${model[@]}" --text 'the cat was here' --json
+  for device in cpu cuda; do
+    ok 1 attention "${model[@]}" --text 'the cat was here' --h5 "$device.h5" --device "$device" \
+      --export hidden,logits,attention
+    h5dump "$device.h5" | grep -v HDF5 >"$device.dump"
+  done
+  cmp cpu.dump cuda.dump
+  same generate --model "$WEFT_DEVICE_DATA/gpt2_h5" --tokenizer "$WEFT_DEVICE_DATA/tokenizer" \
+    --prompt 'the water' --max-new-tokens 12 --json
+}
+
+@test "a GPU is taken unasked, and named; many ranks stay on the CPU" {
+  ok 1 generate --model "$S/run/model" --prompt a --max-new-tokens 2 --log job.jsonl
+  json job.jsonl 'lines[0]["device"] == "cuda"'
+  refused 2 '--device cuda: GPUs are used by one rank alone' generate --model "$S/run/model" \
+    --prompt a --device cuda
+  ok 2 generate --model "$S/run/model" --prompt a --max-new-tokens 2
+  grep -q 'this runs on the CPU' err
+  refused 1 '--gpu-map' generate --model "$S/run/model" --prompt a --gpu-map x
+}

@@ -1,0 +1,146 @@
+// The GPU back end of WEFT_EMULATION_CHECK=runtime: the CPU's ops, enqueued on the emulated streams
+// instead of kernels. So whole runs go through all of the runtime (memory, streams, events, copies)
+// at the CPU's speed; what bf16 activations are, ops see widened to fp32.
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <vector>
+
+#include "kernels/backends.h"
+#include "runtime.h"
+
+namespace weft {
+namespace {
+
+// A view as the CPU's ops see it.
+View on_host(View x) { return View(x.data(), x.dtype(), x.shape()); }
+ConstView on_host(ConstView x) { return ConstView(x.data(), x.dtype(), x.shape()); }
+AdamWTensor on_host(AdamWTensor t) {
+  t.weight = on_host(t.weight);
+  t.m = on_host(t.m);
+  t.v = on_host(t.v);
+  t.grad = on_host(t.grad);
+  t.weight_bf16 = on_host(t.weight_bf16);
+  return t;
+}
+template <class T>
+T on_host(T x) {
+  return x;
+}
+
+// The bf16 tensors of one call, in fp32; those that may be written go back.
+class Widened {
+ public:
+  explicit Widened(Stream& host) : host_(host) {}
+  View of(View x) { return x.dtype() == DType::bf16 ? wide(x, x) : x; }
+  ConstView of(ConstView x) { return x.dtype() == DType::bf16 ? ConstView(wide(x, View())) : x; }
+  void write_back() {
+    for (auto& [begin, one] : held_)
+      if (!one.back.empty())
+        cpu::convert(one.back, View(one.values.data(), one.back.shape()), host_);
+  }
+
+ private:
+  struct One {
+    std::vector<float> values;
+    View back;
+  };
+  View wide(ConstView x, View back) {
+    One& one = held_[x.data()];
+    if (one.values.empty()) {
+      one.values.resize(static_cast<std::size_t>(std::max<std::int64_t>(x.elems(), 1)));
+      cpu::convert(View(one.values.data(), x.shape()), x, host_);
+    }
+    if (!back.empty()) one.back = back;
+    return View(one.values.data(), x.shape());
+  }
+
+  Stream& host_;
+  std::map<const void*, One> held_;
+};
+
+// Arguments as they are kept until the op runs, and as they are handed to it then.
+template <class T>
+T kept(const T& x) {
+  return x;
+}
+template <class T>
+std::vector<std::remove_const_t<T>> kept(std::span<T> x) {
+  return {x.begin(), x.end()};
+}
+struct HostStream {
+  std::shared_ptr<Stream> stream = std::make_shared<Stream>(Device{}, 2);
+};
+std::shared_ptr<Stream> kept(Stream& stream) { return stream.attached<HostStream>().stream; }
+
+template <bool kWidens, class T>
+auto given(T& x, Widened& widened) {
+  const auto host = on_host(x);
+  if constexpr (kWidens && (std::is_same_v<T, View> || std::is_same_v<T, ConstView>))
+    return widened.of(host);
+  else
+    return host;
+}
+template <bool kWidens, class T>
+std::span<const T> given(std::vector<T>& list, Widened&) {
+  for (T& x : list) x = on_host(x);
+  return list;
+}
+template <bool kWidens>
+Stream& given(std::shared_ptr<Stream>& stream, Widened&) {
+  return *stream;
+}
+
+// kOp, run when its stream comes to it.
+template <auto kOp, bool kWidens>
+struct Enqueued;
+template <class R, class... Params, R (*kOp)(Params...), bool kWidens>
+struct Enqueued<kOp, kWidens> {
+  static constexpr bool kReturns = !std::is_void_v<R>;
+
+  static R call(Params... params) {
+    Stream& stream = std::get<sizeof...(Params) - 1>(std::tie(params...));
+    const auto result = std::make_shared<std::conditional_t<kReturns, R, int>>();
+    emulation::enqueue(
+        static_cast<cudaStream_t>(stream.native()),
+        [result, host = kept(stream), all = std::make_tuple(kept(params)...)]() mutable {
+          Widened widened(*host);
+          std::apply(
+              [&](auto&... args) {
+                if constexpr (kReturns)
+                  *result = kOp(given<kWidens>(args, widened)...);
+                else
+                  kOp(given<kWidens>(args, widened)...);
+              },
+              all);
+          widened.write_back();
+        });
+    if constexpr (kReturns) {
+      stream.synchronize();
+      return *result;
+    }
+  }
+};
+
+// Ops that move bits as they are.
+constexpr bool widens(std::string_view op) {
+  return op != "convert" && op != "fill" && op != "gather_rows" && op != "scatter_rows" &&
+         op != "join_columns";
+}
+
+}  // namespace
+
+const Backend& cuda_backend() {
+#define WEFT_CUDA_OP(op) .op = Enqueued<&cpu::op, widens(#op)>::call,
+  static constexpr Backend table = {WEFT_FOR_EACH_OP(WEFT_CUDA_OP)};
+#undef WEFT_CUDA_OP
+  return table;
+}
+
+bool cuda_available() { return gpu_count() > 0; }
+
+}  // namespace weft
