@@ -177,6 +177,8 @@ template <>
 struct Fragments<__nv_bfloat16> {
   using T = __nv_bfloat16;
   static constexpr int kDepth = 16;
+  static constexpr bool kFlushes = false;  // whether sums leave the tensor core
+  static constexpr int kSumSteps = 1;      // of kDepth in p y
   struct A {
     std::uint32_t r[4];
   };
@@ -240,11 +242,16 @@ struct Fragments<__nv_bfloat16> {
   }  // to 1e-7 absolute
 };
 
-// fp32 as a sum of two tf32: x = hi + lo to 2^-22, and x y ≈ hi hi + hi lo + lo hi.
+// fp32 as a sum of two tf32: x = hi + lo to 2^-23, since the tensor core cuts lo after 11 bits, and
+// x y = hi hi + hi lo + lo hi to 2^-21. (A NaN's hi may be a number; its lo is NaN.) A tensor core
+// also cuts its sums to 24 bits (Fasi et al., PeerJ CS 7:e330, 2021), so they leave it every 8
+// columns in x yᵀ and at most every 32 rows in p y, and join the rest by an fp32 addition.
 template <>
 struct Fragments<float> {
   using T = float;
   static constexpr int kDepth = 8;
+  static constexpr bool kFlushes = true;
+  static constexpr int kSumSteps = 4;
   struct A {
     std::uint32_t hi[4], lo[4];
   };
@@ -253,8 +260,8 @@ struct Fragments<float> {
   };
 
   static __device__ __forceinline__ void split(std::uint32_t& hi, std::uint32_t& lo, float x) {
-    hi = to_tf32(x);
-    lo = to_tf32(x - __uint_as_float(hi));
+    hi = (__float_as_uint(x) + 0x1000u) & ~0x1FFFu;
+    lo = __float_as_uint(x - __uint_as_float(hi));
   }
   template <int kWidth>
   static __device__ __forceinline__ int corner_a(int lane) {
@@ -320,6 +327,44 @@ struct Fragments<float> {
   static __device__ __forceinline__ float tanh(float x) { return tanhf(x); }
 };
 
+template <int kRowTiles, int kTiles>
+__device__ __forceinline__ void clear(float (&d)[kRowTiles][kTiles][4]) {
+#pragma unroll
+  for (int r = 0; r < kRowTiles; ++r)
+#pragma unroll
+    for (int n = 0; n < kTiles; ++n)
+#pragma unroll
+      for (int e = 0; e < 4; ++e) d[r][n][e] = 0;
+}
+
+// d (kRowTiles·16, columns [8n, 8n + 16)) += a b, of depth kSteps·kDepth.
+template <class T, int kRowTiles, int kTiles, int kSteps, class LoadB>
+__device__ __forceinline__ void multiply_pair(
+    float (&d)[kRowTiles][kTiles][4], int n, const typename Fragments<T>::A (&a)[kRowTiles][kSteps],
+    const LoadB& load_b) {
+  using F = Fragments<T>;
+  float sum[kRowTiles][2][4];
+  if constexpr (F::kFlushes) clear(sum);
+#pragma unroll
+  for (int step = 0; step < kSteps; ++step) {
+    typename F::B b;
+    load_b(b, step);
+#pragma unroll
+    for (int r = 0; r < kRowTiles; ++r) {
+      if constexpr (F::kFlushes)
+        F::multiply(sum[r][0], sum[r][1], a[r][step], b);
+      else
+        F::multiply(d[r][n], d[r][n + 1], a[r][step], b);
+    }
+  }
+  if constexpr (F::kFlushes) {
+#pragma unroll
+    for (int r = 0; r < kRowTiles; ++r)
+#pragma unroll
+      for (int e = 0; e < 8; ++e) d[r][n + e / 4][e % 4] += sum[r][e / 4][e % 4];
+  }
+}
+
 // d (kRowTiles·16, kTiles·8) += rows [row, …) of x · rows [column, …) of y, transposed.
 template <class T, int kWidth, int kRowTiles, int kTiles>
 __device__ __forceinline__ void multiply_rows(float (&d)[kRowTiles][kTiles][4], const T* x, int row,
@@ -329,17 +374,15 @@ __device__ __forceinline__ void multiply_rows(float (&d)[kRowTiles][kTiles][4], 
             corner_b = F::template corner_rows<kWidth>(lane);
 #pragma unroll Tile < T, kWidth> ::kUnrollDepth
   for (int k = 0; k < kWidth; k += F::kDepth) {
-    typename F::A a[kRowTiles];
+    typename F::A a[kRowTiles][1];
 #pragma unroll
     for (int r = 0; r < kRowTiles; ++r)
-      F::template load_a<kWidth>(a[r], x + row * kWidth, corner_a, 16 * r, k);
+      F::template load_a<kWidth>(a[r][0], x + row * kWidth, corner_a, 16 * r, k);
 #pragma unroll
-    for (int n = 0; n < kTiles; n += 2) {
-      typename F::B b;
-      F::template load_b_rows<kWidth>(b, y + column * kWidth, corner_b, 8 * n, k);
-#pragma unroll
-      for (int r = 0; r < kRowTiles; ++r) F::multiply(d[r][n], d[r][n + 1], a[r], b);
-    }
+    for (int n = 0; n < kTiles; n += 2)
+      multiply_pair<T>(d, n, a, [&](typename F::B& b, int) {
+        F::template load_b_rows<kWidth>(b, y + column * kWidth, corner_b, 8 * n, k);
+      });
   }
 }
 
@@ -350,30 +393,22 @@ __device__ __forceinline__ void multiply_columns(float (&d)[kRowTiles][kOut][4],
                                                  int row, int column, int lane) {
   using F = Fragments<T>;
   const int corner = F::template corner_columns<kWidth>(lane);
+  // One where the accumulators fill the registers: more would spill.
+  constexpr int kSteps = kOut > 16 ? 1 : F::kSumSteps < kTiles ? F::kSumSteps : kTiles;
 #pragma unroll
-  for (int step = 0; step < kTiles * 8 / F::kDepth; ++step) {
-    typename F::A a[kRowTiles];
+  for (int first = 0; first < kTiles * 8 / F::kDepth; first += kSteps) {
+    typename F::A a[kRowTiles][kSteps];
 #pragma unroll
-    for (int r = 0; r < kRowTiles; ++r) F::to_a(a[r], p[r], step);
+    for (int r = 0; r < kRowTiles; ++r)
 #pragma unroll
-    for (int n = 0; n < kOut; n += 2) {
-      typename F::B b;
-      F::template load_b_columns<kWidth>(b, y + row * kWidth, corner, step * F::kDepth,
-                                         column + 8 * n);
+      for (int step = 0; step < kSteps; ++step) F::to_a(a[r][step], p[r], first + step);
 #pragma unroll
-      for (int r = 0; r < kRowTiles; ++r) F::multiply(d[r][n], d[r][n + 1], a[r], b);
-    }
+    for (int n = 0; n < kOut; n += 2)
+      multiply_pair<T>(d, n, a, [&](typename F::B& b, int step) {
+        F::template load_b_columns<kWidth>(b, y + row * kWidth, corner, (first + step) * F::kDepth,
+                                           column + 8 * n);
+      });
   }
-}
-
-template <int kRowTiles, int kTiles>
-__device__ __forceinline__ void clear(float (&d)[kRowTiles][kTiles][4]) {
-#pragma unroll
-  for (int r = 0; r < kRowTiles; ++r)
-#pragma unroll
-    for (int n = 0; n < kTiles; ++n)
-#pragma unroll
-      for (int e = 0; e < 4; ++e) d[r][n][e] = 0;
 }
 
 // Writes `kRows` rows of a finished tile in shared memory, by one warp, 16 bytes a lane: rows at
