@@ -49,6 +49,13 @@ elseif(WEFT_CUDA STREQUAL EMULATED)
                         -fno-omit-frame-pointer)
     add_link_options(-fsanitize=address,undefined)
   endif()
+  include(CheckCXXSourceRuns)  # an instrument runs where it was built
+  check_cxx_source_runs("int main() { return !__builtin_cpu_supports(\"avx2\"); }"
+                        WEFT_EMULATION_AVX2)
+  if(WEFT_EMULATION_AVX2)
+    set_source_files_properties(tests/cuda_emulation/instructions.cpp PROPERTIES
+                                COMPILE_OPTIONS -mavx2)
+  endif()
   function(weft_cuda_sources)
     set(options -xc++ -include prelude.h ${WEFT_EMULATION_OPTIONS} -fno-strict-aliasing
         -Wno-unknown-pragmas -Wno-ignored-attributes -Wno-attributes)

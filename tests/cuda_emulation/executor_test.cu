@@ -284,5 +284,26 @@ TEST_F(Emulation, MultipliesFragmentsAsTheIsaSays) {
     }
 }
 
+// 1 and products of 2^-24: a tensor core cuts what 24 bits do not hold, four products of tf32 at a
+// time, where fp32 would round.
+TEST_F(Emulation, CutsSumsOfFragments) {
+  constexpr float kSmall = 0x1p-24f, kUlp = 0x1p-23f;
+  const auto sum_of = [&](const std::vector<float>& terms) {  // (8)
+    std::vector<float> a(128, 0.0f);
+    for (std::size_t k = 0; k < 8; ++k) a[k] = terms[k];
+    const auto device_a = put(a), device_b = put(std::vector<float>(64, 1.0f)),
+               d = allocate(gpu_, 512);
+    launch(mma_tf32_kernel, {dim3(1), dim3(32), 0}, {}, stream_, static_cast<float*>(d.get()),
+           static_cast<const float*>(device_a.get()), static_cast<const float*>(device_b.get()));
+    return get(d, 128)[0];
+  };
+  EXPECT_EQ(sum_of({1, kSmall, kSmall, kSmall, 0, 0, 0, 0}), 1 + kUlp);
+  EXPECT_EQ(sum_of({-1, -kSmall, -kSmall, -kSmall, 0, 0, 0, 0}), -1 - kUlp);
+  EXPECT_EQ(sum_of({1, kSmall, 0, 0, kSmall, 0, 0, 0}), 1);
+  EXPECT_EQ(sum_of({1, 0, 0, 0, kSmall, kSmall, 0, 0}), 1 + kUlp);
+  EXPECT_EQ(sum_of({1, kSmall / 2, kSmall / 2, kSmall / 2, 0, 0, 0, 0}), 1);  // cut before the sum
+  EXPECT_EQ(sum_of({1, -kSmall, 0, 0, 0, 0, 0, 0}), 1 - kSmall);
+}
+
 }  // namespace
 }  // namespace weft::cuda
