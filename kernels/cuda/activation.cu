@@ -239,7 +239,7 @@ std::int64_t row_groups(std::int64_t N, bool sums) {
 }
 
 LaunchShape grid(std::int64_t F, std::int64_t groups, int n, bool sums) {
-  return {{static_cast<unsigned>(ceil_div(F, 32 * n)), static_cast<unsigned>(groups)},
+  return {{n_blocks(ceil_div(F, 32 * n)), static_cast<unsigned>(groups)},
           {32 * kWarps},
           sums ? static_cast<std::size_t>(32 * kWarps * n) * sizeof(float) : 0};
 }
@@ -264,7 +264,7 @@ void activation(View y, ConstView x, ConstView bias, Activation kind, Stream& st
                using Act = decltype(zero);
                launch(activation_kernel<Act, n(), decltype(k)>,
                       grid(F, row_groups(N, false), n, false), work, stream, pointer<Act>(y),
-                      pointer<Act>(x), pointer<float>(bias), Rows{N, static_cast<int>(F)});
+                      pointer<Act>(x), pointer<float>(bias), Rows{N, as_int(F)});
              });
 }
 
@@ -283,7 +283,7 @@ void activation_backward(View dx, View dbias, ConstView dy, ConstView x, ConstVi
                using Act = decltype(zero);
                launch(activation_backward_kernel<Act, n(), decltype(k)>, grid(F, groups, n, sums),
                       work, stream, pointer<Act>(dx), partial, pointer<Act>(dy), pointer<Act>(x),
-                      pointer<float>(bias), Rows{N, static_cast<int>(F)});
+                      pointer<float>(bias), Rows{N, as_int(F)});
              });
   if (sums) add_column_sums(pointer<float>(dbias), nullptr, partial, groups, F, stream);
 }
@@ -297,7 +297,7 @@ void gated_activation(View y, ConstView x, ConstView bias, Activation kind, Stre
                using Act = decltype(zero);
                launch(gated_activation_kernel<Act, n(), decltype(k)>,
                       grid(F, row_groups(N, false), n, false), work, stream, pointer<Act>(y),
-                      pointer<Act>(x), pointer<float>(bias), Rows{N, static_cast<int>(F)});
+                      pointer<Act>(x), pointer<float>(bias), Rows{N, as_int(F)});
              });
 }
 
@@ -316,8 +316,7 @@ void gated_activation_backward(View dx, View dbias, ConstView dy, ConstView x, C
                using Act = decltype(zero);
                launch(gated_activation_backward_kernel<Act, n(), decltype(k)>,
                       grid(F, groups, n, sums), work, stream, pointer<Act>(dx), partial,
-                      pointer<Act>(dy), pointer<Act>(x), pointer<float>(bias),
-                      Rows{N, static_cast<int>(F)});
+                      pointer<Act>(dy), pointer<Act>(x), pointer<float>(bias), Rows{N, as_int(F)});
              });
   if (sums) add_column_sums(pointer<float>(dbias), nullptr, partial, groups, 2 * F, stream);
 }

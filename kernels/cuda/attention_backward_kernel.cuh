@@ -217,8 +217,7 @@ void launch_backward_rows(const BackwardTensors& t, const AttentionProblem& p, S
                products = kKeys ? 4 : 3;
   const Work work = {static_cast<double>(B * p.T) * row_bytes,
                      2 * products * static_cast<double>(B * p.H * p.D) * visible_pairs(p)};
-  const auto blocks =
-      static_cast<unsigned>(B * (kKeys ? p.Hkv : p.H) * ceil_div(p.T, Shape::kRows));
+  const auto blocks = n_blocks(B * (kKeys ? p.Hkv : p.H) * ceil_div(p.T, Shape::kRows));
   launch(attention_backward_kernel<T, kWidth, kKeys>,
          {dim3(blocks), dim3(Shape::kThreads), Shape::kSharedBytes}, work, stream,
          static_cast<T*>(t.dqkv.data()), static_cast<const T*>(t.dout.data()), t.stats,

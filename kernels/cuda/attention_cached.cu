@@ -14,6 +14,7 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels/cuda/arguments.cuh"
 #include "kernels/cuda/attention_cached_block.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/ops.h"
@@ -297,11 +298,6 @@ __global__ void __launch_bounds__(ChunkShape<T, kWidth>::kThreads, 1)
 
 namespace {
 
-int as_int(std::int64_t n) {
-  CHECK(n >= 0 && n <= 0x7FFFFFFF, "attention_cached: {} does not fit into 32 bits", n);
-  return static_cast<int>(n);
-}
-
 std::size_t align_16(std::size_t bytes) { return (bytes + 15) / 16 * 16; }
 
 // What goes up to the device, and where: the slices that are split over their chunks first.
@@ -377,9 +373,8 @@ void attend(CachedCall<T> call, const CallPlan& plan, Stream& stream) {
         stream, call);
     if (plan.combines)
       launch(attention_combine_kernel<T>,
-             {{static_cast<unsigned>(
-                   ceil_div(std::int64_t{plan.n_split_tokens} * call.H, kRowThreads / 32)),
-               static_cast<unsigned>(ceil_div(call.D, 64))},
+             {{n_blocks(ceil_div(std::int64_t{plan.n_split_tokens} * call.H, kRowThreads / 32)),
+               n_blocks(ceil_div(call.D, 64))},
               kRowThreads,
               0},
              {partial_bytes + row_bytes * call.H * plan.n_split_tokens,
@@ -406,11 +401,7 @@ void append_and_attend(View out, View k_cache, View v_cache, ConstView qkv, Cons
                        std::span<const CacheSlice> slices, const AttentionArgs& args,
                        Stream& stream) {
   const std::int64_t S = k_cache.dim(1), H = args.n_heads, Hkv = args.n_kv_heads, D = args.head_dim;
-  CHECK(reinterpret_cast<std::uintptr_t>(out.data()) % 16 == 0 &&
-            reinterpret_cast<std::uintptr_t>(qkv.data()) % 16 == 0 &&
-            reinterpret_cast<std::uintptr_t>(k_cache.data()) % 16 == 0 &&
-            reinterpret_cast<std::uintptr_t>(v_cache.data()) % 16 == 0,
-        "attention_cached: a tensor does not begin at a multiple of 16 bytes");
+  expect_aligned("attention_cached", out, qkv, k_cache, v_cache);
   const int chunk_vectors = query_tile(D <= 128 ? 128 : 256, sizeof(T));
   const auto splits = [&](const CacheSlice& s) {
     return s.n_rows == 1 || s.n_rows * (H / Hkv) <= kSplitVectors;
@@ -456,7 +447,7 @@ void append_and_attend(View out, View k_cache, View v_cache, ConstView qkv, Cons
   call.window_right = args.window_right;
 
   launch(attention_append_kernel<T>,
-         {static_cast<unsigned>(ceil_div(plan.n_tokens, kRowThreads / 32)), kRowThreads, 0},
+         {n_blocks(ceil_div(plan.n_tokens, kRowThreads / 32)), kRowThreads, 0},
          {4.0 * plan.n_tokens * static_cast<double>(Hkv * D) * sizeof(T), 0}, stream, call,
          plan.n_tokens);
   if (D <= 64)
