@@ -9,11 +9,17 @@
 
 namespace weft::cuda {
 
-__device__ __forceinline__ float sigmoid(float x) {
-  return __fdividef(
-      1.0f, 1.0f + expf(-fmaxf(x, -87.0f)));  // below it expf(-x) leaves the range of __fdividef;
-                                              // the sigmoid is 0 to fp32 by then
+// σ(x) and 1 - σ(x), which loses no digits where σ is nearly 1.
+struct Sigmoid {
+  float value, rest;
+};
+__device__ __forceinline__ Sigmoid both_sigmoids(float x) {
+  const float e = expf(-fmaxf(x, -87.0f));  // below it e leaves the range of __fdividef; the
+                                            // sigmoid is 0 to fp32 by then
+  const float s = __fdividef(1.0f, 1.0f + e);
+  return {s, e * s};
 }
+__device__ __forceinline__ float sigmoid(float x) { return both_sigmoids(x).value; }
 
 // tanh form: y = x·σ(2u), u = sqrt(2/π)(x + 0.044715 x³), as 0.5·(1 + tanh u) = σ(2u)
 struct GeluTanh {
@@ -23,8 +29,9 @@ struct GeluTanh {
   }
   static __device__ __forceinline__ float value(float x) { return x * sigmoid(twice_u(x)); }
   static __device__ __forceinline__ float slope(float x) {
-    const float s = sigmoid(twice_u(x)), du = kTwoRoot2OverPi * fmaf(3 * kCubic, x * x, 1.0f);
-    return s + x * s * (1.0f - s) * du;
+    const Sigmoid s = both_sigmoids(twice_u(x));
+    const float du = kTwoRoot2OverPi * fmaf(3 * kCubic, x * x, 1.0f);
+    return s.value + x * s.value * s.rest * du;
   }
 };
 
@@ -41,8 +48,8 @@ struct GeluErf {  // y = x·Φ(x)
 struct Silu {
   static __device__ __forceinline__ float value(float x) { return x * sigmoid(x); }
   static __device__ __forceinline__ float slope(float x) {
-    const float s = sigmoid(x);
-    return s * fmaf(x, 1.0f - s, 1.0f);
+    const Sigmoid s = both_sigmoids(x);
+    return s.value * fmaf(x, s.rest, 1.0f);
   }
 };
 

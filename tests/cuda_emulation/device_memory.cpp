@@ -1,5 +1,8 @@
 #include "device_memory.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -54,6 +57,16 @@ bool is_device_memory(const void* p) {
   if (after == m.blocks.begin()) return false;
   --after;
   return address <= after->first + after->second;  // one past the end is a pointer into it still
+}
+
+bool is_host_memory(const void* p) {
+  // Heap, stack and code of an x86-64 Linux process lie above AddressSanitizer's shadow.
+  constexpr std::uintptr_t kLeast = 0x1000'8000'0000, kMost = 0x7FFF'FFFF'FFFF;
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  if (address < kLeast || address > kMost || is_device_memory(p)) return false;
+  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  unsigned char resident = 0;
+  return mincore(reinterpret_cast<void*>(address / page * page), 1, &resident) == 0;
 }
 
 std::size_t device_bytes_used() { return memory().used; }

@@ -9,6 +9,8 @@ namespace weft::emulation {
 void* device_allocate(std::size_t bytes);  // null where the emulated GPU (8 GiB) is full
 bool device_free(void* memory);            // false: not allocated here
 bool is_device_memory(const void* p);
+bool is_host_memory(
+    const void* p);  // mapped, and no device memory; false where an int may be meant
 std::size_t device_bytes_used();
 constexpr std::size_t kDeviceBytes = std::size_t{8} << 30;
 
