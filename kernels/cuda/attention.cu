@@ -125,8 +125,7 @@ __global__ void __launch_bounds__(ForwardShape<T, kWidth>::kThreads,
 #pragma unroll
         for (int n = 0; n < kTiles; ++n)
           now = fmaxf(now, fmaxf(s[r][n][2 * half], s[r][n][2 * half + 1]));
-        now = fmaxf(now, __shfl_xor_sync(kFullWarp, now, 1));
-        now = fmaxf(now, __shfl_xor_sync(kFullWarp, now, 2));
+        now = quad_max(now);
         // A query that sees no key yet keeps -inf; subtracting 0 instead avoids inf - inf.
         const float base = now == -kInfinity ? 0.0f : now * p.log2_unit;
         const float rescale = exp2_approx(fmaf(max_score[r][half], p.log2_unit, -base));
@@ -163,9 +162,7 @@ __global__ void __launch_bounds__(ForwardShape<T, kWidth>::kThreads,
   for (int r = 0; r < kRowTiles; ++r)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      float total = sum[r][half];
-      total += __shfl_xor_sync(kFullWarp, total, 1);
-      total += __shfl_xor_sync(kFullWarp, total, 2);
+      const float total = quad_sum(sum[r][half]);
       const int tile_row = warp_row + 16 * r + 8 * half + lane / 4;
       if (lane % 4 == 0 && first_query + tile_row < p.T) {
         const float score = max_score[r][half] * (p.softcap > 0 ? 1.0f : p.scale);
@@ -178,8 +175,8 @@ __global__ void __launch_bounds__(ForwardShape<T, kWidth>::kThreads,
         T* to = q_tile +
                 Tile<T, kWidth>::offset(tile_row, 8 * n / Tile<T, kWidth>::kChunk +
                                                       2 * (lane % 4) / Tile<T, kWidth>::kChunk);
-        F::store_pair(to + 2 * (lane % 4) % Tile<T, kWidth>::kChunk, o[r][n][2 * half] * inverse,
-                      o[r][n][2 * half + 1] * inverse);
+        store_pair(to + 2 * (lane % 4) % Tile<T, kWidth>::kChunk, o[r][n][2 * half] * inverse,
+                   o[r][n][2 * half + 1] * inverse);
       }
     }
   __syncwarp(kFullWarp);

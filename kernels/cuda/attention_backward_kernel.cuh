@@ -182,10 +182,10 @@ __global__ void __launch_bounds__(BackwardShape<T, kWidth, kKeys>::kThreads)
       const int column = own + 8 * n + 2 * (lane % 4);
       const int place = Layout::offset(warp_row + lane / 4 + 8 * half, column / Layout::kChunk) +
                         column % Layout::kChunk;
-      F::store_pair(x_tile + place, du[0][n][2 * half] * p.scale, du[0][n][2 * half + 1] * p.scale);
+      store_pair(x_tile + place, du[0][n][2 * half] * p.scale, du[0][n][2 * half + 1] * p.scale);
       if constexpr (kKeys)
-        F::store_pair(y_tile + place, dw[0][n][2 * half] * p.drop.scale,
-                      dw[0][n][2 * half + 1] * p.drop.scale);
+        store_pair(y_tile + place, dw[0][n][2 * half] * p.drop.scale,
+                   dw[0][n][2 * half + 1] * p.drop.scale);
     }
   __syncthreads();
   constexpr int kStored = 16 / Shape::kShares;

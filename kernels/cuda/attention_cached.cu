@@ -105,7 +105,7 @@ __global__ void __launch_bounds__(kDecodeThreads, 1) attention_decode_kernel(Cac
             end = keys_of_row(call, slice, tile.row(last_vector)).end;
   const TileRing<T, kWidth, Shape::kSlots, kDecodeThreads> ring(
       slots, {max(begin, chunk_begin), min(end, chunk_begin + kChunkKeys)});
-  KeyRange seen[2];
+  Span seen[2];
   seen_by_rows(seen, call, slice, tile, tile.first_vector);
 
   copy_queries<T, kWidth, kDecodeVectors, kDecodeThreads>(q, call, slice, tile);
@@ -147,7 +147,7 @@ __global__ void __launch_bounds__(kDecodeThreads, 1) attention_decode_kernel(Cac
     for (int n = 0; n < kTiles; ++n) {
       const int column = 8 * (warp * kTiles + n) + 2 * (lane % 4);
       if (column < call.D)
-        store_two(call.partial_out + partial * call.D + column, acc[n][2 * r], acc[n][2 * r + 1]);
+        store_pair(call.partial_out + partial * call.D + column, acc[n][2 * r], acc[n][2 * r + 1]);
     }
   }
 }
@@ -167,7 +167,7 @@ __global__ void attention_combine_kernel(CachedCall<T> call, int n_tokens) {
       slice.first_partial + (static_cast<std::int64_t>(row) * call.H + head) * slice.n_chunks;
   const float2* stats = call.partial + first;
   const float* from = call.partial_out + first * call.D + column;
-  float max = -INFINITY, sum = 0, low = 0, high = 0;
+  float max = -kInfinity, sum = 0, low = 0, high = 0;
 #pragma unroll 8
   for (int chunk = 0; chunk < slice.n_chunks; ++chunk) {
     const float2 stat = stats[chunk], part = *reinterpret_cast<const float2*>(
@@ -177,9 +177,10 @@ __global__ void attention_combine_kernel(CachedCall<T> call, int n_tokens) {
     high = join_value(high, part.y, factors);
   }
   const float inverse = 1.0f / sum;
-  store_two(call.out + (static_cast<std::int64_t>(slice.first_row + row) * call.H + head) * call.D +
-                column,
-            low * inverse, high * inverse);
+  store_pair(call.out +
+                 (static_cast<std::int64_t>(slice.first_row + row) * call.H + head) * call.D +
+                 column,
+             low * inverse, high * inverse);
 }
 
 // ---- prefill
@@ -231,7 +232,7 @@ __global__ void __launch_bounds__(ChunkShape<T, kWidth>::kThreads, 1)
   const TileRing<T, kWidth, Shape::kSlots, Shape::kThreads> ring(
       slots, {keys_of_row(call, slice, tile.row(tile.first_vector)).begin,
               keys_of_row(call, slice, tile.row(last_vector)).end});
-  KeyRange seen[2];
+  Span seen[2];
   seen_by_rows(seen, call, slice, tile, first_vector);
 
   copy_queries<T, kWidth, Shape::kVectors, Shape::kThreads>(q, call, slice, tile);
@@ -436,13 +437,12 @@ void append_and_attend(View out, View k_cache, View v_cache, ConstView qkv, Cons
   call.partial = reinterpret_cast<float2*>(scratch + upload_bytes);
   call.partial_out = reinterpret_cast<float*>(scratch + upload_bytes + state_bytes);
 
-  constexpr float kLog2OfE = 1.44269504f;
   call.qkv = static_cast<const T*>(qkv.data()), call.out = static_cast<T*>(out.data());
   call.k = static_cast<T*>(k_cache.data()), call.v = static_cast<T*>(v_cache.data());
   call.n_slices = static_cast<int>(n), call.H = args.n_heads, call.Hkv = args.n_kv_heads,
   call.D = args.head_dim, call.S = as_int(S);
-  call.scale = args.softcap > 0 ? args.scale / args.softcap : args.scale * kLog2OfE;
-  call.softcap = args.softcap * kLog2OfE;
+  call.scale = args.softcap > 0 ? args.scale / args.softcap : args.scale * kLog2E;
+  call.softcap = args.softcap * kLog2E;
   call.causal = args.causal, call.window_left = args.window_left,
   call.window_right = args.window_right;
 
