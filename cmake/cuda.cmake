@@ -54,8 +54,28 @@ elseif(WEFT_CUDA STREQUAL EMULATED)
                         -fno-omit-frame-pointer)
     add_link_options(-fsanitize=address,undefined)
   endif()
+  # An instrument runs where it was built. As nvcc does, a·b + c is contracted; what a kernel did
+  # not initialise is a large negative number.
+  include(CheckCXXSourceRuns)
+  include(CheckCXXCompilerFlag)
+  check_cxx_source_runs("int main() { return !__builtin_cpu_supports(\"avx2\") ||
+                                             !__builtin_cpu_supports(\"fma\"); }"
+                        WEFT_EMULATION_FMA)
+  if(WEFT_EMULATION_FMA)
+    set_source_files_properties(tests/cuda_emulation/instructions.cpp PROPERTIES
+                                COMPILE_OPTIONS -mavx2)
+    list(APPEND WEFT_EMULATION_OPTIONS -mfma -ffp-contract=fast -fexpensive-optimizations
+         -DWEFT_EMULATION_FMA)
+  endif()
+  check_cxx_compiler_flag(-ftrivial-auto-var-init=pattern WEFT_EMULATION_INITIALISES)
+  if(WEFT_EMULATION_INITIALISES)
+    list(APPEND WEFT_EMULATION_OPTIONS -ftrivial-auto-var-init=pattern -Wno-uninitialized
+         -Wno-maybe-uninitialized -DWEFT_EMULATION_INITIALISES)
+  endif()
   function(weft_cuda_sources)
+    # -fno-thread-jumps: else a barrier between two uses of a condition would be there twice.
     set(options -xc++ -include prelude.h ${WEFT_EMULATION_OPTIONS} -fno-strict-aliasing
+        -fno-thread-jumps
         -Wno-unknown-pragmas -Wno-ignored-attributes -Wno-attributes)
     set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "${options}")
   endfunction()

@@ -76,6 +76,12 @@ void cap_tile(float* HWY_RESTRICT s, float* HWY_RESTRICT slope, std::int64_t n_k
     }
 }
 
+// e^x; a NaN stays one, where Highway's Exp makes it 0.
+template <class D, class V>
+HWY_INLINE V exp_of(D d, V x) {
+  return hn::IfThenElse(hn::IsNaN(x), x, hn::Exp(d, x));
+}
+
 // What q is multiplied by before it meets k: with a cap the product is what tanh takes.
 float score_factor(float scale, float softcap) { return softcap > 0 ? scale / softcap : scale; }
 
@@ -124,11 +130,11 @@ void HeadForwardTile(const HeadForward& h, float* scratch) {
       const auto base = hn::IfThenElse(hn::Eq(now, hn::Set(d, kMinusInfinity)), hn::Zero(d), now);
       auto total = hn::Zero(d);
       for (std::int64_t j = 0; j < n_k; ++j) {
-        const auto p = hn::Exp(d, hn::Sub(hn::LoadU(d, s + j * kTile + i), base));
+        const auto p = exp_of(d, hn::Sub(hn::LoadU(d, s + j * kTile + i), base));
         hn::StoreU(p, d, s + j * kTile + i);
         total = hn::Add(total, p);
       }
-      const auto factor = hn::Exp(d, hn::Sub(before, base));
+      const auto factor = exp_of(d, hn::Sub(before, base));
       hn::StoreU(now, d, max + i);
       hn::StoreU(factor, d, rescale + i);
       hn::StoreU(hn::MulAdd(hn::LoadU(d, sum + i), factor, total), d, sum + i);
@@ -142,10 +148,10 @@ void HeadForwardTile(const HeadForward& h, float* scratch) {
     tile_gemm({s, 1, kTile}, h.v + offset, h.kv_stride, o, D, h.n_q, D, n_k, true);
   }
   for (std::int64_t i = 0; i < h.n_q; ++i) {
-    const float inverse = sum[i] > 0 ? 1.0f / sum[i] : 0.0f;
+    const float inverse = sum[i] == 0 ? 0.0f : 1.0f / sum[i];
     float* out = h.out + (h.first_query + i) * h.out_stride;
     for (std::int64_t c = 0; c < D; ++c) out[c] = o[i * D + c] * inverse;
-    if (h.lse) h.lse[h.first_query + i] = sum[i] > 0 ? max[i] + std::log(sum[i]) : kMinusInfinity;
+    if (h.lse) h.lse[h.first_query + i] = sum[i] == 0 ? kMinusInfinity : max[i] + std::log(sum[i]);
   }
 }
 
@@ -193,7 +199,7 @@ void HeadDecode(const HeadForward& h, float* scores) {
       for (; c < D; ++c) out[c] += p * v[c];
     }
   }
-  const float inverse = total > 0 ? 1.0f / total : 0.0f;
+  const float inverse = total == 0 ? 0.0f : 1.0f / total;
   for (std::int64_t c = 0; c < D; ++c) out[c] *= inverse;
 }
 
@@ -227,7 +233,8 @@ void HeadBackwardAll(const HeadBackward& h, float* scratch) {
         dot += h.dout[i * h.out_stride + c] * h.out[i * h.out_stride + c];
     row_dot[i] = dot;
     // A query that saw no key has probability 0 everywhere: +inf makes exp(s - lse) vanish.
-    lse[i] = i < T && h.lse[i] > kMinusInfinity ? h.lse[i] : std::numeric_limits<float>::infinity();
+    lse[i] =
+        i < T && h.lse[i] != kMinusInfinity ? h.lse[i] : std::numeric_limits<float>::infinity();
   }
   for (std::int64_t i = 0; i < T; ++i)
     std::fill(h.dq + i * h.qkv_stride, h.dq + i * h.qkv_stride + D, 0.0f);
@@ -251,7 +258,7 @@ void HeadBackwardAll(const HeadBackward& h, float* scratch) {
         const auto minus_lse = hn::Neg(hn::LoadU(d, lse + i0 + i));
         for (std::int64_t j = 0; j < n_k; ++j) {
           float* at = p + j * kTile + i;
-          hn::StoreU(hn::Exp(d, hn::Add(hn::LoadU(d, at), minus_lse)), d, at);
+          hn::StoreU(exp_of(d, hn::Add(hn::LoadU(d, at), minus_lse)), d, at);
         }
       }
       if (drops) {

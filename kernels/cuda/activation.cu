@@ -9,11 +9,17 @@
 
 namespace weft::cuda {
 
-__device__ __forceinline__ float sigmoid(float x) {
-  return __fdividef(
-      1.0f, 1.0f + expf(-fmaxf(x, -87.0f)));  // below it expf(-x) leaves the range of __fdividef;
-                                              // the sigmoid is 0 to fp32 by then
+// σ(x) and 1 - σ(x), which loses no digits where σ is nearly 1.
+struct Sigmoid {
+  float value, rest;
+};
+__device__ __forceinline__ Sigmoid both_sigmoids(float x) {
+  const float e = expf(-fmaxf(x, -87.0f));  // below it e leaves the range of __fdividef; the
+                                            // sigmoid is 0 to fp32 by then
+  const float s = __fdividef(1.0f, 1.0f + e);
+  return {s, e * s};
 }
+__device__ __forceinline__ float sigmoid(float x) { return both_sigmoids(x).value; }
 
 // tanh form: y = x·σ(2u), u = sqrt(2/π)(x + 0.044715 x³), as 0.5·(1 + tanh u) = σ(2u)
 struct GeluTanh {
@@ -23,8 +29,9 @@ struct GeluTanh {
   }
   static __device__ __forceinline__ float value(float x) { return x * sigmoid(twice_u(x)); }
   static __device__ __forceinline__ float slope(float x) {
-    const float s = sigmoid(twice_u(x)), du = kTwoRoot2OverPi * fmaf(3 * kCubic, x * x, 1.0f);
-    return s + x * s * (1.0f - s) * du;
+    const Sigmoid s = both_sigmoids(twice_u(x));
+    const float du = kTwoRoot2OverPi * fmaf(3 * kCubic, x * x, 1.0f);
+    return s.value + x * s.value * s.rest * du;
   }
 };
 
@@ -41,8 +48,8 @@ struct GeluErf {  // y = x·Φ(x)
 struct Silu {
   static __device__ __forceinline__ float value(float x) { return x * sigmoid(x); }
   static __device__ __forceinline__ float slope(float x) {
-    const float s = sigmoid(x);
-    return s * fmaf(x, 1.0f - s, 1.0f);
+    const Sigmoid s = both_sigmoids(x);
+    return s.value * fmaf(x, s.rest, 1.0f);
   }
 };
 
@@ -239,7 +246,7 @@ std::int64_t row_groups(std::int64_t N, bool sums) {
 }
 
 LaunchShape grid(std::int64_t F, std::int64_t groups, int n, bool sums) {
-  return {{static_cast<unsigned>(ceil_div(F, 32 * n)), static_cast<unsigned>(groups)},
+  return {{n_blocks(ceil_div(F, 32 * n)), static_cast<unsigned>(groups)},
           {32 * kWarps},
           sums ? static_cast<std::size_t>(32 * kWarps * n) * sizeof(float) : 0};
 }
@@ -264,7 +271,7 @@ void activation(View y, ConstView x, ConstView bias, Activation kind, Stream& st
                using Act = decltype(zero);
                launch(activation_kernel<Act, n(), decltype(k)>,
                       grid(F, row_groups(N, false), n, false), work, stream, pointer<Act>(y),
-                      pointer<Act>(x), pointer<float>(bias), Rows{N, static_cast<int>(F)});
+                      pointer<Act>(x), pointer<float>(bias), Rows{N, as_int(F)});
              });
 }
 
@@ -283,7 +290,7 @@ void activation_backward(View dx, View dbias, ConstView dy, ConstView x, ConstVi
                using Act = decltype(zero);
                launch(activation_backward_kernel<Act, n(), decltype(k)>, grid(F, groups, n, sums),
                       work, stream, pointer<Act>(dx), partial, pointer<Act>(dy), pointer<Act>(x),
-                      pointer<float>(bias), Rows{N, static_cast<int>(F)});
+                      pointer<float>(bias), Rows{N, as_int(F)});
              });
   if (sums) add_column_sums(pointer<float>(dbias), nullptr, partial, groups, F, stream);
 }
@@ -297,7 +304,7 @@ void gated_activation(View y, ConstView x, ConstView bias, Activation kind, Stre
                using Act = decltype(zero);
                launch(gated_activation_kernel<Act, n(), decltype(k)>,
                       grid(F, row_groups(N, false), n, false), work, stream, pointer<Act>(y),
-                      pointer<Act>(x), pointer<float>(bias), Rows{N, static_cast<int>(F)});
+                      pointer<Act>(x), pointer<float>(bias), Rows{N, as_int(F)});
              });
 }
 
@@ -316,8 +323,7 @@ void gated_activation_backward(View dx, View dbias, ConstView dy, ConstView x, C
                using Act = decltype(zero);
                launch(gated_activation_backward_kernel<Act, n(), decltype(k)>,
                       grid(F, groups, n, sums), work, stream, pointer<Act>(dx), partial,
-                      pointer<Act>(dy), pointer<Act>(x), pointer<float>(bias),
-                      Rows{N, static_cast<int>(F)});
+                      pointer<Act>(dy), pointer<Act>(x), pointer<float>(bias), Rows{N, as_int(F)});
              });
   if (sums) add_column_sums(pointer<float>(dbias), nullptr, partial, groups, 2 * F, stream);
 }

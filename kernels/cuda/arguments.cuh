@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "core/check.h"
 #include "core/tensor.h"
 
 namespace weft::cuda {
@@ -44,9 +45,16 @@ template <class T>
 constexpr int kRun = 16 / sizeof(T);
 
 template <class... Pointers>
+bool aligned(Pointers... pointers) {  // to 16 bytes; null is
+  return ((reinterpret_cast<std::uintptr_t>(pointers) % 16 == 0) && ...);
+}
+template <class... Pointers>
 bool packs(std::int64_t pitch, Pointers... pointers) {
-  return pitch % kPackElems == 0 &&
-         ((reinterpret_cast<std::uintptr_t>(pointers) % 16 == 0) && ...);  // null is aligned
+  return pitch % kPackElems == 0 && aligned(pointers...);
+}
+template <class... Views>
+void expect_aligned(const char* op, Views... views) {
+  CHECK(aligned(views.data()...), "{}: a tensor does not begin at a multiple of 16 bytes", op);
 }
 // f(std::integral_constant<int, kPacked or 1>())
 template <int kPacked, class F>

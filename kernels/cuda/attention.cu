@@ -1,6 +1,7 @@
 // FlashAttention-2 (Dao, 2023), algorithm 1: a block takes a tile of queries of one head through
 // its keys with an online softmax. While K Qᵀ of a tile is multiplied its V is under way, and while
 // P V is, the next K: shared memory holds one tile of each.
+#include "kernels/cuda/arguments.cuh"
 #include "kernels/cuda/attention_tile.cuh"
 
 namespace weft::cuda {
@@ -124,8 +125,7 @@ __global__ void __launch_bounds__(ForwardShape<T, kWidth>::kThreads,
 #pragma unroll
         for (int n = 0; n < kTiles; ++n)
           now = fmaxf(now, fmaxf(s[r][n][2 * half], s[r][n][2 * half + 1]));
-        now = fmaxf(now, __shfl_xor_sync(kFullWarp, now, 1));
-        now = fmaxf(now, __shfl_xor_sync(kFullWarp, now, 2));
+        now = quad_max(now);
         // A query that sees no key yet keeps -inf; subtracting 0 instead avoids inf - inf.
         const float base = now == -kInfinity ? 0.0f : now * p.log2_unit;
         const float rescale = exp2_approx(fmaf(max_score[r][half], p.log2_unit, -base));
@@ -162,23 +162,21 @@ __global__ void __launch_bounds__(ForwardShape<T, kWidth>::kThreads,
   for (int r = 0; r < kRowTiles; ++r)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      float total = sum[r][half];
-      total += __shfl_xor_sync(kFullWarp, total, 1);
-      total += __shfl_xor_sync(kFullWarp, total, 2);
+      const float total = quad_sum(sum[r][half]);
       const int tile_row = warp_row + 16 * r + 8 * half + lane / 4;
       if (lane % 4 == 0 && first_query + tile_row < p.T) {
         const float score = max_score[r][half] * (p.softcap > 0 ? 1.0f : p.scale);
         lse[static_cast<std::int64_t>(head) * p.T + first_query + tile_row] =
-            total > 0 ? score + logf(total) : -kInfinity;
+            total == 0 ? -kInfinity : score + logf(total);
       }
-      const float inverse = total > 0 ? p.drop.scale / total : 0.0f;
+      const float inverse = total == 0 ? 0.0f : p.drop.scale / total;
 #pragma unroll
       for (int n = 0; n < kOut; ++n) {
         T* to = q_tile +
                 Tile<T, kWidth>::offset(tile_row, 8 * n / Tile<T, kWidth>::kChunk +
                                                       2 * (lane % 4) / Tile<T, kWidth>::kChunk);
-        F::store_pair(to + 2 * (lane % 4) % Tile<T, kWidth>::kChunk, o[r][n][2 * half] * inverse,
-                      o[r][n][2 * half + 1] * inverse);
+        store_pair(to + 2 * (lane % 4) % Tile<T, kWidth>::kChunk, o[r][n][2 * half] * inverse,
+                   o[r][n][2 * half + 1] * inverse);
       }
     }
   __syncwarp(kFullWarp);
@@ -195,7 +193,7 @@ void launch_attention(View out, View lse, ConstView qkv, const AttentionProblem&
   const Work work = {static_cast<double>(qkv.bytes() + out.bytes() + lse.bytes()),
                      4.0 * static_cast<double>(B * p.H * p.D) * visible_pairs(p)};
   using Shape = ForwardShape<T, kWidth>;
-  const auto blocks = static_cast<unsigned>(B * p.H * ceil_div(p.T, Shape::kQueries));
+  const auto blocks = n_blocks(B * p.H * ceil_div(p.T, Shape::kQueries));
   launch(attention_kernel<T, kWidth>, {dim3(blocks), dim3(Shape::kThreads), Shape::kSharedBytes},
          work, stream, static_cast<T*>(out.data()), static_cast<float*>(lse.data()),
          static_cast<const T*>(qkv.data()), p);
@@ -203,6 +201,7 @@ void launch_attention(View out, View lse, ConstView qkv, const AttentionProblem&
 
 void attention(View out, View lse, ConstView qkv, ConstView lengths, const AttentionArgs& args,
                Stream& stream) {
+  expect_aligned("attention", out, qkv);
   const AttentionProblem p = attention_problem("attention", qkv, lengths, args);
   const int D = args.head_dim;
   if (qkv.dtype() == DType::bf16) {

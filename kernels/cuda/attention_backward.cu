@@ -1,4 +1,5 @@
 // What both backward kernels need of every query, and the choice of their instances.
+#include "kernels/cuda/arguments.cuh"
 #include "kernels/cuda/attention_backward_kernel.cuh"
 
 namespace weft::cuda {
@@ -43,12 +44,13 @@ __global__ void __launch_bounds__(256)
 
 void attention_backward(View dqkv, ConstView dout, ConstView out, ConstView lse, ConstView qkv,
                         ConstView lengths, const AttentionArgs& args, Stream& stream) {
+  expect_aligned("attention_backward", dqkv, dout, out, qkv);
   const AttentionProblem p = attention_problem("attention_backward", qkv, lengths, args);
   const std::int64_t B = qkv.dim(0), padded_T = ceil_div(p.T, kStatsRows) * kStatsRows,
                      n_rows = B * p.H * padded_T;
   auto* stats =
       static_cast<float*>(stream.scratch(static_cast<std::size_t>(n_rows) * 2 * sizeof(float)));
-  const LaunchShape shape = {dim3(static_cast<unsigned>(ceil_div(n_rows, 32))), dim3(256)};
+  const LaunchShape shape = {dim3(n_blocks(ceil_div(n_rows, 32))), dim3(256)};
   const Work work = {static_cast<double>(dout.bytes() + out.bytes() + lse.bytes()) +
                          8.0 * static_cast<double>(n_rows),
                      2.0 * static_cast<double>(out.elems())};
@@ -57,13 +59,12 @@ void attention_backward(View dqkv, ConstView dout, ConstView out, ConstView lse,
     launch(attention_stats_kernel<__nv_bfloat16>, shape, work, stream, stats,
            static_cast<const __nv_bfloat16*>(dout.data()),
            static_cast<const __nv_bfloat16*>(out.data()), static_cast<const float*>(lse.data()),
-           n_rows, static_cast<int>(padded_T), p.T, p.H, p.D);
+           n_rows, as_int(padded_T), p.T, p.H, p.D);
   else
     launch(attention_stats_kernel<float>, shape, work, stream, stats,
            static_cast<const float*>(dout.data()), static_cast<const float*>(out.data()),
-           static_cast<const float*>(lse.data()), n_rows, static_cast<int>(padded_T), p.T, p.H,
-           p.D);
-  const BackwardTensors tensors = {dqkv, dout, stats, qkv, static_cast<int>(padded_T)};
+           static_cast<const float*>(lse.data()), n_rows, as_int(padded_T), p.T, p.H, p.D);
+  const BackwardTensors tensors = {dqkv, dout, stats, qkv, as_int(padded_T)};
   if (!narrow)
     attention_backward_fp32(tensors, p, stream);
   else if (p.D <= 96)

@@ -182,10 +182,10 @@ __global__ void __launch_bounds__(BackwardShape<T, kWidth, kKeys>::kThreads)
       const int column = own + 8 * n + 2 * (lane % 4);
       const int place = Layout::offset(warp_row + lane / 4 + 8 * half, column / Layout::kChunk) +
                         column % Layout::kChunk;
-      F::store_pair(x_tile + place, du[0][n][2 * half] * p.scale, du[0][n][2 * half + 1] * p.scale);
+      store_pair(x_tile + place, du[0][n][2 * half] * p.scale, du[0][n][2 * half + 1] * p.scale);
       if constexpr (kKeys)
-        F::store_pair(y_tile + place, dw[0][n][2 * half] * p.drop.scale,
-                      dw[0][n][2 * half + 1] * p.drop.scale);
+        store_pair(y_tile + place, dw[0][n][2 * half] * p.drop.scale,
+                   dw[0][n][2 * half + 1] * p.drop.scale);
     }
   __syncthreads();
   constexpr int kStored = 16 / Shape::kShares;
@@ -217,8 +217,7 @@ void launch_backward_rows(const BackwardTensors& t, const AttentionProblem& p, S
                products = kKeys ? 4 : 3;
   const Work work = {static_cast<double>(B * p.T) * row_bytes,
                      2 * products * static_cast<double>(B * p.H * p.D) * visible_pairs(p)};
-  const auto blocks =
-      static_cast<unsigned>(B * (kKeys ? p.Hkv : p.H) * ceil_div(p.T, Shape::kRows));
+  const auto blocks = n_blocks(B * (kKeys ? p.Hkv : p.H) * ceil_div(p.T, Shape::kRows));
   launch(attention_backward_kernel<T, kWidth, kKeys>,
          {dim3(blocks), dim3(Shape::kThreads), Shape::kSharedBytes}, work, stream,
          static_cast<T*>(t.dqkv.data()), static_cast<const T*>(t.dout.data()), t.stats,

@@ -14,6 +14,7 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels/cuda/arguments.cuh"
 #include "kernels/cuda/attention_cached_block.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/ops.h"
@@ -104,7 +105,7 @@ __global__ void __launch_bounds__(kDecodeThreads, 1) attention_decode_kernel(Cac
             end = keys_of_row(call, slice, tile.row(last_vector)).end;
   const TileRing<T, kWidth, Shape::kSlots, kDecodeThreads> ring(
       slots, {max(begin, chunk_begin), min(end, chunk_begin + kChunkKeys)});
-  KeyRange seen[2];
+  Span seen[2];
   seen_by_rows(seen, call, slice, tile, tile.first_vector);
 
   copy_queries<T, kWidth, kDecodeVectors, kDecodeThreads>(q, call, slice, tile);
@@ -146,7 +147,7 @@ __global__ void __launch_bounds__(kDecodeThreads, 1) attention_decode_kernel(Cac
     for (int n = 0; n < kTiles; ++n) {
       const int column = 8 * (warp * kTiles + n) + 2 * (lane % 4);
       if (column < call.D)
-        store_two(call.partial_out + partial * call.D + column, acc[n][2 * r], acc[n][2 * r + 1]);
+        store_pair(call.partial_out + partial * call.D + column, acc[n][2 * r], acc[n][2 * r + 1]);
     }
   }
 }
@@ -166,7 +167,7 @@ __global__ void attention_combine_kernel(CachedCall<T> call, int n_tokens) {
       slice.first_partial + (static_cast<std::int64_t>(row) * call.H + head) * slice.n_chunks;
   const float2* stats = call.partial + first;
   const float* from = call.partial_out + first * call.D + column;
-  float max = -INFINITY, sum = 0, low = 0, high = 0;
+  float max = -kInfinity, sum = 0, low = 0, high = 0;
 #pragma unroll 8
   for (int chunk = 0; chunk < slice.n_chunks; ++chunk) {
     const float2 stat = stats[chunk], part = *reinterpret_cast<const float2*>(
@@ -176,9 +177,10 @@ __global__ void attention_combine_kernel(CachedCall<T> call, int n_tokens) {
     high = join_value(high, part.y, factors);
   }
   const float inverse = 1.0f / sum;
-  store_two(call.out + (static_cast<std::int64_t>(slice.first_row + row) * call.H + head) * call.D +
-                column,
-            low * inverse, high * inverse);
+  store_pair(call.out +
+                 (static_cast<std::int64_t>(slice.first_row + row) * call.H + head) * call.D +
+                 column,
+             low * inverse, high * inverse);
 }
 
 // ---- prefill
@@ -230,7 +232,7 @@ __global__ void __launch_bounds__(ChunkShape<T, kWidth>::kThreads, 1)
   const TileRing<T, kWidth, Shape::kSlots, Shape::kThreads> ring(
       slots, {keys_of_row(call, slice, tile.row(tile.first_vector)).begin,
               keys_of_row(call, slice, tile.row(last_vector)).end});
-  KeyRange seen[2];
+  Span seen[2];
   seen_by_rows(seen, call, slice, tile, first_vector);
 
   copy_queries<T, kWidth, Shape::kVectors, Shape::kThreads>(q, call, slice, tile);
@@ -296,11 +298,6 @@ __global__ void __launch_bounds__(ChunkShape<T, kWidth>::kThreads, 1)
 // ---- host
 
 namespace {
-
-int as_int(std::int64_t n) {
-  CHECK(n >= 0 && n <= 0x7FFFFFFF, "attention_cached: {} does not fit into 32 bits", n);
-  return static_cast<int>(n);
-}
 
 std::size_t align_16(std::size_t bytes) { return (bytes + 15) / 16 * 16; }
 
@@ -377,9 +374,8 @@ void attend(CachedCall<T> call, const CallPlan& plan, Stream& stream) {
         stream, call);
     if (plan.combines)
       launch(attention_combine_kernel<T>,
-             {{static_cast<unsigned>(
-                   ceil_div(std::int64_t{plan.n_split_tokens} * call.H, kRowThreads / 32)),
-               static_cast<unsigned>(ceil_div(call.D, 64))},
+             {{n_blocks(ceil_div(std::int64_t{plan.n_split_tokens} * call.H, kRowThreads / 32)),
+               n_blocks(ceil_div(call.D, 64))},
               kRowThreads,
               0},
              {partial_bytes + row_bytes * call.H * plan.n_split_tokens,
@@ -406,11 +402,7 @@ void append_and_attend(View out, View k_cache, View v_cache, ConstView qkv, Cons
                        std::span<const CacheSlice> slices, const AttentionArgs& args,
                        Stream& stream) {
   const std::int64_t S = k_cache.dim(1), H = args.n_heads, Hkv = args.n_kv_heads, D = args.head_dim;
-  CHECK(reinterpret_cast<std::uintptr_t>(out.data()) % 16 == 0 &&
-            reinterpret_cast<std::uintptr_t>(qkv.data()) % 16 == 0 &&
-            reinterpret_cast<std::uintptr_t>(k_cache.data()) % 16 == 0 &&
-            reinterpret_cast<std::uintptr_t>(v_cache.data()) % 16 == 0,
-        "attention_cached: a tensor does not begin at a multiple of 16 bytes");
+  expect_aligned("attention_cached", out, qkv, k_cache, v_cache);
   const int chunk_vectors = query_tile(D <= 128 ? 128 : 256, sizeof(T));
   const auto splits = [&](const CacheSlice& s) {
     return s.n_rows == 1 || s.n_rows * (H / Hkv) <= kSplitVectors;
@@ -445,18 +437,17 @@ void append_and_attend(View out, View k_cache, View v_cache, ConstView qkv, Cons
   call.partial = reinterpret_cast<float2*>(scratch + upload_bytes);
   call.partial_out = reinterpret_cast<float*>(scratch + upload_bytes + state_bytes);
 
-  constexpr float kLog2OfE = 1.44269504f;
   call.qkv = static_cast<const T*>(qkv.data()), call.out = static_cast<T*>(out.data());
   call.k = static_cast<T*>(k_cache.data()), call.v = static_cast<T*>(v_cache.data());
   call.n_slices = static_cast<int>(n), call.H = args.n_heads, call.Hkv = args.n_kv_heads,
   call.D = args.head_dim, call.S = as_int(S);
-  call.scale = args.softcap > 0 ? args.scale / args.softcap : args.scale * kLog2OfE;
-  call.softcap = args.softcap * kLog2OfE;
+  call.scale = args.softcap > 0 ? args.scale / args.softcap : args.scale * kLog2E;
+  call.softcap = args.softcap * kLog2E;
   call.causal = args.causal, call.window_left = args.window_left,
   call.window_right = args.window_right;
 
   launch(attention_append_kernel<T>,
-         {static_cast<unsigned>(ceil_div(plan.n_tokens, kRowThreads / 32)), kRowThreads, 0},
+         {n_blocks(ceil_div(plan.n_tokens, kRowThreads / 32)), kRowThreads, 0},
          {4.0 * plan.n_tokens * static_cast<double>(Hkv * D) * sizeof(T), 0}, stream, call,
          plan.n_tokens);
   if (D <= 64)

@@ -33,21 +33,17 @@ struct CachedCall {
   int window_left, window_right;
 };
 
-struct KeyRange {
-  int begin, end;
-};
-
 // The keys that row i of a slice sees; its own is always among them. Neither end decreases with i.
-__host__ __device__ inline KeyRange visible_keys(int n_cached, int n_rows, int i, bool causal,
-                                                 int window_left, int window_right) {
+__host__ __device__ inline Span visible_keys(int n_cached, int n_rows, int i, bool causal,
+                                             int window_left, int window_right) {
   const int position = n_cached + i, after = causal ? 0 : n_rows - 1 - i;  // keys after its own
   return {window_left >= 0 && window_left < position ? position - window_left : 0,
           position + 1 + (window_right >= 0 && window_right < after ? window_right : after)};
 }
 
 template <class T>
-__device__ __forceinline__ KeyRange keys_of_row(const CachedCall<T>& call, const CachedSlice& slice,
-                                                int i) {
+__device__ __forceinline__ Span keys_of_row(const CachedCall<T>& call, const CachedSlice& slice,
+                                            int i) {
   return visible_keys(slice.n_cached, slice.n_rows, i, call.causal, call.window_left,
                       call.window_right);
 }
@@ -76,14 +72,15 @@ __device__ __forceinline__ void copy_queries(T* q, const CachedCall<T>& call,
                                              const CachedSlice& slice, const QueryTile& tile) {
   using Layout = CacheTile<T, kWidth>;
 #pragma unroll 1
-  for (int i = static_cast<int>(threadIdx.x); i < kRows * Layout::kUnits; i += kThreads) {
-    const int row = i / Layout::kUnits, unit = i % Layout::kUnits, vector = tile.first_vector + row;
-    const bool valid = vector < tile.n_vectors && unit * Layout::kUnit < call.D;
+  for (int i = static_cast<int>(threadIdx.x); i < kRows * Layout::kChunks; i += kThreads) {
+    const int row = i / Layout::kChunks, unit = i % Layout::kChunks,
+              vector = tile.first_vector + row;
+    const bool valid = vector < tile.n_vectors && unit * Layout::kChunk < call.D;
     const int token = valid ? slice.first_row + tile.row(vector) : 0,
               head = valid ? tile.head(vector) : 0;
     const T* from =
         call.qkv + (static_cast<std::int64_t>(token) * (call.H + 2 * call.Hkv) + head) * call.D;
-    copy_async_16(q + Layout::at(row, unit), from + (valid ? unit * Layout::kUnit : 0), valid);
+    copy_async_16(q + Layout::offset(row, unit), from + (valid ? unit * Layout::kChunk : 0), valid);
   }
 }
 
@@ -94,10 +91,10 @@ template <class T, int kWidth, int kSlots, int kThreads>
 struct TileRing {
   using Layout = CacheTile<T, kWidth>;
   T* slots;  // (kSlots, kKeys, kWidth)
-  KeyRange keys;
+  Span keys;
   int first_tile, n_tiles;
 
-  __device__ __forceinline__ TileRing(T* memory, KeyRange range)
+  __device__ __forceinline__ TileRing(T* memory, Span range)
       : slots(memory),
         keys(range),
         first_tile(range.begin / Layout::kKeys),
@@ -120,17 +117,17 @@ struct TileRing {
           (half % 2 == 0 ? call.k : call.v) +
           ((static_cast<std::int64_t>(page) * call.S + first % call.S) * call.Hkv + kv) * call.D;
       T* to = slot(half);
-      constexpr int kSteps = Layout::kKeys * Layout::kUnits / kThreads;
-      static_assert(Layout::kKeys * Layout::kUnits % kThreads == 0);
+      constexpr int kSteps = Layout::kKeys * Layout::kChunks / kThreads;
+      static_assert(Layout::kKeys * Layout::kChunks % kThreads == 0);
 #pragma unroll 2
       for (int step = 0; step < kSteps; ++step) {
-        const int i = step * kThreads + static_cast<int>(threadIdx.x), row = i / Layout::kUnits,
-                  unit = i % Layout::kUnits;
+        const int i = step * kThreads + static_cast<int>(threadIdx.x), row = i / Layout::kChunks,
+                  unit = i % Layout::kChunks;
         const bool valid =
-            first + row >= keys.begin && first + row < keys.end && unit * Layout::kUnit < call.D;
+            first + row >= keys.begin && first + row < keys.end && unit * Layout::kChunk < call.D;
         const std::int64_t at =
-            static_cast<std::int64_t>(row) * call.Hkv * call.D + unit * Layout::kUnit;
-        copy_async_16(to + Layout::at(row, unit), from + (valid ? at : 0), valid);
+            static_cast<std::int64_t>(row) * call.Hkv * call.D + unit * Layout::kChunk;
+        copy_async_16(to + Layout::offset(row, unit), from + (valid ? at : 0), valid);
       }
     }
     commit_copies();
@@ -149,7 +146,7 @@ struct TileRing {
 // to be joined with what follows.
 template <class T, int kTiles>
 __device__ __forceinline__ void scale_and_mask(float (&s)[kTiles][4], const CachedCall<T>& call,
-                                               const KeyRange (&seen)[2], int first_key) {
+                                               const Span (&seen)[2], int first_key) {
   const int t = static_cast<int>(threadIdx.x) % 4;
 #pragma unroll
   for (int n = 0; n < kTiles; ++n)
@@ -158,19 +155,19 @@ __device__ __forceinline__ void scale_and_mask(float (&s)[kTiles][4], const Cach
       const int key = first_key + 8 * n + 2 * t + e % 2;
       float score = __fmul_rn(s[n][e], call.scale);
       if (call.softcap > 0) score = __fmul_rn(tanhf(score), call.softcap);
-      s[n][e] = key >= seen[e / 2].begin && key < seen[e / 2].end ? score : -INFINITY;
+      s[n][e] = key >= seen[e / 2].begin && key < seen[e / 2].end ? score : -kInfinity;
     }
 }
 
 // The keys seen by rows g and g + 8 of a warp's 16 query vectors; none where there is no vector.
 template <class T>
-__device__ __forceinline__ void seen_by_rows(KeyRange (&seen)[2], const CachedCall<T>& call,
+__device__ __forceinline__ void seen_by_rows(Span (&seen)[2], const CachedCall<T>& call,
                                              const CachedSlice& slice, const QueryTile& tile,
                                              int first_vector) {
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     const int vector = first_vector + static_cast<int>(threadIdx.x) % 32 / 4 + 8 * r;
-    seen[r] = vector < tile.n_vectors ? keys_of_row(call, slice, tile.row(vector)) : KeyRange{0, 0};
+    seen[r] = vector < tile.n_vectors ? keys_of_row(call, slice, tile.row(vector)) : Span{0, 0};
   }
 }
 
@@ -211,7 +208,7 @@ __device__ __forceinline__ void store_out(const float (&acc)[kTiles][4], const S
     for (int n = 0; n < kTiles; ++n) {
       const int column = 8 * (first_tile + n) + 2 * (lane % 4);
       if (column < call.D)
-        store_two(out + column, acc[n][2 * r] * inverse, acc[n][2 * r + 1] * inverse);
+        store_pair(out + column, acc[n][2 * r] * inverse, acc[n][2 * r + 1] * inverse);
     }
   }
 }

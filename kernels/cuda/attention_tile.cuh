@@ -1,24 +1,19 @@
-// What attention's forward and backward kernels share: swizzled tiles in shared memory, tensor-core
-// fragments of either dtype, which keys a query sees, and dropout of a fragment. Layouts of
-// fragments as in instructions.cuh: g = lane/4, t = lane%4.
+// What attention's forward and backward kernels share beside attention_fragments.cuh: the call,
+// which keys a query sees, tiles on their way in and out, and dropout of a fragment.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
-#include <cstring>
-#include <limits>
 
 #include "core/check.h"
 #include "core/rng.h"
 #include "kernels/cuda/arguments.cuh"
-#include "kernels/cuda/instructions.cuh"
+#include "kernels/cuda/attention_fragments.cuh"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/random.cuh"
 #include "kernels/ops.h"
 
 namespace weft::cuda {
-
-constexpr float kLog2E = 1.44269504088896341f;
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // ---- problem
 
@@ -48,6 +43,7 @@ inline AttentionProblem attention_problem(const char* op, ConstView qkv, ConstVi
   CHECK(args.scale > 0, "{}: scale {}; supported on a GPU: positive", op, args.scale);
   CHECK(args.head_dim % 8 == 0 && args.head_dim >= 16 && args.head_dim <= 256,
         "{}: head dim {}; supported on a GPU: multiples of 8, 16 to 256", op, args.head_dim);
+  CHECK(qkv.dim(1) < 1 << 30, "{}: {} rows; supported on a GPU: fewer than 2^30", op, qkv.dim(1));
   AttentionProblem p;
   const auto T = static_cast<int>(qkv.dim(1));
   p.lengths = lengths.empty() ? nullptr : pointer<std::int32_t>(lengths);
@@ -78,10 +74,6 @@ inline double visible_pairs(const AttentionProblem& p) {
 }
 
 // ---- masks
-
-struct Span {
-  int begin, end;
-};
 
 // How many rows of the batch row hold keys that somebody may see.
 __device__ __forceinline__ int key_end(const AttentionProblem& p, int b) {
@@ -117,33 +109,6 @@ __device__ __forceinline__ Span queries_of_key(const AttentionProblem& p, int j)
 
 // ---- tiles
 
-// A tile is rows of kWidth elements in 16-byte chunks; chunk c of row r lies at c ^ (bits of r), so
-// that the same chunk of 8 rows in turn (ldmatrix), or 8 rows' words in it, fall on 32 different
-// banks.
-template <class T, int kWidth>
-struct Tile {
-  static constexpr int kChunk = 16 / static_cast<int>(sizeof(T)), kChunks = kWidth / kChunk;
-  static constexpr int kMask =
-      kChunks % 8 == 0
-          ? 7
-          : 3;  // 3: a row is an odd number of half banks' widths, and its parity picks the half
-  static constexpr int kUnrollCopies = sizeof(T) == 4 ? 1 : 16,
-                       kUnrollDepth = sizeof(T) == 4 ? 1
-                                      : kWidth == 96 ? 2
-                                                     : 16;  // more would spill
-  static_assert(kChunks % (kMask + 1) == 0);
-
-  static __device__ __forceinline__ int offset(int row, int chunk) {
-    return row * kWidth + (chunk ^ (row >> (kMask == 7 ? 0 : 1) & kMask)) * kChunk;
-  }
-  // The offset of a place `rows` (a multiple of 8) and `chunks` away from one in the first 8 rows
-  // and first two chunks (or, for an even number of chunks, in one of them): an exclusive or and a
-  // constant.
-  static __device__ __forceinline__ int shifted(int offset, int rows, int chunks) {
-    return (offset ^ (chunks & kMask) * kChunk) + rows * kWidth + (chunks & ~kMask) * kChunk;
-  }
-};
-
 // Begins copying rows [first, first + kRows) of `from`; rows at and past `end` and columns at and
 // past D become zero.
 template <class T, int kWidth, int kRows, int kThreads>
@@ -166,184 +131,6 @@ __device__ __forceinline__ void load_tile(T* tile, const T* from, std::int64_t s
     }
 }
 
-// ---- fragments
-
-// Operands of the tensor cores: A is 16 rows by kDepth, B is kDepth by two tiles of 8 columns. B
-// comes from a tile's rows (x yᵀ) or from its columns (p y); p is the accumulators of a product
-// before, in registers.
-template <class T>
-struct Fragments;
-
-template <>
-struct Fragments<__nv_bfloat16> {
-  using T = __nv_bfloat16;
-  static constexpr int kDepth = 16;
-  struct A {
-    std::uint32_t r[4];
-  };
-  struct B {
-    std::uint32_t r[4];  // b[0], b[1] of the first tile, then of the second
-  };
-
-  static __device__ __forceinline__ std::uint32_t pack(float low, float high) {
-    const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-    std::uint32_t bits;
-    memcpy(&bits, &pair, sizeof(bits));
-    return bits;
-  }
-  // Where a lane's part of the fragment at the tile's corner lies.
-  template <int kWidth>
-  static __device__ __forceinline__ int corner_a(int lane) {
-    return Tile<T, kWidth>::offset(lane & 15, lane >> 4);
-  }
-  template <int kWidth>
-  static __device__ __forceinline__ int corner_rows(int lane) {
-    return Tile<T, kWidth>::offset((lane & 7) + (lane >> 4 << 3), lane >> 3 & 1);
-  }
-  template <int kWidth>
-  static __device__ __forceinline__ int corner_columns(int lane) {
-    return Tile<T, kWidth>::offset(lane & 15, lane >> 4);
-  }
-
-  template <int kWidth>
-  static __device__ __forceinline__ void load_a(A& a, const T* tile, int corner, int row, int k) {
-    load_matrix_x4(a.r, tile + Tile<T, kWidth>::shifted(corner, row, k / 8));
-  }
-  template <int kWidth>
-  static __device__ __forceinline__ void load_b_rows(B& b, const T* tile, int corner, int n,
-                                                     int k) {
-    load_matrix_x4(b.r, tile + Tile<T, kWidth>::shifted(corner, n, k / 8));
-  }
-  template <int kWidth>
-  static __device__ __forceinline__ void load_b_columns(B& b, const T* tile, int corner, int k,
-                                                        int n) {
-    load_matrix_x4_transposed(b.r, tile + Tile<T, kWidth>::shifted(corner, k, n / 8));
-  }
-  template <int kTiles>
-  static __device__ __forceinline__ void to_a(A& a, const float (&p)[kTiles][4], int step) {
-    a.r[0] = pack(p[2 * step][0], p[2 * step][1]);
-    a.r[1] = pack(p[2 * step][2], p[2 * step][3]);
-    a.r[2] = pack(p[2 * step + 1][0], p[2 * step + 1][1]);
-    a.r[3] = pack(p[2 * step + 1][2], p[2 * step + 1][3]);
-  }
-  static __device__ __forceinline__ void multiply(float (&first)[4], float (&second)[4], const A& a,
-                                                  const B& b) {
-    const std::uint32_t b0[2] = {b.r[0], b.r[1]}, b1[2] = {b.r[2], b.r[3]};
-    mma_m16n8k16(first, a.r, b0);
-    mma_m16n8k16(second, a.r, b1);
-  }
-  static __device__ __forceinline__ void store_pair(T* to, float low, float high) {
-    const std::uint32_t bits = pack(low, high);
-    *reinterpret_cast<std::uint32_t*>(to) = bits;
-  }
-  static __device__ __forceinline__ float tanh(float x) {
-    return 1.0f - __fdividef(2.0f, __expf(2.0f * x) + 1.0f);
-  }  // to 1e-7 absolute
-};
-
-// fp32 as a sum of two tf32: x = hi + lo to 2^-22, and x y ≈ hi hi + hi lo + lo hi.
-template <>
-struct Fragments<float> {
-  using T = float;
-  static constexpr int kDepth = 8;
-  struct A {
-    std::uint32_t hi[4], lo[4];
-  };
-  struct B {
-    std::uint32_t hi[4], lo[4];  // b[0], b[1] of the first tile, then of the second
-  };
-
-  static __device__ __forceinline__ void split(std::uint32_t& hi, std::uint32_t& lo, float x) {
-    hi = to_tf32(x);
-    lo = to_tf32(x - __uint_as_float(hi));
-  }
-  template <int kWidth>
-  static __device__ __forceinline__ int corner_a(int lane) {
-    return Tile<T, kWidth>::offset(lane / 4, 0) + lane % 4;
-  }
-  template <int kWidth>
-  static __device__ __forceinline__ int corner_rows(int lane) {
-    return corner_a<kWidth>(lane);
-  }
-  // The order of k is free: an accumulator's columns 2t and 2t + 1 are taken as k = t and t + 4, so
-  // p needs no exchange between lanes.
-  template <int kWidth>
-  static __device__ __forceinline__ int corner_columns(int lane) {
-    return Tile<T, kWidth>::offset(2 * (lane % 4), lane / 16) + lane / 4 % 4;
-  }
-
-  template <int kWidth>
-  static __device__ __forceinline__ void load_a(A& a, const T* tile, int corner, int row, int k) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-      split(a.hi[i], a.lo[i],
-            tile[Tile<T, kWidth>::shifted(corner, row + 8 * (i & 1), k / 4 + (i >> 1))]);
-  }
-  template <int kWidth>
-  static __device__ __forceinline__ void load_b_rows(B& b, const T* tile, int corner, int n,
-                                                     int k) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-      split(b.hi[i], b.lo[i],
-            tile[Tile<T, kWidth>::shifted(corner, n + 8 * (i >> 1), k / 4 + (i & 1))]);
-  }
-  template <int kWidth>
-  static __device__ __forceinline__ void load_b_columns(B& b, const T* tile, int corner, int k,
-                                                        int n) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {  // an odd row's chunks are exchanged in pairs
-      const int even = Tile<T, kWidth>::shifted(corner, k, n / 4 + 2 * (i >> 1));
-      split(b.hi[i], b.lo[i], tile[(i & 1) == 0 ? even : (even ^ 4) + kWidth]);
-    }
-  }
-  template <int kTiles>
-  static __device__ __forceinline__ void to_a(A& a, const float (&p)[kTiles][4], int step) {
-    split(a.hi[0], a.lo[0], p[step][0]);
-    split(a.hi[1], a.lo[1], p[step][2]);
-    split(a.hi[2], a.lo[2], p[step][1]);
-    split(a.hi[3], a.lo[3], p[step][3]);
-  }
-  static __device__ __forceinline__ void multiply_one(float (&d)[4], const A& a,
-                                                      const std::uint32_t (&hi)[2],
-                                                      const std::uint32_t (&lo)[2]) {
-    mma_m16n8k8_tf32(d, a.lo, hi);
-    mma_m16n8k8_tf32(d, a.hi, lo);
-    mma_m16n8k8_tf32(d, a.hi, hi);
-  }
-  static __device__ __forceinline__ void multiply(float (&first)[4], float (&second)[4], const A& a,
-                                                  const B& b) {
-    multiply_one(first, a, {b.hi[0], b.hi[1]}, {b.lo[0], b.lo[1]});
-    multiply_one(second, a, {b.hi[2], b.hi[3]}, {b.lo[2], b.lo[3]});
-  }
-  static __device__ __forceinline__ void store_pair(T* to, float low, float high) {
-    *reinterpret_cast<float2*>(to) = make_float2(low, high);
-  }
-  static __device__ __forceinline__ float tanh(float x) { return tanhf(x); }
-};
-
-// d (kRowTiles·16, kTiles·8) += rows [row, …) of x · rows [column, …) of y, transposed.
-template <class T, int kWidth, int kRowTiles, int kTiles>
-__device__ __forceinline__ void multiply_rows(float (&d)[kRowTiles][kTiles][4], const T* x, int row,
-                                              const T* y, int column, int lane) {
-  using F = Fragments<T>;
-  const int corner_a = F::template corner_a<kWidth>(lane),
-            corner_b = F::template corner_rows<kWidth>(lane);
-#pragma unroll Tile < T, kWidth> ::kUnrollDepth
-  for (int k = 0; k < kWidth; k += F::kDepth) {
-    typename F::A a[kRowTiles];
-#pragma unroll
-    for (int r = 0; r < kRowTiles; ++r)
-      F::template load_a<kWidth>(a[r], x + row * kWidth, corner_a, 16 * r, k);
-#pragma unroll
-    for (int n = 0; n < kTiles; n += 2) {
-      typename F::B b;
-      F::template load_b_rows<kWidth>(b, y + column * kWidth, corner_b, 8 * n, k);
-#pragma unroll
-      for (int r = 0; r < kRowTiles; ++r) F::multiply(d[r][n], d[r][n + 1], a[r], b);
-    }
-  }
-}
-
 // d (kRowTiles·16, kOut·8) += p (kRowTiles·16, kTiles·8) · rows [row, …) of y, columns [column, …).
 template <class T, int kWidth, int kRowTiles, int kTiles, int kOut>
 __device__ __forceinline__ void multiply_columns(float (&d)[kRowTiles][kOut][4],
@@ -351,30 +138,22 @@ __device__ __forceinline__ void multiply_columns(float (&d)[kRowTiles][kOut][4],
                                                  int row, int column, int lane) {
   using F = Fragments<T>;
   const int corner = F::template corner_columns<kWidth>(lane);
+  // One where the accumulators fill the registers: more would spill.
+  constexpr int kSteps = kOut > 16 ? 1 : F::kSumSteps < kTiles ? F::kSumSteps : kTiles;
 #pragma unroll
-  for (int step = 0; step < kTiles * 8 / F::kDepth; ++step) {
-    typename F::A a[kRowTiles];
+  for (int first = 0; first < kTiles * 8 / F::kDepth; first += kSteps) {
+    typename F::A a[kRowTiles][kSteps];
 #pragma unroll
-    for (int r = 0; r < kRowTiles; ++r) F::to_a(a[r], p[r], step);
+    for (int r = 0; r < kRowTiles; ++r)
 #pragma unroll
-    for (int n = 0; n < kOut; n += 2) {
-      typename F::B b;
-      F::template load_b_columns<kWidth>(b, y + row * kWidth, corner, step * F::kDepth,
-                                         column + 8 * n);
+      for (int step = 0; step < kSteps; ++step) F::to_a(a[r][step], p[r], first + step);
 #pragma unroll
-      for (int r = 0; r < kRowTiles; ++r) F::multiply(d[r][n], d[r][n + 1], a[r], b);
-    }
+    for (int n = 0; n < kOut; n += 2)
+      multiply_pair<T>(d, n, a, [&](typename F::B& b, int step) {
+        F::template load_b_columns<kWidth>(b, y + row * kWidth, corner, (first + step) * F::kDepth,
+                                           column + 8 * n);
+      });
   }
-}
-
-template <int kRowTiles, int kTiles>
-__device__ __forceinline__ void clear(float (&d)[kRowTiles][kTiles][4]) {
-#pragma unroll
-  for (int r = 0; r < kRowTiles; ++r)
-#pragma unroll
-    for (int n = 0; n < kTiles; ++n)
-#pragma unroll
-      for (int e = 0; e < 4; ++e) d[r][n][e] = 0;
 }
 
 // Writes `kRows` rows of a finished tile in shared memory, by one warp, 16 bytes a lane: rows at
@@ -395,27 +174,14 @@ __device__ __forceinline__ void store_rows(T* to, std::int64_t stride, const T* 
 
 // ---- dropout
 
-// Philox4x32-10 as core/rng.h: which of the four elements of `block` of this sample are kept, one
-// bit each.
+// Which of the four elements of `block` of this sample are kept, one bit each.
 __device__ __forceinline__ std::uint32_t kept_of_block(const AttentionDropout& drop,
                                                        std::uint64_t block, std::uint64_t sample) {
   std::uint32_t c0 = static_cast<std::uint32_t>(block),
                 c1 = static_cast<std::uint32_t>(block >> 32);
   std::uint32_t c2 = static_cast<std::uint32_t>(sample),
                 c3 = static_cast<std::uint32_t>(sample >> 32);
-  std::uint32_t k0 = static_cast<std::uint32_t>(drop.key),
-                k1 = static_cast<std::uint32_t>(drop.key >> 32);
-#pragma unroll
-  for (int round = 0; round < 10; ++round) {
-    const std::uint32_t high0 = __umulhi(0xD2511F53u, c0), low0 = 0xD2511F53u * c0,
-                        high1 = __umulhi(0xCD9E8D57u, c2), low1 = 0xCD9E8D57u * c2;
-    c0 = high1 ^ c1 ^ k0;
-    c1 = low1;
-    c2 = high0 ^ c3 ^ k1;
-    c3 = low0;
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
-  }
+  philox(drop.key, c0, c1, c2, c3);
   return ((c0 >> 8) >= drop.threshold ? 1u : 0u) | ((c1 >> 8) >= drop.threshold ? 2u : 0u) |
          ((c2 >> 8) >= drop.threshold ? 4u : 0u) | ((c3 >> 8) >= drop.threshold ? 8u : 0u);
 }

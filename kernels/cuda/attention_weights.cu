@@ -67,15 +67,15 @@ void attention_weights(View weights, ConstView qk, std::span<const int> heads,
   const auto elem_bytes = static_cast<double>(dtype_bytes(qk.dtype()));
   const Work work = {static_cast<double>(T * T) * 4 + static_cast<double>(2 * T * D) * elem_bytes,
                      kForwardFlopsOfPair / 2 * static_cast<double>(D) * pairs};
-  const LaunchShape shape = {{static_cast<unsigned>(T)},
+  const LaunchShape shape = {{n_blocks(T)},
                              {kWeightsThreads},
                              (kReduceFloats<1> + static_cast<std::size_t>(D)) * sizeof(float)};
   const bool packed = packs(D, qk.data());
   float* map = pointer<float>(weights);
   for (const int head : heads) {
-    const WeightsShape s = {static_cast<int>(T),
-                            static_cast<int>(R),
-                            static_cast<int>(D),
+    const WeightsShape s = {as_int(T),
+                            as_int(R),
+                            as_int(D),
                             head,
                             args.n_heads + head / (args.n_heads / args.n_kv_heads),
                             args};

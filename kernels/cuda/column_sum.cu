@@ -31,10 +31,9 @@ void add_column_sums(float* first, float* second, const float* partial, std::int
                      std::int64_t columns, Stream& stream) {
   const int outputs = second ? 2 : 1;
   const auto elems = static_cast<double>(outputs * columns);
-  const LaunchShape shape = {
-      {static_cast<unsigned>(ceil_div(columns, 32)), static_cast<unsigned>(outputs)},
-      {32 * kSlices},
-      32 * kSlices * sizeof(float)};
+  const LaunchShape shape = {{n_blocks(ceil_div(columns, 32)), static_cast<unsigned>(outputs)},
+                             {32 * kSlices},
+                             32 * kSlices * sizeof(float)};
   const auto n = static_cast<double>(groups);
   launch(column_sum_kernel, shape, {4 * elems * (n + 2), elems * n}, stream, first, second, partial,
          groups, columns);

@@ -41,7 +41,7 @@ void add_dropout(View out, ConstView x, ConstView delta, const Dropout& drop, St
   for_act(out.dtype(), [&, sequences = B](auto zero) {
     using Act = decltype(zero);
     for_pack<kRun<Act>>(packs(elems, out.data(), x.data(), delta.data()), [&](auto n) {
-      const LaunchShape shape = {{static_cast<unsigned>(ceil_div(elems, 256 * n)),
+      const LaunchShape shape = {{n_blocks(ceil_div(elems, 256 * n)),
                                   static_cast<unsigned>(std::min<std::int64_t>(sequences, 65535))},
                                  {256}};
       launch(add_dropout_kernel<Act, n()>, shape, work, stream, pointer<Act>(out), pointer<Act>(x),

@@ -59,8 +59,8 @@ void map(View y, ConstView x, const Op& op, double flops_per_elem, Stream& strea
       n_elems * (sizeof(Y) * (kReadsY<Op> ? 2 : 1) + sizeof(X) * (kReadsX<Op> ? 1 : 0)),
       n_elems * flops_per_elem};
   for_pack<kPackElems>(packs(0, y.data(), x.data()), [&](auto n) {
-    launch(map_kernel<Y, X, n(), Op>, {{static_cast<unsigned>(ceil_div(elems, 256 * n))}, {256}},
-           work, stream, pointer<Y>(y), pointer<X>(x), elems, op);
+    launch(map_kernel<Y, X, n(), Op>, {{n_blocks(ceil_div(elems, 256 * n))}, {256}}, work, stream,
+           pointer<Y>(y), pointer<X>(x), elems, op);
   });
 }
 

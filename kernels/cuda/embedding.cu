@@ -201,10 +201,10 @@ void launch_embedding(View y, ConstView ids, ConstView table, std::int64_t first
   const double bytes = static_cast<double>(N * C) *
                            static_cast<double>(sizeof(W) + sizeof(T) * (accumulate ? 2 : 1)) +
                        4.0 * static_cast<double>(N);
-  launch(embedding_kernel<T, W, kWidth>, {static_cast<unsigned>(N), threads},
+  launch(embedding_kernel<T, W, kWidth>, {n_blocks(N), threads},
          {bytes, accumulate ? static_cast<double>(N * C) : 0}, stream, static_cast<T*>(y.data()),
          pointer<std::int32_t>(ids), static_cast<const W*>(table.data()), first_row, table.dim(0),
-         static_cast<int>(C), accumulate);
+         as_int(C), accumulate);
 }
 
 template <class T, class W>
@@ -245,7 +245,7 @@ SortedRows sort_rows(ConstView ids, std::int64_t first_row, std::int64_t V, Stre
   pass.counts = reinterpret_cast<int*>(scratch + 4 * padded);
   pass.first_row = first_row;
   pass.V = V;
-  pass.N = static_cast<int>(N);
+  pass.N = as_int(N);
   int to = 0;
   for (; pass.shift == 0 || (V >> pass.shift) != 0; pass.shift += 8, to ^= 1) {  // keys go up to V
     pass.keys_out = keys[to];
@@ -270,11 +270,10 @@ void launch_backward(View dtable, ConstView dy, const SortedRows& rows, Stream& 
   const auto [N, C] = dy.dims<2>();
   const auto elems = static_cast<double>(N * C);
   launch(embedding_backward_kernel<T, kWidth>,
-         {{static_cast<unsigned>(ceil_div(N, 8)), static_cast<unsigned>(ceil_div(C, 32 * kWidth))},
-          256},
+         {{n_blocks(ceil_div(N, 8)), n_blocks(ceil_div(C, 32 * kWidth))}, 256},
          {elems * (sizeof(T) + 8.0), elems}, stream, pointer<float>(dtable),
-         static_cast<const T*>(dy.data()), rows.keys, rows.order, dtable.dim(0),
-         static_cast<int>(N), static_cast<int>(C));
+         static_cast<const T*>(dy.data()), rows.keys, rows.order, dtable.dim(0), as_int(N),
+         as_int(C));
 }
 
 }  // namespace

@@ -165,11 +165,7 @@ namespace {
 
 HeadShape shape_of(ConstView heads, ConstView groups, const HeadNormArgs& args) {
   const auto [N, R, D] = heads.dims<3>();
-  return {N,
-          static_cast<int>(R),
-          static_cast<int>(D),
-          static_cast<int>(groups.dim(1)),
-          args.whole ? static_cast<int>(D) : 0,
+  return {N,   as_int(R), as_int(D), static_cast<int>(groups.dim(1)), args.whole ? as_int(D) : 0,
           args};
 }
 
@@ -184,7 +180,7 @@ Work work_of(const HeadShape& s, DType act, int moved, double flops_of_elem) {
 // A warp each; they are counted in 32 bits, whose division needs no call.
 LaunchShape warps(std::int64_t n) {
   CHECK(n < std::int64_t{1} << 31, "{} heads at once; allowed: fewer than 2^31", n);
-  return {{static_cast<unsigned>(ceil_div(n, kBlockWarps))}, {32 * kBlockWarps}, 0};
+  return {{n_blocks(ceil_div(n, kBlockWarps))}, {32 * kBlockWarps}, 0};
 }
 
 void dots_of(View out, ConstView heads, ConstView raw, ConstView weight, const HeadNormArgs& args,

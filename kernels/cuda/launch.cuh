@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -60,11 +61,21 @@ template <class... Params, class... Args>
 void launch(void (*kernel)(Params...), const LaunchShape& shape, const Work& work, Stream& stream,
             Args... args) {
   if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;  // nothing to do
+  CHECK(shape.grid.y <= 65535 && shape.grid.z <= 65535, "a grid of ({}, {}, {}) blocks",
+        shape.grid.x, shape.grid.y, shape.grid.z);
   auto& log = stream.attached<LaunchLog>();
   if (log.on) log.entries.push_back({reinterpret_cast<const void*>(kernel), shape, work});
   if (!log.dry) start_kernel(kernel, shape, native(stream), static_cast<Params>(args)...);
 }
 
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+// A size as kernels count it, and how many blocks a grid has in x.
+inline int as_int(std::int64_t n) {
+  CHECK(n >= 0 && n <= std::numeric_limits<int>::max(), "{} is more than the GPU's kernels count",
+        n);
+  return static_cast<int>(n);
+}
+inline unsigned n_blocks(std::int64_t n) { return static_cast<unsigned>(as_int(n)); }
 
 }  // namespace weft::cuda

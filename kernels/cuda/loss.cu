@@ -169,10 +169,10 @@ void stats_of(View stats, ConstView logits, ConstView labels, std::int64_t first
   const auto [N, V] = logits.dims<2>();
   const auto elems = static_cast<double>(N * V);
   launch(cross_entropy_stats_kernel<T>,
-         {static_cast<unsigned>(N), row_threads(V, sizeof(T)), 32 * sizeof(Softmax)},
+         {n_blocks(N), row_threads(V, sizeof(T)), 32 * sizeof(Softmax)},
          {elems * sizeof(T) + 16.0 * static_cast<double>(N), 4 * elems}, stream,
          pointer<float>(stats), static_cast<const T*>(logits.data()), pointer<std::int32_t>(labels),
-         first_vocab, static_cast<int>(V), softcap);
+         first_vocab, as_int(V), softcap);
 }
 
 template <class T>
@@ -180,10 +180,10 @@ void backward_of(View logits, ConstView lse, ConstView labels, std::int64_t firs
                  float scale, float softcap, Stream& stream) {
   const auto [N, V] = logits.dims<2>();
   const auto elems = static_cast<double>(N * V);
-  launch(cross_entropy_backward_kernel<T>, {static_cast<unsigned>(N), row_threads(V, sizeof(T))},
+  launch(cross_entropy_backward_kernel<T>, {n_blocks(N), row_threads(V, sizeof(T))},
          {2 * elems * sizeof(T) + 8.0 * static_cast<double>(N), 4 * elems}, stream,
          static_cast<T*>(logits.data()), pointer<float>(lse), pointer<std::int32_t>(labels),
-         first_vocab, static_cast<int>(V), scale, softcap);
+         first_vocab, as_int(V), scale, softcap);
 }
 
 }  // namespace
@@ -198,7 +198,7 @@ void cross_entropy_stats(View stats, ConstView logits, ConstView labels, std::in
 
 void cross_entropy_combine(View loss, View lse, ConstView stats, ConstView labels, Stream& stream) {
   const std::int64_t shards = stats.dim(0), N = stats.dim(1);
-  launch(cross_entropy_combine_kernel, {static_cast<unsigned>(ceil_div(N, 128)), 128},
+  launch(cross_entropy_combine_kernel, {n_blocks(ceil_div(N, 128)), 128},
          {static_cast<double>(N * (12 * shards + 12)), 0}, stream, pointer<float>(loss),
          pointer<float>(lse), pointer<float>(stats), pointer<std::int32_t>(labels),
          static_cast<int>(shards), N);

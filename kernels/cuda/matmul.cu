@@ -2,6 +2,8 @@
 // rows). Operands of another dtype than the multiplication's are converted into scratch first.
 #include <cublas_v2.h>
 
+#include <algorithm>
+
 #include "kernels/cuda/arguments.cuh"
 #include "kernels/cuda/column_sum.cuh"
 #include "kernels/cuda/launch.cuh"
@@ -19,14 +21,36 @@ namespace weft::cuda {
 
 decltype(::weft::convert) convert;  // elementwise.cu
 
-// y (N, O) = bias in every row, kN elements a thread; O is a multiple of kN.
+// Where a thread works on a matrix: a run of columns of a group of rows. Blocks of columns lie side
+// by side in x, since a grid's y is short.
+struct RowGroup {
+  std::int64_t group, column;
+};
+__device__ __forceinline__ RowGroup row_group(int run, int column_blocks) {
+  const int block = static_cast<int>(blockIdx.x);
+  return {block / column_blocks,
+          (static_cast<std::int64_t>(block % column_blocks) * blockDim.x + threadIdx.x) * run};
+}
+
+constexpr std::int64_t kBiasRows = 8;  // that one thread adds a bias to
+
+// y (N, O) = sum + bias, rounded once; y may be sum. kN columns a thread; O is a multiple of kN.
 template <class T, int kN>
-__global__ void broadcast_rows_kernel(T* y, const float* bias, std::int64_t N, std::int64_t O) {
-  const std::int64_t i = (static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * kN;
-  if (i >= N * O) return;
+__global__ void add_bias_kernel(T* y, const float* sum, const float* bias, std::int64_t N,
+                                std::int64_t O, int column_blocks) {
+  const auto [group, o] = row_group(kN, column_blocks);
+  if (o >= O) return;
   float b[kN];
-  load(b, bias + i % O);
-  store(y + i, b);
+  load(b, bias + o);
+  const std::int64_t end = (group + 1) * kBiasRows < N ? (group + 1) * kBiasRows : N;
+#pragma unroll 4
+  for (std::int64_t n = group * kBiasRows; n < end; ++n) {
+    float row[kN];
+    load(row, sum + n * O + o);
+#pragma unroll
+    for (int i = 0; i < kN; ++i) row[i] += b[i];
+    store(y + n * O + o, row);
+  }
 }
 
 constexpr std::int64_t kGroupRows = 64;  // whose column sums one thread takes
@@ -34,9 +58,9 @@ constexpr std::int64_t kGroupRows = 64;  // whose column sums one thread takes
 // partial (ceil(N / kGroupRows), O) = column sums of groups of rows of x (N, O), kN columns a
 // thread.
 template <class T, int kN>
-__global__ void row_group_sum_kernel(float* partial, const T* x, std::int64_t N, std::int64_t O) {
-  const std::int64_t o = (static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * kN,
-                     group = blockIdx.y;
+__global__ void row_group_sum_kernel(float* partial, const T* x, std::int64_t N, std::int64_t O,
+                                     int column_blocks) {
+  const auto [group, o] = row_group(kN, column_blocks);
   if (o >= O) return;
   const std::int64_t end = (group + 1) * kGroupRows < N ? (group + 1) * kGroupRows : N;
   float sum[kN] = {};
@@ -88,8 +112,12 @@ class Scratch {
   std::byte* next_;
 };
 
-std::size_t bytes_as(ConstView x) {
-  return Scratch::padded(static_cast<std::size_t>(x.elems()) * 4);
+std::size_t room(DType dtype, std::int64_t elems) {
+  return Scratch::padded(static_cast<std::size_t>(elems) * dtype_bytes(dtype));
+}
+// What Scratch::in takes.
+std::size_t copy_room(ConstView x, DType dtype) {
+  return x.dtype() == dtype ? 0 : room(dtype, x.elems());
 }
 
 DType multiplied_as(ConstView act, Precision precision) {
@@ -110,53 +138,57 @@ void multiply(View c, ConstView a, ConstView b, const Product& p, Stream& stream
   const cublasHandle_t handle = stream.attached<Cublas>().handle;
   CUBLAS_CHECK(cublasSetStream(handle, native(stream)));
   const float one = 1, beta = p.accumulate ? 1.0f : 0.0f;
-  const auto n = [](std::int64_t x) { return static_cast<int>(x); };
   // cᵀ = op(b)ᵀ op(a)ᵀ in cuBLAS's columns.
-  CUBLAS_CHECK(cublasGemmEx(handle, p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N,
-                            p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N, n(p.N), n(p.M), n(p.K), &one,
-                            b.data(), type_of(b.dtype()), n(p.transpose_b ? p.K : p.N), a.data(),
-                            type_of(a.dtype()), n(p.transpose_a ? p.M : p.K), &beta, c.data(),
-                            type_of(c.dtype()), n(p.N), CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
+  CUBLAS_CHECK(cublasGemmEx_64(handle, p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N,
+                               p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N, p.N, p.M, p.K, &one,
+                               b.data(), type_of(b.dtype()), p.transpose_b ? p.K : p.N, a.data(),
+                               type_of(a.dtype()), p.transpose_a ? p.M : p.K, &beta, c.data(),
+                               type_of(c.dtype()), p.N, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
 }
 
 // Rows in blocks of kRows, the last one padded: every row goes through the same kernel whatever N
 // is.
 constexpr std::int64_t kRows = 16;
 
-void multiply_fixed(View y, ConstView x, ConstView w, bool accumulate, Scratch& scratch,
-                    Stream& stream) {
+void multiply_fixed(View y, ConstView x, ConstView w, Scratch& scratch, Stream& stream) {
   const auto [N, I] = x.dims<2>();
   const std::int64_t O = w.dim(0), whole = N / kRows * kRows;
-  const Product product = {
-      .M = kRows, .N = O, .K = I, .transpose_b = true, .accumulate = accumulate};
+  const Product product = {.M = kRows, .N = O, .K = I, .transpose_b = true};
   for (std::int64_t n = 0; n < whole; n += kRows)
     multiply(y.rows(n, n + kRows), x.rows(n, n + kRows), w, product, stream);
   if (whole == N) return;
   const View x_block = scratch.take(x.dtype(), {kRows, I}, x.device()),
              y_block = scratch.take(y.dtype(), {kRows, O}, y.device());
   CUDA_CHECK(cudaMemsetAsync(x_block.data(), 0, x_block.bytes(), native(stream)));
-  CUDA_CHECK(cudaMemsetAsync(y_block.data(), 0, y_block.bytes(), native(stream)));
   const auto copy = [&](View to, ConstView from) {
     CUDA_CHECK(cudaMemcpyAsync(to.data(), from.data(), from.bytes(), cudaMemcpyDeviceToDevice,
                                native(stream)));
   };
   copy(x_block.rows(0, N - whole), x.rows(whole, N));
-  if (accumulate) copy(y_block.rows(0, N - whole), y.rows(whole, N));
   multiply(y_block, x_block, w, product, stream);
   copy(y.rows(whole, N), y_block.rows(0, N - whole));
 }
 
-void broadcast_rows(View y, ConstView bias, Stream& stream) {
+void add_bias(View y, ConstView sum, ConstView bias, Stream& stream) {
   const auto [N, O] = y.dims<2>();
-  const Work work = {.bytes = static_cast<double>(y.bytes() + bias.bytes())};
+  const Work work = {.bytes = static_cast<double>(y.bytes() + sum.bytes() + bias.bytes()),
+                     .flops = static_cast<double>(N * O)};
   for_act(y.dtype(), [&, n = N, o = O]<class T>(T) {
-    for_pack<kRun<T>>(packs(o, y.data(), bias.data()), [&](auto pack) {
-      const LaunchShape shape = {dim3(static_cast<unsigned>(ceil_div(n * o, 256 * pack))),
-                                 dim3(256)};
-      launch(broadcast_rows_kernel<T, pack>, shape, work, stream, pointer<T>(y),
-             pointer<float>(bias), n, o);
+    for_pack<kRun<T>>(packs(o, y.data(), sum.data(), bias.data()), [&](auto pack) {
+      const std::int64_t column_blocks = ceil_div(o, 128 * pack);
+      launch(add_bias_kernel<T, pack>,
+             {dim3(n_blocks(column_blocks * ceil_div(n, kBiasRows))), dim3(128)}, work, stream,
+             pointer<T>(y), pointer<float>(sum), pointer<float>(bias), n, o, as_int(column_blocks));
     });
   });
+}
+
+// Rows whose sums wait in fp32 for their bias, where the result is narrower: 64 MiB of them, blocks
+// of multiply_fixed.
+std::int64_t rows_in_fp32(std::int64_t N, std::int64_t O) {
+  return std::min(N, std::max<std::int64_t>(
+                         (std::int64_t{16} << 20) / std::max<std::int64_t>(O, 1) / kRows, 1) *
+                         kRows);
 }
 
 // dbias += the column sums of dy, through `partial` (groups, O).
@@ -168,10 +200,9 @@ void add_bias_gradient(View dbias, ConstView dy, float* partial, Stream& stream)
       .flops = static_cast<double>(N * O)};
   for_act(dy.dtype(), [&, n = N, o = O]<class T>(T) {
     for_pack<kRun<T>>(packs(o, dy.data(), partial), [&](auto pack) {
-      const LaunchShape shape = {
-          dim3(static_cast<unsigned>(ceil_div(o, 128 * pack)), static_cast<unsigned>(groups)),
-          dim3(128)};
-      launch(row_group_sum_kernel<T, pack>, shape, work, stream, partial, pointer<T>(dy), n, o);
+      const std::int64_t column_blocks = ceil_div(o, 128 * pack);
+      launch(row_group_sum_kernel<T, pack>, {dim3(n_blocks(column_blocks * groups)), dim3(128)},
+             work, stream, partial, pointer<T>(dy), n, o, as_int(column_blocks));
     });
   });
   add_column_sums(pointer<float>(dbias), nullptr, partial, groups, O, stream);
@@ -183,22 +214,32 @@ void linear(View y, ConstView x, ConstView w, ConstView bias, Precision precisio
   const auto [N, I] = x.dims<2>();
   const std::int64_t O = w.dim(0);
   const DType dtype = multiplied_as(x, precision);
-  Scratch scratch(stream, bytes_as(x) + bytes_as(w) +
-                              Scratch::padded(static_cast<std::size_t>(kRows * I) * 4) +
-                              Scratch::padded(static_cast<std::size_t>(kRows * O) * 4));
+  const bool fixed = precision == Precision::fp32_fixed && N > 0,
+             apart = !bias.empty() && y.dtype() != DType::f32;  // sums wait for their bias
+  const std::int64_t at_once = apart ? rows_in_fp32(N, O) : N;
+  const DType sum_dtype = apart ? DType::f32 : y.dtype();
+  Scratch scratch(stream, copy_room(x, dtype) + copy_room(w, dtype) +
+                              (apart ? room(sum_dtype, at_once * O) : 0) +
+                              (fixed ? room(dtype, kRows * I) + room(sum_dtype, kRows * O) : 0));
   const ConstView x_in = scratch.in(x, dtype, stream), w_in = scratch.in(w, dtype, stream);
-  if (!bias.empty()) broadcast_rows(y, bias, stream);
-  if (precision == Precision::fp32_fixed)
-    return multiply_fixed(y, x_in, w_in, !bias.empty(), scratch, stream);
-  multiply(y, x_in, w_in,
-           {.M = N, .N = O, .K = I, .transpose_b = true, .accumulate = !bias.empty()}, stream);
+  const View sums = apart ? scratch.take(sum_dtype, {at_once, O}, y.device()) : y;
+  for (std::int64_t n = 0; n < N; n += at_once) {
+    const std::int64_t end = std::min(N, n + at_once);
+    const View sum = sums.rows(0, end - n);
+    if (fixed)
+      multiply_fixed(sum, x_in.rows(n, end), w_in, scratch, stream);
+    else
+      multiply(sum, x_in.rows(n, end), w_in, {.M = end - n, .N = O, .K = I, .transpose_b = true},
+               stream);
+    if (!bias.empty()) add_bias(y.rows(n, end), sum, bias, stream);
+  }
 }
 
 void linear_backward_input(View dx, ConstView dy, ConstView w, Precision precision,
                            Stream& stream) {
   const auto [N, O] = dy.dims<2>();
   const DType dtype = multiplied_as(dy, precision);
-  Scratch scratch(stream, bytes_as(dy) + bytes_as(w));
+  Scratch scratch(stream, copy_room(dy, dtype) + copy_room(w, dtype));
   const ConstView dy_in = scratch.in(dy, dtype, stream), w_in = scratch.in(w, dtype, stream);
   multiply(dx, dy_in, w_in, {.M = N, .N = w.dim(1), .K = O}, stream);
 }
@@ -208,8 +249,8 @@ void linear_backward_weight(View dw, View dbias, ConstView dy, ConstView x, Prec
   const auto [N, O] = dy.dims<2>();
   const DType dtype = multiplied_as(dy, precision);
   const std::int64_t groups = ceil_div(N, kGroupRows);
-  Scratch scratch(stream, bytes_as(dy) + bytes_as(x) +
-                              Scratch::padded(static_cast<std::size_t>(groups * O) * 4));
+  Scratch scratch(stream, copy_room(dy, dtype) + copy_room(x, dtype) +
+                              (dbias.empty() ? 0 : room(DType::f32, groups * O)));
   if (!dbias.empty() && N > 0)
     add_bias_gradient(dbias, dy, scratch.take(DType::f32, {groups, O}, dy.device()).as<float>(),
                       stream);

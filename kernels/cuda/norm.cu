@@ -331,7 +331,7 @@ void add_norm(View y, View sum, View mean, View rstd, ConstView x, ConstView del
                           pointer<float>(bias),
                           N,
                           T,
-                          static_cast<int>(C),
+                          as_int(C),
                           offset,
                           eps,
                           dropout_mask(drop),
@@ -339,7 +339,7 @@ void add_norm(View y, View sum, View mean, View rstd, ConstView x, ConstView del
     for_row<Act>(packed, C, [&](auto n, auto in_registers) {
       const Teams teams(N, C, kThreadElems<n()>, 8);
       args.team_warps = teams.warps;
-      const LaunchShape shape = {{static_cast<unsigned>(ceil_div(N, teams.count))},
+      const LaunchShape shape = {{n_blocks(ceil_div(N, teams.count))},
                                  {teams.threads()},
                                  kReduceFloats<1> * sizeof(float)};
       launch(add_norm_kernel<Act, n(), kLayer, in_registers()>, shape, work, stream, args);
@@ -383,7 +383,7 @@ void norm_backward(View dsum, View ddelta, View dweight, View dbias, ConstView d
                                   N,
                                   T,
                                   rows_per_group,
-                                  static_cast<int>(C),
+                                  as_int(C),
                                   n_sums,
                                   offset,
                                   dropout_mask(drop),

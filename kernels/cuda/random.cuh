@@ -26,26 +26,30 @@ inline DropoutMask dropout_mask(const Dropout& drop) {
           1.0f / (1.0f - drop.p), static_cast<std::uint64_t>(drop.first_sample)};
 }
 
-// philox(key, {block, sequence}) of core/rng.h: words of elements 4·block … 4·block + 3 of the
-// sequence.
-__device__ __forceinline__ uint4 random_words(std::uint64_t key, std::uint64_t block,
-                                              std::uint64_t sequence) {
-  std::uint32_t c0 = static_cast<std::uint32_t>(block),
-                c1 = static_cast<std::uint32_t>(block >> 32);
-  std::uint32_t c2 = static_cast<std::uint32_t>(sequence),
-                c3 = static_cast<std::uint32_t>(sequence >> 32);
+// philox(key, c) of core/rng.h, in place.
+__device__ __forceinline__ void philox(std::uint64_t key, std::uint32_t& c0, std::uint32_t& c1,
+                                       std::uint32_t& c2, std::uint32_t& c3) {
   std::uint32_t k0 = static_cast<std::uint32_t>(key), k1 = static_cast<std::uint32_t>(key >> 32);
 #pragma unroll
   for (int round = 0; round < 10; ++round) {
-    const std::uint64_t p0 = 0xD2511F53ull * c0, p1 = 0xCD9E8D57ull * c2;
-    c0 = static_cast<std::uint32_t>(p1 >> 32) ^ c1 ^ k0;
-    c2 = static_cast<std::uint32_t>(p0 >> 32) ^ c3 ^ k1;
-    c1 = static_cast<std::uint32_t>(p1);
-    c3 = static_cast<std::uint32_t>(p0);
+    const std::uint32_t high0 = __umulhi(0xD2511F53u, c0), low0 = 0xD2511F53u * c0,
+                        high1 = __umulhi(0xCD9E8D57u, c2), low1 = 0xCD9E8D57u * c2;
+    c0 = high1 ^ c1 ^ k0;
+    c1 = low1;
+    c2 = high0 ^ c3 ^ k1;
+    c3 = low0;
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }
-  return make_uint4(c0, c1, c2, c3);
+}
+
+// Words of elements 4·block … 4·block + 3 of the sequence.
+__device__ __forceinline__ uint4 random_words(std::uint64_t key, std::uint64_t block,
+                                              std::uint64_t sequence) {
+  uint4 words = {static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32),
+                 static_cast<std::uint32_t>(sequence), static_cast<std::uint32_t>(sequence >> 32)};
+  philox(key, words.x, words.y, words.z, words.w);
+  return words;
 }
 
 __device__ __forceinline__ float dropout_factor(const DropoutMask& mask, std::uint32_t word) {

@@ -70,12 +70,9 @@ void turn(View heads, ConstView positions, ConstView table, const RopeArgs& args
   const auto [N, R, D] = heads.dims<3>();
   const auto half = static_cast<int>(table.dim(2));
   if (args.n_heads == 0) return;
-  RopeShape s = {N,
-                 static_cast<int>(R),
-                 static_cast<int>(D),
-                 args.n_heads,
-                 half,
-                 static_cast<int>(ceil_div(args.n_heads, kHeadsPerThread)),
+  RopeShape s = {N,         as_int(R),
+                 as_int(D), args.n_heads,
+                 half,      static_cast<int>(ceil_div(args.n_heads, kHeadsPerThread)),
                  1};
   const double pairs = static_cast<double>(N) * args.n_heads * half;
   const Work work = {pairs * 4 * static_cast<double>(dtype_bytes(heads.dtype())) +
@@ -90,8 +87,7 @@ void turn(View heads, ConstView positions, ConstView table, const RopeArgs& args
       const int pairs_per_thread = args.interleaved && n > 1 ? n / 2 : n;
       const int items = half / pairs_per_thread * s.slices;
       s.tokens_per_block = std::max(1, 256 / items);
-      const LaunchShape shape = {{static_cast<unsigned>(ceil_div(s.tokens, s.tokens_per_block))},
-                                 {256}};
+      const LaunchShape shape = {{n_blocks(ceil_div(s.tokens, s.tokens_per_block))}, {256}};
       launch(args.interleaved ? rope_kernel<Act, n(), true> : rope_kernel<Act, n(), false>, shape,
              work, stream, pointer<Act>(heads), pointer<std::int32_t>(positions),
              pointer<float>(table), s, sign);

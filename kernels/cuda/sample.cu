@@ -455,7 +455,7 @@ struct Blocks {
           kMaxVocabulary);
   }
   LaunchShape shape(std::int64_t N) const {
-    return {static_cast<unsigned>(N),
+    return {n_blocks(N),
             static_cast<unsigned>(std::min<std::int64_t>(1024, ceil_div(packs, 32) * 32)),
             static_cast<std::size_t>(n_entries) * 8 + sizeof(Found)};
   }
@@ -470,7 +470,7 @@ void sample_of(View ids, View logprobs, ConstView logits, std::span<const Sample
   launch(sample_kernel<T>, blocks.shape(N),
          {elems * sizeof(T) + 8.0 * static_cast<double>(N), elems}, stream,
          pointer<std::int32_t>(ids), logprobs.empty() ? nullptr : pointer<float>(logprobs),
-         static_cast<const T*>(logits.data()), on_device(rows, stream), static_cast<int>(V),
+         static_cast<const T*>(logits.data()), on_device(rows, stream), as_int(V),
          static_cast<int>(blocks.n_entries));
 }
 
@@ -491,7 +491,7 @@ void warp_logits(View scores, std::span<const SampleRow> rows, Stream& stream) {
   const Blocks blocks("warp_logits", V, 4);
   const auto elems = static_cast<double>(N * V);
   launch(warp_logits_kernel, blocks.shape(N), {2 * elems * 4, elems}, stream,
-         pointer<float>(scores), on_device(rows, stream), static_cast<int>(V),
+         pointer<float>(scores), on_device(rows, stream), as_int(V),
          static_cast<int>(blocks.n_entries));
 }
 

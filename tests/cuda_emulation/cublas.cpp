@@ -33,11 +33,11 @@ void narrow(void* p, cudaDataType type, std::size_t i, float x) {
 }
 
 // A column-major matrix as a dense row-major fp32 one, (rows, columns).
-std::vector<float> dense(const void* p, cudaDataType type, bool transposed, int rows, int columns,
-                         int ld) {
+std::vector<float> dense(const void* p, cudaDataType type, bool transposed, std::int64_t rows,
+                         std::int64_t columns, std::int64_t ld) {
   std::vector<float> out(static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns));
-  for (int r = 0; r < rows; ++r)
-    for (int c = 0; c < columns; ++c) {
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::int64_t c = 0; c < columns; ++c) {
       const std::size_t at = transposed
                                  ? static_cast<std::size_t>(r) * static_cast<std::size_t>(ld) +
                                        static_cast<std::size_t>(c)
@@ -68,11 +68,13 @@ cublasStatus_t cublasSetStream_v2(cublasHandle_t handle, cudaStream_t stream) {
 cublasStatus_t cublasSetMathMode(cublasHandle_t, cublasMath_t) { return CUBLAS_STATUS_SUCCESS; }
 const char* cublasGetStatusString(cublasStatus_t) { return "an error of the emulated cuBLAS"; }
 
-cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b,
-                            int m, int n, int k, const void* alpha_p, const void* a,
-                            cudaDataType type_a, int lda, const void* b, cudaDataType type_b,
-                            int ldb, const void* beta_p, void* c, cudaDataType type_c, int ldc,
-                            cublasComputeType_t, cublasGemmAlgo_t) {
+cublasStatus_t cublasGemmEx_64(cublasHandle_t handle, cublasOperation_t op_a,
+                               cublasOperation_t op_b, std::int64_t m, std::int64_t n,
+                               std::int64_t k, const void* alpha_p, const void* a,
+                               cudaDataType type_a, std::int64_t lda, const void* b,
+                               cudaDataType type_b, std::int64_t ldb, const void* beta_p, void* c,
+                               cudaDataType type_c, std::int64_t ldc, cublasComputeType_t,
+                               cublasGemmAlgo_t) {
   if (type_a != type_b || (type_a != CUDA_R_32F && type_a != CUDA_R_16BF) ||
       (type_c != CUDA_R_32F && type_c != CUDA_R_16BF))
     return CUBLAS_STATUS_NOT_SUPPORTED;
@@ -83,8 +85,8 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t op_a, cubla
                              right = dense(b, type_b, op_b == CUBLAS_OP_T, k, n, ldb);
     std::vector<float> product(static_cast<std::size_t>(m) * static_cast<std::size_t>(n));
     dnnl_sgemm('N', 'N', m, n, k, 1.0f, left.data(), k, right.data(), n, 0.0f, product.data(), n);
-    for (int column = 0; column < n; ++column)
-      for (int row = 0; row < m; ++row) {
+    for (std::int64_t column = 0; column < n; ++column)
+      for (std::int64_t row = 0; row < m; ++row) {
         const std::size_t at = static_cast<std::size_t>(column) * static_cast<std::size_t>(ldc) +
                                static_cast<std::size_t>(row);
         const float x =

@@ -1,6 +1,9 @@
 #include "device_memory.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
 #include <algorithm>
+
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -76,6 +79,16 @@ bool pinned_free(void* block) {
   if (memory().pinned.erase(reinterpret_cast<std::uintptr_t>(block)) == 0) return false;
   std::free(block);
   return true;
+}
+
+bool is_host_memory(const void* p) {
+  // Heap, stack and code of an x86-64 Linux process lie above AddressSanitizer's shadow.
+  constexpr std::uintptr_t kLeast = 0x1000'8000'0000, kMost = 0x7FFF'FFFF'FFFF;
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  if (address < kLeast || address > kMost || is_device_memory(p)) return false;
+  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  unsigned char resident = 0;
+  return mincore(reinterpret_cast<void*>(address / page * page), 1, &resident) == 0;
 }
 
 std::size_t device_bytes_used() { return memory().used; }

@@ -12,6 +12,8 @@ bool is_device_memory(const void* p);
 void* pinned_allocate(std::size_t bytes);  // host memory that copies read and write when they run
 bool pinned_free(void* memory);
 bool is_pinned_memory(const void* p);
+bool is_host_memory(
+    const void* p);  // mapped, and no device memory; false where an int may be meant
 std::size_t device_bytes_used();
 constexpr std::size_t kDeviceBytes = std::size_t{8} << 30;
 

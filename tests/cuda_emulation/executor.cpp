@@ -37,6 +37,7 @@ struct Thread {
   Collective kind{};
   unsigned mask = 0;
   void* operand = nullptr;
+  const void* site = nullptr;  // of the collective or barrier
   int predicate = 0, barrier_result = 0;
   context::fcontext_t context = nullptr;
   std::byte* stack = nullptr;
@@ -44,10 +45,11 @@ struct Thread {
   ThreadCopies copies;
 };
 
-// A warp's lanes that wait at one collective, all with the same kind and mask; others are found
-// lane by lane.
+// A warp's lanes that wait at one collective, all with the same kind, mask and site; others are
+// found lane by lane.
 struct Meeting {
   Collective kind{};
+  const void* site = nullptr;
   unsigned mask = 0, arrived = 0, ended = 0;
 };
 
@@ -139,6 +141,13 @@ std::string where(const Thread& t) {
 
 void release_barrier() {
   Executor& e = executor();
+  const Thread* before = nullptr;  // of the same warp
+  for (const Thread& t : e.threads) {
+    if (t.state != State::at_barrier) continue;
+    if (before && before->warp == t.warp && before->site != t.site)
+      throw Fault(where(t) + " waits at another __syncthreads than its warp's other threads");
+    before = &t;
+  }
   race_block_barrier();
   int count = 0;
   for (const Thread& t : e.threads) count += t.state == State::at_barrier && t.predicate != 0;
@@ -213,7 +222,8 @@ ThreadCopies& thread_copies() { return executor().running->copies; }
 void* block_shared_memory() { return executor().shared; }
 std::size_t block_shared_bytes() { return executor().shared_bytes; }
 
-void warp_collective(Collective kind, unsigned mask, void* operand, Complete complete) {
+void warp_collective(Collective kind, unsigned mask, void* operand, Complete complete,
+                     const void* site) {
   Executor& e = executor();
   Thread& t = *e.running;
   const char* name = kCollectiveNames[static_cast<int>(kind)];
@@ -223,10 +233,11 @@ void warp_collective(Collective kind, unsigned mask, void* operand, Complete com
   t.kind = kind;
   t.mask = mask;
   t.operand = operand;
+  t.site = site;
   t.state = State::at_collective;
   Meeting& meeting = e.meetings[static_cast<std::size_t>(t.warp)];
-  if (meeting.arrived == 0) meeting.kind = kind, meeting.mask = mask;
-  if (meeting.kind == kind && meeting.mask == mask) {
+  if (meeting.arrived == 0) meeting.kind = kind, meeting.mask = mask, meeting.site = site;
+  if (meeting.kind == kind && meeting.mask == mask && meeting.site == site) {
     meeting.arrived |= 1u << t.place.lane;
     // The usual case, without looking at every lane each time: some are still to come.
     if (meeting.arrived != mask && (meeting.ended & mask) == 0 &&
@@ -249,10 +260,11 @@ void warp_collective(Collective kind, unsigned mask, void* operand, Complete com
       all = false;
       continue;
     }
-    if (other.kind != kind || other.mask != mask) {
+    if (other.kind != kind || other.mask != mask || other.site != site) {
       if ((other.mask >> t.place.lane & 1) != 0)  // each waits for the other at a different place
-        fault(fmt::format("{} with mask {:#010x}, while lane {} is at {} with mask {:#010x}", name,
-                          mask, l, kCollectiveNames[static_cast<int>(other.kind)], other.mask));
+        fault(fmt::format("{} with mask {:#010x}, while lane {} is at {}{} with mask {:#010x}",
+                          name, mask, l, other.kind == kind && other.mask == mask ? "another " : "",
+                          kCollectiveNames[static_cast<int>(other.kind)], other.mask));
       all = false;
       continue;
     }
@@ -266,8 +278,9 @@ void warp_collective(Collective kind, unsigned mask, void* operand, Complete com
   complete(operands, mask);
 }
 
-int block_barrier(int predicate) {
+int block_barrier(int predicate, const void* site) {
   Thread& t = *executor().running;
+  t.site = site;
   t.predicate = predicate;
   t.state = State::at_barrier;
   wait_for_turn();

@@ -1,8 +1,8 @@
 // A SIMT executor on the host: every GPU thread is a fiber. Threads of a block run in a shuffled
 // order, each until it must wait: at a block barrier, or at a warp collective (shuffle, ldmatrix,
 // mma …) until every lane that the mask names has come. What a GPU would do silently is a Fault
-// here: a lane outside its own mask, lanes at different collectives, a deadlock, a kernel on no
-// stream.
+// here: a lane outside its own mask, lanes at different collectives or barriers, a deadlock, a
+// kernel on no stream.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -51,11 +51,13 @@ enum class Collective : std::uint8_t {
 // complete(operands, mask), where operands[l] is what lane l brought (null for lanes outside the
 // mask), and all go on.
 using Complete = void (*)(void* const (&operands)[32], unsigned mask);
-void warp_collective(Collective kind, unsigned mask, void* operand, Complete complete);
+// `site` tells apart the places of a kernel where an .aligned instruction stands (null: any place).
+void warp_collective(Collective kind, unsigned mask, void* operand, Complete complete,
+                     const void* site = nullptr);
 
 // Waits for all threads of the block that have not ended; returns the number of those whose
-// predicate is not 0.
-int block_barrier(int predicate);
+// predicate is not 0. Lanes of a warp must come to the same one, at `site`.
+int block_barrier(int predicate, const void* site);
 
 // Runs all blocks, one after another in a shuffled order. Throws a Fault.
 void run_grid(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& kernel);

@@ -104,6 +104,63 @@ __global__ void mma_tf32_kernel(float* d, const float* a, const float* b) {  // 
   for (int i = 0; i < 4; ++i) d[(g + i / 2 * 8) * 8 + t * 2 + i % 2] = sum[i];
 }
 
+// Both halves of the warp multiply; on a GPU they must come to one and the same mma, and to one
+// barrier.
+__global__ void two_places_kernel(float* out, bool two_mmas, bool two_barriers) {
+  const int lane = static_cast<int>(threadIdx.x);
+  float sum[4] = {};
+  const std::uint32_t a[4] = {}, b[2] = {};
+  if (two_mmas && lane < 16) {
+    mma_m16n8k8_tf32(sum, a, b);
+    out[lane] = 1;
+  } else {
+    mma_m16n8k8_tf32(sum, a, b);
+    out[lane] = 2;
+  }
+  if (two_barriers && lane < 16) {
+    __syncthreads();
+    out[lane] += 1;
+  } else {
+    __syncthreads();
+    out[lane] += 2;
+  }
+}
+
+__global__ void __launch_bounds__(64) bounded_kernel(float* out) { out[threadIdx.x] = 1; }
+
+struct Output {
+  int n;
+  float* out;
+};
+__global__ void struct_kernel(Output to) {
+  if (static_cast<int>(threadIdx.x) < to.n) to.out[threadIdx.x] = 1;
+}
+
+__global__ void uninitialised_kernel(float* out, bool initialises) {
+  float x[4];
+  if (initialises)
+    for (float& e : x) e = 1;
+  out[threadIdx.x] = x[threadIdx.x % 4];
+}
+
+// out (3): a·b - c contracted, the product apart, the sum apart; one a thread, since a product that
+// several share is not contracted.
+__global__ void contraction_kernel(float* out, float a, float b, float c) {
+  if (threadIdx.x == 0)
+    out[0] = a * b - c;
+  else if (threadIdx.x == 1)
+    out[1] = __fmul_rn(a, b) - c;
+  else
+    out[2] = __fadd_rn(a * b, -c);
+}
+
+__global__ void approximation_kernel(float* out, const float* x) {  // out (3, 32)
+  const unsigned i = threadIdx.x;
+  out[i] = exp2_approx(x[i]);
+  out[32 + i] = __expf(x[i]);
+  out[64 + i] = __fdividef(1.0f, x[i]);
+}
+
 }  // namespace weft::cuda
 
 namespace weft::cuda {
@@ -234,6 +291,101 @@ TEST_F(Emulation, CatchesAHostPointerAsAnArgument) {
   emulation::forget_fault();
 }
 
+TEST_F(Emulation, CatchesAHostPointerInAStruct) {
+  const auto out = allocate(gpu_, 4);
+  launch(struct_kernel, {dim3(1), dim3(32), 0}, {}, stream_,
+         Output{1, static_cast<float*>(out.get())});
+  EXPECT_EQ(get(out, 1)[0], 1);
+  float on_stack = 0;
+  const std::vector<float> on_heap(1);
+  for (const float* host : {static_cast<const float*>(&on_stack), on_heap.data()}) {
+    EXPECT_THROW(launch(struct_kernel, {dim3(1), dim3(32), 0}, {}, stream_,
+                        Output{1, const_cast<float*>(host)}),
+                 Error);
+    emulation::forget_fault();
+  }
+}
+
+#ifdef __x86_64__
+TEST_F(Emulation, CatchesABlockBeyondLaunchBounds) {
+  const auto out = allocate(gpu_, 96 * 4);
+  launch(bounded_kernel, {dim3(1), dim3(64), 0}, {}, stream_, static_cast<float*>(out.get()));
+  EXPECT_EQ(get(out, 64)[63], 1);
+  EXPECT_THROW(
+      launch(bounded_kernel, {dim3(1), dim3(65), 0}, {}, stream_, static_cast<float*>(out.get())),
+      Error);
+  emulation::forget_fault();
+}
+#endif
+
+TEST_F(Emulation, CatchesAlignedInstructionsAtTwoPlaces) {
+  const auto out = allocate(gpu_, 32 * 4);
+  const auto run = [&](bool two_mmas, bool two_barriers) {
+    launch(two_places_kernel, {dim3(1), dim3(32), 0}, {}, stream_, static_cast<float*>(out.get()),
+           two_mmas, two_barriers);
+    return get(out, 32);
+  };
+  EXPECT_EQ(run(false, false)[0], 4);
+  const auto expect_text = [&](bool two_mmas, bool two_barriers, const char* text) {
+    try {
+      run(two_mmas, two_barriers);
+      ADD_FAILURE() << "no fault: expected " << text;
+    } catch (const Error& e) {
+      EXPECT_NE(std::string(e.what()).find(text), std::string::npos) << e.what();
+    }
+    emulation::forget_fault();
+  };
+  expect_text(true, false, "another mma.m16n8k8");
+  expect_text(false, true, "another __syncthreads");
+}
+
+#ifdef WEFT_EMULATION_INITIALISES
+TEST_F(Emulation, ShowsAnUninitialisedRegister) {
+  const auto out = allocate(gpu_, 4 * 4);
+  for (bool initialises : {true, false}) {
+    launch(uninitialised_kernel, {dim3(1), dim3(4), 0}, {}, stream_, static_cast<float*>(out.get()),
+           initialises);
+    for (float x : get(out, 4)) EXPECT_EQ(x == 1, initialises) << x;
+    EXPECT_TRUE(initialises || get(out, 1)[0] < -1e38f);
+  }
+}
+#endif
+
+#ifdef WEFT_EMULATION_FMA
+TEST_F(Emulation, ContractsProductsAndSumsButNotTheRoundedOnes) {
+  const auto out = allocate(gpu_, 3 * 4);
+  constexpr float kA = 1 + 0x1p-12f, kProduct = 1 + 0x1p-11f;  // kA² = kProduct + 2^-24, a tie
+  launch(contraction_kernel, {dim3(1), dim3(3), 0}, {}, stream_, static_cast<float*>(out.get()), kA,
+         kA, kProduct);
+  EXPECT_EQ(get(out, 3), (std::vector<float>{0x1p-24f, 0, 0}));
+}
+#endif
+
+TEST_F(Emulation, ApproximatesWithinTheDocumentedError) {
+  std::vector<float> x(32);
+  for (std::size_t i = 0; i < 32; ++i) x[i] = 0.37f * static_cast<float>(i) - 6;
+  x[31] = 0;
+  const auto in = put(x), out = allocate(gpu_, 96 * 4);
+  launch(approximation_kernel, {dim3(1), dim3(32), 0}, {}, stream_, static_cast<float*>(out.get()),
+         static_cast<const float*>(in.get()));
+  const auto y = get(out, 96);
+  const auto off = [](float actual, double exact) {  // in units of the last place
+    return (static_cast<double>(actual) - exact) / std::ldexp(1.0, std::ilogb(exact) - 23);
+  };
+  double most[3] = {};
+  for (std::size_t i = 0; i < 31; ++i) {
+    const double at = x[i], errors[3] = {off(y[i], std::exp2(at)), off(y[32 + i], std::exp(at)),
+                                         off(y[64 + i], 1 / at)};
+    EXPECT_LE(std::abs(errors[0]), 2.5) << x[i];
+    EXPECT_LE(std::abs(errors[1]), 2.5 + 1.173 * std::abs(at)) << x[i];
+    EXPECT_LE(std::abs(errors[2]), 2.5) << x[i];
+    for (int k = 0; k < 3; ++k) most[k] = std::max(most[k], std::abs(errors[k]));
+  }
+  for (double m : most) EXPECT_GT(m, 1);
+  EXPECT_EQ(y[31], 1);
+  EXPECT_EQ(y[63], 1);
+}
+
 #ifdef __SANITIZE_ADDRESS__
 using EmulationDeathTest = Emulation;
 TEST_F(EmulationDeathTest, CatchesAnOutOfBoundsAccess) {
@@ -282,6 +434,27 @@ TEST_F(Emulation, MultipliesFragmentsAsTheIsaSays) {
       for (std::size_t k = 0; k < 8; ++k) sum += a[m * 8 + k] * b[k * 8 + n];
       EXPECT_EQ(result[m * 8 + n], sum) << m << " " << n;
     }
+}
+
+// 1 and products of 2^-24: a tensor core cuts what 24 bits do not hold, four products of tf32 at a
+// time, where fp32 would round.
+TEST_F(Emulation, CutsSumsOfFragments) {
+  constexpr float kSmall = 0x1p-24f, kUlp = 0x1p-23f;
+  const auto sum_of = [&](const std::vector<float>& terms) {  // (8)
+    std::vector<float> a(128, 0.0f);
+    for (std::size_t k = 0; k < 8; ++k) a[k] = terms[k];
+    const auto device_a = put(a), device_b = put(std::vector<float>(64, 1.0f)),
+               d = allocate(gpu_, 512);
+    launch(mma_tf32_kernel, {dim3(1), dim3(32), 0}, {}, stream_, static_cast<float*>(d.get()),
+           static_cast<const float*>(device_a.get()), static_cast<const float*>(device_b.get()));
+    return get(d, 128)[0];
+  };
+  EXPECT_EQ(sum_of({1, kSmall, kSmall, kSmall, 0, 0, 0, 0}), 1 + kUlp);
+  EXPECT_EQ(sum_of({-1, -kSmall, -kSmall, -kSmall, 0, 0, 0, 0}), -1 - kUlp);
+  EXPECT_EQ(sum_of({1, kSmall, 0, 0, kSmall, 0, 0, 0}), 1);
+  EXPECT_EQ(sum_of({1, 0, 0, 0, kSmall, kSmall, 0, 0}), 1 + kUlp);
+  EXPECT_EQ(sum_of({1, kSmall / 2, kSmall / 2, kSmall / 2, 0, 0, 0, 0}), 1);  // cut before the sum
+  EXPECT_EQ(sum_of({1, -kSmall, 0, 0, 0, 0, 0, 0}), 1 - kSmall);
 }
 
 }  // namespace

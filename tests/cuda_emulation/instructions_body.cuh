@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "executor.h"
+#include "rounding.h"
 
 namespace weft::cuda {
 
@@ -51,26 +52,31 @@ void wait_copies() {
   emulation::wait(kPending);
 }
 
-inline void load_matrix_x4(std::uint32_t (&r)[4], const void* shared_row) {
+// These are .aligned: all lanes of a warp come to the same one. Not inlined: where they return to
+// tells one from another.
+__attribute__((noinline)) inline void load_matrix_x4(std::uint32_t (&r)[4],
+                                                     const void* shared_row) {
   emulation::LoadOperand operand = {shared_row, r};
   emulation::warp_collective(emulation::Collective::load_matrix, kFullWarp, &operand,
-                             emulation::complete_load);
+                             emulation::complete_load, __builtin_return_address(0));
 }
-inline void load_matrix_x4_transposed(std::uint32_t (&r)[4], const void* shared_row) {
+__attribute__((noinline)) inline void load_matrix_x4_transposed(std::uint32_t (&r)[4],
+                                                                const void* shared_row) {
   emulation::LoadOperand operand = {shared_row, r};
   emulation::warp_collective(emulation::Collective::load_matrix_transposed, kFullWarp, &operand,
-                             emulation::complete_load_transposed);
+                             emulation::complete_load_transposed, __builtin_return_address(0));
 }
-inline void mma_m16n8k16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
+__attribute__((noinline)) inline void mma_m16n8k16(float (&d)[4], const std::uint32_t (&a)[4],
+                                                   const std::uint32_t (&b)[2]) {
   emulation::MmaOperand operand = {d, a, b};
   emulation::warp_collective(emulation::Collective::mma_bf16, kFullWarp, &operand,
-                             emulation::complete_mma_bf16);
+                             emulation::complete_mma_bf16, __builtin_return_address(0));
 }
-inline void mma_m16n8k8_tf32(float (&d)[4], const std::uint32_t (&a)[4],
-                             const std::uint32_t (&b)[2]) {
+__attribute__((noinline)) inline void mma_m16n8k8_tf32(float (&d)[4], const std::uint32_t (&a)[4],
+                                                       const std::uint32_t (&b)[2]) {
   emulation::MmaOperand operand = {d, a, b};
   emulation::warp_collective(emulation::Collective::mma_tf32, kFullWarp, &operand,
-                             emulation::complete_mma_tf32);
+                             emulation::complete_mma_tf32, __builtin_return_address(0));
 }
 inline std::uint32_t to_tf32(float x) {
   const auto bits = std::bit_cast<std::uint32_t>(x);
@@ -79,7 +85,8 @@ inline std::uint32_t to_tf32(float x) {
 }
 
 inline float exp2_approx(float x) {
-  const float y = std::exp2(x);
+  if (x == 0) return 1;
+  const float y = emulation::approximate(std::exp2(x), 2, x);
   return y < 0x1p-126f ? 0.0f : y;
 }
 

@@ -13,6 +13,7 @@
 #include <type_traits>
 
 #include "executor.h"
+#include "rounding.h"
 
 // Only shared_memory<T>() of kernels/cuda/instructions.cuh: it is poisoned before each block, and
 // its ends are watched.
@@ -21,7 +22,10 @@
 #undef __forceinline__
 #define __forceinline__ inline
 #undef __launch_bounds__
-#define __launch_bounds__(...)
+// A kernel's largest block, as a NOP for each of its warps before the first instruction
+// (launch_body.cuh counts them).
+#define __launch_bounds__(...) \
+  __attribute__((patchable_function_entry(weft::emulation::bounded_warps(__VA_ARGS__))))
 
 #define threadIdx (::weft::emulation::place().thread)
 #define blockIdx (::weft::emulation::place().block)
@@ -30,6 +34,8 @@
 constexpr int warpSize = 32;
 
 namespace weft::emulation {
+
+constexpr int bounded_warps(int threads, int = 0) { return (threads + 31) / 32; }
 
 template <class T>
 struct ShuffleOperand {
@@ -119,13 +125,18 @@ inline void __syncwarp(unsigned mask = 0xFFFFFFFFu) {
   weft::emulation::warp_collective(weft::emulation::Collective::sync_warp, mask, &unused,
                                    [](void* const(&)[32], unsigned) {});
 }
-inline void __syncthreads() { weft::emulation::block_barrier(0); }
-inline int __syncthreads_count(int predicate) { return weft::emulation::block_barrier(predicate); }
-inline int __syncthreads_or(int predicate) {
-  return weft::emulation::block_barrier(predicate) != 0;
+// Not inlined: where they return to tells one barrier of a kernel from another.
+__attribute__((noinline)) inline void __syncthreads() {
+  weft::emulation::block_barrier(0, __builtin_return_address(0));
 }
-inline int __syncthreads_and(int predicate) {
-  return weft::emulation::block_barrier(predicate == 0) == 0;
+__attribute__((noinline)) inline int __syncthreads_count(int predicate) {
+  return weft::emulation::block_barrier(predicate, __builtin_return_address(0));
+}
+__attribute__((noinline)) inline int __syncthreads_or(int predicate) {
+  return weft::emulation::block_barrier(predicate, __builtin_return_address(0)) != 0;
+}
+__attribute__((noinline)) inline int __syncthreads_and(int predicate) {
+  return weft::emulation::block_barrier(predicate == 0, __builtin_return_address(0)) == 0;
 }
 inline void __threadfence() {}
 inline void __threadfence_block() {}
@@ -171,13 +182,22 @@ template <class T>
 T __ldg(const T* p) {
   return *p;
 }
-inline float __expf(float x) { return std::exp(x); }
-inline float __logf(float x) { return std::log(x); }
-inline float __fdividef(float a, float b) { return a / b; }
+
+inline float __expf(float x) {
+  if (x == 0) return 1;
+  return weft::emulation::approximate(
+      std::exp(x), 2 + static_cast<int>(std::min(1.173f * std::abs(x), 200.0f)), x);
+}
+inline float __fdividef(float a, float b) {
+  if (std::abs(b) > 0x1p126f && std::isfinite(b)) return std::isfinite(a) ? 0.0f : NAN;
+  return weft::emulation::approximate(a / b, 2, b);
+}
 inline float __frcp_rn(float x) { return 1.0f / x; }
-inline float __fmul_rn(float a, float b) { return a * b; }
-inline float __fadd_rn(float a, float b) { return a + b; }
-inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
+inline float __fmul_rn(float a, float b) { return weft::emulation::apart(a * b); }
+inline float __fadd_rn(float a, float b) {
+  return weft::emulation::apart(a) + weft::emulation::apart(b);
+}
+inline float rsqrtf(float x) { return weft::emulation::approximate(1.0f / std::sqrt(x), 2, x); }
 inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
 inline int __float_as_int(float x) { return std::bit_cast<int>(x); }
 inline float __uint_as_float(unsigned x) { return std::bit_cast<float>(x); }

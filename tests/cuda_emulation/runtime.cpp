@@ -101,6 +101,32 @@ void expect_device_memory(const void* argument) {
     failed("a kernel is handed a pointer that is not device memory", cudaErrorIllegalAddress);
 }
 
+void expect_no_host_pointer(const void* argument, std::size_t bytes) {
+  for (std::size_t at = 0; at + sizeof(void*) <= bytes; at += sizeof(void*)) {
+    const void* word = nullptr;
+    std::memcpy(&word, static_cast<const std::byte*>(argument) + at, sizeof(word));
+    if (is_host_memory(word))
+      failed(fmt::format("a kernel is handed a struct with a pointer at byte {} that is not device "
+                         "memory",
+                         at),
+             cudaErrorIllegalAddress);
+  }
+}
+
+void expect_block(const void* kernel, dim3 block) {
+#ifdef __x86_64__
+  constexpr unsigned char kNop = 0x90;
+  const auto* code = static_cast<const unsigned char*>(kernel);
+  unsigned most = 0;
+  while (code[most / 32] == kNop) most += 32;
+  const unsigned n = block.x * block.y * block.z;
+  if (most > 0 && n > most)
+    failed(fmt::format("a block of {} threads, more than the {} of its kernel's __launch_bounds__",
+                       n, most),
+           cudaErrorLaunchOutOfResources);
+#endif
+}
+
 void forget_fault() {
   runtime().error = cudaSuccess;
   runtime().fault_text.clear();

@@ -274,6 +274,50 @@ TEST_P(Attention, SkipsTilesThatNoQuerySees) {
     }
 }
 
+// A query that is no number makes its row's output, lse and gradient NaN, and those of the keys
+// that it sees; it is not taken for a query that sees no key.
+TEST_P(Attention, GivesNanForARowThatIsNan) {
+  constexpr std::int64_t T = 70, D = 16, kRow = 66;
+  const Case c = {1, T, 1, 1, D};
+  Tensor qkv = input(c);
+  qkv[kRow * 3 * D + 5] = NAN;
+  const Run r = run(c, qkv, gradient(c));
+  for (std::int64_t t = 0; t < T; ++t) {
+    EXPECT_EQ(std::isnan(r.lse[t]), t == kRow) << t;
+    for (std::int64_t d = 0; d < D; ++d) {
+      EXPECT_EQ(std::isnan(r.out[t * D + d]), t == kRow) << t << " " << d;
+      EXPECT_EQ(std::isnan(r.dqkv[t * 3 * D + d]), t == kRow) << "dq " << t << " " << d;
+      for (std::int64_t of : {1, 2})  // later keys may get 0 · NaN
+        EXPECT_TRUE(t > kRow || std::isnan(r.dqkv[(t * 3 + of) * D + d])) << of << " " << t;
+    }
+  }
+}
+
+TEST_P(Attention, NamesTheOpOfAMisalignedTensor) {
+  if (!on_gpu()) GTEST_SKIP() << "a CPU takes any alignment";
+  const Case c = {1, 4, 1, 1, 16};
+  const AttentionArgs args = arguments(c);
+  const Resident qkv = blank_act({1, 4, 3, 16}), out = blank_act({1, 4, 1, 16}),
+                 lse = blank({1, 1, 4}), room = blank_act({4 * 3 * 16 + 1}),
+                 odd = part(room, 1, {1, 4, 3, 16}), odd_out = part(room, 1, {1, 4, 1, 16});
+  const auto expect_named = [&](const char* op, const auto& call) {
+    try {
+      call();
+      ADD_FAILURE() << op << " takes a misaligned tensor";
+    } catch (const Error& e) {
+      EXPECT_NE(std::string(e.what()).find(std::string(op) + ": a tensor"), std::string::npos)
+          << e.what();
+    }
+  };
+  expect_named("attention", [&] { attention(out, lse, odd, ConstView(), args, stream()); });
+  expect_named("attention", [&] { attention(odd_out, lse, qkv, ConstView(), args, stream()); });
+  expect_named("attention_backward",
+               [&] { attention_backward(odd, out, out, lse, qkv, ConstView(), args, stream()); });
+  expect_named("attention_backward", [&] {
+    attention_backward(qkv, odd_out, out, lse, qkv, ConstView(), args, stream());
+  });
+}
+
 TEST_P(Attention, GivesTheSameGradientBitsTwice) {
   for (const Case& c : {Case{2, 200, 4, 1, 24}, Case{.B = 1,
                                                 .T = 130,

@@ -46,8 +46,7 @@ TEST_P(Linear, EqualsTheSumInDouble) {
             expected.push_back(sum);
           }
         linear(y, x_in, weights, put(bias), precision, stream());
-        expect_close(get(y).data, expected, tolerance(bound(I), 2),
-                     "linear");  // bf16: the bias and the result
+        expect_close(get(y).data, expected, tolerance(bound(I)), "linear");
       }
 }
 
