@@ -13,8 +13,8 @@ void check_heads(const char* op, const AttentionArgs& args, const Stream& stream
         "{}: {} heads, {} KV heads of dim {}", op, args.n_heads, args.n_kv_heads, args.head_dim);
   CHECK(args.softcap >= 0, "{}: softcap is {}; 0 is none", op, args.softcap);
   if (stream.device().type == DeviceType::cuda)
-    CHECK(args.head_dim % 8 == 0 && args.head_dim >= 16 && args.head_dim <= 256,
-          "{}: head dim {} on a GPU; supported: multiples of 8 from 16 to 256", op, args.head_dim);
+    CHECK(cuda_takes_head_dim(args.head_dim), "{}: head dim {} on a GPU; supported: {}", op,
+          args.head_dim, kCudaHeadDims);
 }
 
 void check_lengths(const char* op, ConstView lengths, std::int64_t B, const AttentionArgs& args) {

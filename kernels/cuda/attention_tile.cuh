@@ -41,8 +41,6 @@ struct AttentionProblem {
 inline AttentionProblem attention_problem(const char* op, ConstView qkv, ConstView lengths,
                                           const AttentionArgs& args) {
   CHECK(args.scale > 0, "{}: scale {}; supported on a GPU: positive", op, args.scale);
-  CHECK(args.head_dim % 8 == 0 && args.head_dim >= 16 && args.head_dim <= 256,
-        "{}: head dim {}; supported on a GPU: multiples of 8, 16 to 256", op, args.head_dim);
   CHECK(qkv.dim(1) < 1 << 30, "{}: {} rows; supported on a GPU: fewer than 2^30", op, qkv.dim(1));
   AttentionProblem p;
   const auto T = static_cast<int>(qkv.dim(1));

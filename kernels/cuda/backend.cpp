@@ -17,4 +17,8 @@ const Backend& cuda_backend() {
 
 bool cuda_available() { return gpu_count() > 0; }
 
+bool cuda_takes_head_dim(std::int64_t head_dim) {
+  return head_dim % 8 == 0 && head_dim >= 16 && head_dim <= 256;
+}
+
 }  // namespace weft

@@ -22,7 +22,7 @@ __global__ void __launch_bounds__(256) fill_kernel(Word* x, Word value, std::int
 template <class Word>
 void fill_words(View x, Word value, Stream& stream) {
   const auto words = static_cast<std::int64_t>(x.bytes() / sizeof(Word));
-  const LaunchShape shape = {{static_cast<unsigned>(ceil_div(words, kThreads))}, {kThreads}};
+  const LaunchShape shape = {{n_blocks(ceil_div(words, kThreads))}, {kThreads}};
   launch(fill_kernel<Word>, shape, {static_cast<double>(x.bytes()), 0}, stream, pointer<Word>(x),
          value, words);
 }
@@ -92,7 +92,7 @@ void move_rows(View y, ConstView x, ConstView rows, Stream& stream) {
       [&](auto zero) {
         using Word = decltype(zero);
         const auto words = static_cast<std::int64_t>(bytes / sizeof(Word));
-        const LaunchShape shape = {{static_cast<unsigned>(ceil_div(words, kThreads)),
+        const LaunchShape shape = {{n_blocks(ceil_div(words, kThreads)),
                                     static_cast<unsigned>(std::min<std::int64_t>(M, 65535))},
                                    {kThreads}};
         const Work work = {static_cast<double>(M) * (2 * static_cast<double>(bytes) + 4), 0};
@@ -136,7 +136,7 @@ void join_columns(View whole, ConstView parts, std::span<const std::int64_t> wid
         [&](auto zero) {
           using Word = decltype(zero);
           const auto words = static_cast<std::int64_t>(bytes / sizeof(Word));
-          const LaunchShape shape = {{static_cast<unsigned>(ceil_div(words, kThreads)),
+          const LaunchShape shape = {{n_blocks(ceil_div(words, kThreads)),
                                       static_cast<unsigned>(std::min<std::int64_t>(N, 65535))},
                                      {kThreads}};
           const Work work = {2 * static_cast<double>(N) * static_cast<double>(bytes), 0};
@@ -202,8 +202,8 @@ void element_loss(View loss, View dlogits, ConstView logits, ConstView labels, C
                      8 * elems};
   for_act(logits.dtype(), [&](auto zero) {
     using Act = decltype(zero);
-    launch(element_loss_kernel<Act>, {{static_cast<unsigned>(ceil_div(M, kThreads))}, {kThreads}},
-           work, stream, pointer<float>(loss), pointer<Act>(dlogits), pointer<Act>(logits),
+    launch(element_loss_kernel<Act>, {{n_blocks(ceil_div(M, kThreads))}, {kThreads}}, work, stream,
+           pointer<float>(loss), pointer<Act>(dlogits), pointer<Act>(logits),
            pointer<std::int32_t>(labels), pointer<float>(targets), M, n,
            kind == ElementLoss::squared_error, scale);
   });

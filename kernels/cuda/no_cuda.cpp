@@ -9,5 +9,6 @@ const Backend& cuda_backend() {
 }
 
 bool cuda_available() { return false; }
+bool cuda_takes_head_dim(std::int64_t) { return false; }
 
 }  // namespace weft

@@ -15,7 +15,6 @@
 #include "formats/families/families.h"
 #include "infer/generation_file.h"
 #include "io/hub_cache.h"
-#include "kernels/backends.h"
 #include "machine/device_choice.h"
 #include "model/grid_check.h"
 #include "text/files/tokenizer_files.h"
@@ -151,6 +150,7 @@ Session::Session(const Invocation& invocation, const ModelOptions& given, ModelU
           .precision = given.deterministic ? Precision::fp32_fixed : Precision::fp32,
           .clock = given.log.empty() ? nullptr : &clock,
           .observer = {}} {
+  check_device(stream.device(), config);
   compare(
       grid.world(),
       [&] {

@@ -19,6 +19,7 @@
 #include "formats/hf_export.h"
 #include "io/files.h"
 #include "io/tensorboard_events.h"
+#include "model/grid_check.h"
 #include "text/files/tokenizer_files.h"
 #include "train/first_weights.h"
 #include "train/learning_check.h"
@@ -62,6 +63,7 @@ class Trainer {
         step_(ctx_, start_.config, parameters_, start_.step) {}
 
   void run() {
+    check_device(environment_.device, start_.config);
     sampler_ = make_text_sampler(environment_.sampler, start_, options_, ctx_, parameters_);
     check_memory();
     check_tokens();

@@ -142,5 +142,6 @@ const Backend& cuda_backend() {
 }
 
 bool cuda_available() { return gpu_count() > 0; }
+bool cuda_takes_head_dim(std::int64_t) { return true; }
 
 }  // namespace weft

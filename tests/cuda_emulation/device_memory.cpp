@@ -2,8 +2,8 @@
 
 #include <sys/mman.h>
 #include <unistd.h>
-#include <algorithm>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>

@@ -65,8 +65,9 @@ PY
   ok 1 data c.csv --tokenizer bert --task classify --val-fraction 0.2 --out c.h5
   ok 1 data m.csv --tokenizer bert --task classify --label-separator ';' --val-fraction 0.2 \
     --out m.h5
+  ok 1 data c.csv --tokenizer bert --task mlm --val-fraction 0.2 --out w.h5
   shape=(--family bert --layers 2 --width 16 --heads 2 --context 16 --batch-size 4 --steps 6)
-  for run in "c classify" "m classify" "c mlm"; do
+  for run in "c classify" "m classify" "w mlm"; do
     set -- $run
     for device in cpu cuda; do
       ok 1 train "${shape[@]}" --data "$1.h5" --task "$2" --device "$device" --out "$device-$1-$2"
@@ -76,7 +77,7 @@ PY
   done
   same classify --model cpu-c-classify/model --text 'good film' --text 'a bad book' --json
   same classify --model cpu-m-classify/model --text 'good film' --json
-  same fill --model cpu-c-mlm/model --text 'the [MASK] was good' --top-k 3 --json
+  same fill --model cpu-w-mlm/model --text 'the [MASK] was good' --top-k 3 --json
   for device in cpu cuda; do
     ok 1 train --data "$S/tokens.h5" --layers 2 --width 16 --heads 2 --context 32 --batch-size 4 \
       --steps 4 --dtype bf16 --device "$device" --out "$device-bf16"
@@ -109,7 +110,7 @@ PY
   same score "${model[@]}" --text 'the cat was here' --text 'a dog' --json
   same embed "${model[@]}" --text 'the cat was here' --text 'a dog' --json
   same embed "${model[@]}" --text 'the cat was here' --layer 1 --pooling max --json
-  same neighbors "${model[@]}" the --top-k 4 --json
+  same neighbors "${model[@]}" '#97' --top-k 4 --json
   same attention "${model[@]}" --text 'the cat was here' --json
   for device in cpu cuda; do
     ok 1 attention "${model[@]}" --text 'the cat was here' --h5 "$device.h5" --device "$device" \
