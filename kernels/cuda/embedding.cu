@@ -188,10 +188,6 @@ __global__ void __launch_bounds__(256, 4)
 
 namespace {
 
-bool aligned(const void* p, std::size_t bytes) {
-  return reinterpret_cast<std::uintptr_t>(p) % bytes == 0;
-}
-
 template <class T, class W, int kWidth>
 void launch_embedding(View y, ConstView ids, ConstView table, std::int64_t first_row,
                       bool accumulate, Stream& stream) {
@@ -210,7 +206,7 @@ void launch_embedding(View y, ConstView ids, ConstView table, std::int64_t first
 template <class T, class W>
 void choose_width(View y, ConstView ids, ConstView table, std::int64_t first_row, bool accumulate,
                   Stream& stream) {
-  if (y.dim(1) % 8 == 0 && aligned(y.data(), 16) && aligned(table.data(), 16))
+  if (y.dim(1) % 8 == 0 && aligned(y.data(), table.data()))
     launch_embedding<T, W, 8>(y, ids, table, first_row, accumulate, stream);
   else
     launch_embedding<T, W, 1>(y, ids, table, first_row, accumulate, stream);
@@ -292,7 +288,7 @@ void embedding_backward(View dtable, ConstView dy, ConstView ids, std::int64_t f
   if (dy.elems() == 0 || dtable.elems() == 0) return;
   CHECK(dy.dim(0) <= INT32_MAX - 64, "embedding_backward: {} rows", dy.dim(0));
   const SortedRows rows = sort_rows(ids, first_row, dtable.dim(0), stream);
-  const bool wide = dy.dim(1) % 4 == 0 && aligned(dtable.data(), 16) && aligned(dy.data(), 16);
+  const bool wide = dy.dim(1) % 4 == 0 && aligned(dtable.data(), dy.data());
   if (dy.dtype() == DType::f32) {
     if (wide)
       launch_backward<float, 4>(dtable, dy, rows, stream);

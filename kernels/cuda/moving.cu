@@ -6,6 +6,7 @@
 
 #include "kernels/cuda/arguments.cuh"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/vector.cuh"
 #include "kernels/ops.h"
 
@@ -153,21 +154,16 @@ void join_columns(View whole, ConstView parts, std::span<const std::int64_t> wid
 // One block: a thread's sum is of every 256th element, and the sums are added up in a fixed tree.
 __global__ void __launch_bounds__(256)
     add_sum_kernel(double* total, const float* x, std::int64_t elems) {
-  __shared__ double sums[kThreads];
   double sum = 0;
   for (std::int64_t i = threadIdx.x; i < elems; i += kThreads) sum += x[i];
-  sums[threadIdx.x] = sum;
-  for (int half = kThreads / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (static_cast<int>(threadIdx.x) < half) sums[threadIdx.x] += sums[threadIdx.x + half];
-  }
-  if (threadIdx.x == 0) *total += sums[0];
+  sum = block_sum_of_doubles(sum, shared_memory<double>());
+  if (threadIdx.x == 0) *total += sum;
 }
 
 void add_sum(View total, ConstView x, Stream& stream) {
   const Work work = {static_cast<double>(x.bytes()) + 16, static_cast<double>(x.elems())};
-  launch(add_sum_kernel, {{1}, {kThreads}}, work, stream, pointer<double>(total), pointer<float>(x),
-         x.elems());
+  launch(add_sum_kernel, {{1}, {kThreads}, 32 * sizeof(double)}, work, stream,
+         pointer<double>(total), pointer<float>(x), x.elems());
 }
 
 // A thread a row: there are few labels, and few rows.

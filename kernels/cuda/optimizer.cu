@@ -6,6 +6,7 @@
 #include "kernels/cuda/arguments.cuh"
 #include "kernels/cuda/instructions.cuh"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/vector.cuh"
 #include "kernels/ops.h"
 
@@ -93,25 +94,6 @@ __global__ void __launch_bounds__(kOptimizerThreads)
   }
 }
 
-namespace {
-
-// The block's sum of one double a thread, in a fixed tree; the result is thread 0's.
-__device__ __forceinline__ double block_sum_of_doubles(double x, double* shared) {
-  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32,
-            warps = static_cast<int>(blockDim.x) / 32;
-#pragma unroll
-  for (int lanes = 16; lanes > 0; lanes /= 2) x += __shfl_xor_sync(kFullWarp, x, lanes);
-  if (lane == 0) shared[warp] = x;
-  __syncthreads();
-  if (warp != 0) return 0;
-  x = lane < warps ? shared[lane] : 0;
-#pragma unroll
-  for (int lanes = 16; lanes > 0; lanes /= 2) x += __shfl_xor_sync(kFullWarp, x, lanes);
-  return x;
-}
-
-}  // namespace
-
 // sums[chunk] = Σ x² of one chunk. A thread's elements do not depend on alignment: neither do the
 // bits.
 __global__ void __launch_bounds__(kOptimizerThreads)
@@ -152,10 +134,6 @@ __global__ void __launch_bounds__(1024)
 
 namespace {
 
-bool aligned(const void* p, std::size_t bytes) {
-  return reinterpret_cast<std::uintptr_t>(p) % bytes == 0;
-}
-
 template <class Entry>
 Entry* upload(const std::vector<Entry>& table, void* scratch, Stream& stream) {
   copy_bytes(scratch, table.data(), table.size() * sizeof(Entry), stream);
@@ -183,8 +161,7 @@ void adamw(std::span<const AdamWTensor> tensors, const AdamWArgs& args, Stream& 
     if (elems == 0) continue;
     auto* copy =
         t.weight_bf16.empty() ? nullptr : static_cast<__nv_bfloat16*>(t.weight_bf16.data());
-    const bool packs = aligned(t.weight.data(), 16) && aligned(t.m.data(), 16) &&
-                       aligned(t.v.data(), 16) && aligned(t.grad.data(), 16) && aligned(copy, 8);
+    const bool packs = aligned(t.weight.data(), t.m.data(), t.v.data(), t.grad.data(), copy);
     table.push_back({pointer<float>(t.weight), pointer<float>(t.m), pointer<float>(t.v),
                      pointer<float>(t.grad), copy, elems, chunks,
                      t.decay ? 1.0f - args.lr * args.weight_decay : 1.0f, packs});
@@ -205,7 +182,7 @@ double sum_of_squares(std::span<const ConstView> tensors, Stream& stream) {
   Work work;
   for (const ConstView& x : tensors) {
     if (x.elems() == 0) continue;
-    table.push_back({pointer<float>(x), x.elems(), chunks, aligned(x.data(), 16)});
+    table.push_back({pointer<float>(x), x.elems(), chunks, aligned(x.data())});
     chunks += ceil_div(x.elems(), kChunk);
     work.bytes += 4 * static_cast<double>(x.elems());
     work.flops += 2 * static_cast<double>(x.elems());

@@ -61,4 +61,19 @@ __device__ __forceinline__ float block_max(float x, float* shared) {
   return x;
 }
 
+// The block's sum of one double a thread, in a fixed tree; the result is thread 0's.
+__device__ __forceinline__ double block_sum_of_doubles(double x, double* shared) {
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32,
+            warps = static_cast<int>(blockDim.x) / 32;
+#pragma unroll
+  for (int lanes = 16; lanes > 0; lanes /= 2) x += __shfl_xor_sync(kFullWarp, x, lanes);
+  if (lane == 0) shared[warp] = x;
+  __syncthreads();
+  if (warp != 0) return 0;
+  x = lane < warps ? shared[lane] : 0;
+#pragma unroll
+  for (int lanes = 16; lanes > 0; lanes /= 2) x += __shfl_xor_sync(kFullWarp, x, lanes);
+  return x;
+}
+
 }  // namespace weft::cuda
