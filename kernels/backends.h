@@ -33,8 +33,8 @@ WEFT_FOR_EACH_OP(WEFT_DECLARE_OP)
 #undef WEFT_DECLARE_OP
 }  // namespace cpu
 
-const Backend& cuda_backend();  // throws a UserError where CUDA is not built in
-bool cuda_available();          // built in, and a device is present
+const Backend& cuda_backend();                    // throws a UserError where CUDA is not built in
+bool cuda_available();                            // built in, and a device is present
 bool cuda_takes_head_dim(std::int64_t head_dim);  // its attention does
 constexpr const char* kCudaHeadDims = "multiples of 8 from 16 to 256";
 
