@@ -252,7 +252,7 @@ void linear_backward_weight(View dw, View dbias, ConstView dy, ConstView x, Prec
   Scratch scratch(stream, copy_room(dy, dtype) + copy_room(x, dtype) +
                               (dbias.empty() ? 0 : room(DType::f32, groups * O)));
   if (!dbias.empty() && N > 0)
-    add_bias_gradient(dbias, dy, scratch.take(DType::f32, {groups, O}, dy.device()).as<float>(),
+    add_bias_gradient(dbias, dy, pointer<float>(scratch.take(DType::f32, {groups, O}, dy.device())),
                       stream);
   const ConstView dy_in = scratch.in(dy, dtype, stream), x_in = scratch.in(x, dtype, stream);
   multiply(dw, dy_in, x_in,
