@@ -44,7 +44,7 @@ stopped() {
 }
 
 # Long enough that no machine is done with it before it is stopped.
-long=(generate --max-new-tokens 20 --min-new-tokens 20 --do-sample --num-return-sequences 50)
+long=(generate --max-new-tokens 20 --min-new-tokens 20 --do-sample --num-return-sequences 400)
 
 has_lines() { [ -s out.jsonl ] && [ "$(wc -l <out.jsonl)" -ge "$1" ]; }
 
