@@ -7,7 +7,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <iostream>
 #include <optional>
 
 #include "cli/command.h"
@@ -118,15 +117,15 @@ bool printed_help_form(Mpi& mpi, const Arguments& args) {
   if (args[0] != "--man" && args[0] != "--completion") return false;
   const bool first = mpi.rank() == 0;
   if (args[0] == "--man") {
-    if (first) std::cout << program_man_page(summaries());
+    if (first) write_stdout(program_man_page(summaries()));
     return true;
   }
   const std::string shell = args.size() > 1 ? args[1] : "";
   CHECK_USER(shell == "bash" || shell == "zsh", "--completion is '{}'; allowed: bash, zsh", shell);
   const HelpForm form = value_of(kHelpForms, "--completion", shell);
-  if (first) std::cout << completion_begin(form, summaries());
+  if (first) write_stdout(completion_begin(form, summaries()));
   for (const Command& c : kCommands) c.run({mpi, {"--help=" + shell}});
-  if (first) std::cout << completion_end(form);
+  if (first) write_stdout(completion_end(form));
   return true;
 }
 

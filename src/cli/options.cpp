@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <iostream>
 #include <map>
 
 #include "cli/help_forms.h"
+#include "cli/stdout.h"
 #include "core/check.h"
 #include "core/spelling.h"
 #include "core/utf8.h"
@@ -315,7 +315,7 @@ bool parse_options(const CommandLine& command, const std::vector<std::string>& g
   }
   if (given.size() == 1 && given[0].starts_with("--help=")) {
     const HelpForm form = value_of(kHelpForms, "--help", given[0].substr(7));
-    if (prints) std::cout << command_help(form, command, fields);
+    if (prints) write_stdout(command_help(form, command, fields));
     return false;
   }
   Names names;
@@ -370,7 +370,7 @@ bool parse_options(const CommandLine& command, const std::vector<std::string>& g
   try {
     app.parse(args);
   } catch (const CLI::CallForHelp&) {
-    if (prints) std::cout << app.help();
+    if (prints) write_stdout(app.help());
     return false;
   } catch (const CLI::ArgumentMismatch& error) {  // "--layers: 1 required N missing"
     const std::string text = error.what();

@@ -27,7 +27,7 @@ batch_size = 8
 lr = 3e-3
 warmup_steps = 10
 dropout = 0.1
-steps = ${STEPS:=600}
+steps = 600
 save_every = 100
 TOML
 }
@@ -83,9 +83,21 @@ curve() {
 is_calm() { diff <(curve "$1") "$S/calm.curve"; }
 ends() { grep -o '"event":"end".*"reason":"[a-z]*"' "$1/run.jsonl" | sed 's/.*:"\(.*\)"/\1/'; }
 
-# The run that nothing happens to, and how long it took.
+# run_calm SECONDS [submit's words]: the run that nothing happens to, and how long it took. It has as
+# many steps as take about so long here: what is to happen in mid-run must find it there.
 run_calm() {
-  local id began
+  local seconds=$1 id began
+  shift
+  id=$(submit pilot train "WEFT_TRAIN_OPTIONS=--steps 100" "$@")
+  ended "$id"
+  STEPS=$(python3 - "$seconds" pilot/run.jsonl <<'PY'
+import json, statistics, sys
+steps = [l["step_s"] for l in map(json.loads, open(sys.argv[2])) if l["event"] == "step"]
+print(max(2, round(float(sys.argv[1]) / statistics.median(steps) / 100)) * 100)
+PY
+)
+  export STEPS
+  sed -i "s/^steps = .*/steps = $STEPS/" recipe.toml
   began=$(date +%s)
   id=$(submit calm train "$@")
   ended "$id"

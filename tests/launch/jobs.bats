@@ -8,7 +8,7 @@ load jobs
 
 setup_file() {
   begin polaris --pals "$(built_mpiexec)"
-  run_calm -- "${two[@]}"
+  run_calm 25 -- "${two[@]}"
 }
 teardown_file() { [ ! -e "${PBS_STUB:-/none}" ] || pbs_server stop "$PBS_STUB"; }
 setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
@@ -34,11 +34,11 @@ PY
   [ "$(status "$id")" = 3 ]
   [ "$(ends run)" = walltime ]
   [ "$(grep -c "job killed" weft-train.o*)" = 0 ]
-  [ "$(steps run)" -gt 20 ] && [ "$(steps run)" -lt 600 ]
+  [ "$(steps run)" -gt 20 ] && [ "$(steps run)" -lt "$STEPS" ]
   id=$(submit run train -- "${two[@]}")
   ended "$id"
   [ "$(status "$id")" = 0 ]
-  [ "$(steps run)" = 600 ] # none was lost
+  [ "$(steps run)" = "$STEPS" ] # none was lost
   is_calm run
 }
 
@@ -59,9 +59,9 @@ PY
 
 @test "preemption: with SIGTERM nothing is lost, without a warning the log says what" {
   id=$(submit run train -- "${two[@]}" -q preemptable)
-  until_steps run 50
+  until_steps run $((STEPS / 12))
   preempt "$id"
-  until_steps run 250
+  until_steps run $((STEPS * 5 / 12))
   preempt --at-once "$id"
   ended "$id"
   [ "$(status "$id")" = 0 ]
@@ -87,11 +87,12 @@ PY
 
 @test "a sweep as an array, one subjob of it preempted" {
   printf 'lr\tweight-decay\n3e-3\t0.1\n1e-3\t0.1\n3e-3\t0\n' >sweep.tsv
+  local n=$((STEPS / 3))
   for out in calm swept; do
-    id=$(submit $out sweep "WEFT_SWEEP=$PWD/sweep.tsv" "WEFT_TRAIN_OPTIONS=--steps 200" \
+    id=$(submit $out sweep "WEFT_SWEEP=$PWD/sweep.tsv" "WEFT_TRAIN_OPTIONS=--steps $n" \
       -- -J 0-2%2)
     if [ $out = swept ]; then
-      until_steps swept/point-001 120
+      until_steps swept/point-001 $((n * 6 / 10))
       preempt --at-once "${id/\[\]/[1]}"
     fi
     ended "$id"
@@ -99,7 +100,7 @@ PY
   done
   [ "$(field "${id/\[\]/[1]}" run_count)" = 2 ]
   for point in 0 1 2; do
-    [ "$(curve "calm/point-00$point" | wc -l)" = 200 ]
+    [ "$(curve "calm/point-00$point" | wc -l)" = "$n" ]
     diff <(curve "calm/point-00$point") <(curve "swept/point-00$point")
   done
   [ "$(cat calm/*/run.jsonl | grep -c '"event":"start"')" = 3 ]

@@ -6,9 +6,8 @@ load jobs
 
 setup_file() {
   [[ "$("$(built_mpiexec)" --version)" == *"Open"* ]] || skip "weft is not built with Open MPI"
-  STEPS=200
   begin sophia --open-mpi "$(built_mpiexec)"
-  run_calm WEFT_BIND=none -- -l select=2
+  run_calm 20 WEFT_BIND=none -- -l select=2
 }
 teardown_file() { [ ! -e "${PBS_STUB:-/none}" ] || pbs_server stop "$PBS_STUB"; }
 setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
@@ -36,17 +35,18 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
   id=$(submit run train WEFT_BIND=none)
   ended "$id"
   [ "$(status "$id")" = 0 ]
-  [ "$(steps run)" = 200 ]
+  [ "$(steps run)" = "$STEPS" ]
   is_calm run
 }
 
 @test "by GPU: one host, named once a GPU; preempted" {
-  id=$(submit alone train WEFT_BIND=none "WEFT_TRAIN_OPTIONS=--steps 200" -- -q by-gpu -l select=2)
+  local options="WEFT_TRAIN_OPTIONS=--steps $((STEPS / 2))"
+  id=$(submit alone train WEFT_BIND=none "$options" -- -q by-gpu -l select=2)
   ended "$id"
   [ "$(status "$id")" = 0 ]
   [ "$(field "$id" exec_host)" = x3001c0s1b0n0/0 ]
-  id=$(submit run train WEFT_BIND=none "WEFT_TRAIN_OPTIONS=--steps 200" -- -q by-gpu -l select=2)
-  until_steps run 120
+  id=$(submit run train WEFT_BIND=none "$options" -- -q by-gpu -l select=2)
+  until_steps run $((STEPS * 3 / 10))
   preempt --at-once "$id"
   ended "$id"
   [ "$(status "$id")" = 0 ]
