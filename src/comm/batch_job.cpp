@@ -63,15 +63,16 @@ std::map<std::string, std::string, std::less<>> qstat_attributes(std::string_vie
   return all;
 }
 
-void take_times(BatchJob& job, const JobTimes& times, double now, const std::string& source) {
+void take_times(BatchJob& job, const JobTimes& times, const WallClock& now,
+                const std::string& source) {
   if (times.walltime_s) job.walltime_s = times.walltime_s;
-  job.left_s = left_of(times, now);
+  job.left_s = left_of(times, now());
   if (job.left_s) job.source = source;
 }
 
 // PBS_WALLTIME counts from the job's begin, which was before this process's: that of its session
 // is the nearest that is known.
-void ask_pbs(BatchJob& job, const Environment& get, const AskProgram& ask, double now) {
+void ask_pbs(BatchJob& job, const Environment& get, const AskProgram& ask, const WallClock& now) {
   const ProgramAnswer answer = ask({"qstat", "-f", job.id});
   if (answer.failure.empty())
     take_times(job, parse_qstat(answer.text), now, fmt::format("PBS job {} (qstat)", job.id));
@@ -85,7 +86,7 @@ void ask_pbs(BatchJob& job, const Environment& get, const AskProgram& ask, doubl
   job.source = fmt::format("PBS job {} (PBS_WALLTIME)", job.id);
 }
 
-void ask_slurm(BatchJob& job, const Environment& get, const AskProgram& ask, double now) {
+void ask_slurm(BatchJob& job, const Environment& get, const AskProgram& ask, const WallClock& now) {
   JobTimes times;
   times.begin = number(text_of(get, "SLURM_JOB_START_TIME"));
   times.end = number(text_of(get, "SLURM_JOB_END_TIME"));
@@ -166,7 +167,8 @@ std::optional<double> left_of(const JobTimes& t, double now) {
   return soonest ? soonest : *std::max_element(all.begin(), all.end());
 }
 
-std::vector<BatchJob> find_batch_jobs(const Environment& get, const AskProgram& ask, double now) {
+std::vector<BatchJob> find_batch_jobs(const Environment& get, const AskProgram& ask,
+                                      const WallClock& now) {
   std::vector<BatchJob> jobs;
   const auto add = [&](const char* scheduler, const char* id, const char* queue,
                        const char* account, auto ask_it) {

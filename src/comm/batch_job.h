@@ -42,6 +42,9 @@ std::optional<double> left_of(const JobTimes& times, double now);
 
 // Of a job within a job both are told, PBS's first. `ask` runs a program (core/system/process.h).
 using AskProgram = std::function<ProgramAnswer(const std::vector<std::string>& command)>;
-std::vector<BatchJob> find_batch_jobs(const Environment& get, const AskProgram& ask, double now);
+// Seconds since 1970. Read when a program has answered: it may take seconds, which are not left.
+using WallClock = std::function<double()>;
+std::vector<BatchJob> find_batch_jobs(const Environment& get, const AskProgram& ask,
+                                      const WallClock& now);
 
 }  // namespace weft

@@ -1,8 +1,8 @@
 #include "comm/run_time.h"
 
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
-#include <ctime>
 #include <limits>
 
 #include "comm/agreement.h"
@@ -21,8 +21,11 @@ RunTime ask_all(const std::string& walltime) {
   if (!walltime.empty())
     take(Deadline(checked_walltime(walltime) - process_elapsed_s(), "--walltime " + walltime));
   const AskProgram ask = [](const auto& command) { return ask_program(command, kPatience_s); };
-  for (const BatchJob& job :
-       find_batch_jobs(std::getenv, ask, static_cast<double>(std::time(nullptr)))) {
+  const auto now = [] {
+    return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch())
+        .count();
+  };
+  for (const BatchJob& job : find_batch_jobs(std::getenv, ask, now)) {
     if (job.left_s)
       take(Deadline(*job.left_s, job.source));
     else

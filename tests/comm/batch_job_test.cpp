@@ -109,6 +109,7 @@ TEST(BatchJob, SqueueAndScontrol) {
 struct Place {
   std::map<std::string, std::string> variables;
   std::map<std::string, ProgramAnswer> answers;  // by the command's first word
+  double takes_s = 0;                            // to answer
   std::vector<std::string> asked = {};
 
   std::vector<BatchJob> jobs(double now) {
@@ -117,14 +118,21 @@ struct Place {
           const auto at = variables.find(name);
           return at == variables.end() ? nullptr : at->second.c_str();
         },
-        [this](const std::vector<std::string>& command) {
+        [this, &now](const std::vector<std::string>& command) {
           asked.push_back(command[0] + " " + command.back());
+          now += takes_s;
           const auto at = answers.find(command[0]);
           return at == answers.end() ? ProgramAnswer{"", "not found"} : at->second;
         },
-        now);
+        [&now] { return now; });
   }
 };
+
+TEST(BatchJob, WhatABusyServerTakesToAnswerIsNotLeft) {
+  const InZone utc("UTC");
+  Place place{{{"PBS_JOBID", "7"}}, {{"qstat", {kQstat, ""}}}, 8};
+  EXPECT_EQ(place.jobs(kHalfPastSeven + 720)[0].left_s, 1072);
+}
 
 TEST(BatchJob, NoneWhereNoSchedulerIs) {
   Place place{{{"PBS_O_WORKDIR", "/x"}, {"PBS_JOBID", ""}, {"SLURM_NTASKS", "4"}}, {}};

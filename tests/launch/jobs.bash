@@ -64,6 +64,9 @@ ended() {
 }
 field() { qstat -xf "$1" | sed -n "s/^    $2 = //p"; }
 status() { field "$1" Exit_status; }
+# Whether weft stopped by itself before the walltime. Open MPI's mpiexec lingers two seconds after
+# ranks that exit with 3, longer than so small a run keeps in hand: PBS ends the job then.
+in_time() { [[ "$(status "$1")" =~ ^(3|-29)$ ]]; }
 steps() {
   [ -e "$1/run.jsonl" ] || echo 0
   grep -c '^{"event":"step"' "$1/run.jsonl" 2>/dev/null || true
@@ -83,26 +86,26 @@ curve() {
 is_calm() { diff <(curve "$1") "$S/calm.curve"; }
 ends() { grep -o '"event":"end".*"reason":"[a-z]*"' "$1/run.jsonl" | sed 's/.*:"\(.*\)"/\1/'; }
 
-# run_calm SECONDS [submit's words]: the run that nothing happens to, and how long it took. It has as
-# many steps as take about so long here: what is to happen in mid-run must find it there.
+# run_calm STEPS SECONDS [submit's words]: the run that nothing happens to, and how long it took.
+# Its batches are so large that it takes about so long here: what is to happen in mid-run must find
+# it there, and what weft keeps in hand before a walltime are its slowest steps.
 run_calm() {
-  local seconds=$1 id began
-  shift
-  id=$(submit pilot train "WEFT_TRAIN_OPTIONS=--steps 100" "$@")
+  local steps=$1 seconds=$2 id began
+  shift 2
+  id=$(submit pilot train "WEFT_TRAIN_OPTIONS=--steps 60" "$@")
   ended "$id"
-  STEPS=$(python3 - "$seconds" pilot/run.jsonl <<'PY'
+  size=$(python3 - "$steps" "$seconds" pilot/run.jsonl <<'PY'
 import json, statistics, sys
-steps = [l["step_s"] for l in map(json.loads, open(sys.argv[2])) if l["event"] == "step"]
-print(max(2, round(float(sys.argv[1]) / statistics.median(steps) / 100)) * 100)
+took = [l["step_s"] for l in map(json.loads, open(sys.argv[3])) if l["event"] == "step"]
+print(min(64, max(1, round(float(sys.argv[2]) / float(sys.argv[1]) / statistics.median(took)))) * 8)
 PY
 )
-  export STEPS
-  sed -i "s/^steps = .*/steps = $STEPS/" recipe.toml
+  sed -i "s/^steps = .*/steps = $steps/; s/^batch_size = .*/batch_size = $size/" recipe.toml
   began=$(date +%s)
   id=$(submit calm train "$@")
   ended "$id"
   echo $(($(date +%s) - began)) >took
   [ "$(status "$id")" = 0 ]
   curve calm >calm.curve
-  [ "$(wc -l <calm.curve)" = "$STEPS" ]
+  [ "$(wc -l <calm.curve)" = "$steps" ]
 }

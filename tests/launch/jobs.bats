@@ -8,7 +8,7 @@ load jobs
 
 setup_file() {
   begin polaris --pals "$(built_mpiexec)"
-  run_calm 25 -- "${two[@]}"
+  run_calm 600 40 -- "${two[@]}"
 }
 teardown_file() { [ ! -e "${PBS_STUB:-/none}" ] || pbs_server stop "$PBS_STUB"; }
 setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
@@ -31,14 +31,13 @@ PY
 @test "a walltime that ends mid-run: weft stops before it, and the next job goes on" {
   id=$(submit run train -- "${two[@]}" -l walltime=$(($(cat "$S/took") * 4 / 10)))
   ended "$id"
-  [ "$(status "$id")" = 3 ]
+  in_time "$id"
   [ "$(ends run)" = walltime ]
-  [ "$(grep -c "job killed" weft-train.o*)" = 0 ]
-  [ "$(steps run)" -gt 20 ] && [ "$(steps run)" -lt "$STEPS" ]
+  [ "$(steps run)" -gt 20 ] && [ "$(steps run)" -lt 600 ]
   id=$(submit run train -- "${two[@]}")
   ended "$id"
   [ "$(status "$id")" = 0 ]
-  [ "$(steps run)" = "$STEPS" ] # none was lost
+  [ "$(steps run)" = 600 ] # none was lost
   is_calm run
 }
 
@@ -59,9 +58,9 @@ PY
 
 @test "preemption: with SIGTERM nothing is lost, without a warning the log says what" {
   id=$(submit run train -- "${two[@]}" -q preemptable)
-  until_steps run $((STEPS / 12))
+  until_steps run 50
   preempt "$id"
-  until_steps run $((STEPS * 5 / 12))
+  until_steps run 250
   preempt --at-once "$id"
   ended "$id"
   [ "$(status "$id")" = 0 ]
@@ -78,7 +77,7 @@ PY
   ended $ids
   read -ra ids <<<"${ids//$'\n'/ }"
   [ ${#ids[@]} = 3 ]
-  [ "$(status "${ids[0]}")" = 3 ]
+  in_time "${ids[0]}"
   [ "$(status "${ids[2]}")" = 0 ]
   [ "$(ends run | head -1)" = walltime ]
   [ "$(ends run | tail -1)" = done ]
@@ -87,12 +86,11 @@ PY
 
 @test "a sweep as an array, one subjob of it preempted" {
   printf 'lr\tweight-decay\n3e-3\t0.1\n1e-3\t0.1\n3e-3\t0\n' >sweep.tsv
-  local n=$((STEPS / 3))
   for out in calm swept; do
-    id=$(submit $out sweep "WEFT_SWEEP=$PWD/sweep.tsv" "WEFT_TRAIN_OPTIONS=--steps $n" \
+    id=$(submit $out sweep "WEFT_SWEEP=$PWD/sweep.tsv" "WEFT_TRAIN_OPTIONS=--steps 200" \
       -- -J 0-2%2)
     if [ $out = swept ]; then
-      until_steps swept/point-001 $((n * 6 / 10))
+      until_steps swept/point-001 120
       preempt --at-once "${id/\[\]/[1]}"
     fi
     ended "$id"
@@ -100,7 +98,7 @@ PY
   done
   [ "$(field "${id/\[\]/[1]}" run_count)" = 2 ]
   for point in 0 1 2; do
-    [ "$(curve "calm/point-00$point" | wc -l)" = "$n" ]
+    [ "$(curve "calm/point-00$point" | wc -l)" = 200 ]
     diff <(curve "calm/point-00$point") <(curve "swept/point-00$point")
   done
   [ "$(cat calm/*/run.jsonl | grep -c '"event":"start"')" = 3 ]
