@@ -322,9 +322,9 @@ void cross_entropy_backward(View logits,       // (N, V_tp) act
 enum class ElementLoss : std::uint8_t { binary_cross_entropy, squared_error };
 
 // Rows with several labels, or with numbers to meet, as torch's binary_cross_entropy_with_logits
-// and mse_loss: loss[m] = mean over n of (max(z, 0) - z·t + log(1 + exp(-|z|))), or of (z - t)²; 0
-// where labels[m] is kIgnoreLabel, whatever else it may be. With dlogits: scale · Σ loss's
-// gradient.
+// and mse_loss: loss[m] = mean over n of max(z, 0) - z·t + log(1 + exp(-|z|)), or of (z - t)²;
+// 0 where labels[m] is kIgnoreLabel, whatever else it may be. With dlogits: the gradient of
+// scale · Σ loss.
 void element_loss(View loss,          // (M) fp32
                   View dlogits,       // (M, n) act, may be logits; or empty
                   ConstView logits,   // (M, n) act

@@ -143,8 +143,8 @@ __global__ void uninitialised_kernel(float* out, bool initialises) {
   out[threadIdx.x] = x[threadIdx.x % 4];
 }
 
-// out (3): a·b - c contracted, the product apart, the sum apart; one a thread, since a product that
-// several share is not contracted.
+// out (3): a·b - c contracted, the product apart, the sum apart; one a thread, since a product
+// that several share is not contracted.
 __global__ void contraction_kernel(float* out, float a, float b, float c) {
   if (threadIdx.x == 0)
     out[0] = a * b - c;
