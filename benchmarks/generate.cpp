@@ -142,7 +142,7 @@ void bench_generate(const BenchRun& run) {
   const std::int64_t halfway = o.prompt_tokens + o.new_tokens / 2;  // tokens in the cache
   const double bytes =
       static_cast<double>(decode_weight_bytes(run.config, dtype)) * run.grid.shape().dp +
-      static_cast<double>(decode_cache_bytes(run.config, halfway)) * sequences;
+      static_cast<double>(decode_cache_bytes(run.config, ctx.act, halfway)) * sequences;
   const double flops =
       forward_flops(run.config, {.n = o.sequences, .rows = 1, .cached = halfway}, o.sequences);
   const bool by_memory = bytes / reads.rate() >= flops / matmul.rate();

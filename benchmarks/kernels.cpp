@@ -206,19 +206,19 @@ void loss_and_optimizer_cases(Cases& cases, Stream& stream, std::int64_t V, std:
       fmt::format("cross-entropy backward {} x {}", N, V), {0, 2 * logits}, loss,
       [&](const Loss& v) { cross_entropy_backward(v.logits, v.lse, v.labels, 0, 0, 0, stream); });
   struct Adam {
-    View w, m, v, g;
+    View w, m, v, g, square;
   };
   const auto adam = [=](Arena& a) {
     return Adam{filled(a, {V, C}), a.alloc(DType::f32, {V, C}), a.alloc(DType::f32, {V, C}),
-                filled(a, {V, C})};
+                filled(a, {V, C}), a.alloc(DType::f64, {1})};
   };
   cases.add(fmt::format("AdamW {} x {}", V, C), {0, 7 * weights}, adam, [&](const Adam& t) {
     const AdamWTensor tensor = {t.w, t.m, t.v, t.g, View(), true};
-    adamw(std::span(&tensor, 1), {.lr = 1e-4f, .weight_decay = 0.1f}, stream);
+    adamw(std::span(&tensor, 1), ConstView(), {.lr = 1e-4f, .weight_decay = 0.1f}, stream);
   });
   cases.add(fmt::format("global norm {} x {}", V, C), {0, weights}, adam, [&](const Adam& t) {
     const ConstView g = t.g;
-    sum_of_squares(std::span(&g, 1), stream);
+    sum_of_squares(t.square, std::span(&g, 1), stream);
   });
 }
 

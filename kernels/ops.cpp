@@ -292,7 +292,8 @@ void cross_entropy_backward(View logits, ConstView lse, ConstView labels, std::i
   backend(stream).cross_entropy_backward(logits, lse, labels, first_vocab, scale, softcap, stream);
 }
 
-void adamw(std::span<const AdamWTensor> tensors, const AdamWArgs& args, Stream& stream) {
+void adamw(std::span<const AdamWTensor> tensors, ConstView grad_scale, const AdamWArgs& args,
+           Stream& stream) {
   CHECK(args.step >= 1, "adamw: step is {}; it counts from 1", args.step);
   for (const AdamWTensor& t : tensors) {
     expect("adamw", "weight", t.weight, t.weight.shape());
@@ -301,12 +302,21 @@ void adamw(std::span<const AdamWTensor> tensors, const AdamWArgs& args, Stream& 
     expect("adamw", "grad", t.grad, t.weight.shape());
     expect_optional("adamw", "weight_bf16", t.weight_bf16, t.weight.shape(), DType::bf16);
   }
-  backend(stream).adamw(tensors, args, stream);
+  expect_optional("adamw", "grad_scale", grad_scale, {1});
+  backend(stream).adamw(tensors, grad_scale, args, stream);
 }
 
-double sum_of_squares(std::span<const ConstView> tensors, Stream& stream) {
+void sum_of_squares(View total, std::span<const ConstView> tensors, Stream& stream) {
+  expect("sum_of_squares", "total", total, {1}, DType::f64);
   for (ConstView x : tensors) expect("sum_of_squares", "x", x, x.shape());
-  return backend(stream).sum_of_squares(tensors, stream);
+  backend(stream).sum_of_squares(total, tensors, stream);
+}
+
+void clip_scale(View scale, ConstView square, double max_norm, Stream& stream) {
+  CHECK(max_norm >= 0, "clip_scale: the largest norm is {}", max_norm);
+  expect("clip_scale", "scale", scale, {1});
+  expect("clip_scale", "square", square, {1}, DType::f64);
+  backend(stream).clip_scale(scale, square, max_norm, stream);
 }
 
 void add(View y, ConstView x, Stream& stream) {

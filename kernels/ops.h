@@ -345,16 +345,24 @@ struct AdamWTensor {
 struct AdamWArgs {
   float lr = 0, beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f, weight_decay = 0;
   std::int64_t step = 1;  // counted from 1, for the bias corrections
-  float grad_scale = 1;   // gradients are multiplied by it first (clipping)
 };
 
 // As torch.optim.AdamW:  w -= lr·wd·w;  m, v <- moments;  w -= lr·m̂/(sqrt(v̂) + eps). One pass
 // over all tensors.
-void adamw(std::span<const AdamWTensor> tensors, const AdamWArgs& args, Stream& stream);
+void adamw(std::span<const AdamWTensor> tensors,
+           ConstView grad_scale,  // (1) fp32: gradients are multiplied by it first; empty: 1
+           const AdamWArgs& args, Stream& stream);
 
-// Σ x² over all elements of all tensors (fp32), in fp64 over fixed chunks: the result does not
-// depend on the number of threads. Waits for the stream.
-double sum_of_squares(std::span<const ConstView> tensors, Stream& stream);
+// total = Σ x² over all elements of all tensors (fp32), in fp64 over fixed chunks: the result does
+// not depend on the number of threads.
+void sum_of_squares(View total,  // (1) fp64
+                    std::span<const ConstView> tensors, Stream& stream);
+
+// As torch.nn.utils.clip_grad_norm_: scale = min(1, max_norm / (√square + 1e-6)), in fp64; 1 where
+// max_norm is 0. NaN stays.
+void clip_scale(View scale,        // (1) fp32
+                ConstView square,  // (1) fp64: the squared norm
+                double max_norm, Stream& stream);
 
 // ---- elementwise
 

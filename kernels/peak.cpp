@@ -39,26 +39,30 @@ double MatmulProbe::sample() {
 }
 
 ReadProbe::ReadProbe(Stream& stream)
-    : stream_(stream), arena_("read benchmark", kReadElems * sizeof(float), stream.device()) {
+    : stream_(stream), arena_("read benchmark", kReadElems * sizeof(float) + 64, stream.device()) {
   const View x = arena_.alloc(DType::f32, {kReadElems});
   scale(x, 1.0f, stream);  // touches every page, by the thread that will read it
   values_ = x;
+  total_ = arena_.alloc(DType::f64, {1});
 }
 
 double ReadProbe::sample() {
-  volatile double sink = 0;
-  const double seconds =
-      seconds_of([&] { sink = sum_of_squares(std::span(&values_, 1), stream_); });
-  (void)sink;
+  const double seconds = seconds_of([&] {
+    sum_of_squares(total_, std::span(&values_, 1), stream_);
+    stream_.synchronize();
+  });
   return static_cast<double>(values_.bytes()) / seconds;
 }
 
 double sustained_read_bytes_per_s(ConstView memory, double seconds, Stream& stream) {
-  volatile double sink = 0;
+  Arena arena("read benchmark", 64, stream.device());
+  const View total = arena.alloc(DType::f64, {1});
   double spent = 0, bytes = 0;
   for (; spent < seconds; bytes += static_cast<double>(memory.bytes()))
-    spent += seconds_of([&] { sink = sum_of_squares(std::span(&memory, 1), stream); });
-  (void)sink;
+    spent += seconds_of([&] {
+      sum_of_squares(total, std::span(&memory, 1), stream);
+      stream.synchronize();
+    });
   return bytes / spent;
 }
 

@@ -48,6 +48,7 @@ class ReadProbe {
   Stream& stream_;
   Arena arena_;
   ConstView values_;
+  View total_;  // (1)
 };
 
 // Bytes/s of reading this memory (fp32) over and over for so long: what lasts, where a shared

@@ -40,6 +40,7 @@ struct HeldModel {
         ctx{.grid = grid,
             .stream = stream,
             .precision = Precision::fp32,
+            .act = activation_dtype(device, dtype),
             .clock = nullptr,
             .observer = {}},
         config(std::move(c)),

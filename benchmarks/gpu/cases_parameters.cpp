@@ -79,6 +79,11 @@ struct Parameters {
   }
 };
 
+View one_double(Memory& memory) {
+  const View x = memory.normal(DType::f32, {2});
+  return View(x.data(), DType::f64, {1}, x.device());
+}
+
 void optimizer_cases(std::vector<Case>& cases) {
   for (const bool copies : {true, false}) {
     cases.push_back({fmt::format("adamw {}202M in 6 tensors", copies ? "and bf16 copy " : ""),
@@ -90,20 +95,24 @@ void optimizer_cases(std::vector<Case>& cases) {
                        for (std::size_t i = 0; i < p.weight.size(); ++i)
                          tensors.push_back({p.weight[i], p.m[i], p.v[i], p.grad[i], p.copy[i],
                                             p.weight[i].rank() > 1});
+                       const View grad_scale = memory.positive({1});
                        return [=](Stream& s) {
-                         adamw(tensors,
-                               {.lr = 1e-4f, .weight_decay = 0.1f, .step = 100, .grad_scale = 0.5f},
-                               s);
+                         adamw(tensors, grad_scale,
+                               {.lr = 1e-4f, .weight_decay = 0.1f, .step = 100}, s);
                        };
                      }});
   }
   cases.push_back(
       {"sum_of_squares 202M in 6 tensors", Rate::fp32, {}, [](Memory& memory, Stream&) -> Body {
          const Parameters p(memory, false, false);
-         return [tensors = std::vector<ConstView>(p.grad.begin(), p.grad.end())](Stream& s) {
-           sum_of_squares(tensors, s);
-         };
+         return [tensors = std::vector<ConstView>(p.grad.begin(), p.grad.end()),
+                 total = one_double(memory)](Stream& s) { sum_of_squares(total, tensors, s); };
        }});
+  cases.push_back({"clip_scale", Rate::fp32, {}, [](Memory& memory, Stream&) -> Body {
+                     return [scale = memory.positive({1}), square = one_double(memory)](Stream& s) {
+                       clip_scale(scale, square, 1, s);
+                     };
+                   }});
 }
 
 void elementwise_cases(std::vector<Case>& cases) {

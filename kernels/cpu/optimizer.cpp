@@ -77,7 +77,9 @@ namespace weft::cpu {
 HWY_EXPORT(AdamWRun);
 HWY_EXPORT(SquareRun);
 
-void adamw(std::span<const AdamWTensor> tensors, const AdamWArgs& args, Stream& stream) {
+void adamw(std::span<const AdamWTensor> tensors, ConstView grad_scale, const AdamWArgs& args,
+           Stream& stream) {
+  const float scale = grad_scale.empty() ? 1.0f : *grad_scale.as<float>();
   const double correction1 =
       1 - std::pow(static_cast<double>(args.beta1), static_cast<double>(args.step));
   const double correction2 =
@@ -94,7 +96,7 @@ void adamw(std::span<const AdamWTensor> tensors, const AdamWArgs& args, Stream& 
   parallel_for(
       stream, static_cast<std::int64_t>(pieces.size()), 1, [&](std::int64_t begin, std::int64_t) {
         const auto [t, at, size] = pieces[static_cast<std::size_t>(begin)];
-        const AdamWFactors factors = {.grad_scale = args.grad_scale,
+        const AdamWFactors factors = {.grad_scale = scale,
                                       .beta1 = args.beta1,
                                       .beta2 = args.beta2,
                                       .keep = t->decay ? 1.0f - args.lr * args.weight_decay : 1.0f,
@@ -127,10 +129,15 @@ double sum_of_squares_of_one(ConstView x, Stream& stream) {
 
 }  // namespace
 
-double sum_of_squares(std::span<const ConstView> tensors, Stream& stream) {
+void sum_of_squares(View total, std::span<const ConstView> tensors, Stream& stream) {
   double sum = 0;
   for (ConstView x : tensors) sum += sum_of_squares_of_one(x, stream);
-  return sum;
+  *total.as<double>() = sum;
+}
+
+void clip_scale(View scale, ConstView square, double max_norm, Stream&) {
+  const double ratio = max_norm / (std::sqrt(*square.as<double>()) + 1e-6);
+  *scale.as<float>() = max_norm > 0 && !(ratio > 1) ? static_cast<float>(ratio) : 1.0f;
 }
 
 }  // namespace weft::cpu

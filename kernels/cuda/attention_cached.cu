@@ -17,6 +17,7 @@
 #include "kernels/cuda/arguments.cuh"
 #include "kernels/cuda/attention_cached_block.cuh"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/uploads.cuh"
 #include "kernels/ops.h"
 
 namespace weft::cuda {
@@ -413,29 +414,30 @@ void append_and_attend(View out, View k_cache, View v_cache, ConstView qkv, Cons
       if (splits(s) == split)
         plan.add(s, split, split ? kDecodeVectors : chunk_vectors, pages, S, args);
 
-  // Scratch: slices, first tokens, first blocks, pages | partials' states, partials
+  // Uploaded: slices, first tokens, first blocks, pages. Scratch: partials' states, partials
   const std::size_t n = plan.slices.size(), ints = 2 * n + plan.pages.size();
-  const std::size_t upload_bytes = align_16(n * sizeof(CachedSlice) + ints * sizeof(int));
   const auto n_partials = static_cast<std::size_t>(plan.n_partials);
   const std::size_t state_bytes = align_16(n_partials * sizeof(float2));
-  auto* scratch = static_cast<unsigned char*>(stream.scratch(
-      upload_bytes + state_bytes + n_partials * static_cast<std::size_t>(D) * sizeof(float)));
-  std::vector<unsigned char> upload(upload_bytes);
-  std::size_t filled = 0;
+  auto* scratch = static_cast<unsigned char*>(
+      stream.scratch(state_bytes + n_partials * static_cast<std::size_t>(D) * sizeof(float)));
+  std::vector<unsigned char> table;
+  table.reserve(n * sizeof(CachedSlice) + ints * sizeof(int));
   const auto put = [&](const auto& part) {
-    std::memcpy(upload.data() + filled, part.data(), part.size() * sizeof(part[0]));
-    unsigned char* at = scratch + filled;
-    filled += part.size() * sizeof(part[0]);
+    const std::size_t at = table.size(), bytes = part.size() * sizeof(part[0]);
+    table.resize(at + bytes);
+    std::memcpy(table.data() + at, part.data(), bytes);
     return at;
   };
+  const std::size_t slices_at = put(plan.slices), tokens_at = put(plan.first_token),
+                    blocks_at = put(plan.first_block), pages_at = put(plan.pages);
+  const unsigned char* up = uploaded(table, stream);
   CachedCall<T> call = {};
-  call.slices = reinterpret_cast<const CachedSlice*>(put(plan.slices));
-  call.first_token = reinterpret_cast<const int*>(put(plan.first_token));
-  call.first_block = reinterpret_cast<const int*>(put(plan.first_block));
-  call.pages = reinterpret_cast<const int*>(put(plan.pages));
-  copy_bytes(scratch, upload.data(), upload_bytes, stream);
-  call.partial = reinterpret_cast<float2*>(scratch + upload_bytes);
-  call.partial_out = reinterpret_cast<float*>(scratch + upload_bytes + state_bytes);
+  call.slices = reinterpret_cast<const CachedSlice*>(up + slices_at);
+  call.first_token = reinterpret_cast<const int*>(up + tokens_at);
+  call.first_block = reinterpret_cast<const int*>(up + blocks_at);
+  call.pages = reinterpret_cast<const int*>(up + pages_at);
+  call.partial = reinterpret_cast<float2*>(scratch);
+  call.partial_out = reinterpret_cast<float*>(scratch + state_bytes);
 
   call.qkv = static_cast<const T*>(qkv.data()), call.out = static_cast<T*>(out.data());
   call.k = static_cast<T*>(k_cache.data()), call.v = static_cast<T*>(v_cache.data());

@@ -7,10 +7,13 @@
 #include "kernels/cuda/instructions.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/reduce.cuh"
+#include "kernels/cuda/uploads.cuh"
 #include "kernels/cuda/vector.cuh"
 #include "kernels/ops.h"
 
 namespace weft::cuda {
+
+decltype(::weft::fill) fill;  // moving.cu
 
 // All tensors of a call are one launch. Each is cut into chunks, numbered through; a block does one
 // chunk and finds its tensor in a table.
@@ -34,7 +37,7 @@ struct SquaresEntry {
 
 // As the CPU's:  w = w·keep - step·m / (sqrt(v)·root + eps)
 struct AdamWStep {
-  float grad_scale, beta1, beta2, step, root, eps;
+  float beta1, beta2, step, root, eps;
 };
 
 namespace {
@@ -53,9 +56,9 @@ __device__ __forceinline__ const Entry& entry_of(const Entry* table, int n, long
   return table[low];
 }
 
-__device__ __forceinline__ void adamw_update(float& w, float& m, float& v, float g, float keep,
-                                             const AdamWStep& f) {
-  g *= f.grad_scale;
+__device__ __forceinline__ void adamw_update(float& w, float& m, float& v, float g, float scale,
+                                             float keep, const AdamWStep& f) {
+  g *= scale;
   m = fmaf(f.beta1, m, (1 - f.beta1) * g);
   v = fmaf(f.beta2, v, (1 - f.beta2) * (g * g));
   w = w * keep - f.step * m / fmaf(sqrtf(v), f.root, f.eps);
@@ -65,14 +68,16 @@ __device__ __forceinline__ void adamw_update(float& w, float& m, float& v, float
 
 __global__ void __launch_bounds__(kOptimizerThreads)
     adamw_kernel(const AdamWEntry* __restrict__ table,  // (n)
-                 int n, AdamWStep f) {
+                 int n,
+                 const float* __restrict__ grad_scale,  // (1), or null
+                 AdamWStep f) {
   const AdamWEntry& t = entry_of(table, n, blockIdx.x);
   const long long begin = (blockIdx.x - t.first_chunk) * kChunk;
   const int size = static_cast<int>(min(t.elems - begin, static_cast<long long>(kChunk)));
   float *weight = t.weight + begin, *m_at = t.m + begin, *v_at = t.v + begin;
   const float* grad = t.grad + begin;
   __nv_bfloat16* copy = t.copy ? t.copy + begin : nullptr;
-  const float keep = t.keep;
+  const float keep = t.keep, scale = grad_scale ? *grad_scale : 1.0f;
   const int whole = t.aligned ? size / kOptimizerPack * kOptimizerPack : 0;
   for (int i = static_cast<int>(threadIdx.x) * kOptimizerPack; i < whole;
        i += kOptimizerThreads * kOptimizerPack) {
@@ -82,14 +87,14 @@ __global__ void __launch_bounds__(kOptimizerThreads)
     load(v, v_at + i);
     load(g, grad + i);
 #pragma unroll
-    for (int k = 0; k < kOptimizerPack; ++k) adamw_update(w[k], m[k], v[k], g[k], keep, f);
+    for (int k = 0; k < kOptimizerPack; ++k) adamw_update(w[k], m[k], v[k], g[k], scale, keep, f);
     store(weight + i, w);
     store(m_at + i, m);
     store(v_at + i, v);
     if (copy) store(copy + i, w);
   }
   for (int i = whole + static_cast<int>(threadIdx.x); i < size; i += kOptimizerThreads) {
-    adamw_update(weight[i], m_at[i], v_at[i], grad[i], keep, f);
+    adamw_update(weight[i], m_at[i], v_at[i], grad[i], scale, keep, f);
     if (copy) copy[i] = narrow<__nv_bfloat16>(weight[i]);
   }
 }
@@ -132,27 +137,23 @@ __global__ void __launch_bounds__(1024)
   if (threadIdx.x == 0) *total = sum;
 }
 
-namespace {
-
-template <class Entry>
-Entry* upload(const std::vector<Entry>& table, void* scratch, Stream& stream) {
-  copy_bytes(scratch, table.data(), table.size() * sizeof(Entry), stream);
-  return static_cast<Entry*>(scratch);
+// scale = min(1, max_norm / (√square + 1e-6)); NaN stays
+__global__ void clip_scale_kernel(float* scale,          // (1)
+                                  const double* square,  // (1)
+                                  double max_norm) {
+  if (threadIdx.x > 0) return;
+  const double ratio = max_norm / (sqrt(*square) + 1e-6);
+  *scale = max_norm > 0 && !(ratio > 1) ? static_cast<float>(ratio) : 1.0f;
 }
 
-}  // namespace
-
-void adamw(std::span<const AdamWTensor> tensors, const AdamWArgs& args, Stream& stream) {
+void adamw(std::span<const AdamWTensor> tensors, ConstView grad_scale, const AdamWArgs& args,
+           Stream& stream) {
   const double correction1 =
       1 - std::pow(static_cast<double>(args.beta1), static_cast<double>(args.step));
   const double correction2 =
       1 - std::pow(static_cast<double>(args.beta2), static_cast<double>(args.step));
-  const AdamWStep step = {args.grad_scale,
-                          args.beta1,
-                          args.beta2,
-                          static_cast<float>(args.lr / correction1),
-                          static_cast<float>(1 / std::sqrt(correction2)),
-                          args.eps};
+  const AdamWStep step = {args.beta1, args.beta2, static_cast<float>(args.lr / correction1),
+                          static_cast<float>(1 / std::sqrt(correction2)), args.eps};
   std::vector<AdamWEntry> table;
   std::int64_t chunks = 0;
   Work work;
@@ -170,13 +171,13 @@ void adamw(std::span<const AdamWTensor> tensors, const AdamWArgs& args, Stream& 
     work.flops += 13 * static_cast<double>(elems);
   }
   if (table.empty()) return;
-  const AdamWEntry* entries =
-      upload(table, stream.scratch(table.size() * sizeof(AdamWEntry)), stream);
+  const AdamWEntry* entries = uploaded(table, stream);
   launch(adamw_kernel, {static_cast<unsigned>(chunks), kOptimizerThreads}, work, stream, entries,
-         static_cast<int>(table.size()), step);
+         static_cast<int>(table.size()), grad_scale.empty() ? nullptr : pointer<float>(grad_scale),
+         step);
 }
 
-double sum_of_squares(std::span<const ConstView> tensors, Stream& stream) {
+void sum_of_squares(View total, std::span<const ConstView> tensors, Stream& stream) {
   std::vector<SquaresEntry> table;
   std::int64_t chunks = 0;
   Work work;
@@ -187,20 +188,21 @@ double sum_of_squares(std::span<const ConstView> tensors, Stream& stream) {
     work.bytes += 4 * static_cast<double>(x.elems());
     work.flops += 2 * static_cast<double>(x.elems());
   }
-  if (table.empty()) return 0;
-  auto* sums = static_cast<double*>(stream.scratch(
-      static_cast<std::size_t>(chunks + 1) * sizeof(double) + table.size() * sizeof(SquaresEntry)));
-  double* total = sums + chunks;
-  const SquaresEntry* entries = upload(table, total + 1, stream);
+  if (table.empty()) return fill(total, 0, stream);
+  auto* sums =
+      static_cast<double*>(stream.scratch(static_cast<std::size_t>(chunks) * sizeof(double)));
+  const SquaresEntry* entries = uploaded(table, stream);
   launch(square_chunks_kernel,
          {static_cast<unsigned>(chunks), kOptimizerThreads, 32 * sizeof(double)}, work, stream,
          sums, entries, static_cast<int>(table.size()));
   launch(sum_chunks_kernel, {1, 1024, 32 * sizeof(double)},
-         {8.0 * static_cast<double>(chunks), static_cast<double>(chunks)}, stream, total, sums,
-         chunks);
-  double result = 0;
-  copy_bytes(&result, total, sizeof result, stream);
-  return result;
+         {8.0 * static_cast<double>(chunks), static_cast<double>(chunks)}, stream,
+         pointer<double>(total), sums, chunks);
+}
+
+void clip_scale(View scale, ConstView square, double max_norm, Stream& stream) {
+  launch(clip_scale_kernel, {1, 32}, {12, 4}, stream, pointer<float>(scale),
+         pointer<double>(square), max_norm);
 }
 
 }  // namespace weft::cuda

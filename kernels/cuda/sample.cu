@@ -5,6 +5,7 @@
 #include "kernels/cuda/instructions.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/logits_row.cuh"
+#include "kernels/cuda/uploads.cuh"
 #include "kernels/ops.h"
 
 // One block draws one row's token. What it adds up are integers, tokens' probabilities relative to
@@ -439,12 +440,6 @@ __global__ void __launch_bounds__(1024)
 
 namespace {
 
-const SampleRow* on_device(std::span<const SampleRow> rows, Stream& stream) {
-  auto* copy = static_cast<SampleRow*>(stream.scratch(rows.size_bytes()));
-  copy_bytes(copy, rows.data(), rows.size_bytes(), stream);
-  return copy;
-}
-
 // A block a row of V elements of `pack` to 16 bytes.
 struct Blocks {
   std::int64_t packs, n_entries;
@@ -470,7 +465,7 @@ void sample_of(View ids, View logprobs, ConstView logits, std::span<const Sample
   launch(sample_kernel<T>, blocks.shape(N),
          {elems * sizeof(T) + 8.0 * static_cast<double>(N), elems}, stream,
          pointer<std::int32_t>(ids), logprobs.empty() ? nullptr : pointer<float>(logprobs),
-         static_cast<const T*>(logits.data()), on_device(rows, stream), as_int(V),
+         static_cast<const T*>(logits.data()), uploaded(rows, stream), as_int(V),
          static_cast<int>(blocks.n_entries));
 }
 
@@ -491,7 +486,7 @@ void warp_logits(View scores, std::span<const SampleRow> rows, Stream& stream) {
   const Blocks blocks("warp_logits", V, 4);
   const auto elems = static_cast<double>(N * V);
   launch(warp_logits_kernel, blocks.shape(N), {2 * elems * 4, elems}, stream,
-         pointer<float>(scores), on_device(rows, stream), as_int(V),
+         pointer<float>(scores), uploaded(rows, stream), as_int(V),
          static_cast<int>(blocks.n_entries));
 }
 

@@ -50,7 +50,7 @@ void GenerationPage::write(std::size_t n_items) {
   const CaptureChoice choice = {.layers = model.layers, .heads = model.heads, .whole_layers = true};
   const std::int64_t longest = *std::max_element(lengths.begin(), lengths.end());
   if (longest == 0) return;
-  const std::size_t planned = AttentionCapture::plan_bytes(config, session_.grid, choice, longest);
+  const std::size_t planned = AttentionCapture::plan_bytes(session_.ctx, config, choice, longest);
   const std::int64_t free = session_.free_memory_bytes();
   throw_together(world, failure_of([&] {
                    CHECK_MACHINE(static_cast<std::int64_t>(planned) <= free,

@@ -148,6 +148,7 @@ Session::Session(const Invocation& invocation, const ModelOptions& given, ModelU
       ctx{.grid = grid,
           .stream = stream,
           .precision = given.deterministic ? Precision::fp32_fixed : Precision::fp32,
+          .act = activation_dtype(stream.device(), given.held_dtype()),
           .clock = given.log.empty() ? nullptr : &clock,
           .observer = {}} {
   check_device(stream.device(), config);

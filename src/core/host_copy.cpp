@@ -1,5 +1,7 @@
 #include "core/host_copy.h"
 
+#include "core/check.h"
+
 namespace weft {
 
 ConstView HostCopy::of(ConstView x, Stream& stream) {
@@ -11,6 +13,16 @@ ConstView HostCopy::of(ConstView x, Stream& stream) {
   }
   copy_bytes(memory_.get(), x.data(), x.bytes(), stream);
   return ConstView(memory_.get(), x.dtype(), x.shape());
+}
+
+ConstView HostCopy::floats(ConstView x, Stream& stream) {
+  const ConstView copy = of(x, stream);
+  if (x.empty() || x.dtype() == DType::f32) return copy;
+  CHECK(x.dtype() == DType::bf16, "{} is read as fp32", dtype_name(x.dtype()));
+  const auto* bits = copy.as<BFloat16>();
+  widened_.resize(static_cast<std::size_t>(x.elems()));
+  for (std::size_t i = 0; i < widened_.size(); ++i) widened_[i] = to_float(bits[i]);
+  return ConstView(widened_.data(), x.shape());
 }
 
 HostWrite::HostWrite(View x) : x_(x), host_(x) {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <vector>
 
 #include "core/tensor.h"
 
@@ -13,10 +14,13 @@ class HostCopy {
  public:
   // Complete on return, until the next call. The stream is the one that computes x.
   ConstView of(ConstView x, Stream& stream);
+  // Likewise of fp32 or bf16, widened to fp32.
+  ConstView floats(ConstView x, Stream& stream);
 
  private:
   std::shared_ptr<void> memory_;
   std::size_t capacity_ = 0;
+  std::vector<float> widened_;
 };
 
 // What the host writes of a tensor: its own memory on the CPU, elsewhere a buffer.

@@ -118,7 +118,7 @@ void Batch::count(const Pass& pass) {
     for (const CachedText& lane : w.lanes) c.cached += lane.cached;
   c.streamed_bytes += pass.ready.empty() ? body_bytes_ : all_weight_bytes_;
   for (const CacheSlice& s : pass.slices)
-    c.streamed_bytes += decode_cache_bytes(model_.config, s.n_cached + s.n_rows - 1);
+    c.streamed_bytes += decode_cache_bytes(model_.config, shape_.act, s.n_cached + s.n_rows - 1);
 }
 
 void Batch::count_choice(ActiveRequest& w, double now_s) {
@@ -190,7 +190,7 @@ Choices Batch::choose(const Pass& pass, ConstView hidden) {
   }();
   if (grid.tp().rank() != 0) return choices;
   const auto V = static_cast<std::size_t>(model_.config.vocab);
-  const float* row = logits_.of(logits, model_.ctx.stream).as<float>();
+  const float* row = logits_.floats(logits, model_.ctx.stream).as<float>();
   std::span<BeamCandidate> left = choices.candidates;
   for (const ActiveRequest* w : pass.ready) {
     std::vector<std::span<const float>> rows;

@@ -36,7 +36,7 @@ void classify_texts(const Context& ctx, const ModelConfig& config, const Paramet
       std::iota(rows.begin(), rows.end(), 0);
     }
     HostCopy copy;
-    const ConstView logits = copy.of(inference.labels(hidden, rows), ctx.stream);
+    const ConstView logits = copy.floats(inference.labels(hidden, rows), ctx.stream);
     std::copy_n(logits.as<float>(), out.size(), out.begin());
   };
   task.done = [&](const TextPass& pass, std::span<const float> values) {
@@ -92,7 +92,7 @@ void fill_texts(
     for (std::size_t begin = 0; begin < rows.size(); begin += kBlock) {
       const std::size_t n = std::min(kBlock, rows.size() - begin);
       const ConstView logits =
-          copy.of(inference.logits(hidden, std::span(rows).subspan(begin, n)), ctx.stream);
+          copy.floats(inference.logits(hidden, std::span(rows).subspan(begin, n)), ctx.stream);
       for (std::size_t r = 0; r < n; ++r) {
         const float* z = logits.as<float>() + static_cast<std::int64_t>(r) * config.vocab;
         if (!are_logits({z, order.size()})) {

@@ -52,7 +52,7 @@ void embed_texts(const Context& ctx, const ModelConfig& config, const Parameters
   };
   task.compute = [&](InferencePass&, ConstView hidden, const TextPass& pass, std::span<float> out) {
     HostCopy copy;
-    const float* rows = copy.of(hidden, ctx.stream).as<float>();
+    const float* rows = copy.floats(hidden, ctx.stream).as<float>();
     if (none) std::copy(rows, rows + hidden.elems(), out.begin());
     for (std::size_t t = 0; t < pass.n && !none; ++t)
       pool(settings.pooling, rows + pass.begins[t] * C, pass.ends[t] - pass.begins[t], C,

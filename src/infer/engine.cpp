@@ -12,6 +12,7 @@ InferenceShape plan_inference(const Context& ctx, const ModelConfig& config,
                               std::span<const GenerationRequest> requests,
                               const EngineLimits& limits) {
   InferenceShape shape;
+  shape.act = ctx.act;
   std::int64_t wanted = 0, widest = 1, prompt_rows = 0;
   for (const GenerationRequest& r : requests) {
     const auto length = static_cast<std::int64_t>(r.ids.size()) + r.options.max_new_tokens;

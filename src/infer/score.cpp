@@ -14,7 +14,7 @@ constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
 // out = -losses
 void put_logprobs(ConstView losses, Stream& stream, std::span<float> out) {
   HostCopy copy;
-  const float* loss = copy.of(losses, stream).as<float>();
+  const float* loss = copy.floats(losses, stream).as<float>();
   for (std::size_t i = 0; i < out.size(); ++i) out[i] = -loss[i];
 }
 

@@ -166,7 +166,7 @@ struct AttentionCapture::Impl {
     const bool is_chosen = std::ranges::any_of(
         plan.layers, [&](std::size_t place) { return choice.layers[place] == layer; });
     if (name != "qkv" || !is_chosen) return;
-    const ConstView qkv = copy.of(view, ctx.stream).reshape({T, view.dim(2), view.dim(3)});
+    const ConstView qkv = copy.floats(view, ctx.stream).reshape({T, view.dim(2), view.dim(3)});
     for (std::size_t l = 0; l < plan.layers.size(); ++l) {
       if (choice.layers[plan.layers[l]] != layer) continue;
       for (const HeadGroup& group : plan.groups) {
@@ -181,13 +181,14 @@ struct AttentionCapture::Impl {
   void keep_hidden(std::int64_t layer, ConstView stream) {
     const Range rows = hidden_rows(ctx.grid, T);
     const std::int64_t C = config.width;
-    std::copy_n(copy.of(stream, ctx.stream).as<float>() + rows.begin * C, rows.size() * C,
+    std::copy_n(copy.floats(stream, ctx.stream).as<float>() + rows.begin * C, rows.size() * C,
                 room.hidden[static_cast<std::size_t>(layer - stage.begin)].as<float>());
   }
 
   // map (T, T) of the group's i-th head.
   void compute(View map, std::size_t own_layer, const HeadGroup& group, std::int64_t i) {
-    const BlockShape shape = block_shape(config, ctx.grid, 1, T, ParameterUse::inference);
+    const BlockShape shape =
+        block_shape(config, ctx.grid, 1, T, DType::f32, ParameterUse::inference);
     AttentionArgs args = attention_args(config, shape, choice.layers[plan.layers[own_layer]]);
     args.n_heads = static_cast<int>(group.n());
     args.n_kv_heads = 1;
@@ -244,11 +245,13 @@ AttentionCapture::AttentionCapture(Context& ctx, const ModelConfig& config,
     : impl_(std::make_unique<Impl>(ctx, config, parameters, std::move(choice), max_tokens)) {}
 AttentionCapture::~AttentionCapture() = default;
 
-std::size_t AttentionCapture::plan_bytes(const ModelConfig& config, const Grid& grid,
+std::size_t AttentionCapture::plan_bytes(const Context& ctx, const ModelConfig& config,
                                          const CaptureChoice& choice, std::int64_t max_tokens) {
-  const CapturePlan plan = make_plan(config, grid, choice);
-  return InferencePass::plan_bytes(config, grid, shape_of(config, choice, max_tokens)) +
-         measure([&](Arena& a) { lay_out(a, config, grid, choice, plan, max_tokens); });
+  const CapturePlan plan = make_plan(config, ctx.grid, choice);
+  InferenceShape shape = shape_of(config, choice, max_tokens);
+  shape.act = ctx.act;
+  return InferencePass::plan_bytes(config, ctx.grid, shape) +
+         measure([&](Arena& a) { lay_out(a, config, ctx.grid, choice, plan, max_tokens); });
 }
 
 std::int64_t AttentionCapture::n_tokens() const { return impl_->T; }
@@ -339,7 +342,7 @@ ConstView AttentionCapture::logits(Range rows) {
   if (!m.ctx.grid.is_last_stage()) return {};
   std::vector<std::int64_t> chosen;
   for (std::int64_t r = rows.begin; r < rows.end; ++r) chosen.push_back(r);
-  return m.copy.of(m.pass.logits(m.last_hidden, chosen), m.ctx.stream);
+  return m.copy.floats(m.pass.logits(m.last_hidden, chosen), m.ctx.stream);
 }
 
 }  // namespace weft

@@ -43,7 +43,7 @@ class AttentionCapture {
   AttentionCapture& operator=(const AttentionCapture&) = delete;
   ~AttentionCapture();
   // What this rank will hold.
-  static std::size_t plan_bytes(const ModelConfig& config, const Grid& grid,
+  static std::size_t plan_bytes(const Context& ctx, const ModelConfig& config,
                                 const CaptureChoice& choice, std::int64_t max_tokens);
 
   // Runs a text of T tokens (types: empty, or one a token); what was kept of the one before goes.

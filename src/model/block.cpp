@@ -94,7 +94,7 @@ View finish_branch_backward(const Context& ctx, const ModelConfig& config, View 
 }  // namespace
 
 BlockShape block_shape(const ModelConfig& c, const Grid& grid, std::int64_t B, std::int64_t T,
-                       ParameterUse use) {
+                       DType act, ParameterUse use) {
   const int tp = grid.shape().tp, rank = grid.tp().rank();
   const HeadShard heads = split_heads(c.heads, c.kv_heads, tp, rank);
   const std::int64_t F_tp = split_range(c.ffn, tp, rank).size();
@@ -108,6 +108,7 @@ BlockShape block_shape(const ModelConfig& c, const Grid& grid, std::int64_t B, s
           .U_tp = c.gated ? 2 * F_tp : F_tp,
           .first_head = heads.q.begin,
           .H = c.heads,
+          .act = act,
           .qk_norm = qk_norm_shape(c, grid, use)};
 }
 
@@ -127,26 +128,26 @@ AttentionArgs attention_args(const ModelConfig& config, const BlockShape& s, std
 }
 
 BlockActivations allocate_block(Arena& arena, const ModelConfig& c, const BlockShape& s) {
-  const auto f32 = [&](Dims dims) { return arena.alloc(DType::f32, dims); };
+  const auto act = [&](Dims dims) { return arena.alloc(s.act, dims); };
   const bool before = c.has_branch_norms(), behind = c.has_output_norms();
   BlockActivations a;
-  a.sum1 = f32({s.B, s.T, s.C});
-  a.y1 = before ? f32({s.B, s.T, s.C}) : a.sum1;
+  a.sum1 = act({s.B, s.T, s.C});
+  a.y1 = before ? act({s.B, s.T, s.C}) : a.sum1;
   if (before) a.norm1 = allocate_norm(arena, c, s.B, s.T);
-  a.qkv = f32({s.B, s.T, s.H_tp + 2 * s.Hkv_tp, s.D});
-  a.qk_norm = allocate_qk_norm(arena, s.qk_norm, s.B * s.T, s.D);
-  a.attn = f32({s.B, s.T, s.H_tp, s.D});
-  a.lse = f32({s.B, s.H_tp, s.T});
+  a.qkv = act({s.B, s.T, s.H_tp + 2 * s.Hkv_tp, s.D});
+  a.qk_norm = allocate_qk_norm(arena, s.qk_norm, s.B * s.T, s.D, s.act);
+  a.attn = act({s.B, s.T, s.H_tp, s.D});
+  a.lse = arena.alloc(DType::f32, {s.B, s.H_tp, s.T});
   if (behind) {
-    a.attn_out = f32({s.B, s.T, s.C});
+    a.attn_out = act({s.B, s.T, s.C});
     a.attn_post = allocate_norm(arena, c, s.B, s.T);
   }
-  a.sum2 = c.parallel_residual ? a.sum1 : f32({s.B, s.T, s.C});
-  a.y2 = before ? f32({s.B, s.T, s.C}) : a.sum2;
+  a.sum2 = c.parallel_residual ? a.sum1 : act({s.B, s.T, s.C});
+  a.y2 = before ? act({s.B, s.T, s.C}) : a.sum2;
   if (before) a.norm2 = allocate_norm(arena, c, s.B, s.T);
-  a.up = f32({s.B, s.T, s.U_tp});
-  a.act = f32({s.B, s.T, s.F_tp});
-  if (behind || c.parallel_residual) a.mlp_out = f32({s.B, s.T, s.C});
+  a.up = act({s.B, s.T, s.U_tp});
+  a.act = act({s.B, s.T, s.F_tp});
+  if (behind || c.parallel_residual) a.mlp_out = act({s.B, s.T, s.C});
   if (behind) a.mlp_post = allocate_norm(arena, c, s.B, s.T);
   return a;
 }
@@ -163,19 +164,21 @@ View stream_out(const ModelConfig& config, const BlockActivations& acts) {
 }
 
 BlockScratch allocate_block_scratch(Arena& arena, const ModelConfig& c, const BlockShape& s) {
-  const auto f32 = [&](Dims dims) { return arena.alloc(DType::f32, dims); };
+  const auto act = [&](Dims dims) { return arena.alloc(s.act, dims); };
   BlockScratch scratch;
-  scratch.d_act = f32({s.B, s.T, s.F_tp});
-  scratch.d_up = c.gated ? f32({s.B, s.T, s.U_tp}) : scratch.d_act;
-  scratch.d_qkv = f32({s.B, s.T, s.H_tp + 2 * s.Hkv_tp, s.D});
-  scratch.d_attn = f32({s.B, s.T, s.H_tp, s.D});
-  scratch.d_y = f32({s.B, s.T, s.C});
-  if (s.qk_norm.groups() > 0) scratch.qk_dots = f32({s.B * s.T * s.qk_norm.groups()});
-  if (c.has_output_norms() || c.parallel_residual) scratch.d_branch = f32({s.B, s.T, s.C});
+  scratch.d_act = act({s.B, s.T, s.F_tp});
+  scratch.d_up = c.gated ? act({s.B, s.T, s.U_tp}) : scratch.d_act;
+  scratch.d_qkv = act({s.B, s.T, s.H_tp + 2 * s.Hkv_tp, s.D});
+  scratch.d_attn = act({s.B, s.T, s.H_tp, s.D});
+  scratch.d_y = act({s.B, s.T, s.C});
+  if (s.qk_norm.groups() > 0)
+    scratch.qk_dots = arena.alloc(DType::f32, {s.B * s.T * s.qk_norm.groups()});
+  if (c.has_output_norms() || c.parallel_residual) scratch.d_branch = act({s.B, s.T, s.C});
   return scratch;
 }
 
-GatherRoom allocate_gather(Arena& arena, const ModelConfig& c, const Grid& grid, std::int64_t N) {
+GatherRoom allocate_gather(Arena& arena, const ModelConfig& c, const Grid& grid, std::int64_t N,
+                           DType act) {
   GatherRoom room;
   const int tp = grid.shape().tp;
   for (int r = 0; r < tp; ++r) {
@@ -184,20 +187,19 @@ GatherRoom allocate_gather(Arena& arena, const ModelConfig& c, const Grid& grid,
     room.out_widths.push_back(split_range(c.width, tp, r).size());
   }
   const std::int64_t widest = std::max(c.heads * c.head_dim, c.ffn);
-  room.whole = arena.alloc(DType::f32, {N * widest});
-  room.packed = arena.alloc(DType::f32, {N * std::max(widest, c.width)});
-  room.part =
-      arena.alloc(DType::f32, {N * room.out_widths[static_cast<std::size_t>(grid.tp().rank())]});
+  room.whole = arena.alloc(act, {N * widest});
+  room.packed = arena.alloc(act, {N * std::max(widest, c.width)});
+  room.part = arena.alloc(act, {N * room.out_widths[static_cast<std::size_t>(grid.tp().rank())]});
   return room;
 }
 
 BlockGradients allocate_block_gradients(Arena& arena, const BlockShape& s) {
-  const auto f32 = [&](Dims dims) { return arena.alloc(DType::f32, dims); };
+  const auto act = [&](Dims dims) { return arena.alloc(s.act, dims); };
   BlockGradients g;
-  g.qkv = f32({s.B, s.T, s.H_tp + 2 * s.Hkv_tp, s.D});
-  g.out = f32({s.B, s.T, s.C});
-  g.up = f32({s.B, s.T, s.U_tp});
-  g.down = f32({s.B, s.T, s.C});
+  g.qkv = act({s.B, s.T, s.H_tp + 2 * s.Hkv_tp, s.D});
+  g.out = act({s.B, s.T, s.C});
+  g.up = act({s.B, s.T, s.U_tp});
+  g.down = act({s.B, s.T, s.C});
   return g;
 }
 

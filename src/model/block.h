@@ -35,11 +35,12 @@ struct BlockShape {
   std::int64_t C = 0, D = 0;
   std::int64_t H_tp = 0, Hkv_tp = 0, F_tp = 0, U_tp = 0;  // U: rows of the up projection, F or 2F
   std::int64_t first_head = 0, H = 0;
+  DType act = DType::f32;  // of activations
   QkNormShape qk_norm;
 };
 // Inference keeps nothing for a backward pass.
 BlockShape block_shape(const ModelConfig& config, const Grid& grid, std::int64_t B, std::int64_t T,
-                       ParameterUse use = ParameterUse::training);
+                       DType act, ParameterUse use = ParameterUse::training);
 
 // What the attention of a layer is told of heads, scale, soft cap and mask, without dropout.
 AttentionArgs attention_args(const ModelConfig& config, const BlockShape& shape,
@@ -125,7 +126,7 @@ struct GatherRoom {
   View part;       // (N · C_tp)
 };
 GatherRoom allocate_gather(Arena& arena, const ModelConfig& config, const Grid& grid,
-                           std::int64_t N);
+                           std::int64_t N, DType act);
 
 // Gradients at what a block's matrices gave: all that their own gradients still need of a backward
 // pass whose weight part comes later.

@@ -20,6 +20,7 @@ struct Context {
   const Grid& grid;
   Stream& stream;
   Precision precision = Precision::fp32;
+  DType act = DType::f32;       // of activations and their gradients: activation_dtype
   ShareClock* clock = nullptr;  // null: nobody counts
   std::function<void(std::int64_t layer, std::string_view name, ConstView view)>
       observer;                // empty: nobody watches
@@ -29,6 +30,12 @@ struct Context {
     if (observer) observer(layer, name, view);
   }
 };
+
+// What a model's activations are, where its matrices are multiplied (training) or held (inference)
+// as `dtype`: bf16 on a GPU where they are; the CPU computes in fp32.
+inline DType activation_dtype(Device device, DType dtype) {
+  return device.type == DeviceType::cuda && dtype == DType::bf16 ? DType::bf16 : DType::f32;
+}
 
 // Books the enclosing scope where somebody counts:  const auto timed = time_as(ctx,
 // TimeShare::comm);

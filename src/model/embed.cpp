@@ -32,13 +32,13 @@ EmbeddingParameters find_embedding(const Parameters& parameters) {
 }
 
 EmbeddingRows allocate_embedding(Arena& arena, Staging& staging, const ModelConfig& c,
-                                 std::int64_t B, std::int64_t T) {
+                                 std::int64_t B, std::int64_t T, DType act) {
   EmbeddingRows rows;
   rows.ids = staging.alloc(arena, DType::i32, {B * T});
   if (c.positions == Positions::learned) rows.positions = staging.alloc(arena, DType::i32, {B * T});
   if (c.token_types > 0) rows.types = staging.alloc(arena, DType::i32, {B * T});
   if (c.embedding_norm) {
-    rows.raw = arena.alloc(DType::f32, {B, T, c.width});
+    rows.raw = arena.alloc(act, {B, T, c.width});
     rows.norm = allocate_norm(arena, c, B, T);
   }
   return rows;

@@ -31,7 +31,7 @@ struct EmbeddingRows {
   NormStatistics norm;
 };
 EmbeddingRows allocate_embedding(Arena& arena, Staging& staging, const ModelConfig& config,
-                                 std::int64_t B, std::int64_t T);
+                                 std::int64_t B, std::int64_t T, DType act);
 
 // On the host, after ids (and types) are set: fills the positions and marks masked tokens. The
 // caller uploads them. The result is each

@@ -74,16 +74,15 @@ std::int64_t logits_block_rows(std::int64_t n_rows, std::int64_t V_tp) {
 }
 
 HeadScratch allocate_head_scratch(Arena& arena, const ModelConfig& config, std::int64_t n_rows,
-                                  std::int64_t V_tp, int tp) {
+                                  std::int64_t V_tp, int tp, DType act) {
   const std::int64_t R = logits_block_rows(n_rows, V_tp);
   HeadScratch s;
-  s.logits = arena.alloc(DType::f32, {R, V_tp});
+  s.logits = arena.alloc(act, {R, V_tp});
   s.stats = arena.alloc(DType::f32, {R, 3});
   s.gathered = arena.alloc(DType::f32, {tp, R, 3});
   s.lse = arena.alloc(DType::f32, {R});
   if (!config.head_transform) return s;
-  for (View* x : {&s.dense, &s.act, &s.z, &s.d})
-    *x = arena.alloc(DType::f32, {1, n_rows, config.width});
+  for (View* x : {&s.dense, &s.act, &s.z, &s.d}) *x = arena.alloc(act, {1, n_rows, config.width});
   s.norm = allocate_norm(arena, config, 1, n_rows);
   return s;
 }

@@ -32,12 +32,12 @@ struct HeadScratch {
   NormStatistics norm;
 };
 HeadScratch allocate_head_scratch(Arena& arena, const ModelConfig& config, std::int64_t n_rows,
-                                  std::int64_t V_tp, int tp);
+                                  std::int64_t V_tp, int tp, DType act);
 
 // Loss of each row (N), and where dy is given the gradient of scale · Σ loss: dy (N, C) is written,
 // the head's gradients accumulate.
 void head_loss(const Context& ctx, View loss,  // (N) fp32
-               View dy,                        // (N, C) fp32, or empty: loss alone
+               View dy,                        // (N, C), or empty: loss alone
                ConstView y,                    // (N, C) fp32, the final norm's output
                ConstView labels,               // (N) i32
                const LmHeadParameters& head, float scale, const HeadScratch& scratch);

@@ -39,25 +39,26 @@ InferencePass::Buffers InferencePass::lay_out(Arena& arena, HostSide& host, cons
     b.rope_positions = host.pass.alloc(arena, DType::i32, {N});
     b.rope_table = host.pass.alloc(arena, DType::f32, {N, 2, c.rope.dims / 2});
   }
-  if (grid.is_first_stage()) b.tokens = allocate_embedding(arena, host.pass, c, 1, N);
-  b.x = arena.alloc(DType::f32, {1, N, c.width});
-  b.delta = arena.alloc(DType::f32, {1, N, c.width});
-  b.block = allocate_block(arena, c, block_shape(c, grid, 1, N, ParameterUse::inference));
-  if (tp > 1) b.gather = allocate_gather(arena, c, grid, N);
+  if (grid.is_first_stage()) b.tokens = allocate_embedding(arena, host.pass, c, 1, N, shape.act);
+  b.x = arena.alloc(shape.act, {1, N, c.width});
+  b.delta = arena.alloc(shape.act, {1, N, c.width});
+  b.block =
+      allocate_block(arena, c, block_shape(c, grid, 1, N, shape.act, ParameterUse::inference));
+  if (tp > 1) b.gather = allocate_gather(arena, c, grid, N, shape.act);
   if (!grid.is_last_stage()) return b;
-  b.y = arena.alloc(DType::f32, {1, N, c.width});
+  b.y = arena.alloc(shape.act, {1, N, c.width});
   b.final_norm = allocate_norm(arena, c, 1, N);
   b.labels = host.results.alloc(arena, DType::i32, {N});
   b.rows = host.results.alloc(arena, DType::i32, {std::max(N, R)});
   b.loss = arena.alloc(DType::f32, {N});
-  b.picked = arena.alloc(DType::f32, {R, c.width});
-  if (c.has_label_head() || c.pooler) b.labelled = allocate_label_scratch(arena, c, R);
+  b.picked = arena.alloc(shape.act, {R, c.width});
+  if (c.has_label_head() || c.pooler) b.labelled = allocate_label_scratch(arena, c, R, shape.act);
   if (!c.has_lm_head()) return b;
-  b.head = allocate_head_scratch(arena, c, N, V_tp, tp);
-  if (c.head_transform) b.logits_head = allocate_head_scratch(arena, c, R, V_tp, tp);
-  b.shard = arena.alloc(DType::f32, {R, V_tp});
-  if (tp > 1) b.gathered = arena.alloc(DType::f32, {R * c.vocab});
-  b.logits = arena.alloc(DType::f32, {R, c.vocab});
+  b.head = allocate_head_scratch(arena, c, N, V_tp, tp, shape.act);
+  if (c.head_transform) b.logits_head = allocate_head_scratch(arena, c, R, V_tp, tp, shape.act);
+  b.shard = arena.alloc(shape.act, {R, V_tp});
+  if (tp > 1) b.gathered = arena.alloc(shape.act, {R * c.vocab});
+  b.logits = arena.alloc(shape.act, {R, c.vocab});
   return b;
 }
 
@@ -73,14 +74,19 @@ std::vector<std::pair<View, View>> lay_out_cache(Arena& arena, const ModelConfig
                      c.head_dim};
   std::vector<std::pair<View, View>> cache;
   for (std::int64_t l = 0; l < n_layers; ++l) {
-    const View k = shape.whole_texts ? View() : arena.alloc(DType::f32, dims),
-               v = shape.whole_texts ? View() : arena.alloc(DType::f32, dims);
+    const View k = shape.whole_texts ? View() : arena.alloc(shape.act, dims),
+               v = shape.whole_texts ? View() : arena.alloc(shape.act, dims);
     cache.emplace_back(k, v);
   }
   return cache;
 }
 
 constexpr int kTag = 3;
+
+InferenceShape with_act(InferenceShape shape, DType act) {
+  shape.act = act;
+  return shape;
+}
 
 // A row's angles depend on its place and, with some scalings, on how long its text is.
 void fill_rope(const ModelConfig& c, View positions, View table, std::span<const CacheSlice> slices,
@@ -118,13 +124,13 @@ InferencePass::InferencePass(const Context& ctx, const ModelConfig& config,
                              const Parameters& parameters, InferenceShape shape)
     : ctx_(ctx),
       config_(config),
-      shape_(shape),
+      shape_(with_act(shape, ctx.act)),
       layers_(stage_layers(config, ctx.grid.shape().pp, ctx.grid.pp().rank())[0]),
       cache_arena_("KV cache",
-                   measure([&](Arena& a) { lay_out_cache(a, config, ctx.grid, shape); }),
+                   measure([&](Arena& a) { lay_out_cache(a, config, ctx.grid, shape_); }),
                    ctx.stream.device()),
-      arena_("activations", activation_bytes(config, ctx.grid, shape), ctx.stream.device()),
-      cache_(lay_out_cache(cache_arena_, config, ctx.grid, shape)) {
+      arena_("activations", activation_bytes(config, ctx.grid, shape_), ctx.stream.device()),
+      cache_(lay_out_cache(cache_arena_, config, ctx.grid, shape_)) {
   for (std::int64_t l = layers_.begin; l < layers_.end; ++l)
     blocks_.push_back(block_parameters(parameters, l));
   if (ctx.grid.is_first_stage()) embedding_ = find_embedding(parameters);
@@ -207,7 +213,8 @@ ConstView InferencePass::run(const DecoderRows& rows, std::int64_t stop) {
                         .packed = shape_.whole_texts};
   if (shape_.whole_texts)
     tokens.lengths = b.text_ends.device.rows(0, static_cast<std::int64_t>(rows.slices.size()) + 1);
-  const BlockShape shape = block_shape(config_, ctx_.grid, 1, N, ParameterUse::inference);
+  const BlockShape shape =
+      block_shape(config_, ctx_.grid, 1, N, shape_.act, ParameterUse::inference);
   ConstView x = b.x, delta;
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     const std::int64_t layer = layers_.begin + static_cast<std::int64_t>(i);

@@ -17,6 +17,7 @@ struct InferenceShape {
   std::int64_t S = 0;               // cached tokens of each
   std::int64_t max_rows = 0;        // rows of one forward pass
   std::int64_t max_logit_rows = 0;  // of them, rows whose logits are asked for
+  DType act = DType::f32;           // of activations, keys and values; a pass's are its context's
   bool whole_texts = false;         // every pass brings whole texts: nothing is cached
 };
 

@@ -23,11 +23,11 @@ LabelHeadParameters find_label_head(const Parameters& parameters, const ModelCon
           parameters.find(labels + ".weight"), parameters.find(labels + ".bias")};
 }
 
-LabelScratch allocate_label_scratch(Arena& arena, const ModelConfig& c, std::int64_t M) {
+LabelScratch allocate_label_scratch(Arena& arena, const ModelConfig& c, std::int64_t M, DType act) {
   LabelScratch s;
   for (View* x : {&s.picked, &s.dense, &s.pooled, &s.d_pooled, &s.d_picked})
-    *x = arena.alloc(DType::f32, {M, c.width});
-  s.logits = arena.alloc(DType::f32, {M, c.n_labels});
+    *x = arena.alloc(act, {M, c.width});
+  s.logits = arena.alloc(act, {M, c.n_labels});
   s.lse = arena.alloc(DType::f32, {M});
   s.stats = arena.alloc(DType::f32, {M, 3});
   return s;

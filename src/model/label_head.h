@@ -26,7 +26,8 @@ struct LabelScratch {
   View d_pooled, d_picked;  // (M, C)
 };
 // M: texts of a batch, or its tokens.
-LabelScratch allocate_label_scratch(Arena& arena, const ModelConfig& config, std::int64_t M);
+LabelScratch allocate_label_scratch(Arena& arena, const ModelConfig& config, std::int64_t M,
+                                    DType act);
 
 // How many of a text's tokens lie up to the one whose state is labelled, itself included. As
 // transformers 5: the last that is not the pad token, wherever padding stands; the first where all

@@ -43,10 +43,10 @@ QkNormShape qk_norm_shape(const ModelConfig& c, const Grid& grid, ParameterUse u
 }
 
 QkNormActivations allocate_qk_norm(Arena& arena, const QkNormShape& s, std::int64_t N,
-                                   std::int64_t D) {
+                                   std::int64_t D, DType act) {
   if (s.groups() == 0) return {};
   const auto raw = [&](std::int64_t heads) {
-    return s.keeps_raw ? arena.alloc(DType::f32, {N, heads, D}) : View();
+    return s.keeps_raw ? arena.alloc(act, {N, heads, D}) : View();
   };
   return {.q_raw = raw(s.q.n_heads),
           .k_raw = raw(s.k.n_heads),

@@ -29,7 +29,7 @@ struct QkNormActivations {
   View squares;       // (N·G): the queries' (N, G of q), then the keys'
 };
 QkNormActivations allocate_qk_norm(Arena& arena, const QkNormShape& shape, std::int64_t N,
-                                   std::int64_t D);
+                                   std::int64_t D, DType act);
 
 // Norms the queries and keys among qkv (N, H_tp + 2 Hkv_tp, D), in place. Collective over tp where
 // a norm spans all heads; every grid gives the bits of one rank.

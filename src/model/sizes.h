@@ -55,8 +55,8 @@ std::vector<StageCost> stage_costs(const ModelConfig& config, int pp, std::int64
 // Of weights that one decode step reads: all but the tables, of which a row is looked up. Matrices
 // are held in `dtype`, vectors in fp32. Without the head: of a pass whose logits nobody wants.
 std::int64_t decode_weight_bytes(const ModelConfig& config, DType dtype, bool with_head = true);
-// Of keys and values that one decode step of one sequence reads with so many tokens before it, over
-// all layers; a windowed layer reads its window.
-std::int64_t decode_cache_bytes(const ModelConfig& config, std::int64_t n_tokens);
+// Of keys and values, held in `dtype`, that one decode step of one sequence reads with so many
+// tokens before it, over all layers; a windowed layer reads its window.
+std::int64_t decode_cache_bytes(const ModelConfig& config, DType dtype, std::int64_t n_tokens);
 
 }  // namespace weft

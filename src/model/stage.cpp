@@ -37,7 +37,7 @@ Range layers_of(const ModelConfig& config, const Grid& grid, const StageShape& s
 
 StageMemory lay_out(Arena& arena, const ModelConfig& config, const Grid& grid,
                     const StageShape& shape) {
-  const BlockShape block = block_shape(config, grid, shape.B, shape.T);
+  const BlockShape block = block_shape(config, grid, shape.B, shape.T, shape.act);
   const std::int64_t n_layers = layers_of(config, grid, shape).size(),
                      M = n_labelled(config, shape);
   const Dims stream = {shape.B, shape.T, config.width}, tokens = {shape.B, shape.T};
@@ -56,27 +56,27 @@ StageMemory lay_out(Arena& arena, const ModelConfig& config, const Grid& grid,
         batch.targets = slot.staging.alloc(arena, DType::f32, {shape.B, config.n_labels});
     }
     if (is_first_of(grid, shape)) {
-      a.tokens = allocate_embedding(arena, slot.staging, config, shape.B, shape.T);
+      a.tokens = allocate_embedding(arena, slot.staging, config, shape.B, shape.T, shape.act);
       batch.ids = a.tokens.ids;
       batch.types = a.tokens.types;
     }
-    a.input = arena.alloc(DType::f32, stream);
+    a.input = arena.alloc(shape.act, stream);
     for (std::int64_t l = 0; l < n_layers; ++l) {
       BlockActivations block_acts;
       if (shape.recompute == Recompute::none)
         block_acts = allocate_block(arena, config, block);
       else
-        block_acts.sum1 = arena.alloc(DType::f32, stream);
+        block_acts.sum1 = arena.alloc(shape.act, stream);
       a.blocks.push_back(block_acts);
       if (shape.splits_backward) a.gradients.push_back(allocate_block_gradients(arena, block));
     }
-    a.output = arena.alloc(DType::f32, stream);
-    a.dx = arena.alloc(DType::f32, stream);
+    a.output = arena.alloc(shape.act, stream);
+    a.dx = arena.alloc(shape.act, stream);
     if (is_last_of(grid, shape)) {
       const Dims labelled = config.head == HeadKind::classify ? Dims{shape.B} : tokens;
-      a.y = arena.alloc(DType::f32, stream);
+      a.y = arena.alloc(shape.act, stream);
       a.final_norm = allocate_norm(arena, config, shape.B, shape.T);
-      a.dy = arena.alloc(DType::f32, stream);
+      a.dy = arena.alloc(shape.act, stream);
       a.loss = arena.alloc(DType::f32, labelled);
       if (config.has_label_head()) a.logits = arena.alloc(DType::f32, {M, config.n_labels});
     }
@@ -87,11 +87,12 @@ StageMemory lay_out(Arena& arena, const ModelConfig& config, const Grid& grid,
   if (is_last_of(grid, shape)) {
     const std::int64_t V_tp = split_range(config.vocab, grid.shape().tp, grid.tp().rank()).size();
     if (config.has_lm_head())
-      m.head = allocate_head_scratch(arena, config, shape.B * shape.T, V_tp, grid.shape().tp);
-    if (config.has_label_head()) m.labels = allocate_label_scratch(arena, config, M);
+      m.head =
+          allocate_head_scratch(arena, config, shape.B * shape.T, V_tp, grid.shape().tp, shape.act);
+    if (config.has_label_head()) m.labels = allocate_label_scratch(arena, config, M, shape.act);
   }
-  m.delta = arena.alloc(DType::f32, stream);
-  m.d_delta = arena.alloc(DType::f32, stream);
+  m.delta = arena.alloc(shape.act, stream);
+  m.d_delta = arena.alloc(shape.act, stream);
   if (config.positions == Positions::rope) {
     m.rope_positions = m.rope_staging.alloc(arena, DType::i32, {shape.B * shape.T});
     m.rope_table = m.rope_staging.alloc(arena, DType::f32, {shape.T, 2, config.rope.dims / 2});
@@ -100,6 +101,11 @@ StageMemory lay_out(Arena& arena, const ModelConfig& config, const Grid& grid,
 }
 
 View flat(View x) { return x.reshape({x.elems()}); }
+
+StageShape with_act(StageShape shape, DType act) {
+  shape.act = act;
+  return shape;
+}
 
 }  // namespace
 
@@ -111,15 +117,15 @@ Stage::Stage(const Context& ctx, const ModelConfig& config, Parameters& paramete
              StageShape shape, DropoutRates rates, std::uint64_t seed)
     : ctx_(ctx),
       config_(config),
-      shape_(shape),
+      shape_(with_act(shape, ctx.act)),
       rates_(rates),
       seed_(seed),
-      block_(block_shape(config, ctx.grid, shape.B, shape.T)),
+      block_(block_shape(config, ctx.grid, shape.B, shape.T, ctx.act)),
       first_(is_first_of(ctx.grid, shape)),
       last_(is_last_of(ctx.grid, shape)),
       layers_(layers_of(config, ctx.grid, shape)),
-      arena_("activations", plan_bytes(config, ctx.grid, shape), ctx.stream.device()) {
-  StageMemory memory = lay_out(arena_, config, ctx.grid, shape);
+      arena_("activations", plan_bytes(config, ctx.grid, shape_), ctx.stream.device()) {
+  StageMemory memory = lay_out(arena_, config, ctx.grid, shape_);
   slots_ = std::move(memory.slots);
   recomputed_ = memory.recomputed;
   scratch_ = memory.scratch;

@@ -27,6 +27,7 @@ struct StageShape {
   std::int64_t B = 1, T = 1;
   int slots = 1;
   Recompute recompute = Recompute::none;
+  DType act = DType::f32;        // of activations; a Stage's are its context's
   bool splits_backward = false;  // backward_input and backward_weight are called
   int chunk = 0, chunks = 1;
 };

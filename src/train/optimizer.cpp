@@ -88,7 +88,7 @@ void GradientReducer::sum_kv_replicas(LocalParameter& p) {
   each_run([&](View there, View here) { convert(here, there, ctx_.stream); });
 }
 
-double global_grad_norm(const Context& ctx, const Parameters& parameters,
+void global_grad_square(const Context& ctx, View square, const Parameters& parameters,
                         const ModelConfig& config) {
   std::vector<ConstView> grads;
   for (const LocalParameter& p : parameters.list()) {
@@ -104,28 +104,26 @@ double global_grad_norm(const Context& ctx, const Parameters& parameters,
     for (const Run& run : runs_within(owned, p.slice))
       grads.push_back(flat.rows(run.local_begin, run.local_begin + run.size));
   }
-  const double square = sum_of_squares(grads, ctx.stream);
+  sum_of_squares(square, grads, ctx.stream);
   const auto timed = time_as(ctx, TimeShare::comm);
-  double norm = std::sqrt(ctx.grid.replica().all_reduce_value(square, ReduceOp::sum, ctx.stream));
+  ctx.grid.replica().all_reduce(square, ReduceOp::sum, ctx.stream);
   // Replicas may add in different orders, and a norm's last bit would drive their weights apart.
-  ctx.grid.dp().broadcast(View(&norm, Dims{1}), 0, ctx.stream);
-  return norm;
+  ctx.grid.dp().broadcast(square, 0, ctx.stream);
 }
 
 void optimizer_step(const Context& ctx, Parameters& parameters, const OptimizerSettings& s,
-                    std::int64_t step, double grad_scale) {
+                    std::int64_t step, ConstView grad_scale) {
   std::vector<AdamWTensor> tensors;
   for (LocalParameter& p : parameters.list())
     if (p.weight.elems() > 0)
       tensors.push_back({p.weight, p.m, p.v, p.grad, p.weight_bf16, p.info.decay});
-  adamw(tensors,
+  adamw(tensors, grad_scale,
         {.lr = static_cast<float>(s.lr.at(step)),
          .beta1 = static_cast<float>(s.beta1),
          .beta2 = static_cast<float>(s.beta2),
          .eps = static_cast<float>(s.eps),
          .weight_decay = static_cast<float>(s.weight_decay),
-         .step = step,
-         .grad_scale = static_cast<float>(grad_scale)},
+         .step = step},
         ctx.stream);
 }
 

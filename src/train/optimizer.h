@@ -37,8 +37,9 @@ class GradientReducer {
   std::vector<std::unique_ptr<Transfer>> pending_;
 };
 
-// The Euclidean norm of the whole model's gradient, each element counted once, equal on every rank.
-double global_grad_norm(const Context& ctx, const Parameters& parameters,
+// square (1) fp64: the squared Euclidean norm of the whole model's gradient, each element counted
+// once, equal on every rank. Collective.
+void global_grad_square(const Context& ctx, View square, const Parameters& parameters,
                         const ModelConfig& config);
 
 struct OptimizerSettings {
@@ -47,8 +48,8 @@ struct OptimizerSettings {
 };
 
 // One AdamW step of all local parameters, at the rate of `step` (from 1); gradients are multiplied
-// by grad_scale first.
+// by grad_scale (1) fp32 first.
 void optimizer_step(const Context& ctx, Parameters& parameters, const OptimizerSettings& settings,
-                    std::int64_t step, double grad_scale);
+                    std::int64_t step, ConstView grad_scale);
 
 }  // namespace weft

@@ -63,8 +63,6 @@ std::vector<std::unique_ptr<Stage>> make_chunks(const Context& ctx, const ModelC
   return list;
 }
 
-View lay_out_scalars(Arena& arena) { return arena.alloc(DType::f64, {1}); }
-
 std::vector<Stage*> pointers(const std::vector<std::unique_ptr<Stage>>& chunks) {
   std::vector<Stage*> list;
   for (const auto& chunk : chunks) list.push_back(chunk.get());
@@ -72,6 +70,14 @@ std::vector<Stage*> pointers(const std::vector<std::unique_ptr<Stage>>& chunks) 
 }
 
 }  // namespace
+
+TrainStep::Scalars TrainStep::lay_out_scalars(Arena& arena) {
+  const View sums = arena.alloc(DType::f64, {2});
+  return {.sums = sums,
+          .loss = sums.rows(0, 1),
+          .square = sums.rows(1, 2),
+          .grad_scale = arena.alloc(DType::f32, {1})};
+}
 
 TrainStep::TrainStep(const Context& ctx, const ModelConfig& config, Parameters& parameters,
                      const StepSettings& settings)
@@ -84,8 +90,8 @@ TrainStep::TrainStep(const Context& ctx, const ModelConfig& config, Parameters& 
       chunks_(make_chunks(ctx, config, parameters, settings)),
       pipeline_(ctx, pointers(chunks_)),
       reducer_(ctx, parameters, config),
-      scalars_("scalars", measure(lay_out_scalars), ctx.stream.device()),
-      loss_(lay_out_scalars(scalars_)) {}
+      scalar_arena_("scalars", measure(lay_out_scalars), ctx.stream.device()),
+      scalars_(lay_out_scalars(scalar_arena_)) {}
 
 std::size_t TrainStep::activation_bytes() const {
   std::size_t bytes = 0;
@@ -107,14 +113,14 @@ std::int64_t TrainStep::count_labels(const SampleSource& source, std::int64_t fi
   return ctx_.grid.dp().all_reduce_value(count, ReduceOp::sum, ctx_.stream);
 }
 
-TrainStep::Evaluation TrainStep::run(const SampleSource& source, const Pass& pass) {
+std::int64_t TrainStep::run(const SampleSource& source, const Pass& pass) {
   const GridShape shape = ctx_.grid.shape();
   const Range mine = split_range(pass.n, shape.dp, ctx_.grid.dp().rank());
   const std::int64_t rows = (pass.n + shape.dp - 1) / shape.dp, T = settings_.T;
   const auto n_micro = static_cast<int>((rows + micro_ - 1) / micro_);
   const std::int64_t n_labels = std::max<std::int64_t>(1, count_labels(source, pass.first, pass.n));
   const bool texts = config_.head == HeadKind::classify;
-  fill(loss_, 0, ctx_.stream);
+  fill(scalars_.loss, 0, ctx_.stream);
   Pipeline::Hooks hooks;
   hooks.load = [&](StageSlot& slot, int m) {
     const std::int64_t begin = mine.begin + m * micro_;
@@ -149,10 +155,10 @@ TrainStep::Evaluation TrainStep::run(const SampleSource& source, const Pass& pas
   };
   hooks.done = [&](StageSlot& slot, int m) {
     if (slot.activations.loss.empty()) return;
-    add_sum(loss_, slot.activations.loss, ctx_.stream);
+    add_sum(scalars_.loss, slot.activations.loss, ctx_.stream);
     if (!pass.predicted || slot.activations.logits.empty() || ctx_.grid.tp().rank() != 0) return;
     const std::int64_t each = slot.activations.logits.elems() / micro_;
-    const float* logits = copied_.of(slot.activations.logits, ctx_.stream).as<float>();
+    const float* logits = copied_.floats(slot.activations.logits, ctx_.stream).as<float>();
     for (std::int64_t b = 0; b < micro_ && mine.begin + m * micro_ + b < mine.end; ++b)
       pass.predicted(pass.first + mine.begin + m * micro_ + b,
                      {logits + b * each, static_cast<std::size_t>(each)});
@@ -161,17 +167,20 @@ TrainStep::Evaluation TrainStep::run(const SampleSource& source, const Pass& pas
   pipeline_.run(schedule(pass.kind, shape.pp, ctx_.grid.pp().rank(), n_micro, settings_.chunks),
                 hooks);
   if (pass.train) reducer_.finish();
-  return {sum_over_grid() / static_cast<double>(n_labels), n_labels};
+  return n_labels;
 }
 
-double TrainStep::sum_over_grid() {
-  const double loss = *copied_.of(loss_, ctx_.stream).as<double>();
+StepResult TrainStep::fetch(std::int64_t n_labels) {
+  const double* sums = copied_.of(scalars_.sums, ctx_.stream).as<double>();
   const auto timed = time_as(ctx_, TimeShare::comm);
   const bool counts = ctx_.grid.is_last_stage() && ctx_.grid.tp().rank() == 0;
-  return ctx_.grid.world().all_reduce_value(counts ? loss : 0.0, ReduceOp::sum, ctx_.stream);
+  const double loss =
+      ctx_.grid.world().all_reduce_value(counts ? sums[0] : 0.0, ReduceOp::sum, ctx_.stream);
+  return {.loss = loss / static_cast<double>(n_labels), .grad_norm = std::sqrt(sums[1])};
 }
 
-double TrainStep::gradients(const SampleSource& source, std::int64_t cursor, std::int64_t step) {
+std::int64_t TrainStep::run_backward(const SampleSource& source, std::int64_t cursor,
+                                     std::int64_t step) {
   {
     const auto timed = time_as(ctx_, TimeShare::optimizer);
     parameters_.zero_grads(ctx_.stream);
@@ -182,35 +191,38 @@ double TrainStep::gradients(const SampleSource& source, std::int64_t cursor, std
                       .step = step,
                       .train = true,
                       .ready = [&](std::int64_t flat_end) { reducer_.ready(flat_end); },
-                      .predicted = nullptr})
-      .loss;
+                      .predicted = nullptr});
 }
 
+double TrainStep::gradients(const SampleSource& source, std::int64_t cursor, std::int64_t step) {
+  return fetch(run_backward(source, cursor, step)).loss;
+}
+
+// All of it is enqueued before anything is waited for: what clips the gradient is the device's own.
 StepResult TrainStep::train(const SampleSource& source, std::int64_t cursor, std::int64_t step) {
-  StepResult result;
-  result.loss = gradients(source, cursor, step);
+  const std::int64_t n_labels = run_backward(source, cursor, step);
   const auto timed = time_as(ctx_, TimeShare::optimizer);
-  result.grad_norm = global_grad_norm(ctx_, parameters_, config_);
+  global_grad_square(ctx_, scalars_.square, parameters_, config_);
+  clip_scale(scalars_.grad_scale, scalars_.square, settings_.clip_grad_norm, ctx_.stream);
+  optimizer_step(ctx_, parameters_, settings_.optimizer, step, scalars_.grad_scale);
+  const StepResult result = fetch(n_labels);
   CHECK(std::isfinite(result.loss) && std::isfinite(result.grad_norm),
         "step {}: the loss is {} and the gradient norm {}; training has diverged (a smaller --lr "
         "or a longer --warmup-steps helps)",
         step, result.loss, result.grad_norm);
-  const double clip = settings_.clip_grad_norm;
-  const double scale_by = clip > 0 ? std::min(1.0, clip / (result.grad_norm + 1e-6))
-                                   : 1.0;  // as torch.nn.utils.clip_grad_norm_
-  optimizer_step(ctx_, parameters_, settings_.optimizer, step, scale_by);
   return result;
 }
 
 TrainStep::Evaluation TrainStep::evaluate(const SampleSource& source, std::int64_t first,
                                           std::int64_t n, const Predicted& predicted) {
-  return run(source, {.kind = ScheduleKind::forward_only,
-                      .first = first,
-                      .n = n,
-                      .step = 0,
-                      .train = false,
-                      .ready = nullptr,
-                      .predicted = predicted});
+  const std::int64_t n_labels = run(source, {.kind = ScheduleKind::forward_only,
+                                             .first = first,
+                                             .n = n,
+                                             .step = 0,
+                                             .train = false,
+                                             .ready = nullptr,
+                                             .predicted = predicted});
+  return {fetch(n_labels).loss, n_labels};
 }
 
 }  // namespace weft

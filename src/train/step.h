@@ -76,11 +76,14 @@ class TrainStep {
     std::function<void(std::int64_t)> ready;
     Predicted predicted;
   };
-  // Runs a schedule over places [first, first + n); the result is the mean loss, on all ranks.
-  Evaluation run(const SampleSource& source, const Pass& pass);
+  // Runs a schedule over places [first, first + n), whose losses scalars_.loss then holds as far as
+  // this rank has them; the result is their number of labels, of all ranks.
+  std::int64_t run(const SampleSource& source, const Pass& pass);
   // Labels of those places, over all data-parallel ranks.
   std::int64_t count_labels(const SampleSource& source, std::int64_t first, std::int64_t n);
-  double sum_over_grid();
+  std::int64_t run_backward(const SampleSource& source, std::int64_t cursor, std::int64_t step);
+  // Of a pass that is over: waits for the stream. grad_norm is that of scalars_.square. Collective.
+  StepResult fetch(std::int64_t n_labels);
 
   const Context& ctx_;
   const ModelConfig& config_;
@@ -90,9 +93,16 @@ class TrainStep {
   std::vector<std::unique_ptr<Stage>> chunks_;
   Pipeline pipeline_;
   GradientReducer reducer_;
-  Arena scalars_;
-  View loss_;        // (1) fp64: the sum of a pass's losses, on the last stage
-  HostCopy copied_;  // loss_, logits
+  Arena scalar_arena_;
+  // What a step knows of itself, on its device: nothing waits for it before the step is over.
+  struct Scalars {
+    View sums;          // (2) fp64:
+    View loss, square;  // (1) a pass's losses; the squared norm of the gradient
+    View grad_scale;    // (1) fp32: what clips it
+  };
+  static Scalars lay_out_scalars(Arena& arena);
+  Scalars scalars_;
+  HostCopy copied_;  // scalars, logits
 };
 
 }  // namespace weft

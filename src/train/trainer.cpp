@@ -55,6 +55,8 @@ class Trainer {
             .grid = grid_,
             .stream = stream_,
             .precision = dtype_of(options.dtype) == DType::bf16 ? Precision::bf16 : Precision::fp32,
+            .act =
+                activation_dtype(environment.device, dtype_of(options.dtype).value_or(DType::f32)),
             .clock = &clock_,
             .observer = {}},
         first_(grid_.world().rank() == 0),

@@ -105,7 +105,7 @@ TEST(EngineStatistics, CountTheBytesThatPassesRead) {
           {&s, {}});
       return s.counts.streamed_bytes;
     };
-    const auto cache = [&](std::int64_t n) { return decode_cache_bytes(m.config, n); };
+    const auto cache = [&](std::int64_t n) { return decode_cache_bytes(m.config, m.ctx.act, n); };
     const std::int64_t all = decode_weight_bytes(m.config, dtype),
                        body = decode_weight_bytes(m.config, dtype, false);
     EXPECT_LT(body, all);

@@ -209,7 +209,7 @@ TEST(AttentionCapture, PlansItsMemory) {
   const GoldenText text("llama3");
   const GoldenModel model(make_self_communicator(), {}, text);
   const auto plan = [&](const CaptureChoice& choice, std::int64_t T) {
-    return static_cast<double>(AttentionCapture::plan_bytes(model.config, model.grid, choice, T));
+    return static_cast<double>(AttentionCapture::plan_bytes(model.ctx, model.config, choice, T));
   };
   const CaptureChoice little = {
       .layers = {0}, .heads = {0}, .whole_layers = false, .hidden = false, .logit_rows = 0};

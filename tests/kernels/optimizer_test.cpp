@@ -1,3 +1,5 @@
+#include <cmath>
+#include <limits>
 #include <set>
 
 #include "tests/kernels/target.h"
@@ -5,7 +7,16 @@
 namespace weft::test {
 namespace {
 
-class Optimizer : public OnEachTarget {};
+class Optimizer : public OnEachTarget {
+ protected:
+  double square_of(std::span<const ConstView> tensors) {
+    const Resident total = blank(DType::f64, {1});
+    sum_of_squares(total, tensors, stream());
+    double sum = 0;
+    copy_bytes(&sum, total.view.data(), sizeof sum, stream());
+    return sum;
+  }
+};
 
 // Many tensors of odd sizes lie in flat buffers one element apart, so that they begin at every
 // alignment; the gaps stay NaN.
@@ -30,6 +41,7 @@ TEST_P(Optimizer, AdamWFollowsTheFormulaOverSteps) {
   const auto has_copy = [](std::size_t k) { return k % 3 != 1; };
   const auto decays = [](std::size_t k) { return k % 4 != 2; };
   std::vector<double> w_ref = widened(w), m_ref = widened(m), v_ref = widened(v);
+  const Resident half = put(filled({1}, 0.5f));
   for (int step = 1; step <= 3; ++step) {
     const Tensor g = random({total}, static_cast<std::uint32_t>(100 * step));
     const Resident g_in = put(g);
@@ -48,14 +60,13 @@ TEST_P(Optimizer, AdamWFollowsTheFormulaOverSteps) {
                     (std::sqrt(v_ref[i] / (1 - std::pow(0.95, step))) + 1e-8);
       }
     }
-    adamw(tensors,
+    adamw(tensors, half,
           {.lr = 1e-2f,
            .beta1 = 0.9f,
            .beta2 = 0.95f,
            .eps = 1e-8f,
            .weight_decay = 0.1f,
-           .step = step,
-           .grad_scale = 0.5f},
+           .step = step},
           stream());
   }
   const Tensor w_got = get(w_out), m_got = get(m_out), v_got = get(v_out), copy = get(copies);
@@ -99,16 +110,30 @@ TEST_P(Optimizer, SumOfSquaresIsOverAllTensors) {
     for (std::int64_t i = 1; i <= sizes[k]; ++i) expected += static_cast<double>(x[i]) * x[i];
     memory.push_back(put(x));
     tensors.push_back(part(memory.back(), 1, {sizes[k]}).view);
-    one_by_one += sum_of_squares(std::span(&tensors.back(), 1), stream());
+    one_by_one += square_of(std::span(&tensors.back(), 1));
   }
-  const double sum = sum_of_squares(tensors, stream());
+  const double sum = square_of(tensors);
   EXPECT_NEAR(sum / expected, 1, 1e-6);
-  EXPECT_EQ(sum, sum_of_squares(tensors, stream()));
+  EXPECT_EQ(sum, square_of(tensors));
   EXPECT_NEAR(one_by_one / sum, 1, 1e-6);
   if (!on_gpu()) {
     EXPECT_EQ(sum, one_by_one);
   }  // added up in order: a gradient norm's bits do not depend on how it is asked for
-  EXPECT_EQ(sum_of_squares({}, stream()), 0);
+  EXPECT_EQ(square_of({}), 0);
+}
+
+TEST_P(Optimizer, ClipsAsTorchDoes) {
+  const auto scale_of = [&](double square, double max_norm) {
+    const Resident scale = blank({1}), norm = put(&square, DType::f64, {1});
+    clip_scale(scale, norm, max_norm, stream());
+    return get(scale)[0];
+  };
+  EXPECT_EQ(scale_of(4, 1), static_cast<float>(1 / (2 + 1e-6)));
+  EXPECT_EQ(scale_of(0.25, 1), 1.0f);
+  EXPECT_EQ(scale_of(0, 1), 1.0f);
+  EXPECT_EQ(scale_of(9, 0), 1.0f);  // no clipping
+  EXPECT_EQ(scale_of(std::numeric_limits<double>::infinity(), 1), 0.0f);
+  EXPECT_TRUE(std::isnan(scale_of(NAN, 1)));
 }
 
 WEFT_ON_EACH_TARGET(Optimizer);
@@ -119,7 +144,9 @@ TEST(SumOfSquares, IsBlindToTheTeam) {
   for (int threads : {1, 2, 3, 5}) {
     Stream stream({}, threads);
     const ConstView values = x.view();
-    results.insert(sum_of_squares(std::span(&values, 1), stream));
+    double sum = 0;
+    sum_of_squares(View(&sum, Dims{1}), std::span(&values, 1), stream);
+    results.insert(sum);
   }
   EXPECT_EQ(results.size(), 1u);
 }

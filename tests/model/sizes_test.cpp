@@ -112,7 +112,8 @@ TEST(Sizes, AWindowHidesPairsOfTheLayersThatHaveOne) {
   EXPECT_DOUBLE_EQ(pairs(0, {.rows = 10}), 55 - (4 * 5 / 2.0 + 6 * 4));
   EXPECT_DOUBLE_EQ(pairs(1, {.rows = 10}), 0);
   EXPECT_DOUBLE_EQ(pairs(0, {.n = 3, .rows = 1, .cached = 20}), 3 * (21 - 4));
-  EXPECT_EQ(decode_cache_bytes(c, 20), 2 * 4 * 768 * (4 + 20));
+  EXPECT_EQ(decode_cache_bytes(c, DType::f32, 20), 2 * 4 * 768 * (4 + 20));
+  EXPECT_EQ(decode_cache_bytes(c, DType::bf16, 20), 2 * 2 * 768 * (4 + 20));
 }
 
 // Nothing of the 23.4 million elements of its tables, and no LM head: a quarter of the customary

@@ -103,7 +103,7 @@ class AttentionJob {
         std::max_element(in_.lengths.begin(), in_.lengths.end()) - in_.lengths.begin());
     const std::int64_t T = in_.lengths[longest], free = session_.free_memory_bytes();
     const std::size_t planned =
-        AttentionCapture::plan_bytes(session_.config, session_.grid, choice_, T);
+        AttentionCapture::plan_bytes(session_.ctx, session_.config, choice_, T);
     throw_together(
         session_.grid.world(), failure_of([&] {
           CHECK_MACHINE(planned <= static_cast<std::size_t>(std::max<std::int64_t>(free, 0)),
