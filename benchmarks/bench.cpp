@@ -48,6 +48,8 @@ void BenchOptions::visit(FieldVisitor& v) {
           "data-parallel ranks; 0 (default): ranks / (tp * pp). In a list, ranks that a grid does "
           "not need wait");
   v.field("threads", threads, kThreads, "threads of a rank; 0: cores of the host / ranks on it");
+  v.field("device", device, kDevices,
+          "what step and generate run on; unset: a GPU where one can be used, else the CPU");
   v.field("dtype", dtype, Words{"fp32", "bf16", "fp16"},
           "arithmetic of matrix products (step), how weights are held (generate; it alone takes "
           "fp16)");

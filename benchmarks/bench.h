@@ -25,7 +25,7 @@ struct BenchOptions {
   std::int64_t max_bytes = 16 << 20, threads = 0;
   GridWords grids;
   std::string dtype = "fp32", recompute = "none", pipeline_schedule = "1f1b";
-  std::string machine, out;
+  std::string device, machine, out;
   bool json = false;
 
   void visit(FieldVisitor& v);

@@ -73,7 +73,8 @@ void BenchReport::print_json(const GridShape& shape, const Measurement& m, doubl
                       {"peak_rate", m.peak_rate}, {"command", origin_.command},
                       {"commit", origin_.commit}, {"cpu", cpu_model()},
                       {"tp", shape.tp},           {"pp", shape.pp},
-                      {"dp", shape.dp},           {"threads", origin_.threads}};
+                      {"dp", shape.dp},           {"threads", origin_.threads},
+                      {"device", origin_.device}};
   if (m.costs)
     json.update({{"ranks", shape.ranks()},
                  {"idle_ranks", origin_.n_ranks - shape.ranks()},

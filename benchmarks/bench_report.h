@@ -13,7 +13,7 @@ namespace weft {
 class BenchReport {
  public:
   struct Origin {
-    std::string bench, command, commit;
+    std::string bench, command, commit, device;
     int threads = 1, n_ranks = 1;
   };
   BenchReport(Origin origin, bool json) : origin_(std::move(origin)), json_(json) {}

@@ -53,9 +53,11 @@ void bench_generate(const BenchRun& run) {
   const Context ctx = {.grid = run.grid,
                        .stream = run.stream,
                        .precision = Precision::fp32,
+                       .act = activation_dtype(run.stream.device(), dtype),
                        .clock = nullptr,
                        .observer = {}};
-  Parameters parameters(run.config, run.grid, dtype, ParameterUse::inference);
+  Parameters parameters(run.config, run.grid, dtype, ParameterUse::inference, 1,
+                        run.stream.device());
   // Any finite weights do, but they must lie in memory of their own: pages never written are all
   // one page of zeros.
   if (dtype == DType::f32)
@@ -68,7 +70,7 @@ void bench_generate(const BenchRun& run) {
   // A shared machine's bandwidth drifts, and gives more for a moment than for long: beside every
   // repeat it is measured for about as long, on the weights themselves; the best of these counts.
   const ConstView memory(parameters.list().front().weight.data(), DType::f32,
-                         {static_cast<std::int64_t>(parameters.bytes() / 4)});
+                         {static_cast<std::int64_t>(parameters.bytes() / 4)}, run.stream.device());
   const auto read_peak = [&] {
     run.grid.world().barrier();
     return run.grid.world().all_reduce_value(sustained_read_bytes_per_s(memory, 0.5, run.stream),

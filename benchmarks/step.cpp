@@ -31,14 +31,16 @@ OrderedJson held_bytes(const BenchRun& run, const Parameters& parameters, std::s
 void bench_step(const BenchRun& run) {
   const BenchOptions& o = run.options;
   const bool bf16 = o.dtype == "bf16";
+  const Device device = run.stream.device();
+  const DType dtype = bf16 ? DType::bf16 : DType::f32;
   ShareClock clock;
   const Context ctx = {.grid = run.grid,
                        .stream = run.stream,
                        .precision = bf16 ? Precision::bf16 : Precision::fp32,
+                       .act = activation_dtype(device, dtype),
                        .clock = &clock,
                        .observer = {}};
-  Parameters parameters(run.config, run.grid, bf16 ? DType::bf16 : DType::f32,
-                        ParameterUse::training);
+  Parameters parameters(run.config, run.grid, dtype, ParameterUse::training, 1, device);
   parameters.init_weights(0, run.stream);
   parameters.refresh_bf16(run.stream);
   StepSettings settings;

@@ -17,6 +17,7 @@
 #include "io/files.h"
 #include "io/hub_cache.h"
 #include "kernels/ops.h"
+#include "machine/device_choice.h"
 #include "model/attention_scale.h"
 #include "model/grid_check.h"
 
@@ -26,7 +27,7 @@ namespace {
 struct Bench {
   const char* name;
   void (*run)(const BenchRun&);
-  bool takes_lists = false;  // of --tp, --pp, --dp
+  bool runs_models = false;  // takes lists of --tp, --pp, --dp, and a GPU
 };
 constexpr Bench kBenches[] = {{"machine", bench_machine},
                               {"kernels", bench_kernels},
@@ -109,7 +110,10 @@ void run_bench(const Invocation& invocation) {
   const Bench& bench = find_bench(words);
   const ModelConfig config = config_of(o);
   check(o, config, bench.name);
-  CHECK_USER(!is_list(o.grids) || bench.takes_lists,
+  CHECK_USER(bench.runs_models || o.device != "cuda",
+             "weft bench {} measures the CPU and its ranks; --device cuda is for step and generate",
+             bench.name);
+  CHECK_USER(!is_list(o.grids) || bench.runs_models,
              "weft bench {} measures one grid; lists of --tp, --pp, --dp are for step and generate",
              bench.name);
   auto world = invocation.mpi.world();
@@ -118,11 +122,14 @@ void run_bench(const Invocation& invocation) {
       o.grids, n_ranks, [&](const GridShape& shape) { return objection(shape, config); });
   const int threads = resolve_threads(o.threads, invocation.mpi.ranks_on_host());
   omp_set_num_threads(threads);
-  Stream stream({}, threads);
+  const Device device = bench.runs_models ? device_of(invocation, o.device) : Device();
+  check_device(device, config);
+  Stream stream(device, threads);
   const std::vector<std::string> hosts = gather_texts(*world, host_name(), stream);
   BenchReport report({.bench = bench.name,
                       .command = "weft bench " + shell_words(invocation.args),
                       .commit = build_info()["commit"],
+                      .device = device_word(device),
                       .threads = threads,
                       .n_ranks = n_ranks},
                      o.json);

@@ -1,5 +1,7 @@
 #include "core/clock.h"
 
+#include "core/gpu.h"
+
 namespace weft {
 
 void ShareClock::start() {
@@ -19,6 +21,16 @@ TimeShare ShareClock::switch_to(TimeShare share) {
 std::array<double, kTimeShares> ShareClock::stop() {
   switch_to(TimeShare::other);
   return seconds_;
+}
+
+TimeAs::TimeAs(ShareClock& clock, TimeShare share)
+    : clock_(&clock), before_(clock.switch_to(share)) {
+  gpu::enter_range(kTimeShareNames[static_cast<std::size_t>(share)]);
+}
+
+TimeAs::~TimeAs() {
+  gpu::leave_range();
+  clock_->switch_to(before_);
 }
 
 }  // namespace weft

@@ -4,7 +4,6 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
-#include <string_view>
 #include <utility>
 
 namespace weft {
@@ -12,7 +11,7 @@ namespace weft {
 // Where the time of a step goes. Every second of it is booked on exactly one.
 enum class TimeShare : std::uint8_t { forward, backward, comm, optimizer, bubble, data, other };
 constexpr int kTimeShares = 7;
-constexpr std::array<std::string_view, kTimeShares> kTimeShareNames = {
+constexpr std::array<const char*, kTimeShares> kTimeShareNames = {
     "forward", "backward", "comm", "optimizer", "bubble", "data", "other"};
 
 // A clock with one running account: switching books the time since the last switch on the account
@@ -30,11 +29,12 @@ class ShareClock {
   std::array<double, kTimeShares> seconds_{};
 };
 
-// Books the enclosing scope on a share, and goes back to what ran before.
+// Books the enclosing scope on a share, and goes back to what ran before; a profiler of the GPU
+// shows it by the share's name.
 class TimeAs {
  public:
-  TimeAs(ShareClock& clock, TimeShare share) : clock_(&clock), before_(clock.switch_to(share)) {}
-  ~TimeAs() { clock_->switch_to(before_); }
+  TimeAs(ShareClock& clock, TimeShare share);
+  ~TimeAs();
   TimeAs(const TimeAs&) = delete;
   TimeAs& operator=(const TimeAs&) = delete;
 

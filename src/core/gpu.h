@@ -25,5 +25,8 @@ std::shared_ptr<void> allocate_host(int device, std::size_t bytes);  // pinned
 void zero(void* memory, std::size_t bytes, int device);              // has happened on return
 void copy(void* to, const void* from, std::size_t bytes,
           void* stream);  // either may be host memory
+// Marks what this thread does from here on as `name` in a profiler's time line (NVTX); nested.
+void enter_range(const char* name);
+void leave_range();
 
 }  // namespace weft::gpu

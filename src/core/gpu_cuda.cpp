@@ -1,4 +1,5 @@
 #include <cuda_runtime_api.h>
+#include <nvtx3/nvToolsExt.h>
 
 #include <algorithm>
 
@@ -114,5 +115,8 @@ void copy(void* to, const void* from, std::size_t bytes, void* stream) {
   CUDA_CHECK(cudaPointerGetAttributes(&attributes, to));
   if (attributes.type != cudaMemoryTypeDevice) CUDA_CHECK(cudaStreamSynchronize(s));
 }
+
+void enter_range(const char* name) { nvtxRangePushA(name); }
+void leave_range() { nvtxRangePop(); }
 
 }  // namespace weft::gpu

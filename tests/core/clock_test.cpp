@@ -60,8 +60,8 @@ TEST(ShareClock, StartsAnew) {
 }
 
 TEST(ShareClock, EveryShareHasAName) {
-  EXPECT_EQ(kTimeShareNames[static_cast<std::size_t>(TimeShare::forward)], "forward");
-  EXPECT_EQ(kTimeShareNames[static_cast<std::size_t>(TimeShare::other)], "other");
+  EXPECT_STREQ(kTimeShareNames[static_cast<std::size_t>(TimeShare::forward)], "forward");
+  EXPECT_STREQ(kTimeShareNames[static_cast<std::size_t>(TimeShare::other)], "other");
   EXPECT_EQ(static_cast<int>(TimeShare::other) + 1, kTimeShares);
 }
 

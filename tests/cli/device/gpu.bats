@@ -31,6 +31,21 @@ for line in map(json.loads, open(sys.argv[1])):
 PY
 }
 
+# near BOUND A B: the same words, and numbers that differ by at most that share of theirs, where
+# activations are bf16; but not all of them the same.
+near() {
+  python3 - "$@" <<'PY'
+import sys
+bound, a, b = float(sys.argv[1]), *(open(f).read().split() for f in sys.argv[2:])
+def numbers(words):
+    return [float(w) for w in words if w[-1].isdigit()]
+assert a and len(a) == len(b), (a, b)
+x, y = numbers(a), numbers(b)
+worst = max(abs(p - q) / max(abs(p), 1e-9) for p, q in zip(x, y, strict=True))
+assert 0 < worst < bound, (worst, x, y)
+PY
+}
+
 @test "train: 20 steps, evaluations and the exported model" {
   options=(--data "$S/tokens.h5" --layers 3 --width 24 --heads 3 --context 48 --batch-size 6
     --micro-batch-size 2 --steps 20 --eval-every 5 --dropout 0.1 --seed 5)
@@ -83,7 +98,7 @@ PY
       --steps 4 --dtype bf16 --device "$device" --out "$device-bf16"
     losses "$device-bf16/run.jsonl" >"$device.losses"
   done
-  cmp cpu.losses cuda.losses
+  near 0.02 cpu.losses cuda.losses
 }
 
 @test "train goes on from one device on the other" {
@@ -106,7 +121,14 @@ PY
   same generate "${model[@]}" --prompt 'the cat' --do-sample --top-p 0.9 --seed 3 \
     --num-return-sequences 3 --max-new-tokens 9 --json
   same generate "${model[@]}" --prompt 'the cat' --num-beams 3 --max-new-tokens 9 --json
-  same generate "${model[@]}" --prompt 'the cat' --deterministic --dtype bf16 --max-new-tokens 5
+  same generate "${model[@]}" --prompt 'the cat' --deterministic --max-new-tokens 5
+  for device in cpu cuda; do
+    ok 1 score "${model[@]}" --text 'the cat was here' --dtype bf16 --json --device "$device"
+    grep -o '"logprob": *[-0-9.e]*' out | head -1 | tr : " " >"$device.bf16"
+  done
+  near 0.05 cpu.bf16 cuda.bf16
+  ok 1 generate "${model[@]}" --prompt 'the cat' --prompt a --dtype bf16 --max-new-tokens 5 \
+    --device cuda
   same score "${model[@]}" --text 'the cat was here' --text 'a dog' --json
   same embed "${model[@]}" --text 'the cat was here' --text 'a dog' --json
   same embed "${model[@]}" --text 'the cat was here' --layer 1 --pooling max --json
@@ -120,6 +142,17 @@ PY
   cmp cpu.dump cuda.dump
   same generate --model "$WEFT_DEVICE_DATA/gpt2_h5" --tokenizer "$WEFT_DEVICE_DATA/tokenizer" \
     --prompt 'the water' --max-new-tokens 12 --json
+}
+
+@test "bench measures a step and decoding on a GPU" {
+  sizes=(--layers 1 --width 16 --heads 2 --vocab 50 --context 16 --repeats 1 --json)
+  for dtype in fp32 bf16; do
+    ok 1 bench step "${sizes[@]}" --dtype "$dtype" --device cuda
+    json out 'lines[0]["value"] > 0 and lines[0]["device"] == "cuda"'
+    ok 1 bench generate "${sizes[@]}" --dtype "$dtype" --new-tokens 4 --device cuda
+    json out 'len(lines) == 2 and lines[1]["value"] > 0'
+  done
+  refused 1 'measures the CPU and its ranks' bench machine --device cuda
 }
 
 @test "a GPU is taken unasked, and named; many ranks stay on the CPU" {
