@@ -79,3 +79,26 @@ of_texts() {
     --in "$S/texts.jsonl" --h5 m.h5
   only
 }
+
+@test "neighbors and chat end too" {
+  for n in 1 2; do
+    rm -f n.log
+    over $n ": 0 of 2 results are done and written; $anew" neighbors '#97' '#120' "${gpt2[@]}" \
+      --log n.log --plot n.html
+    [ ! -s out ]
+    [ ! -e n.html ]
+    json n.log 'lines[-1]["event"] == "end"' 'lines[-1]["reason"] == "walltime"' \
+      'lines[-1]["items"] == 0'
+    over $n "" chat "${gpt2[@]}" --chat-template "$S/turns.jinja" --prompt a
+  done
+}
+
+@test "no command takes --walltime and is not looked at" {
+  local taken=
+  for command in $("$WEFT" --help | sed -nE 's/^  ([a-z]+) .*/\1/p'); do
+    "$WEFT" "$command" --help | grep -q -- '--walltime' && taken+=" $command"
+  done
+  # train: tests/faults/walltime.bats
+  [ "$(tr ' ' '\n' <<<"$taken" | sort | xargs)" = \
+    "attention chat classify embed fill generate neighbors score search train" ]
+}
