@@ -49,6 +49,7 @@ class Lexer {
     return descriptor ? next() : token;  // of 2>&1: the 2
   }
   int line() const { return line_; }
+  const std::vector<LineRange>& here_documents() const { return here_documents_; }
 
  private:
   struct HereEnd {
@@ -96,6 +97,7 @@ class Lexer {
 
   void skip_here_documents() {
     for (const HereEnd& here : pending_) {
+      const int began = line_;
       while (at_ < text_.size()) {
         const std::size_t end = std::min(text_.find('\n', at_), text_.size());
         std::string_view line = text_.substr(at_, end - at_);
@@ -105,6 +107,7 @@ class Lexer {
         while (here.tabs && line.starts_with('\t')) line.remove_prefix(1);
         if (line == here.word) break;
       }
+      if (line_ > began) here_documents_.push_back({began, line_ - 1});
     }
     pending_.clear();
   }
@@ -191,11 +194,14 @@ class Lexer {
   std::size_t at_ = 0;
   int line_;
   std::vector<HereEnd> pending_;
+  std::vector<LineRange> here_documents_;
 };
 
 class Parser {
  public:
-  Parser(std::string_view text, int line) : lexer_(text, line) { advance(); }
+  Parser(std::string_view text, int line) : lexer_(text, line) {}
+  void begin() { advance(); }
+  const std::vector<LineRange>& here_documents() const { return lexer_.here_documents(); }
 
   // Commands up to one of the closing words (or the end); what was read stays where it gets lost.
   void list(ShellList& out, const std::vector<std::string>& closing, int depth) {
@@ -424,13 +430,15 @@ class Parser {
 
 ShellScript parse_shell(std::string_view text, int first_line) {
   ShellScript script;
+  Parser parser(text, first_line);
   try {
-    Parser parser(text, first_line);
+    parser.begin();
     parser.list(script.commands, {}, 0);
   } catch (const Lost& lost) {
     script.stopped_at = lost.line;
     script.because = lost.because;
   }
+  script.here_documents = parser.here_documents();
   return script;
 }
 

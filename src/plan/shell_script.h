@@ -46,8 +46,14 @@ struct ShellArm {
   ShellList body;
 };
 
+// Both included.
+struct LineRange {
+  int first = 0, last = 0;
+};
+
 struct ShellScript {
   ShellList commands;
+  std::vector<LineRange> here_documents;  // their lines, those of their ends included
   int stopped_at = 0;   // the line at which the reader lost its way; 0: read to the end
   std::string because;  // why
 };
