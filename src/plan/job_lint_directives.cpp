@@ -90,10 +90,12 @@ void words(const LintJob& job) {
       follows_comma |= option.line == word.line && option.value.ends_with(",");
     if (follows_comma)
       fix = "no blank behind a comma: -l name=value,name=value";
-    else if (word.text.starts_with("depend="))
+    else if (word.text.starts_with("="))
+      fix = "no blanks around the =";
+    else if (job.pbs() && word.text.starts_with("depend="))
       fix = "-W " + word.text;
     else if (word.text.find('=') != std::string::npos)
-      fix = "-l " + word.text;
+      fix = (job.pbs() ? "-l " : "--") + word.text;
     job.error(word.line, fmt::format("'{}' belongs to no option", word.text), fix);
   }
 }

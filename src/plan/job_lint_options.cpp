@@ -149,7 +149,9 @@ void variable(const LintJob& job) {
                   job.pbs() ? "a plain path; a folder gets a file named by the job"
                             : "%j stands for the job's number");
     else
-      job.error(o.line, text, "write the value, or give the option to qsub on its command line");
+      job.error(o.line, text,
+                fmt::format("write the value, or give the option to {} on its command line",
+                            job.pbs() ? "qsub" : "sbatch"));
   }
 }
 

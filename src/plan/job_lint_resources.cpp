@@ -86,6 +86,7 @@ void walltime(const LintJob& job) {
 void walltime_format(const LintJob& job) {
   const auto& w = job.request.walltime;
   if (!w || job.request.walltime_s.value_or(0) > 0 || has_variable(w->value)) return;
+  if (w->value.empty()) return;  // said already
   const char* fix = job.pbs() ? "HH:MM:SS, MM:SS or seconds" : "HH:MM:SS, D-HH:MM:SS or minutes";
   if (!job.request.walltime_s)
     job.error(w->line, fmt::format("the walltime '{}' is none", w->value), fix);
@@ -276,6 +277,9 @@ void place(const LintJob& job) {
   if (!job.pbs() || !r.nodes || *r.nodes < 2) return;
   if (!r.place && !job.meant_elsewhere("l", "place"))
     job.warning(r.select->line, fmt::format("{} chunks may share a node", *r.units),
+                "#PBS -l place=scatter");
+  else if (r.place && r.place->value.starts_with("free"))
+    job.warning(r.place->line, fmt::format("place=free: {} chunks may share a node", *r.units),
                 "#PBS -l place=scatter");
   else if (r.place && r.place->value.starts_with("pack"))
     job.warning(r.place->line, fmt::format("place=pack puts all {} chunks on one node", *r.units),

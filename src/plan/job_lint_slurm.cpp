@@ -145,6 +145,18 @@ void slurm_cores(const LintJob& job) {
                         job.machine.name, most));
 }
 
+// --ntasks with --ntasks-per-node, which is then the most that a node takes.
+void slurm_tasks(const LintJob& job) {
+  const JobRequest& r = job.request;
+  if (job.pbs() || !r.tasks || !r.tasks_per_node || !r.nodes) return;
+  if (*r.tasks <= *r.tasks_per_node * *r.nodes) return;
+  job.error(job.script.find("ntasks")->line,
+            fmt::format("{}, but {} of {} each hold {}: the job never runs",
+                        counted(*r.tasks, "task"), counted(*r.nodes, "node"),
+                        counted(*r.tasks_per_node, "task"), *r.tasks_per_node * *r.nodes),
+            fmt::format("--ntasks={}, or leave it out", *r.tasks_per_node * *r.nodes));
+}
+
 // ------------------------------------------------------------------------------------------ GPUs
 
 std::string option_of(const JobGpus& g) { return fmt::format("--{}={}", g.option, g.text); }
@@ -229,8 +241,8 @@ void gpus_twice(const LintJob& job) {
 
 constexpr LintRule kRules[] = {{"slurm-number", slurm_number}, {"slurm-word", slurm_word},
                                {"slurm-memory", slurm_memory}, {"slurm-cores", slurm_cores},
-                               {"gpus-format", gpus_format},   {"gpus-node", gpus_node},
-                               {"gpus-twice", gpus_twice}};
+                               {"slurm-tasks", slurm_tasks},   {"gpus-format", gpus_format},
+                               {"gpus-node", gpus_node},       {"gpus-twice", gpus_twice}};
 
 }  // namespace
 

@@ -54,6 +54,8 @@ TEST(JobLintForms, PbsRefuses) {
       {"a chunk too many", preemptable("system=polaris", "system=polaris+"), 5, "select-format"},
       {"a directive continued behind the first command",
        polaris("PPN=4", "PPN=4\n#PBS -l \\\nplace=scatter"), 16, "directive-late"},
+      {"in the background without a wait", preemptable("--tp 4\n", "--tp 4 &\necho started\n"), 16,
+       "launch-background"},
       {"tabs", polaris("#PBS -q debug-scaling", "#PBS\t-q\tdebug_scaling"), 4, "queue"},
       {"a continued directive", polaris("-l place=scatter", "-l \\\nplace=scater"), 6,
        "place-format"},
@@ -106,6 +108,7 @@ TEST(JobLintForms, SlurmRefuses) {
            {"INFINITE", perlmutter("00:30:00", "INFINITE"), 8, "walltime-format"},
            {"the least above the most", perlmutter("nodes=2", "nodes=4-2"), 5, "select-format"},
            {"the least is no number", perlmutter("nodes=2", "nodes=two-2"), 5, "select-format"},
+           {"more tasks than the nodes hold", slurm("--ntasks=16"), 10, "slurm-tasks"},
            {"more cores than a node", perlmutter("cpus-per-task=16", "cpus-per-task=64"), 6,
             "slurm-cores"},
            {"GPUs that do not come out", slurm("--gpus=6 --gpus-per-node=4"), 10, "gpus-twice"},
@@ -121,6 +124,8 @@ TEST(JobLintForms, SlurmRefuses) {
 
 TEST(JobLintForms, DoubtfulFormsAreWarnedOf) {
   expect_doubtful({
+      {"mpirun of PALS", preemptable("mpiexec -n", "mpirun -n"), 16, "launcher"},
+      {"chunks where there is room", preemptable("place=scatter", "place=free"), 6, "place"},
       {"two projects", pbs("-A chemistry"), 11, "duplicate"},
       {"two queues", pbs("-q capacity"), 11, "duplicate"},
       {"a resource of a chunk twice",
@@ -145,6 +150,8 @@ TEST(JobLintForms, DoubtfulFormsAreWarnedOf) {
 
 TEST(JobLintForms, GoodFormsPass) {
   const std::vector<Case> cases = {
+      {"in the background, waited for", preemptable("--tp 4\n", "--tp 4 &\npid=$!\nwait $pid\n"), 0,
+       ""},
       {"several dependencies", pbs("-W depend=afterany:12:13[].server,afternotok:14"), 0, ""},
       {"attributes", pbs("-W umask=022,block=true,depend=afterany:12"), 0, ""},
       {"a dependency on a count", pbs("-W depend=on:2"), 0, ""},
