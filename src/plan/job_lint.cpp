@@ -46,12 +46,12 @@ ShellFacts facts_of(const JobRequest& r, const Machine& machine, const LintSetti
 }
 
 // Directives of a script that this one writes are not its own.
-void drop_here_documents(JobScript& script, const ShellScript& commands) {
+void drop_texts(JobScript& script, const ShellScript& commands) {
   for (auto* lines : {&script.late, &script.near, &script.foreign})
     std::erase_if(*lines, [&](const JobOddity& line) {
-      return std::any_of(
-          commands.here_documents.begin(), commands.here_documents.end(),
-          [&](const LineRange& r) { return r.first <= line.line && line.line <= r.last; });
+      return std::any_of(commands.texts.begin(), commands.texts.end(), [&](const LineRange& r) {
+        return r.first <= line.line && line.line <= r.last;
+      });
     });
 }
 
@@ -111,7 +111,7 @@ std::vector<LintFinding> lint_job(const std::string& file, const std::string& te
              machine.name);
   JobScript script = read_job_script(file, text, kind);
   const ShellScript commands = parse_shell(script.text);
-  drop_here_documents(script, commands);
+  drop_texts(script, commands);
   CHECK_USER(script.has_directives() || !script.foreign.empty() || !script.late.empty() ||
                  !script.near.empty() || !script.glued.empty(),
              "{}: a job without directives: no line begins with {}", file, directive_prefix(kind));

@@ -210,7 +210,13 @@ void threads(const LintJob& job) {
     if (weft && weft->threads && *weft->threads > 0) n = weft->threads;
     if (!n && l.by_function) n = depth;
     const bool many = n && *n > 0 && per_node * *n > cores;
-    if (per_node > cores * smt) {
+    if (depth && *depth > 1 && l.binds && per_node > 0 && *depth > cores * smt / per_node) {
+      job.warning(l.command.line,
+                  fmt::format("{} bound to {} each need {} hardware threads of a node that has {}",
+                              counted(per_node, "rank"), counted(*depth, "core"), per_node * *depth,
+                              cores * smt),
+                  fmt::format("--depth {}", std::max<std::int64_t>(1, cores / per_node)));
+    } else if (per_node > cores * smt) {
       job.warning(l.command.line, fmt::format("{} ranks on a node of {} cores", per_node, cores),
                   fmt::format("{} at most", cores));
     } else if (many && weft) {

@@ -179,6 +179,8 @@ void value(const LintJob& job) {
   else if (name && name->value.find_first_of("/*?@ ") != std::string::npos)
     job.error(name->line,
               fmt::format("-N is '{}'; a name has no blank, slash, *, ? or @", name->value));
+  if (name && name->value.size() > 236)
+    job.error(name->line, fmt::format("-N has {} characters; allowed: 236", name->value.size()));
   if (const JobOption* priority = job.script.find("p");
       priority && priority->value.find('$') == std::string::npos) {
     const bool below = priority->value.starts_with("-");

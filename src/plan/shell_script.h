@@ -53,7 +53,8 @@ struct LineRange {
 
 struct ShellScript {
   ShellList commands;
-  std::vector<LineRange> here_documents;  // their lines, those of their ends included
+  // Lines of here-documents, those of their ends included, and of quotes behind their first.
+  std::vector<LineRange> texts;
   int stopped_at = 0;   // the line at which the reader lost its way; 0: read to the end
   std::string because;  // why
 };

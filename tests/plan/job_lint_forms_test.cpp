@@ -46,6 +46,7 @@ TEST(JobLintForms, PbsRefuses) {
       {"a step of nothing", pbs("-J 0-9:0"), 11, "array-format"},
       {"a priority", pbs("-p 2000"), 11, "option-value"},
       {"a date", pbs("-a tomorrow"), 11, "option-value"},
+      {"a long name", polaris("-N eng", "-N " + std::string(237, 'a')), 2, "option-value"},
       {"processes in words", preemptable("system=polaris", "mpiprocs=four:system=polaris"), 5,
        "processes"},
       {"cores with a unit", preemptable("system=polaris", "ncpus=64gb:system=polaris"), 5, "ncpus"},
@@ -124,6 +125,7 @@ TEST(JobLintForms, SlurmRefuses) {
 
 TEST(JobLintForms, DoubtfulFormsAreWarnedOf) {
   expect_doubtful({
+      {"a depth of all cores", preemptable("--depth=8", "--depth=32"), 16, "threads"},
       {"mpirun of PALS", preemptable("mpiexec -n", "mpirun -n"), 16, "launcher"},
       {"chunks where there is room", preemptable("place=scatter", "place=free"), 6, "place"},
       {"two projects", pbs("-A chemistry"), 11, "duplicate"},
@@ -161,6 +163,8 @@ TEST(JobLintForms, GoodFormsPass) {
                    "PPN=4\ncat >next.pbs <<'END'\n#!/bin/bash\n#PBS -A other\n# PBS -q x\n"
                    "#SBATCH -A x\nEND"),
        0, ""},
+      {"a script that it writes from a quote",
+       preemptable("PPN=4", "echo \"#!/bin/bash\n#PBS -A other\n\" >next.pbs\nPPN=4"), 0, ""},
       {"a script that it writes, indented by tabs",
        preemptable("PPN=4",
                    "PPN=4\nif true; then\n\tcat >next.pbs <<-END\n\t#PBS -A $USER\n\tEND\n"
