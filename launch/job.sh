@@ -173,7 +173,7 @@ weft_launcher() {
     open_mpi)
       weft_words+=(-n "$ranks")
       if [ -r "${PBS_NODEFILE:-}" ]; then
-        hosts=${TMPDIR:-/tmp}/weft-hosts-$(weft_job_id)
+        hosts=${WEFT_JOB_FOLDER:-${TMPDIR:-/tmp}}/weft-hosts-$(weft_job_id)
         weft_hosts | sed "s/\$/ slots=$(weft_value node.cores "$per_node")/" >"$hosts"
         weft_words+=(--hostfile "$hosts")
       fi
@@ -304,7 +304,10 @@ if [ -n "${PBS_JOBID:-}${SLURM_JOB_ID:-}" ]; then
     OMPI_MCA_odls_base_sigkill_timeout=$((($(weft_value scheduler.kill_delay_s 10) + 1) / 2))
     export OMPI_MCA_odls_base_sigkill_timeout
   fi
-  # PBS's own is too long for the sockets that MPI and CUDA make there.
+  # PBS's own is too long for the sockets that MPI and CUDA make there. But it is this job's alone,
+  # and goes when the job does: what a launcher reads lies there. A script that this one calls finds
+  # TMPDIR changed already.
+  if [ "${TMPDIR:-/tmp}" != /tmp ] && [ -w "$TMPDIR" ]; then export WEFT_JOB_FOLDER=$TMPDIR; fi
   export TMPDIR=/tmp
 fi
 # Device data goes by NCCL alone: GPU-aware MPI beside it can deadlock.

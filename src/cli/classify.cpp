@@ -124,8 +124,7 @@ void run_classify(const Invocation& invocation) {
           log.progress(results.work());
         });
   });
-  results.finish(ended, log);
-  in.rejects.finish(session, o.texts.out, in.n_texts);
+  in.rejects.finish(session, o.texts.out, in.n_texts, results.finish(ended, log));
 }
 
 }  // namespace weft

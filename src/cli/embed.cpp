@@ -208,10 +208,9 @@ void run_embed(const Invocation& invocation) {
                   log.progress(results.work());
                 });
   });
-  const auto stopped = failure_of([&] { results.finish(ended, log); });  // on all ranks alike
+  const auto stopped = results.finish(ended, log);
   on_first_rank(session.grid.world(), session.stream, [&] { vectors->close(invocation); });
-  if (stopped) rethrow(*stopped);
-  in.rejects.finish(session, o.texts.out, in.n_texts);
+  in.rejects.finish(session, o.texts.out, in.n_texts, stopped);
 }
 
 }  // namespace weft

@@ -76,8 +76,7 @@ void run_fill(const Invocation& invocation) {
                  log.progress(results.work());
                });
   });
-  results.finish(ended, log);
-  in.rejects.finish(session, o.texts.out, in.n_texts);
+  in.rejects.finish(session, o.texts.out, in.n_texts, results.finish(ended, log));
 }
 
 }  // namespace weft

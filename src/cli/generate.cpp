@@ -356,7 +356,7 @@ void run_generate(const Invocation& invocation) {
   const std::size_t n_items = maker.n_items();
   if (n_items == 0) {
     check_flags_alone(o, session);
-    rejects.finish(session, o.texts.out, n_texts);
+    rejects.finish(session, o.texts.out, n_texts, std::nullopt);
   }
   std::optional<GenerationPage> page;
   if (!o.attention.empty())
@@ -369,9 +369,9 @@ void run_generate(const Invocation& invocation) {
   ResultWriter results(session, o.texts.out, n_items);
   const auto ended = Replica(o, session, maker.take(), rejects, log, page ? &*page : nullptr)
                          .run(results, n_items);
-  results.finish(ended, log);
-  if (page) page->write(n_items);
-  rejects.finish(session, o.texts.out, n_texts);
+  std::optional<Failure> stopped = results.finish(ended, log);
+  if (page && !stopped) stopped = failure_of([&] { page->write(n_items); });
+  rejects.finish(session, o.texts.out, n_texts, stopped);
 }
 
 }  // namespace weft

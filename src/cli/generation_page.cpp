@@ -6,6 +6,7 @@
 #include "cli/results.h"
 #include "comm/agreement.h"
 #include "core/check.h"
+#include "core/utf8.h"
 #include "inspect/attention_capture.h"
 
 namespace weft {
@@ -71,7 +72,11 @@ void GenerationPage::write(std::size_t n_items) {
     if (!text.empty()) page.take(item, text);
   };
   ResultWriter results(session_, take, n_items);
+  std::optional<Failure> ended;
+  session_.limit->begin();
   for (const auto& [item, text] : own_) {
+    ended = session_.limit->ended(session_.grid.replica(), session_.stream);
+    if (ended) break;
     std::string packed;
     if (!text.ids.empty()) {
       capture.run(text.ids, {});
@@ -87,7 +92,9 @@ void GenerationPage::write(std::size_t n_items) {
     if (results.mine()) results.put(item, std::move(packed));
   }
   JobLog none;
-  results.finish(std::nullopt, none);
+  if (const auto failure = results.finish(std::nullopt, none)) rethrow(*failure);
+  if (ended) ended->text += fmt::format("; --attention {} is not made", printable(source_.file));
+  throw_together(world, ended, session_.stream);
   on_first_rank(world, session_.stream, [&] { page.write(); });
 }
 

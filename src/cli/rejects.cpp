@@ -62,11 +62,22 @@ void Rejects::tell(const std::string& out) const {
                 told - kMaxWarnings);
 }
 
-void Rejects::finish(const Session& session, const std::string& out, std::size_t n_texts) {
-  finish(session.grid.world(), out, n_texts, session.grid.replica().rank() == 0);
+// "2 of 9 texts were rejected (all stand in out.jsonl.rejects.jsonl)"
+std::string Rejects::summary(const std::string& out, std::size_t n_texts) const {
+  return fmt::format("{} of {} texts {} rejected{}", all_.size(), n_texts,
+                     all_.size() == 1 ? "was" : "were",
+                     out.empty() ? "" : fmt::format(" (all stand in {})", file_beside(out)));
 }
 
-void Rejects::finish(Communicator& world, const std::string& out, std::size_t n_texts, bool tells) {
+void Rejects::finish(const Session& session, const std::string& out, std::size_t n_texts,
+                     const std::optional<Failure>& ended) {
+  finish(session.grid.world(), out, n_texts, session.grid.replica().rank() == 0, ended);
+}
+
+void Rejects::finish(Communicator& world, const std::string& out, std::size_t n_texts, bool tells,
+                     const std::optional<Failure>& ended) {
+  // After a failure nobody may be there to gather from.
+  if (ended && ended->kind != FailureKind::interrupted) rethrow(*ended);
   gather(world, tells);
   Stream stream;
   on_first_rank(world, stream, [&] {
@@ -74,13 +85,12 @@ void Rejects::finish(Communicator& world, const std::string& out, std::size_t n_
     const bool from_file = !all_.empty() && all_.rbegin()->first.first > 0;
     if (n_texts > 1 || (from_file && !out.empty())) tell(out);
   });
+  if (ended && all_.empty()) rethrow(*ended);
+  if (ended) rethrow({ended->kind, ended->text + "; " + summary(out, n_texts)});
   if (all_.empty()) return;
   const std::string& first = all_.begin()->second;
   if (n_texts == 1) throw UserError(first);
-  user_error("{} of {} texts {} rejected{}: {}", all_.size(), n_texts,
-             all_.size() == 1 ? "was" : "were",
-             out.empty() ? "" : fmt::format(" (all stand in {})", file_beside(out)),
-             all_.size() == 1 ? first : "the first: " + first);
+  user_error("{}: {}", summary(out, n_texts), all_.size() == 1 ? first : "the first: " + first);
 }
 
 }  // namespace weft

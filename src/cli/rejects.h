@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -30,13 +31,18 @@ class Rejects {
   // returns (and removes the file of an earlier job). Else rank 0 writes OUT.rejects.jsonl (line,
   // id, reason), or warnings on stderr where `out` is empty, and every rank throws UserError.
   // n_texts: of the job on rank 0, those that were rejected included. `tells`: whether this rank's
-  // count; with a session the first of each replica's.
-  void finish(const Session& session, const std::string& out, std::size_t n_texts);
-  void finish(Communicator& world, const std::string& out, std::size_t n_texts, bool tells = true);
+  // count; with a session the first of each replica's. `ended`: what the job ended with before all
+  // were served, the same on all ranks; it is thrown in any case, and of an interrupted job the
+  // rejects so far are told first.
+  void finish(const Session& session, const std::string& out, std::size_t n_texts,
+              const std::optional<Failure>& ended);
+  void finish(Communicator& world, const std::string& out, std::size_t n_texts, bool tells = true,
+              const std::optional<Failure>& ended = std::nullopt);
 
  private:
   void gather(Communicator& world, bool tells);
   void tell(const std::string& out) const;
+  std::string summary(const std::string& out, std::size_t n_texts) const;
 
   std::map<std::pair<std::int64_t, std::string>, std::string> all_;  // reasons by line and id
 };

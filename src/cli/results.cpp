@@ -120,11 +120,11 @@ void ResultWriter::flush_quietly() {
   if (!failure_) failure_ = failure_of([&] { flush(); });
 }
 
-void ResultWriter::finish(const std::optional<Failure>& ended, JobLog& log) {
+std::optional<Failure> ResultWriter::finish(const std::optional<Failure>& ended, JobLog& log) {
   log.stop();
-  const auto failure = failure_of([&] { take_all(ended); });  // on all ranks alike
+  auto failure = failure_of([&] { take_all(ended); });
   log.end(failure ? reason_of(*failure) : "done", work());
-  if (failure) rethrow(*failure);
+  return failure;
 }
 
 void ResultWriter::take_all(const std::optional<Failure>& ended) {

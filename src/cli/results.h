@@ -28,11 +28,11 @@ class ResultWriter {
   void put(std::size_t item, std::string text, const JobWork& done = {});
   // Of all replicas, as far as rank 0 has heard; of this one on others.
   JobWork work() const;
-  // Collective. All results that there are are taken; then every rank throws `ended`, what this
-  // replica ended with before it had done all of its own. Interrupted says how many there are;
+  // Collective. All results that there are are taken. What the job ended with before all were done,
+  // the same on every rank: `ended` is what this replica did. Interrupted says how many there are;
   // behind a gap they are written too, but where a write function wants each in turn.
   // The log gets its last line.
-  void finish(const std::optional<Failure>& ended, JobLog& log);
+  [[nodiscard]] std::optional<Failure> finish(const std::optional<Failure>& ended, JobLog& log);
 
  private:
   // Item, or none when the sender has no more, and size of the text that follows.

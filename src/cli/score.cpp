@@ -121,8 +121,7 @@ void run_score(const Invocation& invocation) {
                          done);
     }
   });
-  results.finish(ended, log);
-  in.rejects.finish(session, o.texts.out, in.n_texts);
+  in.rejects.finish(session, o.texts.out, in.n_texts, results.finish(ended, log));
 }
 
 }  // namespace weft

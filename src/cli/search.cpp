@@ -153,8 +153,7 @@ void run_search(const Invocation& invocation) {
                     {.prompt_tokens = in.lengths[q]});
     });
   });
-  results.finish(ended, log);
-  in.rejects.finish(session, o.texts.out, in.n_texts);
+  in.rejects.finish(session, o.texts.out, in.n_texts, results.finish(ended, log));
 }
 
 }  // namespace weft

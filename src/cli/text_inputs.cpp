@@ -84,7 +84,7 @@ TextInputs read_inputs(Session& session, const TextOptions& options, const Input
     in.encodings.push_back(std::move(e));
     in.numbers.push_back(number);
   }
-  if (in.documents.empty()) in.rejects.finish(session, options.out, in.n_texts);
+  if (in.documents.empty()) in.rejects.finish(session, options.out, in.n_texts, std::nullopt);
   return in;
 }
 

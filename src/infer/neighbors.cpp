@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/check.h"
+#include "comm/pass_limit.h"
 #include "core/host_copy.h"
 #include "core/parallel.h"
 
@@ -58,15 +58,17 @@ std::vector<float> token_vectors(const Context& ctx, const ModelConfig& config,
   return whole_rows(ctx, rows_of(parameters, ctx.stream), config.width, tokens);
 }
 
-std::vector<std::vector<Neighbor>> nearest_tokens(const Context& ctx, const ModelConfig& config,
-                                                  const Parameters& parameters,
-                                                  const std::vector<std::int32_t>& tokens,
-                                                  Metric metric, std::int64_t top_k) {
+NearTokens nearest_tokens(const Context& ctx, const ModelConfig& config,
+                          const Parameters& parameters, const std::vector<std::int32_t>& tokens,
+                          Metric metric, std::int64_t top_k) {
   const EmbeddingRows rows = rows_of(parameters, ctx.stream);
   const std::int64_t C = config.width;
   Communicator& replica = ctx.grid.replica();
-  std::vector<std::vector<Neighbor>> all;
+  NearTokens all;
+  if (ctx.limit) ctx.limit->begin();
   for (const std::int32_t token : tokens) {
+    if (ctx.limit) all.ended = ctx.limit->ended(ctx.grid.world(), ctx.stream);
+    if (all.ended) break;
     const std::vector<float> query = whole_rows(ctx, rows, C, {&token, 1});
     const double own = std::sqrt(dot(query.data(), query.data(), C));
     std::vector<double> scores(static_cast<std::size_t>(config.vocab), 0.0);
@@ -94,7 +96,7 @@ std::vector<std::vector<Neighbor>> nearest_tokens(const Context& ctx, const Mode
                                      y = scores[static_cast<std::size_t>(b)];
                         return x != y ? (metric == Metric::l2 ? x < y : x > y) : a < b;
                       });
-    std::vector<Neighbor>& near = all.emplace_back();
+    std::vector<Neighbor>& near = all.each.emplace_back();
     for (std::ptrdiff_t i = 0; i < k; ++i)
       near.push_back({order[static_cast<std::size_t>(i)],
                       scores[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])]});

@@ -10,9 +10,9 @@
 namespace weft {
 namespace {
 
-constexpr std::span<const LintRule> (*kTables[])() = {
-    directive_rules, option_rules, resource_rules, queue_rules,
-    command_rules,   launch_rules, weft_rules};
+constexpr std::span<const LintRule> (*kTables[])() = {directive_rules, option_rules, depend_rules,
+                                                      resource_rules,  slurm_rules,  queue_rules,
+                                                      command_rules,   launch_rules, weft_rules};
 
 ShellFacts facts_of(const JobRequest& r, const Machine& machine, const LintSettings& settings) {
   ShellFacts facts;
@@ -20,6 +20,7 @@ ShellFacts facts_of(const JobRequest& r, const Machine& machine, const LintSetti
   facts.nodefile_lines = r.slots;
   facts.gpus = machine.node.gpus;
   if (r.in && r.in->unit == QueueUnit::gpu && r.units) facts.gpus = *r.units;
+  if (r.gpus_per_node) facts.gpus = *r.gpus_per_node;
   facts.cores = machine.node.cores;
   facts.kit_ranks = machine.node.gpus > 0 ? machine.node.gpus : machine.node.cores;
   facts.hardware_threads = machine.node.hardware_threads;
@@ -36,11 +37,22 @@ ShellFacts facts_of(const JobRequest& r, const Machine& machine, const LintSetti
     number("SLURM_NTASKS", r.tasks);
     number("SLURM_NTASKS_PER_NODE", r.tasks_per_node);
     number("SLURM_CPUS_PER_TASK", r.cpus_per_task);
+    number("SLURM_GPUS_ON_NODE", r.gpus_per_node);
   } else {
     facts.unknown_prefix = "PBS_";
     facts.variables["PBS_O_WORKDIR"] = settings.folder;
   }
   return facts;
+}
+
+// Directives of a script that this one writes are not its own.
+void drop_texts(JobScript& script, const ShellScript& commands) {
+  for (auto* lines : {&script.late, &script.near, &script.foreign})
+    std::erase_if(*lines, [&](const JobOddity& line) {
+      return std::any_of(commands.texts.begin(), commands.texts.end(), [&](const LineRange& r) {
+        return r.first <= line.line && line.line <= r.last;
+      });
+    });
 }
 
 // Options of directives that come too late: what they ask for is not reported as missing too.
@@ -97,12 +109,13 @@ std::vector<LintFinding> lint_job(const std::string& file, const std::string& te
   CHECK_USER(kind != SchedulerKind::none,
              "machine {} has no scheduler, so there is nothing to check a job script against",
              machine.name);
-  const JobScript script = read_job_script(file, text, kind);
+  JobScript script = read_job_script(file, text, kind);
+  const ShellScript commands = parse_shell(script.text);
+  drop_texts(script, commands);
   CHECK_USER(script.has_directives() || !script.foreign.empty() || !script.late.empty() ||
                  !script.near.empty() || !script.glued.empty(),
              "{}: a job without directives: no line begins with {}", file, directive_prefix(kind));
   const JobRequest request = request_of(script, machine);
-  const ShellScript commands = parse_shell(script.text);
   const ShellRun run = run_shell(commands, facts_of(request, machine, settings));
   std::vector<LaunchLine> launches = launches_of(run);
   std::vector<WeftLaunch> wefts;

@@ -28,6 +28,16 @@ void carriage_returns(const LintJob& job) {
               "dos2unix " + job.script.file);
 }
 
+void byte_order_mark(const LintJob& job) {
+  if (job.script.byte_order_mark)
+    job.error(
+        1,
+        fmt::format("the file begins with a byte order mark: the first line is no #! line, and "
+                    "{} takes it for a command, behind which it reads no directive",
+                    job.scheduler()),
+        "sed -i '1s/^\\xef\\xbb\\xbf//' " + job.script.file);
+}
+
 void shebang(const LintJob& job) {
   if (job.script.first_line.starts_with("#!")) return;
   const std::string text = job.script.first_line.empty() || job.pbs()
@@ -64,6 +74,14 @@ void typo(const LintJob& job) {
                 job.prefix() + " " + line.text.substr(job.prefix().size()));
 }
 
+void equals(const LintJob& job) {
+  for (const JobOddity& word : job.script.equals)
+    job.error(word.line,
+              fmt::format("'{}': the = would be part of the value, as the option has one letter",
+                          word.text),
+              word.text.substr(0, 2) + " " + word.text.substr(3));
+}
+
 void words(const LintJob& job) {
   for (const JobOddity& word : job.script.stray) {
     std::string fix = "remove it";
@@ -72,18 +90,25 @@ void words(const LintJob& job) {
       follows_comma |= option.line == word.line && option.value.ends_with(",");
     if (follows_comma)
       fix = "no blank behind a comma: -l name=value,name=value";
-    else if (word.text.starts_with("depend="))
+    else if (word.text.starts_with("="))
+      fix = "no blanks around the =";
+    else if (job.pbs() && word.text.starts_with("depend="))
       fix = "-W " + word.text;
     else if (word.text.find('=') != std::string::npos)
-      fix = "-l " + word.text;
+      fix = (job.pbs() ? "-l " : "--") + word.text;
     job.error(word.line, fmt::format("'{}' belongs to no option", word.text), fix);
   }
 }
 
-constexpr LintRule kRules[] = {
-    {"dialect", dialect},      {"carriage-returns", carriage_returns}, {"shebang", shebang},
-    {"directive-late", late},  {"directive-comment", comment},         {"directive-typo", typo},
-    {"directive-words", words}};
+constexpr LintRule kRules[] = {{"dialect", dialect},
+                               {"carriage-returns", carriage_returns},
+                               {"shebang", shebang},
+                               {"directive-late", late},
+                               {"directive-comment", comment},
+                               {"directive-typo", typo},
+                               {"directive-words", words},
+                               {"directive-equals", equals},
+                               {"byte-order-mark", byte_order_mark}};
 
 }  // namespace
 

@@ -25,7 +25,31 @@ void launcher(const LintJob& job) {
                   fmt::format("{} starts ranks with srun; {} may start them all on one node",
                               job.machine.name, l.launcher),
                   command);
+    else if (own == Dialect::pals && l.launcher == "mpirun")
+      job.warning(l.command.line,
+                  fmt::format("PALS, {}'s launcher, has no mpirun", job.machine.name), command);
   }
+}
+
+// The job ends with its script, and takes with it what runs in the background.
+void background(const LintJob& job) {
+  const LaunchLine* left = nullptr;
+  for (const LaunchLine& l : job.launches) {
+    if (!l.command.background) left = nullptr;
+    if (l.command.background) left = &l;
+  }
+  if (!left || job.run.sourced) return;
+  for (const int line : job.run.waits)
+    if (line >= left->command.line) return;
+  for (const RanCommand& c : job.run.commands) {  // other ways to wait
+    const bool waits = c.words[0] == "sleep" || c.words[0] == "tail" || c.words[0] == "fg";
+    if (c.line > left->command.line && (waits || c.in_loop)) return;
+  }
+  job.error(
+      left->command.line,
+      "it runs in the background, and no wait follows: the job ends with its script, and this "
+      "with it",
+      "wait, below it");
 }
 
 void launcher_option(const LintJob& job) {
@@ -186,7 +210,13 @@ void threads(const LintJob& job) {
     if (weft && weft->threads && *weft->threads > 0) n = weft->threads;
     if (!n && l.by_function) n = depth;
     const bool many = n && *n > 0 && per_node * *n > cores;
-    if (per_node > cores * smt) {
+    if (depth && *depth > 1 && l.binds && per_node > 0 && *depth > cores * smt / per_node) {
+      job.warning(l.command.line,
+                  fmt::format("{} bound to {} each need {} hardware threads of a node that has {}",
+                              counted(per_node, "rank"), counted(*depth, "core"), per_node * *depth,
+                              cores * smt),
+                  fmt::format("--depth {}", std::max<std::int64_t>(1, cores / per_node)));
+    } else if (per_node > cores * smt) {
       job.warning(l.command.line, fmt::format("{} ranks on a node of {} cores", per_node, cores),
                   fmt::format("{} at most", cores));
     } else if (many && weft) {
@@ -216,10 +246,15 @@ void threads(const LintJob& job) {
   }
 }
 
-constexpr LintRule kRules[] = {{"launcher", launcher},        {"launcher-option", launcher_option},
-                               {"not-understood", not_known}, {"ranks", ranks},
-                               {"ranks-nodes", ranks_nodes},  {"idle-nodes", idle_nodes},
-                               {"ranks-spread", spread},      {"threads", threads}};
+constexpr LintRule kRules[] = {{"launcher", launcher},
+                               {"launch-background", background},
+                               {"launcher-option", launcher_option},
+                               {"not-understood", not_known},
+                               {"ranks", ranks},
+                               {"ranks-nodes", ranks_nodes},
+                               {"idle-nodes", idle_nodes},
+                               {"ranks-spread", spread},
+                               {"threads", threads}};
 
 }  // namespace
 

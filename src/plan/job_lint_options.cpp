@@ -1,7 +1,6 @@
 // Rules about single options of directives.
 #include <algorithm>
 #include <filesystem>
-#include <set>
 
 #include "core/spelling.h"
 #include "plan/lint_rules.h"
@@ -150,7 +149,9 @@ void variable(const LintJob& job) {
                   job.pbs() ? "a plain path; a folder gets a file named by the job"
                             : "%j stands for the job's number");
     else
-      job.error(o.line, text, "write the value, or give the option to qsub on its command line");
+      job.error(o.line, text,
+                fmt::format("write the value, or give the option to {} on its command line",
+                            job.pbs() ? "qsub" : "sbatch"));
   }
 }
 
@@ -178,6 +179,28 @@ void value(const LintJob& job) {
   else if (name && name->value.find_first_of("/*?@ ") != std::string::npos)
     job.error(name->line,
               fmt::format("-N is '{}'; a name has no blank, slash, *, ? or @", name->value));
+  if (name && name->value.size() > 236)
+    job.error(name->line, fmt::format("-N has {} characters; allowed: 236", name->value.size()));
+  if (const JobOption* priority = job.script.find("p");
+      priority && priority->value.find('$') == std::string::npos) {
+    const bool below = priority->value.starts_with("-");
+    const auto n = whole_number(priority->value.substr(below || priority->value.starts_with("+")));
+    if (!priority->value.empty() && (!n || *n > (below ? 1024 : 1023)))
+      job.error(priority->line, fmt::format("-p is '{}'; allowed: -1024 to 1023", priority->value));
+  }
+  if (const JobOption* begin = job.script.find("a"); begin && !begin->value.empty()) {
+    const std::size_t dot = std::min(begin->value.find('.'), begin->value.size());
+    const std::string date = begin->value.substr(0, dot);
+    const bool digits = date.find_first_not_of("0123456789") == std::string::npos &&
+                        date.size() >= 4 && date.size() <= 12 && date.size() % 2 == 0;
+    if (!digits && date.find('$') == std::string::npos)
+      job.error(begin->line,
+                fmt::format("-a is '{}'; allowed: [[[[CC]YY]MM]DD]hhmm[.SS]", begin->value));
+  }
+  if (const JobOption* mark = job.script.find("C"); mark && !mark->value.empty())
+    job.note(mark->line, fmt::format("not understood: -C {}: lines that begin so were not read as "
+                                     "directives",
+                                     mark->value));
   if (const JobOption* interactive = job.script.find("I"))
     job.warning(interactive->line, "-I is for interactive jobs: a script is then not run",
                 "remove it");
@@ -196,88 +219,6 @@ void keep(const LintJob& job) {
         fmt::format("-k {}, or nothing", allowed));
 }
 
-struct Dependency {
-  int line;
-  std::string value;  // afterok:123
-};
-
-// Of directives, and of qsub's and sbatch's in the script.
-std::vector<Dependency> dependencies(const LintJob& job) {
-  std::vector<Dependency> all;
-  const auto attribute = [&](int line, const std::string& text) {
-    for (std::size_t at = 0; at < text.size();) {  // depend=…,umask=…
-      const std::size_t found = text.find("depend=", at);
-      if (found == std::string::npos) return;
-      all.push_back({line, text.substr(found + 7)});
-      at = text.size();
-    }
-  };
-  for (const JobOption& o : job.script.options) {
-    if (job.pbs() && o.name == "W") attribute(o.line, o.value);
-    if (!job.pbs() && o.name == "dependency") all.push_back({o.line, o.value});
-  }
-  for (const RanCommand& c : job.run.commands) {
-    if (c.words[0] != "qsub" && c.words[0] != "sbatch") continue;
-    for (std::size_t i = 1; i < c.words.size(); ++i) {
-      const std::string& word = c.words[i];
-      if (word.starts_with("--dependency="))
-        all.push_back({c.line, word.substr(13)});
-      else if ((word == "-d" || word == "--dependency") && i + 1 < c.words.size())
-        all.push_back({c.line, c.words[i + 1]});
-      else if (word.starts_with("depend=") || word.starts_with("-Wdepend="))
-        attribute(c.line, word);
-    }
-  }
-  return all;
-}
-
-void depend(const LintJob& job) {
-  static const std::set<std::string> kTypes = {
-      "after",       "afterok",         "afternotok", "afterany", "before",    "beforeok",
-      "beforenotok", "beforeany",       "on",         "runone",   "singleton", "aftercorr",
-      "expand",      "afterburstbuffer"};
-  for (const Dependency& d : dependencies(job)) {
-    if (d.value.find('$') != std::string::npos) continue;  // a directive's variable: said already
-    const std::size_t colon = d.value.find(':');
-    const std::string type = d.value.substr(0, colon);
-    if (!is_known(type)) continue;
-    const std::vector<std::string> names(kTypes.begin(), kTypes.end());
-    if (!kTypes.contains(type))
-      job.error(d.line,
-                fmt::format("'{}' is no kind of dependency{}", type, suggestion(type, names)),
-                "-W depend=afterany:JOB");
-    else if (type != "singleton" && (colon == std::string::npos || colon + 1 == d.value.size()))
-      job.error(d.line, fmt::format("the dependency {} names no job", type),
-                fmt::format("{}:JOB", type));
-  }
-}
-
-void chain_afterok(const LintJob& job) {
-  for (const Dependency& d : dependencies(job))
-    if (d.value.starts_with("afterok"))
-      job.warning(d.line,
-                  "a chain by afterok ends at the first job that reaches its walltime: that counts "
-                  "as failed, and what depends on it is never run",
-                  "afterany, as weft goes on from its newest checkpoint");
-}
-
-// A job that queues the next one while it runs, in a queue of one job a user.
-void chain_queue(const LintJob& job) {
-  if (!job.request.in || job.request.in->jobs_per_user != 1) return;
-  for (const RanCommand& c : job.run.commands) {
-    if (c.words[0] != "qsub" && c.words[0] != "sbatch") continue;
-    bool elsewhere = false;
-    for (std::size_t i = 1; i + 1 < c.words.size(); ++i)
-      elsewhere |= c.words[i] == "-q" && c.words[i + 1] != job.request.in->name;
-    if (!elsewhere)
-      job.error(c.line,
-                fmt::format("queue {} takes one job of a user, queued or running: a job cannot "
-                            "queue its next there",
-                            job.request.in->name),
-                "another queue");
-  }
-}
-
 void rerun(const LintJob& job) {
   const JobOption* o = job.script.find(job.pbs() ? "r" : "requeue");
   const bool preempted = job.request.in && job.request.in->preemptable;
@@ -288,6 +229,8 @@ void rerun(const LintJob& job) {
         job.first_line(),
         "nothing says whether the job may run again after a node fails or it is preempted",
         job.pbs() ? "#PBS -r y (weft goes on from its newest checkpoint)" : "#SBATCH --requeue");
+  else if (job.pbs() && o->value == "n" && job.request.array_option)
+    job.error(o->line, "-r n: qsub refuses an array that may not run again", "#PBS -r y");
   else if (job.pbs() && o->value == "n" && preempted)
     job.warning(o->line,
                 fmt::format("-r n: a job that queue {} preempts is lost", job.request.in->name),
@@ -323,15 +266,9 @@ void output_folder(const LintJob& job) {
   }
 }
 
-constexpr LintRule kRules[] = {{"option", option},
-                               {"directive-variable", variable},
-                               {"option-value", value},
-                               {"keep", keep},
-                               {"depend", depend},
-                               {"chain-afterok", chain_afterok},
-                               {"chain-queue", chain_queue},
-                               {"rerun", rerun},
-                               {"output-folder", output_folder}};
+constexpr LintRule kRules[] = {{"option", option},      {"directive-variable", variable},
+                               {"option-value", value}, {"keep", keep},
+                               {"rerun", rerun},        {"output-folder", output_folder}};
 
 }  // namespace
 

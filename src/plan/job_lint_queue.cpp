@@ -107,7 +107,7 @@ void size(const LintJob& job) {
 
 void time(const LintJob& job) {
   const JobRequest& r = job.request;
-  if (!checked(job) || !r.walltime_s || fits_in_time(*r.in, *r.walltime_s)) return;
+  if (!checked(job) || r.walltime_s.value_or(0) <= 0 || fits_in_time(*r.in, *r.walltime_s)) return;
   const bool short_ = *r.walltime_s < r.in->min_walltime_s;
   job.error(r.walltime->line,
             fmt::format("a walltime of {} ('{}') in queue {}; allowed: {} to {}",
@@ -151,24 +151,23 @@ void advised(const LintJob& job) {
 void array_format(const LintJob& job) {
   const JobOption* o = job.request.array_option;
   if (!o || job.request.array || o->value.find('$') != std::string::npos) return;
-  const bool list = !job.pbs() && o->value.find_first_not_of("0123456789,-:%") == std::string::npos;
-  if (!list && !o->value.empty())
+  if (!o->value.empty())
     job.error(o->line, fmt::format("the array is '{}', which cannot be read", o->value),
-              "FIRST-LAST, FIRST-LAST:STEP, each with %N at once");
+              job.pbs() ? "FIRST-LAST, FIRST-LAST:STEP, each with %N at once"
+                        : "a list of N, FIRST-LAST and FIRST-LAST:STEP, with %N at once");
 }
 
 void array_width(const LintJob& job) {
   const JobRequest& r = job.request;
   if (!checked(job) || !r.array || r.in->max_array_running == 0) return;
   const std::int64_t most = r.in->max_array_running,
-                     at_once =
-                         std::min(r.array->at_once.value_or(r.array->width()), r.array->width());
+                     at_once = std::min(r.array->at_once.value_or(r.array->width), r.array->width);
   if (at_once <= most) return;
   job.error(
       r.array_option->line,
       fmt::format("{} of {} subjobs may run at once, but queue {} takes {}: the array never "
                   "runs",
-                  at_once, r.array->width(), r.in->name, most),
+                  at_once, r.array->width, r.in->name, most),
       fmt::format("{}%{}", r.array_option->value.substr(0, r.array_option->value.find('%')), most));
 }
 

@@ -85,9 +85,16 @@ void walltime(const LintJob& job) {
 
 void walltime_format(const LintJob& job) {
   const auto& w = job.request.walltime;
-  if (!w || job.request.walltime_s || has_variable(w->value)) return;
-  job.error(w->line, fmt::format("the walltime '{}' is none", w->value),
-            job.pbs() ? "HH:MM:SS, MM:SS or seconds" : "HH:MM:SS, D-HH:MM:SS or minutes");
+  if (!w || job.request.walltime_s.value_or(0) > 0 || has_variable(w->value)) return;
+  if (w->value.empty()) return;  // said already
+  const char* fix = job.pbs() ? "HH:MM:SS, MM:SS or seconds" : "HH:MM:SS, D-HH:MM:SS or minutes";
+  if (!job.request.walltime_s)
+    job.error(w->line, fmt::format("the walltime '{}' is none", w->value), fix);
+  else
+    job.error(w->line,
+              fmt::format("a walltime of '{}' is {}", w->value,
+                          job.pbs() ? "no time at all" : "a wish for no limit, which queues have"),
+              fix);
 }
 
 void select(const LintJob& job) {
@@ -113,8 +120,13 @@ void select_format(const LintJob& job) {
   const auto& s = job.request.select;
   if (!s || has_variable(s->value)) return;
   if (!job.pbs()) {
-    if (!job.request.units || *job.request.units < 1)
+    const std::size_t dash = s->value.find('-');
+    const auto least = whole_number(s->value.substr(0, dash));
+    if (!job.request.units || *job.request.units < 1 || !least)
       job.error(s->line, fmt::format("--{} is '{}'; it must be a whole number", s->name, s->value));
+    else if (dash != std::string::npos && *least > *job.request.units)
+      job.error(s->line,
+                fmt::format("--{} is '{}': the least is above the most", s->name, s->value));
     return;
   }
   if (!job.request.chunks.empty()) return;
@@ -163,7 +175,12 @@ void more_than_a_node(const LintJob& job, const char* name, double most, const c
   for (const JobChunk& chunk : job.request.chunks) {
     const JobResource* r = chunk.find(name);
     if (!r || has_variable(r->value)) continue;
-    const auto asked = parse_bytes(r->value);  // a plain number too
+    const auto plain = whole_number(r->value);
+    std::optional<double> asked;
+    if (*unit)
+      asked = parse_bytes(r->value);
+    else if (plain && *plain >= 0)
+      asked = static_cast<double>(*plain);
     if (!asked)
       job.error(r->line, fmt::format("{} is '{}'; it must be a whole number{}", name, r->value,
                                      *unit ? " with a unit" : ""));
@@ -185,6 +202,10 @@ void ngpus(const LintJob& job) {
 }
 void chunk_memory(const LintJob& job) {
   more_than_a_node(job, "mem", job.machine.node.memory_gib * (1ll << 30), " GiB");
+}
+
+void processes(const LintJob& job) {
+  for (const char* name : {"mpiprocs", "ompthreads"}) more_than_a_node(job, name, 0, "");
 }
 
 void system(const LintJob& job) {
@@ -257,6 +278,9 @@ void place(const LintJob& job) {
   if (!r.place && !job.meant_elsewhere("l", "place"))
     job.warning(r.select->line, fmt::format("{} chunks may share a node", *r.units),
                 "#PBS -l place=scatter");
+  else if (r.place && r.place->value.starts_with("free"))
+    job.warning(r.place->line, fmt::format("place=free: {} chunks may share a node", *r.units),
+                "#PBS -l place=scatter");
   else if (r.place && r.place->value.starts_with("pack"))
     job.warning(r.place->line, fmt::format("place=pack puts all {} chunks on one node", *r.units),
                 "#PBS -l place=scatter");
@@ -275,27 +299,46 @@ void constraint(const LintJob& job) {
               fmt::format("--constraint is '{}'; allowed: {}", o->value, fmt::join(allowed, ", ")));
 }
 
-void duplicate(const LintJob& job) {
-  const auto& all = job.request.resources;
+// Entries of one name and several values: `shown` is before the name.
+template <class Entry>
+void given_twice(const LintJob& job, const std::vector<Entry>& all, const std::string& shown) {
   for (std::size_t i = 0; i < all.size(); ++i)
     for (std::size_t j = 0; j < i; ++j)
       if (all[i].name == all[j].name && all[i].value != all[j].value) {
-        job.warning(
-            all[i].line,
-            fmt::format("{} is given twice: {} in line {}", all[i].name, all[j].value, all[j].line),
-            "one of them");
+        job.warning(all[i].line,
+                    fmt::format("{}{} is given twice: {} in line {}", shown, all[i].name,
+                                all[j].value, all[j].line),
+                    "one of them");
         break;
       }
 }
 
-constexpr LintRule kRules[] = {{"account", account},       {"placeholder", placeholder},
-                               {"walltime", walltime},     {"walltime-format", walltime_format},
-                               {"select", select},         {"select-format", select_format},
-                               {"resource", resource},     {"ncpus", ncpus},
-                               {"ngpus", ngpus},           {"chunk-memory", chunk_memory},
-                               {"system", system},         {"filesystems", filesystems},
-                               {"filesystem", filesystem}, {"place-format", place_format},
-                               {"place", place},           {"constraint", constraint},
+void duplicate(const LintJob& job) {
+  given_twice(job, job.request.resources, "");
+  for (const JobChunk& chunk : job.request.chunks) given_twice(job, chunk.resources, "");
+  std::vector<JobOption> single;  // -l and -W add up
+  for (const JobOption& o : job.script.options)
+    if (o.name != "l" && o.name != "W") single.push_back(o);
+  given_twice(job, single, job.pbs() ? "-" : "--");
+}
+
+constexpr LintRule kRules[] = {{"account", account},
+                               {"placeholder", placeholder},
+                               {"walltime", walltime},
+                               {"walltime-format", walltime_format},
+                               {"select", select},
+                               {"select-format", select_format},
+                               {"resource", resource},
+                               {"ncpus", ncpus},
+                               {"ngpus", ngpus},
+                               {"chunk-memory", chunk_memory},
+                               {"processes", processes},
+                               {"system", system},
+                               {"filesystems", filesystems},
+                               {"filesystem", filesystem},
+                               {"place-format", place_format},
+                               {"place", place},
+                               {"constraint", constraint},
                                {"duplicate", duplicate}};
 
 }  // namespace

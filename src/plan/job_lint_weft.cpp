@@ -65,10 +65,16 @@ void gpus(const LintJob& job) {
   std::int64_t gpus = job.machine.node.gpus;
   const JobRequest& r = job.request;
   if (r.in && r.in->unit == QueueUnit::gpu && r.units) gpus = std::min(gpus, *r.units);
+  if (r.gpus_per_node) gpus = std::min(gpus, *r.gpus_per_node);
   for (const WeftLaunch& w : job.wefts) {
     const auto& per_node = w.launch->ranks_per_node;
     if (w.line.device != "cuda" || !w.line.on_grid || !per_node) continue;
-    if (gpus == 0)
+    const bool asks =
+        std::any_of(r.gpus.begin(), r.gpus.end(), [](const JobGpus& g) { return g.other.empty(); });
+    if (!job.pbs() && job.machine.node.gpus > 0 && (!asks || r.gpus_per_node == 0))
+      job.warning(line_of(w), "--device cuda, but the job asks for no GPU: Slurm may show it none",
+                  fmt::format("#SBATCH --gpus-per-node={}", job.machine.node.gpus));
+    else if (gpus == 0)
       job.error(line_of(w),
                 fmt::format("--device cuda, but nodes of {} have no GPU", job.machine.name),
                 "--device cpu");

@@ -86,7 +86,35 @@ void read_slurm(const JobScript& job, const Machine& machine, JobRequest& r) {
   if (!r.tasks && r.units && r.tasks_per_node) r.tasks = *r.units * *r.tasks_per_node;
 }
 
+// Once the nodes are known.
+void read_gpus(const JobScript& job, JobRequest& r) {
+  for (const JobOption& o : job.options)
+    if ((o.name.starts_with("gpus") || o.name == "gres") && !o.value.empty() &&
+        o.value.find('$') == std::string::npos)
+      for (JobGpus& g : parse_gpus(o)) r.gpus.push_back(std::move(g));
+  const auto sum = [&](std::initializer_list<const char*> options) {
+    std::optional<std::int64_t> all;
+    for (const JobGpus& g : r.gpus)
+      for (const char* option : options)
+        if (g.option == option && g.other.empty() && g.count) all = all.value_or(0) + *g.count;
+    return all;
+  };
+  const auto tasks = r.most_tasks_of_a_node();
+  if (const auto node = sum({"gpus-per-node", "gres"}))
+    r.gpus_per_node = node;
+  else if (const auto task = sum({"gpus-per-task"}); task && tasks)
+    r.gpus_per_node = *task * *tasks;
+  else if (const auto whole = sum({"gpus"}); whole && r.nodes && *r.nodes > 0)
+    r.gpus_per_node = (*whole + *r.nodes - 1) / *r.nodes;
+}
+
 }  // namespace
+
+std::optional<std::int64_t> JobRequest::most_tasks_of_a_node() const {
+  if (tasks_per_node) return tasks_per_node;
+  if (tasks && nodes && *nodes > 0) return (*tasks + *nodes - 1) / *nodes;
+  return std::nullopt;
+}
 
 const JobResource* JobChunk::find(const std::string& name) const {
   for (const JobResource& resource : resources)
@@ -140,27 +168,81 @@ std::optional<std::vector<JobChunk>> parse_select(const std::string& text, int l
   return chunks;
 }
 
-std::optional<JobArray> parse_array(const std::string& text) {
+namespace {
+
+constexpr std::int64_t kMostArray = 4'000'001;  // Slurm's largest MaxArraySize; PBS's is less
+
+struct ArrayRange {
+  std::int64_t first = 0, last = 0, step = 1;
+};
+
+// X or X-Y[:step]
+std::optional<ArrayRange> parse_range(std::string text) {
+  ArrayRange range;
+  if (const std::size_t colon = text.find(':'); colon != std::string::npos) {
+    const auto step = count_of(text.substr(colon + 1));
+    if (!step || *step < 1 || text.find('-') == std::string::npos) return std::nullopt;
+    range.step = *step;
+    text.resize(colon);
+  }
+  const std::size_t dash = text.find('-');
+  const auto first = count_of(text.substr(0, dash)),
+             last = dash == std::string::npos ? first : count_of(text.substr(dash + 1));
+  if (!first || !last || *first > *last || *last >= kMostArray) return std::nullopt;
+  range.first = *first, range.last = *last;
+  return range;
+}
+
+}  // namespace
+
+std::optional<JobArray> parse_array(const std::string& text, SchedulerKind kind) {
+  const bool slurm = kind == SchedulerKind::slurm;
   JobArray array;
-  std::string range = text;
-  const std::size_t percent = range.find('%');
+  const std::size_t percent = text.find('%');
   if (percent != std::string::npos) {
-    array.at_once = count_of(range.substr(percent + 1));
-    if (!array.at_once || *array.at_once < 1) return std::nullopt;
-    range.resize(percent);
+    array.at_once = count_of(text.substr(percent + 1));
+    if (!array.at_once || (*array.at_once < 1 && !slurm)) return std::nullopt;
+    if (*array.at_once < 1) array.at_once.reset();
   }
-  if (const std::size_t colon = range.find(':'); colon != std::string::npos) {
-    const auto step = count_of(range.substr(colon + 1));
-    if (!step || *step < 1) return std::nullopt;
-    array.step = *step;
-    range.resize(colon);
+  std::vector<bool> there;  // an index that is listed twice is one subjob
+  const std::vector<std::string> parts = split(text.substr(0, percent), ',');
+  for (const std::string& part : parts) {
+    const auto range = parse_range(part);
+    if (!range || (!slurm && (parts.size() > 1 || range->first == range->last)))
+      return std::nullopt;
+    there.resize(std::max(there.size(), static_cast<std::size_t>(range->last + 1)));
+    for (std::int64_t i = range->first; i <= range->last; i += range->step)
+      there[static_cast<std::size_t>(i)] = true;
   }
-  const std::size_t dash = range.find('-');
-  if (dash == std::string::npos) return std::nullopt;
-  const auto first = count_of(range.substr(0, dash)), last = count_of(range.substr(dash + 1));
-  if (!first || !last || *first >= *last) return std::nullopt;
-  array.first = *first, array.last = *last;
+  array.width = std::count(there.begin(), there.end(), true);
   return array;
+}
+
+std::vector<JobGpus> parse_gpus(const JobOption& option) {
+  std::vector<JobGpus> all;
+  for (const std::string& entry : split(option.value, ',')) {
+    JobGpus g;
+    g.option = option.name, g.text = entry, g.line = option.line;
+    std::vector<std::string> parts = split(entry, ':');
+    if (option.name == "gres") {
+      if (parts[0] == "gres" && parts.size() > 1) parts.erase(parts.begin());
+      if (entry == "none") continue;
+      if (parts[0] != "gpu" && !parts[0].empty()) {
+        g.other = parts[0];
+        all.push_back(g);
+        continue;
+      }
+      parts.erase(parts.begin());
+    }
+    // A word that is no number is a type, of which there is one.
+    const bool counted = !parts.empty() && whole_number(parts.back());
+    g.count = counted ? count_of(parts.back()) : 1;
+    if (counted) parts.pop_back();
+    if (parts.size() == 1) g.type = parts[0];
+    if (entry.empty() || entry.ends_with(":") || parts.size() > 1) g.count.reset();
+    all.push_back(g);
+  }
+  return all;
 }
 
 std::optional<double> parse_bytes(const std::string& text) {
@@ -193,7 +275,7 @@ JobRequest request_of(const JobScript& job, const Machine& machine) {
     read_slurm(job, machine, r);
   else
     read_pbs(job, r);
-  if (r.array_option) r.array = parse_array(r.array_option->value);
+  if (r.array_option) r.array = parse_array(r.array_option->value, machine.scheduler.kind);
   if (r.queue) {
     r.in = find_queue(machine, r.queue->value.substr(0, r.queue->value.find('@')));
   } else {
@@ -202,6 +284,7 @@ JobRequest request_of(const JobScript& job, const Machine& machine) {
   }
   r.nodes = r.units;
   if (r.units && r.in && r.in->unit == QueueUnit::gpu) r.nodes = 1;
+  if (machine.scheduler.kind == SchedulerKind::slurm) read_gpus(job, r);
   return r;
 }
 

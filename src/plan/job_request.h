@@ -25,9 +25,17 @@ struct JobChunk {
 };
 
 struct JobArray {
-  std::int64_t first = 0, last = 0, step = 1;
+  std::int64_t width = 0;               // subjobs
   std::optional<std::int64_t> at_once;  // %N
-  std::int64_t width() const { return (last - first) / step + 1; }
+};
+
+// GPUs that an option of Slurm asks for: one entry of its list.
+struct JobGpus {
+  std::string option, text;  // "gres", "gpu:a100:4"
+  int line = 0;
+  std::string type;                   // "a100"; empty: any
+  std::optional<std::int64_t> count;  // none: malformed
+  std::string other;                  // of --gres: another resource than GPUs
 };
 
 struct JobRequest {
@@ -41,9 +49,13 @@ struct JobRequest {
   std::optional<std::int64_t> nodes;  // hosts
   std::optional<std::int64_t> slots;  // lines of PBS_NODEFILE
   std::optional<std::int64_t> tasks, tasks_per_node, cpus_per_task;  // Slurm
+  std::vector<JobGpus> gpus;                                         // Slurm
+  std::optional<std::int64_t> gpus_per_node;                         // what they come to
   const JobOption* array_option = nullptr;
   std::optional<JobArray> array;
   const MachineQueue* in = nullptr;  // the queue it goes to; null: none, or an unknown one
+
+  std::optional<std::int64_t> most_tasks_of_a_node() const;  // Slurm's
 };
 
 JobRequest request_of(const JobScript& job, const Machine& machine);
@@ -54,8 +66,10 @@ std::optional<double> pbs_seconds(const std::string& text);
 std::optional<double> slurm_seconds(const std::string& text);
 // [N:]name=value:…[+…]; none where it is malformed.
 std::optional<std::vector<JobChunk>> parse_select(const std::string& text, int line);
-// X-Y[:step][%N]; Slurm also a list of them.
-std::optional<JobArray> parse_array(const std::string& text);
+// PBS: X-Y[:step][%N], X below Y. Slurm: a list of X and X-Y[:step], and %N; N of 0 is no limit.
+std::optional<JobArray> parse_array(const std::string& text, SchedulerKind kind);
+// What --gpus, --gpus-per-…, or --gres lists.
+std::vector<JobGpus> parse_gpus(const JobOption& option);
 // 512gb: bytes.
 std::optional<double> parse_bytes(const std::string& text);
 

@@ -27,7 +27,8 @@ const std::map<char, const char*>& slurm_letters() {
 constexpr std::string_view kSlurmBare[] = {
     "hold",       "overcommit", "quiet",      "oversubscribe", "verbose",
     "wait",       "requeue",    "no-requeue", "exclusive",     "parsable",
-    "contiguous", "spread-job", "no-kill",    "use-min-nodes", "reboot"};
+    "contiguous", "spread-job", "no-kill",    "use-min-nodes", "reboot",
+    "nice",       "ignore-pbs", "test-only",  "get-user-env"};
 
 std::string_view trimmed(std::string_view text) {
   const std::size_t begin = text.find_first_not_of(" \t\r");
@@ -76,6 +77,7 @@ class Reader {
     for (std::size_t i = 0; i < words.size(); ++i) {
       const std::string& word = words[i];
       if (word.starts_with("#")) {
+        if (kind_ == SchedulerKind::slurm) return;  // sbatch has comments there
         std::string comment;
         for (; i < words.size(); ++i) comment += (comment.empty() ? "" : " ") + words[i];
         job_.comments.push_back({line, comment});
@@ -103,7 +105,7 @@ class Reader {
       return;
     }
     if (!option.takes_value) return;
-    option.value = word.substr(2);
+    option.value = without_equals(word.substr(2), word, line);
     if (option.value.empty() && i + 1 < words.size() && !words[i + 1].starts_with("#"))
       option.value = words[++i];
   }
@@ -125,14 +127,22 @@ class Reader {
     if (word.starts_with("--")) {
       const std::size_t equals = word.find('=');
       option.name = word.substr(2, equals == std::string::npos ? equals : equals - 2);
+      option.takes_value = !bare();
       if (equals == std::string::npos) return next();
       option.value = word.substr(equals + 1);
       return;
     }
     const auto letter = slurm_letters().find(word[1]);
     option.name = letter == slurm_letters().end() ? word.substr(0, 2) : letter->second;
-    option.value = word.substr(word.size() > 2 && word[2] == '=' ? 3 : 2);
+    option.value = without_equals(word.substr(2), word, line);
     next();
+  }
+
+  // Of -A=biology the value that was meant.
+  std::string without_equals(const std::string& value, const std::string& word, int line) {
+    if (!value.starts_with("=")) return value;
+    job_.equals.push_back({line, word});
+    return value.substr(1);
   }
 
   JobScript& job_;
@@ -168,12 +178,17 @@ const JobOption* JobScript::find(const std::string& name) const {
 JobScript read_job_script(const std::string& file, std::string text, SchedulerKind wanted) {
   JobScript job;
   job.file = file;
+  if (text.starts_with("\xef\xbb\xbf")) {
+    job.byte_order_mark = true;
+    text.erase(0, 3);
+  }
   job.carriage_returns = text.find("\r\n") != std::string::npos;
   text.erase(std::remove(text.begin(), text.end(), '\r'), text.end());
   job.text = std::move(text);
   const SchedulerKind other =
       wanted == SchedulerKind::slurm ? SchedulerKind::pbs : SchedulerKind::slurm;
   const std::string prefix = directive_prefix(wanted), foreign = directive_prefix(other);
+  const bool pbs = wanted != SchedulerKind::slurm;
   Reader reader(job, wanted);
   std::string_view rest = job.text;
   for (int line = 1; !rest.empty(); ++line) {
@@ -181,7 +196,7 @@ JobScript read_job_script(const std::string& file, std::string text, SchedulerKi
     std::size_t end = std::min(rest.find('\n'), rest.size());
     std::string whole(rest.substr(0, end));
     rest.remove_prefix(std::min(end + 1, rest.size()));
-    const bool directive_line = trimmed(whole).starts_with(prefix);
+    const bool directive_line = pbs && trimmed(whole).starts_with(prefix);  // sbatch joins none
     while (directive_line && whole.ends_with('\\') && !rest.empty()) {
       whole.pop_back();
       end = std::min(rest.find('\n'), rest.size());
@@ -194,7 +209,7 @@ JobScript read_job_script(const std::string& file, std::string text, SchedulerKi
     const std::string_view shown = trimmed(whole);
     if (shown.empty() || (began == 1 && shown.starts_with("#!"))) continue;
     if (!shown.starts_with("#")) {
-      if (job.first_command == 0 && !shown.starts_with(":")) job.first_command = began;
+      if (job.first_command == 0 && !(pbs && shown.starts_with(":"))) job.first_command = began;
       continue;
     }
     const bool early = job.first_command == 0;
@@ -203,17 +218,17 @@ JobScript read_job_script(const std::string& file, std::string text, SchedulerKi
              (shown.size() == mark.size() ||
               !std::isalnum(static_cast<unsigned char>(shown[mark.size()])));
     };
-    if (is_directive(prefix)) {
+    if (is_directive(prefix) && !pbs && shown[0] != whole[0]) {
+      job.near.push_back({began, whole});  // sbatch wants it at the line's begin
+    } else if (is_directive(prefix)) {
       const std::string_view behind = shown.substr(prefix.size());
       if (!early) {
         job.late.push_back({began, std::string(shown)});
         continue;
       }
       job.kind = wanted;
-      if (!behind.empty() && behind[0] != ' ' && behind[0] != '\t') {
+      if (!behind.empty() && behind[0] != ' ' && behind[0] != '\t')
         job.glued.push_back({began, std::string(shown)});
-        if (wanted == SchedulerKind::slurm) continue;  // sbatch takes it for a comment
-      }
       reader.directive(behind, began);
     } else if (is_directive(foreign) || shown.starts_with("#COBALT")) {
       job.foreign.push_back({began, std::string(shown)});

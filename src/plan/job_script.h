@@ -27,7 +27,7 @@ struct JobScript {
   std::string file, text;                    // text: without carriage returns
   SchedulerKind kind = SchedulerKind::none;  // whose directives it has; none: of neither
   std::string first_line;                    // "#!/bin/bash -l"
-  bool carriage_returns = false;
+  bool carriage_returns = false, byte_order_mark = false;
   int first_command = 0;  // 0: there is none
   int last_line = 1;
   std::vector<JobOption> options;
@@ -36,13 +36,14 @@ struct JobScript {
   std::vector<JobOddity> glued;     // "#PBS-q debug"
   std::vector<JobOddity> comments;  // behind a directive
   std::vector<JobOddity> stray;     // words of a directive that belong to no option
+  std::vector<JobOddity> equals;    // "-A=biology"; the option is there without the sign
   std::vector<JobOddity> foreign;   // another scheduler's directives
 
   const JobOption* find(const std::string& name) const;  // the last of that name; null: none
   bool has_directives() const { return !options.empty() || !stray.empty(); }
 };
 
-// `wanted`: the scheduler that is to read it.
+// `wanted`: the scheduler that is to read it. Here-documents are not told from other lines.
 JobScript read_job_script(const std::string& file, std::string text, SchedulerKind wanted);
 
 // "#PBS" or "#SBATCH"

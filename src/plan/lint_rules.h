@@ -55,7 +55,9 @@ struct LintRule {
 
 std::span<const LintRule> directive_rules();
 std::span<const LintRule> option_rules();
+std::span<const LintRule> depend_rules();
 std::span<const LintRule> resource_rules();
+std::span<const LintRule> slurm_rules();
 std::span<const LintRule> queue_rules();
 std::span<const LintRule> command_rules();
 std::span<const LintRule> launch_rules();

@@ -406,6 +406,7 @@ ShellRunner::Truth ShellRunner::builtin(const ShellNode& n, const std::vector<st
     set(words[2], {{unknown_text(words[2])}, false, false});
     return Truth::yes;
   }
+  if (what == "wait") out_.waits.push_back(n.line);
   known = what == "set" || what == "shopt" || what == "trap" || what == "wait" || what == "ulimit";
   return known || what == "echo" || what == "mkdir" ? Truth::yes : Truth::unknown;
 }

@@ -46,6 +46,7 @@ struct RanCommand {
 
 struct ShellRun {
   std::vector<RanCommand> commands;
+  std::vector<int> waits;                // lines of the builtin wait
   std::map<std::string, int> never_set;  // variables that are used, but set nowhere: at which line
   bool sourced = false;                  // another file was read into it, which may have set them
 };

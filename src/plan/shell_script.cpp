@@ -44,11 +44,13 @@ class Lexer {
     }
     Token token{Token::Kind::word, "", line_};
     token.text = word();
+    if (line_ > token.line) texts_.push_back({token.line + 1, line_});
     const bool descriptor = (peek() == '<' || peek() == '>') &&
                             token.text.find_first_not_of("0123456789") == std::string::npos;
     return descriptor ? next() : token;  // of 2>&1: the 2
   }
   int line() const { return line_; }
+  const std::vector<LineRange>& texts() const { return texts_; }
 
  private:
   struct HereEnd {
@@ -96,6 +98,7 @@ class Lexer {
 
   void skip_here_documents() {
     for (const HereEnd& here : pending_) {
+      const int began = line_;
       while (at_ < text_.size()) {
         const std::size_t end = std::min(text_.find('\n', at_), text_.size());
         std::string_view line = text_.substr(at_, end - at_);
@@ -105,6 +108,7 @@ class Lexer {
         while (here.tabs && line.starts_with('\t')) line.remove_prefix(1);
         if (line == here.word) break;
       }
+      if (line_ > began) texts_.push_back({began, line_ - 1});
     }
     pending_.clear();
   }
@@ -191,11 +195,14 @@ class Lexer {
   std::size_t at_ = 0;
   int line_;
   std::vector<HereEnd> pending_;
+  std::vector<LineRange> texts_;
 };
 
 class Parser {
  public:
-  Parser(std::string_view text, int line) : lexer_(text, line) { advance(); }
+  Parser(std::string_view text, int line) : lexer_(text, line) {}
+  void begin() { advance(); }
+  const std::vector<LineRange>& texts() const { return lexer_.texts(); }
 
   // Commands up to one of the closing words (or the end); what was read stays where it gets lost.
   void list(ShellList& out, const std::vector<std::string>& closing, int depth) {
@@ -424,13 +431,15 @@ class Parser {
 
 ShellScript parse_shell(std::string_view text, int first_line) {
   ShellScript script;
+  Parser parser(text, first_line);
   try {
-    Parser parser(text, first_line);
+    parser.begin();
     parser.list(script.commands, {}, 0);
   } catch (const Lost& lost) {
     script.stopped_at = lost.line;
     script.because = lost.because;
   }
+  script.texts = parser.texts();
   return script;
 }
 

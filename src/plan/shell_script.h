@@ -46,8 +46,15 @@ struct ShellArm {
   ShellList body;
 };
 
+// Both included.
+struct LineRange {
+  int first = 0, last = 0;
+};
+
 struct ShellScript {
   ShellList commands;
+  // Lines of here-documents, those of their ends included, and of quotes behind their first.
+  std::vector<LineRange> texts;
   int stopped_at = 0;   // the line at which the reader lost its way; 0: read to the end
   std::string because;  // why
 };

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <tuple>
 
 #include "core/check.h"
 #include "io/lines.h"
@@ -164,16 +165,37 @@ class LogReader {
                               grid_known && ranks < 1e9 ? static_cast<std::int64_t>(ranks) : -1});
     if (run_.ranks == 0) run_.ranks = -1;
     run_.threads = count_of(line, "threads");
-    run_.hosts.clear();
+    std::vector<std::string> hosts;
     for (const OrderedJson& host : member(line, "hosts"))
-      if (host.is_string()) run_.hosts.push_back(made_utf8(host.get<std::string>()));
-    const auto n_hosts = static_cast<std::int64_t>(run_.hosts.size());
+      if (host.is_string()) hosts.push_back(made_utf8(host.get<std::string>()));
+    const auto n_hosts = static_cast<std::int64_t>(hosts.size());
     run_.nodes = first_count({count_of(line, "nodes"), n_hosts > 0 ? n_hosts : -1});
-    run_.peak_flops = number_of(member(line, "peaks"), "matmul_flops");
+    add_place(line, hosts);
     const std::string command = text_of_field(line, "command");
     if (!command.empty() && (run_.commands.empty() || run_.commands.back() != command))
       run_.commands.push_back(command);
     run_.start = line;
+  }
+
+  // Once the run's own facts are those of this start.
+  void add_place(const OrderedJson& line, const std::vector<std::string>& hosts) {
+    RunPlace place;
+    place.machine = run_.machine, place.site = run_.site, place.cpu = run_.cpu;
+    place.commit = run_.commit, place.mpi = text_of_field(line, "mpi"), place.queue = run_.queue;
+    place.nodes = run_.nodes, place.ranks = run_.ranks, place.threads = run_.threads;
+    const auto facts = [](const RunPlace& p) {
+      return std::tie(p.machine, p.site, p.cpu, p.commit, p.mpi, p.queue, p.nodes, p.ranks,
+                      p.threads);
+    };
+    auto at = std::find_if(run_.places.begin(), run_.places.end(),
+                           [&](const RunPlace& p) { return facts(p) == facts(place); });
+    if (at == run_.places.end()) at = run_.places.insert(at, place);
+    for (const std::string& host : hosts)
+      if (std::find(at->hosts.begin(), at->hosts.end(), host) == at->hosts.end())
+        at->hosts.push_back(host);
+    const double peak = number_of(member(line, "peaks"), "matmul_flops");
+    if (known(peak)) at->peak_flops = peak;
+    at->starts.push_back(run_.starts);
   }
 
   // The seconds of the start that ends here, by its own clock or by its steps.

@@ -26,6 +26,18 @@ double median(std::vector<double> values) {
   return (*middle + *std::max_element(values.begin(), middle)) / 2;
 }
 
+std::string Run::moved() const {
+  std::vector<std::string> all;
+  for (const RunPlace& p : places) {
+    const std::string& one = p.machine.empty() ? p.cpu : p.machine;
+    if (!one.empty() && std::find(all.begin(), all.end(), one) == all.end()) all.push_back(one);
+  }
+  std::string joined;
+  for (std::size_t i = 0; all.size() > 1 && i < all.size(); ++i)
+    joined += (i > 0 ? ", then " : "") + all[i];
+  return joined;
+}
+
 double Run::loss() const { return steps.empty() ? kUnknown : steps.back().loss; }
 
 double Run::tokens_per_s() const {

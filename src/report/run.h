@@ -62,6 +62,15 @@ struct TextProgress {
   int start = 0;
 };
 
+// Where starts of a run were, that differ in none of this but hosts and measured peak.
+struct RunPlace {
+  std::string machine, site, cpu, commit, mpi, queue;
+  std::int64_t nodes = -1, ranks = -1, threads = -1;
+  std::vector<std::string> hosts;  // of all these starts
+  double peak_flops = kUnknown;    // as the last of them measured it
+  std::vector<int> starts;         // from 1
+};
+
 struct Run {
   std::string name;     // short, unlike those of the other runs
   std::string file;     // its log
@@ -71,8 +80,6 @@ struct Run {
   std::string what = "train", site, machine, date, commit, model, device, dtype, task, cpu, queue;
   std::int64_t parameters = -1, context = -1, batch_size = -1, tp = -1, pp = -1, dp = -1,
                ranks = -1, nodes = -1, threads = -1;
-  double peak_flops = kUnknown, peak_bytes_per_s = kUnknown;
-  std::vector<std::string> hosts;
   OrderedJson start = OrderedJson::object();  // the line itself
   std::vector<std::string> commands;          // of each start, where it is another
 
@@ -80,6 +87,7 @@ struct Run {
   std::vector<RunEval> evals;
   TextJob text;
   std::vector<TextProgress> progress;
+  std::vector<RunPlace> places;  // of its starts, in their order
   int starts = 0;
   double elapsed_s = kUnknown;         // of all starts
   double node_hours = kUnknown;        // likewise
@@ -90,6 +98,8 @@ struct Run {
 
   bool damaged() const { return !problem.empty(); }
   bool trains() const { return what == "train"; }
+  // The machines of its starts where they are several, "epyc, then polaris"; else empty.
+  std::string moved() const;
   double loss() const;          // of the last step
   double tokens_per_s() const;  // median of the warm steps; a text job's own
   double tokens_per_s_rank() const;

@@ -115,24 +115,28 @@ Section machines_section(const RunList& runs) {
                {"MPI", false},
                {"queue", false}},
               {}};
+  int n_whole = 0;
   for (const Run& r : runs) {
     if (r.damaged()) continue;
-    std::string hosts;
-    for (std::size_t i = 0; i < std::min<std::size_t>(r.hosts.size(), 8); ++i)
-      hosts += (i > 0 ? ", " : "") + r.hosts[i];
-    if (r.hosts.size() > 8) hosts += fmt::format(" and {} more", r.hosts.size() - 8);
-    const auto mpi = r.start.find("mpi");
-    const std::string mpi_text =
-        mpi != r.start.end() && mpi->is_string() ? made_utf8(mpi->get<std::string>()) : "";
-    table.rows.push_back(
-        {{r.name, word(r.machine), word(r.site), word(hosts), count_text(r.nodes),
-          count_text(r.ranks), count_text(r.threads), word(r.cpu),
-          with_prefix(r.peak_flops, "FLOP/s"), word(r.commit.substr(0, 12)),
-          word(shortened(mpi_text.substr(0, mpi_text.find(',')), 40)), word(r.queue)}});
+    ++n_whole;
+    for (const RunPlace& p : r.places) {
+      const std::string starts = r.places.size() == 1
+                                     ? ""
+                                     : fmt::format(", start{} {}", p.starts.size() == 1 ? "" : "s",
+                                                   fmt::join(p.starts, ", "));
+      std::string hosts;
+      for (std::size_t i = 0; i < std::min<std::size_t>(p.hosts.size(), 8); ++i)
+        hosts += (i > 0 ? ", " : "") + p.hosts[i];
+      if (p.hosts.size() > 8) hosts += fmt::format(" and {} more", p.hosts.size() - 8);
+      table.rows.push_back(
+          {{r.name + starts, word(p.machine), word(p.site), word(hosts), count_text(p.nodes),
+            count_text(p.ranks), count_text(p.threads), word(p.cpu),
+            with_prefix(p.peak_flops, "FLOP/s"), word(p.commit.substr(0, 12)),
+            word(shortened(p.mpi.substr(0, p.mpi.find(',')), 40)), word(p.queue)}});
+    }
   }
   const std::string shared = take_shared(table);
-  if (!shared.empty())
-    section.paragraph((table.rows.size() > 1 ? "All runs: " : "The run: ") + shared + ".");
+  if (!shared.empty()) section.paragraph((n_whole > 1 ? "All runs: " : "The run: ") + shared + ".");
   if (table.columns.size() > 1) section.add(std::move(table));
   return section;
 }
@@ -162,6 +166,8 @@ std::vector<std::string> notes_of(const Run& r) {
                           grouped(r.lost_tokens));
     notes.push_back(note);
   }
+  if (const std::string machines = r.moved(); !machines.empty())
+    notes.push_back("its starts were on " + machines + ", and its speeds are medians over all");
   if (r.end == "signal")
     notes.emplace_back("stopped early by a signal");
   else if (r.end == "walltime")

@@ -20,15 +20,16 @@ setup() {
   walltime=$(cat "$BATS_FILE_TMPDIR/walltime")
 }
 
-# serve N COMMAND OPTIONS…: in the background, results in out.jsonl.
+# serve N COMMAND OPTIONS…: in the background, results in out.jsonl; of texts.txt without --in.
 serve() {
   local n=$1 with=()
   shift
   # shellcheck disable=SC2206
   [ "$n" = 0 ] || with=($WEFT_MPIEXEC "$n")
   rm -f out.jsonl
-  "${with[@]}" "$WEFT" "$@" --model "$BATS_FILE_TMPDIR/run/model" \
-    --in "$BATS_FILE_TMPDIR/texts.txt" --out out.jsonl --threads 1 >job.log 2>&1 3>&- &
+  [[ " $* " == *" --in "* ]] || set -- "$@" --in "$BATS_FILE_TMPDIR/texts.txt"
+  "${with[@]}" "$WEFT" "$@" --model "$BATS_FILE_TMPDIR/run/model" --out out.jsonl --threads 1 \
+    >job.log 2>&1 3>&- &
   launched=$!
 }
 
@@ -66,6 +67,35 @@ has_lines() { [ -s out.jsonl ] && [ "$(wc -l <out.jsonl)" -ge "$1" ]; }
     stopped 'a signal'
     [ "$n_done" -ge 5 ]
   done
+}
+
+@test "a signal costs no reject: those so far stand in OUT.rejects.jsonl" {
+  local good
+  good=$(head -40 "$BATS_FILE_TMPDIR/texts.txt" | sed 's/.*/{"text": "&"}/')
+  printf '%s\n' "$good" '{"text": "the", "max_new_tokens": -1}' "$good" '{"text": ' >texts.jsonl
+  for grid in "0" "2 --dp 2"; do
+    # shellcheck disable=SC2086
+    set -- $grid
+    serve "$1" "${long[@]}" "${@:2}" --in texts.jsonl
+    until_ran 60 has_lines 5
+    # shellcheck disable=SC2046
+    kill -USR1 $(ranks "$launched")
+    stopped 'a signal'
+    grep -q '; 2 of 82 texts were rejected (all stand in out.jsonl.rejects.jsonl)$' job.log
+    [ "$(sed -E 's/.*"line":([0-9]+),.*/\1/' out.jsonl.rejects.jsonl | xargs)" = "41 82" ]
+  done
+}
+
+@test "a signal ends the page of --attention, not the texts before it" {
+  serve 0 generate --max-new-tokens 24 --min-new-tokens 24 --attention page.html
+  until_ran 60 has_lines 400
+  kill -TERM "$launched"
+  ends "$launched"
+  cat job.log
+  [ "$code" = 3 ]
+  grep -q '^weft: stopped by a signal; --attention page.html is not made$' job.log
+  [ "$(wc -l <out.jsonl)" = 400 ]
+  [ ! -e page.html ]
 }
 
 @test "a signal to one rank of two ends both" {

@@ -105,11 +105,12 @@ launched() {
   grep -q -- '--env OMP_NUM_THREADS=8 ' calls
   grep -q -- '--env MPICH_GPU_SUPPORT_ENABLED=0 ' calls
   grep -q -- '--env TMPDIR=/tmp ' calls
-  launched open_mpi
-  grep -q '^-n 8 --hostfile /tmp/weft-hosts-5 --map-by ppr:4:node:PE=8 --bind-to core ' calls
+  mkdir own
+  TMPDIR=$PWD/own launched open_mpi
+  grep -q "^-n 8 --hostfile $PWD/own/weft-hosts-5 --map-by ppr:4:node:PE=8 --bind-to core " calls
   grep -q -- '-x OMP_NUM_THREADS ' calls
-  [ "$(cat /tmp/weft-hosts-5)" = $'a slots=32\nb slots=32' ]
-  rm /tmp/weft-hosts-5
+  grep -q -- '-x TMPDIR ' calls
+  [ "$(cat own/weft-hosts-5)" = $'a slots=32\nb slots=32' ]
   launched hydra
   grep -q "^-n 8 -ppn 4 -f $PWD/nodes -bind-to core:8 $WEFT train" calls
   launched srun
@@ -120,6 +121,26 @@ launched() {
   run env WEFT_DIALECT=aprun bash -c '. "$0/job.sh"; weft_launch "$WEFT"' "$kit"
   [ "$status" = 2 ]
   [[ $output == *"'aprun'; allowed: pals, open_mpi, hydra, srun, local"* ]]
+}
+
+# Two servers may give one number each, and the machine's /tmp is the same.
+@test "two servers' jobs of one number have a hosts file each, also below another script" {
+  mkdir first second
+  printf 'a\nb\n' >nodes_first
+  printf 'c\n' >nodes_second
+  for server in first second; do
+    rm -f calls
+    WEFT_DIALECT=open_mpi PBS_JOBID=5.s PBS_NODEFILE=$PWD/nodes_$server WEFT_LAUNCHER=launcher \
+      TMPDIR=$PWD/$server job 'weft_launch -n 2 --ppn 1 --depth 8 "$WEFT" info
+bash -c ". \"$1/job.sh\"; weft_launch -n 1 --ppn 1 --depth 8 \"$WEFT\" info" job "$1"'
+    [ "$(grep -c -- "--hostfile $PWD/$server/weft-hosts-5 " calls)" = 2 ]
+  done
+  [ "$(cat first/weft-hosts-5)" = $'a slots=32\nb slots=32' ]
+  [ "$(cat second/weft-hosts-5)" = 'c slots=32' ]
+  # The folder of a job before this one, as qsub -V hands it on, is not this one's.
+  WEFT_DIALECT=open_mpi PBS_JOBID=6.s PBS_NODEFILE=$PWD/nodes_first WEFT_LAUNCHER=launcher \
+    TMPDIR=$PWD/second WEFT_JOB_FOLDER=$PWD/first job 'weft_launch -n 2 --ppn 1 "$WEFT" info'
+  [ -e second/weft-hosts-6 ]
 }
 
 @test "fewer ranks than a node takes, and an option that is none" {

@@ -254,6 +254,67 @@ TEST(Forms, NotesSayWhatARunWentThrough) {
       << report;
 }
 
+OrderedJson start_on(const std::string& machine, const std::string& cpu,
+                     std::vector<std::string> at, double peak, std::int64_t step = 0) {
+  OrderedJson start = LogFolder::start();
+  start["machine"] = {{"name", machine}, {"site", machine + "'s site"}};
+  start["cpu"] = cpu;
+  start["hosts"] = std::move(at);
+  start["peaks"] = {{"matmul_flops", peak}};
+  start["job"] = {{"queue", machine + "-queue"}};
+  start["step"] = step;
+  return start;
+}
+
+std::string machines_of(const std::vector<weft::report::Run>& runs) {
+  const std::string text = report_of(runs, ReportForm::markdown);
+  const std::size_t at = text.find("## Machines");
+  return at == std::string::npos ? "" : text.substr(at, text.find("\n## ", at) - at);
+}
+
+TEST(Forms, EachRunHasTheFactsOfItsOwnMachine) {
+  const LogFolder logs("machines");
+  logs.write("a", json_text(start_on("polaris", "EPYC 7543P", {"x1"}, 1e12)) + "\n" +
+                      LogFolder::step_line(1, 100));
+  logs.write("b", json_text(start_on("sophia", "EPYC 7742", {"s1", "s2"}, 4e12)) + "\n" +
+                      LogFolder::step_line(1, 100));
+  const std::string text = machines_of(read_runs({logs.root().string()}));
+  EXPECT_TRUE(std::regex_search(
+      text, std::regex("\\| a +\\| polaris +\\| polaris's site +\\| x1 +\\| +1 +\\| EPYC 7543P +\\|"
+                       " +1.00 TFLOP/s +\\| polaris-queue +\\|")))
+      << text;
+  EXPECT_TRUE(std::regex_search(
+      text,
+      std::regex("\\| b +\\| sophia +\\| sophia's site +\\| s1, s2 +\\| +2 +\\| EPYC 7742 +\\|"
+                 " +4.00 TFLOP/s +\\| sophia-queue +\\|")))
+      << text;
+}
+
+TEST(Forms, StartsOnSeveralMachinesHaveARowEach) {
+  const LogFolder logs("moved");
+  std::string text;
+  for (const auto& [start, step] : std::vector<std::pair<OrderedJson, std::int64_t>>{
+           {start_on("polaris", "EPYC 7543P", {"x1"}, 1e12), 1},
+           {start_on("sophia", "EPYC 7742", {"s1"}, 4e12, 1), 2},
+           {start_on("polaris", "EPYC 7543P", {"x2"}, 2e12, 2), 3}})
+    text += json_text(start) + "\n" + LogFolder::step_line(step, 100);
+  logs.write("a", text);
+  const auto runs = read_runs({logs.root().string()});
+  const std::string machines = machines_of(runs);
+  EXPECT_TRUE(std::regex_search(
+      machines, std::regex("\\| a, starts 1, 3 +\\| polaris +\\| polaris's site +\\| x1, x2 +\\|"
+                           " EPYC 7543P +\\| +2.00 TFLOP/s")))
+      << machines;
+  EXPECT_TRUE(std::regex_search(
+      machines,
+      std::regex("\\| a, start 2 +\\| sophia +\\| sophia's site +\\| s1 +\\| EPYC 7742 +\\|"
+                 " +4.00 TFLOP/s")))
+      << machines;
+  EXPECT_TRUE(holds(machines, "The run: nodes 1"));
+  EXPECT_TRUE(holds(report_of(runs, ReportForm::text),
+                    "its starts were on polaris, then sophia, and its speeds are medians"));
+}
+
 TEST(Forms, TwoRunsAreCompared) {
   const LogFolder logs("two");
   logs.write_study("a", {.tokens_per_s = 100});

@@ -290,11 +290,12 @@ std::optional<Failure> attend(const Invocation& invocation, const AttentionOptio
   log.begin();
   const std::optional<Failure> ended = job.run(results, log);
   if (!ended) job.finish_file();
-  const auto stopped = failure_of([&] { results.finish(ended, log); });  // on all ranks alike
+  std::optional<Failure> stopped = results.finish(ended, log);
   if (ended && !o.h5.empty())
-    rethrow({ended->kind, fmt::format("{}; --h5 {} is not made", ended->text, printable(o.h5))});
-  if (stopped) rethrow(*stopped);
-  return failure_of([&] { in.rejects.finish(session, "", in.n_texts); });
+    stopped = {ended->kind, fmt::format("{}; --h5 {} is not made", ended->text, printable(o.h5))};
+  const auto told = failure_of([&] { in.rejects.finish(session, "", in.n_texts, stopped); });
+  if (stopped) rethrow(*told);
+  return told;
 }
 
 }  // namespace

@@ -2,13 +2,11 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstdio>
 
 #include "cli/command.h"
 #include "cli/options.h"
+#include "cli/results.h"
 #include "cli/run_facts.h"
-#include "cli/session.h"
-#include "cli/stdout.h"
 #include "comm/agreement.h"
 #include "core/check.h"
 #include "core/utf8.h"
@@ -80,6 +78,18 @@ struct TokenMap {
   }
 };
 
+std::string result_of(const Tokenizer& t, std::int32_t token, const std::vector<Neighbor>& near,
+                      bool as_json) {
+  OrderedJson json = {{"token", made_utf8(t.token(token))}, {"neighbors", OrderedJson::array()}};
+  std::string lines = made_utf8(t.token(token)) + "\n";
+  for (const Neighbor& n : near) {
+    const std::string name = made_utf8(t.token(n.id));
+    json["neighbors"].push_back({{"token", name}, {"id", n.id}, {"score", n.score}});
+    lines += fmt::format("  {:<24} {:>7}  {:.4f}\n", name, n.id, n.score);
+  }
+  return as_json ? json_text(json) + "\n" : lines;
+}
+
 }  // namespace
 
 void run_neighbors(const Invocation& invocation) {
@@ -97,42 +107,34 @@ void run_neighbors(const Invocation& invocation) {
   const Tokenizer& t = session.need_tokenizer();
   std::vector<std::int32_t> ids;
   for (const std::string& token : o.tokens) ids.push_back(token_of(token, t, session.config.vocab));
+  session.watch_time(true);
   JobLog log = session.open_log(invocation, "neighbors", fields, ids.size());
   session.load_weights();
+  ResultWriter results(session, "", ids.size());
   log.begin();
-  const auto all = [&] {
+  const NearTokens near = [&] {
     const auto timed = time_as(session.ctx, TimeShare::forward);
     return nearest_tokens(session.ctx, session.config, *session.parameters, ids, metric, o.top_k);
   }();
   std::optional<TokenMap> map;
   std::vector<float> vectors;
-  if (!o.plot.empty()) {
-    map.emplace(t, ids, all);
+  if (!o.plot.empty() && !near.ended) {
+    map.emplace(t, ids, near.each);
     vectors = token_vectors(session.ctx, session.config, *session.parameters, map->ids);
   }
-  log.stop();
-  on_first_rank(session.grid.world(), session.stream, [&] {
-    for (std::size_t i = 0; i < ids.size(); ++i) {
-      OrderedJson json = {{"token", made_utf8(t.token(ids[i]))},
-                          {"neighbors", OrderedJson::array()}};
-      if (!o.json) fmt::print("{}\n", made_utf8(t.token(ids[i])));
-      for (const Neighbor& n : all[i]) {
-        json["neighbors"].push_back(
-            {{"token", made_utf8(t.token(n.id))}, {"id", n.id}, {"score", n.score}});
-        if (!o.json)
-          fmt::print("  {:<24} {:>7}  {:.4f}\n", made_utf8(t.token(n.id)), n.id, n.score);
-      }
-      if (o.json) fmt::print("{}\n", json_text(json));
-    }
-    flush_stdout();
-    if (!map) return;
-    map->page.title =
-        fmt::format("tokens near {} in {}", fmt::join(map->page.groups, ", "), o.model.model);
-    map->page.made_by = made_by();
-    map->page.command = command_line(invocation, "neighbors");
-    write_map_page(map->page, vectors, session.config.width, o.plot);
+  Communicator& world = session.grid.world();
+  on_first_rank(world, session.stream, [&] {
+    for (std::size_t i = 0; i < near.each.size(); ++i)
+      results.put(i, result_of(t, ids[i], near.each[i], o.json));
   });
-  log.end("done", {.items = static_cast<std::int64_t>(ids.size())});
+  if (const auto stopped = results.finish(near.ended, log)) rethrow(*stopped);
+  if (!map) return;
+  map->page.title =
+      fmt::format("tokens near {} in {}", fmt::join(map->page.groups, ", "), o.model.model);
+  map->page.made_by = made_by();
+  map->page.command = command_line(invocation, "neighbors");
+  on_first_rank(world, session.stream,
+                [&] { write_map_page(map->page, vectors, session.config.width, o.plot); });
 }
 
 }  // namespace weft
