@@ -21,7 +21,9 @@ if(WEFT_CUDA STREQUAL ON)
   set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
   target_include_directories(weft_cuda_runtime INTERFACE ${CMAKE_SOURCE_DIR}/kernels/cuda/nvcc)
   target_link_libraries(weft_cuda_runtime INTERFACE CUDA::cudart_static)
-  target_link_libraries(weft_cuda_blas INTERFACE CUDA::cublas)
+  # cuBLASLt is loaded when it is first needed (kernels/cuda/cublas_lt.h).
+  target_compile_definitions(weft_cuda_blas INTERFACE
+                             WEFT_CUDA_LIBRARY_FOLDER="${CUDAToolkit_LIBRARY_DIR}")
   function(weft_cuda_sources)
     foreach(source IN LISTS ARGN)
       # A spilled register is an error; head dim 256's backward may spill. fmt's consteval is beyond

@@ -3,11 +3,14 @@
 // the table of the tensors' device.
 #pragma once
 
+#include <string>
+
 #include "kernels/ops.h"
 
 // clang-format off
 #define WEFT_FOR_EACH_OP(X)                                                                     \
   X(linear) X(linear_backward_input) X(linear_backward_weight)                                  \
+  X(linear_gelu) X(linear_gelu_backward)                                                        \
   X(dropout) X(add_layer_norm) X(add_layer_norm_backward) X(add_rms_norm)                       \
   X(add_rms_norm_backward) X(head_squares) X(head_norm) X(head_dots) X(head_norm_backward)       \
   X(activation) X(activation_backward)                                                          \
@@ -33,8 +36,10 @@ WEFT_FOR_EACH_OP(WEFT_DECLARE_OP)
 #undef WEFT_DECLARE_OP
 }  // namespace cpu
 
-const Backend& cuda_backend();                    // throws a UserError where CUDA is not built in
-bool cuda_available();                            // built in, and a device is present
+const Backend& cuda_backend();  // throws a UserError where CUDA is not built in
+bool cuda_available();          // built in, and a device is present
+// Why its matmul library cannot be used, a clause; "": it can, or CUDA is not built in.
+std::string cuda_missing_library();
 bool cuda_takes_head_dim(std::int64_t head_dim);  // its attention does
 constexpr const char* kCudaHeadDims = "multiples of 8 from 16 to 256";
 

@@ -16,6 +16,31 @@ void linear(View y, ConstView x, ConstView w, ConstView bias, Precision precisio
   backend(stream).linear(y, x, w, bias, precision, stream);
 }
 
+void linear_gelu(View y, View pre, ConstView x, ConstView w, ConstView bias, Precision precision,
+                 Stream& stream) {
+  const auto [N, I] = x.dims<2>();
+  const auto [O, I_w] = w.dims<2>();
+  const DType act = act_dtype("linear_gelu", x, stream);
+  expect("linear_gelu", "x", x, {N, I_w}, act);
+  expect_weight("linear_gelu", w, {O, I});
+  expect("linear_gelu", "y", y, {N, O}, act);
+  expect("linear_gelu", "pre", pre, {N, O}, act);
+  expect_optional("linear_gelu", "bias", bias, {O});
+  backend(stream).linear_gelu(y, pre, x, w, bias, precision, stream);
+}
+
+void linear_gelu_backward(View dpre, ConstView dy, ConstView w, ConstView pre, Precision precision,
+                          Stream& stream) {
+  const auto [N, O] = dy.dims<2>();
+  const auto [O_w, I] = w.dims<2>();
+  const DType act = act_dtype("linear_gelu_backward", dy, stream);
+  expect("linear_gelu_backward", "dy", dy, {N, O_w}, act);
+  expect_weight("linear_gelu_backward", w, {O, I});
+  expect("linear_gelu_backward", "pre", pre, {N, I}, act);
+  expect("linear_gelu_backward", "dpre", dpre, {N, I}, act);
+  backend(stream).linear_gelu_backward(dpre, dy, w, pre, precision, stream);
+}
+
 void linear_backward_input(View dx, ConstView dy, ConstView w, Precision precision,
                            Stream& stream) {
   const auto [N, O] = dy.dims<2>();

@@ -44,6 +44,22 @@ void linear_backward_weight(View dw,       // (O, I) fp32, accumulated into
                             ConstView x,   // (N, I) act
                             Precision precision, Stream& stream);
 
+// The two layers on either side of a GELU (tanh form), each in one pass with it where the matmul
+// library has one (cuBLASLt, for products in bf16); else linear and activation.
+// pre = x wᵀ + bias;  y = gelu(pre)
+void linear_gelu(View y,          // (N, O) act
+                 View pre,        // (N, O) act, for backward
+                 ConstView x,     // (N, I) act
+                 ConstView w,     // (O, I) fp32, bf16 or fp16
+                 ConstView bias,  // (O) fp32, or empty
+                 Precision precision, Stream& stream);
+// dpre = gelu'(pre)·(dy w): of the layer behind it, whose w and dy these are
+void linear_gelu_backward(View dpre,      // (N, I) act
+                          ConstView dy,   // (N, O) act
+                          ConstView w,    // (O, I) fp32, bf16
+                          ConstView pre,  // (N, I) act
+                          Precision precision, Stream& stream);
+
 // The matmul library in use, for reports: "oneDNN 2.6.3", "OpenBLAS …".
 std::string matmul_library();
 

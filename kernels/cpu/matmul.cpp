@@ -79,6 +79,18 @@ void linear(View y, ConstView x, ConstView w, ConstView bias, Precision precisio
            stream);
 }
 
+void linear_gelu(View y, View pre, ConstView x, ConstView w, ConstView bias, Precision precision,
+                 Stream& stream) {
+  cpu::linear(pre, x, w, bias, precision, stream);
+  cpu::activation(y, pre, ConstView(), Activation::gelu_tanh, stream);
+}
+
+void linear_gelu_backward(View dpre, ConstView dy, ConstView w, ConstView pre, Precision precision,
+                          Stream& stream) {
+  cpu::linear_backward_input(dpre, dy, w, precision, stream);
+  cpu::activation_backward(dpre, View(), dpre, pre, ConstView(), Activation::gelu_tanh, stream);
+}
+
 void linear_backward_input(View dx, ConstView dy, ConstView w, Precision precision,
                            Stream& stream) {
   const auto [N, O] = dy.dims<2>();

@@ -1,25 +1,19 @@
-// Linear layers on cuBLAS, which sees our row-major (rows, columns) as its column-major (columns,
-// rows). Operands of another dtype than the multiplication's are converted into scratch first.
-#include <cublas_v2.h>
-
+// Linear layers: products (product.h) with what cuBLASLt does not do itself before and behind them.
+// Operands of another dtype than the multiplication's are converted into scratch first.
 #include <algorithm>
 
 #include "kernels/cuda/arguments.cuh"
 #include "kernels/cuda/column_sum.cuh"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/product.h"
 #include "kernels/cuda/vector.cuh"
 #include "kernels/ops.h"
 
-#define CUBLAS_CHECK(call)                                                                      \
-  do {                                                                                          \
-    const cublasStatus_t result = (call);                                                       \
-    CHECK(result == CUBLAS_STATUS_SUCCESS, "{}: {} ({})", #call, cublasGetStatusString(result), \
-          static_cast<int>(result));                                                            \
-  } while (false)
-
 namespace weft::cuda {
 
-decltype(::weft::convert) convert;  // elementwise.cu
+decltype(::weft::convert) convert;        // elementwise.cu
+decltype(::weft::activation) activation;  // activation.cu
+decltype(::weft::activation_backward) activation_backward;
 
 // Where a thread works on a matrix: a run of columns of a group of rows. Blocks of columns lie side
 // by side in x, since a grid's y is short.
@@ -75,19 +69,6 @@ __global__ void row_group_sum_kernel(float* partial, const T* x, std::int64_t N,
 
 namespace {
 
-struct Cublas {
-  cublasHandle_t handle = nullptr;
-  Cublas() {
-    CUBLAS_CHECK(cublasCreate(&handle));
-    CUBLAS_CHECK(cublasSetMathMode(handle, CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION));
-  }
-  ~Cublas() { cublasDestroy(handle); }
-  Cublas(const Cublas&) = delete;
-  Cublas& operator=(const Cublas&) = delete;
-};
-
-cudaDataType type_of(DType dtype) { return dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F; }
-
 // What a call needs beside its tensors, cut from one piece of scratch.
 class Scratch {
  public:
@@ -124,49 +105,45 @@ DType multiplied_as(ConstView act, Precision precision) {
   return act.dtype() == DType::bf16 || precision == Precision::bf16 ? DType::bf16 : DType::f32;
 }
 
-// c (M, N) = op(a) op(b) + accumulate·c, all row-major; a is (M, K) or, transposed, (K, M); b is
-// (K, N) or, transposed, (N, K).
-struct Product {
-  std::int64_t M, N, K;
-  bool transpose_a = false, transpose_b = false, accumulate = false;
-};
-
-void multiply(View c, ConstView a, ConstView b, const Product& p, Stream& stream) {
-  if (p.M == 0 || p.N == 0) return;
-  auto& log = stream.attached<LaunchLog>();
-  if (log.dry) return;
-  const cublasHandle_t handle = stream.attached<Cublas>().handle;
-  CUBLAS_CHECK(cublasSetStream(handle, native(stream)));
-  const float one = 1, beta = p.accumulate ? 1.0f : 0.0f;
-  // cᵀ = op(b)ᵀ op(a)ᵀ in cuBLAS's columns.
-  CUBLAS_CHECK(cublasGemmEx_64(handle, p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N,
-                               p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N, p.N, p.M, p.K, &one,
-                               b.data(), type_of(b.dtype()), p.transpose_b ? p.K : p.N, a.data(),
-                               type_of(a.dtype()), p.transpose_a ? p.M : p.K, &beta, c.data(),
-                               type_of(c.dtype()), p.N, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
-}
-
 // Rows in blocks of kRows, the last one padded: every row goes through the same kernel whatever N
 // is.
 constexpr std::int64_t kRows = 16;
 
-void multiply_fixed(View y, ConstView x, ConstView w, Scratch& scratch, Stream& stream) {
+// Where a block of rows is multiplied that cannot be where it lies.
+struct Blocks {
+  View x, y;  // (kRows, I), (kRows, O)
+};
+
+// y = x wᵀ (+ bias, in the same pass); false: there is no such pass, and nothing has happened.
+bool multiply_fixed(View y, ConstView x, ConstView w, ConstView bias, const Blocks& blocks,
+                    Stream& stream) {
   const auto [N, I] = x.dims<2>();
-  const std::int64_t O = w.dim(0), whole = N / kRows * kRows;
-  const Product product = {.M = kRows, .N = O, .K = I, .transpose_b = true};
-  for (std::int64_t n = 0; n < whole; n += kRows)
-    multiply(y.rows(n, n + kRows), x.rows(n, n + kRows), w, product, stream);
-  if (whole == N) return;
-  const View x_block = scratch.take(x.dtype(), {kRows, I}, x.device()),
-             y_block = scratch.take(y.dtype(), {kRows, O}, y.device());
-  CUDA_CHECK(cudaMemsetAsync(x_block.data(), 0, x_block.bytes(), native(stream)));
+  const std::int64_t O = w.dim(0);
+  const Product product = {.M = kRows,
+                           .N = O,
+                           .K = I,
+                           .transpose_b = true,
+                           .epilogue = bias.empty() ? Epilogue::none : Epilogue::bias,
+                           .bias = bias};
   const auto copy = [&](View to, ConstView from) {
     CUDA_CHECK(cudaMemcpyAsync(to.data(), from.data(), from.bytes(), cudaMemcpyDeviceToDevice,
                                native(stream)));
   };
-  copy(x_block.rows(0, N - whole), x.rows(whole, N));
-  multiply(y_block, x_block, w, product, stream);
-  copy(y.rows(whole, N), y_block.rows(0, N - whole));
+  // One algorithm is for addresses of one alignment.
+  const bool in_place = aligned(x.data(), y.data());
+  for (std::int64_t n = 0; n < N; n += kRows) {
+    const std::int64_t end = std::min(N, n + kRows);
+    if (in_place && end - n == kRows) {
+      if (!try_multiply(y.rows(n, end), x.rows(n, end), w, product, stream)) return false;
+      continue;
+    }
+    if (end - n < kRows)
+      CUDA_CHECK(cudaMemsetAsync(blocks.x.data(), 0, blocks.x.bytes(), native(stream)));
+    copy(blocks.x.rows(0, end - n), x.rows(n, end));
+    if (!try_multiply(blocks.y, blocks.x, w, product, stream)) return false;
+    copy(y.rows(n, end), blocks.y.rows(0, end - n));
+  }
+  return true;
 }
 
 void add_bias(View y, ConstView sum, ConstView bias, Stream& stream) {
@@ -214,8 +191,10 @@ void linear(View y, ConstView x, ConstView w, ConstView bias, Precision precisio
   const auto [N, I] = x.dims<2>();
   const std::int64_t O = w.dim(0);
   const DType dtype = multiplied_as(x, precision);
+  // cuBLASLt adds a bias of the result's dtype alone; ours are fp32. Sums of a narrower result wait
+  // in fp32 for theirs.
   const bool fixed = precision == Precision::fp32_fixed && N > 0,
-             apart = !bias.empty() && y.dtype() != DType::f32;  // sums wait for their bias
+             apart = !bias.empty() && y.dtype() != DType::f32;
   const std::int64_t at_once = apart ? rows_in_fp32(N, O) : N;
   const DType sum_dtype = apart ? DType::f32 : y.dtype();
   Scratch scratch(stream, copy_room(x, dtype) + copy_room(w, dtype) +
@@ -223,16 +202,61 @@ void linear(View y, ConstView x, ConstView w, ConstView bias, Precision precisio
                               (fixed ? room(dtype, kRows * I) + room(sum_dtype, kRows * O) : 0));
   const ConstView x_in = scratch.in(x, dtype, stream), w_in = scratch.in(w, dtype, stream);
   const View sums = apart ? scratch.take(sum_dtype, {at_once, O}, y.device()) : y;
+  Blocks blocks;
+  if (fixed)
+    blocks = {scratch.take(dtype, {kRows, I}, x.device()),
+              scratch.take(sum_dtype, {kRows, O}, y.device())};
+  const auto try_rows = [&](View to, ConstView from, ConstView with) {
+    if (fixed) return multiply_fixed(to, from, w_in, with, blocks, stream);
+    return try_multiply(to, from, w_in,
+                        {.M = from.dim(0),
+                         .N = O,
+                         .K = I,
+                         .transpose_b = true,
+                         .epilogue = with.empty() ? Epilogue::none : Epilogue::bias,
+                         .bias = with},
+                        stream);
+  };
+  if (!bias.empty() && !apart && try_rows(y, x_in, bias)) return;
   for (std::int64_t n = 0; n < N; n += at_once) {
     const std::int64_t end = std::min(N, n + at_once);
     const View sum = sums.rows(0, end - n);
-    if (fixed)
-      multiply_fixed(sum, x_in.rows(n, end), w_in, scratch, stream);
-    else
-      multiply(sum, x_in.rows(n, end), w_in, {.M = end - n, .N = O, .K = I, .transpose_b = true},
-               stream);
+    CHECK(try_rows(sum, x_in.rows(n, end), ConstView()),
+          "linear: cuBLASLt has no product of {} {} and {} to {} on this GPU", dtype_name(dtype),
+          x.shape().str(), w.shape().str(), dtype_name(sum_dtype));
     if (!bias.empty()) add_bias(y.rows(n, end), sum, bias, stream);
   }
+}
+
+namespace {
+
+// cuBLASLt does not say how well it approximates GELU: it may where products are of bf16 anyway.
+bool takes_gelu(DType multiplied, Precision precision) {
+  return multiplied == DType::bf16 && precision != Precision::fp32_fixed;
+}
+
+}  // namespace
+
+void linear_gelu(View y, View pre, ConstView x, ConstView w, ConstView bias, Precision precision,
+                 Stream& stream) {
+  const auto [N, I] = x.dims<2>();
+  const DType dtype = multiplied_as(x, precision);
+  if (takes_gelu(dtype, precision) && (bias.empty() || bias.dtype() == y.dtype())) {
+    Scratch scratch(stream, copy_room(x, dtype) + copy_room(w, dtype));
+    const ConstView x_in = scratch.in(x, dtype, stream), w_in = scratch.in(w, dtype, stream);
+    if (try_multiply(y, x_in, w_in,
+                     {.M = N,
+                      .N = w.dim(0),
+                      .K = I,
+                      .transpose_b = true,
+                      .epilogue = Epilogue::gelu,
+                      .bias = bias,
+                      .pre = pre},
+                     stream))
+      return;
+  }
+  cuda::linear(pre, x, w, bias, precision, stream);
+  cuda::activation(y, pre, ConstView(), Activation::gelu_tanh, stream);
 }
 
 void linear_backward_input(View dx, ConstView dy, ConstView w, Precision precision,
@@ -242,6 +266,23 @@ void linear_backward_input(View dx, ConstView dy, ConstView w, Precision precisi
   Scratch scratch(stream, copy_room(dy, dtype) + copy_room(w, dtype));
   const ConstView dy_in = scratch.in(dy, dtype, stream), w_in = scratch.in(w, dtype, stream);
   multiply(dx, dy_in, w_in, {.M = N, .N = w.dim(1), .K = O}, stream);
+}
+
+void linear_gelu_backward(View dpre, ConstView dy, ConstView w, ConstView pre, Precision precision,
+                          Stream& stream) {
+  const auto [N, O] = dy.dims<2>();
+  const DType dtype = multiplied_as(dy, precision);
+  if (takes_gelu(dtype, precision)) {
+    Scratch scratch(stream, copy_room(dy, dtype) + copy_room(w, dtype));
+    const ConstView dy_in = scratch.in(dy, dtype, stream), w_in = scratch.in(w, dtype, stream);
+    if (try_multiply(
+            dpre, dy_in, w_in,
+            {.M = N, .N = w.dim(1), .K = O, .epilogue = Epilogue::gelu_slope, .slope_at = pre},
+            stream))
+      return;
+  }
+  cuda::linear_backward_input(dpre, dy, w, precision, stream);
+  cuda::activation_backward(dpre, View(), dpre, pre, ConstView(), Activation::gelu_tanh, stream);
 }
 
 void linear_backward_weight(View dw, View dbias, ConstView dy, ConstView x, Precision precision,

@@ -9,6 +9,7 @@ const Backend& cuda_backend() {
 }
 
 bool cuda_available() { return false; }
+std::string cuda_missing_library() { return ""; }
 bool cuda_takes_head_dim(std::int64_t) { return false; }
 
 }  // namespace weft

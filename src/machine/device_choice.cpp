@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "core/log.h"
+#include "kernels/backends.h"
 #include "machine/gpu_choice.h"
 
 namespace weft {
@@ -14,6 +15,7 @@ constexpr const char* kOneRank = "GPUs are used by one rank alone so far (NCCL i
 // Why no GPU can be used; "": one can.
 std::string objection(const DeviceWish& wish) {
   if (gpu_count() == 0) return gpu_absence();
+  if (std::string missing = cuda_missing_library(); !missing.empty()) return missing;
   return wish.ranks > 1 ? kOneRank : "";
 }
 
@@ -21,7 +23,7 @@ std::string objection(const DeviceWish& wish) {
 
 Device choose_device(const DeviceWish& wish) {
   const std::vector<std::int64_t> map = parse_gpu_map(wish.gpu_map);
-  const std::string why_not = objection(wish);
+  const std::string why_not = wish.device == "cpu" ? "" : objection(wish);
   CHECK_USER(wish.device != "cuda" || why_not.empty(), "--device cuda: {}; allowed here: cpu",
              why_not);
   if (wish.device == "cpu" || !why_not.empty()) {

@@ -76,6 +76,38 @@ void finish_branch(const Context& ctx, const ModelConfig& config, View delta, Vi
     dropout(delta, delta, drop, ctx.stream);
 }
 
+bool is_gelu_layer(const ModelConfig& config) {
+  return !config.gated && config.activation == Activation::gelu_tanh;
+}
+
+// The first half of the MLP: act(up),  up = y2 Wupᵀ + b
+void mlp_hidden(const BlockCall& call) {
+  const auto& [ctx, config, layer, s, p, a, tokens, drop] = call;
+  const std::int64_t N = s.B * s.T;
+  const View act = as_rows(a.act, N), up = as_rows(a.up, N), y = as_rows(a.y2, N);
+  const ConstView w = matmul_weight(*p.up_w), b = weight_of(p.up_b);
+  if (is_gelu_layer(config)) return linear_gelu(act, up, y, w, b, ctx.precision, ctx.stream);
+  linear(up, y, w, b, ctx.precision, ctx.stream);
+  if (config.gated)
+    gated_activation(act, up, ConstView(), config.activation, ctx.stream);
+  else
+    activation(act, up, ConstView(), config.activation, ctx.stream);
+}
+
+// d_up from d_mlp, the gradient of act(up) Wdownᵀ, through d_act.
+void mlp_hidden_backward(const BlockCall& call, View d_up, View d_act, View d_mlp) {
+  const auto& [ctx, config, layer, s, p, a, tokens, drop] = call;
+  const View up = as_rows(a.up, s.B * s.T);
+  const ConstView w = matmul_weight(*p.down_w);
+  if (is_gelu_layer(config))
+    return linear_gelu_backward(d_up, d_mlp, w, up, ctx.precision, ctx.stream);
+  linear_backward_input(d_act, d_mlp, w, ctx.precision, ctx.stream);
+  if (config.gated)
+    gated_activation_backward(d_up, View(), d_act, up, ConstView(), config.activation, ctx.stream);
+  else
+    activation_backward(d_up, View(), d_act, up, ConstView(), config.activation, ctx.stream);
+}
+
 // The gradient of what the branch's last layer gave, from that of what the branch adds: in `room`,
 // or d_delta itself.
 View finish_branch_backward(const Context& ctx, const ModelConfig& config, View d_delta, View room,
@@ -256,12 +288,7 @@ void block_forward(const BlockCall& call, const BlockInference* inference, Const
   else
     begin_branch(ctx, a.y2, a.sum2, a.norm2, post ? a.y1 : a.sum1, delta_out, p.norm2,
                  drop.attn_out);
-  linear(as_rows(a.up, N), as_rows(a.y2, N), matmul_weight(*p.up_w), weight_of(p.up_b),
-         ctx.precision, stream);
-  if (config.gated)
-    gated_activation(as_rows(a.act, N), as_rows(a.up, N), ConstView(), config.activation, stream);
-  else
-    activation(as_rows(a.act, N), as_rows(a.up, N), ConstView(), config.activation, stream);
+  mlp_hidden(call);
   // What backward reads of the last layer's output is its input to the norm behind it, where there
   // is one.
   if (part == BlockPart::activations && !p.mlp_post) return;
@@ -305,13 +332,7 @@ void block_backward(const BlockCall& call, const BlockScratch& scratch, bool has
                                      p.mlp_post, drop.mlp_out),
               N);
   weight(p.down_w, p.down_b, d_mlp, as_rows(a.act, N), &BlockGradients::down);
-  linear_backward_input(d_act, d_mlp, matmul_weight(*p.down_w), ctx.precision, stream);
-  if (config.gated)
-    gated_activation_backward(d_up, View(), d_act, as_rows(a.up, N), ConstView(), config.activation,
-                              stream);
-  else
-    activation_backward(d_up, View(), d_act, as_rows(a.up, N), ConstView(), config.activation,
-                        stream);
+  mlp_hidden_backward(call, d_up, d_act, d_mlp);
   weight(p.up_w, p.up_b, d_up, as_rows(a.y2, N), &BlockGradients::up);
   linear_backward_input(d_y, d_up, matmul_weight(*p.up_w), ctx.precision, stream);
   all_reduce_tp(ctx, d_y);

@@ -142,6 +142,7 @@ const Backend& cuda_backend() {
 }
 
 bool cuda_available() { return gpu_count() > 0; }
+std::string cuda_missing_library() { return ""; }
 bool cuda_takes_head_dim(std::int64_t) { return true; }
 
 }  // namespace weft

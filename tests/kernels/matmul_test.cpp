@@ -1,3 +1,5 @@
+#include <utility>
+
 #include "tests/kernels/target.h"
 
 namespace weft::test {
@@ -94,6 +96,104 @@ TEST_P(Linear, BackwardEqualsTheSumsInDouble) {
       expect_close(get(dw_out).data, dw_ref, bound(N), "dw");  // fp32 on every target
       expect_close(get(db_out).data, db_ref, bound(N), "dbias");
     }
+}
+
+double gelu(double x) {
+  return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+}
+double gelu_slope(double x) {
+  const double h = 1e-3;
+  return (8 * (gelu(x + h) - gelu(x - h)) - (gelu(x + 2 * h) - gelu(x - 2 * h))) / (12 * h);
+}
+
+// Σ over k of a row by a column, as a multiplier of fp32 or bf16 sees them.
+double product_of(const std::vector<std::pair<float, float>>& pairs, bool bf16) {
+  double sum = 0;
+  for (auto [a, b] : pairs) sum += multiplied(a, bf16) * multiplied(b, bf16);
+  return sum;
+}
+
+// Of a GELU with PTX's tanh.approx, 2^-11: where products are in bf16.
+constexpr double kFastGelu = 0x1p-9;
+
+TEST_P(Linear, WithGeluEqualsTheFormulaInDouble) {
+  for (Precision precision : {Precision::fp32, Precision::fp32_fixed, Precision::bf16})
+    for (bool with_bias : {false, true})
+      for (auto [N, I, O] : kSizes) {
+        const bool in_bf16 = bf16() || precision == Precision::bf16;
+        const Tensor x = rounded(random({N, I}, 1)), w = random({O, I}, 2), bias = random({O}, 3);
+        const Resident y = blank_act({N, O}), pre = blank_act({N, O});
+        std::vector<double> sums, values;
+        for (std::int64_t n = 0; n < N; ++n)
+          for (std::int64_t o = 0; o < O; ++o) {
+            std::vector<std::pair<float, float>> pairs;
+            for (std::int64_t i = 0; i < I; ++i) pairs.emplace_back(x[n * I + i], w[o * I + i]);
+            sums.push_back(product_of(pairs, in_bf16) + (with_bias ? bias[o] : 0.0));
+            values.push_back(gelu(sums.back()));
+          }
+        const Resident b = put(bias);
+        linear_gelu(y, pre, put_act(x), put(w), with_bias ? ConstView(b) : ConstView(), precision,
+                    stream());
+        expect_close(get(pre).data, sums, tolerance(bound(I)), "pre");
+        const double approximate = in_bf16 && on_gpu() ? kFastGelu : 0;
+        expect_close(get(y).data, values, tolerance(2 * bound(I) + 5e-6, 2) + approximate, "gelu");
+      }
+}
+
+TEST_P(Linear, BackwardThroughGeluEqualsTheFormulaInDouble) {
+  for (Precision precision : {Precision::fp32, Precision::bf16})
+    for (auto [N, I, O] : kSizes) {
+      const bool in_bf16 = bf16() || precision == Precision::bf16;
+      const Tensor dy = rounded(random({N, O}, 1)), w = random({O, I}, 2),
+                   pre = rounded(random({N, I}, 3));
+      std::vector<double> expected;
+      for (std::int64_t n = 0; n < N; ++n)
+        for (std::int64_t i = 0; i < I; ++i) {
+          std::vector<std::pair<float, float>> pairs;
+          for (std::int64_t o = 0; o < O; ++o) pairs.emplace_back(dy[n * O + o], w[o * I + i]);
+          expected.push_back(product_of(pairs, in_bf16) * gelu_slope(pre[n * I + i]));
+        }
+      const Resident dpre = blank_act({N, I});
+      linear_gelu_backward(dpre, put_act(dy), put(w), put_act(pre), precision, stream());
+      const double approximate = in_bf16 && on_gpu() ? 2 * kFastGelu : 0;
+      expect_close(get(dpre).data, expected, tolerance(2 * bound(O) + 5e-6, 3) + approximate,
+                   "dpre");
+    }
+}
+
+TEST_P(Linear, WithGeluIsTheTwoOpsToTheBitWhereItMustBe) {
+  if (on_gpu()) GTEST_SKIP() << "a GPU may fuse them";
+  const Resident x = put(random({70, 24}, 1)), w = put(random({40, 24}, 2)),
+                 bias = put(random({40}, 3)), pre = blank({70, 40}), y = blank({70, 40}),
+                 pre_apart = blank({70, 40}), y_apart = blank({70, 40});
+  linear_gelu(y, pre, x, w, bias, Precision::fp32, stream());
+  linear(pre_apart, x, w, bias, Precision::fp32, stream());
+  activation(y_apart, pre_apart, ConstView(), Activation::gelu_tanh, stream());
+  EXPECT_EQ(get(pre).data, get(pre_apart).data);
+  EXPECT_EQ(get(y).data, get(y_apart).data);
+  const Resident dy = put(random({70, 24}, 4)), w_behind = put(random({24, 40}, 5)),
+                 dpre = blank({70, 40}), dpre_apart = blank({70, 40});
+  linear_gelu_backward(dpre, dy, w_behind, pre, Precision::fp32, stream());
+  linear_backward_input(dpre_apart, dy, w_behind, Precision::fp32, stream());
+  activation_backward(dpre_apart, View(), dpre_apart, pre, ConstView(), Activation::gelu_tanh,
+                      stream());
+  EXPECT_EQ(get(dpre).data, get(dpre_apart).data);
+}
+
+// The blocks of fp32_fixed are multiplied by one algorithm, wherever their tensors begin.
+TEST_P(Linear, FixedOrderDoesNotDependOnWhereTensorsLie) {
+  constexpr std::int64_t N = 21, I = 20, O = 33;
+  const Tensor x = random({N, I}, 1);
+  const Resident w = put(random({O, I}, 2)), bias = put(random({O}, 3)), x_in = put_act(x),
+                 room = blank_act({N * I + 8}), results = blank_act({N * O + 8}),
+                 y = blank_act({N, O});
+  linear(y, x_in, w, bias, Precision::fp32_fixed, stream());
+  for (std::int64_t begin : {1, 2, 4}) {
+    const Resident x_there = part(room, begin, {N, I}), y_there = part(results, begin, {N, O});
+    copy_bytes(x_there.view.data(), x_in.view.data(), x_in.view.bytes(), stream());
+    linear(y_there, x_there, w, bias, Precision::fp32_fixed, stream());
+    EXPECT_EQ(get(y_there).data, get(y).data) << begin;
+  }
 }
 
 TEST(LinearShapes, NamesTheOpAndTheShapesOfAMistake) {
