@@ -13,6 +13,7 @@ class HostCopy {
  public:
   // Complete on return, until the next call. The stream is the one that computes x.
   ConstView of(ConstView x, Stream& stream);
+  void reserve(Device device, std::size_t bytes);  // so that of() allocates nothing for as many
 
  private:
   std::shared_ptr<void> memory_;

@@ -12,6 +12,7 @@
 #include "kernels/peak.h"
 #include "machine/gpu_choice.h"
 #include "model/grid_check.h"
+#include "model/inference_pass.h"
 
 namespace weft {
 namespace {
@@ -70,11 +71,12 @@ void info_of_model(const InfoOptions& o, const Communicator& world) {
   const std::unique_ptr<WeightSource> source = model.weights();
   const std::string stored = source->format();
   const DType held = dtype_of(o.dtype).value_or(DType::f32);
-  std::size_t weights = 0, training = 0;
+  std::size_t weights = 0, training = 0, page = 0;
   for (int t = 0; t < shape.tp; ++t)
     for (int p = 0; p < shape.pp; ++p) {
       weights =
           std::max(weights, Parameters::plan_bytes(c, shape, t, p, held, ParameterUse::inference));
+      page = std::max(page, InferencePass::page_bytes(c, shape, t, p));
       training = std::max(
           training, Parameters::plan_bytes(c, shape, t, p, DType::f32, ParameterUse::training));
     }
@@ -88,6 +90,7 @@ void info_of_model(const InfoOptions& o, const Communicator& world) {
     line["dtype"] = stored;
     line["bytes"] = bytes;
     line["bytes_per_rank"] = weights;
+    if (c.causal) line["cache_bytes_per_page"] = page;
     fmt::print("{}\n", json_text(line));
     return;
   }
@@ -107,6 +110,11 @@ void info_of_model(const InfoOptions& o, const Communicator& world) {
       stored, megabytes(static_cast<double>(bytes)), shape.tp, shape.pp,
       megabytes(static_cast<double>(weights)), dtype_name(held),
       megabytes(static_cast<double>(training)));
+  if (c.causal)
+    fmt::print(
+        "keys and values of a text take {} there a page of {} tokens, {} for all of the context\n",
+        megabytes(static_cast<double>(page)), kPageTokens,
+        megabytes(static_cast<double>(page) * static_cast<double>(pages_of(c.context))));
 }
 
 std::optional<Machine> described(const InfoOptions& o) {
