@@ -19,6 +19,13 @@ class Scratch : public OnEachTarget {
     own.synchronize();
     return own.scratch_bytes();
   }
+  static AttentionArgs heads_of(int n_heads, int n_kv_heads) {
+    AttentionArgs args;
+    args.n_heads = n_heads;
+    args.n_kv_heads = n_kv_heads;
+    args.head_dim = 16;
+    return args;
+  }
   static std::size_t held(std::size_t planned) { return (planned + 4095) / 4096 * 4096; }
 };
 
@@ -43,7 +50,7 @@ TEST_P(Scratch, OfALinearLayer) {
 }
 
 TEST_P(Scratch, OfAttentionOverACache) {
-  AttentionArgs args = {.n_heads = 4, .n_kv_heads = 2, .head_dim = 16, .scale = 0.25f};
+  AttentionArgs args = heads_of(4, 2);
   for (const bool fixed : {false, true})
     for (const auto& [texts, rows, cached] : std::vector<std::array<std::int64_t, 3>>{
              {1, 1, 62}, {3, 1, 600}, {2, 30, 500}, {2, 70, 0}}) {
@@ -52,7 +59,8 @@ TEST_P(Scratch, OfAttentionOverACache) {
       const Dims cache = {texts * M, 64, 2, 16};
       const Resident k = blank_act(cache), v = blank_act(cache),
                      qkv = put_act(random({N, 8, 16}, 1)), out = blank_act({N, 4, 16});
-      for (const View x : {View(k), View(v)}) fill(x, 0, stream());
+      fill(k, 0, stream());
+      fill(v, 0, stream());
       std::vector<std::int32_t> pages(static_cast<std::size_t>(texts * M));
       std::iota(pages.begin(), pages.end(), 0);
       const Resident flat = put(pages), table = part(flat, 0, {texts, M});
@@ -86,7 +94,7 @@ TEST_P(Scratch, OfNormsOfHeads) {
 }
 
 TEST_P(Scratch, OfAttentionOverWholeTexts) {
-  const AttentionArgs args = {.n_heads = 2, .n_kv_heads = 1, .head_dim = 16, .scale = 0.25f};
+  const AttentionArgs args = heads_of(2, 1);
   const Resident qkv = put_act(random({1, 130, 4, 16}, 1)), out = blank_act({1, 130, 2, 16}),
                  lse = blank({1, 2, 130});
   const std::size_t bytes =
