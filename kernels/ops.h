@@ -290,8 +290,8 @@ void attention_cached(View out,         // (N, H, D) act
                       View k_cache,     // (n_pages, S, Hkv, D) act
                       View v_cache,     // (n_pages, S, Hkv, D) act
                       ConstView qkv,    // (N, H + 2 Hkv, D) act
-                      ConstView pages,  // (slots, M) i32 in host memory, S a multiple of 64; empty:
-                                        // slot s has page s alone
+                      ConstView pages,  // (slots, M) i32, in [0, n_pages) where slices reach; S a
+                                        // multiple of 64; empty: slot s has page s alone
                       std::span<const CacheSlice> slices, const AttentionArgs& args,
                       Stream& stream);
 

@@ -131,32 +131,29 @@ void add_cached_case(std::vector<Case>& cases, const Cached& q, DType act) {
       fmt::format("attention_cached {} {} sequences of {} keys, {} new, H{} Hkv{} D{}{}{}",
                   dtype_name(act), q.sequences, q.keys, q.new_tokens, q.H, q.Hkv, q.D,
                   q.paged ? " paged" : "", q.fixed_order ? " fixed_order" : "");
-  cases.push_back({name,
-                   act == DType::bf16 ? Rate::bf16 : Rate::tf32,
-                   {},
-                   [=](Memory& memory, Stream&) -> Body {
-                     const std::int64_t N = q.sequences * q.new_tokens,
-                                        S = q.paged ? kPage : q.keys, M = q.keys / S,
-                                        n_pages = q.sequences * M;
-                     const View k = memory.normal(act, {n_pages, S, q.Hkv, q.D}),
-                                v = memory.normal(act, {n_pages, S, q.Hkv, q.D});
-                     const View qkv = memory.normal(act, {N, q.H + 2 * q.Hkv, q.D}),
-                                out = memory.normal(act, {N, q.H, q.D});
-                     std::vector<std::int32_t> pages(
-                         static_cast<std::size_t>(n_pages));  // (slots, M) on the host
-                     std::iota(pages.begin(), pages.end(), 0);
-                     std::shuffle(pages.begin(), pages.end(), std::mt19937_64(1));
-                     std::vector<CacheSlice> slices;
-                     for (std::int64_t i = 0; i < q.sequences; ++i)
-                       slices.push_back({i * q.new_tokens, q.new_tokens, q.keys - q.new_tokens, i});
-                     AttentionArgs args = args_of({1, 1, q.H, q.Hkv, q.D});
-                     args.fixed_order = q.fixed_order;
-                     return [=](Stream& s) {
-                       const ConstView table =
-                           q.paged ? ConstView(pages.data(), {q.sequences, M}) : ConstView();
-                       attention_cached(out, k, v, qkv, table, slices, args, s);
-                     };
-                   }});
+  cases.push_back(
+      {name,
+       act == DType::bf16 ? Rate::bf16 : Rate::tf32,
+       {},
+       [=](Memory& memory, Stream&) -> Body {
+         const std::int64_t N = q.sequences * q.new_tokens, S = q.paged ? kPage : q.keys,
+                            M = q.keys / S, n_pages = q.sequences * M;
+         const View k = memory.normal(act, {n_pages, S, q.Hkv, q.D}),
+                    v = memory.normal(act, {n_pages, S, q.Hkv, q.D});
+         const View qkv = memory.normal(act, {N, q.H + 2 * q.Hkv, q.D}),
+                    out = memory.normal(act, {N, q.H, q.D});
+         std::vector<std::int32_t> pages(static_cast<std::size_t>(n_pages));  // (slots, M)
+         std::iota(pages.begin(), pages.end(), 0);
+         std::shuffle(pages.begin(), pages.end(), std::mt19937_64(1));
+         const ConstView table =
+             q.paged ? memory.integers(pages).reshape({q.sequences, M}) : ConstView();
+         std::vector<CacheSlice> slices;
+         for (std::int64_t i = 0; i < q.sequences; ++i)
+           slices.push_back({i * q.new_tokens, q.new_tokens, q.keys - q.new_tokens, i});
+         AttentionArgs args = args_of({1, 1, q.H, q.Hkv, q.D});
+         args.fixed_order = q.fixed_order;
+         return [=](Stream& s) { attention_cached(out, k, v, qkv, table, slices, args, s); };
+       }});
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "kernels/backends.h"
 #include "kernels/cpu/attention_tile.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/scratch.h"
 #include "kernels/work.h"
 
 namespace weft::cpu {
@@ -19,12 +20,16 @@ namespace {
 class TeamScratch {
  public:
   TeamScratch(Stream& stream, std::int64_t elems)
-      : elems_((elems + 15) / 16 * 16),
-        base_(static_cast<float*>(stream.scratch(
-            static_cast<std::size_t>(elems_ * stream.n_threads()) * sizeof(float)))) {}
+      : elems_(padded(elems)),
+        base_(static_cast<float*>(stream.scratch(bytes(elems, stream.n_threads())))) {}
+  static std::size_t bytes(std::int64_t elems, int n_threads) {
+    return static_cast<std::size_t>(padded(elems) * n_threads) * sizeof(float);
+  }
   float* mine() const { return base_ + elems_ * omp_get_thread_num(); }
 
  private:
+  static std::int64_t padded(std::int64_t elems) { return (elems + 15) / 16 * 16; }
+
   std::int64_t elems_;
   float* base_;
 };
@@ -76,7 +81,24 @@ HeadDropout head_dropout(const AttentionArgs& args, std::int64_t h, const Sequen
   return {args.drop, args.first_head + h, T, args.drop.first_sample + s.b, s.begin};
 }
 
+std::int64_t cached_scratch_elems(std::int64_t keys, std::int64_t D) {
+  return std::max(head_decode_scratch_elems(keys), head_forward_scratch_elems(D));
+}
+
+void check_pages(ConstView pages, const CacheSlice& s, std::int64_t n_pages, std::int64_t S) {
+  const std::int64_t M = pages.dim(1);
+  for (std::int64_t m = 0; m * S < s.n_cached + s.n_rows; ++m) {
+    const std::int32_t page = pages.as<std::int32_t>()[s.slot * M + m];
+    CHECK(page >= 0 && page < n_pages, "attention_cached: page {} of slot {} is {}, of {} pages", m,
+          s.slot, page, n_pages);
+  }
+}
+
 }  // namespace
+
+std::size_t attention_scratch_bytes(std::int64_t head_dim, int n_threads) {
+  return TeamScratch::bytes(head_forward_scratch_elems(head_dim), n_threads);
+}
 
 void attention(View out, View lse, ConstView qkv, ConstView lengths, const AttentionArgs& args,
                Stream& stream) {
@@ -180,6 +202,11 @@ void attention_backward(View dqkv, ConstView dout, ConstView out, ConstView lse,
   });
 }
 
+std::size_t attention_cached_scratch_bytes(std::int64_t keys, std::int64_t head_dim,
+                                           int n_threads) {
+  return TeamScratch::bytes(cached_scratch_elems(keys, head_dim), n_threads);
+}
+
 void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, ConstView pages,
                       std::span<const CacheSlice> slices, const AttentionArgs& args,
                       Stream& stream) {
@@ -202,6 +229,7 @@ void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, Const
   std::vector<Task> tasks;
   std::int64_t most_keys = 0;
   for (const CacheSlice& s : slices) {
+    if (!pages.empty()) check_pages(pages, s, k_cache.dim(0), S);
     for (std::int64_t i = 0; i < s.n_rows; ++i) {
       const float* row = in + (s.first_row + i) * stride;
       const std::int64_t at = cache_row(s, s.n_cached + i) * kv_row;
@@ -214,8 +242,7 @@ void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, Const
     for (std::int64_t h = 0; h < H; ++h)
       for (std::int64_t i = 0; i < s.n_rows; i += step) tasks.push_back({&s, h, i});
   }
-  const TeamScratch scratch(
-      stream, std::max(head_decode_scratch_elems(most_keys), head_forward_scratch_elems(D)));
+  const TeamScratch scratch(stream, cached_scratch_elems(most_keys, D));
   parallel_tasks(stream, static_cast<std::int64_t>(tasks.size()), [&](std::int64_t t) {
     const Task& task = tasks[static_cast<std::size_t>(t)];
     const CacheSlice& s = *task.slice;

@@ -9,6 +9,7 @@
 #include "kernels/backends.h"
 #include "kernels/cpu/arguments.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/scratch.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace weft::cpu {
@@ -147,13 +148,17 @@ void head_squares(View squares, ConstView heads, const HeadNormArgs& args, Strea
                });
 }
 
+std::size_t head_norm_scratch_bytes(std::int64_t N, std::int64_t n_heads, std::int64_t head_dim) {
+  const std::int64_t grain = row_grain(n_heads * head_dim);
+  return static_cast<std::size_t>((N + grain - 1) / grain * n_heads) * sizeof(float);
+}
+
 void head_norm(View heads, View raw, ConstView squares, ConstView weight, const HeadNormArgs& args,
                Stream& stream) {
   const auto [N, R, D] = heads.dims<3>();
   const std::int64_t G = squares.dim(1), h = args.n_heads, grain = row_grain(h * D);
   const HeadWeight w = weight_of(weight, D, args);
-  auto* room = static_cast<float*>(
-      stream.scratch(static_cast<std::size_t>((N + grain - 1) / grain * h) * sizeof(float)));
+  auto* room = static_cast<float*>(stream.scratch(head_norm_scratch_bytes(N, h, D)));
   parallel_for(stream, N, grain, [&, R = R, D = D](std::int64_t begin, std::int64_t end) {
     float* rstd = room + begin / grain * h;
     for (std::int64_t n = begin; n < end; ++n) {

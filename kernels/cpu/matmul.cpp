@@ -1,10 +1,13 @@
 // Linear layers on the matmul library, or on the weight-streaming kernel where there are only a few
 // rows.
+#include <algorithm>
+
 #include "core/check.h"
 #include "kernels/backends.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/stream_linear.h"
+#include "kernels/scratch.h"
 #include "kernels/work.h"
 
 namespace weft::cpu {
@@ -39,10 +42,14 @@ class Operands {
   std::byte* next_;
 };
 
+std::size_t operand_bytes(std::int64_t a_elems, std::int64_t b_elems) {
+  return Operands::padded(static_cast<std::size_t>(a_elems) * 4) +
+         Operands::padded(static_cast<std::size_t>(b_elems) * 4);
+}
+
 void multiply(float* c, ConstView a, ConstView b, const float* bias, GemmShape shape,
               Precision precision, Stream& stream) {
-  const std::size_t bytes = Operands::padded(static_cast<std::size_t>(a.elems()) * 4) +
-                            Operands::padded(static_cast<std::size_t>(b.elems()) * 4);
+  const std::size_t bytes = operand_bytes(a.elems(), b.elems());
   if (precision == Precision::bf16 && gemm_has_bf16()) {
     Operands operands(stream, bytes);
     shape.inputs = DType::bf16;
@@ -67,6 +74,14 @@ void count(Stream& stream, std::int64_t N, std::int64_t O, std::int64_t I) {
 }
 
 }  // namespace
+
+std::size_t linear_scratch_bytes(const LinearSizes& s) {
+  const bool fixed = s.precision == Precision::fp32_fixed, bf16 = s.precision == Precision::bf16;
+  const std::size_t few = stream_linear_scratch_bytes(
+      fixed ? s.N : std::min(s.N, kStreamLinearRows), s.O, s.I, s.weight, s.precision);
+  if (fixed || s.N <= kStreamLinearRows || (!bf16 && s.weight == DType::f32)) return few;
+  return std::max(few, operand_bytes(s.N * s.I, s.O * s.I));
+}
 
 void linear(View y, ConstView x, ConstView w, ConstView bias, Precision precision, Stream& stream) {
   const auto [N, I] = x.dims<2>();

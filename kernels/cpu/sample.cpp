@@ -7,6 +7,7 @@
 
 #include "kernels/backends.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/scratch.h"
 
 namespace weft::cpu {
 namespace {
@@ -149,15 +150,18 @@ void check_logits(const char* op, ConstView logits) {
   }
 }
 
+// Rows that a thread of the team takes one after the other.
+std::int64_t rows_of_thread(std::int64_t N, int n_threads) {
+  return std::max<std::int64_t>((N + n_threads - 1) / n_threads, 1);
+}
+
 // body(row, room) for each of N rows of V. One room a thread: a row's result does not depend on
 // which it gets.
 template <class Body>
 void for_each_row(Stream& stream, std::int64_t N, std::int64_t V, const Body& body) {
-  const std::int64_t grain = std::max<std::int64_t>(
-                         (N + stream.n_threads() - 1) / stream.n_threads(), 1),
-                     rooms = (N + grain - 1) / grain;
-  auto* memory = static_cast<std::byte*>(
-      stream.scratch(static_cast<std::size_t>(rooms * V) * (sizeof(Candidate) + sizeof(float))));
+  const std::int64_t grain = rows_of_thread(N, stream.n_threads()), rooms = (N + grain - 1) / grain;
+  auto* memory =
+      static_cast<std::byte*>(stream.scratch(cpu::sample_scratch_bytes(N, V, stream.n_threads())));
   auto* candidates = reinterpret_cast<Candidate*>(memory);
   auto* scores =
       reinterpret_cast<float*>(memory + static_cast<std::size_t>(rooms * V) * sizeof(Candidate));
@@ -168,6 +172,11 @@ void for_each_row(Stream& stream, std::int64_t N, std::int64_t V, const Body& bo
 }
 
 }  // namespace
+
+std::size_t sample_scratch_bytes(std::int64_t N, std::int64_t V, int n_threads) {
+  const std::int64_t grain = rows_of_thread(N, n_threads), rooms = (N + grain - 1) / grain;
+  return static_cast<std::size_t>(rooms * V) * (sizeof(Candidate) + sizeof(float));
+}
 
 void sample(View ids, View logprobs, ConstView logits, std::span<const SampleRow> rows,
             Stream& stream) {

@@ -144,6 +144,12 @@ namespace weft::cpu {
 HWY_EXPORT(StreamRows);
 HWY_EXPORT(ColumnSums);
 
+std::size_t stream_linear_scratch_bytes(std::int64_t N, std::int64_t O, std::int64_t I,
+                                        DType weight, Precision precision) {
+  if (precision != Precision::bf16) return 0;
+  return static_cast<std::size_t>(N * I + (weight == DType::bf16 ? 0 : O * I)) * sizeof(float);
+}
+
 void stream_linear(float* y, const float* x, ConstView w, const float* bias, std::int64_t N,
                    Precision precision, Stream& stream) {
   const std::int64_t O = w.dim(0), I = w.dim(1);
@@ -151,7 +157,7 @@ void stream_linear(float* y, const float* x, ConstView w, const float* bias, std
                                        // where it is not bf16 already
     const bool narrow = w.dtype() == DType::bf16;
     auto* rounded = static_cast<float*>(
-        stream.scratch(static_cast<std::size_t>(N * I + (narrow ? 0 : O * I)) * sizeof(float)));
+        stream.scratch(stream_linear_scratch_bytes(N, O, I, w.dtype(), precision)));
     round_to_bf16(rounded, x, N * I, stream);
     x = rounded;
     if (!narrow) {

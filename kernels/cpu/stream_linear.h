@@ -17,6 +17,10 @@ void stream_linear(float* y,        // (N, O)
                    const float* bias /* (O) or null */, std::int64_t N, Precision precision,
                    Stream& stream);
 
+// Of its scratch.
+std::size_t stream_linear_scratch_bytes(std::int64_t N, std::int64_t O, std::int64_t I,
+                                        DType weight, Precision precision);
+
 // y[i] = x[i] rounded to the nearest bf16
 void round_to_bf16(float* y, const float* x, std::int64_t n, Stream& stream);
 

@@ -19,6 +19,7 @@
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/uploads.cuh"
 #include "kernels/ops.h"
+#include "kernels/scratch.h"
 
 namespace weft::cuda {
 
@@ -302,6 +303,21 @@ namespace {
 
 std::size_t align_16(std::size_t bytes) { return (bytes + 15) / 16 * 16; }
 
+// Scratch of a call: partials' states | partials.
+struct CallScratch {
+  std::size_t states, partials;
+  std::size_t bytes() const { return states + partials; }
+};
+CallScratch call_scratch(std::size_t n_partials, std::int64_t D) {
+  return {.states = align_16(n_partials * sizeof(float2)),
+          .partials = n_partials * static_cast<std::size_t>(D) * sizeof(float)};
+}
+
+// New tokens of a slice that is split over its chunks, at most.
+std::int64_t most_split_rows(std::int64_t group) {
+  return std::max<std::int64_t>(1, kSplitVectors / group);
+}
+
 // What goes up to the device, and where: the slices that are split over their chunks first.
 struct CallPlan {
   std::vector<CachedSlice> slices;
@@ -312,7 +328,8 @@ struct CallPlan {
   double split_keys = 0, split_pairs = 0, whole_keys = 0,
          whole_pairs = 0;  // cached tokens read, (query row, key) pairs
 
-  void add(const CacheSlice& s, bool split, int tile_vectors, ConstView page_table, std::int64_t S,
+  // table_pages: of a slot in the page table; 0: there is none.
+  void add(const CacheSlice& s, bool split, int tile_vectors, std::int64_t table_pages,
            const AttentionArgs& args) {
     const int n_cached = as_int(s.n_cached), n_rows = as_int(s.n_rows),
               group = args.n_heads / args.n_kv_heads;
@@ -342,15 +359,10 @@ struct CallPlan {
     for (int i = 0; i < n_rows; ++i)
       (split ? split_pairs : whole_pairs) += keys(i).end - keys(i).begin;
 
-    // Its pages, from the first that any row sees to the last that it fills.
-    const std::int64_t first_page = begin / S, last_page = (s.n_cached + s.n_rows - 1) / S;
-    slice.pages = static_cast<int>(as_int(static_cast<std::int64_t>(pages.size())) - first_page);
-    if (page_table.empty()) {
-      pages.push_back(as_int(s.slot));
-    } else {
-      const std::int32_t* row = page_table.as<std::int32_t>() + s.slot * page_table.dim(1);
-      pages.insert(pages.end(), row + first_page, row + last_page + 1);
-    }
+    // Where its row of the table begins; without one, of those that go up with the plan.
+    slice.pages =
+        as_int(table_pages > 0 ? s.slot * table_pages : static_cast<std::int64_t>(pages.size()));
+    if (table_pages == 0) pages.push_back(as_int(s.slot));
     slices.push_back(slice);
   }
 };
@@ -405,27 +417,23 @@ void append_and_attend(View out, View k_cache, View v_cache, ConstView qkv, Cons
   const std::int64_t S = k_cache.dim(1), H = args.n_heads, Hkv = args.n_kv_heads, D = args.head_dim;
   expect_aligned("attention_cached", out, qkv, k_cache, v_cache);
   const int chunk_vectors = query_tile(D <= 128 ? 128 : 256, sizeof(T));
-  const auto splits = [&](const CacheSlice& s) {
-    return s.n_rows == 1 || s.n_rows * (H / Hkv) <= kSplitVectors;
-  };
+  const auto splits = [&](const CacheSlice& s) { return s.n_rows <= most_split_rows(H / Hkv); };
   CallPlan plan;
   for (const bool split : {true, false})
     for (const CacheSlice& s : slices)
       if (splits(s) == split)
-        plan.add(s, split, split ? kDecodeVectors : chunk_vectors, pages, S, args);
+        plan.add(s, split, split ? kDecodeVectors : chunk_vectors, pages.empty() ? 0 : pages.dim(1),
+                 args);
 
-  // Uploaded: slices, first tokens, first blocks, pages. Scratch: partials' states, partials
-  const std::size_t n = plan.slices.size(), ints = 2 * n + plan.pages.size();
-  const auto n_partials = static_cast<std::size_t>(plan.n_partials);
-  const std::size_t state_bytes = align_16(n_partials * sizeof(float2));
-  auto* scratch = static_cast<unsigned char*>(
-      stream.scratch(state_bytes + n_partials * static_cast<std::size_t>(D) * sizeof(float)));
+  const std::size_t n = plan.slices.size();
+  const CallScratch room = call_scratch(static_cast<std::size_t>(plan.n_partials), D);
+  auto* scratch = static_cast<unsigned char*>(stream.scratch(room.bytes()));
+  // Uploaded: slices, first tokens, first blocks, pages of slots without a table.
   std::vector<unsigned char> table;
-  table.reserve(n * sizeof(CachedSlice) + ints * sizeof(int));
   const auto put = [&](const auto& part) {
     const std::size_t at = table.size(), bytes = part.size() * sizeof(part[0]);
     table.resize(at + bytes);
-    std::memcpy(table.data() + at, part.data(), bytes);
+    if (bytes > 0) std::memcpy(table.data() + at, part.data(), bytes);
     return at;
   };
   const std::size_t slices_at = put(plan.slices), tokens_at = put(plan.first_token),
@@ -435,9 +443,10 @@ void append_and_attend(View out, View k_cache, View v_cache, ConstView qkv, Cons
   call.slices = reinterpret_cast<const CachedSlice*>(up + slices_at);
   call.first_token = reinterpret_cast<const int*>(up + tokens_at);
   call.first_block = reinterpret_cast<const int*>(up + blocks_at);
-  call.pages = reinterpret_cast<const int*>(up + pages_at);
+  const auto* own_pages = reinterpret_cast<const int*>(up + pages_at);
+  call.pages = pages.empty() ? own_pages : pointer<std::int32_t>(pages);
   call.partial = reinterpret_cast<float2*>(scratch);
-  call.partial_out = reinterpret_cast<float*>(scratch + state_bytes);
+  call.partial_out = reinterpret_cast<float*>(scratch + room.states);
 
   call.qkv = static_cast<const T*>(qkv.data()), call.out = static_cast<T*>(out.data());
   call.k = static_cast<T*>(k_cache.data()), call.v = static_cast<T*>(v_cache.data());
@@ -472,3 +481,16 @@ void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, Const
 }
 
 }  // namespace weft::cuda
+
+namespace weft {
+
+// A row of a slice that is split has a partial for each chunk and head.
+std::size_t cuda_attention_cached_scratch_bytes(const CachedAttentionSizes& s,
+                                                const AttentionArgs& args) {
+  const std::int64_t rows =
+      std::min(s.rows, s.texts * cuda::most_split_rows(args.n_heads / args.n_kv_heads));
+  const std::int64_t n = rows * args.n_heads * cuda::ceil_div(s.keys, cuda::kChunkKeys);
+  return cuda::call_scratch(static_cast<std::size_t>(n), args.head_dim).bytes();
+}
+
+}  // namespace weft

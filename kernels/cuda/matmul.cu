@@ -8,6 +8,7 @@
 #include "kernels/cuda/product.h"
 #include "kernels/cuda/vector.cuh"
 #include "kernels/ops.h"
+#include "kernels/scratch.h"
 
 namespace weft::cuda {
 
@@ -101,8 +102,11 @@ std::size_t copy_room(ConstView x, DType dtype) {
   return x.dtype() == dtype ? 0 : room(dtype, x.elems());
 }
 
+DType multiplied_as(DType act, Precision precision) {
+  return act == DType::bf16 || precision == Precision::bf16 ? DType::bf16 : DType::f32;
+}
 DType multiplied_as(ConstView act, Precision precision) {
-  return act.dtype() == DType::bf16 || precision == Precision::bf16 ? DType::bf16 : DType::f32;
+  return multiplied_as(act.dtype(), precision);
 }
 
 // Rows in blocks of kRows, the last one padded: every row goes through the same kernel whatever N
@@ -197,9 +201,10 @@ void linear(View y, ConstView x, ConstView w, ConstView bias, Precision precisio
              apart = !bias.empty() && y.dtype() != DType::f32;
   const std::int64_t at_once = apart ? rows_in_fp32(N, O) : N;
   const DType sum_dtype = apart ? DType::f32 : y.dtype();
-  Scratch scratch(stream, copy_room(x, dtype) + copy_room(w, dtype) +
-                              (apart ? room(sum_dtype, at_once * O) : 0) +
-                              (fixed ? room(dtype, kRows * I) + room(sum_dtype, kRows * O) : 0));
+  Scratch scratch(
+      stream,
+      cuda_linear_scratch_bytes(
+          {.N = N, .O = O, .I = I, .act = x.dtype(), .weight = w.dtype(), .precision = precision}));
   const ConstView x_in = scratch.in(x, dtype, stream), w_in = scratch.in(w, dtype, stream);
   const View sums = apart ? scratch.take(sum_dtype, {at_once, O}, y.device()) : y;
   Blocks blocks;
@@ -301,3 +306,20 @@ void linear_backward_weight(View dw, View dbias, ConstView dy, ConstView x, Prec
 }
 
 }  // namespace weft::cuda
+
+namespace weft {
+
+// As if there were a bias.
+std::size_t cuda_linear_scratch_bytes(const LinearSizes& s) {
+  const DType dtype = cuda::multiplied_as(s.act, s.precision);
+  const auto copy = [&](DType from, std::int64_t elems) {
+    return from == dtype ? 0 : cuda::room(dtype, elems);
+  };
+  std::size_t bytes = copy(s.act, s.N * s.I) + copy(s.weight, s.O * s.I);
+  if (s.act != DType::f32) bytes += cuda::room(DType::f32, cuda::rows_in_fp32(s.N, s.O) * s.O);
+  if (s.precision == Precision::fp32_fixed)
+    bytes += cuda::room(dtype, cuda::kRows * s.I) + cuda::room(DType::f32, cuda::kRows * s.O);
+  return bytes;
+}
+
+}  // namespace weft

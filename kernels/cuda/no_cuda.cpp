@@ -1,6 +1,7 @@
 // The GPU back end of a CPU-only build.
 #include "core/check.h"
 #include "kernels/backends.h"
+#include "kernels/scratch.h"
 
 namespace weft {
 
@@ -11,5 +12,9 @@ const Backend& cuda_backend() {
 bool cuda_available() { return false; }
 std::string cuda_missing_library() { return ""; }
 bool cuda_takes_head_dim(std::int64_t) { return false; }
+std::size_t cuda_linear_scratch_bytes(const LinearSizes&) { return 0; }
+std::size_t cuda_attention_cached_scratch_bytes(const CachedAttentionSizes&, const AttentionArgs&) {
+  return 0;
+}
 
 }  // namespace weft

@@ -235,11 +235,31 @@ class Replica {
     }
   }
 
+  // Rejects what does not fit beside the weights, by what is free before they are loaded. Whether
+  // anything is left, here or in another replica. Collective over the world.
+  bool reject_too_large() {
+    const Grid& grid = session_.grid;
+    const std::size_t weights =
+        Parameters::plan_bytes(session_.config, grid.shape(), grid.tp().rank(), grid.pp().rank(),
+                               session_.options.held_dtype(), ParameterUse::inference);
+    const std::int64_t room = session_.memory.bytes - static_cast<std::int64_t>(weights);
+    Communicator& world = session_.grid.world();
+    // Where the weights alone are too large, loading them says so.
+    if (world.all_reduce_value(room, ReduceOp::min, session_.ctx.stream) <= 0) return true;
+    reject_unfitting(limits_for(room));
+    const auto left = static_cast<std::int64_t>(requests_.size());
+    return world.all_reduce_value(left, ReduceOp::max, session_.ctx.stream) > 0;
+  }
+
   // What this replica ended with before all of its requests were done, on all its ranks alike.
   std::optional<Failure> run(ResultWriter& results, std::size_t n_items) {
     const EngineWatch watch = log_.watch_engine();
-    const EngineLimits limits = {.memory_bytes = session_.free_memory_bytes()};
-    reject_too_large(results, limits);
+    const EngineLimits limits = limits_for(session_.free_memory_bytes());
+    reject_unfitting(limits);
+    for (const Job& job : too_large_)
+      for (std::size_t item = job.first_item; results.mine() && item < job.end_item(); ++item)
+        results.put(item, "");
+    if (!requests_.empty()) say_shape(limits);
     Progress progress(session_.first() ? requests_.size() : 0);
     Engine engine(session_.ctx, session_.config, *session_.parameters, &tokenizer_, limits, watch);
     log_.begin();
@@ -254,38 +274,53 @@ class Replica {
   }
 
  private:
+  EngineLimits limits_for(std::int64_t memory_bytes) const {
+    return {.memory_bytes = memory_bytes, .weights = session_.options.held_dtype()};
+  }
+
   // A request that memory cannot hold costs no other: the largest go until the others fit.
-  void reject_too_large(ResultWriter& results, const EngineLimits& limits) {
+  void reject_unfitting(const EngineLimits& limits) {
+    while (!requests_.empty()) {
+      const auto failure =
+          failure_of([&] { plan_inference(session_.ctx, session_.config, requests_, limits); });
+      if (!failure) return;
+      if (failure->kind != FailureKind::user) rethrow(*failure);
+      reject_largest(failure->text);
+    }
+  }
+
+  void reject_largest(const std::string& why) {
     const auto size_of = [](const GenerationRequest& r) {
       return (static_cast<std::int64_t>(r.ids.size()) + r.options.max_new_tokens) *
              r.options.num_beams;
     };
-    while (!requests_.empty()) {
-      const auto failure = failure_of([&] { say_shape(limits); });
-      if (!failure) return;
-      if (failure->kind != FailureKind::user) rethrow(*failure);
-      std::int64_t largest = 0;
-      for (const GenerationRequest& r : requests_) largest = std::max(largest, size_of(r));
-      for (std::size_t i = requests_.size(); i-- > 0;) {
-        if (size_of(requests_[i]) < largest) continue;
-        Completion none;
-        none.error = fmt::format("{}: {}", requests_[i].name, failure->text);
-        if (results.mine()) put_error(results, jobs_[i], 0, none);
-        requests_.erase(requests_.begin() + static_cast<std::ptrdiff_t>(i));
-        jobs_.erase(jobs_.begin() + static_cast<std::ptrdiff_t>(i));
-      }
+    std::int64_t largest = 0;
+    for (const GenerationRequest& r : requests_) largest = std::max(largest, size_of(r));
+    for (std::size_t i = requests_.size(); i-- > 0;) {
+      if (size_of(requests_[i]) < largest) continue;
+      const std::string reason = fmt::format("{}: {}", requests_[i].name, why);
+      if (session_.grid.replica().rank() == 0) rejects_.add(*jobs_[i].document, reason);
+      requests_.erase(requests_.begin() + static_cast<std::ptrdiff_t>(i));
+      too_large_.push_back(std::move(jobs_[i]));
+      jobs_.erase(jobs_.begin() + static_cast<std::ptrdiff_t>(i));
     }
   }
 
+  // What the run takes beside the weights.
   void say_shape(const EngineLimits& limits) const {
     const InferenceShape shape = plan_inference(session_.ctx, session_.config, requests_, limits);
-    if (session_.first() && requests_.size() > static_cast<std::size_t>(shape.slots))
-      log_info(
-          "{} continuation{} of up to {} tokens at once: {:.1f} MB of keys, values and activations "
-          "a rank",
-          shape.slots, shape.slots == 1 ? "" : "s", shape.S,
-          1e-6 * static_cast<double>(
-                     InferencePass::plan_bytes(session_.config, session_.grid, shape)));
+    if (!session_.first() || requests_.size() <= static_cast<std::size_t>(shape.slots)) return;
+    const auto megabytes = [](std::size_t bytes) { return 1e-6 * static_cast<double>(bytes); };
+    const std::size_t cache = static_cast<std::size_t>(shape.pages) *
+                              InferencePass::page_bytes(session_.config, session_.ctx.act,
+                                                        session_.grid),
+                      all = InferencePass::plan_bytes(session_.config, session_.grid, shape);
+    log_info(
+        "{} continuation{} of up to {} tokens at once: {:.1f} MB of keys and values ({} pages of "
+        "{} tokens), {:.1f} MB of activations and {:.1f} MB of scratch a rank",
+        shape.slots, shape.slots == 1 ? "" : "s", shape.S, megabytes(cache), shape.pages,
+        kPageTokens, megabytes(all - cache),
+        megabytes(InferencePass::scratch_bytes(session_.ctx, session_.config, shape)));
   }
 
   void put(ResultWriter& results, const Job& job, std::int64_t sample, const Completion& c,
@@ -327,7 +362,7 @@ class Replica {
   Rejects& rejects_;
   JobLog& log_;
   GenerationPage* page_;
-  std::vector<Job> jobs_;
+  std::vector<Job> jobs_, too_large_;  // of the requests; of those that were rejected
   std::vector<GenerationRequest> requests_;
 };
 
@@ -365,10 +400,11 @@ void run_generate(const Invocation& invocation) {
                                      .file = o.attention});
   session.watch_time(true);
   JobLog log = session.open_log(invocation, "generate", fields, n_items);
+  Replica replica(o, session, maker.take(), rejects, log, page ? &*page : nullptr);
+  if (!replica.reject_too_large()) rejects.finish(session, o.texts.out, n_texts, std::nullopt);
   session.load_weights();
   ResultWriter results(session, o.texts.out, n_items);
-  const auto ended = Replica(o, session, maker.take(), rejects, log, page ? &*page : nullptr)
-                         .run(results, n_items);
+  const auto ended = replica.run(results, n_items);
   std::optional<Failure> stopped = results.finish(ended, log);
   if (page && !stopped) stopped = failure_of([&] { page->write(n_items); });
   rejects.finish(session, o.texts.out, n_texts, stopped);

@@ -1,12 +1,23 @@
 #include "core/device.h"
 
+#include <array>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 
+#include "core/allocations.h"
 #include "core/check.h"
 #include "core/gpu.h"
 
 namespace weft {
+namespace {
+
+std::atomic<std::int64_t>& counter(DeviceType type) {
+  static std::array<std::atomic<std::int64_t>, 2> counts = {};
+  return counts[static_cast<std::size_t>(type)];
+}
+
+}  // namespace
 
 Stream::Stream(Device device, int n_threads) : device_(device), n_threads_(n_threads) {
   if (device.type == DeviceType::cuda) native_ = gpu::make_stream(device.index);
@@ -46,7 +57,10 @@ bool gpu_is_built_in() { return gpu::is_built_in(); }
 std::string gpu_absence() { return gpu::absence(); }
 std::int64_t gpu_free_bytes(Device device) { return gpu::free_bytes(device.index); }
 
+std::int64_t allocations(DeviceType type) { return counter(type); }
+
 std::shared_ptr<void> allocate(Device device, std::size_t bytes) {
+  ++counter(device.type);
   if (device.type == DeviceType::cuda) return gpu::allocate(device.index, bytes, "");
   void* memory = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
   CHECK_USER(memory || bytes == 0, "{} bytes are more than this machine can give", bytes);
@@ -56,6 +70,7 @@ std::shared_ptr<void> allocate(Device device, std::size_t bytes) {
 std::shared_ptr<void> allocate_zeroed(Device device, std::size_t bytes, const std::string& name) {
   std::shared_ptr<void> memory;
   if (device.type == DeviceType::cuda) {
+    ++counter(device.type);
     memory = gpu::allocate(device.index, bytes, name);
     gpu::zero(memory.get(), bytes, device.index);
   } else {
@@ -66,8 +81,9 @@ std::shared_ptr<void> allocate_zeroed(Device device, std::size_t bytes, const st
 }
 
 std::shared_ptr<void> allocate_host(Device device, std::size_t bytes) {
-  return device.type == DeviceType::cuda ? gpu::allocate_host(device.index, bytes)
-                                         : allocate({}, bytes);
+  if (device.type == DeviceType::cpu) return allocate(device, bytes);
+  ++counter(device.type);
+  return gpu::allocate_host(device.index, bytes);
 }
 
 void copy_bytes(void* to, const void* from, std::size_t bytes, Stream& stream) {

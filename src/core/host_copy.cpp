@@ -6,11 +6,7 @@ namespace weft {
 
 ConstView HostCopy::of(ConstView x, Stream& stream) {
   if (x.empty() || x.device().type == DeviceType::cpu) return x;
-  if (x.bytes() > capacity_) {
-    memory_.reset();
-    memory_ = allocate_host(x.device(), x.bytes());
-    capacity_ = x.bytes();
-  }
+  reserve(x.device(), x.bytes());
   copy_bytes(memory_.get(), x.data(), x.bytes(), stream);
   return ConstView(memory_.get(), x.dtype(), x.shape());
 }
@@ -23,6 +19,13 @@ ConstView HostCopy::floats(ConstView x, Stream& stream) {
   widened_.resize(static_cast<std::size_t>(x.elems()));
   for (std::size_t i = 0; i < widened_.size(); ++i) widened_[i] = to_float(bits[i]);
   return ConstView(widened_.data(), x.shape());
+}
+
+void HostCopy::reserve(Device device, std::size_t bytes) {
+  if (device.type == DeviceType::cpu || bytes <= capacity_) return;
+  memory_.reset();
+  memory_ = allocate_host(device, bytes);
+  capacity_ = bytes;
 }
 
 HostWrite::HostWrite(View x) : x_(x), host_(x) {

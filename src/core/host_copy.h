@@ -16,6 +16,7 @@ class HostCopy {
   ConstView of(ConstView x, Stream& stream);
   // Likewise of fp32 or bf16, widened to fp32.
   ConstView floats(ConstView x, Stream& stream);
+  void reserve(Device device, std::size_t bytes);  // so that of() allocates nothing for as many
 
  private:
   std::shared_ptr<void> memory_;

@@ -6,8 +6,9 @@ namespace weft {
 
 Staged Staging::alloc(Arena& arena, DType dtype, const Dims& dims) {
   const View device = arena.alloc(dtype, dims);
-  if (arena.measuring() || arena.device().type == DeviceType::cpu) return {device, device};
   const std::size_t bytes = (device.bytes() + 63) / 64 * 64;
+  laid_out_ += bytes;
+  if (arena.measuring() || arena.device().type == DeviceType::cpu) return {device, device};
   if (used_ + bytes > capacity_) {
     if (host_) outgrown_.push_back(std::move(host_));
     capacity_ = std::max(2 * capacity_, std::max<std::size_t>(bytes, 4096));
@@ -42,7 +43,15 @@ void Staging::clear() {
   wait();
   parts_.clear();
   outgrown_.clear();
-  used_ = 0;
+  used_ = laid_out_ = 0;
+}
+
+void Staging::reserve(Device device, std::size_t bytes) {
+  CHECK(parts_.empty(), "room for {} staged bytes is asked for when some are laid out", bytes);
+  if (device.type == DeviceType::cpu || bytes <= capacity_) return;
+  clear();
+  host_ = std::static_pointer_cast<std::byte>(allocate_host(device, bytes));
+  capacity_ = bytes;
 }
 
 }  // namespace weft

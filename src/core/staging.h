@@ -27,6 +27,10 @@ class Staging {
   void wait();
   void upload(Stream& stream);  // everything that was laid out, enqueued
   void clear();                 // forgets what was laid out, after wait()
+  // Of all that was laid out since clear(), measured too; and room for so many on the host, so that
+  // a layout of no more allocates nothing. A GPU's alone.
+  std::size_t bytes() const { return laid_out_; }
+  void reserve(Device device, std::size_t bytes);
 
  private:
   struct Part {
@@ -37,7 +41,7 @@ class Staging {
   std::vector<Part> parts_;
   std::shared_ptr<std::byte> host_;
   std::vector<std::shared_ptr<std::byte>> outgrown_;
-  std::size_t capacity_ = 0, used_ = 0;
+  std::size_t capacity_ = 0, used_ = 0, laid_out_ = 0;
   std::unique_ptr<Event> uploaded_;
 };
 

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "comm/pass_limit.h"
+#include "kernels/scratch.h"
 #include "model/rope.h"
 #include "model/sizes.h"
 
@@ -19,30 +20,6 @@ constexpr double kAskEvery_s = 0.05;
 constexpr double kNever_s = -std::numeric_limits<double>::infinity();
 
 std::int64_t slots_of(const GenerationRequest& r) { return r.options.num_beams; }
-
-void add_rows(Pass& pass, ActiveRequest& w, std::size_t l, std::int64_t n) {
-  CachedText& lane = w.lanes[l];
-  pass.slices.push_back({static_cast<std::int64_t>(pass.ids.size()), n, lane.cached, lane.slot});
-  pass.lengths.push_back(w.length(l));
-  const auto from = w.ids(l).begin() + lane.cached;
-  pass.ids.insert(pass.ids.end(), from, from + n);
-  lane.cached += n;
-}
-
-DType weight_dtype(const Parameters& parameters) {
-  for (const LocalParameter& p : parameters.list())
-    if (p.info.shape.rank() >= 2) return p.weight.dtype();
-  return DType::f32;
-}
-
-// A text whose earlier tokens look different now that it is longer is read again from its start.
-void forget_outgrown(const ModelConfig& config, ActiveRequest& w) {
-  for (std::size_t l = 0; l < w.lanes.size(); ++l) {
-    const int regime = rope_regime(config, w.length(l));
-    if (w.lanes[l].regime != regime) w.lanes[l].cached = 0;
-    w.lanes[l].regime = regime;
-  }
-}
 
 }  // namespace
 
@@ -61,10 +38,17 @@ Batch::Batch(const EngineModel& model, const InferenceShape& shape,
       statistics_(listeners.watch.statistics),
       inference_(model.ctx, model.config, model.parameters, shape),
       host_stream_({}, model.ctx.stream.n_threads()),
-      sampler_(host_stream_) {
-  for (std::int64_t s = shape.slots; s-- > 0;) free_slots_.push_back(s);
+      sampler_(host_stream_),
+      pool_(shape.pages) {
+  const Grid& grid = model.ctx.grid;
+  if (grid.is_last_stage() && grid.tp().rank() == 0) {
+    logits_.reserve(model.ctx.stream.device(),
+                    static_cast<std::size_t>(shape.max_logit_rows * model.config.vocab) * 4);
+    host_stream_.scratch(
+        sample_scratch_bytes(1, model.config.vocab, {{}, host_stream_.n_threads()}));
+  }
   if (!statistics_) return;
-  const DType dtype = weight_dtype(model.parameters);
+  const DType dtype = matrix_dtype(model.parameters);
   body_bytes_ = decode_weight_bytes(model.config, dtype, false);
   all_weight_bytes_ = decode_weight_bytes(model.config, dtype);
 }
@@ -82,8 +66,11 @@ std::optional<Failure> Batch::run() {
     const Pass pass = fill();
     const ConstView hidden = [&] {
       const auto timed = time_as(model_.ctx, TimeShare::forward);
-      return inference_.hidden(
-          {.ids = pass.ids, .types = {}, .slices = pass.slices, .text_lengths = pass.lengths});
+      return inference_.hidden({.ids = pass.ids,
+                                .types = {},
+                                .slices = pass.slices,
+                                .text_lengths = pass.lengths,
+                                .pages = pass.pages});
     }();
     ++passes_;
     if (statistics_) count(pass);
@@ -106,14 +93,15 @@ double Batch::elapsed_s() const {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
 }
 
-// Before finished requests give their slots back.
+// Before finished requests give their pages back. What beams share is in the cache once.
 void Batch::count(const Pass& pass) {
   GenerationCounts& c = statistics_->counts;
   ++c.passes;
   c.rows += static_cast<std::int64_t>(pass.ids.size());
   c.slots += shape_.slots;
-  c.slots_used += shape_.slots - static_cast<std::int64_t>(free_slots_.size());
-  c.cache_rows += shape_.slots * shape_.S;
+  c.slots_used += slots_used_;
+  c.cache_rows += shape_.pages * kPageTokens;
+  c.cached -= pool_.n_shared() * kPageTokens;
   for (const ActiveRequest& w : works_)
     for (const CachedText& lane : w.lanes) c.cached += lane.cached;
   c.streamed_bytes += pass.ready.empty() ? body_bytes_ : all_weight_bytes_;
@@ -129,23 +117,53 @@ void Batch::count_choice(ActiveRequest& w, double now_s) {
   w.token_s = now_s;
 }
 
-// Requests begin in order, each as soon as its slots are free.
+// Requests begin in order, each as soon as there is room for all that it may grow to: so none has
+// to stop in the middle.
 void Batch::admit() {
-  while (admitted_ < requests_.size() &&
-         slots_of(requests_[admitted_]) <= static_cast<std::int64_t>(free_slots_.size())) {
+  while (admitted_ < requests_.size()) {
     const GenerationRequest& r = requests_[admitted_];
+    const std::int64_t pages = most_pages(model_.config, r);
+    if (slots_used_ + slots_of(r) > shape_.slots || !pool_.can_promise(pages)) return;
     ActiveRequest& w = works_.emplace_back();
     w.request = admitted_++;
     w.text = begin_continuation(r.ids, r.options, model_.tokenizer);
     if (r.options.num_beams > 1) w.beams.emplace(w.text, r.options, model_.config.vocab);
-    w.spare.assign(free_slots_.end() - slots_of(r), free_slots_.end());
-    free_slots_.resize(free_slots_.size() - w.spare.size());
-    w.lanes.push_back({.slot = w.spare.back(), .cached = 0, .regime = 0});
-    w.spare.pop_back();
+    w.promised = pages;
+    pool_.promise(pages);
+    slots_used_ += slots_of(r);
+    w.lanes.emplace_back();
     if (!statistics_) continue;
     w.admitted_s = elapsed_s();
     statistics_->counts.prompt_tokens += static_cast<std::int64_t>(r.ids.size());
   }
+}
+
+// A text whose earlier tokens look different now that it is longer is read again from its start,
+// into pages of its own.
+void Batch::forget_outgrown(ActiveRequest& w) {
+  for (std::size_t l = 0; l < w.lanes.size(); ++l) {
+    CachedText& lane = w.lanes[l];
+    const int regime = rope_regime(model_.config, w.length(l));
+    if (lane.regime != regime) drop_pages(lane);
+    lane.regime = regime;
+  }
+}
+
+void Batch::add_rows(Pass& pass, ActiveRequest& w, std::size_t l, std::int64_t n) {
+  CachedText& lane = w.lanes[l];
+  const auto slice = static_cast<std::int64_t>(pass.slices.size());
+  pass.slices.push_back({static_cast<std::int64_t>(pass.ids.size()), n, lane.cached, slice});
+  pass.lengths.push_back(w.length(l));
+  const auto from = w.ids(l).begin() + lane.cached;
+  pass.ids.insert(pass.ids.end(), from, from + n);
+  lane.cached += n;
+  while (static_cast<std::int64_t>(lane.pages.size()) < pages_of(lane.cached))
+    lane.pages.push_back(pool_.take());
+  for (std::int64_t m = pass.slices.back().n_cached / kPageTokens; m < pages_of(lane.cached); ++m)
+    CHECK(pool_.holders(lane.pages[static_cast<std::size_t>(m)]) == 1,
+          "page {} of a text is written and shared", m);
+  pass.pages.insert(pass.pages.end(), lane.pages.begin(), lane.pages.end());
+  pass.pages.resize(static_cast<std::size_t>((slice + 1) * pages_of(shape_.S)));
 }
 
 // One row each for those that are writing; what is left of the pass goes to texts that are still
@@ -157,7 +175,7 @@ Pass Batch::fill() {
   Pass pass;
   std::int64_t room = shape_.max_rows;
   for (ActiveRequest& w : works_) {
-    forget_outgrown(model_.config, w);
+    forget_outgrown(w);
     if (w.writes()) room -= w.waiting();
   }
   for (ActiveRequest& w : works_) {
@@ -296,28 +314,37 @@ void Batch::advance_beams(ActiveRequest& w, std::span<const BeamCandidate> candi
   move_beams(w, parents);
 }
 
-// A beam keeps its parent's slot where it is the first to want it; the others copy it into slots
-// that nobody wants any more.
+// A beam goes on in its parent's pages where it is the first to do so; the others share those that
+// are full. What beams hold that nobody continues goes first.
 void Batch::move_beams(ActiveRequest& w, std::span<const std::int32_t> parents) {
-  std::vector<std::int64_t> free = std::move(w.spare);
-  std::vector<bool> taken(w.lanes.size(), false);
   for (std::size_t l = 0; l < w.lanes.size(); ++l)
     if (std::find(parents.begin(), parents.end(), static_cast<std::int32_t>(l)) == parents.end())
-      free.push_back(w.lanes[l].slot);
+      drop_pages(w.lanes[l]);
+  std::vector<bool> taken(w.lanes.size(), false);
   std::vector<CachedText> lanes;
-  for (std::int32_t parent : parents) {
+  for (const std::int32_t parent : parents) {
     const auto from = static_cast<std::size_t>(parent);
-    CachedText lane = w.lanes[from];
-    if (taken[from]) {
-      lane.slot = free.back();
-      free.pop_back();
-      inference_.copy_slot(w.lanes[from].slot, lane.slot, lane.cached);
-    }
+    lanes.push_back(taken[from] ? fork(w.lanes[from]) : w.lanes[from]);
     taken[from] = true;
-    lanes.push_back(lane);
   }
   w.lanes = std::move(lanes);
-  w.spare = std::move(free);
+}
+
+CachedText Batch::fork(const CachedText& text) {
+  CachedText other = text;
+  const std::int64_t full = text.cached / kPageTokens, rest = text.cached % kPageTokens;
+  other.pages.resize(static_cast<std::size_t>(full));
+  for (const std::int32_t page : other.pages) pool_.hold(page);
+  if (rest == 0) return other;
+  other.pages.push_back(pool_.take());
+  inference_.copy_page(text.pages[static_cast<std::size_t>(full)], other.pages.back(), rest);
+  return other;
+}
+
+void Batch::drop_pages(CachedText& text) {
+  for (const std::int32_t page : text.pages) pool_.give_back(page);
+  text.pages.clear();
+  text.cached = 0;
 }
 
 void Batch::report_beams(const ActiveRequest& w) {
@@ -353,11 +380,12 @@ void Batch::report_error(const ActiveRequest& w, std::int64_t sample, const std:
 }
 
 void Batch::release() {
-  works_.remove_if([&](const ActiveRequest& w) {
+  works_.remove_if([&](ActiveRequest& w) {
     if (!w.over) return false;
     if (statistics_) ++statistics_->counts.requests;
-    for (const CachedText& lane : w.lanes) free_slots_.push_back(lane.slot);
-    free_slots_.insert(free_slots_.end(), w.spare.begin(), w.spare.end());
+    for (CachedText& lane : w.lanes) drop_pages(lane);
+    pool_.release(w.promised);
+    slots_used_ -= slots_of(request_of(w));
     return true;
   });
 }

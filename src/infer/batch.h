@@ -1,4 +1,4 @@
-// The requests of one Engine::run on their way through a decoder: admitted as slots of the cache
+// The requests of one Engine::run on their way through a decoder: admitted as pages of the cache
 // are free, read in passes, continued a token at a time. Every rank of a replica holds the same.
 #pragma once
 
@@ -9,22 +9,23 @@
 #include "core/host_copy.h"
 #include "infer/beam.h"
 #include "infer/engine.h"
+#include "infer/page_pool.h"
 
 namespace weft {
 
-// A text in a slot of the cache; which one, its ActiveRequest knows.
+// A text in the cache; which one, its ActiveRequest knows.
 struct CachedText {
-  std::int64_t slot = 0;
-  std::int64_t cached = 0;  // tokens of the text in the cache
-  int regime = 0;           // rope_regime() that they were read in
+  std::vector<std::int32_t> pages;  // where its tokens are, in order
+  std::int64_t cached = 0;          // tokens of the text in the cache
+  int regime = 0;                   // rope_regime() that they were read in
 };
 
 // A request under way: one lane, or one a running beam.
 struct ActiveRequest {
   std::size_t request = 0;
   std::vector<CachedText> lanes;
-  std::vector<std::int64_t> spare;  // slots held for beams to come
-  Continuation text;                // without beams
+  std::int64_t promised = 0;  // pages
+  Continuation text;          // without beams
   std::optional<BeamSearch> beams;
   bool over = false;
   double admitted_s = 0,
@@ -51,6 +52,7 @@ struct Pass {
   std::vector<std::int32_t> ids;
   std::vector<CacheSlice> slices;
   std::vector<std::int64_t> lengths;  // of each slice's text
+  std::vector<std::int32_t> pages;    // of each slice's text: its row of the page table
   std::vector<ActiveRequest*> ready;  // all of whose lanes end in this pass
   std::vector<std::int64_t> last;     // the rows in which they do, lane by lane, work by work
 };
@@ -81,6 +83,8 @@ class Batch {
 
  private:
   void admit();
+  void forget_outgrown(ActiveRequest& work);
+  void add_rows(Pass& pass, ActiveRequest& work, std::size_t lane, std::int64_t n);
   Pass fill();
   Choices choose(const Pass& pass, ConstView hidden);
   void choose_for(const ActiveRequest& work, std::span<const std::span<const float>> logits,
@@ -92,6 +96,8 @@ class Batch {
   void advance_beams(ActiveRequest& work, std::span<const BeamCandidate> candidates,
                      double elapsed_s);
   void move_beams(ActiveRequest& work, std::span<const std::int32_t> parents);
+  CachedText fork(const CachedText& text);
+  void drop_pages(CachedText& text);
   void report_beams(const ActiveRequest& work);
   void report(const ActiveRequest& work, std::int64_t sample, const BeamSearch::Beam& beam);
   void report_error(const ActiveRequest& work, std::int64_t sample, const std::string& sentence);
@@ -118,7 +124,8 @@ class Batch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::size_t admitted_ = 0;
   std::list<ActiveRequest> works_;
-  std::vector<std::int64_t> free_slots_;
+  PagePool pool_;
+  std::int64_t slots_used_ = 0;
   std::int64_t passes_ = 0;
 };
 

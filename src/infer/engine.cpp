@@ -8,14 +8,51 @@
 
 namespace weft {
 
+namespace {
+
+std::int64_t most_tokens(const GenerationRequest& r) {
+  return static_cast<std::int64_t>(r.ids.size()) + r.options.max_new_tokens;
+}
+
+// No `slots` continuations of the requests can hold more: those that hold most, one beside another.
+std::int64_t pages_at_once(const ModelConfig& config, std::span<const GenerationRequest> requests,
+                           std::int64_t slots) {
+  struct Need {
+    std::int64_t pages, slots;
+  };
+  std::vector<Need> needs;
+  for (const GenerationRequest& r : requests)
+    needs.push_back({most_pages(config, r), r.options.num_beams});
+  std::sort(needs.begin(), needs.end(),
+            [](const Need& a, const Need& b) { return a.pages * b.slots > b.pages * a.slots; });
+  std::int64_t pages = 0;
+  for (const Need& n : needs) {
+    const std::int64_t part = std::min(n.slots, slots);
+    pages += (n.pages * part + n.slots - 1) / n.slots;
+    slots -= part;
+    if (slots == 0) break;
+  }
+  return pages;
+}
+
+}  // namespace
+
+// Beams share what is full of their prompt, unless it is read again.
+std::int64_t most_pages(const ModelConfig& config, const GenerationRequest& r) {
+  const std::int64_t all = pages_of(most_tokens(r));
+  const std::int64_t shared = rope_regime(config, most_tokens(r)) != 0
+                                  ? 0
+                                  : static_cast<std::int64_t>(r.ids.size()) / kPageTokens;
+  return shared + r.options.num_beams * (all - shared);
+}
+
 InferenceShape plan_inference(const Context& ctx, const ModelConfig& config,
                               std::span<const GenerationRequest> requests,
                               const EngineLimits& limits) {
-  InferenceShape shape;
-  shape.act = ctx.act;
-  std::int64_t wanted = 0, widest = 1, prompt_rows = 0;
+  InferenceShape shape = {.act = ctx.act, .weights = limits.weights};
+  std::int64_t wanted = 0, widest = 1, prompt_rows = 0, least_pages = 1;
   for (const GenerationRequest& r : requests) {
-    const auto length = static_cast<std::int64_t>(r.ids.size()) + r.options.max_new_tokens;
+    const std::int64_t length = most_tokens(r);
     CHECK(!r.ids.empty() && length <= config.context, "a request of {} tokens for a context of {}",
           length, config.context);
     shape.S = std::max(shape.S, length);
@@ -24,31 +61,48 @@ InferenceShape plan_inference(const Context& ctx, const ModelConfig& config,
                                                     : static_cast<std::int64_t>(r.ids.size());
     wanted += r.options.num_beams;
     widest = std::max(widest, r.options.num_beams);
+    least_pages = std::max(least_pages, most_pages(config, r));
   }
   Communicator& replica = ctx.grid.replica();
+  const auto page_bytes =
+      static_cast<std::int64_t>(InferencePass::page_bytes(config, ctx.act, ctx.grid));
   for (std::int64_t slots = std::max(widest, std::min(limits.max_batch, wanted));;
        slots = std::max(widest, slots / 2)) {
     shape.slots = shape.max_logit_rows = slots;
     shape.max_rows = std::clamp(prompt_rows, slots, std::max(limits.max_rows, slots));
     if (!config.causal) shape.max_rows = std::max(shape.max_rows, shape.S);
-    const std::size_t bytes = InferencePass::plan_bytes(config, ctx.grid, shape);
-    const std::int32_t fits =
-        limits.memory_bytes == 0 || bytes <= static_cast<std::size_t>(limits.memory_bytes);
-    if (replica.all_reduce_value(fits, ReduceOp::min, ctx.stream)) return shape;
-    const std::int64_t most =
-        replica.all_reduce_value(static_cast<std::int64_t>(bytes), ReduceOp::max, ctx.stream);
-    CHECK_USER(slots > widest,
-               "{} of up to {} tokens need{} {:.2f} GB of keys, values and activations on a rank, "
-               "more than is free on its host; ask for fewer "
-               "tokens (--max-new-tokens) or give more hosts (--tp, --pp)",
-               widest == 1 ? "one continuation" : fmt::format("{} beams", widest), shape.S,
-               widest == 1 ? "s" : "", static_cast<double>(most) * 1e-9);
+    const std::int64_t full = pages_at_once(config, requests, slots);
+    shape.pages = least_pages;
+    const auto least_bytes =
+        static_cast<std::int64_t>(InferencePass::plan_bytes(config, ctx.grid, shape) +
+                                  InferencePass::scratch_bytes(ctx, config, shape));
+    const std::int64_t left = limits.memory_bytes - least_bytes,
+                       room = limits.memory_bytes == 0 ? full
+                              : left < 0               ? 0
+                                                       : least_pages + left / page_bytes;
+    shape.pages = replica.all_reduce_value(std::min(full, room), ReduceOp::min, ctx.stream);
+    // Half as many continuations, rather than to wait with most of them for pages.
+    const bool last = slots == widest;
+    if (shape.pages >= least_pages && (last || 2 * shape.pages >= full)) return shape;
+    if (!last) continue;
+    const std::int64_t most = replica.all_reduce_value(least_bytes, ReduceOp::max, ctx.stream),
+                       free =
+                           replica.all_reduce_value(limits.memory_bytes, ReduceOp::min, ctx.stream);
+    user_error(
+        "{} of up to {} tokens need{} {} bytes of keys, values and activations on a rank, more "
+        "than "
+        "is free on its host ({}); ask for fewer tokens (--max-new-tokens) or give more hosts "
+        "(--tp, --pp)",
+        widest == 1 ? "one continuation" : fmt::format("{} beams", widest), shape.S,
+        widest == 1 ? "s" : "", most, free);
   }
 }
 
 Engine::Engine(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
                const Tokenizer* tokenizer, EngineLimits limits, EngineWatch watch)
-    : model_{ctx, config, parameters, tokenizer}, limits_(limits), watch_(std::move(watch)) {}
+    : model_{ctx, config, parameters, tokenizer}, limits_(limits), watch_(std::move(watch)) {
+  limits_.weights = matrix_dtype(parameters);
+}
 
 std::optional<Failure> Engine::try_run(std::span<const GenerationRequest> requests,
                                        const Done& done, const Token& token) {

@@ -1,6 +1,6 @@
-// Generates continuations of many prompts at once: a slot of the cache a continuation, filled as
-// others finish (continuous batching). Every rank of a replica runs the same loop; the next tokens
-// are chosen on one rank and shared, so ranks cannot drift apart.
+// Generates continuations of many prompts at once: each in pages of the cache, those of finished
+// ones given to the next (continuous batching). Every rank of a replica runs the same loop; the
+// next tokens are chosen on one rank and shared, so ranks cannot drift apart.
 #pragma once
 
 #include <functional>
@@ -33,11 +33,16 @@ struct EngineLimits {
   std::int64_t max_batch = 32;  // continuations at once
   std::int64_t max_rows = 512;  // rows of one pass: longer prompts are fed in pieces
   std::int64_t memory_bytes =
-      0;  // of this rank's cache and activations at most; 0: whatever it takes
+      0;  // of this rank's cache, activations and scratch at most; 0: whatever it takes
+  DType weights = DType::f32;  // as matrices are held; an Engine knows
 };
 
-// What a run of the requests will hold: as many slots as max_batch and memory allow. Collective
-// over a replica; a UserError where not even one continuation fits.
+// Pages of the cache that a request can come to hold, all of its beams together.
+std::int64_t most_pages(const ModelConfig& config, const GenerationRequest& request);
+
+// What a run of the requests will hold: as many continuations as max_batch and memory allow, and
+// pages for what they need, not for so many of the longest. Collective over a replica; a UserError
+// where not even one continuation fits.
 InferenceShape plan_inference(const Context& ctx, const ModelConfig& config,
                               std::span<const GenerationRequest> requests,
                               const EngineLimits& limits);

@@ -113,8 +113,9 @@ struct BlockTokens {
 // What inference adds: keys and values of earlier tokens, and room to gather what tensor-parallel
 // ranks hold of a row.
 struct BlockInference {
-  View k, v;  // (slots, S, Hkv_tp, D); empty: nothing is cached, the rows are whole texts
-              // (tokens.packed)
+  View k, v;        // (n_pages, S, Hkv_tp, D); empty: nothing is cached, the rows are whole texts
+                    // (tokens.packed)
+  ConstView pages;  // (slots, M) i32, as kernels' attention_cached
   std::span<const CacheSlice> slices;
   const struct GatherRoom* gather = nullptr;  // null where tp is 1
 };

@@ -2,14 +2,22 @@
 
 #include <algorithm>
 
+#include "kernels/scratch.h"
 #include "model/rope.h"
 #include "model/tensor_parallel.h"
 
 namespace weft {
 
+DType matrix_dtype(const Parameters& parameters) {
+  for (const LocalParameter& p : parameters.list())
+    if (p.info.shape.rank() >= 2) return p.weight.dtype();
+  return DType::f32;
+}
+
 // The views of one pass over n rows; laid out anew for each pass in memory planned for the largest.
 struct InferencePass::Buffers {
   EmbeddingRows tokens;   // first stage
+  Staged pages;           // (slots, pages_of(S)) i32, where the cache has pages
   Staged text_ends;       // (N + 1) i32: where whole texts begin and end
   Staged rope_positions;  // (N) i32 …
   Staged rope_table;      // … (N, 2, P/2): a row of the table for each row of the pass
@@ -34,6 +42,8 @@ InferencePass::Buffers InferencePass::lay_out(Arena& arena, HostSide& host, cons
   const int tp = grid.shape().tp;
   const std::int64_t V_tp = split_range(c.vocab, tp, grid.tp().rank()).size(),
                      R = std::min(shape.max_logit_rows, shape.max_rows);
+  if (shape.pages > 0)
+    b.pages = host.pass.alloc(arena, DType::i32, {shape.slots, pages_of(shape.S)});
   b.text_ends = host.pass.alloc(arena, DType::i32, {N + 1});
   if (c.positions == Positions::rope) {
     b.rope_positions = host.pass.alloc(arena, DType::i32, {N});
@@ -64,14 +74,23 @@ InferencePass::Buffers InferencePass::lay_out(Arena& arena, HostSide& host, cons
 
 namespace {
 
+// A rank's place in a grid, whatever grid runs this.
+struct GridPlace {
+  GridShape shape;
+  int tp_rank = 0, pp_rank = 0;
+};
+GridPlace place_of(const Grid& grid) { return {grid.shape(), grid.tp().rank(), grid.pp().rank()}; }
+
 std::vector<std::pair<View, View>> lay_out_cache(Arena& arena, const ModelConfig& c,
-                                                 const Grid& grid, const InferenceShape& shape) {
-  const std::int64_t n_layers = stage_layers(c, grid.shape().pp, grid.pp().rank())[0].size();
-  // A slot is one page; a GPU's hold a multiple of 64 tokens.
-  const std::int64_t page = (shape.S + 63) / 64 * 64;
-  const Dims dims = {shape.slots, page,
-                     split_heads(c.heads, c.kv_heads, grid.shape().tp, grid.tp().rank()).kv.size(),
-                     c.head_dim};
+                                                 const GridPlace& place,
+                                                 const InferenceShape& shape) {
+  const auto& [grid, tp_rank, pp_rank] = place;
+  const std::int64_t n_layers = stage_layers(c, grid.pp, pp_rank)[0].size();
+  // Without a page table a slot is one page.
+  const std::int64_t n_pages = shape.pages > 0 ? shape.pages : shape.slots,
+                     page_tokens = shape.pages > 0 ? kPageTokens : pages_of(shape.S) * kPageTokens;
+  const Dims dims = {n_pages, page_tokens,
+                     split_heads(c.heads, c.kv_heads, grid.tp, tp_rank).kv.size(), c.head_dim};
   std::vector<std::pair<View, View>> cache;
   for (std::int64_t l = 0; l < n_layers; ++l) {
     const View k = shape.whole_texts ? View() : arena.alloc(shape.act, dims),
@@ -114,9 +133,54 @@ std::size_t InferencePass::activation_bytes(const ModelConfig& config, const Gri
   return measure([&](Arena& a) { lay_out(a, host, config, grid, shape, shape.max_rows); });
 }
 
+std::size_t InferencePass::scratch_bytes(const Context& ctx, const ModelConfig& c,
+                                         const InferenceShape& shape) {
+  const ScratchPlace place = {ctx.stream.device(), ctx.stream.n_threads()};
+  const Grid& grid = ctx.grid;
+  const int tp = grid.shape().tp;
+  const std::int64_t N = shape.max_rows, S = pages_of(shape.S) * kPageTokens,
+                     R = std::min(shape.max_logit_rows, shape.max_rows);
+  const BlockShape s = block_shape(c, grid, 1, N, shape.act, ParameterUse::inference);
+  std::size_t bytes = head_norm_scratch_bytes(N, s.H_tp, s.D, place);
+  const auto linear = [&](std::int64_t n, std::int64_t O, std::int64_t I) {
+    bytes = std::max(bytes, linear_scratch_bytes({.N = n,
+                                                  .O = O,
+                                                  .I = I,
+                                                  .act = shape.act,
+                                                  .weight = shape.weights,
+                                                  .precision = ctx.precision},
+                                                 place));
+  };
+  const std::int64_t C_tp = split_range(c.width, tp, grid.tp().rank()).size(),
+                     V_tp = split_range(c.vocab, tp, grid.tp().rank()).size();
+  linear(N, (s.H_tp + 2 * s.Hkv_tp) * s.D, s.C);
+  linear(N, C_tp, c.heads * s.D);
+  linear(N, s.U_tp, s.C);
+  linear(N, C_tp, c.ffn);
+  if (grid.is_last_stage()) {
+    if (c.has_lm_head()) linear(std::max(R, logits_block_rows(N, V_tp)), V_tp, s.C);
+    if (c.head_transform) linear(std::max(N, R), s.C, s.C);
+    if (c.has_label_head() || c.pooler) linear(R, std::max(s.C, c.n_labels), s.C);
+  }
+  const CachedAttentionSizes cached = {.rows = N, .texts = shape.slots, .keys = S};
+  return std::max(bytes, shape.whole_texts ? attention_scratch_bytes(s.D, place)
+                                           : attention_cached_scratch_bytes(
+                                                 cached, weft::attention_args(c, s, 0), place));
+}
+
+std::size_t InferencePass::page_bytes(const ModelConfig& config, DType act, GridShape shape,
+                                      int tp_rank, int pp_rank) {
+  const InferenceShape one = {.slots = 1, .S = kPageTokens, .act = act, .pages = 1};
+  return measure([&](Arena& a) { lay_out_cache(a, config, {shape, tp_rank, pp_rank}, one); });
+}
+
+std::size_t InferencePass::page_bytes(const ModelConfig& config, DType act, const Grid& grid) {
+  return page_bytes(config, act, grid.shape(), grid.tp().rank(), grid.pp().rank());
+}
+
 std::size_t InferencePass::plan_bytes(const ModelConfig& config, const Grid& grid,
                                       InferenceShape shape) {
-  return measure([&](Arena& a) { lay_out_cache(a, config, grid, shape); }) +
+  return measure([&](Arena& a) { lay_out_cache(a, config, place_of(grid), shape); }) +
          activation_bytes(config, grid, shape);
 }
 
@@ -127,10 +191,17 @@ InferencePass::InferencePass(const Context& ctx, const ModelConfig& config,
       shape_(with_act(shape, ctx.act)),
       layers_(stage_layers(config, ctx.grid.shape().pp, ctx.grid.pp().rank())[0]),
       cache_arena_("KV cache",
-                   measure([&](Arena& a) { lay_out_cache(a, config, ctx.grid, shape_); }),
+                   measure([&](Arena& a) { lay_out_cache(a, config, place_of(ctx.grid), shape_); }),
                    ctx.stream.device()),
       arena_("activations", activation_bytes(config, ctx.grid, shape_), ctx.stream.device()),
-      cache_(lay_out_cache(cache_arena_, config, ctx.grid, shape_)) {
+      cache_(lay_out_cache(cache_arena_, config, place_of(ctx.grid), shape_)) {
+  // What grows as it is used would grow in the middle of a pass.
+  shape_.weights = matrix_dtype(parameters);
+  ctx.stream.scratch(scratch_bytes(ctx, config, shape_));
+  HostSide largest;
+  measure([&](Arena& a) { lay_out(a, largest, config, ctx.grid, shape_, shape.max_rows); });
+  host_.pass.reserve(ctx.stream.device(), largest.pass.bytes());
+  host_.results.reserve(ctx.stream.device(), largest.results.bytes());
   for (std::int64_t l = layers_.begin; l < layers_.end; ++l)
     blocks_.push_back(block_parameters(parameters, l));
   if (ctx.grid.is_first_stage()) embedding_ = find_embedding(parameters);
@@ -156,6 +227,23 @@ ConstView InferencePass::hidden_at(const DecoderRows& rows, std::int64_t layer) 
   return run(rows, layer);
 }
 
+// The table of a pass, checked here: a GPU's kernels read it as it is.
+void InferencePass::stage_pages(const DecoderRows& rows, const Staged& table) const {
+  const std::int64_t M = pages_of(shape_.S), n = static_cast<std::int64_t>(rows.pages.size()) / M;
+  CHECK(n <= shape_.slots && n * M == static_cast<std::int64_t>(rows.pages.size()),
+        "a table of {} pages, for {} texts of {} each", rows.pages.size(), shape_.slots, M);
+  for (const CacheSlice& s : rows.slices) {
+    CHECK(s.slot >= 0 && s.slot < n && s.n_cached + s.n_rows <= shape_.S,
+          "{} tokens of text {} of {}; planned for {}", s.n_cached + s.n_rows, s.slot, n, shape_.S);
+    for (std::int64_t m = 0; m < pages_of(s.n_cached + s.n_rows); ++m) {
+      const std::int32_t page = rows.pages[static_cast<std::size_t>(s.slot * M + m)];
+      CHECK(page >= 0 && page < shape_.pages, "page {} of text {} is {}, of {} pages", m, s.slot,
+            page, shape_.pages);
+    }
+  }
+  std::copy(rows.pages.begin(), rows.pages.end(), table.host.as<std::int32_t>());
+}
+
 // Fills what the host knows of the rows and sends it off; the result is place_tokens'.
 std::vector<float> InferencePass::stage_rows(const DecoderRows& rows, const Buffers& b,
                                              std::span<const TextRows> texts) {
@@ -171,6 +259,7 @@ std::vector<float> InferencePass::stage_rows(const DecoderRows& rows, const Buff
   }
   if (config_.positions == Positions::rope)
     fill_rope(config_, b.rope_positions.host, b.rope_table.host, rows.slices, rows.text_lengths);
+  if (!b.pages.empty()) stage_pages(rows, b.pages);
   if (shape_.whole_texts) {
     auto* ends = b.text_ends.host.as<std::int32_t>();
     *ends++ = 0;
@@ -215,11 +304,15 @@ ConstView InferencePass::run(const DecoderRows& rows, std::int64_t stop) {
     tokens.lengths = b.text_ends.device.rows(0, static_cast<std::int64_t>(rows.slices.size()) + 1);
   const BlockShape shape =
       block_shape(config_, ctx_.grid, 1, N, shape_.act, ParameterUse::inference);
+  const ConstView pages =
+      b.pages.empty() ? ConstView()
+                      : ConstView(b.pages.device.rows(
+                            0, static_cast<std::int64_t>(rows.pages.size()) / pages_of(shape_.S)));
   ConstView x = b.x, delta;
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     const std::int64_t layer = layers_.begin + static_cast<std::int64_t>(i);
     if (layer >= stop) break;
-    const BlockInference inference = {cache_[i].first, cache_[i].second, rows.slices,
+    const BlockInference inference = {cache_[i].first, cache_[i].second, pages, rows.slices,
                                       b.gather ? &*b.gather : nullptr};
     block_forward({.ctx = ctx_,
                    .config = config_,
@@ -256,14 +349,13 @@ ConstView InferencePass::run(const DecoderRows& rows, std::int64_t stop) {
   return b.y.reshape({N, config_.width});
 }
 
-void InferencePass::copy_slot(std::int64_t from, std::int64_t to, std::int64_t n_tokens) {
-  CHECK(from != to && n_tokens <= shape_.S, "{} tokens of slot {} to slot {}; a slot holds {}",
-        n_tokens, from, to, shape_.S);
+void InferencePass::copy_page(std::int64_t from, std::int64_t to, std::int64_t n_tokens) {
+  CHECK(from != to && n_tokens <= kPageTokens, "{} tokens of page {} to page {}; a page holds {}",
+        n_tokens, from, to, kPageTokens);
   for (const auto& [k, v] : cache_)
     for (const View& x : {k, v}) {
-      if (x.empty()) continue;
-      const auto tokens = [&](std::int64_t slot) {
-        return x.rows(slot, slot + 1).reshape({x.dim(1), x.dim(2), x.dim(3)}).rows(0, n_tokens);
+      const auto tokens = [&](std::int64_t page) {
+        return x.rows(page, page + 1).reshape({x.dim(1), x.dim(2), x.dim(3)}).rows(0, n_tokens);
       };
       convert(tokens(to), tokens(from), ctx_.stream);
     }

@@ -12,13 +12,23 @@
 
 namespace weft {
 
+// Tokens of a page of the cache: what the kernels take keys in, and the least that a text wastes.
+constexpr std::int64_t kPageTokens = 64;
+constexpr std::int64_t pages_of(std::int64_t n_tokens) {
+  return (n_tokens + kPageTokens - 1) / kPageTokens;
+}
+
+DType matrix_dtype(const Parameters& parameters);  // as matrices are held
+
 struct InferenceShape {
   std::int64_t slots = 1;           // sequences that may be in the cache at once
-  std::int64_t S = 0;               // cached tokens of each
+  std::int64_t S = 0;               // cached tokens of each at most
   std::int64_t max_rows = 0;        // rows of one forward pass
   std::int64_t max_logit_rows = 0;  // of them, rows whose logits are asked for
   DType act = DType::f32;           // of activations, keys and values; a pass's are its context's
   bool whole_texts = false;         // every pass brings whole texts: nothing is cached
+  std::int64_t pages = 0;  // of the cache, which all sequences share; 0: each slot has room for S
+  DType weights = DType::f32;  // as matrices are held
 };
 
 // The rows of one pass: N of them, slice by slice.
@@ -29,6 +39,9 @@ struct DecoderRows {
   std::span<const std::int64_t>
       text_lengths;  // of each slice's text so far, past this pass too (a prompt that is read in
                      // pieces); empty: cached + new
+  // (n, pages_of(S)), n <= shape.slots, where the cache has pages: those of slice.slot's text in
+  // order, as far as it reaches.
+  std::span<const std::int32_t> pages = {};
 };
 
 // A view that a call returns dies at the next call of the same function, and at the next hidden()
@@ -39,6 +52,13 @@ class InferencePass {
   InferencePass(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
                 InferenceShape shape);
   static std::size_t plan_bytes(const ModelConfig& config, const Grid& grid, InferenceShape shape);
+  // Of the stream's scratch, all that a pass needs.
+  static std::size_t scratch_bytes(const Context& ctx, const ModelConfig& config,
+                                   const InferenceShape& shape);
+  // Of a rank's keys and values of kPageTokens tokens, in all of its layers.
+  static std::size_t page_bytes(const ModelConfig& config, DType act, const Grid& grid);
+  static std::size_t page_bytes(const ModelConfig& config, DType act, GridShape shape, int tp_rank,
+                                int pp_rank);
   std::size_t bytes() const { return cache_arena_.capacity_bytes() + arena_.capacity_bytes(); }
   const InferenceShape& shape() const { return shape_; }
 
@@ -51,9 +71,9 @@ class InferencePass {
   // the last stage, which every rank but the layer's sends it to.
   ConstView hidden_at(const DecoderRows& rows, std::int64_t layer);
 
-  // Copies the first n cached tokens of a slot to another, on this rank: a sequence that goes on in
-  // two ways (beam search).
-  void copy_slot(std::int64_t from, std::int64_t to, std::int64_t n_tokens);
+  // Copies the first n tokens of a page to another, on this rank: of a sequence that goes on in two
+  // ways (beam search).
+  void copy_page(std::int64_t from, std::int64_t to, std::int64_t n_tokens);
 
   // Last stage only, after hidden(). Logits (rows, V) of chosen rows, whole on every tp rank.
   // Collective over tp, as losses() is.
@@ -77,6 +97,7 @@ class InferencePass {
   static std::size_t activation_bytes(const ModelConfig& config, const Grid& grid,
                                       const InferenceShape& shape);
   Buffers lay_out_again(std::int64_t n_rows);  // the same for the same number
+  void stage_pages(const DecoderRows& rows, const Staged& table) const;
   std::vector<float> stage_rows(const DecoderRows& rows, const Buffers& b,
                                 std::span<const TextRows> texts);
   ConstView run(const DecoderRows& rows, std::int64_t stop);
@@ -93,7 +114,7 @@ class InferencePass {
   Arena cache_arena_, arena_;
   HostSide host_;
   std::vector<std::pair<View, View>>
-      cache_;  // keys and values of each layer: (slots, S, Hkv_tp, D)
+      cache_;  // keys and values of each layer: (pages, kPageTokens, Hkv_tp, D), or slots for pages
 };
 
 }  // namespace weft

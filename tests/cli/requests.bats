@@ -170,3 +170,32 @@ END
       'all("more than is free on its host" in l["reason"] for l in lines)'
   done
 }
+
+# Weights that are no numbers would be refused as they are read.
+@test "a context whose cache does not fit is refused before the weights are loaded" {
+  cp -r "$DATA/families/qwen2" far
+  python3 - <<'END'
+import json
+config = json.load(open("far/config.json"))
+config["max_position_embeddings"] = 1 << 26
+json.dump(config, open("far/config.json", "w"))
+with open("far/model.safetensors", "r+b") as weights:
+    header = int.from_bytes(weights.read(8), "little")
+    weights.seek(8 + header)
+    data = weights.read()
+    weights.seek(8 + header)
+    weights.write(b"\xff" * len(data))
+END
+  "$WEFT" tokenizer "$CORPUS" --kind word --vocab-size 83 --out words 2>/dev/null
+  local far=(--model far --tokenizer words --prompt the --max-new-tokens)
+  for grid in "1" "2 --tp 2"; do
+    set -- $grid
+    local n=$1
+    shift
+    refused "$n" '900 beams of up to 60000001 tokens need [0-9]{12,} bytes .* on its host \([0-9]+\)' \
+      generate "${far[@]}" 60000000 --num-beams 900 "$@"
+    weft "$n" generate "${far[@]}" 2 "$@"
+    [ "$status" != 0 ]
+    run ! grep -q 'bytes of keys' err
+  done
+}

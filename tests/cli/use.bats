@@ -212,11 +212,13 @@ PY
 @test "info: a model's fields and tree, a checkpoint's, a grid's, and this machine's" {
   ok 1 info "$DATA/gpt2_h3" --json
   json out 'list(lines[0]) == ["family", "parameters", "layers", "heads", "kv_heads", "width",
-    "vocab", "context", "dtype", "bytes", "bytes_per_rank"]' \
+    "vocab", "context", "dtype", "bytes", "bytes_per_rank",
+    "cache_bytes_per_page"]' \
     '[lines[0][k] for k in ("family", "layers", "heads", "width", "vocab", "context")] == ["gpt2",
       3, 3, 48, 211, 96]' 'lines[0]["bytes"] == 4 * lines[0]["parameters"]'
   ok 1 info "$DATA/gpt2_h3" --json --tp 3
-  json out 'lines[0]["bytes_per_rank"] < lines[0]["bytes"]'
+  json out 'lines[0]["bytes_per_rank"] < lines[0]["bytes"]' \
+    'lines[0]["cache_bytes_per_page"] == 2 * 3 * 64 * 16 * 4'
   ok 3 info "$DATA/gpt2_h5"
   [ "$(grep -c '^GPT2LMHeadModel(' out)" = 1 ]
   grep -q '(wte): Embedding(' out

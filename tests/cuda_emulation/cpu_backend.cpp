@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernels/backends.h"
+#include "kernels/scratch.h"
 #include "runtime.h"
 
 namespace weft {
@@ -144,5 +145,10 @@ const Backend& cuda_backend() {
 bool cuda_available() { return gpu_count() > 0; }
 std::string cuda_missing_library() { return ""; }
 bool cuda_takes_head_dim(std::int64_t) { return true; }
+// The CPU's ops have theirs on the host.
+std::size_t cuda_linear_scratch_bytes(const LinearSizes&) { return 0; }
+std::size_t cuda_attention_cached_scratch_bytes(const CachedAttentionSizes&, const AttentionArgs&) {
+  return 0;
+}
 
 }  // namespace weft

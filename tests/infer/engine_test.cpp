@@ -162,8 +162,10 @@ TEST(Engine, MemoryBoundsTheBatchAndNotTheText) {
     EXPECT_EQ(shape.S, 90);
     EngineLimits limits;
     shape.slots = shape.max_logit_rows = 2;
+    shape.pages = 2;
     limits.memory_bytes =
-        static_cast<std::int64_t>(InferencePass::plan_bytes(m.config, m.grid, shape));
+        static_cast<std::int64_t>(InferencePass::plan_bytes(m.config, m.grid, shape) +
+                                  InferencePass::scratch_bytes(m.ctx, m.config, shape));
     limits.memory_bytes =
         m.grid.replica().all_reduce_value(limits.memory_bytes, ReduceOp::max, m.stream);
     EXPECT_LE(plan_inference(m.ctx, m.config, requests, limits).slots, 3);

@@ -43,7 +43,8 @@ class AttentionCached : public OnEachTarget {
         static_cast<std::size_t>(n_pages));  // out of order, two of them nobody's
     std::iota(pages.begin(), pages.end(), 0);
     std::shuffle(pages.begin(), pages.end(), std::mt19937(7));
-    const ConstView table = layout.table ? ConstView(pages.data(), Dims{slots, M}) : ConstView();
+    const Resident on_device = put(layout.table ? pages : std::vector<std::int32_t>{0});
+    const ConstView table = layout.table ? part(on_device, 0, {slots, M}) : ConstView();
     const Dims cache_shape = {n_pages, layout.page_size, c.Hkv, c.D};
     const Resident k = blank_act(cache_shape),
                    v = blank_act(cache_shape);  // NaNs: what is not yet written must not be read

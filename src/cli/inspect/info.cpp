@@ -12,6 +12,7 @@
 #include "kernels/peak.h"
 #include "machine/gpu_choice.h"
 #include "model/grid_check.h"
+#include "model/inference_pass.h"
 
 namespace weft {
 namespace {
@@ -57,7 +58,7 @@ std::string megabytes(double bytes) {
                      : fmt::format("{:.2f} GB", bytes / 1e9);
 }
 
-void info_of_model(const InfoOptions& o, const Communicator& world) {
+void info_of_model(const InfoOptions& o, const Communicator& world, Device device) {
   const StoredModel model = open_model(find_model(o.model, "MODEL"), "MODEL");
   const ModelConfig& c = model.config();
   if (o.show_config) {
@@ -69,12 +70,13 @@ void info_of_model(const InfoOptions& o, const Communicator& world) {
   check_grid(shape, c);
   const std::unique_ptr<WeightSource> source = model.weights();
   const std::string stored = source->format();
-  const DType held = dtype_of(o.dtype).value_or(DType::f32);
-  std::size_t weights = 0, training = 0;
+  const DType held = dtype_of(o.dtype).value_or(DType::f32), act = activation_dtype(device, held);
+  std::size_t weights = 0, training = 0, page = 0;
   for (int t = 0; t < shape.tp; ++t)
     for (int p = 0; p < shape.pp; ++p) {
       weights =
           std::max(weights, Parameters::plan_bytes(c, shape, t, p, held, ParameterUse::inference));
+      page = std::max(page, InferencePass::page_bytes(c, act, shape, t, p));
       training = std::max(
           training, Parameters::plan_bytes(c, shape, t, p, DType::f32, ParameterUse::training));
     }
@@ -88,6 +90,7 @@ void info_of_model(const InfoOptions& o, const Communicator& world) {
     line["dtype"] = stored;
     line["bytes"] = bytes;
     line["bytes_per_rank"] = weights;
+    if (c.causal) line["cache_bytes_per_page"] = page;
     fmt::print("{}\n", json_text(line));
     return;
   }
@@ -107,6 +110,11 @@ void info_of_model(const InfoOptions& o, const Communicator& world) {
       stored, megabytes(static_cast<double>(bytes)), shape.tp, shape.pp,
       megabytes(static_cast<double>(weights)), dtype_name(held),
       megabytes(static_cast<double>(training)));
+  if (c.causal)
+    fmt::print(
+        "keys and values of a text take {} there a page of {} tokens, {} for all of the context\n",
+        megabytes(static_cast<double>(page)), kPageTokens,
+        megabytes(static_cast<double>(page) * static_cast<double>(pages_of(c.context))));
 }
 
 std::optional<Machine> described(const InfoOptions& o) {
@@ -218,7 +226,7 @@ void run_info(const Invocation& invocation) {
   if (!parse_options(line, with_show_config(invocation.args), fields, world->rank() == 0)) return;
   CHECK_USER(o.positional.size() <= 1, "weft info: name one model");
   if (!o.positional.empty()) o.model = o.positional[0];
-  device_of(invocation, o.device);  // says where it cannot be
+  const Device device = device_of(invocation, o.device);  // says where it cannot be
   CHECK_USER(o.model.empty() || (o.machine.empty() && o.gpu_map.empty()),
              "weft info: --machine and --gpu-map are about a machine; name no model with them");
   CHECK_USER(!o.model.empty() || (o.dtype.empty() && o.tp == 1 && o.pp == 1 && o.dp == 0),
@@ -226,7 +234,7 @@ void run_info(const Invocation& invocation) {
   if (o.model.empty())
     info_of_machine(o, invocation);
   else
-    info_of_model(o, *world);
+    info_of_model(o, *world, device);
 }
 
 }  // namespace weft
