@@ -135,6 +135,7 @@ void multiply(View c, ConstView a, ConstView b, const Product& p, Stream& stream
   if (p.M == 0 || p.N == 0) return;
   auto& log = stream.attached<LaunchLog>();
   if (log.dry) return;
+  const DeviceGuard current(stream.device());
   const cublasHandle_t handle = stream.attached<Cublas>().handle;
   CUBLAS_CHECK(cublasSetStream(handle, native(stream)));
   const float one = 1, beta = p.accumulate ? 1.0f : 0.0f;
