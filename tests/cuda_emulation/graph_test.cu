@@ -190,6 +190,16 @@ TEST(GraphCapture, RefusesEventsAcrossItsEdge) {
             std::string::npos);
 }
 
+TEST(GraphCapture, RefusesAStreamThatGoes) {
+  EXPECT_NE(refusal([](Sum& s) {
+              Stream short_lived(kGpu);
+              Event began(kGpu);
+              began.record(s.stream);
+              began.wait(short_lived);
+            }),
+            "");
+}
+
 TEST(GraphCapture, EndsWithWhatFailsInIt) {
   Sum s;
   EXPECT_THROW(s.graph.capture(s.stream, [] { CHECK(false, "planted"); }), Error);

@@ -114,7 +114,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   auto capture = std::make_shared<Capture>();
   capture->owner = std::this_thread::get_id();
   capture->origin = queue.get();
-  capture->branches = {queue.get()};
+  capture->branches = {queue};
   queue->capture = capture;
   queue->branch = 0;
   runtime().captures.push_back(std::move(capture));
@@ -128,7 +128,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   if (!queue || !queue->capture || queue->capture->origin != queue.get())
     return failed("the end of a capture that did not begin there", cudaErrorIllegalState);
   const std::shared_ptr<Capture> capture = queue->capture;
-  for (Queue* branch : capture->branches) branch->capture.reset();
+  for (const auto& branch : capture->branches) branch->capture.reset();
   std::erase(runtime().captures, capture);
   if (runtime().error == cudaSuccess && !is_joined(*capture))
     failed(named(*queue) + "'s capture ends, but does not wait for another stream that it captured",

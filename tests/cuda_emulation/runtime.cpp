@@ -205,6 +205,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   const Turn turn;
   const auto queue = queue_of(stream);
   if (!queue) return cudaErrorInvalidResourceHandle;
+  if (queue->capture) failed(named(*queue) + " is destroyed while it is captured for a graph");
   run_until(*queue, queue->enqueued);
   drop_queue(*queue);
   return cudaSuccess;
@@ -344,7 +345,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     if (!queue->capture) {  // it is captured too from now on
       queue->capture = e.capture;
       queue->branch = e.capture->branches.size();
-      e.capture->branches.push_back(queue.get());
+      e.capture->branches.push_back(queue);
     }
     if (queue->capture != e.capture)
       return failed(named(*queue) + " is to wait for an event of another capture",

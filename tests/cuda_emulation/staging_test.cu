@@ -65,6 +65,9 @@ TEST(StagingOnAGpu, IsLaidOutAgainInTheSameMemory) {
   u.arena.release(0);
   const Staged again = u.staging.alloc(u.arena, DType::i32, {9});
   EXPECT_EQ(again.host.data(), before);
+  again.host.as<std::int32_t>()[4] = 9;  // the first upload is over
+  u.staging.upload(u.stream);
+  EXPECT_EQ(u.there(), 9);
 }
 
 TEST(HostCopyOnAGpu, WritesAndReadsBack) {

@@ -223,7 +223,7 @@ void forget_fault() {
   r.fault_text.clear();
   forget_pinned_copies();
   for (const auto& capture : r.captures)
-    for (Queue* queue : capture->branches) queue->capture.reset();
+    for (const auto& queue : capture->branches) queue->capture.reset();
   r.captures.clear();
 }
 

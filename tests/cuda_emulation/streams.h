@@ -33,7 +33,7 @@ struct Step {
 struct Capture {
   std::thread::id owner;
   Queue* origin = nullptr;
-  std::vector<Queue*> branches;
+  std::vector<std::shared_ptr<Queue>> branches;
   std::vector<Step> steps;
   std::size_t n_marks = 0;
 };
