@@ -65,6 +65,7 @@ void launch(void (*kernel)(Params...), const LaunchShape& shape, const Work& wor
         shape.grid.x, shape.grid.y, shape.grid.z);
   auto& log = stream.attached<LaunchLog>();
   if (log.on) log.entries.push_back({reinterpret_cast<const void*>(kernel), shape, work});
+  const DeviceGuard current(stream.device());
   if (!log.dry) start_kernel(kernel, shape, native(stream), static_cast<Params>(args)...);
 }
 

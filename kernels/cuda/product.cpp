@@ -183,7 +183,6 @@ class Plans {
  public:
   const Plan& find(const Key& key, const Product& p, Device device) {
     if (!handle_) {
-      CUDA_CHECK(cudaSetDevice(device.index));
       cublasLtHandle_t made = nullptr;
       CUBLAS_LT_CHECK(cublas_lt().cublasLtCreate(&made));
       handle_.reset(made);
@@ -210,6 +209,7 @@ bool try_multiply(View c, ConstView a, ConstView b, const Product& p, Stream& st
   if (p.M == 0 || p.N == 0 || (p.K == 0 && p.accumulate)) return true;
   CHECK(p.K > 0, "a product of matrices with no inner dim");
   if (stream.attached<LaunchLog>().dry) return true;
+  const DeviceGuard current(stream.device());  // to which the handle belongs
   auto& plans = stream.attached<Plans>();
   const Plan& plan = plans.find(key_of(c, a, b, p), p, stream.device());
   if (!plan.operation) return false;

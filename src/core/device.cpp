@@ -19,6 +19,13 @@ std::atomic<std::int64_t>& counter(DeviceType type) {
 
 }  // namespace
 
+DeviceGuard::DeviceGuard(Device device) {
+  if (device.type == DeviceType::cuda) before_ = gpu::make_current(device.index);
+}
+DeviceGuard::~DeviceGuard() {
+  if (before_ >= 0) gpu::restore_current(before_);
+}
+
 Stream::Stream(Device device, int n_threads) : device_(device), n_threads_(n_threads) {
   if (device.type == DeviceType::cuda) native_ = gpu::make_stream(device.index);
 }

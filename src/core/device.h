@@ -19,6 +19,19 @@ struct Device {
   friend bool operator==(const Device&, const Device&) = default;
 };
 
+// While one lives, the calling thread's current GPU is the device's: CUDA keeps one a thread, to
+// which whatever makes, allocates or launches belongs. Of the CPU: nothing.
+class DeviceGuard {
+ public:
+  explicit DeviceGuard(Device device);
+  ~DeviceGuard();
+  DeviceGuard(const DeviceGuard&) = delete;
+  DeviceGuard& operator=(const DeviceGuard&) = delete;
+
+ private:
+  int before_ = -1;  // where it was another
+};
+
 // An in-order queue of work on one device, with what its kernels keep between calls (primitive
 // caches, scratch). On the CPU every call has finished when it returns; on a GPU it has been
 // enqueued; an Event orders two streams.

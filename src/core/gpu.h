@@ -11,7 +11,9 @@ namespace weft::gpu {
 
 int count();
 bool is_built_in();
-std::string absence();  // why count() is 0
+std::string absence();         // why count() is 0
+int make_current(int device);  // of this thread; the GPU that was, or -1 where it was this one
+void restore_current(int device) noexcept;
 std::int64_t free_bytes(int device);
 std::shared_ptr<void> make_stream(int device);
 void synchronize(void* stream);
@@ -19,6 +21,12 @@ std::shared_ptr<void> make_event(int device);
 void record(void* event, void* stream);
 void wait(void* stream, void* event);
 void synchronize_event(void* event);
+// From begin_capture on, what the stream is given is kept instead of run, until end_capture, which
+// gives a cudaGraphExec_t, or drop_capture.
+void begin_capture(void* stream);
+std::shared_ptr<void> end_capture(void* stream, int device);
+void drop_capture(void* stream) noexcept;
+void launch_graph(void* graph, void* stream);
 // name: what is to lie there, for the sentence that says there is no room; may be empty.
 std::shared_ptr<void> allocate(int device, std::size_t bytes, const std::string& name);
 std::shared_ptr<void> allocate_host(int device, std::size_t bytes);  // pinned

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/check.h"
+#include "core/device.h"
 #include "core/gpu.h"
 
 #define CUDA_CHECK(call)                                                           \
@@ -14,6 +15,11 @@
   } while (false)
 
 namespace weft::gpu {
+namespace {
+
+Device gpu(int device) { return {DeviceType::cuda, device}; }
+
+}  // namespace
 
 int count() {
   int n = 0;
@@ -32,8 +38,18 @@ std::string absence() {
                               : fmt::format("no GPU can be used ({})", cudaGetErrorString(error));
 }
 
-std::int64_t free_bytes(int device) {
+int make_current(int device) {
+  int before = 0;
+  CUDA_CHECK(cudaGetDevice(&before));
+  if (before == device) return -1;
   CUDA_CHECK(cudaSetDevice(device));
+  return before;
+}
+
+void restore_current(int device) noexcept { cudaSetDevice(device); }
+
+std::int64_t free_bytes(int device) {
+  const DeviceGuard current(gpu(device));
   std::size_t free_bytes = 0, total_bytes = 0;
   CUDA_CHECK(cudaMemGetInfo(&free_bytes, &total_bytes));
   return static_cast<std::int64_t>(free_bytes);
@@ -42,7 +58,7 @@ std::int64_t free_bytes(int device) {
 std::shared_ptr<void> make_stream(int device) {
   CHECK_USER(device >= 0 && device < count(), "--device cuda: GPU {} of {} on this host", device,
              count());
-  CUDA_CHECK(cudaSetDevice(device));
+  const DeviceGuard current(gpu(device));
   cudaStream_t stream = nullptr;
   CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
   return std::shared_ptr<void>(stream,
@@ -56,7 +72,7 @@ void synchronize(void* stream) {
 std::shared_ptr<void> make_event(int device) {
   CHECK_USER(device >= 0 && device < count(), "--device cuda: GPU {} of {} on this host", device,
              count());
-  CUDA_CHECK(cudaSetDevice(device));
+  const DeviceGuard current(gpu(device));
   cudaEvent_t event = nullptr;
   CUDA_CHECK(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
   return std::shared_ptr<void>(event,
@@ -76,8 +92,38 @@ void synchronize_event(void* event) {
   CUDA_CHECK(cudaEventSynchronize(static_cast<cudaEvent_t>(event)));
 }
 
+// Of this thread alone: another may allocate meanwhile.
+void begin_capture(void* stream) {
+  CUDA_CHECK(
+      cudaStreamBeginCapture(static_cast<cudaStream_t>(stream), cudaStreamCaptureModeThreadLocal));
+}
+
+std::shared_ptr<void> end_capture(void* stream, int device) {
+  const DeviceGuard current(gpu(device));
+  cudaGraph_t graph = nullptr;
+  CUDA_CHECK(cudaStreamEndCapture(static_cast<cudaStream_t>(stream), &graph));
+  cudaGraphExec_t exec = nullptr;
+  const cudaError_t error = cudaGraphInstantiate(&exec, graph, 0);
+  cudaGraphDestroy(graph);
+  CHECK(error == cudaSuccess, "cudaGraphInstantiate: {}", cudaGetErrorString(error));
+  return std::shared_ptr<void>(
+      exec, [](void* g) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(g)); });
+}
+
+void drop_capture(void* stream) noexcept {
+  cudaGraph_t graph = nullptr;
+  cudaStreamEndCapture(static_cast<cudaStream_t>(stream), &graph);
+  if (graph) cudaGraphDestroy(graph);
+  cudaGetLastError();  // what stopped the capture was said already
+}
+
+void launch_graph(void* graph, void* stream) {
+  CUDA_CHECK(
+      cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), static_cast<cudaStream_t>(stream)));
+}
+
 std::shared_ptr<void> allocate(int device, std::size_t bytes, const std::string& name) {
-  CUDA_CHECK(cudaSetDevice(device));
+  const DeviceGuard current(gpu(device));
   void* memory = nullptr;
   const cudaError_t error = cudaMalloc(&memory, bytes);
   if (error == cudaErrorMemoryAllocation) {
@@ -93,7 +139,7 @@ std::shared_ptr<void> allocate(int device, std::size_t bytes, const std::string&
 }
 
 std::shared_ptr<void> allocate_host(int device, std::size_t bytes) {
-  CUDA_CHECK(cudaSetDevice(device));
+  const DeviceGuard current(gpu(device));
   void* memory = nullptr;
   const cudaError_t error = cudaMallocHost(&memory, std::max<std::size_t>(bytes, 1));
   CHECK_USER(error != cudaErrorMemoryAllocation,
@@ -103,7 +149,7 @@ std::shared_ptr<void> allocate_host(int device, std::size_t bytes) {
 }
 
 void zero(void* memory, std::size_t bytes, int device) {
-  CUDA_CHECK(cudaSetDevice(device));
+  const DeviceGuard current(gpu(device));
   CUDA_CHECK(cudaMemset(memory, 0, bytes));
   CUDA_CHECK(cudaDeviceSynchronize());  // the default stream orders nothing with ours
 }

@@ -13,6 +13,8 @@ constexpr const char* kAbsence = "this weft was built without CUDA (WEFT_CUDA=OF
 int count() { return 0; }
 bool is_built_in() { return false; }
 std::string absence() { return kAbsence; }
+int make_current(int) { absent(); }
+void restore_current(int) noexcept {}
 std::int64_t free_bytes(int) { absent(); }
 std::shared_ptr<void> make_stream(int) { absent(); }
 void synchronize(void*) { absent(); }
@@ -20,6 +22,10 @@ std::shared_ptr<void> make_event(int) { absent(); }
 void record(void*, void*) { absent(); }
 void wait(void*, void*) { absent(); }
 void synchronize_event(void*) { absent(); }
+void begin_capture(void*) { absent(); }
+std::shared_ptr<void> end_capture(void*, int) { absent(); }
+void drop_capture(void*) noexcept {}
+void launch_graph(void*, void*) { absent(); }
 std::shared_ptr<void> allocate(int, std::size_t, const std::string&) { absent(); }
 std::shared_ptr<void> allocate_host(int, std::size_t) { absent(); }
 void zero(void*, std::size_t, int) { absent(); }

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <tuple>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "kernels/backends.h"
@@ -78,6 +79,29 @@ struct HostStream {
 };
 std::shared_ptr<Stream> kept(Stream& stream) { return stream.attached<HostStream>().stream; }
 
+// What an op reads and writes of the GPU's memory.
+using emulation::Item;
+void touch(Item& item, View x) {
+  if (!x.empty()) item.touches.push_back(emulation::writes(x.data(), x.bytes()));
+}
+void touch(Item& item, ConstView x) {
+  if (x.empty()) return;
+  if (x.device().type == DeviceType::cuda)
+    item.touches.push_back(emulation::reads(x.data(), x.bytes()));
+  else
+    item.refused = "it takes a table from host memory";
+}
+void touch(Item& item, const AdamWTensor& t) {
+  for (const View& x : {t.weight, t.m, t.v, t.weight_bf16}) touch(item, x);
+  touch(item, t.grad);
+}
+template <class T>
+void touch(Item&, const T&) {}
+template <class T>
+void touch(Item& item, std::span<T> list) {
+  for (const auto& x : list) touch(item, x);
+}
+
 template <bool kWidens, class T>
 auto given(T& x, Widened& widened) {
   const auto host = on_host(x);
@@ -96,35 +120,13 @@ Stream& given(std::shared_ptr<Stream>& stream, Widened&) {
   return *stream;
 }
 
-// kOp, run when its stream comes to it.
-template <auto kOp, bool kWidens>
-struct Enqueued;
-template <class R, class... Params, R (*kOp)(Params...), bool kWidens>
-struct Enqueued<kOp, kWidens> {
-  static constexpr bool kReturns = !std::is_void_v<R>;
-
-  static R call(Params... params) {
-    Stream& stream = std::get<sizeof...(Params) - 1>(std::tie(params...));
-    const auto result = std::make_shared<std::conditional_t<kReturns, R, int>>();
-    emulation::enqueue(
-        static_cast<cudaStream_t>(stream.native()),
-        [result, host = kept(stream), all = std::make_tuple(kept(params)...)]() mutable {
-          Widened widened(*host);
-          std::apply(
-              [&](auto&... args) {
-                if constexpr (kReturns)
-                  *result = kOp(given<kWidens>(args, widened)...);
-                else
-                  kOp(given<kWidens>(args, widened)...);
-              },
-              all);
-          widened.write_back();
-        });
-    if constexpr (kReturns) {
-      stream.synchronize();
-      return *result;
-    }
+struct OpName {
+  char text[32] = {};
+  template <std::size_t n>
+  constexpr OpName(const char (&name)[n]) {
+    std::copy(name, name + n, text);
   }
+  constexpr operator std::string_view() const { return text; }
 };
 
 // Ops that move bits as they are.
@@ -132,11 +134,49 @@ constexpr bool widens(std::string_view op) {
   return op != "convert" && op != "fill" && op != "gather_rows" && op != "scatter_rows" &&
          op != "join_columns";
 }
+// Ops whose kernels take a table that a pageable copy brings.
+constexpr bool uploads(std::string_view op) {
+  return op == "adamw" || op == "sample" || op == "warp_logits" || op == "attention_cached";
+}
+
+// kOp, run when its stream comes to it.
+template <auto kOp, OpName kName>
+struct Enqueued;
+template <class R, class... Params, R (*kOp)(Params...), OpName kName>
+struct Enqueued<kOp, kName> {
+  static constexpr bool kReturns = !std::is_void_v<R>, kWidens = widens(kName);
+
+  static R call(Params... params) {
+    Stream& stream = std::get<sizeof...(Params) - 1>(std::tie(params...));
+    const auto result = std::make_shared<std::conditional_t<kReturns, R, int>>();
+    Item item;
+    item.name = kName.text;
+    (touch(item, params), ...);
+    if (uploads(kName)) item.refused = "its table is uploaded from pageable host memory";
+    item.work = [result, host = kept(stream), all = std::make_tuple(kept(params)...)]() mutable {
+      Widened widened(*host);
+      std::apply(
+          [&](auto&... args) {
+            if constexpr (kReturns)
+              *result = kOp(given<kWidens>(args, widened)...);
+            else
+              kOp(given<kWidens>(args, widened)...);
+          },
+          all);
+      widened.write_back();
+    };
+    emulation::enqueue(static_cast<cudaStream_t>(stream.native()), std::move(item));
+    if constexpr (kReturns) {
+      stream.synchronize();
+      return *result;
+    }
+  }
+};
 
 }  // namespace
 
 const Backend& cuda_backend() {
-#define WEFT_CUDA_OP(op) .op = Enqueued<&cpu::op, widens(#op)>::call,
+#define WEFT_CUDA_OP(op) .op = Enqueued<&cpu::op, #op>::call,
   static constexpr Backend table = {WEFT_FOR_EACH_OP(WEFT_CUDA_OP)};
 #undef WEFT_CUDA_OP
   return table;

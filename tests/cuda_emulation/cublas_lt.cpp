@@ -15,16 +15,19 @@
 
 #include "device_memory.h"
 #include "rounding.h"
-#include "runtime.h"
+#include "streams.h"
 
 namespace {
 
 using weft::emulation::is_device_memory;
+using weft::emulation::Range;
 
 constexpr std::size_t kWorkspace = std::size_t{1} << 20;  // that the algorithm likes to have
 constexpr std::uint64_t kMark = 0x3BADC0DE;               // of an algorithm chosen here
 
-struct Handle {};
+struct Handle {
+  int gpu = 0;  // whose current one made it
+};
 
 struct Layout {
   cudaDataType type;
@@ -174,6 +177,23 @@ float gelu_slope(float x) {
   return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * du;
 }
 
+// The bytes of a matrix's columns.
+void touch(std::vector<Range>& touches, const void* p, cudaDataType type, bool writes,
+           std::int64_t rows, std::int64_t columns, std::int64_t ld) {
+  const std::size_t bytes = type == CUDA_R_32F ? 4 : 2;
+  const auto size = [&](std::int64_t n) { return static_cast<std::size_t>(n) * bytes; };
+  const auto begin = reinterpret_cast<std::uintptr_t>(p);
+  if (rows == ld) {
+    touches.push_back({begin, size(rows * columns), writes});
+    return;
+  }
+  for (std::int64_t c = 0; c < columns; ++c)
+    touches.push_back({begin + size(c * ld), size(rows), writes});
+}
+void touch(std::vector<Range>& touches, const void* p, const Layout& l, bool writes) {
+  touch(touches, p, l.type, writes, l.rows, l.columns, l.ld);
+}
+
 // One element's sum behind its epilogue; `i` is its place in aux.
 float finish(const Operation& op, cudaDataType type, float x, std::int64_t row, std::size_t i) {
   if (takes_bias(op)) x += widen(op.bias, type, static_cast<std::size_t>(row));
@@ -220,7 +240,9 @@ const char* cublasLtGetStatusString(cublasStatus_t status) {
   return word == kWords.end() ? "an error of the emulated cuBLASLt" : word->second;
 }
 
-cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) { return make<Handle>(handle); }
+cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
+  return make<Handle>(handle, weft::emulation::current_gpu());
+}
 cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) { return destroy<Handle>(handle); }
 
 cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDataType type,
@@ -324,10 +346,10 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation, const void* alpha_p,
-                              const void* a, cublasLtMatrixLayout_t a_layout, const void* b,
-                              cublasLtMatrixLayout_t b_layout, const void* beta_p, const void* c,
-                              cublasLtMatrixLayout_t c_layout, void* d,
+cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t operation,
+                              const void* alpha_p, const void* a, cublasLtMatrixLayout_t a_layout,
+                              const void* b, cublasLtMatrixLayout_t b_layout, const void* beta_p,
+                              const void* c, cublasLtMatrixLayout_t c_layout, void* d,
                               cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t* algo,
                               void* workspace, std::size_t workspace_bytes, cudaStream_t stream) {
   const Operation op = at<Operation>(operation);
@@ -351,7 +373,24 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation, 
   for (const void* p : {a, b, c, static_cast<const void*>(d)})
     if (!is_device_memory(p)) return CUBLAS_STATUS_EXECUTION_FAILED;
 
-  weft::emulation::enqueue(stream, [=] {
+  if (at<Handle>(handle).gpu != weft::emulation::current_gpu()) {
+    weft::emulation::failed("a cuBLASLt handle of another GPU than the thread's current one",
+                            cudaErrorInvalidResourceHandle);
+    return CUBLAS_STATUS_EXECUTION_FAILED;
+  }
+  weft::emulation::Item item;
+  item.name = "a product of matrices";
+  touch(item.touches, a, la, false);
+  touch(item.touches, b, lb, false);
+  if (beta != 0) touch(item.touches, c, lc, false);
+  touch(item.touches, d, ld, true);
+  if (chosen.workspace > 0)
+    item.touches.push_back({reinterpret_cast<std::uintptr_t>(workspace), chosen.workspace, true});
+  if (takes_bias(op)) touch(item.touches, op.bias, ld.type, false, ld.rows, 1, ld.rows);
+  if (has_aux(op))
+    touch(item.touches, op.aux, ld.type, op.epilogue != CUBLASLT_EPILOGUE_DGELU, ld.rows,
+          ld.columns, op.aux_ld);
+  item.work = [=] {
     std::memset(workspace, 0xFF, chosen.workspace);
     const Problem p{op, la, lb, lc, ld};
     const std::int64_t m = p.m(), n = p.n(), k = p.k();
@@ -372,7 +411,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation, 
                finish(op, ld.type, beta == 0 ? sum : sum + before, row,
                       place(row, column, op.aux_ld)));
       }
-  });
+  };
+  weft::emulation::enqueue(stream, std::move(item));
   return CUBLAS_STATUS_SUCCESS;
 }
 

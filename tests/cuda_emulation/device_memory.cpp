@@ -4,10 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <utility>
+#include <vector>
 
 #include "sanitizer.h"
 
@@ -15,9 +16,10 @@ namespace weft::emulation {
 namespace {
 
 struct Memory {
-  std::map<std::uintptr_t, std::size_t> blocks;  // begin, bytes
-  std::map<std::uintptr_t, std::size_t> pinned;  // of the host's memory
-  std::size_t used = 0;
+  std::map<std::uintptr_t, MemoryBlock> blocks;  // by begin
+  std::vector<std::pair<std::uintptr_t, std::size_t>> closed;
+  std::map<int, std::size_t> used;  // by device
+  std::uint64_t serial = 0;
   int accesses = 0;
 };
 
@@ -26,59 +28,92 @@ Memory& memory() {
   return m;
 }
 
-}  // namespace
+void* at(std::uintptr_t address) { return reinterpret_cast<void*>(address); }
 
-void* device_allocate(std::size_t bytes) {
-  Memory& m = memory();
-  if (m.used + bytes > kDeviceBytes) return nullptr;
-  void* block = nullptr;
+std::size_t whole_pages(std::size_t bytes) {
   bytes = std::max<std::size_t>(bytes, 1);
-  if (kGuardsPages) bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-  if (posix_memalign(&block, kAlignment, bytes) != 0) return nullptr;
-  std::memset(block, 0xFF, bytes);
-  m.blocks[reinterpret_cast<std::uintptr_t>(block)] = bytes;
-  m.used += bytes;
-  if (m.accesses == 0) forbid(block, bytes);
+  return kGuardsPages ? (bytes + kAlignment - 1) / kAlignment * kAlignment : bytes;
+}
+
+void* add_block(int device, std::size_t bytes) {
+  void* block = nullptr;
+  if (posix_memalign(&block, kAlignment, whole_pages(bytes)) != 0) return nullptr;
+  Memory& m = memory();
+  const auto begin = reinterpret_cast<std::uintptr_t>(block);
+  m.blocks[begin] = {begin, bytes, device, ++m.serial};
   return block;
 }
 
-bool device_free(void* block) {
+bool remove_block(void* block, bool pinned) {
   Memory& m = memory();
-  const auto at = m.blocks.find(reinterpret_cast<std::uintptr_t>(block));
-  if (at == m.blocks.end()) return false;
-  allow(block, at->second);
-  std::memset(block, 0xFF, at->second);
-  m.used -= at->second;
-  m.blocks.erase(at);
+  const auto found = m.blocks.find(reinterpret_cast<std::uintptr_t>(block));
+  if (found == m.blocks.end() || (found->second.device == kPinned) != pinned) return false;
+  const std::size_t bytes = whole_pages(found->second.bytes);
+  if (pinned) {
+    open_pinned(found->first, bytes);
+  } else {
+    allow(block, bytes);
+    m.used[found->second.device] -= bytes;
+  }
+  std::memset(block, 0xFF, bytes);
+  m.blocks.erase(found);
   std::free(block);
   return true;
 }
 
-namespace {
+// The last block that begins at p or before.
+const MemoryBlock* block_before(const void* p) {
+  auto& blocks = memory().blocks;
+  const auto after = blocks.upper_bound(reinterpret_cast<std::uintptr_t>(p));
+  return after == blocks.begin() ? nullptr : &std::prev(after)->second;
+}
 
-bool lies_in(const std::map<std::uintptr_t, std::size_t>& blocks, const void* p) {
-  const auto address = reinterpret_cast<std::uintptr_t>(p);
-  auto after = blocks.upper_bound(address);
-  if (after == blocks.begin()) return false;
-  --after;
-  return address <= after->first + after->second;  // one past the end is a pointer into it still
+void for_each_guarded(void (*change)(void*, std::size_t)) {
+  for (const auto& [begin, block] : memory().blocks)
+    if (block.device != kPinned) change(at(begin), whole_pages(block.bytes));
+  for (const auto& [begin, bytes] : memory().closed) change(at(begin), bytes);
+}
+
+// The part of a range that can be guarded apart from what else is there.
+std::pair<std::uintptr_t, std::size_t> guardable(std::uintptr_t begin, std::size_t bytes) {
+  if (!kGuardsPages) return {begin, bytes};
+  const MemoryBlock* block = memory_block(at(begin));
+  std::uintptr_t end = begin + bytes;
+  if (block && end == block->begin + block->bytes) end = block->begin + whole_pages(block->bytes);
+  begin = (begin + kAlignment - 1) / kAlignment * kAlignment;
+  end = end / kAlignment * kAlignment;
+  return {begin, end > begin ? end - begin : 0};
 }
 
 }  // namespace
 
-bool is_device_memory(const void* p) { return lies_in(memory().blocks, p); }
-bool is_pinned_memory(const void* p) { return lies_in(memory().pinned, p); }
-
-void* pinned_allocate(std::size_t bytes) {
-  void* block = std::malloc(bytes);
-  if (block) memory().pinned[reinterpret_cast<std::uintptr_t>(block)] = bytes;
+void* device_allocate(int device, std::size_t bytes) {
+  Memory& m = memory();
+  bytes = std::max<std::size_t>(bytes, 1);
+  const std::size_t taken = whole_pages(bytes);
+  if (m.used[device] + taken > kDeviceBytes) return nullptr;
+  void* block = add_block(device, bytes);
+  if (!block) return nullptr;
+  std::memset(block, 0xFF, taken);
+  m.used[device] += taken;
+  if (m.accesses == 0) forbid(block, taken);
   return block;
 }
 
-bool pinned_free(void* block) {
-  if (memory().pinned.erase(reinterpret_cast<std::uintptr_t>(block)) == 0) return false;
-  std::free(block);
-  return true;
+bool device_free(void* block) { return remove_block(block, false); }
+void* pinned_allocate(std::size_t bytes) { return add_block(kPinned, bytes); }
+bool pinned_free(void* block) { return remove_block(block, true); }
+
+const MemoryBlock* memory_block(const void* p) {
+  const MemoryBlock* block = block_before(p);
+  return block && reinterpret_cast<std::uintptr_t>(p) < block->begin + block->bytes ? block
+                                                                                    : nullptr;
+}
+
+bool is_device_memory(const void* p) {
+  const MemoryBlock* block = block_before(p);
+  return block && block->device != kPinned &&
+         reinterpret_cast<std::uintptr_t>(p) <= block->begin + block->bytes;
 }
 
 bool is_host_memory(const void* p) {
@@ -91,16 +126,30 @@ bool is_host_memory(const void* p) {
   return mincore(reinterpret_cast<void*>(address / page * page), 1, &resident) == 0;
 }
 
-std::size_t device_bytes_used() { return memory().used; }
+std::size_t device_bytes_used(int device) { return memory().used[device]; }
+
+void close_pinned(std::uintptr_t begin, std::size_t bytes) {
+  const auto part = guardable(begin, bytes);
+  if (part.second == 0) return;
+  memory().closed.push_back(part);
+  if (memory().accesses == 0) forbid(at(part.first), part.second);
+}
+
+void open_pinned(std::uintptr_t begin, std::size_t bytes) {
+  auto& closed = memory().closed;
+  std::erase_if(closed, [&](const auto& part) {
+    if (part.first + part.second <= begin || begin + bytes <= part.first) return false;
+    allow(at(part.first), part.second);
+    return true;
+  });
+}
 
 DeviceAccess::DeviceAccess() {
-  if (memory().accesses++ > 0) return;
-  for (const auto& [begin, bytes] : memory().blocks) allow(reinterpret_cast<void*>(begin), bytes);
+  if (memory().accesses++ == 0) for_each_guarded(allow);
 }
 
 DeviceAccess::~DeviceAccess() {
-  if (--memory().accesses > 0) return;
-  for (const auto& [begin, bytes] : memory().blocks) forbid(reinterpret_cast<void*>(begin), bytes);
+  if (--memory().accesses == 0) for_each_guarded(forbid);
 }
 
 }  // namespace weft::emulation

@@ -1,23 +1,37 @@
-// The emulated GPU's memory: host memory under watch. Fresh memory is poison; it may be touched
-// only while device work runs.
+// The emulated GPUs' memory: host memory under watch. Fresh memory is poison; it may be touched
+// only while device work runs. And pinned memory, which is the host's but while a copy is under
+// way.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace weft::emulation {
 
-void* device_allocate(std::size_t bytes);  // null where the emulated GPU (8 GiB) is full
-bool device_free(void* memory);            // false: not allocated here
-bool is_device_memory(const void* p);
+struct MemoryBlock {
+  std::uintptr_t begin;
+  std::size_t bytes;
+  int device;            // kPinned: the host's
+  std::uint64_t serial;  // of the allocation
+};
+constexpr int kPinned = -1;
+
+void* device_allocate(int device, std::size_t bytes);  // null where the GPU (8 GiB) is full
+bool device_free(void* memory);                        // false: not allocated here
 void* pinned_allocate(std::size_t bytes);  // host memory that copies read and write when they run
 bool pinned_free(void* memory);
-bool is_pinned_memory(const void* p);
+const MemoryBlock* memory_block(const void* p);  // device or pinned, that p lies in; or null
+bool is_device_memory(const void* p);            // or one past its end
 bool is_host_memory(
     const void* p);  // mapped, and no device memory; false where an int may be meant
-std::size_t device_bytes_used();
+std::size_t device_bytes_used(int device);
 constexpr std::size_t kDeviceBytes = std::size_t{8} << 30;
 
-// While one lives, device memory may be touched.
+// Pinned memory that only a copy under way may touch: with pages guarded, the whole pages of it.
+void close_pinned(std::uintptr_t begin, std::size_t bytes);
+void open_pinned(std::uintptr_t begin, std::size_t bytes);
+
+// While one lives, device memory and closed pinned memory may be touched.
 class DeviceAccess {
  public:
   DeviceAccess();

@@ -35,6 +35,8 @@ constexpr int warpSize = 32;
 
 namespace weft::emulation {
 
+void heard_atomic(const void* p, std::size_t bytes);  // races.h
+
 constexpr int bounded_warps(int threads, int = 0) { return (threads + 31) / 32; }
 
 template <class T>
@@ -145,6 +147,9 @@ inline void __threadfence_block() {}
 // else does the same.
 template <class T, class F>
 __attribute__((noinline, no_sanitize("thread"))) T weft_atomic(T* p, F change) {
+#ifdef __SANITIZE_THREAD__
+  weft::emulation::heard_atomic(p, sizeof(T));
+#endif
   const T before = *p;
   *p = change(before);
   return before;

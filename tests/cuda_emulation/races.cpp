@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "device_memory.h"
@@ -13,14 +15,14 @@ namespace {
 
 constexpr std::size_t kCellBytes = 2;  // the smallest element
 
-struct Stamp {
+struct ThreadStamp {
   std::uint32_t block = 0;  // counted over all launches from 1; 0: none
   std::uint16_t thread = 0;
   std::uint32_t block_epoch = 0, warp_epoch = 0;
 };
 
 struct Cell {
-  Stamp write, read, other_read;  // the last of each; the reads are of two threads
+  ThreadStamp write, read, other_read;  // the last of each; the reads are of two threads
 };
 
 struct Detector {
@@ -28,6 +30,7 @@ struct Detector {
   std::uint32_t warp_epochs[32] = {};
   std::vector<Cell> shared;
   std::unordered_map<std::uintptr_t, Cell> device;
+  std::unordered_set<std::uintptr_t> atomics;  // cells of device memory
 };
 
 Detector& detector() {
@@ -35,7 +38,7 @@ Detector& detector() {
   return d;
 }
 
-bool ordered(const Stamp& before, const Stamp& now) {
+bool ordered(const ThreadStamp& before, const ThreadStamp& now) {
   const Detector& d = detector();
   if (before.block < d.launch_first_block || before.block == 0)
     return true;  // an earlier launch, or nobody
@@ -44,8 +47,8 @@ bool ordered(const Stamp& before, const Stamp& now) {
   return before.thread / 32 == now.thread / 32 && before.warp_epoch < now.warp_epoch;
 }
 
-void touch(Cell& cell, const Stamp& now, Access access, const char* memory) {
-  const auto report = [&](const Stamp& before, const char* did) {
+void touch(Cell& cell, const ThreadStamp& now, Access access, const char* memory) {
+  const auto report = [&](const ThreadStamp& before, const char* did) {
     fault_at_next_wait(
         fmt::format("race in {} memory: thread {} of this block {} what thread {} of {} block {} "
                     "before, without a barrier between",
@@ -69,6 +72,7 @@ void race_new_launch() {
   Detector& d = detector();
   d.launch_first_block = d.block + 1;
   d.device.clear();
+  d.atomics.clear();
 }
 
 void race_new_block() {
@@ -86,8 +90,8 @@ void race_access(const void* p, std::size_t bytes, Access access, int thread) {
   Detector& d = detector();
   const auto at = reinterpret_cast<std::uintptr_t>(p),
              shared = reinterpret_cast<std::uintptr_t>(block_shared_memory());
-  const Stamp now = {d.block, static_cast<std::uint16_t>(thread), d.block_epoch,
-                     d.warp_epochs[thread / 32]};
+  const ThreadStamp now = {d.block, static_cast<std::uint16_t>(thread), d.block_epoch,
+                           d.warp_epochs[thread / 32]};
   const std::size_t first = at / kCellBytes, last = (at + bytes - 1) / kCellBytes;
   if (at >= shared && at < shared + block_shared_bytes()) {
     if (d.shared.empty()) d.shared.resize(block_shared_bytes() / kCellBytes + 1);
@@ -97,6 +101,34 @@ void race_access(const void* p, std::size_t bytes, Access access, int thread) {
   }
   if (!is_device_memory(p)) return;  // the thread's own stack
   for (std::size_t c = first; c <= last; ++c) touch(d.device[c], now, access, "device");
+}
+
+void heard_atomic(const void* p, std::size_t bytes) {
+  if (!is_device_memory(p)) return;
+  const auto at = reinterpret_cast<std::uintptr_t>(p);
+  for (std::size_t c = at / kCellBytes; c <= (at + bytes - 1) / kCellBytes; ++c)
+    detector().atomics.insert(c);
+}
+
+std::vector<Range> take_touched() {
+  Detector& d = detector();
+  std::vector<std::pair<std::uintptr_t, bool>> cells;
+  cells.reserve(d.device.size() + d.atomics.size());
+  for (const auto& [cell, stamps] : d.device) cells.emplace_back(cell, stamps.write.block != 0);
+  for (const std::uintptr_t cell : d.atomics) cells.emplace_back(cell, true);
+  std::sort(cells.begin(), cells.end());
+  std::vector<Range> ranges;
+  for (const auto& [cell, written] : cells) {
+    const std::uintptr_t begin = cell * kCellBytes;
+    if (!ranges.empty() && ranges.back().writes == written &&
+        ranges.back().begin + ranges.back().bytes >= begin)
+      ranges.back().bytes = begin + kCellBytes - ranges.back().begin;
+    else
+      ranges.push_back({begin, kCellBytes, written});
+  }
+  d.device.clear();
+  d.atomics.clear();
+  return ranges;
 }
 
 }  // namespace weft::emulation

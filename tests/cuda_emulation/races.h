@@ -6,6 +6,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
+
+#include "accesses.h"
 
 namespace weft::emulation {
 
@@ -20,5 +23,9 @@ void race_warp_barrier(int warp);
 
 // By thread `thread` of the running block.
 void race_access(const void* p, std::size_t bytes, Access access, int thread);
+// An atomic access to device memory, which races with no other thread of the launch.
+void heard_atomic(const void* p, std::size_t bytes);
+// The bytes of device memory that the last launch touched, and forgets them.
+std::vector<Range> take_touched();
 
 }  // namespace weft::emulation

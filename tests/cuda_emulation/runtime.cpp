@@ -1,107 +1,56 @@
-// The part of the CUDA runtime that Weft calls. Work is queued on its stream and runs as late as
-// CUDA allows: when somebody waits. So a forgotten wait or event shows as poison or stale numbers.
-// Errors are sticky, as on a GPU, and cudaGetErrorString tells the Fault.
+// The part of the CUDA runtime that Weft calls, over streams.h and device_memory.h. Errors are
+// sticky, as on a GPU, and cudaGetErrorString tells the Fault.
 #include <cuda_runtime.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
-#include <deque>
-#include <functional>
 #include <map>
 #include <memory>
-#include <string>
 #include <utility>
-#include <vector>
 
 #include "device_memory.h"
 #include "executor.h"
-#include "runtime.h"
+#include "pinned.h"
+#include "streams.h"
 
 namespace weft::emulation {
-namespace {
 
-struct Queue {
-  std::deque<std::function<void()>> work;
-  std::uint64_t enqueued = 0, done = 0;
-};
-
-struct Event {
-  Queue* queue = nullptr;  // recorded on
-  std::uint64_t position = 0;
-};
-
-struct Runtime {
-  std::map<Queue*, std::unique_ptr<Queue>> queues;
-  cudaError_t error = cudaSuccess;
-  std::string fault_text;
-  std::uint64_t launches = 0;
-};
-
-Runtime& runtime() {
-  static Runtime r;
-  return r;
-}
-
-Queue* queue_of(cudaStream_t stream) {
-  auto* q = reinterpret_cast<Queue*>(stream);
-  return runtime().queues.contains(q) ? q : nullptr;
-}
-
-cudaError_t failed(const std::string& what, cudaError_t error = cudaErrorLaunchFailure) {
-  if (runtime().error == cudaSuccess) {
-    runtime().error = error;
-    runtime().fault_text = what;
-  }
-  return runtime().error;
-}
-
-// Runs what was queued up to a position.
-void run_until(Queue& q, std::uint64_t position) {
-  if (q.done >= position || q.work.empty()) return;
-  const DeviceAccess access;
-  while (q.done < position && !q.work.empty()) {
-    const std::function<void()> next = std::move(q.work.front());
-    q.work.pop_front();
-    ++q.done;
-    if (runtime().error != cudaSuccess) continue;
-    try {
-      next();
-    } catch (const Fault& f) {
-      failed(f.what());
-    }
-  }
-}
-
-void run_all() {
-  for (auto& [key, q] : runtime().queues) run_until(*q, q->enqueued);
-}
-
-}  // namespace
-
-void enqueue(cudaStream_t stream, std::function<void()> work) {
-  Queue* q = queue_of(stream);
-  if (!q) {
-    failed(stream == nullptr ? "work on the default stream: it is not ordered with Weft's streams"
-                             : "work on a stream that does not exist");
+void enqueue_kernel(cudaStream_t stream, const void* kernel, dim3 grid, dim3 block,
+                    std::size_t shared_bytes, std::vector<Range> touches,
+                    std::function<void()> run) {
+  const Turn turn;
+  ++runtime().launches;
+  const auto queue = queue_of(stream);
+  if (queue && queue->device != current_gpu()) {
+    failed(fmt::format("a kernel on {} while GPU {} is the thread's current one", named(*queue),
+                       current_gpu()),
+           cudaErrorInvalidResourceHandle);
     return;
   }
-  if (runtime().error != cudaSuccess) return;
-  q->work.push_back(std::move(work));
-  ++q->enqueued;
+  Item item;
+  item.kernel = kernel;
+  item.touches = std::move(touches);
+  item.work = [=, run = std::move(run)] { run_grid(grid, block, shared_bytes, run); };
+  enqueue(stream, std::move(item));
 }
 
-void enqueue_kernel(cudaStream_t stream, dim3 grid, dim3 block, std::size_t shared_bytes,
-                    std::function<void()> kernel) {
-  ++runtime().launches;
-  enqueue(stream, [=, kernel = std::move(kernel)] { run_grid(grid, block, shared_bytes, kernel); });
+void touch_first(std::vector<Range>& touches, const Range& range) {
+  const Turn turn;
+  const MemoryBlock* block = memory_block(reinterpret_cast<const void*>(range.begin));
+  if (!block) return;
+  touches.push_back(range);
+  touches.back().bytes = std::min(range.bytes, block->begin + block->bytes - range.begin);
 }
 
 void expect_device_memory(const void* argument) {
+  const Turn turn;
   if (argument && !is_device_memory(argument))
     failed("a kernel is handed a pointer that is not device memory", cudaErrorIllegalAddress);
 }
 
-void expect_no_host_pointer(const void* argument, std::size_t bytes) {
+void expect_no_host_pointer(const void* argument, std::size_t bytes, std::vector<Range>& touches) {
+  const Turn turn;
   for (std::size_t at = 0; at + sizeof(void*) <= bytes; at += sizeof(void*)) {
     const void* word = nullptr;
     std::memcpy(&word, static_cast<const std::byte*>(argument) + at, sizeof(word));
@@ -110,6 +59,7 @@ void expect_no_host_pointer(const void* argument, std::size_t bytes) {
                          "memory",
                          at),
              cudaErrorIllegalAddress);
+    touch_first(touches, reads(word, 1));
   }
 }
 
@@ -127,22 +77,40 @@ void expect_block(const void* kernel, dim3 block) {
 #endif
 }
 
-void forget_fault() {
-  runtime().error = cudaSuccess;
-  runtime().fault_text.clear();
-}
-
-std::uint64_t kernels_launched() { return runtime().launches; }
-
 }  // namespace weft::emulation
 
 using namespace weft::emulation;
 
+namespace {
+
+bool is_gpu(int device) { return device >= 0 && device < n_gpus(); }
+
+// Waits for the current GPU, as cudaFree does.
+bool waits_for_gpu(const char* call) {
+  if (refused_in_capture(call)) return false;
+  run_all(current_gpu());
+  return true;
+}
+
+// A copy's or memset's item.
+cudaError_t given(cudaStream_t stream, Item item) {
+  enqueue(stream, std::move(item));
+  return runtime().error;
+}
+
+}  // namespace
+
 extern "C" {
 
-cudaError_t cudaGetDeviceCount(int* count) { return *count = 1, cudaSuccess; }
-cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; }
-cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = n_gpus();
+  return *count > 0 ? cudaSuccess : cudaErrorNoDevice;
+}
+cudaError_t cudaSetDevice(int device) {
+  if (!is_gpu(device)) return cudaErrorInvalidDevice;
+  return current_gpu() = device, cudaSuccess;
+}
+cudaError_t cudaGetDevice(int* device) { return *device = current_gpu(), cudaSuccess; }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   // An A100's.
   static const std::map<int, int> kValues = {{cudaDevAttrMultiProcessorCount, 108},
@@ -163,121 +131,234 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(std::size_t* free_bytes, std::size_t* total_bytes) {
+  const Turn turn;
   *total_bytes = kDeviceBytes;
-  *free_bytes = kDeviceBytes - device_bytes_used();
+  *free_bytes = kDeviceBytes - device_bytes_used(current_gpu());
   return cudaSuccess;
 }
 
-cudaError_t cudaGetLastError() { return runtime().error; }
-cudaError_t cudaPeekAtLastError() { return runtime().error; }
+cudaError_t cudaGetLastError() { return cudaPeekAtLastError(); }
+cudaError_t cudaPeekAtLastError() {
+  const Turn turn;
+  return runtime().error;
+}
 const char* cudaGetErrorString(cudaError_t error) {
+  const Turn turn;
   if (error == cudaSuccess) return "no error";
-  if (error == runtime().error && !runtime().fault_text.empty())
+  if (error == runtime().error && !runtime().fault_text.empty()) {
+    runtime().fault_told = true;
     return runtime().fault_text.c_str();
+  }
   return "an error of the emulated CUDA runtime";
 }
 
 cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
-  *memory = device_allocate(bytes);
+  const Turn turn;
+  *memory = nullptr;
+  if (refused_in_capture("cudaMalloc")) return runtime().error;
+  *memory = device_allocate(current_gpu(), bytes);
   return *memory ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 cudaError_t cudaFree(void* memory) {
-  run_all();  // cudaFree waits for the device
-  return memory == nullptr || device_free(memory) ? cudaSuccess : cudaErrorInvalidValue;
+  const Turn turn;
+  const MemoryBlock* block = memory_block(memory);
+  if (memory == nullptr) return cudaSuccess;
+  if (!block || refused_in_capture("cudaFree")) return cudaErrorInvalidValue;
+  run_all(block->device);  // it waits for the device
+  forget_accesses(memory, block->bytes);
+  return device_free(memory) ? cudaSuccess : cudaErrorInvalidValue;
 }
 cudaError_t cudaMallocHost(void** memory, std::size_t bytes) {
+  const Turn turn;
+  *memory = nullptr;
+  if (refused_in_capture("cudaMallocHost")) return runtime().error;
   *memory = pinned_allocate(bytes);
   return *memory ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 cudaError_t cudaFreeHost(void* memory) {
-  run_all();  // as cudaFree
-  return memory == nullptr || pinned_free(memory) ? cudaSuccess : cudaErrorInvalidValue;
+  const Turn turn;
+  const MemoryBlock* block = memory_block(memory);
+  if (memory == nullptr) return cudaSuccess;
+  if (!block || !waits_for_gpu("cudaFreeHost")) return cudaErrorInvalidValue;
+  for (int gpu = 0; gpu < n_gpus(); ++gpu) run_all(gpu);
+  forget_accesses(memory, block->bytes);
+  forget_pinned(memory, block->bytes);
+  return pinned_free(memory) ? cudaSuccess : cudaErrorInvalidValue;
 }
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* p) {
+  const Turn turn;
   *attributes = {};
-  attributes->type = is_device_memory(p)   ? cudaMemoryTypeDevice
-                     : is_pinned_memory(p) ? cudaMemoryTypeHost
-                                           : cudaMemoryTypeUnregistered;
+  const MemoryBlock* block = memory_block(p);
+  attributes->type = !block                     ? cudaMemoryTypeUnregistered
+                     : block->device == kPinned ? cudaMemoryTypeHost
+                                                : cudaMemoryTypeDevice;
+  attributes->device = block && block->device != kPinned ? block->device : current_gpu();
   return cudaSuccess;
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  auto q = std::make_unique<Queue>();
-  *stream = reinterpret_cast<cudaStream_t>(q.get());
-  runtime().queues[q.get()] = std::move(q);
+  const Turn turn;
+  *stream = reinterpret_cast<cudaStream_t>(make_queue(current_gpu()).get());
   return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  Queue* q = queue_of(stream);
-  if (!q) return cudaErrorInvalidResourceHandle;
-  run_until(*q, q->enqueued);
-  runtime().queues.erase(q);
+  const Turn turn;
+  const auto queue = queue_of(stream);
+  if (!queue) return cudaErrorInvalidResourceHandle;
+  if (queue->capture) failed(named(*queue) + " is destroyed while it is captured for a graph");
+  run_until(*queue, queue->enqueued);
+  drop_queue(*queue);
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-  Queue* q = queue_of(stream);
-  if (!q)
+  const Turn turn;
+  const auto queue = queue_of(stream);
+  if (!queue)
     return failed("waiting for the default stream or for one that does not exist",
                   cudaErrorInvalidResourceHandle);
-  run_until(*q, q->enqueued);
+  if (queue->capture)
+    return failed("waiting for " + named(*queue) + " while it is captured for a graph",
+                  cudaErrorStreamCaptureUnsupported);
+  if (refused_in_capture("waiting for another stream")) return runtime().error;
+  run_until(*queue, queue->enqueued);
+  host_sees(queue->clock);
   return runtime().error;
 }
-cudaError_t cudaDeviceSynchronize() { return run_all(), runtime().error; }
+cudaError_t cudaDeviceSynchronize() {
+  const Turn turn;
+  waits_for_gpu("cudaDeviceSynchronize");
+  return runtime().error;
+}
 
 // CUDA has read pageable host memory when the call returns, and has not necessarily written it;
 // pinned memory is read when the copy runs.
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind,
                             cudaStream_t stream) {
-  if (is_device_memory(from) || is_pinned_memory(from)) {
-    enqueue(stream, [=] { std::memmove(to, from, bytes); });
+  const Turn turn;
+  if (bytes == 0) return runtime().error;
+  Item item;
+  item.name = "a copy";
+  if (memory_block(to))
+    item.touches.push_back(writes(to, bytes));
+  else
+    item.refused = "it goes to pageable host memory, which may be gone at a launch";
+  if (memory_block(from)) {
+    item.touches.push_back(reads(from, bytes));
+    item.work = [=] { std::memmove(to, from, bytes); };
   } else {
     const auto* begin = static_cast<const std::byte*>(from);
-    enqueue(stream, [to, bytes = std::vector<std::byte>(begin, begin + bytes)] {
-      std::memcpy(to, bytes.data(), bytes.size());
-    });
+    item.work = [to, copied = std::vector<std::byte>(begin, begin + bytes)] {
+      std::memcpy(to, copied.data(), copied.size());
+    };
+    item.refused = "it comes from pageable host memory, which a launch would read again";
   }
-  return runtime().error;
+  return given(stream, std::move(item));
 }
 cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t stream) {
-  enqueue(stream, [=] { std::memset(to, value, bytes); });
-  return runtime().error;
+  Item item;
+  item.name = "a memset";
+  item.touches = {writes(to, bytes)};
+  item.work = [=] { std::memset(to, value, bytes); };
+  return given(stream, std::move(item));
 }
 // On the default stream, which orders nothing here: as late as cudaDeviceSynchronize() allows would
 // be after the queues that run then.
 cudaError_t cudaMemset(void* to, int value, std::size_t bytes) {
-  run_all();
-  const DeviceAccess access;
-  std::memset(to, value, bytes);
+  const Turn turn;
+  if (bytes == 0 || refused_in_capture("cudaMemset")) return runtime().error;
+  Queue& queue = runtime().default_queues[current_gpu()];
+  if (queue.clock.empty()) queue.agent = make_agent(), queue.device = current_gpu();
+  join(queue.clock, runtime().host);
+  Item item;
+  item.name = "a memset";
+  item.touches = {writes(to, bytes)};
+  item.work = [=] { std::memset(to, value, bytes); };
+  const Stamp stamp = next_stamp(item, queue.agent, queue, queue.clock);
+  queue.work.push_back([&] { run_item(item, stamp, queue.clock); });
+  run_until(queue, ++queue.enqueued);
   return runtime().error;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  *event = reinterpret_cast<cudaEvent_t>(new Event());
+  auto made = std::make_unique<Event>();
+  made->device = current_gpu();
+  *event = reinterpret_cast<cudaEvent_t>(made.release());
   return cudaSuccess;
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  const Turn turn;
   delete reinterpret_cast<Event*>(event);
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  Queue* q = queue_of(stream);
-  if (!q)
+  const Turn turn;
+  const auto queue = queue_of(stream);
+  if (!queue)
     return failed("an event on the default stream or on one that does not exist",
                   cudaErrorInvalidResourceHandle);
-  *reinterpret_cast<Event*>(event) = {q, q->enqueued};
-  return cudaSuccess;
+  Event& e = *reinterpret_cast<Event*>(event);
+  if (e.device != queue->device)
+    return failed(fmt::format("an event of GPU {} is recorded on {}", e.device, named(*queue)),
+                  cudaErrorInvalidResourceHandle);
+  const int device = e.device;
+  e = Event();
+  e.device = device;
+  if (queue->capture) {
+    Capture& capture = *queue->capture;
+    e.capture = queue->capture;
+    e.mark = capture.n_marks++;
+    capture.steps.push_back({Step::Kind::record, queue->branch, e.mark, {}, {}});
+    return runtime().error;
+  }
+  e.queue = queue;
+  e.position = queue->enqueued;
+  join(queue->clock, runtime().host);
+  e.clock = queue->clock;
+  return runtime().error;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  const Turn turn;
   const Event& e = *reinterpret_cast<Event*>(event);
+  if (e.capture)
+    return failed("waiting for an event that was recorded in a capture",
+                  cudaErrorStreamCaptureUnsupported);
+  if (refused_in_capture("waiting for an event")) return runtime().error;
   if (e.queue) run_until(*e.queue, e.position);
+  host_sees(e.clock);
   return runtime().error;
 }
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t, cudaEvent_t) {
   return *milliseconds = 0, cudaSuccess;
 }  // time means nothing here
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  const Turn turn;
   const Event e = *reinterpret_cast<Event*>(event);
-  if (e.queue) enqueue(stream, [e] { run_until(*e.queue, e.position); });
+  const auto queue = queue_of(stream);
+  if (!queue)
+    return failed("the default stream or one that does not exist is to wait for an event",
+                  cudaErrorInvalidResourceHandle);
+  if (e.capture) {
+    const auto& open = runtime().captures;
+    if (std::find(open.begin(), open.end(), e.capture) == open.end())
+      return failed(named(*queue) + " is to wait for an event of a capture that has ended",
+                    cudaErrorStreamCaptureIsolation);
+    if (!queue->capture) {  // it is captured too from now on
+      queue->capture = e.capture;
+      queue->branch = e.capture->branches.size();
+      e.capture->branches.push_back(queue);
+    }
+    if (queue->capture != e.capture)
+      return failed(named(*queue) + " is to wait for an event of another capture",
+                    cudaErrorStreamCaptureMerge);
+    e.capture->steps.push_back({Step::Kind::wait, queue->branch, e.mark, {}, {}});
+    return runtime().error;
+  }
+  if (!e.queue) return runtime().error;  // nothing is marked
+  if (queue->capture)
+    return failed(named(*queue) + " is captured and to wait for an event from before the capture",
+                  cudaErrorStreamCaptureIsolation);
+  join(queue->clock, e.clock);
+  push(*queue, [e] { run_until(*e.queue, e.position); });
   return runtime().error;
 }
 

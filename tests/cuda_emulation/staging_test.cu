@@ -7,6 +7,7 @@
 #include "core/arena.h"
 #include "core/check.h"
 #include "core/host_copy.h"
+#include "faults.h"
 
 namespace weft::test {
 namespace {
@@ -41,12 +42,18 @@ TEST(StagingOnAGpu, ArrivesWholeAndMayBeRefilledAfterWaiting) {
   EXPECT_EQ(u.there(), 8);
 }
 
-TEST(StagingOnAGpu, RefilledTooEarlyShows) {
-  Uploads u;
-  u.put(7);
-  u.staging.upload(u.stream);
-  u.put(8);  // without wait()
-  EXPECT_EQ(u.there(), 8);
+TEST(StagingOnAGpu, RefilledTooEarlyIsCaught) {
+  for (const auto schedule : {emulation::Schedule::late, emulation::Schedule::eager})
+    EXPECT_EQ(emulation::fault_of(schedule,
+                                  [] {
+                                    Uploads u;
+                                    u.put(7);
+                                    u.staging.upload(u.stream);
+                                    u.put(8);  // without wait()
+                                    u.there();
+                                  }),
+              "the host writes pinned memory that a copy on stream 1 of GPU 0 reads, and has not "
+              "waited for it");
 }
 
 TEST(StagingOnAGpu, IsLaidOutAgainInTheSameMemory) {
@@ -58,6 +65,9 @@ TEST(StagingOnAGpu, IsLaidOutAgainInTheSameMemory) {
   u.arena.release(0);
   const Staged again = u.staging.alloc(u.arena, DType::i32, {9});
   EXPECT_EQ(again.host.data(), before);
+  again.host.as<std::int32_t>()[4] = 9;  // the first upload is over
+  u.staging.upload(u.stream);
+  EXPECT_EQ(u.there(), 9);
 }
 
 TEST(HostCopyOnAGpu, WritesAndReadsBack) {
