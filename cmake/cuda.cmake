@@ -2,7 +2,7 @@
 # on the host, for tests). weft_cuda_runtime and weft_cuda_blas stand for the CUDA libraries,
 # weft_cuda_sources(files…) says how .cu files are compiled.
 if(WEFT_CUDA STREQUAL OFF)
-  list(APPEND WEFT_LEFT_OUT "/gpu_cuda\\.cpp$" "/kernels/cuda/backend\\.cpp$")
+  list(APPEND WEFT_LEFT_OUT "/gpu_cuda\\.cpp$" "/kernels/cuda/(backend|cublas_lt|product)\\.cpp$")
   return()
 endif()
 list(APPEND WEFT_LEFT_OUT "/gpu_none\\.cpp$" "/no_cuda\\.cpp$")

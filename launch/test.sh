@@ -4,9 +4,10 @@
 #   launch/test.sh -L quick            in four minutes: each room's own tests and the short ones of
 #                                      the commands, and nothing of what follows
 # Then mutated inputs for every command. Where a CUDA toolkit is found, also the GPU back end: its
-# kernels emulated under AddressSanitizer and UBSan, and compiled for A100 and H100, where a spilled
-# register is an error; and whole runs with --device cuda on an emulated GPU, the CPU's ops in the
-# kernels' place. The rest of the program under sanitizers: launch/test_sanitized.sh.
+# kernels emulated under AddressSanitizer and UBSan; whole runs with --device cuda on an emulated
+# GPU, the CPU's ops in the kernels' place; and the program for A100 and H100, where a spilled
+# register is an error, started without a driver. The rest of the program under sanitizers:
+# launch/test_sanitized.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . launch/setup.sh
@@ -29,7 +30,8 @@ if nvcc=$(weft_find_nvcc); then
   (cd build-emulated && ctest --output-on-failure -j 2 -L emulated) || status=1
   weft_build runtime weft parity_test cuda_emulation_test
   (cd build-runtime && ctest --output-on-failure -j 2 -L runtime) || status=1
-  weft_build cuda weft_kernels_cuda
+  weft_build cuda weft
+  WEFT=$PWD/build-cuda/weft WEFT_SOURCE_DIR=$PWD bats tests/cli/device/no_driver.bats || status=1
 else
   echo "No CUDA toolkit (12.2 or later) here: the GPU kernels were neither emulated nor compiled."
 fi

@@ -63,6 +63,39 @@ void add_linear_cases(std::vector<Case>& cases, const Layer& q, bool backward) {
                    }});
 }
 
+// The layers on either side of the GELU of GPT-2 124M.
+void add_gelu_cases(std::vector<Case>& cases, DType act, bool bias) {
+  constexpr std::int64_t kWidth = 768, kInner = 4 * kWidth;
+  const double n = N, c = kWidth, f = kInner, act_bytes = static_cast<double>(dtype_bytes(act));
+  const std::string suffix =
+      fmt::format(" {}{} {}x{}x{}", dtype_name(act), bias ? " bias" : "", N, kInner, kWidth);
+  struct Tensors {
+    View wide, pre, narrow, up, down, bias;
+    Tensors(Memory& memory, DType act)
+        : wide(memory.normal(act, {N, kInner})),
+          pre(memory.normal(act, {N, kInner})),
+          narrow(memory.normal(act, {N, kWidth})),
+          up(memory.normal(DType::bf16, {kInner, kWidth})),
+          down(memory.normal(DType::bf16, {kWidth, kInner})),
+          bias(memory.normal(DType::f32, {kInner})) {}
+  };
+  const Products product = {act_bytes * (n * c + 2 * n * f) + 2 * c * f, 2 * n * c * f};
+  cases.push_back(
+      {"linear_gelu" + suffix, Rate::bf16, product, [=](Memory& memory, Stream&) -> Body {
+         return [=, t = Tensors(memory, act)](Stream& s) {
+           linear_gelu(t.wide, t.pre, t.narrow, t.up, bias ? ConstView(t.bias) : ConstView(),
+                       Precision::bf16, s);
+         };
+       }});
+  if (bias) return;
+  cases.push_back(
+      {"linear_gelu_backward" + suffix, Rate::bf16, product, [=](Memory& memory, Stream&) -> Body {
+         return [=, t = Tensors(memory, act)](Stream& s) {
+           linear_gelu_backward(t.wide, t.narrow, t.down, t.pre, Precision::bf16, s);
+         };
+       }});
+}
+
 // The parameters of one layer: 202 million in six tensors.
 struct Parameters {
   std::vector<View> weight, m, v, grad, copy;
@@ -160,6 +193,8 @@ std::vector<Case> linear_cases() {
   add_linear_cases(cases, {N, 3 * C, C, true, DType::f32, DType::f32, Precision::bf16}, true);
   add_linear_cases(cases, {64, 3 * C, C, true, DType::f32, DType::f32, Precision::fp32_fixed},
                    false);
+  for (const DType act : {DType::bf16, DType::f32})
+    for (const bool bias : {false, true}) add_gelu_cases(cases, act, bias);
   return cases;
 }
 
