@@ -8,6 +8,7 @@
 
 #include "cli/command.h"
 #include "cli/options.h"
+#include "cli/results.h"
 #include "cli/session.h"
 #include "cli/stdout.h"
 #include "comm/agreement.h"
@@ -276,9 +277,9 @@ void run_chat(const Invocation& invocation) {
   JobLog log = session.open_log(invocation, "chat", fields, o.prompt.size());
   session.load_weights();
   chat.begin(log);
-  const auto end_log = [&] {
+  const auto end_log = [&](const std::string& reason) {
     log.stop();
-    log.end("done", chat.work());
+    log.end(reason, chat.work());
   };
   Communicator& world = session.grid.world();
   const auto check_stdout = [&] {
@@ -286,11 +287,19 @@ void run_chat(const Invocation& invocation) {
       if (!chat.write_error().empty()) throw Error(chat.write_error());
     });
   };
+  const auto answer = [&](const std::string& text) {  // throws on every rank or on none
+    try {
+      chat.answer(text);
+    } catch (const Interrupted& error) {
+      end_log(end_reason({FailureKind::interrupted, error.what()}));
+      throw;
+    }
+  };
   for (const std::string& prompt : o.prompt) {
-    chat.answer(prompt);
+    answer(prompt);
     check_stdout();
   }
-  if (!o.prompt.empty()) return end_log();
+  if (!o.prompt.empty()) return end_log("done");
   const bool terminal =
       world.all_reduce_value<std::int32_t>(session.first() && ::isatty(STDIN_FILENO) == 1,
                                            ReduceOp::max, session.stream) != 0;
@@ -303,15 +312,15 @@ void run_chat(const Invocation& invocation) {
     if (*text == "/reset") chat.reset();
     if (*text == "/reset" || text->find_first_not_of(" \t") == std::string::npos) continue;
     try {
-      chat.answer(*text);
-    } catch (const UserError& error) {  // answer() throws on every rank or on none
+      answer(*text);
+    } catch (const UserError& error) {
       if (!terminal) throw;
       if (session.first())
         log_line(LogLevel::error, fmt::format("weft: {}; /reset begins anew", error.what()));
     }
     check_stdout();
   }
-  end_log();
+  end_log("done");
 }
 
 }  // namespace weft

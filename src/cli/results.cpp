@@ -11,17 +11,16 @@ namespace {
 constexpr std::uint64_t kNoMore = ~std::uint64_t{0};
 constexpr int kHeaderTag = 11, kTextTag = 12;
 
-// As the run log calls it.
-std::string reason_of(const Failure& failure) {
-  if (failure.kind != FailureKind::interrupted) return "failed";
-  return failure.text.starts_with("stopped by the walltime") ? "walltime" : "signal";
-}
-
 View bytes_of(void* data, std::size_t n) {
   return View(data, DType::u8, {static_cast<std::int64_t>(n)});
 }
 
 }  // namespace
+
+std::string end_reason(const Failure& failure) {
+  if (failure.kind != FailureKind::interrupted) return "failed";
+  return failure.text.starts_with("stopped by the walltime") ? "walltime" : "signal";
+}
 
 ResultWriter::ResultWriter(const Session& session, const std::string& out, std::size_t n_items)
     : session_(session), items_(n_items) {
@@ -123,7 +122,7 @@ void ResultWriter::flush_quietly() {
 std::optional<Failure> ResultWriter::finish(const std::optional<Failure>& ended, JobLog& log) {
   log.stop();
   auto failure = failure_of([&] { take_all(ended); });
-  log.end(failure ? reason_of(*failure) : "done", work());
+  log.end(failure ? end_reason(*failure) : "done", work());
   return failure;
 }
 

@@ -11,6 +11,9 @@
 
 namespace weft {
 
+// Why a job ended, as the run log calls it: walltime, signal, failed.
+std::string end_reason(const Failure& failure);
+
 // Rank 0 writes each item as soon as those before it are there; other replicas send it theirs as
 // they come.
 class ResultWriter {

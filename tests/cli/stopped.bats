@@ -89,7 +89,9 @@ of_texts() {
     [ ! -e n.html ]
     json n.log 'lines[-1]["event"] == "end"' 'lines[-1]["reason"] == "walltime"' \
       'lines[-1]["items"] == 0'
-    over $n "" chat "${gpt2[@]}" --chat-template "$S/turns.jinja" --prompt a
+    rm n.log
+    over $n "" chat "${gpt2[@]}" --chat-template "$S/turns.jinja" --prompt a --log n.log
+    json n.log 'lines[-1]["event"] == "end"' 'lines[-1]["reason"] == "walltime"'
   done
 }
 
