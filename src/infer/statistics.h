@@ -31,7 +31,7 @@ struct GenerationCounts {
   std::int64_t prompt_tokens = 0;  // of requests that were begun
   std::int64_t new_tokens = 0;     // of a beam search those of its results alone
   std::int64_t passes = 0, rows = 0;
-  std::int64_t slots_used = 0, slots = 0;  // of the cache, in each pass
+  std::int64_t slots_used = 0, slots = 0;  // continuations under way, in each pass
   std::int64_t cached = 0,
                cache_rows = 0;  // tokens in the cache after each pass, and room for them
   // What a pass must read: the weights once, without the head where no logits are wanted, and the
@@ -41,8 +41,8 @@ struct GenerationCounts {
 
 struct EngineStatistics {
   GenerationCounts counts;
-  // From the moment a request is given its slots (the prompt begins to be read) to its first token;
-  // what it waited for a slot before is no part of it.
+  // From the moment a request is given its pages (the prompt begins to be read) to its first token;
+  // what it waited for them before is no part of it.
   TimeHistogram first_token;
   TimeHistogram inter_token;  // between a request's tokens, passes that read prompts included
 

@@ -192,7 +192,8 @@ END
     set -- $grid
     local n=$1
     shift
-    refused "$n" '900 beams of up to 60000001 tokens need [0-9]{12,} bytes .* on its host \([0-9]+\)' \
+    refused "$n" \
+      '900 beams of up to 60000001 tokens need [0-9]{12,} bytes .* on its host \([0-9]+\)' \
       generate "${far[@]}" 60000000 --num-beams 900 "$@"
     weft "$n" generate "${far[@]}" 2 "$@"
     [ "$status" != 0 ]
