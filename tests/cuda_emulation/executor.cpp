@@ -198,6 +198,11 @@ void abandon() {
     if (t.state != State::ended) resume(t);
 }
 
+// Of a block's shared memory, whose ends are on no page's.
+void watch(void (*change)(void*, std::size_t), void* memory, std::size_t bytes) {
+  if (!kGuardsPages) change(memory, bytes);
+}
+
 unsigned existing_lanes(int warp) {
   const std::size_t left = executor().threads.size() - static_cast<std::size_t>(warp) * 32;
   return left >= 32 ? 0xFFFFFFFFu : (1u << left) - 1;
@@ -311,10 +316,10 @@ void run_grid(dim3 grid, dim3 block, std::size_t shared_bytes,
   e.shared_bytes = shared_bytes;
   race_new_launch();
   for (std::uint64_t index : blocks) {
-    allow(e.shared, shared_bytes);
+    watch(allow, e.shared, shared_bytes);
     std::memset(e.shared, 0xFF, shared_bytes);
-    forbid(static_cast<std::byte*>(e.shared) + shared_bytes,
-           std::max<std::size_t>((shared_bytes + 127) / 128 * 128, 128) - shared_bytes);
+    watch(forbid, static_cast<std::byte*>(e.shared) + shared_bytes,
+          std::max<std::size_t>((shared_bytes + 127) / 128 * 128, 128) - shared_bytes);
     race_new_block();
     e.threads.assign(n_threads, Thread());
     e.meetings.assign((n_threads + 31) / 32, Meeting());
@@ -339,11 +344,11 @@ void run_grid(dim3 grid, dim3 block, std::size_t shared_bytes,
     }
     if (e.failure) {
       abandon();
-      allow(e.shared, std::max<std::size_t>((shared_bytes + 127) / 128 * 128, 128));
+      watch(allow, e.shared, std::max<std::size_t>((shared_bytes + 127) / 128 * 128, 128));
       std::rethrow_exception(std::exchange(e.failure, nullptr));
     }
   }
-  allow(e.shared, std::max<std::size_t>((shared_bytes + 127) / 128 * 128, 128));
+  watch(allow, e.shared, std::max<std::size_t>((shared_bytes + 127) / 128 * 128, 128));
 }
 
 void set_order_seed(std::uint64_t seed) { executor().random.seed(seed); }

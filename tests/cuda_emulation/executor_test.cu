@@ -168,6 +168,10 @@ namespace {
 
 class Emulation : public testing::Test {
  protected:
+  // A fault shows where the host waits.
+  Emulation() { emulation::set_schedule(emulation::Schedule::late); }
+  ~Emulation() override { emulation::set_schedule(emulation::Schedule::drawn); }
+
   const Device gpu_{DeviceType::cuda, 0};
   Stream stream_{gpu_};
 

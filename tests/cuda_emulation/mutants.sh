@@ -60,8 +60,8 @@ while IFS='@' read -r file expression filter what; do
   elif [ "$status" -eq 124 ]; then
     complain "the tests hang"
   else
-    echo "mutant $number ($what) is caught by $(grep -E \
-      -m1 'Failure$|AddressSanitizer|runtime error' "$folder/log" | tail -c 120)"
+    echo "mutant $number ($what) is caught by $(grep -v '^unknown file' "$folder/log" | grep -E \
+      -m1 'Failure$|with description|AddressSanitizer|runtime error' | cut -c 1-200)"
   fi
 done <"$root/tests/cuda_emulation/mutants.txt"
 echo "$bad not caught"

@@ -137,7 +137,7 @@ void run_item(const Item& item, const Stamp& stamp, const Clock& clock) {
   note(item.touches);
   pinned_copy_runs(stamp);
   item.work();
-  note(take_touched());
+  if (item.kernel) note(take_touched());
 }
 
 void run_until(Queue& queue, std::uint64_t position) {
