@@ -2,7 +2,7 @@
 # on the host, for tests). weft_cuda_runtime and weft_cuda_blas stand for the CUDA libraries,
 # weft_cuda_sources(files…) says how .cu files are compiled.
 if(WEFT_CUDA STREQUAL OFF)
-  list(APPEND WEFT_LEFT_OUT "/gpu_cuda\\.cpp$" "/kernels/cuda/backend\\.cpp$")
+  list(APPEND WEFT_LEFT_OUT "/gpu_cuda\\.cpp$" "/kernels/cuda/(backend|cublas_lt|product)\\.cpp$")
   return()
 endif()
 list(APPEND WEFT_LEFT_OUT "/gpu_none\\.cpp$" "/no_cuda\\.cpp$")
@@ -43,7 +43,8 @@ elseif(WEFT_CUDA STREQUAL EMULATED)
        runtime (the CPU's ops in the kernels' place, tests/cuda_emulation/cpu_backend.cpp)")
   add_link_options(-rdynamic)
   if(WEFT_EMULATION_CHECK STREQUAL runtime)
-    list(APPEND WEFT_LEFT_OUT "/kernels/cuda/.*\\.cu$" "/kernels/cuda/backend\\.cpp$")
+    list(APPEND WEFT_LEFT_OUT "/kernels/cuda/.*\\.cu$"
+         "/kernels/cuda/(backend|cublas_lt|product)\\.cpp$")
     set(WEFT_EMULATION_OPTIONS)
   elseif(WEFT_EMULATION_CHECK STREQUAL races)
     add_compile_options(-O1)
