@@ -5,7 +5,7 @@ find_program(CCACHE ccache)
 if(CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR}
       CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
-      CCACHE_NOHASHDIR=1 ${CCACHE})
+      CCACHE_NOHASHDIR=1 CCACHE_PCH_EXTSUM=1 ${CCACHE})
 endif()
 string(REPLACE -O3 -O2 CMAKE_CXX_FLAGS_RELEASE "${CMAKE_CXX_FLAGS_RELEASE}")
 add_library(weft_kernel_speed INTERFACE)
@@ -22,16 +22,33 @@ add_library(weft_quickly_built INTERFACE)
 target_compile_options(weft_quickly_built INTERFACE
                        $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O1>)
 
+# weft_sum_precompiled(headers…): ccache takes a precompiled header for what these headers say, not
+# for its bytes, in which its build folder's name stands: a build finds what another one compiled.
+function(weft_sum_precompiled)
+  string(REGEX REPLACE "<([^>]+)>" "#include <\\1>\n" text "${ARGN}")
+  string(REPLACE ";" "" text "${text}")
+  set(source ${CMAKE_BINARY_DIR}/precompiled.cpp)
+  file(WRITE ${source} "${text}")
+  execute_process(COMMAND ${CMAKE_CXX_COMPILER} -std=c++20 -E -P ${source}
+                  OUTPUT_VARIABLE said RESULT_VARIABLE failed ERROR_QUIET)
+  if(failed)
+    return()  # headers elsewhere than in the compiler's own folders
+  endif()
+  string(SHA256 sum "${CMAKE_CXX_COMPILER_VERSION} ${said}")
+  file(WRITE ${CMAKE_BINARY_DIR}/CMakeFiles/weft_core.dir/cmake_pch.hxx.gch.sum ${sum})
+endfunction()
+
 # weft_precompiled(target): it takes the headers that cost most from weft_core, which everything
 # links.
 function(weft_precompiled target)
-  if(NOT WEFT_CUDA STREQUAL OFF AND NOT WEFT_EMULATION_CHECK STREQUAL runtime)
+  if(WEFT_CUDA STREQUAL EMULATED AND NOT WEFT_EMULATION_CHECK STREQUAL runtime)
     return()
   endif()
   if(target STREQUAL weft_core)
-    target_precompile_headers(weft_core PRIVATE <algorithm> <cstdint> <filesystem> <functional>
-                              <map> <memory> <optional> <span> <string> <string_view> <vector>
-                              <fmt/format.h> <nlohmann/json.hpp>)
+    set(headers <algorithm> <cstdint> <filesystem> <functional> <map> <memory> <optional> <span>
+        <string> <string_view> <vector> <fmt/format.h> <nlohmann/json.hpp>)
+    target_precompile_headers(weft_core PRIVATE ${headers})
+    weft_sum_precompiled(${headers})
   else()
     target_precompile_headers(${target} REUSE_FROM weft_core)
   endif()

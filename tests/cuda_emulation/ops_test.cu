@@ -81,24 +81,16 @@ TEST_P(Ops, AreCapturedAndLaunchedAgain) {
             "");
 }
 
-TEST_P(Ops, ThatUploadOrWaitAreNotCaptured) {
+TEST_P(Ops, ThatUploadAreNotCaptured) {
   EXPECT_EQ(fault_of(GetParam(),
                      [] {
                        Tensors t;
                        Graph graph;
                        const AdamWTensor tensor = {t.x, t.y, t.y, t.y, {}, true};
-                       graph.capture(t.first, [&] { t.ops.adamw({&tensor, 1}, {}, t.first); });
+                       graph.capture(t.first, [&] { t.ops.adamw({&tensor, 1}, ConstView(), {}, t.first); });
                      }),
             "adamw on stream 1 of GPU 0 while it is captured for a graph: its table is uploaded "
             "from pageable host memory");
-  EXPECT_NE(fault_of(GetParam(),
-                     [] {
-                       Tensors t;
-                       Graph graph;
-                       const ConstView x = t.x;
-                       graph.capture(t.first, [&] { t.ops.sum_of_squares({&x, 1}, t.first); });
-                     }),
-            "");
 }
 
 INSTANTIATE_TEST_SUITE_P(Schedules, Ops, testing::Values(Schedule::late, Schedule::eager));
