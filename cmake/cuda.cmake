@@ -22,7 +22,7 @@ if(WEFT_CUDA STREQUAL ON)
   set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
   target_include_directories(weft_cuda_runtime INTERFACE ${CMAKE_SOURCE_DIR}/kernels/cuda/nvcc)
   target_link_libraries(weft_cuda_runtime INTERFACE CUDA::cudart_static)
-  # cuBLASLt is loaded when it is first needed (kernels/cuda/cublas_lt.h).
+  # cuBLASLt is loaded when it is first needed (kernels/cuda/cublas_lt.cuh).
   target_compile_definitions(weft_cuda_blas INTERFACE
                              WEFT_CUDA_LIBRARY_FOLDER="${CUDAToolkit_LIBRARY_DIR}")
   function(weft_cuda_sources)

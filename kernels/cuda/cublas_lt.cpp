@@ -1,4 +1,4 @@
-#include "kernels/cuda/cublas_lt.h"
+#include "kernels/cuda/cublas_lt.cuh"
 
 #include "kernels/backends.h"
 

@@ -7,7 +7,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "kernels/cuda/cublas_lt.h"
+#include "kernels/cuda/cublas_lt.cuh"
 #include "kernels/cuda/launch.cuh"
 
 namespace weft::cuda {

@@ -10,7 +10,7 @@ setup() {
   readelf -d "$WEFT" >needed
   grep -q 'NEEDED.*libc\.so' needed
   [ -z "$(grep -E 'NEEDED.*(libcuda|libcudart|libcublas|libnccl)' needed)" ]
-  ok 1 version
+  ok 1 --version
   grep -Eq '^ +cuda +ON$' out
 }
 
