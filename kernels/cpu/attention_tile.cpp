@@ -28,10 +28,65 @@ constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 // to (D, kTile) = factor · fromᵀ for the first `columns` columns; those past n are zero.
 void transpose_tile(float* HWY_RESTRICT to, const float* HWY_RESTRICT from, std::int64_t stride,
                     std::int64_t n, std::int64_t columns, std::int64_t D, float factor) {
-  for (std::int64_t i0 = 0; i0 < columns; i0 += 8)
-    for (std::int64_t d = 0; d < D; ++d)
-      for (std::int64_t i = i0; i < i0 + 8; ++i)
-        to[d * kTile + i] = i < n ? factor * from[i * stride + d] : 0.0f;
+  tile_transpose(to, kTile, from, stride, n, D, factor);
+  if (n == columns) return;
+  for (std::int64_t d = 0; d < D; ++d)
+    std::fill(to + d * kTile + n, to + d * kTile + columns, 0.0f);
+}
+
+// The part of a tile (keys, queries) that is computed. On the diagonal of causal attention a query
+// sees the keys up to its own: keys are taken in strips that leave out the queries before the
+// first, and queries in strips that leave out the keys past the last.
+struct SeenPart {
+  static constexpr std::int64_t kStrip = 2 * kTileRows;
+  std::int64_t n_k;
+  bool diagonal;
+
+  std::int64_t first_query(std::int64_t strip) const {
+    const auto L = static_cast<std::int64_t>(hn::Lanes(hn::ScalableTag<float>()));
+    return diagonal ? strip / L * L : 0;
+  }
+  // Keys that any query of [.., end) sees, and those beside them in the last strip.
+  std::int64_t keys(std::int64_t end) const {
+    return diagonal ? std::min(n_k, (end + kStrip - 1) / kStrip * kStrip) : n_k;
+  }
+  // body(first, size) for the strips of [0, n)
+  template <class Body>
+  static void strips(std::int64_t n, const Body& body) {
+    for (std::int64_t i = 0; i < n; i += kStrip) body(i, std::min(kStrip, n - i));
+  }
+};
+
+// s = kᵀ-rows · q_t: the scores that are seen, and some beside them.
+void tile_scores(float* s, const SeenPart& seen, const float* k, std::int64_t k_stride,
+                 const float* q_t, std::int64_t columns, std::int64_t D) {
+  seen.strips(seen.n_k, [&](std::int64_t j, std::int64_t keys) {
+    const std::int64_t i = seen.first_query(j);
+    if (i < columns)
+      tile_gemm({k + j * k_stride, k_stride, 1}, q_t + i, kTile, {s + j * kTile + i, kTile}, keys,
+                columns - i, D);
+  });
+}
+
+// sums (n_q, D) += sᵀ · rows (keys, D)
+void add_over_keys(float* sums, std::int64_t sums_stride, const SeenPart& seen, const float* s,
+                   const float* rows, std::int64_t rows_stride, std::int64_t n_q, std::int64_t D) {
+  seen.strips(n_q, [&](std::int64_t i, std::int64_t queries) {
+    tile_gemm({s + i, 1, kTile}, rows, rows_stride, {sums + i * sums_stride, sums_stride, true},
+              queries, D, seen.keys(i + queries));
+  });
+}
+
+// sums (n_k, D) += s · rows (queries, D)
+void add_over_queries(float* sums, std::int64_t sums_stride, const SeenPart& seen, const float* s,
+                      const float* rows, std::int64_t rows_stride, std::int64_t n_q,
+                      std::int64_t D) {
+  seen.strips(seen.n_k, [&](std::int64_t j, std::int64_t keys) {
+    const std::int64_t i = seen.first_query(j);
+    if (i < n_q)
+      tile_gemm({s + j * kTile + i, kTile, 1}, rows + i * rows_stride, rows_stride,
+                {sums + j * sums_stride, sums_stride, true}, keys, D, n_q - i);
+  });
 }
 
 // Multiplies scores (keys, queries) of one tile by the dropout factors of its probabilities.
@@ -82,6 +137,17 @@ HWY_INLINE V exp_of(D d, V x) {
   return hn::IfThenElse(hn::IsNaN(x), x, hn::Exp(d, x));
 }
 
+HWY_INLINE float dot(const float* a, const float* b, std::int64_t n) {
+  const hn::ScalableTag<float> d;
+  const auto L = static_cast<std::int64_t>(hn::Lanes(d));
+  auto sums = hn::Zero(d);
+  std::int64_t i = 0;
+  for (; i + L <= n; i += L) sums = hn::MulAdd(hn::LoadU(d, a + i), hn::LoadU(d, b + i), sums);
+  float sum = hn::GetLane(hn::SumOfLanes(d, sums));
+  for (; i < n; ++i) sum += a[i] * b[i];
+  return sum;
+}
+
 // What q is multiplied by before it meets k: with a cap the product is what tanh takes.
 float score_factor(float scale, float softcap) { return softcap > 0 ? scale / softcap : scale; }
 
@@ -118,18 +184,20 @@ void HeadForwardTile(const HeadForward& h, float* scratch) {
                      last = std::min(h.n_keys, at + h.n_q + h.window.right);
   for (std::int64_t j0 = first; j0 < last; j0 += kTile) {
     const std::int64_t n_k = std::min(kTile, last - j0), offset = key_offset(h, j0);
-    tile_gemm({h.k + offset, h.kv_stride, 1}, q_t, kTile, s, kTile, n_k, columns, D, false);
+    const SeenPart seen = {n_k, at + h.window.right == j0};
+    tile_scores(s, seen, h.k + offset, h.kv_stride, q_t, columns, D);
     if (h.softcap > 0) cap_tile(s, nullptr, n_k, columns, h.softcap);
     if (j0 + n_k - 1 > at + h.window.right || j0 < at + h.n_q - 1 - h.window.left)
       mask_tile(s, at, j0, n_k, h.window);
     for (std::int64_t i = 0; i < columns; i += L) {
       const auto before = hn::LoadU(d, max + i);
       auto now = before;
-      for (std::int64_t j = 0; j < n_k; ++j) now = hn::Max(now, hn::LoadU(d, s + j * kTile + i));
+      const std::int64_t keys = seen.keys(i + L);
+      for (std::int64_t j = 0; j < keys; ++j) now = hn::Max(now, hn::LoadU(d, s + j * kTile + i));
       // A query that sees no key yet keeps -inf; subtracting 0 instead avoids inf - inf.
       const auto base = hn::IfThenElse(hn::Eq(now, hn::Set(d, kMinusInfinity)), hn::Zero(d), now);
       auto total = hn::Zero(d);
-      for (std::int64_t j = 0; j < n_k; ++j) {
+      for (std::int64_t j = 0; j < keys; ++j) {
         const auto p = exp_of(d, hn::Sub(hn::LoadU(d, s + j * kTile + i), base));
         hn::StoreU(p, d, s + j * kTile + i);
         total = hn::Add(total, p);
@@ -145,7 +213,7 @@ void HeadForwardTile(const HeadForward& h, float* scratch) {
         if (rescale[i] == 1.0f) continue;
         for (std::int64_t c = 0; c < D; ++c) o[i * D + c] *= rescale[i];
       }
-    tile_gemm({s, 1, kTile}, h.v + offset, h.kv_stride, o, D, h.n_q, D, n_k, true);
+    add_over_keys(o, D, seen, s, h.v + offset, h.kv_stride, h.n_q, D);
   }
   for (std::int64_t i = 0; i < h.n_q; ++i) {
     const float inverse = sum[i] == 0 ? 0.0f : 1.0f / sum[i];
@@ -173,14 +241,7 @@ void HeadDecode(const HeadForward& h, float* scores) {
     const std::int64_t n_k = std::min(next(j0), last) - j0;
     const float* k = h.k + key_offset(h, j0);
     float* tile = scores + j0 - first;
-    for (std::int64_t j = 0; j < n_k; ++j, k += h.kv_stride) {
-      auto sum = hn::Zero(d);
-      for (std::int64_t c = 0; c < whole; c += L)
-        sum = hn::MulAdd(hn::LoadU(d, q + c), hn::LoadU(d, k + c), sum);
-      float s = hn::GetLane(hn::SumOfLanes(d, sum));
-      for (std::int64_t c = whole; c < D; ++c) s += q[c] * k[c];
-      tile[j] = s * factor;
-    }
+    for (std::int64_t j = 0; j < n_k; ++j, k += h.kv_stride) tile[j] = dot(q, k, D) * factor;
     if (h.softcap > 0) cap_tile(tile, nullptr, 1, (n_k + L - 1) / L * L, h.softcap);
     for (std::int64_t j = 0; j < n_k; ++j) max = std::max(max, tile[j]);
   }
@@ -227,11 +288,7 @@ void HeadBackwardAll(const HeadBackward& h, float* scratch) {
                    1.0f);
   }
   for (std::int64_t i = 0; i < n_tiles * kTile; ++i) {
-    float dot = 0;
-    if (i < T)
-      for (std::int64_t c = 0; c < D; ++c)
-        dot += h.dout[i * h.out_stride + c] * h.out[i * h.out_stride + c];
-    row_dot[i] = dot;
+    row_dot[i] = i < T ? dot(h.dout + i * h.out_stride, h.out + i * h.out_stride, D) : 0.0f;
     // A query that saw no key has probability 0 everywhere: +inf makes exp(s - lse) vanish.
     lse[i] =
         i < T && h.lse[i] != kMinusInfinity ? h.lse[i] : std::numeric_limits<float>::infinity();
@@ -247,44 +304,39 @@ void HeadBackwardAll(const HeadBackward& h, float* scratch) {
     for (std::int64_t i0 = first; i0 < last;
          i0 += kTile) {  // the queries that see any of these keys
       const std::int64_t n_q = std::min(kTile, T - i0), tile = i0 / kTile;
-      tile_gemm({k, h.qkv_stride, 1}, q_t + tile * D * kTile, kTile, p, kTile, n_k, kTile, D,
-                false);
+      const SeenPart seen = {n_k, i0 + h.window.right == j0};
+      tile_scores(p, seen, k, h.qkv_stride, q_t + tile * D * kTile, kTile, D);
       if (h.softcap > 0) cap_tile(p, slope, n_k, kTile, h.softcap);
       if (j0 + n_k - 1 > i0 + h.window.right || j0 < i0 + n_q - 1 - h.window.left)
         mask_tile(p, i0, j0, n_k, h.window);
-      tile_gemm({v, h.qkv_stride, 1}, dout_t + tile * D * kTile, kTile, ds, kTile, n_k, kTile, D,
-                false);
-      for (std::int64_t i = 0; i < kTile; i += L) {
-        const auto minus_lse = hn::Neg(hn::LoadU(d, lse + i0 + i));
-        for (std::int64_t j = 0; j < n_k; ++j) {
-          float* at = p + j * kTile + i;
-          hn::StoreU(exp_of(d, hn::Add(hn::LoadU(d, at), minus_lse)), d, at);
-        }
-      }
+      tile_scores(ds, seen, v, h.qkv_stride, dout_t + tile * D * kTile, kTile, D);
       if (drops) {
         std::fill(factor, factor + kTile * kTile, 1.0f);
         drop_tile(factor, h.drop, key, i0, n_q, j0, n_k);
-        for (std::int64_t e = 0; e < n_k * kTile; ++e) ds[e] *= factor[e];
       }
       // ds = p ∘ (dp - Σ p·dp) · scale, and p ∘ factor for dv
       const auto scale = hn::Set(d, h.scale);
       for (std::int64_t i = 0; i < kTile; i += L) {
-        const auto dot = hn::LoadU(d, row_dot + i0 + i);
-        for (std::int64_t e = i; e < n_k * kTile; e += kTile) {
-          const auto probability = hn::LoadU(d, p + e);
-          hn::StoreU(hn::Mul(hn::Mul(probability, scale), hn::Sub(hn::LoadU(d, ds + e), dot)), d,
-                     ds + e);
-          if (drops) hn::StoreU(hn::Mul(probability, hn::LoadU(d, factor + e)), d, p + e);
+        const auto row = hn::LoadU(d, row_dot + i0 + i),
+                   minus_lse = hn::Neg(hn::LoadU(d, lse + i0 + i));
+        for (std::int64_t e = i; e < seen.keys(i + L) * kTile; e += kTile) {
+          const auto probability = exp_of(d, hn::Add(hn::LoadU(d, p + e), minus_lse));
+          auto dp = hn::LoadU(d, ds + e), kept = probability;
+          if (drops) {
+            dp = hn::Mul(dp, hn::LoadU(d, factor + e));
+            kept = hn::Mul(kept, hn::LoadU(d, factor + e));
+          }
+          hn::StoreU(hn::Mul(hn::Mul(probability, scale), hn::Sub(dp, row)), d, ds + e);
+          hn::StoreU(kept, d, p + e);
         }
       }
       if (h.softcap > 0)
         for (std::int64_t e = 0; e < n_k * kTile; ++e) ds[e] *= slope[e];
-      tile_gemm({p, kTile, 1}, h.dout + i0 * h.out_stride, h.out_stride, h.dv + j0 * h.qkv_stride,
-                h.qkv_stride, n_k, D, n_q, true);
-      tile_gemm({ds, kTile, 1}, h.q + i0 * h.qkv_stride, h.qkv_stride, h.dk + j0 * h.qkv_stride,
-                h.qkv_stride, n_k, D, n_q, true);
-      tile_gemm({ds, 1, kTile}, k, h.qkv_stride, h.dq + i0 * h.qkv_stride, h.qkv_stride, n_q, D,
-                n_k, true);
+      add_over_queries(h.dv + j0 * h.qkv_stride, h.qkv_stride, seen, p, h.dout + i0 * h.out_stride,
+                       h.out_stride, n_q, D);
+      add_over_queries(h.dk + j0 * h.qkv_stride, h.qkv_stride, seen, ds, h.q + i0 * h.qkv_stride,
+                       h.qkv_stride, n_q, D);
+      add_over_keys(h.dq + i0 * h.qkv_stride, h.qkv_stride, seen, ds, k, h.qkv_stride, n_q, D);
     }
   }
 }

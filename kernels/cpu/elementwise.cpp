@@ -8,6 +8,7 @@
 #include <hwy/contrib/math/math-inl.h>
 
 #include "kernels/backends.h"
+#include "kernels/cpu/narrow-inl.h"
 #include "kernels/cpu/parallel.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -44,15 +45,7 @@ void WidenBf16(float* y, const BFloat16* x, std::int64_t n) {
     std::memcpy(y + i, &bits, 4);
   }
 }
-void NarrowBf16(BFloat16* y, const float* x, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) {
-    std::uint32_t bits;
-    std::memcpy(&bits, x + i, 4);
-    const bool nan = (bits & 0x7FFFFFFFu) > 0x7F800000u;
-    const std::uint32_t rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
-    y[i].bits = static_cast<std::uint16_t>(nan ? (bits >> 16) | 0x40u : rounded);
-  }
-}
+void NarrowBf16(BFloat16* y, const float* x, std::int64_t n) { narrow_bf16(y, x, n); }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace weft::cpu

@@ -6,6 +6,7 @@
 #include "kernels/backends.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/small_gemm.h"
 #include "kernels/cpu/stream_linear.h"
 #include "kernels/scratch.h"
 #include "kernels/work.h"
@@ -47,9 +48,20 @@ std::size_t operand_bytes(std::int64_t a_elems, std::int64_t b_elems) {
          Operands::padded(static_cast<std::size_t>(b_elems) * 4);
 }
 
+void multiply_f32(float* c, const void* a, const void* b, const float* bias, const GemmShape& shape,
+                  Stream& stream) {
+  if (!bias && small_gemm_serves(shape))
+    small_gemm(c, static_cast<const float*>(a), static_cast<const float*>(b), shape, stream);
+  else
+    gemm(c, a, b, bias, shape, stream);
+}
+
 void multiply(float* c, ConstView a, ConstView b, const float* bias, GemmShape shape,
               Precision precision, Stream& stream) {
   const std::size_t bytes = operand_bytes(a.elems(), b.elems());
+  if (precision == Precision::bf16 && a.dtype() == DType::f32 &&
+      small_bf16_gemm_serves(shape, b.dtype()))
+    return small_bf16_gemm(c, a.as<float>(), b, bias, shape, stream);
   if (precision == Precision::bf16 && gemm_has_bf16()) {
     Operands operands(stream, bytes);
     shape.inputs = DType::bf16;
@@ -59,13 +71,13 @@ void multiply(float* c, ConstView a, ConstView b, const float* bias, GemmShape s
   if (precision == Precision::bf16) {
     Operands operands(stream, bytes);
     const void* a_rounded = operands.rounded(a, stream);
-    return gemm(c, a_rounded, operands.rounded(b, stream), bias, shape, stream);
+    return multiply_f32(c, a_rounded, operands.rounded(b, stream), bias, shape, stream);
   }
   if (a.dtype() == DType::f32 && b.dtype() == DType::f32)
-    return gemm(c, a.data(), b.data(), bias, shape, stream);
+    return multiply_f32(c, a.data(), b.data(), bias, shape, stream);
   Operands operands(stream, bytes);
   const void* a_f32 = operands.in(a, DType::f32, stream);
-  gemm(c, a_f32, operands.in(b, DType::f32, stream), bias, shape, stream);
+  multiply_f32(c, a_f32, operands.in(b, DType::f32, stream), bias, shape, stream);
 }
 
 void count(Stream& stream, std::int64_t N, std::int64_t O, std::int64_t I) {

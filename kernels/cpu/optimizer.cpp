@@ -8,6 +8,7 @@
 
 #include "kernels/backends.h"
 #include "kernels/cpu/arguments.h"
+#include "kernels/cpu/narrow-inl.h"
 #include "kernels/cpu/parallel.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -46,8 +47,7 @@ void AdamWRun(float* w, float* m, float* v, const float* g, BFloat16* copy, std:
     store(v_new, v);
     store(w_new, w);
   }
-  if (copy)
-    for (std::int64_t i = 0; i < n; ++i) copy[i] = to_bfloat16(w[i]);
+  if (copy) narrow_bf16(copy, w, n);
 }
 
 // Σ x² of at most 4096 elements: fp32 in eight running vectors, added up in fp64.

@@ -187,7 +187,7 @@ void round_to_bf16(float* y, const float* x, std::int64_t n, Stream& stream) {
 }
 
 void add_column_sums(float* sums, const float* x, std::int64_t N, std::int64_t O, Stream& stream) {
-  parallel_for(stream, O, 256, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(stream, O, 64, [&](std::int64_t begin, std::int64_t end) {
     HWY_DYNAMIC_DISPATCH(ColumnSums)(sums, x, N, O, begin, end);
   });
 }
