@@ -48,8 +48,9 @@ PromptSampler::PromptSampler(const Context& ctx, const ModelConfig& config,
                          .stream = draw_stream(ids, copies[ids]++),
                          .name = what});
   }
-  bytes_ = InferencePass::plan_bytes(config, ctx.grid,
-                                     plan_inference(ctx_, config, requests_, EngineLimits()));
+  const InferenceShape shape = plan_inference(ctx_, config, requests_, EngineLimits());
+  bytes_ = InferencePass::plan_bytes(config, ctx.grid, shape) +
+           InferencePass::scratch_bytes(ctx_, config, shape);
   if (has_other_layout())
     bytes_ += largest_tensor_bytes(config) +
               Parameters::plan_bytes(config, ctx.grid.shape(), ctx.grid.tp().rank(),
