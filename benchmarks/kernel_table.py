@@ -257,7 +257,7 @@ def main():
         if run.returncode != 0:
             sys.exit(f"{args.bench} --launches failed; build it with -DWEFT_CUDA=EMULATED")
         launches = [json.loads(line) for line in run.stdout.splitlines()]
-        unknown = {x["kernel"] for x in launches} - {k for _, k in kernels} - {"cuBLAS"}
+        unknown = {x["kernel"] for x in launches} - {k for _, k in kernels} - {"cuBLASLt"}
         if unknown:
             sys.exit("launched, but not compiled from these sources (rebuild weft_gpu_bench): " +
                      ", ".join(sorted(unknown)))

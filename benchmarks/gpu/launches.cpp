@@ -1,22 +1,11 @@
-#include <dlfcn.h>
-
 #include <cuda_runtime.h>
 
-#include "core/check.h"
 #include "kernels/cuda/launch.cuh"
 #include "measure.h"
+#include "symbols.h"
 
 namespace weft::gpu_bench {
 namespace {
-
-// The mangled name, as in the compiler's register report; the program exports its symbols for this
-// (-rdynamic).
-std::string symbol_of(const void* kernel) {
-  Dl_info info{};
-  CHECK(dladdr(kernel, &info) != 0 && info.dli_sname && info.dli_saddr == kernel,
-        "the kernel at {} has no exported name", kernel);
-  return info.dli_sname;
-}
 
 nlohmann::ordered_json list(dim3 d) { return {d.x, d.y, d.z}; }
 
@@ -38,11 +27,6 @@ void list_launches(const std::vector<Case>& cases, const Report& report) {
               {"shared_bytes", e.shape.shared_bytes},
               {"bytes", e.work.bytes},
               {"flops", e.work.flops}});
-    if (c.products.flops > 0)
-      report({{"case", c.name},
-              {"kernel", "cuBLAS"},
-              {"bytes", c.products.bytes},
-              {"flops", c.products.flops}});
   }
 }
 

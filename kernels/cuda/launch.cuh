@@ -39,7 +39,7 @@ struct Work {
 // kernels/README.md. stream.attached<LaunchLog>().
 struct LaunchLog {
   struct Entry {
-    const void* kernel;
+    const void* kernel;  // null: a product of matrices by cuBLASLt
     LaunchShape shape;
     Work work;
   };

@@ -203,12 +203,26 @@ class Plans {
   std::map<Key, Plan> plans_;
 };
 
+Work work_of(ConstView c, ConstView a, ConstView b, const Product& p) {
+  const auto elems = [](std::int64_t m, std::int64_t n) {
+    return static_cast<double>(m) * static_cast<double>(n);
+  };
+  const double results = elems(p.M, p.N) * static_cast<double>(dtype_bytes(c.dtype()));
+  const bool reads_more = p.accumulate || !p.slope_at.empty(), writes_more = !p.pre.empty();
+  return {.bytes = elems(p.M, p.K) * static_cast<double>(dtype_bytes(a.dtype())) +
+                   elems(p.K, p.N) * static_cast<double>(dtype_bytes(b.dtype())) +
+                   results * (1 + reads_more + writes_more) + static_cast<double>(p.bias.bytes()),
+          .flops = 2 * elems(p.M, p.N) * static_cast<double>(p.K)};
+}
+
 }  // namespace
 
 bool try_multiply(View c, ConstView a, ConstView b, const Product& p, Stream& stream) {
   if (p.M == 0 || p.N == 0 || (p.K == 0 && p.accumulate)) return true;
   CHECK(p.K > 0, "a product of matrices with no inner dim");
-  if (stream.attached<LaunchLog>().dry) return true;
+  auto& log = stream.attached<LaunchLog>();
+  if (log.on) log.entries.push_back({nullptr, {}, work_of(c, a, b, p)});
+  if (log.dry) return true;
   const DeviceGuard current(stream.device());  // to which the handle belongs
   auto& plans = stream.attached<Plans>();
   const Plan& plan = plans.find(key_of(c, a, b, p), p, stream.device());

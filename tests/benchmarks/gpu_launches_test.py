@@ -30,7 +30,7 @@ class Launches(unittest.TestCase):
     def test_every_launch_fits_a_block_and_says_what_it_moves(self):
         for line in self.lines:
             self.assertGreater(line["bytes"], 0, line)
-            if line["kernel"] == "cuBLAS":
+            if line["kernel"] == "cuBLASLt":
                 continue
             threads = line["block"][0] * line["block"][1] * line["block"][2]
             self.assertTrue(threads % 32 == 0 and 32 <= threads <= 1024, line)
