@@ -27,7 +27,7 @@ if nvcc=$(weft_find_nvcc); then
   export CUDACXX=$nvcc
   weft_build emulated kernels_test cuda_emulation_test weft_gpu_bench
   (cd build-emulated && ctest --output-on-failure -j 2 -L emulated) || status=1
-  weft_build runtime weft parity_test
+  weft_build runtime weft parity_test infer_test
   (cd build-runtime && ctest --output-on-failure -j 2 -L runtime) || status=1
   weft_build cuda weft_kernels_cuda
 else
