@@ -134,7 +134,8 @@ constexpr bool widens(std::string_view op) {
   return op != "convert" && op != "fill" && op != "gather_rows" && op != "scatter_rows" &&
          op != "join_columns";
 }
-// Ops whose kernels take a table that a pageable copy brings.
+// Ops whose kernels take a table that the host makes for each call (core/upload_ring.h): what a
+// graph launched later would read is another's.
 constexpr bool uploads(std::string_view op) {
   return op == "adamw" || op == "sample" || op == "warp_logits" || op == "attention_cached";
 }
@@ -152,7 +153,7 @@ struct Enqueued<kOp, kName> {
     Item item;
     item.name = kName.text;
     (touch(item, params), ...);
-    if (uploads(kName)) item.refused = "its table is uploaded from pageable host memory";
+    if (uploads(kName)) item.refused = "its table is made by the host for each call";
     item.work = [result, host = kept(stream), all = std::make_tuple(kept(params)...)]() mutable {
       Widened widened(*host);
       std::apply(
