@@ -28,8 +28,7 @@ std::size_t attention_cached_scratch_bytes(const CachedAttentionSizes& sizes,
 }
 
 std::size_t sample_scratch_bytes(std::int64_t N, std::int64_t V, const ScratchPlace& place) {
-  return on_cpu(place) ? cpu::sample_scratch_bytes(N, V, place.n_threads)
-                       : static_cast<std::size_t>(N) * sizeof(SampleRow);
+  return on_cpu(place) ? cpu::sample_scratch_bytes(N, V, place.n_threads) : 0;
 }
 
 }  // namespace weft

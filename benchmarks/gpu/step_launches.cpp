@@ -100,8 +100,12 @@ void list(const Asked& asked) {
   const ModelConfig config = asked.config();
   const Grid grid(make_self_communicator(), {});
   Stream stream({DeviceType::cuda, 0});
-  const Context ctx = {
-      .grid = grid, .stream = stream, .precision = Precision::bf16, .act = DType::bf16};
+  const Context ctx = {.grid = grid,
+                       .stream = stream,
+                       .precision = Precision::bf16,
+                       .act = DType::bf16,
+                       .clock = nullptr,
+                       .observer = {}};
   step(ctx, config, asked.batch);
   struct Sum {
     std::int64_t launches = 0;

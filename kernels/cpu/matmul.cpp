@@ -92,6 +92,8 @@ std::size_t linear_scratch_bytes(const LinearSizes& s) {
   const std::size_t few = stream_linear_scratch_bytes(
       fixed ? s.N : std::min(s.N, kStreamLinearRows), s.O, s.I, s.weight, s.precision);
   if (fixed || s.N <= kStreamLinearRows || (!bf16 && s.weight == DType::f32)) return few;
+  const GemmShape shape = {.M = s.N, .N = s.O, .K = s.I, .transpose_b = true};
+  if (bf16 && small_bf16_gemm_serves(shape, s.weight)) return few;
   return std::max(few, operand_bytes(s.N * s.I, s.O * s.I));
 }
 

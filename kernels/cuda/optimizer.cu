@@ -188,7 +188,7 @@ void sum_of_squares(View total, std::span<const ConstView> tensors, Stream& stre
     work.bytes += 4 * static_cast<double>(x.elems());
     work.flops += 2 * static_cast<double>(x.elems());
   }
-  if (table.empty()) return fill(total, 0, stream);
+  if (table.empty()) return cuda::fill(total, 0, stream);
   auto* sums =
       static_cast<double*>(stream.scratch(static_cast<std::size_t>(chunks) * sizeof(double)));
   const SquaresEntry* entries = uploaded(table, stream);

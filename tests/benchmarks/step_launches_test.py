@@ -7,10 +7,12 @@ import unittest
 
 PROGRAM = sys.argv.pop()
 
+
 def launches(*options):
     run = subprocess.run([PROGRAM, *options], stdout=subprocess.PIPE, text=True, check=True)
     lines = [json.loads(line) for line in run.stdout.splitlines()]
     return lines[:-1], lines[-1]
+
 
 class StepLaunches(unittest.TestCase):
     SMALL = ("--vocab", "300", "--batch", "2", "--context", "80")

@@ -391,7 +391,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t oper
     touch(item.touches, op.aux, ld.type, op.epilogue != CUBLASLT_EPILOGUE_DGELU, ld.rows,
           ld.columns, op.aux_ld);
   item.work = [=] {
-    std::memset(workspace, 0xFF, chosen.workspace);
+    if (chosen.workspace > 0) std::memset(workspace, 0xFF, chosen.workspace);
     const Problem p{op, la, lb, lc, ld};
     const std::int64_t m = p.m(), n = p.n(), k = p.k();
     const std::vector<float> left = dense(a, la, op.transpose_a == CUBLAS_OP_T),

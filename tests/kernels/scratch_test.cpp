@@ -14,6 +14,7 @@ class Scratch : public OnEachTarget {
   // Of a stream of its own, so that no other op's counts.
   template <class Op>
   std::size_t taken(const Op& op) {
+    stream().synchronize();  // what it put there
     Stream own(GetParam().device, GetParam().threads);
     op(own);
     own.synchronize();
@@ -45,7 +46,8 @@ TEST_P(Scratch, OfALinearLayer) {
                 place()));
         const std::string name = fmt::format("{} x {} x {}, {} weights, precision {}", N, O, I,
                                              dtype_name(weight), static_cast<int>(precision));
-        EXPECT_EQ(planned, bytes) << name;
+        EXPECT_GE(planned, bytes) << name;
+        EXPECT_LE(planned, bytes + 4096) << name;  // that fewer rows would take
       }
 }
 

@@ -1,5 +1,5 @@
 // Products on streams: what they touch, and whose handle they take.
-#include <cublas_v2.h>
+#include <cublasLt.h>
 #include <gtest/gtest.h>
 
 #include <vector>
@@ -23,25 +23,49 @@ struct Product {
   View a = arena.alloc(DType::f32, {2, 4}), b = arena.alloc(DType::f32, {3, 4}),
        c = arena.alloc(DType::f32, {6, 2});
   Stream stream{kGpu}, other{kGpu};
-  cublasHandle_t handle = nullptr;
+  cublasLtHandle_t handle = nullptr;
+  cublasLtMatmulDesc_t operation = nullptr;
+  cublasLtMatrixLayout_t left = nullptr, right = nullptr, result = nullptr;
+  cublasLtMatmulHeuristicResult_t chosen = {};
 
   explicit Product(Device device = kGpu) {
     const DeviceGuard current(device);
-    cublasCreate(&handle);
-    cublasSetStream(handle, static_cast<cudaStream_t>(stream.native()));
+    cublasLtCreate(&handle);
+    cublasLtMatmulDescCreate(&operation, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+    const std::int32_t turned = CUBLAS_OP_T;
+    cublasLtMatmulDescSetAttribute(operation, CUBLASLT_MATMUL_DESC_TRANSA, &turned, sizeof turned);
+    cublasLtMatrixLayoutCreate(&left, CUDA_R_32F, 4, 2, 4);
+    cublasLtMatrixLayoutCreate(&right, CUDA_R_32F, 4, 3, 4);
+    cublasLtMatrixLayoutCreate(&result, CUDA_R_32F, 2, 3, 4);
+    cublasLtMatmulPreference_t preference = nullptr;
+    cublasLtMatmulPreferenceCreate(&preference);
+    for (const auto align :
+         {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+          CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
+      const std::uint32_t bytes = 16;
+      cublasLtMatmulPreferenceSetAttribute(preference, align, &bytes, sizeof bytes);
+    }
+    int n = 0;
+    cublasLtMatmulAlgoGetHeuristic(handle, operation, left, right, result, result, preference, 1,
+                                   &chosen, &n);
+    cublasLtMatmulPreferenceDestroy(preference);
     const std::vector<float> ones(12, 1.0f);
     copy_bytes(a.data(), ones.data(), a.bytes(), stream);
     copy_bytes(b.data(), ones.data(), b.bytes(), stream);
   }
-  ~Product() { cublasDestroy(handle); }
+  ~Product() {
+    for (cublasLtMatrixLayout_t layout : {left, right, result}) cublasLtMatrixLayoutDestroy(layout);
+    cublasLtMatmulDescDestroy(operation);
+    cublasLtDestroy(handle);
+  }
   Product(const Product&) = delete;
   Product& operator=(const Product&) = delete;
 
   void multiply() {
     const float one = 1, zero = 0;
-    cublasGemmEx_64(handle, CUBLAS_OP_T, CUBLAS_OP_N, 2, 3, 4, &one, a.data(), CUDA_R_32F, 4,
-                    b.data(), CUDA_R_32F, 4, &zero, c.data(), CUDA_R_32F, 4, CUBLAS_COMPUTE_32F,
-                    CUBLAS_GEMM_DEFAULT);
+    cublasLtMatmul(handle, operation, &one, a.data(), left, b.data(), right, &zero, c.data(),
+                   result, c.data(), result, &chosen.algo, nullptr, 0,
+                   static_cast<cudaStream_t>(stream.native()));
     CHECK(cudaPeekAtLastError() == cudaSuccess, "multiplied: {}",
           cudaGetErrorString(cudaPeekAtLastError()));
   }
@@ -51,9 +75,9 @@ struct Product {
   }
 };
 
-class Cublas : public testing::TestWithParam<Schedule> {};
+class CublasLt : public testing::TestWithParam<Schedule> {};
 
-TEST_P(Cublas, MultipliesAndTouchesItsColumnsAlone) {
+TEST_P(CublasLt, MultipliesAndTouchesItsColumnsAlone) {
   EXPECT_EQ(fault_of(GetParam(),
                      [] {
                        Product p;
@@ -70,7 +94,7 @@ TEST_P(Cublas, MultipliesAndTouchesItsColumnsAlone) {
             "");
 }
 
-TEST_P(Cublas, NeedsAnEventAsAllWorkDoes) {
+TEST_P(CublasLt, NeedsAnEventAsAllWorkDoes) {
   EXPECT_NE(fault_of(GetParam(),
                      [] {
                        Product p;
@@ -83,16 +107,16 @@ TEST_P(Cublas, NeedsAnEventAsAllWorkDoes) {
             std::string::npos);
 }
 
-TEST_P(Cublas, TakesAHandleOfTheCurrentGpu) {
+TEST_P(CublasLt, TakesAHandleOfTheCurrentGpu) {
   EXPECT_EQ(fault_of(GetParam(),
                      [] {
                        Product p({DeviceType::cuda, 1});
                        p.multiply();
                      }),
-            "a cuBLAS handle of another GPU than the thread's current one");
+            "a cuBLASLt handle of another GPU than the thread's current one");
 }
 
-INSTANTIATE_TEST_SUITE_P(Schedules, Cublas, testing::Values(Schedule::late, Schedule::eager));
+INSTANTIATE_TEST_SUITE_P(Schedules, CublasLt, testing::Values(Schedule::late, Schedule::eager));
 
 }  // namespace
 }  // namespace weft
