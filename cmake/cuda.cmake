@@ -3,7 +3,7 @@
 # weft_cuda_sources(files…) says how .cu files are compiled.
 list(APPEND WEFT_LEFT_OUT "/gpu_cuda\\.cpp$")  # of a library of its own (CMakeLists.txt)
 if(WEFT_CUDA STREQUAL OFF)
-  list(APPEND WEFT_LEFT_OUT "/kernels/cuda/(backend|cublas_lt|product)\\.cpp$")
+  list(APPEND WEFT_LEFT_OUT "/kernels/cuda/(backend|cublas_lt|product|upload_ring)\\.cpp$")
   return()
 endif()
 list(APPEND WEFT_LEFT_OUT "/gpu_none\\.cpp$" "/no_cuda\\.cpp$")
@@ -45,7 +45,7 @@ elseif(WEFT_CUDA STREQUAL EMULATED)
   add_link_options(-rdynamic)
   if(WEFT_EMULATION_CHECK STREQUAL runtime)
     list(APPEND WEFT_LEFT_OUT "/kernels/cuda/.*\\.cu$"
-         "/kernels/cuda/(backend|cublas_lt|product)\\.cpp$")
+         "/kernels/cuda/(backend|cublas_lt|product|upload_ring)\\.cpp$")
     set(WEFT_EMULATION_OPTIONS)
   elseif(WEFT_EMULATION_CHECK STREQUAL races)
     add_compile_options(-O1)

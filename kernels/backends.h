@@ -18,8 +18,9 @@
   X(attention) X(attention_backward) X(attention_weights) X(attention_cached)                   \
   X(embedding) X(embedding_backward)                                                            \
   X(cross_entropy_stats) X(cross_entropy_combine) X(cross_entropy_backward)                     \
-  X(element_loss) X(adamw) X(sum_of_squares) X(clip_scale) X(add) X(scale) X(soft_cap)             \
-  X(convert) X(fill) X(gather_rows) X(scatter_rows) X(join_columns) X(add_sum) X(sample) X(warp_logits)
+  X(element_loss) X(adamw) X(sum_of_squares) X(clip_scale) X(add) X(scale) X(soft_cap)          \
+  X(convert) X(fill) X(gather_rows) X(scatter_rows) X(join_columns) X(add_sum)                  \
+  X(sample) X(warp_logits)
 // clang-format on
 
 namespace weft {

@@ -8,7 +8,8 @@ bool on_cpu(const ScratchPlace& place) { return place.device.type == DeviceType:
 }  // namespace
 
 std::size_t linear_scratch_bytes(const LinearSizes& sizes, const ScratchPlace& place) {
-  return on_cpu(place) ? cpu::linear_scratch_bytes(sizes) : cuda_linear_scratch_bytes(sizes);
+  return on_cpu(place) ? cpu::linear_scratch_bytes(sizes, place.n_threads)
+                       : cuda_linear_scratch_bytes(sizes);
 }
 
 std::size_t head_norm_scratch_bytes(std::int64_t N, std::int64_t n_heads, std::int64_t head_dim,

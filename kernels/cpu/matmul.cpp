@@ -87,14 +87,19 @@ void count(Stream& stream, std::int64_t N, std::int64_t O, std::int64_t I) {
 
 }  // namespace
 
-std::size_t linear_scratch_bytes(const LinearSizes& s) {
+std::size_t linear_scratch_bytes(const LinearSizes& s, int n_threads) {
   const bool fixed = s.precision == Precision::fp32_fixed, bf16 = s.precision == Precision::bf16;
-  const std::size_t few = stream_linear_scratch_bytes(
-      fixed ? s.N : std::min(s.N, kStreamLinearRows), s.O, s.I, s.weight, s.precision);
-  if (fixed || s.N <= kStreamLinearRows || (!bf16 && s.weight == DType::f32)) return few;
-  const GemmShape shape = {.M = s.N, .N = s.O, .K = s.I, .transpose_b = true};
-  if (bf16 && small_bf16_gemm_serves(shape, s.weight)) return few;
-  return std::max(few, operand_bytes(s.N * s.I, s.O * s.I));
+  std::size_t bytes = stream_linear_scratch_bytes(fixed ? s.N : std::min(s.N, kStreamLinearRows),
+                                                  s.O, s.I, s.weight, s.precision);
+  if (fixed || (!bf16 && s.weight == DType::f32)) return bytes;
+  for (std::int64_t n = kStreamLinearRows + 1; n <= s.N; ++n) {
+    const GemmShape shape = {.M = n, .N = s.O, .K = s.I, .transpose_b = true};
+    if (!bf16 || !small_bf16_gemm_serves(shape, s.weight))
+      return std::max(bytes,
+                      operand_bytes(s.N * s.I, s.O * s.I));  // more rows are not small either
+    bytes = std::max(bytes, small_bf16_gemm_scratch_bytes(shape, n_threads));
+  }
+  return bytes;
 }
 
 void linear(View y, ConstView x, ConstView w, ConstView bias, Precision precision, Stream& stream) {

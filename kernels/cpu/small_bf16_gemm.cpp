@@ -197,19 +197,6 @@ bool only_vectors_have_bf16() {
   return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax & kAvx512Bf16) != 0;
 }
 
-// What a stream keeps between calls.
-struct PairRoom {
-  std::shared_ptr<void> memory;
-  std::size_t bytes = 0;
-  Pair* of(std::size_t elems) {
-    if (bytes < elems * sizeof(Pair)) {
-      bytes = elems * sizeof(Pair);
-      memory = allocate(Device{}, bytes);
-    }
-    return static_cast<Pair*>(memory.get());
-  }
-};
-
 }  // namespace
 
 // Measured as small_gemm_serves(): a step takes 0.94 of the time with all its products here, since
@@ -219,12 +206,19 @@ bool small_bf16_gemm_serves(const GemmShape& s, DType b) {
   return supported && (b == DType::f32 || b == DType::bf16) && is_small(s);
 }
 
+std::size_t small_bf16_gemm_scratch_bytes(const GemmShape& s, int n_threads) {
+  const GemmPieces pieces(s, kWidth, n_threads);
+  return static_cast<std::size_t>(pieces.size() * room_of(pieces.rows(), pieces.columns())) *
+         sizeof(Pair);
+}
+
 void small_bf16_gemm(float* c, const float* a, ConstView b, const float* bias, const GemmShape& s,
                      Stream& stream) {
   if (s.M == 0 || s.N == 0) return;
   const GemmPieces pieces(s, kWidth, stream.n_threads());
   const std::int64_t elems = room_of(pieces.rows(), pieces.columns());
-  Pair* room = stream.attached<PairRoom>().of(static_cast<std::size_t>(pieces.size() * elems));
+  auto* room =
+      static_cast<Pair*>(stream.scratch(small_bf16_gemm_scratch_bytes(s, stream.n_threads())));
   parallel_for(stream, pieces.size(), 1, [&](std::int64_t i, std::int64_t) {
     Pair* of_piece = room + i * elems;
     if (b.dtype() == DType::f32)
@@ -241,6 +235,7 @@ void small_bf16_gemm(float* c, const float* a, ConstView b, const float* bias, c
 namespace weft::cpu {
 
 bool small_bf16_gemm_serves(const GemmShape&, DType) { return false; }
+std::size_t small_bf16_gemm_scratch_bytes(const GemmShape&, int) { return 0; }
 
 void small_bf16_gemm(float*, const float*, ConstView, const float*, const GemmShape&, Stream&) {
   CHECK(false, "no AVX-512 BF16 on this CPU");

@@ -24,6 +24,7 @@ void small_gemm(float* c, const float* a, const float* b, const GemmShape& shape
 // multiply it (AVX-512 BF16) and that have no AMX; b is fp32, or bf16 already. Sums as
 // small_gemm().
 bool small_bf16_gemm_serves(const GemmShape& shape, DType b);
+std::size_t small_bf16_gemm_scratch_bytes(const GemmShape& shape, int n_threads);  // of a stream's
 void small_bf16_gemm(float* c, const float* a, ConstView b, const float* bias /* or null */,
                      const GemmShape& shape, Stream& stream);
 

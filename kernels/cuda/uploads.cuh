@@ -3,7 +3,7 @@
 
 #include <span>
 
-#include "core/upload_ring.h"
+#include "kernels/cuda/upload_ring.h"
 
 namespace weft::cuda {
 

@@ -134,8 +134,8 @@ constexpr bool widens(std::string_view op) {
   return op != "convert" && op != "fill" && op != "gather_rows" && op != "scatter_rows" &&
          op != "join_columns";
 }
-// Ops whose kernels take a table that the host makes for each call (core/upload_ring.h): what a
-// graph launched later would read is another's.
+// Ops whose kernels take a table that the host makes for each call (kernels/cuda/upload_ring.h):
+// what a graph launched later would read is another's.
 constexpr bool uploads(std::string_view op) {
   return op == "adamw" || op == "sample" || op == "warp_logits" || op == "attention_cached";
 }

@@ -87,7 +87,9 @@ TEST_P(Ops, ThatUploadAreNotCaptured) {
                        Tensors t;
                        Graph graph;
                        const AdamWTensor tensor = {t.x, t.y, t.y, t.y, {}, true};
-                       graph.capture(t.first, [&] { t.ops.adamw({&tensor, 1}, ConstView(), {}, t.first); });
+                       graph.capture(t.first, [&] {
+                         t.ops.adamw({&tensor, 1}, ConstView(), {}, t.first);
+                       });
                      }),
             "adamw on stream 1 of GPU 0 while it is captured for a graph: its table is made by the "
             "host for each call");

@@ -266,8 +266,9 @@ TEST(Families, HiddenStatesAndLogits) {
   }
 }
 
-// On a GPU bf16 is the dtype of activations, keys and values too. PyTorch 2.15's own bf16 is as far
-// from its fp32: of these gradients by up to 0.17 (llama_linear, distilbert_classify), ours by 0.16.
+// On a GPU bf16 is the dtype of activations, keys and values too. PyTorch 2.15's own bf16 is as
+// far from its fp32: by up to 0.17 of these gradients (llama_linear, distilbert_classify), ours by
+// 0.16.
 TEST(Families, Bf16ActivationsStayNearFp32) {
   if (device_for(*test_mpi().world()).type == DeviceType::cpu) return;  // fp32 there
   double worst = 0;

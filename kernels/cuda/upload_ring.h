@@ -9,7 +9,7 @@
 
 #include "core/device.h"
 
-namespace weft {
+namespace weft::cuda {
 
 class UploadRing {
  public:
@@ -29,4 +29,4 @@ class UploadRing {
   int half_ = 0;
 };
 
-}  // namespace weft
+}  // namespace weft::cuda

@@ -1,6 +1,6 @@
 // Tables that go up in a ring: each is there whole for what is enqueued behind it, though the
 // emulation runs copies as late as it may.
-#include "core/upload_ring.h"
+#include "kernels/cuda/upload_ring.h"
 
 #include <gtest/gtest.h>
 
@@ -20,7 +20,7 @@ TEST(UploadRingOnAGpu, EveryTableArrivesHoweverOftenTheRingComesRound) {
   Stream stream(kGpu);
   Arena arena("results", kTables * kMost * 4, kGpu);
   const View results = arena.alloc(DType::i32, {kTables, kMost});
-  UploadRing ring;
+  cuda::UploadRing ring;
   const auto elems = [](std::int64_t t) { return 1 + t * 37 % kMost; };
   for (std::int64_t t = 0; t < kTables; ++t) {
     std::vector<std::int32_t> table(static_cast<std::size_t>(elems(t)));
@@ -38,7 +38,7 @@ TEST(UploadRingOnAGpu, EveryTableArrivesHoweverOftenTheRingComesRound) {
 
 TEST(UploadRingOnAGpu, GrowsForALargeTable) {
   Stream stream(kGpu);
-  UploadRing ring;
+  cuda::UploadRing ring;
   const std::int32_t small = 5;
   ring.upload(&small, sizeof small, stream);
   const std::size_t before = ring.capacity_bytes();

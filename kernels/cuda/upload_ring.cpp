@@ -1,9 +1,9 @@
-#include "core/upload_ring.h"
+#include "kernels/cuda/upload_ring.h"
 
 #include <algorithm>
 #include <cstring>
 
-namespace weft {
+namespace weft::cuda {
 namespace {
 
 constexpr std::size_t kFirstHalf = 256 << 10;  // a step's or a pass's tables, many times over
@@ -41,4 +41,4 @@ const void* UploadRing::upload(const void* from, std::size_t bytes, Stream& stre
   return device_.get() + at;
 }
 
-}  // namespace weft
+}  // namespace weft::cuda
