@@ -17,7 +17,7 @@
 #include "kernels/cuda/arguments.cuh"
 #include "kernels/cuda/attention_cached_block.cuh"
 #include "kernels/cuda/launch.cuh"
-#include "kernels/cuda/uploads.cuh"
+#include "kernels/cuda/upload_ring.h"
 #include "kernels/ops.h"
 #include "kernels/scratch.h"
 

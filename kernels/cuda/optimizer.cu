@@ -7,7 +7,7 @@
 #include "kernels/cuda/instructions.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/reduce.cuh"
-#include "kernels/cuda/uploads.cuh"
+#include "kernels/cuda/upload_ring.h"
 #include "kernels/cuda/vector.cuh"
 #include "kernels/ops.h"
 

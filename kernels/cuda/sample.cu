@@ -5,7 +5,7 @@
 #include "kernels/cuda/instructions.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/logits_row.cuh"
-#include "kernels/cuda/uploads.cuh"
+#include "kernels/cuda/upload_ring.h"
 #include "kernels/ops.h"
 
 // One block draws one row's token. What it adds up are integers, tokens' probabilities relative to

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <span>
 
 #include "core/device.h"
 
@@ -28,5 +29,14 @@ class UploadRing {
   std::size_t half_bytes_ = 0, used_ = 0;
   int half_ = 0;
 };
+
+// A copy of the table on the stream's device, for the launches before the next one.
+template <class Table>
+auto uploaded(const Table& table, Stream& stream) {
+  const std::span rows(table);
+  using Row = typename decltype(rows)::value_type;
+  return static_cast<const Row*>(
+      stream.attached<UploadRing>().upload(rows.data(), rows.size_bytes(), stream));
+}
 
 }  // namespace weft::cuda
