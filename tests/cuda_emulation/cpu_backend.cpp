@@ -137,7 +137,8 @@ constexpr bool widens(std::string_view op) {
 // Ops whose kernels take a table that the host makes for each call (kernels/cuda/upload_ring.h):
 // what a graph launched later would read is another's.
 constexpr bool uploads(std::string_view op) {
-  return op == "adamw" || op == "sample" || op == "warp_logits" || op == "attention_cached";
+  return op == "adamw" || op == "sum_of_squares" || op == "sample" || op == "warp_logits" ||
+         op == "attention_cached";
 }
 
 // kOp, run when its stream comes to it.

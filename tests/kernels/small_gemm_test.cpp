@@ -99,18 +99,5 @@ TEST(SmallProducts, DependNeitherOnTheTeamNorOnTheRowsBeside) {
   }
 }
 
-TEST(LinearShapes, NamesTheOpAndTheShapesOfAMistake) {
-  Stream stream;
-  Tensor x = filled({2, 3}, 0), w = filled({4, 5}, 0), y = filled({2, 4}, 0);
-  try {
-    linear(y.view(), x.view(), w.view(), ConstView(), Precision::fp32, stream);
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("linear: x is fp32 (2, 3), expected fp32 (2, 5)"),
-              std::string::npos)
-        << error.what();
-  }
-}
-
 }  // namespace
 }  // namespace weft::test
