@@ -90,11 +90,11 @@ InferenceShape plan_inference(const Context& ctx, const ModelConfig& config,
                            replica.all_reduce_value(limits.memory_bytes, ReduceOp::min, ctx.stream);
     user_error(
         "{} of up to {} tokens need{} {} bytes of keys, values and activations on a rank, more "
-        "than "
-        "is free on its host ({}); ask for fewer tokens (--max-new-tokens) or give more hosts "
+        "than is free on its {} ({}); ask for fewer tokens (--max-new-tokens) or give more hosts "
         "(--tp, --pp)",
         widest == 1 ? "one continuation" : fmt::format("{} beams", widest), shape.S,
-        widest == 1 ? "s" : "", most, free);
+        widest == 1 ? "s" : "", most, ctx.stream.device().type == DeviceType::cuda ? "GPU" : "host",
+        free);
   }
 }
 
