@@ -5,7 +5,7 @@ WEFT_PACKAGES=(g++ cmake ninja-build pkg-config git ccache python3 clang-format
   libopenmpi-dev openmpi-bin libhdf5-openmpi-dev hdf5-tools libdnnl-dev libhwy-dev
   nlohmann-json3-dev libtomlplusplus-dev libcli11-dev libfmt-dev libspdlog-dev libpcre2-dev
   libutf8proc-dev libhwloc-dev zlib1g-dev libgtest-dev libbenchmark-dev libboost-context-dev
-  bats dict-gcide)
+  bats dict-gcide python3-pip)
 # What tests look at the scripts, pages and an installation with.
 # shellcheck disable=SC2034
 WEFT_TEST_PACKAGES=(shellcheck chromium chromium-driver cmark-gfm lmod man-db zsh)
