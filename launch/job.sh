@@ -150,13 +150,24 @@ weft_exported() {
     '^((WEFT|OMP|NCCL|FI|MPICH|CUDA|UCX|PBS|SLURM_JOB)_.*|WEFT|PATH|LD_LIBRARY_PATH|TMPDIR)$'
 }
 
-# The mpiexec of the MPI that weft was built with.
+# The mpiexec of the MPI that weft was built with. An installed weft says which that is; where the
+# PATH's first is another's, Debian's name for each may be there.
 weft_built_with() {
-  local found
-  found=$(sed -n 's/^MPIEXEC_EXECUTABLE:[A-Z]*=//p' "$(dirname "$WEFT")/CMakeCache.txt" \
-    2>/dev/null || true)
-  printf '%s\n' "${WEFT_LAUNCHER:-${MPIEXEC:-${found:-mpiexec}}}"
+  local found mpi
+  found=${WEFT_LAUNCHER:-${MPIEXEC:-}}
+  [ -n "$found" ] ||
+    found=$(sed -n 's/^MPIEXEC_EXECUTABLE:[A-Z]*=//p' "$(dirname "$WEFT")/CMakeCache.txt" \
+      2>/dev/null || true)
+  if [ -z "$found" ]; then
+    found=mpiexec mpi=$("$WEFT" --version 2>/dev/null | grep -i '^ *mpi ' || true)
+    case $mpi in
+      *Open\ MPI*) weft_is_open_mpi mpiexec || found=$(command -v mpiexec.openmpi || echo mpiexec) ;;
+      *MPICH*) ! weft_is_open_mpi mpiexec || found=$(command -v mpiexec.mpich || echo mpiexec) ;;
+    esac
+  fi
+  printf '%s\n' "$found"
 }
+weft_is_open_mpi() { "$1" --version 2>/dev/null | grep -qi 'open *mpi\|openrte'; }
 
 # The words before PROGRAM, in weft_words.
 weft_launcher() {
@@ -205,11 +216,12 @@ weft_launcher() {
   local more=()
   read -ra more <<<"${WEFT_LAUNCH_OPTIONS:-}" || true
   weft_words+=("${more[@]}")
-  if [ "$WEFT_DIALECT" = open_mpi ] || { [ "$WEFT_DIALECT" = local ] && weft_is_open_mpi; }; then
+  if [ "$WEFT_DIALECT" = open_mpi ] ||
+    { [ "$WEFT_DIALECT" = local ] && weft_is_open_mpi "$(weft_built_with)"; }
+  then
     weft_words=("${weft_blocking_term[@]}" "${weft_words[@]}")
   fi
 }
-weft_is_open_mpi() { "$(weft_built_with)" --version 2>/dev/null | grep -qi 'open *mpi\|openrte'; }
 
 # A signal is passed on at once: bash runs a trap only when its foreground child has ended, so the
 # launcher runs in the background. SIGTERM goes on as SIGUSR1: Open MPI's mpiexec kills its ranks a
