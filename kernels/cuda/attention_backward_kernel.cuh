@@ -134,8 +134,9 @@ __global__ void __launch_bounds__(BackwardShape<T, kWidth, kKeys>::kThreads)
 #pragma unroll 1
     for (int from = 0; from < kColumns; from += kAtOnce) {
       const int column = tile_column + from;
-      if (column + kAtOnce <= first_span.begin || column >= last_span.end) continue;
-      std::uint32_t kept = ~0u;
+      const Span first = spans[warp_row], last = spans[warp_row + 15];  // of this warp's rows
+      if (column + kAtOnce <= first.begin || column >= last.end) continue;
+      std::uint32_t kept = 0;
       if (p.drop.threshold != 0)
         kept = kept_of_tiles<kKeys, kTiles>(p, b, h, first_row + warp_row, column, lane);
 
@@ -145,31 +146,65 @@ __global__ void __launch_bounds__(BackwardShape<T, kWidth, kKeys>::kThreads)
       multiply_rows<T, kWidth>(s, x_tile, warp_row, u, from, lane);
       multiply_rows<T, kWidth>(ds, y_tile, warp_row, w, from, lane);
 
-      const bool masks = last_span.begin > column || first_span.end < column + kAtOnce;
-      const Span span[2] = {spans[warp_row + lane / 4], spans[warp_row + lane / 4 + 8]};
+      // What few tiles or calls need is branched around. First ds becomes dp - Σ p dp, times the
+      // soft cap's slope.
+      if (p.drop.threshold != 0) {
+#pragma unroll
+        for (int n = 0; n < kTiles; ++n)
+#pragma unroll
+          for (int e = 0; e < 4; ++e)
+            ds[0][n][e] = (kept >> (4 * n + e) & 1) != 0 ? ds[0][n][e] * p.drop.scale : 0.0f;
+      }
       const float* of_columns = column_stats + (step & 1) * 2 * kColumns + from + 2 * (lane % 4);
 #pragma unroll
       for (int n = 0; n < kTiles; ++n)
 #pragma unroll
-        for (int e = 0; e < 4; ++e) {
-          const int own_column = column + 8 * n + 2 * (lane % 4) + (e & 1);
-          const float log2_sum = kKeys ? of_columns[8 * n + (e & 1)] : row_log2_sum[e / 2];
-          const float dot = kKeys ? of_columns[kColumns + 8 * n + (e & 1)] : row_dot[e / 2];
-          float score = s[0][n][e], slope = 1;
-          if (p.softcap > 0) {
-            const float t = F::tanh(score * (p.scale / p.softcap));
-            score = p.softcap * t;
-            slope = 1 - t * t;
+        for (int e = 0; e < 4; ++e)
+          ds[0][n][e] -= kKeys ? of_columns[kColumns + 8 * n + (e & 1)] : row_dot[e / 2];
+      if (p.softcap > 0) {
+        const float inner = p.scale / p.softcap;
+#pragma unroll
+        for (int n = 0; n < kTiles; ++n)
+#pragma unroll
+          for (int e = 0; e < 4; ++e) {
+            const float t = F::tanh(s[0][n][e] * inner), slope = 1 - t * t;
+            s[0][n][e] = p.softcap * t;
+            ds[0][n][e] *= slope;
           }
-          float probability = exp2f(fmaf(score, p.log2_unit, -log2_sum));
-          if (masks && (own_column < span[e / 2].begin || own_column >= span[e / 2].end))
-            probability = 0;
-          const bool keeps = (kept >> (4 * n + e) & 1) != 0;
-          s[0][n][e] = keeps ? probability : 0.0f;
-          ds[0][n][e] = probability * slope * ((keeps ? ds[0][n][e] * p.drop.scale : 0.0f) - dot);
+      }
+      if (last.begin > column || first.end < column + kAtOnce) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const Span span = spans[warp_row + 8 * half + lane / 4];
+#pragma unroll
+          for (int n = 0; n < kTiles; ++n)
+#pragma unroll
+            for (int e = 0; e < 2; ++e) {
+              const int own_column = column + 8 * n + 2 * (lane % 4) + e;
+              if (own_column < span.begin || own_column >= span.end)
+                s[0][n][2 * half + e] = -kInfinity;
+            }
         }
-      if constexpr (kKeys) multiply_columns<T, kWidth>(dw, s, w, from, own, lane);
+      }
+#pragma unroll
+      for (int n = 0; n < kTiles; ++n)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          const float log2_sum = kKeys ? of_columns[8 * n + (e & 1)] : row_log2_sum[e / 2];
+          s[0][n][e] = exp2_approx(fmaf(s[0][n][e], p.log2_unit, -log2_sum));
+          ds[0][n][e] *= s[0][n][e];
+        }
       multiply_columns<T, kWidth>(du, ds, u, from, own, lane);
+      if constexpr (kKeys) {
+        if (p.drop.threshold != 0) {  // 1/(1-p) comes last
+#pragma unroll
+          for (int n = 0; n < kTiles; ++n)
+#pragma unroll
+            for (int e = 0; e < 4; ++e)
+              if ((kept >> (4 * n + e) & 1) == 0) s[0][n][e] = 0;
+        }
+        multiply_columns<T, kWidth>(dw, s, w, from, own, lane);
+      }
     }
   }
   wait_copies<0>();
