@@ -20,7 +20,10 @@ struct BackwardShape {
                                      ? 1
                                      : (kKeys ? 2 : 1) * (kNarrow || kWidth == 128 ? 1 : 2);
   static constexpr int kWarps = kNarrow ? (kWidth <= 64 || (kWidth > 192 && !kKeys) ? 4 : 8) : 4;
-  static constexpr int kThreads = 32 * kWarps, kRows = 16 * kWarps / kShares;
+  static constexpr int kThreads = 32 * kWarps, kRows = 16 * kWarps / kShares,
+                       kBlocks = kWidth > 64 ? 1
+                                 : kKeys     ? 2
+                                             : 3;  // of a multiprocessor
   static constexpr int kColumns =
       kNarrow ? (kWidth > 192 || (kWidth > 128 && !kKeys) ? 32 : 64) : (kWidth > 128 ? 16 : 32);
   static constexpr int kAtOnce = kWidth <= 64 ? kColumns
@@ -34,7 +37,8 @@ struct BackwardShape {
 constexpr int kStatsRows = 128;  // stats are padded to whole tiles of queries
 
 template <class T, int kWidth, bool kKeys>
-__global__ void __launch_bounds__(BackwardShape<T, kWidth, kKeys>::kThreads)
+__global__ void __launch_bounds__(BackwardShape<T, kWidth, kKeys>::kThreads,
+                                  BackwardShape<T, kWidth, kKeys>::kBlocks)
     attention_backward_kernel(
         T* dqkv,             // (B, T, H + 2 Hkv, D)
         const T* dout,       // (B, T, H, D)
@@ -102,37 +106,35 @@ __global__ void __launch_bounds__(BackwardShape<T, kWidth, kKeys>::kThreads)
   load_tile<T, kWidth, kRows, kThreads>(y_tile, kKeys ? v : dout_rows + head * p.D,
                                         kKeys ? stride : out_stride, first_row, row_end, p.D);
 
+  int h = first_head, tile_column = first_column - kColumns;  // of the step
   for (int step = -1; step < n_steps; ++step) {
     if (step >= 0) {
       wait_copies<0>();
       __syncthreads();  // this step's columns are there, and those before are no longer read
     }
-    if (step + 1 < n_steps) {
-      const int next = step + 1, h = first_head + next / n_column_tiles,
-                column = first_column + next % n_column_tiles * kColumns;
+    const bool last_column = tile_column + kColumns >= last_span.end;
+    const int next = step + 1, next_h = last_column ? h + 1 : h,
+              next_column = last_column ? first_column : tile_column + kColumns;
+    if (next < n_steps) {
       T *u = u_tiles + (next & 1) * kColumns * kWidth,
         *w = w_tiles + (next & 1) * kColumns * kWidth;
-      load_tile<T, kWidth, kColumns, kThreads>(u, kKeys ? q + h * p.D : k, stride, column,
+      load_tile<T, kWidth, kColumns, kThreads>(u, kKeys ? q + next_h * p.D : k, stride, next_column,
                                                last_span.end, p.D);
-      load_tile<T, kWidth, kColumns, kThreads>(w, kKeys ? dout_rows + h * p.D : v,
-                                               kKeys ? out_stride : stride, column, last_span.end,
-                                               p.D);
+      load_tile<T, kWidth, kColumns, kThreads>(w, kKeys ? dout_rows + next_h * p.D : v,
+                                               kKeys ? out_stride : stride, next_column,
+                                               last_span.end, p.D);
       if (kKeys && thread < kColumns / 2)  // two rows of stats, four floats a thread
-        copy_async_16(column_stats + (next & 1) * 2 * kColumns + 4 * thread,
-                      stats +
-                          (static_cast<std::int64_t>(h) * 2 + thread / (kColumns / 4)) * padded_T +
-                          column + 4 * (thread % (kColumns / 4)),
-                      true);
+        copy_async_16(
+            column_stats + (next & 1) * 2 * kColumns + 4 * thread,
+            stats + (static_cast<std::int64_t>(next_h) * 2 + thread / (kColumns / 4)) * padded_T +
+                next_column + 4 * (thread % (kColumns / 4)),
+            true);
       commit_copies();
     }
-    if (step < 0) continue;
-
-    const int h = first_head + step / n_column_tiles,
-              tile_column = first_column + step % n_column_tiles * kColumns;
     const T *u = u_tiles + (step & 1) * kColumns * kWidth,
             *w = w_tiles + (step & 1) * kColumns * kWidth;
 #pragma unroll 1
-    for (int from = 0; from < kColumns; from += kAtOnce) {
+    for (int from = step < 0 ? kColumns : 0; from < kColumns; from += kAtOnce) {
       const int column = tile_column + from;
       const Span first = spans[warp_row], last = spans[warp_row + 15];  // of this warp's rows
       if (column + kAtOnce <= first.begin || column >= last.end) continue;
@@ -206,6 +208,8 @@ __global__ void __launch_bounds__(BackwardShape<T, kWidth, kKeys>::kThreads)
         multiply_columns<T, kWidth>(dw, s, w, from, own, lane);
       }
     }
+    h = next_h;
+    tile_column = next_column;
   }
   wait_copies<0>();
   __syncthreads();  // all have read the rows, which now take the results

@@ -219,6 +219,27 @@ TEST_P(Attention, DropsProbabilities) {
         .std = 2}});
 }
 
+// Tiles that no mask cuts, beside tiles that one does and tiles that nobody sees. A GPU's warp
+// meets 32 rows of scores at a time, or 16 in backward, with 32, 64 or 128 columns.
+TEST_P(Attention, BranchesAroundMasksCapsAndDropout) {
+  for (const std::int64_t D : {64, 128}) {
+    const Case causal = {1, 200, 1, 1, D}, both = {1, 200, 1, 1, D, false};
+    Case window = {1, 260, 1, 1, D}, band = both, packed = both, padded = both;
+    window.left = 150;
+    band.left = 70, band.right = 90;
+    packed.begins = {0, 130, 164, 197};
+    padded.lengths = {150};
+    std::vector<Case> cases = {causal, both, window, band, packed, padded};
+    Case dropped = causal, capped = band, packed_dropped = packed, all = padded;
+    dropped.p = 0.2f;
+    capped.softcap = 20, capped.std = 3;
+    packed_dropped.T = 201, packed_dropped.p = 0.1f;  // an odd T counts dropout one by one
+    all.causal = true, all.left = 140, all.softcap = 20, all.p = 0.1f;
+    cases.insert(cases.end(), {dropped, capped, packed_dropped, all});
+    expect_formula(cases);
+  }
+}
+
 TEST_P(Attention, OfAnyScale) {
   expect_formula({{.B = 1, .T = 65, .H = 2, .Hkv = 1, .D = 64, .scale = 1.0f},
                   {.B = 1, .T = 65, .H = 2, .Hkv = 2, .D = 16, .scale = 0.01f},
