@@ -20,10 +20,9 @@ struct BackwardShape {
                                      ? 1
                                      : (kKeys ? 2 : 1) * (kNarrow || kWidth == 128 ? 1 : 2);
   static constexpr int kWarps = kNarrow ? (kWidth <= 64 || (kWidth > 192 && !kKeys) ? 4 : 8) : 4;
-  static constexpr int kThreads = 32 * kWarps, kRows = 16 * kWarps / kShares,
-                       kBlocks = kWidth > 64 ? 1
-                                 : kKeys     ? 2
-                                             : 3;  // of a multiprocessor
+  static constexpr int kThreads = 32 * kWarps, kRows = 16 * kWarps / kShares;
+  // At least, of a multiprocessor; 0: as many as ptxas finds without a spill.
+  static constexpr int kBlocks = kNarrow && kWidth == 32 && kKeys ? 2 : 0;
   static constexpr int kColumns =
       kNarrow ? (kWidth > 192 || (kWidth > 128 && !kKeys) ? 32 : 64) : (kWidth > 128 ? 16 : 32);
   static constexpr int kAtOnce = kWidth <= 64 ? kColumns
