@@ -119,9 +119,10 @@ __device__ __forceinline__ void load_tile(T* tile, const T* from, std::int64_t s
   constexpr int kAbreast = Layout::kMask + 1,
                 kStep = kThreads / kAbreast;  // threads on a row; rows at once
   static_assert(kRows % kStep == 0 && kStep % 8 == 0);
-  constexpr int kUnroll = sizeof(T) == 4                     ? 1
-                          : kWidth == 128 && kThreads == 128 ? 2
-                                                             : 16;  // more would spill
+  [[maybe_unused]] constexpr int kUnroll = sizeof(T) == 4 ? 1
+                                           : kWidth == 128 && kThreads == 128
+                                               ? 2
+                                               : 16;  // more would spill
   const int row = static_cast<int>(threadIdx.x) / kAbreast,
             chunk = static_cast<int>(threadIdx.x) % kAbreast;
   T* to = tile + Layout::offset(row, chunk);
