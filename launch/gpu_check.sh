@@ -45,19 +45,18 @@ libraries_of() {
 # Open MPI's plugins and messages, which it looks for at fixed places: those that need no library
 # beyond the pack's, so none of a network.
 pack_open_mpi() {
-  local folder=$1 plugins messages plugin theirs
+  local folder=$1 plugins messages plugin
   plugins=$(ompi_info --parseable --path pkglibdir | sed -n 's/^path:pkglibdir://p')
   messages=$(ompi_info --parseable --path pkgdatadir | sed -n 's/^path:pkgdatadir://p')
   mkdir -p "$folder/mpi/plugins" "$folder/mpi/share"
   cp -r "$messages" "$folder/mpi/share/openmpi"
   for plugin in "$plugins"/mca_*.so; do
-    theirs=$(libraries_of "$plugin")
-    if ! grep -vE '/libmca_common_[^/]*$' <<<"$theirs" | sed 's|.*/||' |
-      grep -qvxFf <(ls "$folder/lib"; echo)
-    then
-      cp -L "$plugin" "$folder/mpi/plugins"
-      sed -n '/\/libmca_common_[^/]*$/p' <<<"$theirs" | xargs -r cp -L -t "$folder/lib"
-    fi
+    libraries_of "$plugin" >"$work/theirs" 2>/dev/null || true
+    grep '/libmca_common_[^/]*$' "$work/theirs" >"$work/shared" || true
+    { ls "$folder/lib"; sed 's|.*/||' "$work/shared"; } >"$work/known"
+    if sed 's|.*/||' "$work/theirs" | grep -vxF -f "$work/known" >/dev/null; then continue; fi
+    cp -L "$plugin" "$folder/mpi/plugins"
+    xargs -r -a "$work/shared" cp -L -t "$folder/lib"
   done
 }
 
@@ -140,8 +139,8 @@ look_at_pack() {
       grep -vE '^[[:space:]]*libcublas(Lt)?\.so' || true)
     [ -z "$missing" ] || stop "$(basename "$program") cannot start here: $missing"
   done
-  "${with[@]}" "$folder/bin/weft" --version >"$work/version" 2>&1 ||
-    stop "weft cannot start here: $(tail -3 "$work/version")"
+  "${with[@]}" "$folder/bin/weft" --version >"$work/version" 2>"$work/said" ||
+    stop "weft cannot start here: $(tail -3 "$work/said")"
   echo "$(find "$folder/bin" -type f | wc -l) programs find their libraries;" \
     "$(head -1 "$work/version")"
 }
