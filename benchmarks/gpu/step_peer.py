@@ -147,7 +147,8 @@ class Peer:
             return token.item()
 
         seconds = self.median(all_tokens) / run.new_tokens
-        yield DECODE_NAME, f"{how}, static cache, CUDA graph", 1 / seconds, seconds
+        graphed = ", CUDA graph" if self.device == "cuda" else ""
+        yield DECODE_NAME, f"{how}, static cache{graphed}", 1 / seconds, seconds
 
     # (name, (attention, a generator of measurements)) of every case, the most telling ones first.
     def cases(self, runs):
