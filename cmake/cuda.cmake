@@ -4,7 +4,14 @@
 list(APPEND WEFT_LEFT_OUT "/gpu_cuda\\.cpp$")  # of a library of its own (CMakeLists.txt)
 # weft_checked(target): what the emulation looks at with sanitizers.
 function(weft_checked target)
-  target_compile_options(${target} PRIVATE ${WEFT_EMULATION_SANITIZERS})
+  if(WEFT_EMULATION_SANITIZERS AND target STREQUAL weft_core)
+    # Its precompiled header is what others take, and they are not looked at.
+    get_target_property(sources weft_core SOURCES)
+    set_source_files_properties(${sources} PROPERTIES SKIP_PRECOMPILE_HEADERS ON
+                                COMPILE_OPTIONS "${WEFT_EMULATION_SANITIZERS}")
+  else()
+    target_compile_options(${target} BEFORE PRIVATE ${WEFT_EMULATION_SANITIZERS})
+  endif()
 endfunction()
 if(WEFT_CUDA STREQUAL OFF)
   list(APPEND WEFT_LEFT_OUT "/kernels/cuda/(backend|cublas_lt|product|upload_ring)\\.cpp$")
@@ -57,7 +64,7 @@ elseif(WEFT_CUDA STREQUAL EMULATED)
     set(WEFT_EMULATION_OPTIONS -fsanitize=thread -Wno-maybe-uninitialized)
   else()
     set(WEFT_EMULATION_OPTIONS)
-    # Over the kernels, the emulation and their tests; the rest is found in the compiler cache.
+    # Over kernels, core, the emulation and their tests; the rest is found in the compiler cache.
     set(WEFT_EMULATION_SANITIZERS -O1 -fsanitize=address,undefined
         -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
     add_link_options(-fsanitize=address,undefined)
