@@ -41,7 +41,7 @@ endfunction()
 # weft_precompiled(target): it takes the headers that cost most from weft_core, which everything
 # links.
 function(weft_precompiled target)
-  if(WEFT_CUDA STREQUAL EMULATED AND NOT WEFT_EMULATION_CHECK STREQUAL runtime)
+  if(WEFT_CUDA STREQUAL EMULATED AND WEFT_EMULATION_CHECK STREQUAL races)
     return()
   endif()
   if(target STREQUAL weft_core)

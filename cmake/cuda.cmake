@@ -2,6 +2,17 @@
 # on the host, for tests). weft_cuda_runtime and weft_cuda_blas stand for the CUDA libraries,
 # weft_cuda_sources(files…) says how .cu files are compiled.
 list(APPEND WEFT_LEFT_OUT "/gpu_cuda\\.cpp$")  # of a library of its own (CMakeLists.txt)
+# weft_checked(target): what the emulation looks at with sanitizers.
+function(weft_checked target)
+  if(WEFT_EMULATION_SANITIZERS AND target STREQUAL weft_core)
+    # Its precompiled header is what others take, and they are not looked at.
+    get_target_property(sources weft_core SOURCES)
+    set_source_files_properties(${sources} PROPERTIES SKIP_PRECOMPILE_HEADERS ON
+                                COMPILE_OPTIONS "${WEFT_EMULATION_SANITIZERS}")
+  else()
+    target_compile_options(${target} BEFORE PRIVATE ${WEFT_EMULATION_SANITIZERS})
+  endif()
+endfunction()
 if(WEFT_CUDA STREQUAL OFF)
   list(APPEND WEFT_LEFT_OUT "/kernels/cuda/(backend|cublas_lt|product|upload_ring)\\.cpp$")
   return()
@@ -52,10 +63,10 @@ elseif(WEFT_CUDA STREQUAL EMULATED)
     # the kernels alone; races.cpp answers its calls
     set(WEFT_EMULATION_OPTIONS -fsanitize=thread -Wno-maybe-uninitialized)
   else()
-    add_compile_options(-O1)
     set(WEFT_EMULATION_OPTIONS)
-    add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined
-                        -fno-omit-frame-pointer)
+    # Over kernels, core, the emulation and their tests; the rest is found in the compiler cache.
+    set(WEFT_EMULATION_SANITIZERS -O1 -fsanitize=address,undefined
+        -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
     add_link_options(-fsanitize=address,undefined)
   endif()
   # An instrument runs where it was built. As nvcc does, a·b + c is contracted; what a kernel did
@@ -93,6 +104,7 @@ elseif(WEFT_CUDA STREQUAL EMULATED)
                              ${CMAKE_SOURCE_DIR}/tests/cuda_emulation)
   target_include_directories(weft_cuda_emulation SYSTEM PUBLIC ${CUDAToolkit_INCLUDE_DIRS})
   target_compile_options(weft_cuda_emulation PRIVATE ${WEFT_WARNINGS})
+  weft_checked(weft_cuda_emulation)
   target_link_libraries(weft_cuda_emulation PRIVATE weft_matmul Boost::context fmt::fmt)
   target_link_libraries(weft_cuda_runtime INTERFACE weft_cuda_emulation)
   if(WEFT_EMULATION_CHECK STREQUAL runtime)

@@ -1,20 +1,23 @@
 #!/usr/bin/env bash
-# Everything about the kernels that only a real GPU can tell, in less than 9 minutes:
+# All that only a real GPU can tell, in less than 9 minutes: tests of kernels, models and engine,
+# times of kernels and of whole runs beside PyTorch, compute-sanitizer.
 #   launch/gpu_check.sh --pack [FILE]   here: builds for sm_80 and sm_90 and packs what the GPU
 #                                       machine needs (gpu_check.tar.xz)
 #   gpu_check.sh                        there, in the unpacked folder or with the pack beside it
 #                                       (or in the folder above)
-# It leaves kernels.jsonl, tests.txt and sanitizer.txt in $OUT, or in ./gpu_check_results, and
-# prints a table last. Exit code 1: a test failed, or the sanitizer found something; 2: it could not
-# begin. The pack holds no glibc and no libstdc++: those there must be as new as the ones here, and
-# newer ones serve. It holds no cuBLAS either, which alone exceeds its size: the toolkit there has
-# it, or PyTorch's wheels.
+# It leaves kernels.jsonl, runs.jsonl, and what each test and tool said (NAME.txt) in $OUT, or in
+# ./gpu_check_results, and prints a table last. Exit code 1: a test or a run failed, or the
+# sanitizer found something; 2: it could not begin. The pack holds no glibc and no libstdc++: those
+# there must be as new as the ones here, and newer ones serve. It holds no cuBLAS either, which
+# alone exceeds its size: the toolkit there has it, or PyTorch's wheels. Of an MPI it holds what one
+# rank needs.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 most_bytes=60000000
 most_s=540
 work=
+folder=
 trap '[ -z "$work" ] || rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 
@@ -24,6 +27,10 @@ stop() {
 }
 
 # ---------------------------------------------------------------------------------- here: the pack
+
+programs=(kernels_test parity_test infer_test weft_gpu_bench weft)
+# Of tests/data, what the tests of models read.
+data=(families gpt2_h3 gpt2_h5 generation.json tokenizer)
 
 # Paths of the shared libraries of programs that are packed with them, one a line.
 libraries_of() {
@@ -35,23 +42,44 @@ libraries_of() {
     sort -u | grep -vE "/(ld-linux[^/]*|lib($theirs)\.so[^/]*)$"
 }
 
+# Open MPI's plugins and messages, which it looks for at fixed places: those that need no library
+# beyond the pack's, so none of a network.
+pack_open_mpi() {
+  local folder=$1 plugins messages plugin
+  plugins=$(ompi_info --parseable --path pkglibdir | sed -n 's/^path:pkglibdir://p')
+  messages=$(ompi_info --parseable --path pkgdatadir | sed -n 's/^path:pkgdatadir://p')
+  mkdir -p "$folder/mpi/plugins" "$folder/mpi/share"
+  cp -r "$messages" "$folder/mpi/share/openmpi"
+  for plugin in "$plugins"/mca_*.so; do
+    libraries_of "$plugin" >"$work/theirs" 2>/dev/null || true
+    grep '/libmca_common_[^/]*$' "$work/theirs" >"$work/shared" || true
+    { ls "$folder/lib"; sed 's|.*/||' "$work/shared"; } >"$work/known"
+    if sed 's|.*/||' "$work/theirs" | grep -vxF -f "$work/known" >/dev/null; then continue; fi
+    cp -L "$plugin" "$folder/mpi/plugins"
+    xargs -r -a "$work/shared" cp -L -t "$folder/lib"
+  done
+}
+
 pack() {
   local file=$1 build=build-cuda folder program
   cd "$here/.."
   cmake -S . -B "$build" -G Ninja -DWEFT_CUDA=ON -DCMAKE_BUILD_TYPE=Release -DWEFT_TESTS=ON \
-    -DWEFT_BENCHMARKS=OFF >/dev/null
-  cmake --build "$build" --target kernels_test weft_gpu_bench --parallel 2
+    -DWEFT_BENCHMARKS=ON >/dev/null
+  cmake --build "$build" --target "${programs[@]}" --parallel 2
   work=$(mktemp -d)
   folder=$work/gpu_check
-  mkdir -p "$folder/bin" "$folder/lib"
-  for program in "$build/tests/kernels_test" "$build/weft_gpu_bench"; do
-    strip -o "$folder/bin/$(basename "$program")" "$program"
+  mkdir -p "$folder/bin" "$folder/lib" "$folder/data"
+  for program in "${programs[@]}"; do
+    strip -o "$folder/bin/$program" "$(find "$build" "$build/tests" -maxdepth 1 -name "$program")"
   done
+  cp -r "${data[@]/#/tests/data/}" "$folder/data"
   libraries_of "$folder"/bin/* >"$work/libraries"
   xargs -a "$work/libraries" cp -L -t "$folder/lib"
+  if grep -q '/libopen-pal\.so' "$work/libraries"; then pack_open_mpi "$folder"; fi
   ldd "$folder/bin/weft_gpu_bench" | awk '/libcublas\.so/ { print $1 }' >"$folder/cublas"
   [ -s "$folder/cublas" ] || stop "weft_gpu_bench does not use cuBLAS"
-  cp launch/gpu_check.sh benchmarks/gpu/attention_peer.py benchmarks/gpu/result_table.py "$folder"
+  cp -r launch/gpu_check.sh benchmarks/gpu/{attention_peer,step_peer,peer_model,result_table}.py \
+    benchmarks/gpu/shapes "$folder"
   {
     git describe --always --dirty 2>/dev/null || echo "no commit"
     nvcc --version | tail -2
@@ -61,7 +89,8 @@ pack() {
   bytes=$(stat -c %s "$file")
   [ "$bytes" -lt "$most_bytes" ] ||
     stop "$file has $bytes bytes, more than the $most_bytes that may be carried"
-  echo "$file: $bytes bytes, with $(wc -l <"$work/libraries") libraries;" \
+  echo "$file: $bytes bytes, with $(find "$folder/lib" "$folder/mpi" -name '*.so*' | wc -l)" \
+    "libraries;" \
     "cuBLAS ($(cat "$folder/cublas")), glibc and libstdc++ are those of the GPU machine"
 }
 
@@ -72,7 +101,7 @@ find_gpu() {
     --format=csv,noheader 2>/dev/null | head -1 | grep .
 }
 
-# The folder of the unpacked pack.
+# The folder of the unpacked pack; fails where there is none.
 find_pack() {
   if [ -x "$here/bin/kernels_test" ]; then
     folder=$here
@@ -86,26 +115,52 @@ find_pack() {
     folder=$work/gpu_check
     return
   done
-  stop "no gpu_check.tar.xz beside this script; make it with  launch/gpu_check.sh --pack"
+  return 1
 }
 
-# The folder that holds the cuBLAS that the programs were linked with.
-find_cublas() {
-  local name=$1 dir
-  for dir in "${CUDA_HOME:-/usr/local/cuda}/lib64" /usr/local/cuda/lib64 \
-    /usr/local/cuda/targets/x86_64-linux/lib
-  do
-    [ -e "$dir/$name" ] && echo "$dir" && return
+# How our programs are started; $1 is where cuBLAS lies, if that is known. The one rank of Open MPI
+# starts no daemon and asks for no network.
+set_environment() {
+  libraries=$folder/lib${1:+:$1}
+  with=(env LD_LIBRARY_PATH="$libraries" WEFT_TEST_DEVICE=cuda WEFT_TEST_DATA="$folder/data")
+  if [ -d "$folder/mpi" ]; then
+    with+=(OPAL_PREFIX="$folder/mpi" OPAL_PKGLIBDIR="$folder/mpi/plugins"
+      OMPI_MCA_ess_singleton_isolated=1 OMPI_MCA_pml=ob1 OMPI_MCA_btl=self
+      OMPI_MCA_if=linux_ipv6)
+  fi
+}
+
+# Whether all programs find their libraries here, and weft starts.
+look_at_pack() {
+  local program missing
+  set_environment ""
+  for program in "$folder"/bin/*; do
+    missing=$(LD_LIBRARY_PATH=$libraries ldd "$program" 2>&1 | grep 'not found' |
+      grep -vE '^[[:space:]]*libcublas(Lt)?\.so' || true)
+    [ -z "$missing" ] || stop "$(basename "$program") cannot start here: $missing"
   done
-  ldconfig -p 2>/dev/null |
-    awk -v name="$name" '$1 == name { sub("/[^/]*$", "", $NF); print $NF; found = 1; exit }
-      END { exit !found }' && return
-  python3 - "$name" 2>/dev/null <<'PYTHON'
+  "${with[@]}" "$folder/bin/weft" --version >"$work/version" 2>"$work/said" ||
+    stop "weft cannot start here: $(tail -3 "$work/said")"
+  echo "$(find "$folder/bin" -type f | wc -l) programs find their libraries;" \
+    "$(head -1 "$work/version")"
+}
+
+# The folder that holds the cuBLAS that the programs were linked with, and cuBLASLt.
+find_cublas() {
+  local name=$1 also=${1/cublas/cublasLt} dir
+  for dir in "${CUDA_HOME:-/usr/local/cuda}/lib64" /usr/local/cuda/lib64 \
+    /usr/local/cuda/targets/x86_64-linux/lib \
+    $(ldconfig -p 2>/dev/null |
+      awk -v name="$name" '$1 == name { sub("/[^/]*$", "", $NF); print $NF }')
+  do
+    [ -e "$dir/$name" ] && [ -e "$dir/$also" ] && echo "$dir" && return
+  done
+  python3 - "$name" "$also" 2>/dev/null <<'PYTHON'
 import importlib.util, pathlib, sys
 spec = importlib.util.find_spec("nvidia")  # the wheels that PyTorch depends on
 places = spec.submodule_search_locations if spec else []
-found = [p for place in places for p in pathlib.Path(place).rglob(sys.argv[1])]
-print(found[0].parent)
+found = [p.parent for place in places for p in pathlib.Path(place).rglob(sys.argv[1])]
+print([p for p in found if (p / sys.argv[2]).exists()][0])
 PYTHON
 }
 
@@ -138,77 +193,132 @@ step() {
   return "$code"
 }
 
+# test_program NAME FILTER: its gtests, all that they say in NAME.txt. Fails where one does.
+test_program() {
+  local name=$1 filter=$2 code=0 log=$out/$1.txt
+  step 130 "$name" "${with[@]}" "$folder/bin/$name" --gtest_filter="$filter" >"$log" 2>&1 ||
+    code=$?
+  echo "$name:"
+  grep -E '^\[ *(PASSED|FAILED|SKIPPED) *\]|stopped after' "$log" | tail -15 || true
+  if [ "$code" != 0 ] || ! grep -qE '^\[  PASSED  \] [1-9]' "$log"; then
+    tail -5 "$log"
+    echo "$name: FAILED (exit code $code), see $name.txt"
+    return 1
+  fi
+}
+
 # One tool of the sanitizer over a sample of small tests. Fails where it finds an error.
 sanitize() {
-  local tool=$1 code=0 log=$work/$1.txt
-  step 75 "$tool" env LD_LIBRARY_PATH="$libraries" "$sanitizer" --tool "$tool" \
-    --error-exitcode 9 "$folder/bin/kernels_test" --gtest_filter="$sample" \
-    >"$log" 2>&1 || code=$?
-  { echo "== $tool, exit code $code"; cat "$log"; } >>"$out/sanitizer.txt"
+  local tool=$1 code=0 log=$out/$1.txt
+  step 70 "$tool" "${with[@]}" "$sanitizer" --tool "$tool" --error-exitcode 9 \
+    "$folder/bin/kernels_test" --gtest_filter="$sample" >"$log" 2>&1 || code=$?
+  echo "exit code $code" >>"$log"
   if [ "$code" = 124 ]; then
     echo "$tool: no error in the time there was"
   elif grep -qE 'Device not supported|LibraryNotLoaded' "$log"; then
     echo "$tool: not run, this machine does not let it"
   elif [ "$code" != 0 ] || ! grep -qE '^\[  PASSED  \] [1-9]' "$log"; then
-    echo "$tool: FAILED (exit code $code), see sanitizer.txt"
+    echo "$tool: FAILED (exit code $code), see $tool.txt"
     return 1
   else
     echo "$tool: no error"
   fi
 }
 
+# side_by_side 'command' …: at once; what they said in order. Fails where one does.
+side_by_side() {
+  local i pids=() failed=0
+  for i in $(seq $#); do
+    eval "${!i}" >"$work/said.$i" 2>&1 &
+    pids+=($!)
+  done
+  for i in $(seq $#); do
+    wait "${pids[i - 1]}" || failed=1
+    cat "$work/said.$i"
+  done
+  return "$failed"
+}
+
+# Each of the runs by weft, its lines with the shape's name and the GPU's. Fails where one does.
+run_weft() {
+  local run shape what arguments code failed=0
+  for run in "${runs[@]}"; do
+    read -r shape what arguments <<<"$run"
+    code=0
+    # shellcheck disable=SC2086
+    step 20 "weft $run" "${with[@]}" "$folder/bin/weft" bench "$what" --device cuda --dtype bf16 \
+      --model "$folder/shapes/$shape" --repeats 10 --json $arguments >"$work/lines" || code=$?
+    sed "s|^{|{\"shape\":\"$shape\",\"gpu\":\"${gpu%%,*}\",|" "$work/lines" >>"$out/runs.jsonl"
+    if [ "$code" != 0 ] && [ "$code" != 124 ]; then
+      echo "weft bench $what, $shape: FAILED (exit code $code)"
+      failed=1
+    fi
+  done
+  return "$failed"
+}
+
 check() {
   local gpu code=0 failed=0 cublas
-  gpu=$(find_gpu) ||
+  work=$(mktemp -d)
+  gpu=$(find_gpu) || gpu=
+  if find_pack; then look_at_pack; fi
+  [ -n "$gpu" ] ||
     stop "no NVIDIA GPU on this machine (nvidia-smi finds none); make a pack with --pack and run" \
       "it where there is one"
-  work=$(mktemp -d)
-  find_pack
+  [ -n "$folder" ] ||
+    stop "no gpu_check.tar.xz beside this script; make it with  launch/gpu_check.sh --pack"
   cublas=$(find_cublas "$(cat "$folder/cublas")") ||
-    stop "$(cat "$folder/cublas") is neither in a CUDA toolkit nor in Python's nvidia wheels here"
-  libraries=$folder/lib:$cublas
+    stop "$(cat "$folder/cublas"), and cuBLASLt beside it, is neither in a CUDA toolkit nor in" \
+      "Python's nvidia wheels here"
+  set_environment "$cublas"
   out=${OUT:-gpu_check_results}
   mkdir -p "$out"
   out=$(cd "$out" && pwd)
-  : >"$out/sanitizer.txt"
   : >"$out/kernels.jsonl"
+  : >"$out/runs.jsonl"
   echo "$gpu; built from $(head -1 "$folder/built.txt"); cuBLAS of $cublas"
 
-  step 150 "kernels_test" env LD_LIBRARY_PATH="$libraries" "$folder/bin/kernels_test" \
-    --gtest_filter='*cuda*' >"$out/tests.txt" 2>&1 || code=$?
-  grep -E '^\[ *(PASSED|FAILED|SKIPPED) *\]|stopped after' "$out/tests.txt" | tail -15 || true
-  if [ "$code" != 0 ]; then
-    tail -5 "$out/tests.txt"
-    echo "kernels_test: FAILED (exit code $code), see tests.txt"
-    failed=1
-  fi
+  side_by_side "test_program kernels_test '*cuda*'" "test_program parity_test '*'" \
+    "test_program infer_test 'Pages.*:Engine.*:Beams.*:EngineStatistics.*'" || failed=1
 
-  code=0
-  step 150 "weft_gpu_bench" env LD_LIBRARY_PATH="$libraries" "$folder/bin/weft_gpu_bench" \
-    --seconds 130 >>"$out/kernels.jsonl" || code=$?
+  step 100 "weft_gpu_bench" "${with[@]}" "$folder/bin/weft_gpu_bench" \
+    --seconds 85 >>"$out/kernels.jsonl" || code=$?
   if [ "$code" != 0 ] && [ "$code" != 124 ]; then
     echo "weft_gpu_bench: FAILED (exit code $code)"
     failed=1
   fi
+  run_weft || failed=1
   if python3 -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
-    step 60 "attention_peer.py" python3 "$folder/attention_peer.py" >>"$out/kernels.jsonl" ||
+    step 35 "attention_peer.py" python3 "$folder/attention_peer.py" >>"$out/kernels.jsonl" ||
       echo "attention_peer.py: not whole"
+    printf '%s\n' "${runs[@]}" >"$work/runs"
+    step 120 "step_peer.py" python3 "$folder/step_peer.py" "$folder/shapes" --seconds 100 \
+      <"$work/runs" >>"$out/runs.jsonl" || echo "step_peer.py: not whole"
   else
-    echo "attention_peer.py: not run, python3 has no torch that sees the GPU"
+    echo "attention_peer.py, step_peer.py: not run, python3 has no torch that sees the GPU"
   fi
 
   if sanitizer=$(find_tool compute-sanitizer); then
-    sanitize memcheck || failed=1
-    sanitize racecheck || failed=1
+    side_by_side "sanitize memcheck" "sanitize racecheck" || failed=1
   else
     echo "compute-sanitizer: not run, there is none here"
   fi
   # A line that a time limit cut in two is left out by the table.
-  python3 "$folder/result_table.py" "$out/kernels.jsonl" ||
-    echo "no table (it needs python3); the numbers are in $out/kernels.jsonl"
+  python3 "$folder/result_table.py" "$out/kernels.jsonl" "$out/runs.jsonl" ||
+    echo "no table (it needs python3); the numbers are in $out/*.jsonl"
   echo "$SECONDS s; results in $out"
   return "$failed"
 }
+
+# Whole runs, each  SHAPE WHAT ARGUMENTS  of weft bench: in training as many tokens as fit 40 GB.
+# The second shape is an eighth of Llama 3 8B, 4 of its 32 layers and as large a part of its
+# vocabulary, so that layers and head keep their parts of the time.
+runs=(
+  "gpt2-124m step --batch-size 16 --context 1024"
+  "gpt2-124m generate --prompt-tokens 512 --new-tokens 256"
+  "llama-3-8b-eighth step --batch-size 4 --context 2048"
+  "llama-3-8b-eighth generate --prompt-tokens 512 --new-tokens 256"
+)
 
 # Small tests of each kind of kernel.
 sample='Linear.*/cuda_bf16:Norm.*/cuda_bf16:ActivationOp.*/cuda_bf16:Rope.*/cuda_bf16'

@@ -4,9 +4,9 @@
 #   launch/test.sh -L quick            in four minutes: each room's own tests and the short ones of
 #                                      the commands, and nothing of what follows
 # Then mutated inputs for every command. Where a CUDA toolkit is found, also the GPU back end: its
-# kernels emulated under AddressSanitizer and UBSan; whole runs with --device cuda on an emulated
-# GPU, the CPU's ops in the kernels' place; and the program for A100 and H100, where a spilled
-# register is an error, started without a driver. The rest of the program under sanitizers:
+# kernels emulated under AddressSanitizer and UBSan, alone and in a few whole runs; more of those on
+# an emulated GPU, the CPU's ops in the kernels' place; and the program for A100 and H100, where a
+# spilled register is an error, started without a driver. The rest of the program under sanitizers:
 # launch/test_sanitized.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,7 +26,7 @@ python3 -B tests/fuzz/commands.py build/weft || status=1
 
 if nvcc=$(weft_find_nvcc); then
   export CUDACXX=$nvcc
-  weft_build emulated kernels_test cuda_emulation_test weft_gpu_bench weft_step_launches
+  weft_build emulated weft kernels_test cuda_emulation_test weft_gpu_bench weft_step_launches
   (cd build-emulated && ctest --output-on-failure -j 2 -L emulated) || status=1
   weft_build runtime weft parity_test cuda_emulation_test infer_test
   (cd build-runtime && ctest --output-on-failure -j 2 -L runtime) || status=1

@@ -1,16 +1,18 @@
-"""PyTorch's scaled_dot_product_attention with its flash back end, on the shapes of weft_gpu_bench:
-one JSON line a case, under its name there.
+"""PyTorch's scaled_dot_product_attention with its flash back end and with cuDNN's, on the shapes of
+weft_gpu_bench: one JSON line a case and back end, under its name there.
    python3 attention_peer.py            on a GPU
    python3 attention_peer.py --list     the names only, without torch
 """
 import argparse
 import datetime
+import itertools
 import json
 import statistics
 import sys
 
-# B, T, H, Hkv, D, causal; bf16, which is what the flash back end takes. Windows, soft caps and
-# dropout masks have no equal there.
+BACK_ENDS = {"flash": "FLASH_ATTENTION", "cuDNN": "CUDNN_ATTENTION"}
+# B, T, H, Hkv, D, causal; bf16, which is what these back ends take. Windows, soft caps and dropout
+# masks have no equal there.
 SHAPES = [(4, 2048, 32, 32, 128, True), (4, 2048, 32, 32, 64, True), (4, 2048, 32, 32, 256, True),
           (4, 2048, 32, 8, 128, True), (4, 2048, 32, 32, 128, False)]
 REPEATS = 25
@@ -35,8 +37,10 @@ def median_ms(torch, body, sets):
     return statistics.median(times)
 
 
-def measure(torch, shape):
+def measure(torch, shape, back_end):
     from torch.nn.attention import SDPBackend, sdpa_kernel
+    if back_end not in SDPBackend.__members__:
+        raise RuntimeError(f"this PyTorch has no {back_end}")
     B, T, H, Hkv, D, causal = shape
 
     def tensors():
@@ -52,7 +56,7 @@ def measure(torch, shape):
                                                                 is_causal=causal,
                                                                 enable_gqa=Hkv != H)
 
-    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+    with sdpa_kernel(SDPBackend.__members__[back_end]):
         sets = [tensors() for _ in range(2)]  # each beyond an L2
         with torch.no_grad():
             yield name_of("attention", shape), median_ms(torch, forward, sets)
@@ -82,20 +86,21 @@ def main():
         print("attention_peer.py: torch sees no GPU", file=sys.stderr)
         return 2
     torch.manual_seed(1)
-    for shape in SHAPES:
+    for shape, (attention, back_end) in itertools.product(SHAPES, BACK_ENDS.items()):
         try:
-            for case, ms in measure(torch, shape):
+            for case, ms in measure(torch, shape, back_end):
                 B, T, H, _, D, causal = shape
                 pairs = B * H * T * ((T + 1) / 2 if causal else T)
                 flops = (4 if case.startswith("attention ") else 10) * pairs * D
                 print(json.dumps({
-                    "case": case, "peer": f"PyTorch {torch.__version__} flash", "ms": ms,
-                    "tflop_per_s": flops / ms * 1e-9, "gpu": torch.cuda.get_device_name(),
-                    "date": datetime.date.today().isoformat()
+                    "case": case, "peer": f"PyTorch {torch.__version__} {attention}",
+                    "attention": attention, "ms": ms, "tflop_per_s": flops / ms * 1e-9,
+                    "gpu": torch.cuda.get_device_name(), "date": datetime.date.today().isoformat()
                 }),
                       flush=True)
         except RuntimeError as error:  # a shape that this PyTorch's back end does not take
-            print(f"attention_peer.py: {shape}: {str(error).splitlines()[0]}", file=sys.stderr)
+            print(f"attention_peer.py: {shape}, {attention}: {str(error).splitlines()[0]}",
+                  file=sys.stderr)
             torch.cuda.empty_cache()
     return 0
 

@@ -6,20 +6,66 @@ setup() {
     CUDA_HOME=$BATS_TEST_TMPDIR/cuda
   pack=$BATS_TEST_TMPDIR/gpu_check
   mkdir -p "$BATS_TEST_TMPDIR/tools" "$CUDA_HOME/lib64" "$pack/bin"
-  touch "$CUDA_HOME/lib64/libcublas.so.13"
-  cp "$WEFT_SOURCE_DIR"/launch/gpu_check.sh "$WEFT_SOURCE_DIR"/benchmarks/gpu/result_table.py \
+  touch "$CUDA_HOME/lib64/libcublas.so.13" "$CUDA_HOME/lib64/libcublasLt.so.13"
+  gpu=$WEFT_SOURCE_DIR/benchmarks/gpu
+  cp -r "$WEFT_SOURCE_DIR"/launch/gpu_check.sh "$gpu"/{result_table,step_peer}.py "$gpu/shapes" \
     "$pack"
   echo libcublas.so.13 >"$pack/cublas"
   echo v1 >"$pack/built.txt"
   play nvidia-smi 'echo "NVIDIA A100-SXM4-40GB, 580.1"'
   play python3 'if [ "$1" = -c ]; then exit 1; fi
 exec /usr/bin/env -S PATH="${PATH#*:}" python3 "$@"'
+  play ldd 'echo "	libc.so.6 => /lib/libc.so.6"; echo "	libcublas.so.13 => not found"'
   play compute-sanitizer 'echo "$*"; echo "[  PASSED  ] 3 tests."'
-  play ../gpu_check/bin/kernels_test 'echo "[  PASSED  ] 9 tests."'
+  for name in kernels parity infer; do
+    play ../gpu_check/bin/${name}_test 'echo "$* on $WEFT_TEST_DEVICE with $WEFT_TEST_DATA"
+echo "[  PASSED  ] 9 tests."'
+  done
   play ../gpu_check/bin/weft_gpu_bench 'cat <<LINES
 {"case":"copy bandwidth","gb_per_s":1400}
+{"case":"cuBLAS bf16 8192x8192x8192","tflop_per_s":250}
 {"case":"rope","ms":0.5,"share":0.87,"bound":"copy bandwidth"}
+{"case":"attention","ms":2.0,"share":0.5,"bound":"bf16 matmul"}
 LINES'
+  play ../gpu_check/bin/weft "$(cat <<'SH'
+if [ "$1" = --version ]; then echo "weft 1"; exit; fi
+[ -e "${LD_LIBRARY_PATH##*:}/libcublasLt.so.13" ] || exit 9
+all=$* what=$2
+number() { sed -E "s/.*--$1 ([0-9]+).*/\1/" <<<"$all"; }
+[ -e "$(sed -E 's/.*--model ([^ ]+).*/\1/' <<<"$all")/config.json" ] || exit 8
+[[ $all == *"--device cuda --dtype bf16"*--json* ]] || exit 7
+if [ "$what" = step ]; then
+  tokens="$(number batch-size) x $(number context) tokens"
+  echo "{\"name\":\"train step, $tokens, bf16\",\"value\":9e4,\"flops\":1e14}"
+else
+  cat <<LINES
+{"name":"prefill, 1 x $(number prompt-tokens) tokens, bf16","value":5e4,"flops":5e13}
+{"name":"decode, 1 sequences, bf16","value":800,"bytes_per_s":7e11,"flops":1e9}
+LINES
+fi
+SH
+)"
+}
+
+# python3 has a torch that sees the GPU; the peers say what they are told to measure.
+play_torch() {
+  play python3 "$(cat <<'SH'
+real() { PATH=${PATH#*:} python3 "$@"; }
+case $* in
+  -c*) ;;
+  *attention_peer.py) echo '{"case":"attention","peer":"P","attention":"flash","ms":1.0}' ;;
+  *step_peer.py*)
+    real "$1" "$2" --list | while read -r shape name; do
+      for attention in flash cuDNN; do
+        cat <<LINE
+{"shape":"$shape","name":"$name","value":8e4,"peer":"P","attention":"$attention"}
+LINE
+      done
+    done ;;
+  *) real "$@" ;;
+esac
+SH
+)"
 }
 
 play() {
@@ -41,23 +87,61 @@ play() {
   [[ $output == *"'--pakc'"* ]]
 }
 
-@test "it runs tests, times and sanitizer and prints the table last" {
+@test "without a GPU, where its pack lies, it says first whether all of that can start" {
+  play nvidia-smi 'exit 9'
+  run "$pack/gpu_check.sh"
+  [ "$status" = 2 ]
+  [ "${lines[0]}" = "5 programs find their libraries; weft 1" ]
+  [[ ${lines[1]} == *"no NVIDIA GPU on this machine"* ]]
+  play ldd 'echo "	libx.so.1 => not found"'
+  run "$pack/gpu_check.sh"
+  [ "$status" = 2 ]
+  [[ $output == *" cannot start here: "*libx.so.1* ]]
+}
+
+@test "it runs tests, times, whole runs and sanitizer and prints the tables last" {
   run "$pack/gpu_check.sh"
   echo "$output"
   [ "$status" = 0 ]
   [[ $output == \
     *"memcheck: no error"*"racecheck: no error"*"copy bandwidth: 1400 GB/s"*rope*0.500*"87 %"* ]]
-  grep -q 'PASSED' "$OUT/tests.txt"
-  grep -q -- '--tool racecheck' "$OUT/sanitizer.txt"
-  [ "$(wc -l <"$OUT/kernels.jsonl")" = 2 ]
+  [[ $output == *"gpt2-124m train step, 16 x 1024 tokens, bf16"*90000*"40 %"*"bf16 matmul"* ]]
+  [[ $output == *"decode, 1 sequences, bf16"*800*"50 %"*"copy bandwidth"* ]]
+  for name in kernels parity infer; do
+    grep -q " on cuda with $pack/data\$" "$OUT/${name}_test.txt"
+    grep -q 'PASSED' "$OUT/${name}_test.txt"
+  done
+  grep -q -- '--tool racecheck' "$OUT/racecheck.txt"
+  [ "$(wc -l <"$OUT/kernels.jsonl")" = 4 ]
+  [ "$(grep -c '"shape":"[^"]*","gpu":"NVIDIA A100-SXM4-40GB"' "$OUT/runs.jsonl")" = 6 ]
 }
 
-@test "a failing test, a sanitizer's error and a sample without a test fail it, and all is run" {
-  play ../gpu_check/bin/kernels_test 'echo "[  FAILED  ] 1 test."; exit 1'
+@test "PyTorch's attention back ends stand beside ours, by the same names" {
+  play_torch
+  run "$pack/gpu_check.sh"
+  echo "$output"
+  [ "$status" = 0 ]
+  grep -q 'attention .* 0.50 flash$' <<<"$output"
+  [ "$(grep -c 'step, .* 1.12 flash, 1.12 cuDNN$' <<<"$output")" = 2 ]
+  [ "$(grep -c 'prefill, .* 0.62 flash, 0.62 cuDNN$' <<<"$output")" = 2 ]
+  [ "$(grep -c 'decode, .* 0.01 flash, 0.01 cuDNN$' <<<"$output")" = 2 ]
+}
+
+@test "a failing test, run or sanitizer and a sample without a test fail it, and all is run" {
+  play ../gpu_check/bin/parity_test 'echo "[  FAILED  ] 1 test."; exit 1'
   run "$pack/gpu_check.sh"
   [ "$status" = 1 ]
-  [[ $output == *"kernels_test: FAILED"*"rope"* ]]
-  play ../gpu_check/bin/kernels_test 'echo "[  PASSED  ] 9 tests."'
+  [[ $output == *"parity_test: FAILED"*"racecheck: no error"*"rope"* ]]
+  play ../gpu_check/bin/parity_test 'echo "[  PASSED  ] 0 tests."'
+  run "$pack/gpu_check.sh"
+  [ "$status" = 1 ]
+  play ../gpu_check/bin/parity_test 'echo "[  PASSED  ] 9 tests."'
+  mv "$pack/bin/weft" "$pack/weft"
+  play ../gpu_check/bin/weft 'if [ "$1" = --version ]; then exit; fi; [ "$2" = step ]'
+  run "$pack/gpu_check.sh"
+  [ "$status" = 1 ]
+  [[ $output == *"weft bench generate, gpt2-124m: FAILED (exit code 1)"*"rope"* ]]
+  mv "$pack/weft" "$pack/bin/weft"
   play compute-sanitizer 'echo "[  PASSED  ] 3 tests."; [[ $* != *racecheck* ]] || exit 9'
   run "$pack/gpu_check.sh"
   [ "$status" = 1 ]
@@ -68,11 +152,11 @@ play() {
 }
 
 @test "without cuBLAS it says which is missing" {
-  rm "$CUDA_HOME/lib64/libcublas.so.13"
   echo libcublas.so.99 >"$pack/cublas"
+  touch "$CUDA_HOME/lib64/libcublas.so.99"  # and no cuBLASLt
   run "$pack/gpu_check.sh"
   [ "$status" = 2 ]
-  [[ $output == *"libcublas.so.99 is neither"* ]]
+  [[ $output == *"libcublas.so.99, and cuBLASLt beside it, is neither"* ]]
 }
 
 @test "the pack beside the script serves as well" {

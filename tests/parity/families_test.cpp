@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 
 std::vector<std::string> family_models() {
   std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(fs::path(WEFT_TEST_DATA) / "families"))
+  for (const auto& entry : fs::directory_iterator(data_dir("families")))
     names.push_back(entry.path().filename().string());
   std::sort(names.begin(), names.end());
   return names;
@@ -32,7 +32,7 @@ struct FamilyGolden {
   FamilyGolden(const std::string& model, const std::string& values = "golden.safetensors",
                const std::string& config_file = "config.json")
       : name(model),
-        dir(fs::path(WEFT_TEST_DATA) / "families" / model),
+        dir(data_dir("families") / model),
         config(config_from_json(read_json_object(dir / config_file), config_file)),
         file(dir / values) {
     const StoredTensor* ids = file.find("ids");
@@ -330,7 +330,7 @@ TEST(Families, AShortTextOfLongRopeUsesTheShortFactors) {
 TEST(Families, OlderSpellingsOfConfigJson) {
   int n = 0;
   for (const std::string& model : family_models()) {
-    const fs::path dir = fs::path(WEFT_TEST_DATA) / "families" / model;
+    const fs::path dir = data_dir("families") / model;
     if (!fs::exists(dir / "config_v4.json")) continue;
     ++n;
     const ModelConfig now = read_hf_config(dir),

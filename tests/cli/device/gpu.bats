@@ -1,6 +1,7 @@
 # Every command that runs a model, on a GPU and on the CPU: the same results, and a run that changes
 # from one to the other. With an emulated GPU whose ops are the CPU's, equal to the bit.
 load ../weft
+load losses
 
 setup_file() {
   export WEFT_DEVICE_DATA=$WEFT_SOURCE_DIR/tests/data
@@ -19,31 +20,6 @@ same() {
   mv out cpu
   ok 1 "$@" --device cuda || return 1
   cmp cpu out || { echo "weft $*: another result on a GPU"; diff cpu out | head; return 1; }
-}
-
-# losses FILE: of its steps and evaluations, with the gradient norms.
-losses() {
-  python3 - "$1" <<'PY'
-import json, sys
-for line in map(json.loads, open(sys.argv[1])):
-    if line["event"] in ("step", "eval"):
-        print(line["event"], line["loss"], line.get("grad_norm"))
-PY
-}
-
-# near BOUND A B: the same words, and numbers that differ by at most that share of theirs, where
-# activations are bf16; but not all of them the same.
-near() {
-  python3 - "$@" <<'PY'
-import sys
-bound, a, b = float(sys.argv[1]), *(open(f).read().split() for f in sys.argv[2:])
-def numbers(words):
-    return [float(w) for w in words if w[-1].isdigit()]
-assert a and len(a) == len(b), (a, b)
-x, y = numbers(a), numbers(b)
-worst = max(abs(p - q) / max(abs(p), 1e-9) for p, q in zip(x, y, strict=True))
-assert 0 < worst < bound, (worst, x, y)
-PY
 }
 
 @test "train: 20 steps, evaluations and the exported model" {
