@@ -94,6 +94,14 @@ class AttentionCached : public OnEachTarget {
         done[s] += slice.n_rows;
       }
     }
+    std::int64_t n_cached = 0;
+    for (const std::int64_t n : done) n_cached += n;
+    for (const Resident& cache : {k, v}) {
+      const Tensor values = get(cache);
+      EXPECT_EQ(std::count_if(values.data.begin(), values.data.end(),
+                              [](float e) { return !std::isnan(e); }),
+                n_cached * c.Hkv * c.D);
+    }
     return results;
   }
 
