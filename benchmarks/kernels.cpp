@@ -9,7 +9,7 @@
 
 #include "benchmarks/bench.h"
 #include "core/arena.h"
-#include "kernels/ops.h"
+#include "kernels/cached_plan.h"
 #include "kernels/work.h"
 
 namespace weft {
@@ -146,6 +146,9 @@ void attention_cases(Cases& cases, Stream& stream, std::int64_t B, std::int64_t 
     View out, k, v, qkv;
   };
   const CacheSlice slice = {0, 1, T - 1, 0};
+  auto [plan, table] =
+      plan_cached(std::span(&slice, 1), {.N = 1, .S = T, .slots = 1, .act = DType::f32}, args);
+  plan.table = ConstView(table.data(), Dims{static_cast<std::int64_t>(table.size())});
   cases.add(
       fmt::format("attention decode {} keys x {} x {}", T, Hkv, D),
       {kForwardFlopsOfPair * static_cast<double>(H * T) * dim,
@@ -154,8 +157,8 @@ void attention_cases(Cases& cases, Stream& stream, std::int64_t B, std::int64_t 
         return Decode{filled(a, {1, H, D}), filled(a, {1, T, Hkv, D}), filled(a, {1, T, Hkv, D}),
                       filled(a, {1, R, D})};
       },
-      [&](const Decode& v) {
-        attention_cached(v.out, v.k, v.v, v.qkv, ConstView(), std::span(&slice, 1), args, stream);
+      [&, &plan = plan](const Decode& v) {
+        attention_cached(v.out, v.k, v.v, v.qkv, ConstView(), plan, args, stream);
       });
 }
 

@@ -283,6 +283,33 @@ struct CacheSlice {
   std::int64_t slot = 0;       // row of the page table
 };
 
+// The tensors that a pass's layers hand to attention_cached.
+struct CachedShape {
+  std::int64_t N = 0;             // rows; those of no slice are left alone
+  std::int64_t S = 0;             // tokens of a page
+  std::int64_t slots = 0, M = 0;  // of the page table; M 0: there is none
+  DType act = DType::f32;
+  friend bool operator==(const CachedShape&, const CachedShape&) = default;
+};
+
+// The slices of a pass, planned once for all layers of the same heads and mask (plan_cached of
+// kernels/cached_plan.h). Ops read the table when they run, and how they are launched depends on
+// the rest alone, which is rounded up where all slices are short: a graph that was captured with
+// one table may be launched with another of the same shape, blocks and joins.
+struct CachedPlan {
+  ConstView table = {};  // i32, in the memory of the stream's device
+  CachedShape shape;
+  AttentionArgs args;         // heads and mask
+  std::int64_t n_slices = 0;  // that the table has room for
+  struct Part {
+    std::int64_t entries = 0, tokens = 0, blocks = 0, partials = 0;  // of launches
+    bool joins = false;          // some slice has more than one chunk of keys
+    double keys = 0, pairs = 0;  // cached tokens read, (query row, key) pairs
+  };
+  Part split, whole;            // slices that are split over their chunks of keys, and others
+  std::int64_t n_partials = 0;  // at most, of any plan of the shape
+};
+
 // Appends the new keys and values to the cache, then attends causally to everything cached. Token t
 // of slot s lies in page pages[s][t / S], row t % S. One token of a sequence is split over its
 // keys, in chunks that depend on nothing else.
@@ -292,8 +319,7 @@ void attention_cached(View out,         // (N, H, D) act
                       ConstView qkv,    // (N, H + 2 Hkv, D) act
                       ConstView pages,  // (slots, M) i32, in [0, n_pages) where slices reach; S a
                                         // multiple of 64; empty: slot s has page s alone
-                      std::span<const CacheSlice> slices, const AttentionArgs& args,
-                      Stream& stream);
+                      const CachedPlan& plan, const AttentionArgs& args, Stream& stream);
 
 // ---- embedding
 

@@ -1,4 +1,7 @@
 // As ops.cpp, for the ops of attention.
+#include <tuple>
+
+#include "kernels/cached_plan.h"
 #include "kernels/op_checks.h"
 
 namespace weft {
@@ -72,8 +75,7 @@ void attention_weights(View weights, ConstView qk, std::span<const int> heads,
 }
 
 void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, ConstView pages,
-                      std::span<const CacheSlice> slices, const AttentionArgs& args,
-                      Stream& stream) {
+                      const CachedPlan& plan, const AttentionArgs& args, Stream& stream) {
   check_heads("attention_cached", args, stream);
   const std::int64_t H = args.n_heads, Hkv = args.n_kv_heads, D = args.head_dim;
   const auto [N, rows, dim] = qkv.dims<3>();
@@ -83,19 +85,23 @@ void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, Const
   expect("attention_cached", "out", out, {N, H, D}, act);
   expect("attention_cached", "k_cache", k_cache, {n_pages, S, Hkv, D}, act);
   expect("attention_cached", "v_cache", v_cache, {n_pages, S, Hkv, D}, act);
-  std::int64_t slots = n_pages, M = 1;
+  expect("attention_cached", "table", plan.table, {cached_table_ints(plan.n_slices)}, DType::i32);
   if (!pages.empty()) {
-    const auto [table_slots, table_pages] = pages.dims<2>();
-    expect("attention_cached", "pages", pages, {table_slots, table_pages}, DType::i32);
+    const auto [slots, M] = pages.dims<2>();
+    expect("attention_cached", "pages", pages, {slots, M}, DType::i32);
     CHECK(S % 64 == 0, "attention_cached: pages hold {} tokens; supported: multiples of 64", S);
-    slots = table_slots, M = table_pages;
   }
-  for (const CacheSlice& s : slices)
-    CHECK(s.first_row >= 0 && s.n_rows >= 1 && s.first_row + s.n_rows <= N && s.n_cached >= 0 &&
-              s.n_cached + s.n_rows <= S * M && s.slot >= 0 && s.slot < slots,
-          "attention_cached: rows {}+{} of {}, slot {} of {}, {} cached of {}", s.first_row,
-          s.n_rows, N, s.slot, slots, s.n_cached, S * M);
-  backend(stream).attention_cached(out, k_cache, v_cache, qkv, pages, slices, args, stream);
+  const CachedShape asked = cached_shape(qkv, k_cache, pages), &s = plan.shape;
+  CHECK(s == asked,
+        "attention_cached: {} rows of {} and {} slots of {} pages of {}; its plan is for {} rows "
+        "of {} and {} slots of {} pages of {}",
+        N, dtype_name(act), asked.slots, asked.M, S, s.N, dtype_name(s.act), s.slots, s.M, s.S);
+  const auto told = [](const AttentionArgs& a) {
+    return std::tie(a.n_heads, a.n_kv_heads, a.head_dim, a.causal, a.window_left, a.window_right);
+  };
+  CHECK(told(plan.args) == told(args),
+        "attention_cached: its plan is for other heads or another mask");
+  backend(stream).attention_cached(out, k_cache, v_cache, qkv, pages, plan, args, stream);
 }
 
 }  // namespace weft

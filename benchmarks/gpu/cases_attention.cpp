@@ -7,7 +7,7 @@
 #include <random>
 
 #include "cases.h"
-#include "kernels/ops.h"
+#include "kernels/cached_plan.h"
 
 namespace weft::gpu_bench {
 namespace {
@@ -152,7 +152,11 @@ void add_cached_case(std::vector<Case>& cases, const Cached& q, DType act) {
            slices.push_back({i * q.new_tokens, q.new_tokens, q.keys - q.new_tokens, i});
          AttentionArgs args = args_of({1, 1, q.H, q.Hkv, q.D});
          args.fixed_order = q.fixed_order;
-         return [=](Stream& s) { attention_cached(out, k, v, qkv, table, slices, args, s); };
+         auto [plan, ints] = plan_cached(slices, cached_shape(qkv, k, table), args);
+         plan.table = memory.integers(ints);
+         return [=, plan = plan](Stream& s) {
+           attention_cached(out, k, v, qkv, table, plan, args, s);
+         };
        }});
 }
 

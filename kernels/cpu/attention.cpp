@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/backends.h"
+#include "kernels/cached_plan.h"
 #include "kernels/cpu/attention_tile.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/scratch.h"
@@ -83,6 +84,14 @@ HeadDropout head_dropout(const AttentionArgs& args, std::int64_t h, const Sequen
 
 std::int64_t cached_scratch_elems(std::int64_t keys, std::int64_t D) {
   return std::max(head_decode_scratch_elems(keys), head_forward_scratch_elems(D));
+}
+
+std::vector<CacheSlice> slices_of(const CachedPlan& plan) {
+  const CachedTable<const int> table(plan.table.as<std::int32_t>(), plan.n_slices);
+  std::vector<CacheSlice> slices;
+  for (const CachedSlice* s = table.slices; s->n_rows > 0; ++s)
+    slices.push_back({s->first_row, s->n_rows, s->n_cached, table.own_pages[s - table.slices]});
+  return slices;
 }
 
 void check_pages(ConstView pages, const CacheSlice& s, std::int64_t n_pages, std::int64_t S) {
@@ -208,12 +217,12 @@ std::size_t attention_cached_scratch_bytes(std::int64_t keys, std::int64_t head_
 }
 
 void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, ConstView pages,
-                      std::span<const CacheSlice> slices, const AttentionArgs& args,
-                      Stream& stream) {
+                      const CachedPlan& plan, const AttentionArgs& args, Stream& stream) {
   const std::int64_t H = args.n_heads, Hkv = args.n_kv_heads, D = args.head_dim, group = H / Hkv;
   const std::int64_t stride = (H + 2 * Hkv) * D, S = k_cache.dim(1), kv_row = Hkv * D;
   const auto* in = qkv.as<float>();
   auto *k = k_cache.as<float>(), *v = v_cache.as<float>();
+  const std::vector<CacheSlice> slices = slices_of(plan);
   const auto table = [&](const CacheSlice& s) {
     return pages.empty() ? nullptr : pages.as<std::int32_t>() + s.slot * pages.dim(1);
   };

@@ -10,27 +10,15 @@
 // attention_cached_tile.cuh): tiles that it does not see multiply its sums by 1 and add 0. So a
 // row's bits depend neither on the batch nor on how many rows its slice brings, and
 // AttentionArgs::fixed_order costs nothing here.
-#include <algorithm>
-#include <cstring>
-#include <vector>
-
 #include "kernels/cuda/arguments.cuh"
 #include "kernels/cuda/attention_cached_block.cuh"
 #include "kernels/cuda/launch.cuh"
-#include "kernels/cuda/upload_ring.h"
 #include "kernels/ops.h"
 #include "kernels/scratch.h"
 
 namespace weft::cuda {
 
-constexpr int kChunkKeys = 256;     // depends on nothing, so that sums do not
-constexpr int kDecodeVectors = 16;  // query vectors of a tile that has a block for each chunk
-constexpr int kSplitVectors =
-    64;  // slices of at most so many query vectors a KV head are split over their chunks
 constexpr int kDecodeThreads = 128;
-constexpr int query_tile(int width, std::size_t elem_bytes) {
-  return width * elem_bytes > 512 ? 32 : 64;
-}  // else: to fit into 163 KiB
 constexpr int kRowThreads = 128;  // of blocks that do a row a warp
 
 // ---- append
@@ -43,6 +31,7 @@ __global__ void attention_append_kernel(CachedCall<T> call, int n_tokens) {
   if (token >= n_tokens) return;
   const int index = slice_of(call.first_token, call.n_slices, token);
   const CachedSlice slice = call.slices[index];
+  if (slice.n_rows == 0) return;
   const int i = token - call.first_token[index], position = slice.n_cached + i,
             kv_row = call.Hkv * call.D;
   const int page = call.pages[slice.pages + position / call.S];
@@ -95,6 +84,7 @@ __global__ void __launch_bounds__(kDecodeThreads, 1) attention_decode_kernel(Cac
 
   const int index = slice_of(call.first_block, call.n_slices, static_cast<int>(blockIdx.x));
   const CachedSlice slice = call.slices[index];
+  if (slice.n_rows == 0) return;  // more blocks were launched than there are
   const int group = call.H / call.Hkv, n_vectors = slice.n_rows * group,
             n_tiles = (n_vectors + kDecodeVectors - 1) / kDecodeVectors;
   const int item = static_cast<int>(blockIdx.x) - call.first_block[index],
@@ -163,7 +153,7 @@ __global__ void attention_combine_kernel(CachedCall<T> call, int n_tokens) {
   const int index = slice_of(call.first_token, call.n_slices, token);
   const CachedSlice slice = call.slices[index];
   const int column = static_cast<int>(blockIdx.y) * 64 + static_cast<int>(threadIdx.x) % 32 * 2;
-  if (slice.n_chunks == 1 || column >= call.D) return;
+  if (slice.n_chunks <= 1 || column >= call.D) return;
   const int row = token - call.first_token[index], head = vector % call.H;
   const std::int64_t first =
       slice.first_partial + (static_cast<std::int64_t>(row) * call.H + head) * slice.n_chunks;
@@ -313,154 +303,77 @@ CallScratch call_scratch(std::size_t n_partials, std::int64_t D) {
           .partials = n_partials * static_cast<std::size_t>(D) * sizeof(float)};
 }
 
-// New tokens of a slice that is split over its chunks, at most.
-std::int64_t most_split_rows(std::int64_t group) {
-  return std::max<std::int64_t>(1, kSplitVectors / group);
-}
-
-// What goes up to the device, and where: the slices that are split over their chunks first.
-struct CallPlan {
-  std::vector<CachedSlice> slices;
-  std::vector<int> first_token, first_block, pages;
-  int n_split = 0, n_split_tokens = 0, n_tokens = 0, n_split_blocks = 0, n_whole_blocks = 0;
-  std::int64_t n_partials = 0;
-  bool combines = false, whole_joins = false;
-  double split_keys = 0, split_pairs = 0, whole_keys = 0,
-         whole_pairs = 0;  // cached tokens read, (query row, key) pairs
-
-  // table_pages: of a slot in the page table; 0: there is none.
-  void add(const CacheSlice& s, bool split, int tile_vectors, std::int64_t table_pages,
-           const AttentionArgs& args) {
-    const int n_cached = as_int(s.n_cached), n_rows = as_int(s.n_rows),
-              group = args.n_heads / args.n_kv_heads;
-    const auto keys = [&](int i) {
-      return visible_keys(n_cached, n_rows, i, args.causal, args.window_left, args.window_right);
-    };
-    const int begin = keys(0).begin, end = keys(n_rows - 1).end;
-    CachedSlice slice = {as_int(s.first_row), n_rows, n_cached,          0,
-                         begin / kChunkKeys,  0,      as_int(n_partials)};
-    slice.n_chunks = (end - 1) / kChunkKeys + 1 - slice.first_chunk;
-    const int n_tiles = as_int(ceil_div(s.n_rows * group, tile_vectors));
-    if (split) {
-      first_block.push_back(n_split_blocks);
-      n_split_blocks = as_int(n_split_blocks + std::int64_t{n_tiles} * slice.n_chunks);
-      if (slice.n_chunks > 1)
-        n_partials += s.n_rows * args.n_heads * slice.n_chunks, combines = true;
-      ++n_split;
-      n_split_tokens += n_rows;
-    } else {
-      first_block.push_back(n_whole_blocks);
-      n_whole_blocks = as_int(std::int64_t{n_whole_blocks} + n_tiles);
-      whole_joins = whole_joins || slice.n_chunks > 1;
-    }
-    first_token.push_back(n_tokens);
-    n_tokens = as_int(std::int64_t{n_tokens} + n_rows);
-    (split ? split_keys : whole_keys) += end - begin;
-    for (int i = 0; i < n_rows; ++i)
-      (split ? split_pairs : whole_pairs) += keys(i).end - keys(i).begin;
-
-    // Where its row of the table begins; without one, of those that go up with the plan.
-    slice.pages =
-        as_int(table_pages > 0 ? s.slot * table_pages : static_cast<std::int64_t>(pages.size()));
-    if (table_pages == 0) pages.push_back(as_int(s.slot));
-    slices.push_back(slice);
-  }
-};
-
 template <class T, int kWidth>
-void attend(CachedCall<T> call, const CallPlan& plan, Stream& stream) {
+void attend(CachedCall<T> call, const CachedPlan& plan, Stream& stream) {
   const double row_bytes = static_cast<double>(call.D) * sizeof(T), flops = 4.0 * call.D * call.H;
   const auto Hkv = static_cast<unsigned>(call.Hkv);
-  const int n_whole_tokens = plan.n_tokens - plan.n_split_tokens;
-  if (plan.n_split > 0) {
-    call.n_slices = plan.n_split;
-    const double partial_bytes =
-        static_cast<double>(plan.n_partials) * (call.D + 2) * sizeof(float);
+  const auto rows_bytes = [&](const CachedPlan::Part& part) {
+    return 2 * row_bytes *
+           (call.Hkv * part.keys + double{1} * call.H * static_cast<double>(part.tokens));
+  };
+  if (plan.split.entries > 0) {
+    call.n_slices = as_int(plan.split.entries);
+    const double partials = static_cast<double>(plan.split.partials),
+                 partial_bytes = partials * (call.D + 2) * sizeof(float);
     launch(
         attention_decode_kernel<T, kWidth>,
-        {{static_cast<unsigned>(plan.n_split_blocks), Hkv},
-         kDecodeThreads,
-         DecodeShape<T, kWidth>::kSharedBytes},
-        {2 * row_bytes * (call.Hkv * plan.split_keys + double{1} * call.H * plan.n_split_tokens) +
-             partial_bytes,
-         flops * plan.split_pairs},
-        stream, call);
-    if (plan.combines)
+        {{n_blocks(plan.split.blocks), Hkv}, kDecodeThreads, DecodeShape<T, kWidth>::kSharedBytes},
+        {rows_bytes(plan.split) + partial_bytes, flops * plan.split.pairs}, stream, call);
+    const double n_tokens = static_cast<double>(plan.split.tokens);
+    if (plan.split.joins)
       launch(attention_combine_kernel<T>,
-             {{n_blocks(ceil_div(std::int64_t{plan.n_split_tokens} * call.H, kRowThreads / 32)),
+             {{n_blocks(ceil_div(plan.split.tokens * call.H, kRowThreads / 32)),
                n_blocks(ceil_div(call.D, 64))},
               kRowThreads,
               0},
-             {partial_bytes + row_bytes * call.H * plan.n_split_tokens,
-              2.0 * call.D * static_cast<double>(plan.n_partials)},
-             stream, call, plan.n_split_tokens);
+             {partial_bytes + row_bytes * call.H * n_tokens, 2.0 * call.D * partials}, stream, call,
+             as_int(plan.split.tokens));
   }
-  if (n_whole_tokens > 0) {
+  if (plan.whole.entries > 0) {
     using Shape = ChunkShape<T, kWidth>;
-    call.slices += plan.n_split;
-    call.first_block += plan.n_split;
-    call.n_slices = static_cast<int>(plan.slices.size()) - plan.n_split;
+    call.slices += plan.split.entries;
+    call.first_block += plan.split.entries;
+    call.n_slices = as_int(plan.whole.entries);
     launch(attention_chunk_kernel<T, kWidth>,
-           {{static_cast<unsigned>(plan.n_whole_blocks), Hkv},
+           {{n_blocks(plan.whole.blocks), Hkv},
             Shape::kThreads,
-            Shape::kSharedBytes + (plan.whole_joins ? Shape::kJoinBytes : 0)},
-           {2 * row_bytes * (call.Hkv * plan.whole_keys + double{1} * call.H * n_whole_tokens),
-            flops * plan.whole_pairs},
-           stream, call);
+            Shape::kSharedBytes + (plan.whole.joins ? Shape::kJoinBytes : 0)},
+           {rows_bytes(plan.whole), flops * plan.whole.pairs}, stream, call);
   }
 }
 
 template <class T>
 void append_and_attend(View out, View k_cache, View v_cache, ConstView qkv, ConstView pages,
-                       std::span<const CacheSlice> slices, const AttentionArgs& args,
-                       Stream& stream) {
-  const std::int64_t S = k_cache.dim(1), H = args.n_heads, Hkv = args.n_kv_heads, D = args.head_dim;
+                       const CachedPlan& plan, const AttentionArgs& args, Stream& stream) {
+  const std::int64_t Hkv = args.n_kv_heads, D = args.head_dim;
   expect_aligned("attention_cached", out, qkv, k_cache, v_cache);
-  const int chunk_vectors = query_tile(D <= 128 ? 128 : 256, sizeof(T));
-  const auto splits = [&](const CacheSlice& s) { return s.n_rows <= most_split_rows(H / Hkv); };
-  CallPlan plan;
-  for (const bool split : {true, false})
-    for (const CacheSlice& s : slices)
-      if (splits(s) == split)
-        plan.add(s, split, split ? kDecodeVectors : chunk_vectors, pages.empty() ? 0 : pages.dim(1),
-                 args);
-
-  const std::size_t n = plan.slices.size();
-  const CallScratch room = call_scratch(static_cast<std::size_t>(plan.n_partials), D);
-  auto* scratch = static_cast<unsigned char*>(stream.scratch(room.bytes()));
-  // Uploaded: slices, first tokens, first blocks, pages of slots without a table.
-  std::vector<unsigned char> table;
-  const auto put = [&](const auto& part) {
-    const std::size_t at = table.size(), bytes = part.size() * sizeof(part[0]);
-    table.resize(at + bytes);
-    if (bytes > 0) std::memcpy(table.data() + at, part.data(), bytes);
-    return at;
-  };
-  const std::size_t slices_at = put(plan.slices), tokens_at = put(plan.first_token),
-                    blocks_at = put(plan.first_block), pages_at = put(plan.pages);
-  const unsigned char* up = uploaded(table, stream);
+  const CachedTable<const int> table(pointer<std::int32_t>(plan.table), plan.n_slices);
   CachedCall<T> call = {};
-  call.slices = reinterpret_cast<const CachedSlice*>(up + slices_at);
-  call.first_token = reinterpret_cast<const int*>(up + tokens_at);
-  call.first_block = reinterpret_cast<const int*>(up + blocks_at);
-  const auto* own_pages = reinterpret_cast<const int*>(up + pages_at);
-  call.pages = pages.empty() ? own_pages : pointer<std::int32_t>(pages);
-  call.partial = reinterpret_cast<float2*>(scratch);
-  call.partial_out = reinterpret_cast<float*>(scratch + room.states);
+  call.slices = table.slices;
+  call.first_token = table.first_token;
+  call.first_block = table.first_block;
+  call.pages = pages.empty() ? table.own_pages : pointer<std::int32_t>(pages);
+  if (plan.split.joins) {
+    const CallScratch room = call_scratch(static_cast<std::size_t>(plan.n_partials), D);
+    auto* scratch = static_cast<unsigned char*>(stream.scratch(room.bytes()));
+    call.partial = reinterpret_cast<float2*>(scratch);
+    call.partial_out = reinterpret_cast<float*>(scratch + room.states);
+  }
 
   call.qkv = static_cast<const T*>(qkv.data()), call.out = static_cast<T*>(out.data());
   call.k = static_cast<T*>(k_cache.data()), call.v = static_cast<T*>(v_cache.data());
-  call.n_slices = static_cast<int>(n), call.H = args.n_heads, call.Hkv = args.n_kv_heads,
-  call.D = args.head_dim, call.S = as_int(S);
+  call.n_slices = as_int(plan.split.entries + plan.whole.entries), call.H = args.n_heads,
+  call.Hkv = args.n_kv_heads, call.D = args.head_dim, call.S = as_int(k_cache.dim(1));
   call.scale = args.softcap > 0 ? args.scale / args.softcap : args.scale * kLog2E;
   call.softcap = args.softcap * kLog2E;
   call.causal = args.causal, call.window_left = args.window_left,
   call.window_right = args.window_right;
 
+  const std::int64_t n_tokens = plan.split.tokens + plan.whole.tokens;
   launch(attention_append_kernel<T>,
-         {n_blocks(ceil_div(plan.n_tokens, kRowThreads / 32)), kRowThreads, 0},
-         {4.0 * plan.n_tokens * static_cast<double>(Hkv * D) * sizeof(T), 0}, stream, call,
-         plan.n_tokens);
+         {n_blocks(ceil_div(n_tokens, kRowThreads / 32)), kRowThreads, 0},
+         {4.0 * static_cast<double>(n_tokens * Hkv * D) * sizeof(T), 0}, stream, call,
+         as_int(n_tokens));
   if (D <= 64)
     attend<T, 64>(call, plan, stream);
   else if (D <= 128)
@@ -472,25 +385,20 @@ void append_and_attend(View out, View k_cache, View v_cache, ConstView qkv, Cons
 }  // namespace
 
 void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, ConstView pages,
-                      std::span<const CacheSlice> slices, const AttentionArgs& args,
-                      Stream& stream) {
-  if (slices.empty()) return;
+                      const CachedPlan& plan, const AttentionArgs& args, Stream& stream) {
   const auto run =
       qkv.dtype() == DType::f32 ? append_and_attend<float> : append_and_attend<__nv_bfloat16>;
-  run(out, k_cache, v_cache, qkv, pages, slices, args, stream);
+  run(out, k_cache, v_cache, qkv, pages, plan, args, stream);
 }
 
 }  // namespace weft::cuda
 
 namespace weft {
 
-// A row of a slice that is split has a partial for each chunk and head.
 std::size_t cuda_attention_cached_scratch_bytes(const CachedAttentionSizes& s,
                                                 const AttentionArgs& args) {
-  const std::int64_t rows =
-      std::min(s.rows, s.texts * cuda::most_split_rows(args.n_heads / args.n_kv_heads));
-  const std::int64_t n = rows * args.n_heads * cuda::ceil_div(s.keys, cuda::kChunkKeys);
-  return cuda::call_scratch(static_cast<std::size_t>(n), args.head_dim).bytes();
+  return cuda::call_scratch(static_cast<std::size_t>(cuda::most_partials(s, args)), args.head_dim)
+      .bytes();
 }
 
 }  // namespace weft

@@ -3,17 +3,10 @@
 // between warps, and the output.
 #pragma once
 
+#include "kernels/cached_plan.h"
 #include "kernels/cuda/attention_cached_tile.cuh"
 
 namespace weft::cuda {
-
-// A slice as the kernels see it.
-struct CachedSlice {
-  int first_row, n_rows, n_cached;
-  int pages;                  // token t lies in page pages[this + t / S] of the call
-  int first_chunk, n_chunks;  // that any of its rows sees
-  int first_partial;          // of the call's: (n_rows, H, n_chunks)
-};
 
 template <class T>
 struct CachedCall {
@@ -21,8 +14,8 @@ struct CachedCall {
   T *k, *v;      // (pages, S, Hkv, D)
   T* out;        // (N, H, D)
   const CachedSlice* slices;
-  const int* first_token;  // (n_slices) new tokens of the slices before
-  const int* first_block;  // (n_slices) likewise blocks, of one KV head
+  const int* first_token;  // (n_slices) as CachedTable has them …
+  const int* first_block;  // … (n_slices)
   const int* pages;
   float* partial_out;  // (partials, D), to be divided by the sum
   float2* partial;     // (partials): largest score, sum
@@ -34,21 +27,18 @@ struct CachedCall {
 };
 
 // The keys that row i of a slice sees; its own is always among them. Neither end decreases with i.
-__host__ __device__ inline Span visible_keys(int n_cached, int n_rows, int i, bool causal,
-                                             int window_left, int window_right) {
-  const int position = n_cached + i, after = causal ? 0 : n_rows - 1 - i;  // keys after its own
-  return {window_left >= 0 && window_left < position ? position - window_left : 0,
-          position + 1 + (window_right >= 0 && window_right < after ? window_right : after)};
-}
-
 template <class T>
 __device__ __forceinline__ Span keys_of_row(const CachedCall<T>& call, const CachedSlice& slice,
                                             int i) {
-  return visible_keys(slice.n_cached, slice.n_rows, i, call.causal, call.window_left,
-                      call.window_right);
+  const int position = slice.n_cached + i,
+            after = call.causal ? 0 : slice.n_rows - 1 - i;  // keys after its own
+  const int left = call.window_left, right = call.window_right;
+  return {left >= 0 && left < position ? position - left : 0,
+          position + 1 + (right >= 0 && right < after ? right : after)};
 }
 
-// The slice that holds item `item`, where `first` of each slice ascends from 0. For whole warps.
+// The slice that holds item `item`, where `first` of each slice ascends from 0; one of no rows
+// where none does. For whole warps.
 __device__ __forceinline__ int slice_of(const int* first, int n_slices, int item) {
   int begun = 0;
   for (int base = 0; base < n_slices; base += 32) {

@@ -1,5 +1,7 @@
 #include "core/graph.h"
 
+#include <algorithm>
+
 #include "core/check.h"
 #include "core/gpu.h"
 
@@ -23,6 +25,31 @@ void Graph::launch(Stream& stream) {
   CHECK(!empty(), "a graph is launched that nothing was captured in");
   CHECK(stream.device() == device_, "a graph is launched on another device than its own");
   gpu::launch_graph(graph_.get(), stream.native());
+}
+
+void GraphCache::run(const Key& key, Stream& stream, const std::function<void()>& work) {
+  // A graph has the address in it; somebody else may have asked for more.
+  if (const void* scratch = stream.scratch(0); scratch != scratch_) {
+    entries_.clear();
+    scratch_ = scratch;
+  }
+  const auto [found, first] = entries_.try_emplace(key);
+  Entry& entry = found->second;
+  entry.asked = ++n_asked_;
+  if (first) {
+    if (entries_.size() > kMost)
+      entries_.erase(std::min_element(
+          entries_.begin(), entries_.end(),
+          [](const auto& a, const auto& b) { return a.second.asked < b.second.asked; }));
+    return work();
+  }
+  if (entry.graph.empty()) {
+    entry.graph.capture(stream, work);
+    if (entry.graph.empty()) return work();
+    ++counts_.captures;
+  }
+  entry.graph.launch(stream);
+  ++counts_.launches;
 }
 
 }  // namespace weft

@@ -2,8 +2,11 @@
 // short kernels costs the host one call.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <vector>
 
 #include "core/device.h"
 
@@ -26,6 +29,34 @@ class Graph {
  private:
   Device device_;
   std::shared_ptr<void> graph_;
+};
+
+struct GraphCounts {
+  std::int64_t captures = 0, launches = 0;
+};
+
+// Graphs of one kind of work in several shapes, each by its key. Work that comes with a key must
+// be the same each time: what differs it reads from memory that is uploaded before.
+class GraphCache {
+ public:
+  using Key = std::vector<std::int64_t>;
+
+  // Gives the stream `work`: at a key's first time as it is, so that ops make what they keep (a
+  // choice of algorithm, a workspace); captured at its second, and launched from then on.
+  void run(const Key& key, Stream& stream, const std::function<void()>& work);
+  const GraphCounts& counts() const { return counts_; }
+
+ private:
+  // Beyond so many keys the one goes that was asked for longest ago: each holds memory of the GPU.
+  static constexpr std::size_t kMost = 16;
+  struct Entry {
+    Graph graph;
+    std::int64_t asked = 0;
+  };
+  std::map<Key, Entry> entries_;
+  const void* scratch_ = nullptr;  // of the stream, as graphs know it
+  std::int64_t n_asked_ = 0;
+  GraphCounts counts_;
 };
 
 }  // namespace weft

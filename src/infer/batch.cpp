@@ -104,6 +104,10 @@ void Batch::count(const Pass& pass) {
   c.cached -= pool_.n_shared() * kPageTokens;
   for (const ActiveRequest& w : works_)
     for (const CachedText& lane : w.lanes) c.cached += lane.cached;
+  const GraphCounts& graphs = inference_.graphs();
+  c.graph_launches += graphs.launches - graphs_counted_.launches;
+  c.graph_captures += graphs.captures - graphs_counted_.captures;
+  graphs_counted_ = graphs;
   c.streamed_bytes += pass.ready.empty() ? body_bytes_ : all_weight_bytes_;
   for (const CacheSlice& s : pass.slices)
     c.streamed_bytes += decode_cache_bytes(model_.config, shape_.act, s.n_cached + s.n_rows - 1);

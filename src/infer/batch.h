@@ -118,6 +118,7 @@ class Batch {
   EngineStatistics* statistics_;                        // null: nobody counts
   std::int64_t body_bytes_ = 0, all_weight_bytes_ = 0;  // that a pass reads
   InferencePass inference_;
+  GraphCounts graphs_counted_;
   HostCopy logits_;
   Stream host_stream_;  // where choices are made
   Sampler sampler_;

@@ -89,6 +89,7 @@ void JobLog::end(const std::string& reason, const JobWork& work) {
     line["inter_token_s"] = quantiles(statistics_->inter_token);
     line["passes"] = c.passes;
     line["rows"] = c.rows;
+    line["graph_launches"] = c.graph_launches;
     line["batch_occupancy"] = statistics_->occupancy();
     line["cache_use"] = statistics_->cache_use();
     const double streamed = rate(c.streamed_bytes);

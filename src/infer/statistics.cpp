@@ -60,7 +60,8 @@ EngineStatistics over_replicas(const Grid& grid, EngineStatistics mine, Stream& 
   if (grid.replica().rank() != 0) mine = {};
   GenerationCounts& c = mine.counts;
   add_up(grid.world(), stream, c.requests, c.prompt_tokens, c.new_tokens, c.passes, c.rows,
-         c.slots_used, c.slots, c.cached, c.cache_rows, c.streamed_bytes);
+         c.slots_used, c.slots, c.cached, c.cache_rows, c.streamed_bytes, c.graph_launches,
+         c.graph_captures);
   mine.first_token.add_over_ranks(grid.world(), stream);
   mine.inter_token.add_over_ranks(grid.world(), stream);
   return mine;

@@ -37,6 +37,8 @@ struct GenerationCounts {
   // What a pass must read: the weights once, without the head where no logits are wanted, and the
   // keys and values before each of its texts' rows. Sums over tensor-parallel and pipeline ranks.
   std::int64_t streamed_bytes = 0;
+  // Of passes on a GPU: how many were launched as a graph, and how often one was captured.
+  std::int64_t graph_launches = 0, graph_captures = 0;
 };
 
 struct EngineStatistics {

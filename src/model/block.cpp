@@ -272,7 +272,7 @@ void block_forward(const BlockCall& call, const BlockInference* inference, Const
   const AttentionArgs args = attention_args(call);
   if (inference && !inference->k.empty()) {
     attention_cached(a.attn.reshape({N, s.H_tp, s.D}), inference->k, inference->v,
-                     a.qkv.reshape({N, R, s.D}), inference->pages, inference->slices, args, stream);
+                     a.qkv.reshape({N, R, s.D}), inference->pages, *inference->plan, args, stream);
   } else {
     attention(a.attn, a.lse, a.qkv, tokens.lengths, args, stream);
   }

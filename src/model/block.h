@@ -116,7 +116,7 @@ struct BlockInference {
   View k, v;        // (n_pages, S, Hkv_tp, D); empty: nothing is cached, the rows are whole texts
                     // (tokens.packed)
   ConstView pages;  // (slots, M) i32, as kernels' attention_cached
-  std::span<const CacheSlice> slices;
+  const CachedPlan* plan = nullptr;  // of this layer's heads and mask; null: nothing is cached
   const struct GatherRoom* gather = nullptr;  // null where tp is 1
 };
 struct GatherRoom {

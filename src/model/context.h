@@ -25,6 +25,7 @@ struct Context {
   std::function<void(std::int64_t layer, std::string_view name, ConstView view)>
       observer;                // empty: nobody watches
   PassLimit* limit = nullptr;  // of passes over texts; null: they run to their end
+  bool graphs = true;          // work that comes again in the same shape is captured, on a GPU
 
   void observe(std::int64_t layer, std::string_view name, ConstView view) const {
     if (observer) observer(layer, name, view);

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kernels/scratch.h"
+#include "kernels/cached_plan.h"
 #include "model/rope.h"
 #include "model/tensor_parallel.h"
 
@@ -16,12 +16,13 @@ DType matrix_dtype(const Parameters& parameters) {
 
 // The views of one pass over n rows; laid out anew for each pass in memory planned for the largest.
 struct InferencePass::Buffers {
-  EmbeddingRows tokens;   // first stage
-  Staged pages;           // (slots, pages_of(S)) i32, where the cache has pages
-  Staged text_ends;       // (N + 1) i32: where whole texts begin and end
-  Staged rope_positions;  // (N) i32 …
-  Staged rope_table;      // … (N, 2, P/2): a row of the table for each row of the pass
-  View x, delta;          // (1, N, C)
+  EmbeddingRows tokens;          // first stage
+  Staged pages;                  // (slots, pages_of(S)) i32, where the cache has pages
+  Staged text_ends;              // (N + 1) i32: where whole texts begin and end
+  std::array<Staged, 2> slices;  // plan_cached's of layers without a window and with one; or empty
+  Staged rope_positions;         // (N) i32 …
+  Staged rope_table;             // … (N, 2, P/2): a row of the table for each row of the pass
+  View x, delta;                 // (1, N, C)
   BlockActivations block;
   std::optional<GatherRoom> gather;  // where tp > 1
   View y;                            // (1, N, C)
@@ -35,6 +36,26 @@ struct InferencePass::Buffers {
   View picked, shard, gathered, logits;  // (R, C), (R, V_tp), (R·V), (R, V)
 };
 
+namespace {
+
+// A layer whose keys are in a window, or are not; -1: there is none.
+std::int64_t layer_of(const ModelConfig& c, bool has_window) {
+  for (std::int64_t l = 0; l < c.layers; ++l)
+    if (c.has_window(l) == has_window) return l;
+  return -1;
+}
+
+CachedShape cached_shape_of(const InferenceShape& shape, std::int64_t N) {
+  const bool paged = shape.pages > 0;
+  return {.N = N,
+          .S = paged ? kPageTokens : pages_of(shape.S) * kPageTokens,
+          .slots = shape.slots,
+          .M = paged ? pages_of(shape.S) : 0,
+          .act = shape.act};
+}
+
+}  // namespace
+
 InferencePass::Buffers InferencePass::lay_out(Arena& arena, HostSide& host, const ModelConfig& c,
                                               const Grid& grid, const InferenceShape& shape,
                                               std::int64_t N) {
@@ -45,6 +66,10 @@ InferencePass::Buffers InferencePass::lay_out(Arena& arena, HostSide& host, cons
   if (shape.pages > 0)
     b.pages = host.pass.alloc(arena, DType::i32, {shape.slots, pages_of(shape.S)});
   b.text_ends = host.pass.alloc(arena, DType::i32, {N + 1});
+  const std::int64_t n_slices = most_slices(cached_shape_of(shape, N));
+  for (const bool has_window : {false, true})
+    if (!shape.whole_texts && layer_of(c, has_window) >= 0)
+      b.slices[has_window] = host.pass.alloc(arena, DType::i32, {cached_table_ints(n_slices)});
   if (c.positions == Positions::rope) {
     b.rope_positions = host.pass.alloc(arena, DType::i32, {N});
     b.rope_table = host.pass.alloc(arena, DType::f32, {N, 2, c.rope.dims / 2});
@@ -113,6 +138,7 @@ void fill_rope(const ModelConfig& c, View positions, View table, std::span<const
   const bool by_length =
       c.rope.scaling == RopeScaling::dynamic || c.rope.scaling == RopeScaling::longrope;
   std::vector<float> frequencies = rope_frequencies(c.rope, 1);
+  std::fill(table.as<float>(), table.as<float>() + table.elems(), 0.0f);  // of rows that pad
   for (std::size_t i = 0; i < slices.size(); ++i) {
     const CacheSlice& s = slices[i];
     if (by_length)
@@ -212,11 +238,11 @@ InferencePass::InferencePass(const Context& ctx, const ModelConfig& config,
   }
 }
 
-InferencePass::Buffers InferencePass::lay_out_again(std::int64_t n_rows) {
+InferencePass::Buffers InferencePass::lay_out_again() {
   arena_.release(0);
   host_.pass.clear();
   host_.results.clear();
-  return lay_out(arena_, host_, config_, ctx_.grid, shape_, n_rows);
+  return lay_out(arena_, host_, config_, ctx_.grid, shape_, n_laid_out_);
 }
 
 ConstView InferencePass::hidden(const DecoderRows& rows) { return run(rows, config_.layers); }
@@ -244,54 +270,107 @@ void InferencePass::stage_pages(const DecoderRows& rows, const Staged& table) co
   std::copy(rows.pages.begin(), rows.pages.end(), table.host.as<std::int32_t>());
 }
 
-// Fills what the host knows of the rows and sends it off; the result is place_tokens'.
-std::vector<float> InferencePass::stage_rows(const DecoderRows& rows, const Buffers& b,
-                                             std::span<const TextRows> texts) {
-  std::vector<float> scales;
-  if (ctx_.grid.is_first_stage()) {
-    std::copy(rows.ids.begin(), rows.ids.end(), b.tokens.ids.host.as<std::int32_t>());
-    if (!b.tokens.types.empty()) {
-      auto* types = b.tokens.types.host.as<std::int32_t>();
-      std::fill(types, types + b.tokens.types.host.elems(), 0);
-      std::copy(rows.types.begin(), rows.types.end(), types);
-    }
-    scales = place_tokens(config_, b.tokens, texts);
-  }
-  if (config_.positions == Positions::rope)
-    fill_rope(config_, b.rope_positions.host, b.rope_table.host, rows.slices, rows.text_lengths);
-  if (!b.pages.empty()) stage_pages(rows, b.pages);
-  if (shape_.whole_texts) {
-    auto* ends = b.text_ends.host.as<std::int32_t>();
-    *ends++ = 0;
-    for (const TextRows& text : texts) *ends++ = static_cast<std::int32_t>(text.end);
-  }
-  host_.pass.upload(ctx_.stream);
-  return scales;
-}
-
-// Stops before block `stop`; what it would have been given then passes through the stages behind it
-// as it is.
-ConstView InferencePass::run(const DecoderRows& rows, std::int64_t stop) {
-  const auto N = static_cast<std::int64_t>(rows.ids.size());
-  CHECK(N >= 1 && N <= shape_.max_rows &&
-            (rows.types.empty() || rows.types.size() == rows.ids.size()),
+// Callers refuse these with a sentence of their own; no table is read past its end.
+void InferencePass::check(const DecoderRows& rows) const {
+  const std::size_t N = rows.ids.size();
+  CHECK(N >= 1 && N <= static_cast<std::size_t>(shape_.max_rows) &&
+            (rows.types.empty() || rows.types.size() == N),
         "{} rows; planned for {}", N, shape_.max_rows);
-  // Callers refuse these with a sentence of their own; no table is read past its end.
   for (const std::int32_t id : rows.ids)
     CHECK(id >= 0 && id < config_.vocab, "token {} of a vocabulary of {}", id, config_.vocab);
   for (const std::int32_t type : rows.types)
     CHECK_USER(type >= 0 && type < std::max<std::int64_t>(1, config_.token_types),
                "the tokenizer gives a token the type {}, but the model knows {} (type_vocab_size)",
                type, config_.token_types);
-  const Buffers b = lay_out_again(N);
+}
+
+// Whether a pass is one of many in few shapes. Ranks wait for one another in the midst of theirs,
+// and a text's scale (token dropout) is an argument, not in memory.
+bool InferencePass::decodes(const DecoderRows& rows) const {
+  const GridShape& grid = ctx_.grid.shape();
+  return Graph::available(ctx_.stream.device()) && grid.tp == 1 && grid.pp == 1 && !ctx_.observer &&
+         !shape_.whole_texts && !config_.token_dropout &&
+         std::all_of(rows.slices.begin(), rows.slices.end(),
+                     [](const CacheSlice& s) { return s.n_rows == 1; });
+}
+
+// Fills what the host knows of the rows and sends it off. What is laid out beyond them is of rows
+// that are nobody's.
+InferencePass::PassPlan InferencePass::stage_rows(const DecoderRows& rows, const Buffers& b) {
+  PassPlan plan;
+  for (const CacheSlice& s : rows.slices)
+    plan.texts.push_back({s.first_row, s.first_row + s.n_rows, s.n_cached});
+  const auto fill_row = [](const Staged& staged, std::span<const std::int32_t> values) {
+    auto* to = staged.host.as<std::int32_t>();
+    std::fill(std::copy(values.begin(), values.end(), to), to + staged.host.elems(), 0);
+  };
+  if (ctx_.grid.is_first_stage()) {
+    fill_row(b.tokens.ids, rows.ids);
+    if (!b.tokens.types.empty()) fill_row(b.tokens.types, rows.types);
+    plan.scales = place_tokens(config_, b.tokens, plan.texts);
+  }
+  if (config_.positions == Positions::rope)
+    fill_rope(config_, b.rope_positions.host, b.rope_table.host, rows.slices, rows.text_lengths);
+  if (!b.pages.empty()) stage_pages(rows, b.pages);
+  const CachedShape cached = cached_shape_of(shape_, n_laid_out_);
+  for (const bool has_window : {false, true}) {
+    const Staged& table = b.slices[has_window];
+    if (table.empty()) continue;
+    const std::span ints(table.host.as<std::int32_t>(),
+                         static_cast<std::size_t>(table.host.elems()));
+    CachedPlan& attention = plan.attention[has_window];
+    attention =
+        plan_cached(ints, rows.slices, cached,
+                    weft::attention_args(config_, shape_of_block(), layer_of(config_, has_window)));
+    attention.table = table.device;
+  }
+  if (shape_.whole_texts) {
+    auto* ends = b.text_ends.host.as<std::int32_t>();
+    *ends++ = 0;
+    for (const TextRows& text : plan.texts) *ends++ = static_cast<std::int32_t>(text.end);
+  }
+  host_.pass.upload(ctx_.stream);
+  return plan;
+}
+
+BlockShape InferencePass::shape_of_block() const {
+  return block_shape(config_, ctx_.grid, 1, n_laid_out_, shape_.act, ParameterUse::inference);
+}
+
+// A pass that decodes goes on to a padded number of rows, so that few shapes are met, whether they
+// are launched as graphs or one by one.
+ConstView InferencePass::run(const DecoderRows& rows, std::int64_t stop) {
+  check(rows);
+  const auto n = static_cast<std::int64_t>(rows.ids.size());
+  decoded_ = stop == config_.layers && decodes(rows);
+  n_laid_out_ = decoded_ ? std::min(padded_count(n), shape_.max_rows) : n;
+  const Buffers b = lay_out_again();
+  const PassPlan plan = stage_rows(rows, b);
+  if (!decoded_) return forward(plan, b, stop);
+  GraphCache::Key key = {n_laid_out_};
+  for (const CachedPlan& p : plan.attention)
+    key.insert(key.end(), {p.split.blocks, std::int64_t{p.split.joins}});
+  give(pass_graphs_, key, [&] { forward(plan, b, stop); });
+  return b.y.reshape({n_laid_out_, config_.width}).rows(0, n);
+}
+
+// As a graph, where the last pass decoded.
+void InferencePass::give(GraphCache& graphs, const GraphCache::Key& key,
+                         const std::function<void()>& work) {
+  if (decoded_ && ctx_.graphs)
+    graphs.run(key, ctx_.stream, work);
+  else
+    work();
+}
+
+// Stops before block `stop`; what it would have been given then passes through the stages behind it
+// as it is.
+ConstView InferencePass::forward(const PassPlan& plan, const Buffers& b, std::int64_t stop) {
+  const std::int64_t N = n_laid_out_;
   const View x_rows = b.x.reshape({N, config_.width});
   Communicator& pp = ctx_.grid.pp();
-  std::vector<TextRows> texts;
-  for (const CacheSlice& s : rows.slices)
-    texts.push_back({s.first_row, s.first_row + s.n_rows, s.n_cached});
-  const std::vector<float> scales = stage_rows(rows, b, texts);
   if (ctx_.grid.is_first_stage()) {
-    embed(ctx_, embedding_, b.tokens, texts, scales, {}, b.x);
+    embed(ctx_, embedding_, b.tokens, plan.texts, plan.scales, {}, b.x);
   } else {
     const auto timed = time_as(ctx_, TimeShare::bubble);  // waiting for the stage before
     pp.recv(x_rows, pp.rank() - 1, kTag, ctx_.stream);
@@ -301,18 +380,14 @@ ConstView InferencePass::run(const DecoderRows& rows, std::int64_t stop) {
                         .lengths = ConstView(),
                         .packed = shape_.whole_texts};
   if (shape_.whole_texts)
-    tokens.lengths = b.text_ends.device.rows(0, static_cast<std::int64_t>(rows.slices.size()) + 1);
-  const BlockShape shape =
-      block_shape(config_, ctx_.grid, 1, N, shape_.act, ParameterUse::inference);
-  const ConstView pages =
-      b.pages.empty() ? ConstView()
-                      : ConstView(b.pages.device.rows(
-                            0, static_cast<std::int64_t>(rows.pages.size()) / pages_of(shape_.S)));
+    tokens.lengths = b.text_ends.device.rows(0, static_cast<std::int64_t>(plan.texts.size()) + 1);
+  const BlockShape shape = shape_of_block();
   ConstView x = b.x, delta;
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     const std::int64_t layer = layers_.begin + static_cast<std::int64_t>(i);
     if (layer >= stop) break;
-    const BlockInference inference = {cache_[i].first, cache_[i].second, pages, rows.slices,
+    const BlockInference inference = {cache_[i].first, cache_[i].second, b.pages.device,
+                                      &plan.attention[config_.has_window(layer)],
                                       b.gather ? &*b.gather : nullptr};
     block_forward({.ctx = ctx_,
                    .config = config_,
@@ -365,27 +440,32 @@ namespace {
 
 void put_rows(const Staged& staged, std::span<const std::int64_t> rows) {
   auto* to = staged.host.as<std::int32_t>();
+  std::fill(to, to + staged.host.elems(), 0);  // row 0's for those that pad
   for (const std::int64_t row : rows) *to++ = static_cast<std::int32_t>(row);
 }
 
 }  // namespace
 
 ConstView InferencePass::logits(ConstView hidden, std::span<const std::int64_t> rows) {
-  const Buffers b = lay_out_again(hidden.dim(0));
-  const auto R = static_cast<std::int64_t>(rows.size());
-  CHECK(R >= 1 && R <= b.picked.dim(0), "logits of {} rows; planned for {}", R, b.picked.dim(0));
+  const Buffers b = lay_out_again();
+  const auto n = static_cast<std::int64_t>(rows.size()), most = b.picked.dim(0);
+  CHECK(n >= 1 && n <= most, "logits of {} rows; planned for {}", n, most);
   put_rows(b.rows, rows);
   host_.results.upload(ctx_.stream);
-  gather_rows(b.picked.rows(0, R), hidden, b.rows.device.rows(0, R), ctx_.stream);
-  head_logits(ctx_, b.logits.rows(0, R), b.shard.rows(0, R),
-              b.gathered.empty() ? View() : b.gathered.rows(0, R * config_.vocab),
-              b.picked.rows(0, R), head_, b.logits_head);
-  return b.logits.rows(0, R);
+  const std::int64_t R = decoded_ ? std::min(padded_count(n), most) : n;
+  const ConstView all = decoded_ ? ConstView(b.y.reshape({n_laid_out_, config_.width})) : hidden;
+  give(logits_graphs_, {n_laid_out_, R}, [&] {
+    gather_rows(b.picked.rows(0, R), all, b.rows.device.rows(0, R), ctx_.stream);
+    head_logits(ctx_, b.logits.rows(0, R), b.shard.rows(0, R),
+                b.gathered.empty() ? View() : b.gathered.rows(0, R * config_.vocab),
+                b.picked.rows(0, R), head_, b.logits_head);
+  });
+  return b.logits.rows(0, n);
 }
 
 ConstView InferencePass::losses(ConstView hidden, std::span<const std::int32_t> labels,
                                 std::span<const std::int64_t> rows) {
-  const Buffers b = lay_out_again(hidden.dim(0));
+  const Buffers b = lay_out_again();
   const auto n = static_cast<std::int64_t>(labels.size());
   CHECK(n >= 1 && n <= hidden.dim(0) && (rows.empty() || rows.size() == labels.size()),
         "losses of {} labels, {} of {} rows", n, rows.size(), hidden.dim(0));
@@ -403,7 +483,7 @@ ConstView InferencePass::losses(ConstView hidden, std::span<const std::int32_t> 
 }
 
 ConstView InferencePass::labels(ConstView hidden, std::span<const std::int64_t> rows) {
-  const Buffers b = lay_out_again(hidden.dim(0));
+  const Buffers b = lay_out_again();
   const auto M = static_cast<std::int64_t>(rows.size());
   CHECK(M >= 1 && M <= b.picked.dim(0), "labels of {} rows; planned for {}", M, b.picked.dim(0));
   put_rows(b.rows, rows);

@@ -2,9 +2,11 @@
 // their keys and values to a cache; whole texts need none.
 #pragma once
 
+#include <array>
 #include <span>
 #include <vector>
 
+#include "core/graph.h"
 #include "model/block.h"
 #include "model/embed.h"
 #include "model/head.h"
@@ -61,6 +63,8 @@ class InferencePass {
                                 int pp_rank);
   std::size_t bytes() const { return cache_arena_.capacity_bytes() + arena_.capacity_bytes(); }
   const InferenceShape& shape() const { return shape_; }
+  // Passes of a row a text are captured, on one GPU alone, and launched again as graphs.
+  const GraphCounts& graphs() const { return pass_graphs_.counts(); }
 
   // Runs the rows, appends their keys and values to the cache.
   // Collective over a replica (tp × pp). The result is (N, C), the final norm's output, on the last
@@ -96,11 +100,21 @@ class InferencePass {
                          const InferenceShape& shape, std::int64_t n_rows);
   static std::size_t activation_bytes(const ModelConfig& config, const Grid& grid,
                                       const InferenceShape& shape);
-  Buffers lay_out_again(std::int64_t n_rows);  // the same for the same number
+  // What the host knows of a pass and does not stage.
+  struct PassPlan {
+    std::vector<TextRows> texts;
+    std::vector<float> scales;            // of place_tokens
+    std::array<CachedPlan, 2> attention;  // of layers without a window, and with one
+  };
+  Buffers lay_out_again();  // the same for the same n_laid_out_
+  void check(const DecoderRows& rows) const;
+  bool decodes(const DecoderRows& rows) const;
+  BlockShape shape_of_block() const;
   void stage_pages(const DecoderRows& rows, const Staged& table) const;
-  std::vector<float> stage_rows(const DecoderRows& rows, const Buffers& b,
-                                std::span<const TextRows> texts);
+  PassPlan stage_rows(const DecoderRows& rows, const Buffers& b);
   ConstView run(const DecoderRows& rows, std::int64_t stop);
+  ConstView forward(const PassPlan& plan, const Buffers& b, std::int64_t stop);
+  void give(GraphCache& graphs, const GraphCache::Key& key, const std::function<void()>& work);
 
   const Context& ctx_;
   const ModelConfig& config_;
@@ -115,6 +129,10 @@ class InferencePass {
   HostSide host_;
   std::vector<std::pair<View, View>>
       cache_;  // keys and values of each layer: (pages, kPageTokens, Hkv_tp, D), or slots for pages
+  // Of the last pass: the rows it was laid out for, and whether it was a row a text of some.
+  std::int64_t n_laid_out_ = 0;
+  bool decoded_ = false;
+  GraphCache pass_graphs_, logits_graphs_;
 };
 
 }  // namespace weft

@@ -29,6 +29,10 @@ AdamWTensor on_host(AdamWTensor t) {
   t.weight_bf16 = on_host(t.weight_bf16);
   return t;
 }
+CachedPlan on_host(CachedPlan plan) {
+  plan.table = on_host(plan.table);
+  return plan;
+}
 template <class T>
 T on_host(T x) {
   return x;
@@ -95,6 +99,7 @@ void touch(Item& item, const AdamWTensor& t) {
   for (const View& x : {t.weight, t.m, t.v, t.weight_bf16}) touch(item, x);
   touch(item, t.grad);
 }
+void touch(Item& item, const CachedPlan& plan) { touch(item, plan.table); }
 template <class T>
 void touch(Item&, const T&) {}
 template <class T>
@@ -137,8 +142,7 @@ constexpr bool widens(std::string_view op) {
 // Ops whose kernels take a table that the host makes for each call (kernels/cuda/upload_ring.h):
 // what a graph launched later would read is another's.
 constexpr bool uploads(std::string_view op) {
-  return op == "adamw" || op == "sum_of_squares" || op == "sample" || op == "warp_logits" ||
-         op == "attention_cached";
+  return op == "adamw" || op == "sum_of_squares" || op == "sample" || op == "warp_logits";
 }
 
 // kOp, run when its stream comes to it.

@@ -224,5 +224,48 @@ TEST(GraphLaunch, RefusesMemoryThatIsGone) {
             std::string::npos);
 }
 
+// Adds to a sum, by a key.
+struct CachedSum : Sum {
+  GraphCache cache;
+  void add_by(std::int64_t key, std::int32_t value) {
+    put(value);
+    upload(stream);
+    cache.run({key}, stream, [&] { add(stream); });
+    stream.synchronize();
+  }
+};
+
+TEST(GraphCache, CapturesAKeyAtItsSecondTimeAndForgetsTheOldest) {
+  CachedSum s;
+  s.add_by(1, 1);
+  EXPECT_EQ(s.cache.counts().captures, 0);
+  s.add_by(1, 2);
+  s.add_by(1, 4);
+  EXPECT_EQ(s.cache.counts().captures, 1);
+  EXPECT_EQ(s.cache.counts().launches, 2);
+  for (int key = 2; key <= 16; ++key) s.add_by(key, 0);
+  s.add_by(1, 8);
+  EXPECT_EQ(s.cache.counts().launches, 3);
+  for (int key = 17; key <= 32; ++key) s.add_by(key, 0);
+  s.add_by(1, 16);  // as it is: forgotten
+  EXPECT_EQ(s.cache.counts().launches, 3);
+  s.add_by(1, 32);
+  EXPECT_EQ(s.cache.counts().captures, 2);
+  EXPECT_EQ(s.got(), 63);
+}
+
+TEST(GraphCache, ForgetsWhatWasCapturedWithOtherScratch) {
+  CachedSum s;
+  s.stream.scratch(4096);
+  s.add_by(1, 1);
+  s.add_by(1, 2);
+  s.stream.scratch(1 << 20);
+  s.add_by(1, 4);
+  EXPECT_EQ(s.cache.counts().launches, 1);
+  s.add_by(1, 8);
+  EXPECT_EQ(s.cache.counts().captures, 2);
+  EXPECT_EQ(s.got(), 15);
+}
+
 }  // namespace
 }  // namespace weft

@@ -1,6 +1,10 @@
+#include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <random>
 
+#include "core/graph.h"
+#include "kernels/cached_plan.h"
 #include "tests/kernels/attention_reference.h"
 #include "tests/kernels/target.h"
 
@@ -9,7 +13,8 @@ namespace {
 
 struct CacheLayout {
   std::int64_t page_size, pages_a_slot;
-  bool table = true;  // else slot s is page s
+  bool table = true;            // else slot s is page s
+  std::int64_t spare_rows = 0;  // of each call, that are no sequence's
 };
 
 using Chunks = std::vector<std::int64_t>;  // tokens a sequence brings at each call, in order: 0 at
@@ -69,10 +74,18 @@ class AttentionCached : public OnEachTarget {
         N += n;
       }
       if (slices.empty()) continue;
+      const std::int64_t n_values = N * c.H * c.D;
+      N += layout.spare_rows;
       rows.shape = {N, c.rows(), c.D};
+      rows.data.resize(static_cast<std::size_t>(rows.shape.elems()), NAN);
       const Resident x = put_act(rows), out = blank_act({N, c.H, c.D});
-      attention_cached(out, k, v, x, table, slices, args, stream());
+      auto [slice_plan, ints] = plan_cached(slices, cached_shape(x, k, table), args);
+      const Resident slice_table = put(ints);
+      slice_plan.table = slice_table;
+      attention_cached(out, k, v, x, table, slice_plan, args, stream());
       const Tensor result = get(out);
+      EXPECT_TRUE(std::all_of(result.data.begin() + n_values, result.data.end(),
+                              [](float e) { return std::isnan(e); }));
       for (const CacheSlice& slice : slices) {
         const auto s = static_cast<std::size_t>(n_sequences - slice.slot);
         const auto* from = result.data.data() + slice.first_row * c.H * c.D;
@@ -80,6 +93,14 @@ class AttentionCached : public OnEachTarget {
                   results[s].data.begin() + slice.n_cached * c.H * c.D);
         done[s] += slice.n_rows;
       }
+    }
+    std::int64_t n_cached = 0;
+    for (const std::int64_t n : done) n_cached += n;
+    for (const Resident& cache : {k, v}) {
+      const Tensor values = get(cache);
+      EXPECT_EQ(std::count_if(values.data.begin(), values.data.end(),
+                              [](float e) { return !std::isnan(e); }),
+                n_cached * c.Hkv * c.D);
     }
     return results;
   }
@@ -214,7 +235,118 @@ TEST_P(AttentionCached, JoinsChunksOfKeys) {
   }
 }
 
+// Spare rows are neither read nor written; of single tokens more blocks are launched than they
+// need.
+TEST_P(AttentionCached, LeavesRowsOfNoSequenceAlone) {
+  const std::vector<Chunks> plan = {{255, 1, 1}, {5, 1, 1}, {70, 1, 1}};
+  expect_whole_sequence({1, 0, 4, 2, 16}, {64, 5, true, 5}, plan);
+  expect_whole_sequence({1, 0, 2, 1, 16}, {320, 1, false, 1}, plan);
+}
+
+// Texts that go on token by token past the end of a chunk and of a page, by one graph.
+TEST_P(AttentionCached, IsLaunchedAgainWithAnotherTable) {
+  if (!Graph::available(GetParam().device)) GTEST_SKIP() << "a CPU has no graphs";
+  const AttentionCase c = {1, 0, 2, 1, 16};
+  const std::vector<std::int64_t> prompts = {508, 300, 3};
+  constexpr std::int64_t kNew = 6, kPages = 9, kRows = 4;  // one row to spare
+  std::vector<Chunks> plan;
+  for (const std::int64_t n : prompts) plan.push_back(prompt_then_singles(n, kNew));
+  const auto n_texts = static_cast<std::int64_t>(plan.size());
+  const std::vector<Tensor> qkv = inputs(c, plan),
+                            expected = run(c, {64, kPages}, plan, qkv, false);
+  const AttentionArgs args = arguments(c);
+  std::vector<std::int32_t> pages(static_cast<std::size_t>(n_texts * kPages));
+  std::iota(pages.rbegin(), pages.rend(), 0);
+  const Resident flat = put(pages), table = part(flat, 0, {n_texts, kPages}),
+                 k = blank_act({n_texts * kPages, 64, c.Hkv, c.D}),
+                 v = blank_act({n_texts * kPages, 64, c.Hkv, c.D}),
+                 x = blank_act({kRows, c.rows(), c.D}), out = blank_act({kRows, c.H, c.D});
+  for (std::int64_t t = 0; t < n_texts; ++t) {  // the prompts
+    const auto n = static_cast<std::size_t>(prompts[static_cast<std::size_t>(t)]);
+    Tensor rows = qkv[static_cast<std::size_t>(t)];
+    rows.shape[0] = prompts[static_cast<std::size_t>(t)];
+    rows.data.resize(n * static_cast<std::size_t>(c.rows() * c.D));
+    const Resident prompt = put_act(rows), unused = blank_act({rows.shape[0], c.H, c.D});
+    const CacheSlice slice = {0, rows.shape[0], 0, t};
+    auto [whole, ints] = plan_cached({&slice, 1}, cached_shape(prompt, k, table), args);
+    const Resident ints_there = put(ints);
+    whole.table = ints_there;
+    attention_cached(unused, k, v, prompt, table, whole, args, stream());
+    stream().synchronize();
+  }
+  Resident slice_table;
+  Graph graph;
+  CachedPlan captured;
+  for (std::int64_t i = 0; i < kNew; ++i) {
+    std::vector<CacheSlice> slices;
+    Tensor rows = filled({kRows, c.rows(), c.D}, NAN);
+    for (std::int64_t t = 0; t < n_texts; ++t) {
+      const std::int64_t at = prompts[static_cast<std::size_t>(t)] + i;
+      slices.push_back({t, 1, at, t});
+      const auto* from = qkv[static_cast<std::size_t>(t)].data.data() + at * c.rows() * c.D;
+      std::copy_n(from, c.rows() * c.D, rows.data.begin() + t * c.rows() * c.D);
+    }
+    const Resident now = put_act(rows);
+    copy_bytes(x.view.data(), now.view.data(), x.view.bytes(), stream());
+    auto [step, ints] = plan_cached(slices, cached_shape(x, k, table), args);
+    if (i == 0) slice_table = put(ints);
+    copy_bytes(slice_table.view.data(), ints.data(), slice_table.view.bytes(), stream());
+    step.table = slice_table;
+    if (i == 0) {
+      stream().scratch(attention_cached_scratch_bytes(
+          {.rows = kRows, .texts = n_texts, .keys = 64 * kPages}, args, {GetParam().device}));
+      captured = step;
+      graph.capture(stream(), [&, &step = step] {
+        attention_cached(out, k, v, x, table, step, args, stream());
+      });
+    }
+    EXPECT_EQ(step.split.blocks, captured.split.blocks);
+    EXPECT_EQ(step.split.joins, captured.split.joins);
+    graph.launch(stream());
+    const Tensor result = get(out);
+    for (std::int64_t t = 0; t < n_texts; ++t)
+      for (std::int64_t e = 0; e < c.H * c.D; ++e)
+        ASSERT_EQ(result[t * c.H * c.D + e],
+                  expected[static_cast<std::size_t>(t)]
+                          [(slices[static_cast<std::size_t>(t)].n_cached) * c.H * c.D + e])
+            << "text " << t << ", token " << i;
+  }
+}
+
 WEFT_ON_EACH_TARGET(AttentionCached);
+
+TEST(CachedPlan, CountsThatGrowMeetFewPaddedOnes) {
+  std::int64_t n_padded = 0, last = 0;
+  for (std::int64_t n = 1; n <= 4096; ++n) {
+    const std::int64_t padded = padded_count(n);
+    EXPECT_GE(padded, n);
+    EXPECT_GE(padded, last);
+    EXPECT_LT(padded, std::max<std::int64_t>(2 * n, 2));
+    EXPECT_EQ(padded_count(padded), padded);
+    if (n >= 32) {
+      EXPECT_LE(padded - n, n / 4);
+    }
+    n_padded += padded != last;
+    last = padded;
+  }
+  EXPECT_LE(n_padded, 40);
+  EXPECT_EQ(padded_count(0), 0);
+}
+
+TEST(CachedPlan, RefusesSlicesThatLeaveTheirPlace) {
+  AttentionArgs args;
+  args.n_heads = args.n_kv_heads = 1;
+  args.head_dim = 16;
+  const CachedShape shape = {.N = 4, .S = 64, .slots = 2, .M = 2};
+  const auto plan = [&](std::vector<CacheSlice> slices) {
+    return plan_cached(slices, shape, args).first;
+  };
+  EXPECT_EQ(plan({{0, 2, 126, 1}, {2, 2, 0, 0}}).split.blocks, 2);
+  for (const CacheSlice& s : std::vector<CacheSlice>{
+           {-1, 1, 0, 0}, {3, 2, 0, 0}, {0, 0, 0, 0}, {0, 1, 128, 0}, {0, 1, -1, 0}, {0, 1, 0, 2}})
+    EXPECT_THROW(plan({s}), Error) << s.first_row << " " << s.n_rows << " " << s.n_cached;
+  EXPECT_THROW(plan({{0, 1, 0, 0}, {1, 1, 0, 1}, {2, 1, 0, 0}}), Error);  // more than slots
+}
 
 }  // namespace
 }  // namespace weft::test

@@ -3,6 +3,7 @@
 
 #include <numeric>
 
+#include "kernels/cached_plan.h"
 #include "tests/kernels/target.h"
 
 namespace weft::test {
@@ -70,9 +71,12 @@ TEST_P(Scratch, OfAttentionOverACache) {
       const Resident flat = put(pages), table = part(flat, 0, {texts, M});
       std::vector<CacheSlice> slices;
       for (std::int64_t i = 0; i < texts; ++i) slices.push_back({i * rows, rows, cached, i});
+      auto [plan, ints] = plan_cached(slices, cached_shape(qkv, k, table), args);
+      const Resident planned_slices = put(ints);
+      plan.table = planned_slices;
       stream().synchronize();
-      const std::size_t bytes = taken([&](Stream&own) {
-        attention_cached(out, k, v, qkv, table, slices, args, own);
+      const std::size_t bytes = taken([&, &plan = plan](Stream&own) {
+        attention_cached(out, k, v, qkv, table, plan, args, own);
       }),
                         planned = held(attention_cached_scratch_bytes(
                             {.rows = N, .texts = texts, .keys = cached + rows}, args, place()));
