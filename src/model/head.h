@@ -37,7 +37,7 @@ struct HeadShape {
   std::int64_t n_rows = 0, V_tp = 0;
   int tp = 1;
   DType act = DType::f32;
-  Device device;
+  Device device = {};
 };
 HeadScratch allocate_head_scratch(Arena& arena, const ModelConfig& config, const HeadShape& shape);
 

@@ -6,9 +6,6 @@
 // worst, typically a hundred times less. AdamW divides by sqrt(v): in its first steps it moves
 // every weight by lr whatever the size of its gradient, so elements whose gradient is itself
 // rounding noise move differently; that is what the wider bounds of the curves allow.
-#include <algorithm>
-
-#include "model/parameter_views.h"
 #include "tests/parity/golden.h"
 
 namespace weft::test {
@@ -127,47 +124,6 @@ TEST(Golden, TwentyStepsOfAdamWFollowTheReferenceAndOneRank) {
       EXPECT_LT(from_one, 1e-5) << model << " " << name_of(shape);
     }
   }
-}
-
-// What lies behind a vocabulary's rows: nothing on the CPU; on a GPU zeros, from the first values
-// on and whatever steps with weight decay do.
-TEST(Vocabulary, ItsPaddingStaysZero) {
-  const GoldenValues golden("gpt2_h3");
-  const auto expect_zero = [](Trial& run, const std::string& when) {
-    int n = 0;
-    for (const LocalParameter& p : run.parameters.list()) {
-      const Dims own = p.slice.local();
-      if (p.info.axis != ShardAxis::vocab) {
-        EXPECT_EQ(p.held, own) << p.info.name;
-        continue;
-      }
-      ++n;
-      const bool cuda = run.device.type == DeviceType::cuda;
-      ASSERT_EQ(p.held[0], cuda ? (own[0] + 127) / 128 * 128 : own[0]) << p.info.name;
-      HostCopy copy;
-      for (const View x : {p.weight, p.weight_bf16, p.grad}) {
-        if (x.empty()) continue;
-        EXPECT_EQ(x.shape(), own) << p.info.name;
-        const ConstView all = copy.floats(padded(&p, x), run.stream);
-        const auto* first = all.as<float>();
-        EXPECT_NE(first[0], 0) << p.info.name << " " << when;
-        EXPECT_TRUE(
-            std::all_of(first + own.elems(), first + all.elems(), [](float e) { return e == 0; }))
-            << p.info.name << " " << when;
-      }
-    }
-    EXPECT_EQ(n > 0, run.grid.is_first_stage() || run.grid.is_last_stage());
-  };
-  for (const GridShape& shape : grids_of(test_mpi().world()->size()))
-    for (const DType dtype : {DType::f32, DType::bf16}) {
-      if (shape.tp > 3 || shape.pp > 3) continue;
-      Trial run(test_mpi().world(), shape, "gpt2_h3", settings_of(golden, 2), dtype);
-      curve(run, golden);
-      expect_zero(run, "after training");
-      run.parameters.init_weights(3, run.stream);
-      run.parameters.refresh_bf16(run.stream);
-      expect_zero(run, "with first values");
-    }
 }
 
 TEST(Dropout, IsTheSameOnEveryGrid) {
