@@ -203,11 +203,13 @@ void loss_and_optimizer_cases(Cases& cases, Stream& stream, std::int64_t V, std:
   const auto loss = [=](Arena& a) {
     return Loss{filled(a, {N, V}), filled(a, {N, 3}), filled(a, {N}, DType::i32), filled(a, {N})};
   };
-  cases.add(fmt::format("cross-entropy {} x {}", N, V), {0, logits}, loss,
-            [&](const Loss& v) { cross_entropy_stats(v.stats, v.logits, v.labels, 0, 0, stream); });
+  const VocabColumns all = {0, V};
+  cases.add(fmt::format("cross-entropy {} x {}", N, V), {0, logits}, loss, [&](const Loss& v) {
+    cross_entropy_stats(v.stats, v.logits, v.labels, all, 0, stream);
+  });
   cases.add(
       fmt::format("cross-entropy backward {} x {}", N, V), {0, 2 * logits}, loss,
-      [&](const Loss& v) { cross_entropy_backward(v.logits, v.lse, v.labels, 0, 0, 0, stream); });
+      [&](const Loss& v) { cross_entropy_backward(v.logits, v.lse, v.labels, all, 0, 0, stream); });
   struct Adam {
     View w, m, v, g, square;
   };

@@ -16,10 +16,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- step roofline -->", "<!-- end of the step roofline -->"
 BYTES_PER_S, BF16, FP32 = 1555e9, 312e12, 19.5e12
 SHAPES = {
-    "gpt2-124m": ("GPT-2 124M", 8, 1024, 50257), "gpt2-1.5b": ("GPT-2 1.5B", 8, 1024, 50257),
-    "llama-3.2-1b": ("Llama-3.2-1B", 2, 2048, 128256)
+    "gpt2-124m": ("GPT-2 124M", 8, 1024), "gpt2-1.5b": ("GPT-2 1.5B", 8, 1024),
+    "llama-3.2-1b": ("Llama-3.2-1B", 2, 2048)
 }
-ODD_VOCABULARY = 3  # times as long are the head's products where rows are no multiple of 16 bytes
 
 # kind: (pattern of the kernel's name, share of its bound, share with the redesigns R1, R3, R5 of
 # the review). Shares of the review's section 2, for the A100; attention's are of the bf16 peak by
@@ -103,15 +102,9 @@ def table(program, layers_of):
         "| --- |" + " ---: |" * len(SHAPES)
     ]
     columns = []
-    for shape, (_, batch, context, vocab) in SHAPES.items():
+    for shape, (_, batch, context) in SHAPES.items():
         kernels, step = of_all_layers(program, shape, layers_of[shape], batch, context)
-        now, then = seconds(kernels, step, False), seconds(kernels, step, True)
-        step["odd"] = 0
-        if vocab % 8:
-            step["odd"] = (ODD_VOCABULARY - 1) * step["head_flops"] / BF16 / KINDS["products"][1]
-        now["products"] += step["odd"]
-        then["products"] += step["odd"]
-        columns.append((kernels, step, now, then))
+        columns.append((kernels, step, seconds(kernels, step, False), seconds(kernels, step, True)))
 
     def row(name, value):
         rows.append(f"| {name} | " + " | ".join(value(*c) for c in columns) + " |")
@@ -126,12 +119,9 @@ def table(program, layers_of):
     row("share of products", lambda k, s, n, t: f"{100 * n['products'] / sum(n.values()):.0f} %")
     row("customary MFU",
         lambda k, s, n, t: f"{100 * s['customary_flops'] / BF16 / sum(n.values()):.0f} %")
-    row("padding the vocabulary (R2) would save, ms", lambda k, s, n, t: f"{1e3 * s['odd']:.1f}")
     row("with R1, R3 and R5, ms", lambda k, s, n, t: f"{1e3 * sum(t.values()):.1f}")
-    row("with R2 too, ms", lambda k, s, n, t: f"{1e3 * (sum(t.values()) - s['odd']):.1f}")
-    row(
-        "customary MFU then", lambda k, s, n, t:
-        f"{100 * s['customary_flops'] / BF16 / (sum(t.values()) - s['odd']):.0f} %")
+    row("customary MFU then",
+        lambda k, s, n, t: f"{100 * s['customary_flops'] / BF16 / sum(t.values()):.0f} %")
     return "\n".join(rows)
 
 

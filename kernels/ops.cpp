@@ -290,13 +290,22 @@ void embedding_backward(View dtable, ConstView dy, ConstView ids, std::int64_t f
   backend(stream).embedding_backward(dtable, dy, ids, first_row, stream);
 }
 
-void cross_entropy_stats(View stats, ConstView logits, ConstView labels, std::int64_t first_vocab,
+namespace {
+
+void check_columns(const char* op, VocabColumns columns, std::int64_t W) {
+  CHECK(0 <= columns.n && columns.n <= W, "{}: {} of the logits' {} columns", op, columns.n, W);
+}
+
+}  // namespace
+
+void cross_entropy_stats(View stats, ConstView logits, ConstView labels, VocabColumns columns,
                          float softcap, Stream& stream) {
-  const auto [N, V] = logits.dims<2>();
+  const auto [N, W] = logits.dims<2>();
+  check_columns("cross_entropy_stats", columns, W);
   act_dtype("cross_entropy_stats", logits, stream);
   expect("cross_entropy_stats", "stats", stats, {N, 3});
   expect("cross_entropy_stats", "labels", labels, {N}, DType::i32);
-  backend(stream).cross_entropy_stats(stats, logits, labels, first_vocab, softcap, stream);
+  backend(stream).cross_entropy_stats(stats, logits, labels, columns, softcap, stream);
 }
 
 void cross_entropy_combine(View loss, View lse, ConstView stats, ConstView labels, Stream& stream) {
@@ -308,13 +317,14 @@ void cross_entropy_combine(View loss, View lse, ConstView stats, ConstView label
   backend(stream).cross_entropy_combine(loss, lse, stats, labels, stream);
 }
 
-void cross_entropy_backward(View logits, ConstView lse, ConstView labels, std::int64_t first_vocab,
+void cross_entropy_backward(View logits, ConstView lse, ConstView labels, VocabColumns columns,
                             float scale, float softcap, Stream& stream) {
-  const auto [N, V] = logits.dims<2>();
+  const auto [N, W] = logits.dims<2>();
+  check_columns("cross_entropy_backward", columns, W);
   act_dtype("cross_entropy_backward", logits, stream);
   expect("cross_entropy_backward", "lse", lse, {N});
   expect("cross_entropy_backward", "labels", labels, {N}, DType::i32);
-  backend(stream).cross_entropy_backward(logits, lse, labels, first_vocab, scale, softcap, stream);
+  backend(stream).cross_entropy_backward(logits, lse, labels, columns, scale, softcap, stream);
 }
 
 void adamw(std::span<const AdamWTensor> tensors, ConstView grad_scale, const AdamWArgs& args,

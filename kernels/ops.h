@@ -337,12 +337,17 @@ void embedding_backward(View dtable,    // (V_tp, C) fp32, accumulated into
 
 // ---- loss
 
+// Columns of logits: the first `n` are of the ids from `first` on, those behind them padding.
+struct VocabColumns {
+  std::int64_t first = 0, n = 0;
+};
+
 // What a vocabulary shard knows of each row's softmax: stats[n] = {max_v z, Σ_v exp(z - max),
 // label's z or 0}, where z is the logit, or softcap·tanh(logit/softcap) where softcap is not 0.
 void cross_entropy_stats(View stats,        // (N, 3) fp32
-                         ConstView logits,  // (N, V_tp) act
+                         ConstView logits,  // (N, W) act; padding is not read
                          ConstView labels,  // (N) i32, global ids; kIgnoreLabel: no label
-                         std::int64_t first_vocab, float softcap, Stream& stream);
+                         VocabColumns columns, float softcap, Stream& stream);
 
 constexpr std::int32_t kIgnoreLabel = -100;  // as torch.nn.functional.cross_entropy
 
@@ -354,12 +359,12 @@ void cross_entropy_combine(View loss,         // (N) fp32
                            ConstView labels,  // (N) i32
                            Stream& stream);
 
-// logits <- scale · (softmax(z) - onehot(label)) · dz/dlogit in place; 0 rows where the label is
-// ignored.
-void cross_entropy_backward(View logits,       // (N, V_tp) act
+// logits <- scale · (softmax(z) - onehot(label)) · dz/dlogit in place; 0 in padding, and in rows
+// whose label is ignored.
+void cross_entropy_backward(View logits,       // (N, W) act
                             ConstView lse,     // (N) fp32
                             ConstView labels,  // (N) i32
-                            std::int64_t first_vocab, float scale, float softcap, Stream& stream);
+                            VocabColumns columns, float scale, float softcap, Stream& stream);
 
 enum class ElementLoss : std::uint8_t { binary_cross_entropy, squared_error };
 
@@ -431,10 +436,11 @@ void scatter_rows(View y,          // (N, C) act
                   ConstView rows,  // (M) i32 below N
                   Stream& stream);
 // Column blocks side by side: whole[n] = [parts_0[n], parts_1[n], …], which lie one behind the
-// other in `parts`, block r as (N, widths[r]).
+// other in `parts`, block r as (N, held[r]), of whose columns the first widths[r] are taken.
 void join_columns(View whole,       // (N, Σ widths) act
-                  ConstView parts,  // (N·Σ widths) act
-                  std::span<const std::int64_t> widths, Stream& stream);
+                  ConstView parts,  // (N·Σ held) act
+                  std::span<const std::int64_t> widths, std::span<const std::int64_t> held,
+                  Stream& stream);
 // total += Σ x in fp64, in one order
 void add_sum(View total,   // (1) fp64
              ConstView x,  // any dims, fp32

@@ -1,4 +1,6 @@
 // The checks of the ops that move, fill and sum.
+#include <algorithm>
+#include <functional>
 #include <numeric>
 
 #include "core/check.h"
@@ -41,12 +43,18 @@ void scatter_rows(View y, ConstView x, ConstView rows, Stream& stream) {
 }
 
 void join_columns(View whole, ConstView parts, std::span<const std::int64_t> widths,
-                  Stream& stream) {
+                  std::span<const std::int64_t> held, Stream& stream) {
   const auto [N, W] = whole.dims<2>();
-  CHECK(std::accumulate(widths.begin(), widths.end(), std::int64_t{0}) == W,
-        "join_columns: {} blocks of other widths than {} together", widths.size(), W);
-  expect("join_columns", "parts", parts, {N * W}, act_dtype("join_columns", whole, stream));
-  backend(stream).join_columns(whole, parts, widths, stream);
+  const auto sum = [](std::span<const std::int64_t> list) {
+    return std::accumulate(list.begin(), list.end(), std::int64_t{0});
+  };
+  CHECK(sum(widths) == W, "join_columns: {} blocks of other widths than {} together", widths.size(),
+        W);
+  CHECK(std::ranges::equal(widths, held, std::ranges::less_equal()),
+        "join_columns: {} blocks in memory for {}, each at least as wide", held.size(),
+        widths.size());
+  expect("join_columns", "parts", parts, {N * sum(held)}, act_dtype("join_columns", whole, stream));
+  backend(stream).join_columns(whole, parts, widths, held, stream);
 }
 
 void add_sum(View total, ConstView x, Stream& stream) {

@@ -35,7 +35,7 @@ std::vector<Case> moving_cases() {
         [=](Memory& memory, Stream&) -> Body {
           return [whole = memory.normal(act, {N, C}), parts = memory.normal(act, {N * C}),
                   widths = std::vector<std::int64_t>(4, C / 4)](Stream& s) {
-            join_columns(whole, parts, widths, s);
+            join_columns(whole, parts, widths, widths, s);
           };
         });
     add(fmt::format("element_loss {} {}x{}", dtype, N, 16), [=](Memory& memory, Stream&) -> Body {

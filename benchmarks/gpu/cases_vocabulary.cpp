@@ -27,6 +27,7 @@ void embedding_cases(std::vector<Case>& cases, std::int64_t V) {
   }
 }
 
+// Rows of logits are padded as the model pads its vocabulary (model/parameters.h).
 void loss_cases(std::vector<Case>& cases, std::int64_t rows, std::int64_t V, DType act,
                 float softcap) {
   const std::string suffix =
@@ -34,7 +35,7 @@ void loss_cases(std::vector<Case>& cases, std::int64_t rows, std::int64_t V, DTy
   struct Loss {
     View logits, labels, stats, loss, lse;
     Loss(Memory& memory, std::int64_t n, std::int64_t v, DType dtype)
-        : logits(memory.normal(dtype, {n, v})),
+        : logits(memory.normal(dtype, {n, (v + 127) / 128 * 128})),
           labels(memory.ids(n, v)),
           stats(memory.normal(DType::f32, {n, 3})),
           loss(memory.normal(DType::f32, {n})),
@@ -43,7 +44,7 @@ void loss_cases(std::vector<Case>& cases, std::int64_t rows, std::int64_t V, DTy
   cases.push_back(
       {"cross_entropy_stats" + suffix, Rate::fp32, {}, [=](Memory& memory, Stream&) -> Body {
          return [=, t = Loss(memory, rows, V, act)](Stream& s) {
-           cross_entropy_stats(t.stats, t.logits, t.labels, 0, softcap, s);
+           cross_entropy_stats(t.stats, t.logits, t.labels, {0, V}, softcap, s);
          };
        }});
   cases.push_back(
@@ -53,11 +54,11 @@ void loss_cases(std::vector<Case>& cases, std::int64_t rows, std::int64_t V, DTy
        [=](Memory& memory, Stream& stream) -> Body {
          const Loss t(memory, rows, V, act);
          if (!memory.pretended()) {
-           cross_entropy_stats(t.stats, t.logits, t.labels, 0, softcap, stream);
+           cross_entropy_stats(t.stats, t.logits, t.labels, {0, V}, softcap, stream);
            cross_entropy_combine(t.loss, t.lse, t.stats.reshape({1, rows, 3}), t.labels, stream);
          }
          return [=](Stream& s) {
-           cross_entropy_backward(t.logits, t.lse, t.labels, 0, 1.0f, softcap, s);
+           cross_entropy_backward(t.logits, t.lse, t.labels, {0, V}, 1.0f, softcap, s);
          };
        }});
 }
@@ -116,6 +117,7 @@ std::vector<Case> vocabulary_cases() {
     loss_cases(cases, N / 4, 128256, act, 0);
   }
   loss_cases(cases, N, 32000, DType::bf16, 30);
+  loss_cases(cases, N, 50257, DType::bf16, 0);
   cases.push_back({fmt::format("cross_entropy_combine 8x{}", N),
                    Rate::fp32,
                    {},

@@ -124,7 +124,11 @@ void list(const Asked& asked) {
            {"bytes", sum.bytes},
            {"flops", sum.flops}});
   const SequenceRows rows = {.n = asked.batch, .rows = config.context};
-  const double head = 3 * head_flops(config, asked.batch * config.context);
+  // Of the columns that pad the vocabulary, which model/sizes leaves out.
+  ModelConfig padded = config;
+  padded.vocab = padded_vocab(config.vocab, stream.device());
+  const double padding = 3 * (head_flops(padded, asked.batch * config.context) -
+                              head_flops(config, asked.batch * config.context));
   const double pairs = static_cast<double>(asked.batch * config.heads * config.layers) *
                        static_cast<double>(config.context) *
                        static_cast<double>(config.context + 1) / 2;
@@ -134,7 +138,7 @@ void list(const Asked& asked) {
          {"parameters", count_parameters(config)},
          {"head_dim", config.head_dim},
          {"flops", training_flops(config, rows, Recompute::none)},
-         {"head_flops", head},
+         {"padding_flops", padding},
          {"attention_pairs", pairs},
          {"customary_flops", customary_flops_per_token(config, config.context) *
                                  static_cast<double>(asked.batch * config.context)}});

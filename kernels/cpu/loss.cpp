@@ -105,16 +105,16 @@ namespace weft::cpu {
 HWY_EXPORT(RowStats);
 HWY_EXPORT(RowSoftmax);
 
-void cross_entropy_stats(View stats, ConstView logits, ConstView labels, std::int64_t first_vocab,
+void cross_entropy_stats(View stats, ConstView logits, ConstView labels, VocabColumns columns,
                          float softcap, Stream& stream) {
-  const auto [N, V] = logits.dims<2>();
+  const std::int64_t N = logits.dim(0), W = logits.dim(1), V = columns.n;
   const auto* label = labels.as<std::int32_t>();
-  parallel_for(stream, N, row_grain(V), [&, V = V](std::int64_t begin, std::int64_t end) {
+  parallel_for(stream, N, row_grain(V), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t n = begin; n < end; ++n) {
       float* out = stats.as<float>() + 3 * n;
-      const float* row = logits.as<float>() + n * V;
+      const float* row = logits.as<float>() + n * W;
       HWY_DYNAMIC_DISPATCH(RowStats)(out, row, V, softcap);
-      const std::int64_t v = label[n] - first_vocab;
+      const std::int64_t v = label[n] - columns.first;
       out[2] = label[n] != kIgnoreLabel && v >= 0 && v < V ? capped(row[v], softcap) : 0.0f;
     }
   });
@@ -141,18 +141,19 @@ void cross_entropy_combine(View loss, View lse, ConstView stats, ConstView label
   }
 }
 
-void cross_entropy_backward(View logits, ConstView lse, ConstView labels, std::int64_t first_vocab,
+void cross_entropy_backward(View logits, ConstView lse, ConstView labels, VocabColumns columns,
                             float scale, float softcap, Stream& stream) {
-  const auto [N, V] = logits.dims<2>();
+  const std::int64_t N = logits.dim(0), W = logits.dim(1), V = columns.n;
   const auto* label = labels.as<std::int32_t>();
-  parallel_for(stream, N, row_grain(V), [&, V = V](std::int64_t begin, std::int64_t end) {
+  parallel_for(stream, N, row_grain(V), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t n = begin; n < end; ++n) {
-      float* row = logits.as<float>() + n * V;
+      float* row = logits.as<float>() + n * W;
+      std::fill(row + V, row + W, 0.0f);
       if (label[n] == kIgnoreLabel) {
         std::fill(row, row + V, 0.0f);
         continue;
       }
-      const std::int64_t v = label[n] - first_vocab;
+      const std::int64_t v = label[n] - columns.first;
       const bool here = v >= 0 && v < V;
       const float slope = here ? cap_slope(row[v], softcap) : 0.0f;
       HWY_DYNAMIC_DISPATCH(RowSoftmax)(row, lse.as<float>()[n], scale, V, softcap);

@@ -82,19 +82,20 @@ void scatter_rows(View y, ConstView x, ConstView rows, Stream& stream) {
 }
 
 void join_columns(View whole, ConstView parts, std::span<const std::int64_t> widths,
-                  Stream& stream) {
+                  std::span<const std::int64_t> held, Stream& stream) {
   const std::int64_t N = whole.dim(0), W = whole.dim(1);
   const std::size_t size = dtype_bytes(whole.dtype());
   const auto* from = static_cast<const std::byte*>(parts.data());
   auto* to = static_cast<std::byte*>(whole.data());
   parallel_for(stream, N, row_grain(W), [&](std::int64_t begin, std::int64_t end) {
-    std::int64_t column = 0;
-    for (const std::int64_t w : widths) {
+    std::int64_t column = 0, part = 0;  // of the block, in whole and in parts
+    for (std::size_t r = 0; r < widths.size(); ++r) {
       for (std::int64_t n = begin; n < end; ++n)
         std::memcpy(to + static_cast<std::size_t>(n * W + column) * size,
-                    from + static_cast<std::size_t>(N * column + n * w) * size,
-                    static_cast<std::size_t>(w) * size);
-      column += w;
+                    from + static_cast<std::size_t>(part + n * held[r]) * size,
+                    static_cast<std::size_t>(widths[r]) * size);
+      column += widths[r];
+      part += N * held[r];
     }
   });
 }

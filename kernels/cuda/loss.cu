@@ -40,14 +40,14 @@ __device__ __forceinline__ Softmax join(const Softmax& a, const Softmax& b) {
 template <class T>
 __global__ void __launch_bounds__(512)
     cross_entropy_stats_kernel(float* __restrict__ stats,       // (N, 3)
-                               const T* __restrict__ logits,    // (N, V)
+                               const T* __restrict__ logits,    // (N, W), of which V count
                                const int* __restrict__ labels,  // (N)
-                               long long first_vocab, int V, float softcap) {
+                               long long first_vocab, int V, int W, float softcap) {
   auto* partial = shared_memory<Softmax>();  // (32)
   const long long n = blockIdx.x;
   const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32,
             threads = static_cast<int>(blockDim.x);
-  const LogitsRow<const T> row(logits + n * V, V);
+  const LogitsRow<const T> row(logits + n * W, V);
   constexpr int kPack = LogitsRow<const T>::kPack;
   const bool caps = softcap != 0;
 
@@ -123,13 +123,15 @@ __global__ void __launch_bounds__(128)
 // A block a row, in place: read once, written once.
 template <class T>
 __global__ void __launch_bounds__(512)
-    cross_entropy_backward_kernel(T* __restrict__ logits,          // (N, V)
+    cross_entropy_backward_kernel(T* __restrict__ logits,          // (N, W), of which V count
                                   const float* __restrict__ lse,   // (N)
                                   const int* __restrict__ labels,  // (N)
-                                  long long first_vocab, int V, float scale, float softcap) {
+                                  long long first_vocab, int V, int W, float scale, float softcap) {
   const long long n = blockIdx.x;
-  const LogitsRow<T> row(logits + n * V, V);
+  const LogitsRow<T> row(logits + n * W, V);
   constexpr int kPack = LogitsRow<T>::kPack;
+  for (int v = V + static_cast<int>(threadIdx.x); v < W; v += static_cast<int>(blockDim.x))
+    row.row[v] = narrow<T>(0.0f);
   const bool ignored = labels[n] == kIgnoreLabel, caps = softcap != 0;
   const long long label = labels[n] - first_vocab;
   const float row_lse = lse[n];
@@ -164,36 +166,36 @@ unsigned row_threads(std::int64_t V, std::size_t elem_bytes) {
 }
 
 template <class T>
-void stats_of(View stats, ConstView logits, ConstView labels, std::int64_t first_vocab,
-              float softcap, Stream& stream) {
-  const auto [N, V] = logits.dims<2>();
+void stats_of(View stats, ConstView logits, ConstView labels, VocabColumns columns, float softcap,
+              Stream& stream) {
+  const std::int64_t N = logits.dim(0), W = logits.dim(1), V = columns.n;
   const auto elems = static_cast<double>(N * V);
   launch(cross_entropy_stats_kernel<T>,
          {n_blocks(N), row_threads(V, sizeof(T)), 32 * sizeof(Softmax)},
          {elems * sizeof(T) + 16.0 * static_cast<double>(N), 4 * elems}, stream,
          pointer<float>(stats), static_cast<const T*>(logits.data()), pointer<std::int32_t>(labels),
-         first_vocab, as_int(V), softcap);
+         columns.first, as_int(V), as_int(W), softcap);
 }
 
 template <class T>
-void backward_of(View logits, ConstView lse, ConstView labels, std::int64_t first_vocab,
-                 float scale, float softcap, Stream& stream) {
-  const auto [N, V] = logits.dims<2>();
-  const auto elems = static_cast<double>(N * V);
+void backward_of(View logits, ConstView lse, ConstView labels, VocabColumns columns, float scale,
+                 float softcap, Stream& stream) {
+  const std::int64_t N = logits.dim(0), W = logits.dim(1), V = columns.n;
+  const auto elems = static_cast<double>(N * V), all = static_cast<double>(N * W);
   launch(cross_entropy_backward_kernel<T>, {n_blocks(N), row_threads(V, sizeof(T))},
-         {2 * elems * sizeof(T) + 8.0 * static_cast<double>(N), 4 * elems}, stream,
+         {(elems + all) * sizeof(T) + 8.0 * static_cast<double>(N), 4 * elems}, stream,
          static_cast<T*>(logits.data()), pointer<float>(lse), pointer<std::int32_t>(labels),
-         first_vocab, as_int(V), scale, softcap);
+         columns.first, as_int(V), as_int(W), scale, softcap);
 }
 
 }  // namespace
 
-void cross_entropy_stats(View stats, ConstView logits, ConstView labels, std::int64_t first_vocab,
+void cross_entropy_stats(View stats, ConstView logits, ConstView labels, VocabColumns columns,
                          float softcap, Stream& stream) {
   if (logits.dtype() == DType::f32)
-    stats_of<float>(stats, logits, labels, first_vocab, softcap, stream);
+    stats_of<float>(stats, logits, labels, columns, softcap, stream);
   else
-    stats_of<__nv_bfloat16>(stats, logits, labels, first_vocab, softcap, stream);
+    stats_of<__nv_bfloat16>(stats, logits, labels, columns, softcap, stream);
 }
 
 void cross_entropy_combine(View loss, View lse, ConstView stats, ConstView labels, Stream& stream) {
@@ -204,12 +206,12 @@ void cross_entropy_combine(View loss, View lse, ConstView stats, ConstView label
          static_cast<int>(shards), N);
 }
 
-void cross_entropy_backward(View logits, ConstView lse, ConstView labels, std::int64_t first_vocab,
+void cross_entropy_backward(View logits, ConstView lse, ConstView labels, VocabColumns columns,
                             float scale, float softcap, Stream& stream) {
   if (logits.dtype() == DType::f32)
-    backward_of<float>(logits, lse, labels, first_vocab, scale, softcap, stream);
+    backward_of<float>(logits, lse, labels, columns, scale, softcap, stream);
   else
-    backward_of<__nv_bfloat16>(logits, lse, labels, first_vocab, scale, softcap, stream);
+    backward_of<__nv_bfloat16>(logits, lse, labels, columns, scale, softcap, stream);
 }
 
 }  // namespace weft::cuda

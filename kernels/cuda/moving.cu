@@ -112,28 +112,30 @@ void scatter_rows(View y, ConstView x, ConstView rows, Stream& stream) {
   move_rows<true>(y, x, rows, stream);
 }
 
-// A block of columns of `words` each to where it stands in rows of `pitch` words.
+// `words` words of each row of a block of columns, whose rows have `held`, to where they stand in
+// rows of `pitch` words.
 template <class Word>
 __global__ void __launch_bounds__(256)
     place_columns_kernel(Word* to, const Word* from, std::int64_t n_rows, std::int64_t words,
-                         std::int64_t pitch) {
+                         std::int64_t held, std::int64_t pitch) {
   const std::int64_t w = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (w >= words) return;
   for (std::int64_t n = blockIdx.y; n < n_rows; n += gridDim.y)
-    to[n * pitch + w] = from[n * words + w];
+    to[n * pitch + w] = from[n * held + w];
 }
 
 void join_columns(View whole, ConstView parts, std::span<const std::int64_t> widths,
-                  Stream& stream) {
+                  std::span<const std::int64_t> held, Stream& stream) {
   const std::int64_t N = whole.dim(0);
   const std::size_t size = dtype_bytes(whole.dtype()),
                     pitch = static_cast<std::size_t>(whole.dim(1)) * size;
   auto* to = static_cast<std::byte*>(whole.data());
   const auto* from = static_cast<const std::byte*>(parts.data());
-  for (const std::int64_t width : widths) {
-    const std::size_t bytes = static_cast<std::size_t>(width) * size;
+  for (std::size_t r = 0; r < widths.size(); ++r) {
+    const std::size_t bytes = static_cast<std::size_t>(widths[r]) * size,
+                      held_bytes = static_cast<std::size_t>(held[r]) * size;
     for_word(
-        bytes | pitch,
+        bytes | held_bytes | pitch,
         [&](auto zero) {
           using Word = decltype(zero);
           const auto words = static_cast<std::int64_t>(bytes / sizeof(Word));
@@ -143,11 +145,12 @@ void join_columns(View whole, ConstView parts, std::span<const std::int64_t> wid
           const Work work = {2 * static_cast<double>(N) * static_cast<double>(bytes), 0};
           launch(place_columns_kernel<Word>, shape, work, stream, reinterpret_cast<Word*>(to),
                  reinterpret_cast<const Word*>(from), N, words,
+                 static_cast<std::int64_t>(held_bytes / sizeof(Word)),
                  static_cast<std::int64_t>(pitch / sizeof(Word)));
         },
         to, from);
     to += bytes;
-    from += static_cast<std::size_t>(N) * bytes;
+    from += static_cast<std::size_t>(N) * held_bytes;
   }
 }
 

@@ -239,9 +239,9 @@ class Replica {
   // anything is left, here or in another replica. Collective over the world.
   bool reject_too_large() {
     const Grid& grid = session_.grid;
-    const std::size_t weights =
-        Parameters::plan_bytes(session_.config, grid.shape(), grid.tp().rank(), grid.pp().rank(),
-                               session_.options.held_dtype(), ParameterUse::inference);
+    const std::size_t weights = Parameters::plan_bytes(
+        session_.config, grid.shape(), grid.tp().rank(), grid.pp().rank(),
+        session_.options.held_dtype(), ParameterUse::inference, session_.ctx.stream.device());
     const std::int64_t room = session_.memory.bytes - static_cast<std::int64_t>(weights);
     Communicator& world = session_.grid.world();
     // Where the weights alone are too large, loading them says so.

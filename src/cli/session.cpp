@@ -214,18 +214,18 @@ void Session::load_weights() {
     log_warning("--model {}", warning);
   std::unique_ptr<WeightSource> weights;
   const DType dtype = options.held_dtype();
-  throw_together(grid.world(), failure_of([&] {
-                   weights = model.weights();
-                   if (const std::string advice = weights->advice(); first() && !advice.empty())
-                     log_info("--model {}: {}", options.model, advice);
-                   const auto planned = static_cast<double>(
-                       Parameters::plan_bytes(config, grid.shape(), grid.tp().rank(),
-                                              grid.pp().rank(), dtype, ParameterUse::inference));
-                   if (planned > static_cast<double>(memory.bytes)) too_large(planned);
-                   parameters.emplace(config, grid, dtype, ParameterUse::inference, 1,
-                                      stream.device());
-                 }),
-                 stream);
+  throw_together(
+      grid.world(), failure_of([&] {
+        weights = model.weights();
+        if (const std::string advice = weights->advice(); first() && !advice.empty())
+          log_info("--model {}: {}", options.model, advice);
+        const auto planned = static_cast<double>(
+            Parameters::plan_bytes(config, grid.shape(), grid.tp().rank(), grid.pp().rank(), dtype,
+                                   ParameterUse::inference, stream.device()));
+        if (planned > static_cast<double>(memory.bytes)) too_large(planned);
+        parameters.emplace(config, grid, dtype, ParameterUse::inference, 1, stream.device());
+      }),
+      stream);
   weights->load(ctx, *parameters, config);
 }
 

@@ -49,7 +49,7 @@ std::int64_t most_pages(const ModelConfig& config, const GenerationRequest& r) {
 InferenceShape plan_inference(const Context& ctx, const ModelConfig& config,
                               std::span<const GenerationRequest> requests,
                               const EngineLimits& limits) {
-  InferenceShape shape = {.act = ctx.act, .weights = limits.weights};
+  InferenceShape shape = {.act = ctx.act, .weights = limits.weights, .device = ctx.stream.device()};
   std::int64_t wanted = 0, widest = 1, prompt_rows = 0, least_pages = 1;
   for (const GenerationRequest& r : requests) {
     const std::int64_t length = most_tokens(r);

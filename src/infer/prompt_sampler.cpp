@@ -52,9 +52,10 @@ PromptSampler::PromptSampler(const Context& ctx, const ModelConfig& config,
   bytes_ = InferencePass::plan_bytes(config, ctx.grid, shape) +
            InferencePass::scratch_bytes(ctx_, config, shape);
   if (has_other_layout())
-    bytes_ += largest_tensor_bytes(config) +
-              Parameters::plan_bytes(config, ctx.grid.shape(), ctx.grid.tp().rank(),
-                                     ctx.grid.pp().rank(), DType::f32, ParameterUse::inference);
+    bytes_ +=
+        largest_tensor_bytes(config) +
+        Parameters::plan_bytes(config, ctx.grid.shape(), ctx.grid.tp().rank(), ctx.grid.pp().rank(),
+                               DType::f32, ParameterUse::inference, ctx.stream.device());
 }
 
 bool PromptSampler::has_other_layout() const {

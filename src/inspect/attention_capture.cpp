@@ -250,6 +250,7 @@ std::size_t AttentionCapture::plan_bytes(const Context& ctx, const ModelConfig& 
   const CapturePlan plan = make_plan(config, ctx.grid, choice);
   InferenceShape shape = shape_of(config, choice, max_tokens);
   shape.act = ctx.act;
+  shape.device = ctx.stream.device();
   return InferencePass::plan_bytes(config, ctx.grid, shape) +
          measure([&](Arena& a) { lay_out(a, config, ctx.grid, choice, plan, max_tokens); });
 }

@@ -1,6 +1,7 @@
 #include "model/head.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "model/parameter_views.h"
 #include "model/tensor_parallel.h"
@@ -10,6 +11,21 @@ namespace {
 
 constexpr std::int64_t kLogitsBytes =
     64 << 20;  // of one block of logits: large enough for the matmul's full speed
+constexpr std::int64_t kGpuRows = 4096;
+
+// Columns of each tp rank: of the vocabulary, and as they lie in memory.
+struct RankColumns {
+  std::vector<std::int64_t> widths, held;
+  std::int64_t all_held = 0;
+};
+RankColumns rank_columns(std::int64_t V, int tp, Device device) {
+  RankColumns c;
+  for (int r = 0; r < tp; ++r) {
+    const std::int64_t width = c.widths.emplace_back(split_range(V, tp, r).size());
+    c.all_held += c.held.emplace_back(padded_vocab(width, device));
+  }
+  return c;
+}
 
 // The scratch's views of N rows: (1, N, C) and (N, C).
 View stream(View x, std::int64_t N) {
@@ -66,18 +82,23 @@ LmHeadParameters find_lm_head(const Parameters& parameters) {
   return head;
 }
 
-std::int64_t logits_block_rows(std::int64_t n_rows, std::int64_t V_tp) {
+std::int64_t padded_columns(std::int64_t V, int tp, Device device) {
+  return rank_columns(V, tp, device).all_held;
+}
+
+std::int64_t logits_block_rows(std::int64_t n_rows, std::int64_t V_tp, Device device) {
+  if (device.type == DeviceType::cuda) return std::clamp<std::int64_t>(n_rows, 1, kGpuRows);
   const std::int64_t fit = kLogitsBytes / (4 * std::max<std::int64_t>(V_tp, 1)) / 64 * 64;
   const std::int64_t most = std::clamp<std::int64_t>(fit, 64, 1024);
   const std::int64_t blocks = (n_rows + most - 1) / most;
   return std::max<std::int64_t>(1, (n_rows + blocks - 1) / std::max<std::int64_t>(blocks, 1));
 }
 
-HeadScratch allocate_head_scratch(Arena& arena, const ModelConfig& config, std::int64_t n_rows,
-                                  std::int64_t V_tp, int tp, DType act) {
-  const std::int64_t R = logits_block_rows(n_rows, V_tp);
+HeadScratch allocate_head_scratch(Arena& arena, const ModelConfig& config, const HeadShape& shape) {
+  const auto& [n_rows, V_tp, tp, act, device] = shape;
+  const std::int64_t R = logits_block_rows(n_rows, V_tp, device);
   HeadScratch s;
-  s.logits = arena.alloc(act, {R, V_tp});
+  s.logits = arena.alloc(act, {R, padded_vocab(V_tp, device)});
   s.stats = arena.alloc(DType::f32, {R, 3});
   s.gathered = arena.alloc(DType::f32, {tp, R, 3});
   s.lse = arena.alloc(DType::f32, {R});
@@ -90,11 +111,13 @@ HeadScratch allocate_head_scratch(Arena& arena, const ModelConfig& config, std::
 void head_loss(const Context& ctx, View loss, View dy, ConstView y, ConstView labels,
                const LmHeadParameters& head, float scale_factor, const HeadScratch& scratch) {
   const auto [N, C] = y.dims<2>();
-  const std::int64_t R = scratch.logits.dim(0), V_tp = scratch.logits.dim(1),
-                     tp = ctx.grid.shape().tp;
+  const std::int64_t R = scratch.logits.dim(0), tp = ctx.grid.shape().tp;
   const LocalParameter& weight = *head.weight;
-  const std::int64_t first_vocab = weight.slice.whole() ? 0 : weight.slice.ranges[0].begin;
-  const ConstView w = matmul_weight(weight);
+  const Range vocab = weight.slice.ranges[0];
+  const VocabColumns columns = {vocab.begin, vocab.size()};
+  const bool has_vocab = columns.n > 0;
+  const ConstView w = padded(&weight, matmul_weight(weight)),
+                  b = padded(head.bias, weight_of(head.bias));
   const ConstView z = head.dense_w ? ConstView(transform(ctx, y, head, scratch)) : y;
   const View dz = head.dense_w && !dy.empty() ? rows(scratch.d, N) : dy;
   for (std::int64_t begin = 0; begin < N; begin += R) {
@@ -102,8 +125,8 @@ void head_loss(const Context& ctx, View loss, View dy, ConstView y, ConstView la
     const View logits = scratch.logits.rows(0, n), stats = scratch.stats.rows(0, n),
                lse = scratch.lse.rows(0, n);
     const ConstView z_rows = z.rows(begin, end), label_rows = labels.rows(begin, end);
-    if (V_tp > 0) linear(logits, z_rows, w, weight_of(head.bias), ctx.precision, ctx.stream);
-    cross_entropy_stats(stats, logits, label_rows, first_vocab, head.softcap, ctx.stream);
+    if (has_vocab) linear(logits, z_rows, w, b, ctx.precision, ctx.stream);
+    cross_entropy_stats(stats, logits, label_rows, columns, head.softcap, ctx.stream);
     View all = scratch.gathered.reshape({tp * R * 3}).rows(0, tp * n * 3).reshape({tp, n, 3});
     if (tp == 1) {
       all = stats.reshape({1, n, 3});
@@ -113,11 +136,11 @@ void head_loss(const Context& ctx, View loss, View dy, ConstView y, ConstView la
     }
     cross_entropy_combine(loss.rows(begin, end), lse, all, label_rows, ctx.stream);
     if (dz.empty()) continue;
-    cross_entropy_backward(logits, lse, label_rows, first_vocab, scale_factor, head.softcap,
+    cross_entropy_backward(logits, lse, label_rows, columns, scale_factor, head.softcap,
                            ctx.stream);
-    if (V_tp > 0) {
-      linear_backward_weight(weight.grad, grad_of(head.bias), logits, z_rows, ctx.precision,
-                             ctx.stream);
+    if (has_vocab) {
+      linear_backward_weight(padded(&weight, weight.grad), padded(head.bias, grad_of(head.bias)),
+                             logits, z_rows, ctx.precision, ctx.stream);
       linear_backward_input(dz.rows(begin, end), logits, w, ctx.precision, ctx.stream);
     } else {
       fill(dz.rows(begin, end), 0, ctx.stream);
@@ -132,16 +155,16 @@ void head_logits(const Context& ctx, View logits, View shard, View gathered, Con
                  const LmHeadParameters& head, const HeadScratch& scratch) {
   const int tp = ctx.grid.shape().tp;
   const ConstView z = head.dense_w ? ConstView(transform(ctx, y, head, scratch)) : y;
-  if (tp == 1) {
-    linear(logits, z, matmul_weight(*head.weight), weight_of(head.bias), ctx.precision, ctx.stream);
-  } else {
-    if (shard.dim(1) > 0)
-      linear(shard, z, matmul_weight(*head.weight), weight_of(head.bias), ctx.precision,
-             ctx.stream);
-    std::vector<std::int64_t> widths;
-    for (int r = 0; r < tp; ++r) widths.push_back(split_range(logits.dim(1), tp, r).size());
-    gather_columns_tp(ctx, logits, gathered, shard, widths);
-  }
+  const RankColumns columns = rank_columns(logits.dim(1), tp, logits.device());
+  const View product = tp == 1 && columns.held == columns.widths ? logits : shard;
+  if (product.dim(1) > 0)
+    linear(product, z, padded(head.weight, matmul_weight(*head.weight)),
+           padded(head.bias, weight_of(head.bias)), ctx.precision, ctx.stream);
+  if (tp > 1)
+    gather_columns_tp(ctx, logits, gathered, product, columns.widths, columns.held);
+  else if (product.dim(1) > logits.dim(1))
+    join_columns(logits, product.reshape({product.elems()}), columns.widths, columns.held,
+                 ctx.stream);
   if (head.softcap > 0) soft_cap(logits, logits, head.softcap, ctx.stream);
 }
 

@@ -33,7 +33,7 @@ struct InferencePass::Buffers {
   HeadScratch head;         // of losses()
   HeadScratch logits_head;  // of logits()
   LabelScratch labelled;
-  View picked, shard, gathered, logits;  // (R, C), (R, V_tp), (R·V), (R, V)
+  View picked, shard, gathered, logits;  // (R, C), (R, padded_vocab), (R·padded_columns), (R, V)
 };
 
 namespace {
@@ -89,10 +89,12 @@ InferencePass::Buffers InferencePass::lay_out(Arena& arena, HostSide& host, cons
   b.picked = arena.alloc(shape.act, {R, c.width});
   if (c.has_label_head() || c.pooler) b.labelled = allocate_label_scratch(arena, c, R, shape.act);
   if (!c.has_lm_head()) return b;
-  b.head = allocate_head_scratch(arena, c, N, V_tp, tp, shape.act);
-  if (c.head_transform) b.logits_head = allocate_head_scratch(arena, c, R, V_tp, tp, shape.act);
-  b.shard = arena.alloc(shape.act, {R, V_tp});
-  if (tp > 1) b.gathered = arena.alloc(shape.act, {R * c.vocab});
+  HeadShape head = {.n_rows = N, .V_tp = V_tp, .tp = tp, .act = shape.act, .device = shape.device};
+  b.head = allocate_head_scratch(arena, c, head);
+  head.n_rows = R;
+  if (c.head_transform) b.logits_head = allocate_head_scratch(arena, c, head);
+  b.shard = arena.alloc(shape.act, {R, padded_vocab(V_tp, shape.device)});
+  if (tp > 1) b.gathered = arena.alloc(shape.act, {R * padded_columns(c.vocab, tp, shape.device)});
   b.logits = arena.alloc(shape.act, {R, c.vocab});
   return b;
 }
@@ -127,8 +129,9 @@ std::vector<std::pair<View, View>> lay_out_cache(Arena& arena, const ModelConfig
 
 constexpr int kTag = 3;
 
-InferenceShape with_act(InferenceShape shape, DType act) {
-  shape.act = act;
+InferenceShape as_in(const Context& ctx, InferenceShape shape) {
+  shape.act = ctx.act;
+  shape.device = ctx.stream.device();
   return shape;
 }
 
@@ -184,7 +187,9 @@ std::size_t InferencePass::scratch_bytes(const Context& ctx, const ModelConfig& 
   linear(N, s.U_tp, s.C);
   linear(N, C_tp, c.ffn);
   if (grid.is_last_stage()) {
-    if (c.has_lm_head()) linear(std::max(R, logits_block_rows(N, V_tp)), V_tp, s.C);
+    if (c.has_lm_head())
+      linear(std::max(R, logits_block_rows(N, V_tp, place.device)),
+             padded_vocab(V_tp, place.device), s.C);
     if (c.head_transform) linear(std::max(N, R), s.C, s.C);
     if (c.has_label_head() || c.pooler) linear(R, std::max(s.C, c.n_labels), s.C);
   }
@@ -214,7 +219,7 @@ InferencePass::InferencePass(const Context& ctx, const ModelConfig& config,
                              const Parameters& parameters, InferenceShape shape)
     : ctx_(ctx),
       config_(config),
-      shape_(with_act(shape, ctx.act)),
+      shape_(as_in(ctx, shape)),
       layers_(stage_layers(config, ctx.grid.shape().pp, ctx.grid.pp().rank())[0]),
       cache_arena_("KV cache",
                    measure([&](Arena& a) { lay_out_cache(a, config, place_of(ctx.grid), shape_); }),
@@ -457,7 +462,7 @@ ConstView InferencePass::logits(ConstView hidden, std::span<const std::int64_t> 
   give(logits_graphs_, {n_laid_out_, R}, [&] {
     gather_rows(b.picked.rows(0, R), all, b.rows.device.rows(0, R), ctx_.stream);
     head_logits(ctx_, b.logits.rows(0, R), b.shard.rows(0, R),
-                b.gathered.empty() ? View() : b.gathered.rows(0, R * config_.vocab),
+                b.gathered.empty() ? View() : b.gathered.rows(0, b.gathered.elems() / most * R),
                 b.picked.rows(0, R), head_, b.logits_head);
   });
   return b.logits.rows(0, n);

@@ -31,6 +31,7 @@ struct InferenceShape {
   bool whole_texts = false;         // every pass brings whole texts: nothing is cached
   std::int64_t pages = 0;  // of the cache, which all sequences share; 0: each slot has room for S
   DType weights = DType::f32;  // as matrices are held
+  Device device = {};          // a pass's is its context's
 };
 
 // The rows of one pass: N of them, slice by slice.

@@ -77,9 +77,10 @@ void label_loss(const LabelCall& call, View loss, View dy, ConstView labels, Con
   const View logits = s.logits.rows(0, M);
   if (config.problem == Problem::single_label || config.head == HeadKind::classify_tokens) {
     const View stats = s.stats.rows(0, M), lse = s.lse.rows(0, M);
-    cross_entropy_stats(stats, logits, labels, 0, 0, ctx.stream);
+    const VocabColumns all = {0, logits.dim(1)};
+    cross_entropy_stats(stats, logits, labels, all, 0, ctx.stream);
     cross_entropy_combine(loss, lse, stats.reshape({1, M, 3}), labels, ctx.stream);
-    if (!dy.empty()) cross_entropy_backward(logits, lse, labels, 0, scale_factor, 0, ctx.stream);
+    if (!dy.empty()) cross_entropy_backward(logits, lse, labels, all, scale_factor, 0, ctx.stream);
   } else {
     const ElementLoss kind = config.problem == Problem::regression
                                  ? ElementLoss::squared_error

@@ -14,6 +14,13 @@ inline ConstView weight_of(const LocalParameter* p) {
 }
 inline View grad_of(const LocalParameter* p) { return p ? p->grad : View(); }
 
+// A vocabulary's parameter with its padding: of x, a view of the parameter's own rows, all that its
+// memory holds (padded_vocab rows).
+template <class AnyView>
+AnyView padded(const LocalParameter* p, AnyView x) {
+  return x.empty() ? x : AnyView(x.data(), x.dtype(), p->held, x.device());
+}
+
 // x's elements as (n, the rest).
 inline View as_rows(View x, std::int64_t n) { return x.reshape({n, x.elems() / n}); }
 

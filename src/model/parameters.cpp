@@ -198,16 +198,24 @@ bool on_stage(const Parameter& p, const ModelConfig& c, int pp, int stage, int c
 namespace {
 
 constexpr std::int64_t kAlignElems = 16;  // 64 bytes of fp32
+constexpr std::int64_t kVocabRows = 128;  // on a GPU; a tile of the products' kernels
 
-std::int64_t padded(std::int64_t elems) {
-  return (elems + kAlignElems - 1) / kAlignElems * kAlignElems;
+std::int64_t rounded_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
+
+Dims dims_held(const Parameter& p, const Slice& slice, Device device) {
+  Dims dims = slice.local();
+  if (p.axis == ShardAxis::vocab) dims[0] = padded_vocab(dims[0], device);
+  return dims;
 }
+
+// x lies in memory of `held` dims: the rows that are the parameter's.
+View own_rows(const LocalParameter& p, View x) { return x.rows(0, p.slice.local()[0]); }
 
 // Registry entries of one rank, in the order in which backward finishes their gradients, with their
 // place in the flat arenas. A tied head shares the embedding's storage on one stage, and has
 // storage of its own where the stages differ.
 std::vector<LocalParameter> local_list(const ModelConfig& config, GridShape shape, int tp_rank,
-                                       int pp_rank, int chunks, ParameterUse purpose,
+                                       int pp_rank, int chunks, ParameterUse purpose, Device device,
                                        std::int64_t* elems) {
   std::vector<Parameter> all = parameters_of(config);
   std::reverse(all.begin(), all.end());
@@ -221,9 +229,10 @@ std::vector<LocalParameter> local_list(const ModelConfig& config, GridShape shap
       p.axis = ShardAxis::width_out;
     LocalParameter local;
     local.slice = slice_of(p, config, shape.tp, tp_rank);
+    local.held = dims_held(p, local.slice, device);
     local.info = std::move(p);
     local.flat_begin = *elems;
-    local.flat_elems = padded(local.slice.local().elems());
+    local.flat_elems = rounded_up(local.held.elems(), kAlignElems);
     *elems += local.flat_elems;
     list.push_back(std::move(local));
   }
@@ -242,17 +251,21 @@ DType held_as(const LocalParameter& p, DType dtype, ParameterUse purpose) {
 void lay_out_weights(std::vector<LocalParameter>& list, Arena& arena, DType dtype,
                      ParameterUse purpose) {
   for (LocalParameter& p : list)
-    p.weight = arena.alloc(held_as(p, dtype, purpose), p.slice.local());
+    p.weight = own_rows(p, arena.alloc(held_as(p, dtype, purpose), p.held));
 }
 
 }  // namespace
+
+std::int64_t padded_vocab(std::int64_t V_tp, Device device) {
+  return device.type == DeviceType::cpu ? V_tp : rounded_up(V_tp, kVocabRows);
+}
 
 Parameters::Parameters(const ModelConfig& config, const Grid& grid, DType dtype,
                        ParameterUse purpose, int chunks, Device device)
     : config_(config), chunks_(chunks) {
   std::int64_t elems = 0;
-  list_ =
-      local_list(config, grid.shape(), grid.tp().rank(), grid.pp().rank(), chunks, purpose, &elems);
+  list_ = local_list(config, grid.shape(), grid.tp().rank(), grid.pp().rank(), chunks, purpose,
+                     device, &elems);
   weights_ = Arena("weights", measure([&](Arena& a) { lay_out_weights(list_, a, dtype, purpose); }),
                    device);
   lay_out_weights(list_, weights_, dtype, purpose);
@@ -265,9 +278,8 @@ Parameters::Parameters(const ModelConfig& config, const Grid& grid, DType dtype,
   grads_ = grads_arena_.alloc(DType::f32, {elems});
   const View m = m_.alloc(DType::f32, {elems}), v = v_.alloc(DType::f32, {elems});
   for (LocalParameter& p : list_) {
-    const Dims local = p.slice.local();
     const auto part = [&](View flat) {
-      return flat.rows(p.flat_begin, p.flat_begin + local.elems()).reshape(local);
+      return own_rows(p, flat.rows(p.flat_begin, p.flat_begin + p.held.elems()).reshape(p.held));
     };
     p.grad = part(grads_);
     p.m = part(m);
@@ -275,22 +287,23 @@ Parameters::Parameters(const ModelConfig& config, const Grid& grid, DType dtype,
   }
   const auto copies = [&](Arena& arena) {
     for (LocalParameter& p : list_)
-      if (has_copy(p, dtype, purpose)) p.weight_bf16 = arena.alloc(DType::bf16, p.slice.local());
+      if (has_copy(p, dtype, purpose))
+        p.weight_bf16 = own_rows(p, arena.alloc(DType::bf16, p.held));
   };
   copies_ = Arena("bf16 weights", measure(copies), device);
   copies(copies_);
 }
 
 std::size_t Parameters::plan_bytes(const ModelConfig& config, GridShape shape, int tp_rank,
-                                   int pp_rank, DType dtype, ParameterUse purpose) {
+                                   int pp_rank, DType dtype, ParameterUse purpose, Device device) {
   std::int64_t elems = 0;
   std::vector<LocalParameter> list =
-      local_list(config, shape, tp_rank, pp_rank, 1, purpose, &elems);
+      local_list(config, shape, tp_rank, pp_rank, 1, purpose, device, &elems);
   std::size_t bytes = measure([&](Arena& a) { lay_out_weights(list, a, dtype, purpose); });
   if (purpose == ParameterUse::training)
     bytes += 3 * static_cast<std::size_t>(elems) * sizeof(float);
   for (const LocalParameter& p : list)
-    if (has_copy(p, dtype, purpose)) bytes += static_cast<std::size_t>(p.slice.local().elems()) * 2;
+    if (has_copy(p, dtype, purpose)) bytes += static_cast<std::size_t>(p.held.elems()) * 2;
   return bytes;
 }
 

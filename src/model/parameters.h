@@ -69,15 +69,21 @@ std::vector<Range> stage_layers(const ModelConfig& config, int pp, int stage, in
 bool on_stage(const Parameter& parameter, const ModelConfig& config, int pp, int stage,
               int chunks = 1);
 
+// Rows of memory that a rank's V_tp rows of the vocabulary lie in: on a GPU a multiple of 128,
+// which its matrix products need for their full speed. Those behind V_tp are padding: zero, from
+// the first step to the last, and seen by those products alone (padded, in parameter_views.h).
+std::int64_t padded_vocab(std::int64_t V_tp, Device device);
+
 // A parameter as this rank holds it.
 struct LocalParameter {
   Parameter info;
   Slice slice;
+  Dims held;                    // the slice's dims in memory: with a vocabulary's padding
   View weight;                  // fp32 for training; the storage dtype for inference
   View weight_bf16;             // bf16 copy for --dtype bf16 training, else empty
   View grad, m, v;              // fp32; empty for inference
   std::int64_t flat_begin = 0;  // element offset of weight, grad, m and v in their arenas
-  std::int64_t flat_elems = 0;  // with padding to 64 bytes
+  std::int64_t flat_elems = 0;  // of `held`, with padding to 64 bytes
 };
 
 enum class ParameterUse : std::uint8_t { inference, training };
@@ -108,7 +114,7 @@ class Parameters {
   std::size_t bytes() const;                  // of all arenas
   // Bytes that the same choice takes with one chunk on one rank of a grid, without allocating.
   static std::size_t plan_bytes(const ModelConfig& config, GridShape shape, int tp_rank,
-                                int pp_rank, DType dtype, ParameterUse purpose);
+                                int pp_rank, DType dtype, ParameterUse purpose, Device device = {});
 
   void init_weights(std::uint64_t seed, Stream& stream);  // the same values on any grid
   void zero_grads(Stream& stream);

@@ -22,7 +22,8 @@ double customary_flops_per_token(const ModelConfig& config, std::int64_t T);
 // What the ops do for the rows they are given: each linear layer's products with every row, padding
 // and recomputed blocks included; attention's pairs that the mask lets through. A tied head is a
 // layer like any; tables whose rows are looked up are none. What several ranks repeat of the same
-// (replicated KV heads, a label head) counts once, so that no count depends on the grid.
+// (replicated KV heads, a label head) counts once, so that no count depends on the grid; nor does
+// one on the device: the rows that pad a vocabulary on a GPU (padded_vocab) are not counted.
 
 // Sequences that go through the model side by side.
 struct SequenceRows {

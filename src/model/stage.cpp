@@ -87,8 +87,12 @@ StageMemory lay_out(Arena& arena, const ModelConfig& config, const Grid& grid,
   if (is_last_of(grid, shape)) {
     const std::int64_t V_tp = split_range(config.vocab, grid.shape().tp, grid.tp().rank()).size();
     if (config.has_lm_head())
-      m.head =
-          allocate_head_scratch(arena, config, shape.B * shape.T, V_tp, grid.shape().tp, shape.act);
+      m.head = allocate_head_scratch(arena, config,
+                                     {.n_rows = shape.B * shape.T,
+                                      .V_tp = V_tp,
+                                      .tp = grid.shape().tp,
+                                      .act = shape.act,
+                                      .device = shape.device});
     if (config.has_label_head()) m.labels = allocate_label_scratch(arena, config, M, shape.act);
   }
   m.delta = arena.alloc(shape.act, stream);
@@ -102,8 +106,9 @@ StageMemory lay_out(Arena& arena, const ModelConfig& config, const Grid& grid,
 
 View flat(View x) { return x.reshape({x.elems()}); }
 
-StageShape with_act(StageShape shape, DType act) {
-  shape.act = act;
+StageShape as_in(const Context& ctx, StageShape shape) {
+  shape.act = ctx.act;
+  shape.device = ctx.stream.device();
   return shape;
 }
 
@@ -117,7 +122,7 @@ Stage::Stage(const Context& ctx, const ModelConfig& config, Parameters& paramete
              StageShape shape, DropoutRates rates, std::uint64_t seed)
     : ctx_(ctx),
       config_(config),
-      shape_(with_act(shape, ctx.act)),
+      shape_(as_in(ctx, shape)),
       rates_(rates),
       seed_(seed),
       block_(block_shape(config, ctx.grid, shape.B, shape.T, ctx.act)),

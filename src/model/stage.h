@@ -30,6 +30,7 @@ struct StageShape {
   DType act = DType::f32;        // of activations; a Stage's are its context's
   bool splits_backward = false;  // backward_input and backward_weight are called
   int chunk = 0, chunks = 1;
+  Device device = {};  // a Stage's is its context's
 };
 
 // Dropout of a run: probabilities from the config, off for evaluation.

@@ -1,5 +1,6 @@
 #include "model/tensor_parallel.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "core/check.h"
@@ -13,17 +14,20 @@ void all_reduce_tp(const Context& ctx, View x) {
 }
 
 void gather_columns_tp(const Context& ctx, View whole, View packed, ConstView part,
-                       std::span<const std::int64_t> widths) {
+                       std::span<const std::int64_t> widths, std::span<const std::int64_t> held) {
   const auto timed = time_as(ctx, TimeShare::comm);
-  const auto [N, W] = whole.dims<2>();
+  const std::int64_t N = whole.dim(0);
+  const bool pads = !held.empty() && !std::ranges::equal(held, widths);
+  if (!pads) held = widths;
   std::vector<std::int64_t> counts;
-  for (std::int64_t w : widths) counts.push_back(N * w);
-  if (N == 1)
+  std::int64_t all_elems = 0;
+  for (std::int64_t w : held) all_elems += counts.emplace_back(N * w);
+  if (N == 1 && !pads)
     return ctx.grid.tp().all_gather(whole, part, counts,
                                     ctx.stream);  // the ranks' order is the columns' order
-  const View all = packed.rows(0, N * W);
+  const View all = packed.rows(0, all_elems);
   ctx.grid.tp().all_gather(all, part, counts, ctx.stream);
-  join_columns(whole, all, widths, ctx.stream);
+  join_columns(whole, all, widths, held, ctx.stream);
 }
 
 }  // namespace weft

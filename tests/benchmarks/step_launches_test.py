@@ -22,9 +22,21 @@ class StepLaunches(unittest.TestCase):
             kernels, step = launches("--shape", shape, "--layers", "2", *self.SMALL)
             products = sum(k["flops"] for k in kernels if k["kernel"] == "cuBLASLt")
             pairs = step["attention_pairs"] * step["head_dim"]
-            self.assertEqual(products, step["flops"] - 14 * pairs, shape)
+            self.assertEqual(products - step["padding_flops"], step["flops"] - 14 * pairs, shape)
             forward = sum(k["flops"] for k in kernels if "16attention_kernel" in k["kernel"])
             self.assertEqual(forward, 4 * pairs, shape)
+
+    def test_a_vocabulary_is_padded_to_128_rows(self):
+        products, padding, model = {}, {}, {}
+        for vocab in 300, 384:
+            options = ("--shape", "gpt2-124m", "--layers", "1", "--vocab", str(vocab), "--batch",
+                       "2", "--context", "80")
+            kernels, step = launches(*options)
+            products[vocab] = sum(k["flops"] for k in kernels if k["kernel"] == "cuBLASLt")
+            padding[vocab], model[vocab] = step["padding_flops"], step["flops"]
+        self.assertEqual(products[300], products[384])
+        self.assertEqual(padding, {300: 3 * 2 * 2 * 80 * 84 * 768, 384: 0})
+        self.assertEqual(model[384] - model[300], padding[300])
 
     def test_a_step_is_linear_in_its_layers(self):
         one, two, three = ({

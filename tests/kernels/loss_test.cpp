@@ -10,10 +10,13 @@ struct Case {
   std::int64_t N, V;
   int shards;
   float softcap;
+  std::int64_t padding = 0;  // columns of each shard behind its own
 };
 const std::vector<Case> kCases = {
-    {1, 1, 1, 0},    {3, 7, 1, 5},      {7, 1003, 1, 0},  {7, 1003, 3, 0}, {7, 1003, 3, 5},
-    {5, 768, 2, 30}, {300, 129, 1, 30}, {300, 129, 2, 0}, {3, 5003, 1, 5}, {3, 5003, 4, 0}};
+    {1, 1, 1, 0},       {3, 7, 1, 5},      {7, 1003, 1, 0},     {7, 1003, 3, 0},
+    {7, 1003, 3, 5},    {5, 768, 2, 30},   {300, 129, 1, 30},   {300, 129, 2, 0},
+    {3, 5003, 1, 5},    {3, 5003, 4, 0},   {1, 1, 1, 0, 127},   {7, 1003, 1, 5, 21},
+    {7, 1003, 3, 0, 3}, {5, 768, 2, 0, 9}, {300, 83, 1, 0, 45}, {3, 5003, 4, 30, 1200}};
 
 double z_of(double logit, double softcap) {
   return softcap == 0 ? logit : softcap * std::tanh(logit / softcap);
@@ -52,26 +55,27 @@ TEST_P(CrossEntropy, OverShardsEqualsTheWhole) {
     }
     std::vector<Resident> parts;
     const auto begin_of = [&](std::int64_t s) { return V * s / c.shards; };
-    const std::string name = fmt::format("of {} x {} in {}, softcap {}", N, V, c.shards, c.softcap);
+    const std::string name = fmt::format("of {} x {} in {}, softcap {}, {} columns of padding", N,
+                                         V, c.shards, c.softcap, c.padding);
     for (std::int64_t s = 0; s < c.shards; ++s) {
-      const std::int64_t begin = begin_of(s), width = begin_of(s + 1) - begin;
-      Tensor part = filled({N, width}, 0);
+      const std::int64_t begin = begin_of(s), width = begin_of(s + 1) - begin,
+                         W = width + c.padding;
+      Tensor part = filled({N, W}, NAN);  // in padding, which is not read
       std::vector<double> max_and_label, sums;
       for (std::int64_t n = 0; n < N; ++n) {
         double max = -INFINITY, sum = 0;
         for (std::int64_t v = 0; v < width; ++v)
-          max = std::max(max, z_of(part[n * width + v] = logits[n * V + begin + v], c.softcap));
+          max = std::max(max, z_of(part[n * W + v] = logits[n * V + begin + v], c.softcap));
         for (std::int64_t v = 0; v < width; ++v)
-          sum += std::exp(z_of(part[n * width + v], c.softcap) - max);
+          sum += std::exp(z_of(part[n * W + v], c.softcap) - max);
         const std::int64_t k = labels[static_cast<std::size_t>(n)] - begin;
-        max_and_label.insert(
-            max_and_label.end(),
-            {max, k >= 0 && k < width ? z_of(part[n * width + k], c.softcap) : 0.0});
+        max_and_label.insert(max_and_label.end(),
+                             {max, k >= 0 && k < width ? z_of(part[n * W + k], c.softcap) : 0.0});
         sums.push_back(sum);
       }
       parts.push_back(put_act(part));
       const View shard = stats.view.rows(s, s + 1).reshape({N, 3});
-      cross_entropy_stats(shard, parts.back(), label, begin, c.softcap, stream());
+      cross_entropy_stats(shard, parts.back(), label, {begin, width}, c.softcap, stream());
       const Tensor got = get({stats.memory, shard});
       std::vector<float> got_max_and_label, got_sums;
       for (std::int64_t n = 0; n < N; ++n) {
@@ -89,7 +93,15 @@ TEST_P(CrossEntropy, OverShardsEqualsTheWhole) {
     for (std::int64_t s = 0; s < c.shards; ++s) {
       const Resident& part = parts[static_cast<std::size_t>(s)];
       const std::int64_t begin = begin_of(s), width = begin_of(s + 1) - begin;
-      cross_entropy_backward(part, lse, label, begin, 0.25f, c.softcap, stream());
+      cross_entropy_backward(part, lse, label, {begin, width}, 0.25f, c.softcap, stream());
+      const Tensor dlogits = get(part);
+      std::vector<float> own;
+      for (std::int64_t n = 0; n < N; ++n)
+        for (std::int64_t v = 0; v < width + c.padding; ++v)
+          if (v < width)
+            own.push_back(dlogits[n * (width + c.padding) + v]);
+          else
+            ASSERT_EQ(dlogits[n * (width + c.padding) + v], 0) << name << ": " << n << " " << v;
       std::vector<double> expected;
       for (std::int64_t n = 0; n < N; ++n)
         for (std::int64_t v = 0; v < width; ++v) {
@@ -100,7 +112,7 @@ TEST_P(CrossEntropy, OverShardsEqualsTheWhole) {
                                                : 0.25 * (p - (k == begin + v ? 1 : 0)) *
                                                      z_slope(logit, c.softcap));
         }
-      expect_close(get(part).data, expected, tolerance(4e-6), ("dlogits " + name).c_str(), 1e-3);
+      expect_close(own, expected, tolerance(4e-6), ("dlogits " + name).c_str(), 1e-3);
     }
   }
 }
@@ -113,7 +125,10 @@ TEST_P(CrossEntropy, SurvivesExtremeLogits) {
   const Resident in = put_act(logits), label = put({3, 0}), stats = blank({1, 2, 3}),
                  loss = blank({2}), lse = blank({2});
   const Tensor held = rounded(logits);
-  cross_entropy_stats(stats.view.reshape({2, 3}), in, label, 0, 0, stream());
+  cross_entropy_stats(stats.view.reshape({2, 3}), in, label, {0, 9}, 0, stream());
+  EXPECT_THROW(cross_entropy_stats(stats.view.reshape({2, 3}), in, label, {0, 10}, 0, stream()),
+               Error);
+  EXPECT_THROW(cross_entropy_backward(in, lse, label, {0, 10}, 1, 0, stream()), Error);
   cross_entropy_combine(loss, lse, stats, label, stream());
   const double first = std::log1p(std::exp(static_cast<double>(held[5]) - held[3]));
   const double gap = static_cast<double>(held[10]) - held[9],

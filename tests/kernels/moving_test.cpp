@@ -59,21 +59,32 @@ TEST_P(Moving, GathersAndScattersRows) {
 TEST_P(Moving, JoinsColumnsOfUnevenBlocks) {
   for (const std::vector<std::int64_t>& widths :
        std::vector<std::vector<std::int64_t>>{{5}, {3, 0, 4}, {8, 16, 8}, {301, 300}, {96, 96, 95}})
-    for (const std::int64_t N : {1, 5, 130}) {
-      std::int64_t W = 0;
-      for (const std::int64_t w : widths) W += w;
-      const Tensor parts = rounded(random({N * W}, 3));
-      const Resident whole = blank_act({N, W});
-      join_columns(whole, put_act(parts), widths, stream());
-      const Tensor got = get(whole);
-      std::int64_t column = 0;
+    for (const auto& [N, padding] : std::vector<std::pair<std::int64_t, std::int64_t>>{
+             {1, 0}, {5, 0}, {130, 0}, {1, 8}, {5, 3}, {70, 16}}) {
+      std::int64_t W = 0, all = 0;
+      std::vector<std::int64_t> held;
       for (const std::int64_t w : widths) {
+        W += w;
+        all += held.emplace_back(w + padding);
+      }
+      const Tensor parts = rounded(random({N * all}, 3));
+      const Resident whole = blank_act({N, W});
+      join_columns(whole, put_act(parts), widths, held, stream());
+      const Tensor got = get(whole);
+      std::int64_t column = 0, part = 0;
+      for (std::size_t r = 0; r < widths.size(); ++r) {
         for (std::int64_t n = 0; n < N; ++n)
-          for (std::int64_t c = 0; c < w; ++c)
-            ASSERT_EQ(got[n * W + column + c], parts[N * column + n * w + c]) << n << " " << c;
-        column += w;
+          for (std::int64_t c = 0; c < widths[r]; ++c)
+            ASSERT_EQ(got[n * W + column + c], parts[part + n * held[r] + c]) << n << " " << c;
+        column += widths[r];
+        part += N * held[r];
       }
     }
+  const Resident whole = blank_act({2, 3}), parts = blank_act({6});
+  using Widths = std::vector<std::int64_t>;
+  EXPECT_THROW(join_columns(whole, parts, Widths{2, 1}, Widths{1, 2}, stream()), Error);
+  EXPECT_THROW(join_columns(whole, parts, Widths{2, 1}, Widths{3}, stream()), Error);
+  EXPECT_THROW(join_columns(whole, parts, Widths{2, 1}, Widths{2, 2}, stream()), Error);
 }
 
 TEST_P(Moving, AddsSumsInDouble) {

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <map>
 
+#include "model/head.h"
 #include "tests/mpi_main.h"
 
 namespace weft {
@@ -352,6 +353,60 @@ TEST(Parameters, TheirBytesArePlannedWithoutAllocating) {
               dtype == DType::bf16 ? 64 * parameters.list().size() : std::size_t{0});
           EXPECT_NEAR(static_cast<double>(parameters.bytes()), static_cast<double>(planned), slack);
         }
+}
+
+// On a GPU each rank pads its own share of every parameter with vocabulary rows: here an untied
+// table and head, of 32 columns, and the head's bias.
+TEST(Parameters, AVocabularysPaddingIsPlannedOnAGpu) {
+  constexpr Device kGpu = {DeviceType::cuda, 0};
+  ModelConfig c = uneven_gpt2();
+  c.width = 32;
+  c.tied_head = false;
+  c.head_bias = true;
+  for (const std::int64_t V : {7, 127, 128, 129, 1003, 50257, 128256})
+    for (const int tp : {1, 2, 3})
+      for (int rank = 0; rank < tp; ++rank) {
+        c.vocab = V;
+        const std::int64_t rows = V / tp + (rank < V % tp), padding = (128 - rows % 128) % 128;
+        EXPECT_EQ(padded_vocab(rows, kGpu), rows + padding);
+        EXPECT_EQ(padded_vocab(rows, {}), rows);
+        const auto extra = [&](DType dtype, ParameterUse use) {
+          const auto planned = [&](Device device) {
+            return static_cast<double>(
+                Parameters::plan_bytes(c, {tp, 1, 1}, rank, 0, dtype, use, device));
+          };
+          return planned(kGpu) - planned({});
+        };
+        const auto n = static_cast<double>(2 * 32 * padding), bias = static_cast<double>(padding);
+        // The bias of the CPU's is aligned to 64 bytes besides.
+        EXPECT_NEAR(extra(DType::f32, ParameterUse::inference), 4 * (n + bias), 64) << V;
+        EXPECT_NEAR(extra(DType::bf16, ParameterUse::inference), 2 * n + 4 * bias, 64) << V;
+        EXPECT_NEAR(extra(DType::f32, ParameterUse::training), 16 * (n + bias), 4 * 64) << V;
+        EXPECT_NEAR(extra(DType::bf16, ParameterUse::training), 18 * n + 16 * bias, 4 * 64) << V;
+      }
+  c.vocab = 50257;
+  EXPECT_EQ(count_parameters(c) - 2 * 32 * 50257 - 50257, [&] {
+    ModelConfig none = c;
+    none.vocab = 128;
+    return count_parameters(none) - 2 * 32 * 128 - 128;
+  }());
+  EXPECT_EQ(padded_vocab(0, kGpu), 0) << "a rank without a share of a small vocabulary";
+  EXPECT_EQ(padded_columns(50257, 1, kGpu), 50304);
+  EXPECT_EQ(padded_columns(50257, 3, kGpu), 3 * 16768);
+  EXPECT_EQ(padded_columns(50257, 3, {}), 50257);
+}
+
+TEST(Parameters, LogitsComeInBlocksForTheDevice) {
+  constexpr Device kGpu = {DeviceType::cuda, 0};
+  for (const std::int64_t n : {1, 100, 4096, 5000, 8192, 100'000})
+    for (const std::int64_t V : {256, 50257, 128256})
+      EXPECT_EQ(logits_block_rows(n, V, kGpu), std::min<std::int64_t>(n, 4096)) << n << " " << V;
+  // On the CPU 64 MiB at most, in blocks of about one size.
+  EXPECT_EQ(logits_block_rows(8192, 50257, {}), 316);
+  EXPECT_EQ(logits_block_rows(8192, 256, {}), 1024);
+  EXPECT_EQ(logits_block_rows(100, 50257, {}), 100);
+  EXPECT_EQ(logits_block_rows(0, 50257, {}), 1);
+  EXPECT_EQ(logits_block_rows(0, 50257, kGpu), 1);
 }
 
 }  // namespace

@@ -74,11 +74,12 @@ void info_of_model(const InfoOptions& o, const Communicator& world, Device devic
   std::size_t weights = 0, training = 0, page = 0;
   for (int t = 0; t < shape.tp; ++t)
     for (int p = 0; p < shape.pp; ++p) {
-      weights =
-          std::max(weights, Parameters::plan_bytes(c, shape, t, p, held, ParameterUse::inference));
+      const auto planned = [&](DType dtype, ParameterUse use) {
+        return Parameters::plan_bytes(c, shape, t, p, dtype, use, device);
+      };
+      weights = std::max(weights, planned(held, ParameterUse::inference));
       page = std::max(page, InferencePass::page_bytes(c, act, shape, t, p));
-      training = std::max(
-          training, Parameters::plan_bytes(c, shape, t, p, DType::f32, ParameterUse::training));
+      training = std::max(training, planned(DType::f32, ParameterUse::training));
     }
   if (world.rank() != 0) return;
   const std::int64_t n = count_parameters(c);

@@ -137,9 +137,12 @@ void plan_memory(const ModelConfig& c, const GridShape& shape, DType dtype, Para
   check_grid(shape, c);
   // The first tensor-parallel rank has the largest share; which stage has, differs.
   std::size_t most = 0;
-  for (int p = 0; p < shape.pp; p += std::max(1, shape.pp / 64))
-    most = std::max(most, Parameters::plan_bytes(c, shape, 0, p, dtype, use));
-  most = std::max(most, Parameters::plan_bytes(c, shape, 0, shape.pp - 1, dtype, use));
+  const Device device = {line.device == "cuda" ? DeviceType::cuda : DeviceType::cpu, 0};
+  const auto count = [&](int p) {
+    most = std::max(most, Parameters::plan_bytes(c, shape, 0, p, dtype, use, device));
+  };
+  for (int p = 0; p < shape.pp; p += std::max(1, shape.pp / 64)) count(p);
+  count(shape.pp - 1);
   line.rank_bytes = static_cast<double>(most);
   line.rank_bytes_of =
       fmt::format("{} of {:.2f} B parameters",
