@@ -1,6 +1,9 @@
 // A parameter as ops are handed it; null parameters, which a model lacks, give empty views.
 #pragma once
 
+#include <utility>
+
+#include "kernels/ops.h"
 #include "model/parameters.h"
 
 namespace weft {
@@ -12,7 +15,10 @@ inline ConstView matmul_weight(const LocalParameter& p) {
 inline ConstView weight_of(const LocalParameter* p) {
   return p ? ConstView(p->weight) : ConstView();
 }
-inline View grad_of(const LocalParameter* p) { return p ? p->grad : View(); }
+// For the one op that writes it next; the step's first one sets it.
+inline Gradient begin_grad(const LocalParameter* p) {
+  return p ? Gradient(p->grad, std::exchange(p->grad_begun, true)) : Gradient();
+}
 
 // x's elements as (n, the rest).
 inline View as_rows(View x, std::int64_t n) { return x.reshape({n, x.elems() / n}); }

@@ -194,10 +194,7 @@ double TrainStep::loss_of(const std::function<void(UnderWay&)>& pass) {
 
 void TrainStep::run_backward(UnderWay& to, const SampleSource& source, std::int64_t cursor,
                              std::int64_t step) {
-  {
-    const auto timed = time_as(ctx_, TimeShare::optimizer);
-    parameters_.zero_grads(ctx_.stream);
-  }
+  parameters_.begin_grads();
   run(to, source,
       {.kind = settings_.schedule,
        .first = cursor,
