@@ -52,15 +52,28 @@ void linear_backward_input(View dx, ConstView dy, ConstView w, Precision precisi
   backend(stream).linear_backward_input(dx, dy, w, precision, stream);
 }
 
-void linear_backward_weight(View dw, View dbias, ConstView dy, ConstView x, Precision precision,
-                            Stream& stream) {
+namespace {
+
+// Whether sums over `rows` rows are of none; then they are 0, and there is nothing else to do.
+bool sum_no_rows(std::int64_t rows, std::initializer_list<Gradient> sums, Stream& stream) {
+  if (rows > 0) return false;
+  for (const Gradient& g : sums)
+    if (!g.empty() && !g.accumulate) fill(g.sum, 0, stream);
+  return true;
+}
+
+}  // namespace
+
+void linear_backward_weight(Gradient dw, Gradient dbias, ConstView dy, ConstView x,
+                            Precision precision, Stream& stream) {
   const auto [N, O] = dy.dims<2>();
   const auto [N_x, I] = x.dims<2>();
   const DType act = act_dtype("linear_backward_weight", dy, stream);
   expect("linear_backward_weight", "dy", dy, {N_x, O}, act);
   expect("linear_backward_weight", "x", x, {N, I}, act);
-  expect("linear_backward_weight", "dw", dw, {O, I});
-  expect_optional("linear_backward_weight", "dbias", dbias, {O});
+  expect("linear_backward_weight", "dw", dw.sum, {O, I});
+  expect_optional("linear_backward_weight", "dbias", dbias.sum, {O});
+  if (sum_no_rows(N, {dw, dbias}, stream)) return;
   backend(stream).linear_backward_weight(dw, dbias, dy, x, precision, stream);
 }
 
@@ -92,7 +105,7 @@ void add_layer_norm(View y, View sum, View mean, View rstd, ConstView x, ConstVi
   backend(stream).add_layer_norm(y, sum, mean, rstd, x, delta, weight, bias, eps, drop, stream);
 }
 
-void add_layer_norm_backward(View dsum, View ddelta, View dweight, View dbias, ConstView dy,
+void add_layer_norm_backward(View dsum, View ddelta, Gradient dweight, Gradient dbias, ConstView dy,
                              ConstView sum, ConstView mean, ConstView rstd, ConstView weight,
                              const Dropout& drop, Stream& stream) {
   const auto [B, T, C] = dsum.dims<3>();
@@ -105,8 +118,9 @@ void add_layer_norm_backward(View dsum, View ddelta, View dweight, View dbias, C
     expect("add_layer_norm_backward", "mean", mean, {B, T});
     expect("add_layer_norm_backward", "rstd", rstd, {B, T});
     expect("add_layer_norm_backward", "weight", weight, {C});
-    expect("add_layer_norm_backward", "dweight", dweight, {C});
-    expect_optional("add_layer_norm_backward", "dbias", dbias, {C});
+    expect("add_layer_norm_backward", "dweight", dweight.sum, {C});
+    expect_optional("add_layer_norm_backward", "dbias", dbias.sum, {C});
+    if (sum_no_rows(B * T, {dweight, dbias}, stream)) return;
   }
   backend(stream).add_layer_norm_backward(dsum, ddelta, dweight, dbias, dy, sum, mean, rstd, weight,
                                           drop, stream);
@@ -127,7 +141,7 @@ void add_rms_norm(View y, View sum, View rstd, ConstView x, ConstView delta, Con
   backend(stream).add_rms_norm(y, sum, rstd, x, delta, weight, offset, eps, drop, stream);
 }
 
-void add_rms_norm_backward(View dsum, View ddelta, View dweight, ConstView dy, ConstView sum,
+void add_rms_norm_backward(View dsum, View ddelta, Gradient dweight, ConstView dy, ConstView sum,
                            ConstView rstd, ConstView weight, float offset, const Dropout& drop,
                            Stream& stream) {
   const auto [B, T, C] = dsum.dims<3>();
@@ -138,7 +152,8 @@ void add_rms_norm_backward(View dsum, View ddelta, View dweight, ConstView dy, C
     expect("add_rms_norm_backward", "sum", sum, {B, T, C}, act);
     expect("add_rms_norm_backward", "rstd", rstd, {B, T});
     expect("add_rms_norm_backward", "weight", weight, {C});
-    expect("add_rms_norm_backward", "dweight", dweight, {C});
+    expect("add_rms_norm_backward", "dweight", dweight.sum, {C});
+    if (sum_no_rows(B * T, {dweight}, stream)) return;
   }
   backend(stream).add_rms_norm_backward(dsum, ddelta, dweight, dy, sum, rstd, weight, offset, drop,
                                         stream);
@@ -194,13 +209,15 @@ void head_dots(View dots, ConstView dheads, ConstView raw, ConstView weight,
   backend(stream).head_dots(dots, dheads, raw, weight, args, stream);
 }
 
-void head_norm_backward(View dheads, View dweight, ConstView raw, ConstView squares, ConstView dots,
-                        ConstView weight, const HeadNormArgs& args, Stream& stream) {
+void head_norm_backward(View dheads, Gradient dweight, ConstView raw, ConstView squares,
+                        ConstView dots, ConstView weight, const HeadNormArgs& args,
+                        Stream& stream) {
   check_head_norm("head_norm_backward", dheads, squares, args, stream);
   check_head_norm("head_norm_backward", dheads, dots, args, stream);
   CHECK(!raw.empty(), "head_norm_backward: raw is empty");
   check_head_weight("head_norm_backward", dheads, raw, weight, args);
-  expect("head_norm_backward", "dweight", dweight, weight.shape());
+  expect("head_norm_backward", "dweight", dweight.sum, weight.shape());
+  if (sum_no_rows(dheads.dim(0), {dweight}, stream)) return;
   backend(stream).head_norm_backward(dheads, dweight, raw, squares, dots, weight, args, stream);
 }
 
@@ -212,14 +229,15 @@ void activation(View y, ConstView x, ConstView bias, Activation kind, Stream& st
   backend(stream).activation(y, x, bias, kind, stream);
 }
 
-void activation_backward(View dx, View dbias, ConstView dy, ConstView x, ConstView bias,
+void activation_backward(View dx, Gradient dbias, ConstView dy, ConstView x, ConstView bias,
                          Activation kind, Stream& stream) {
   const auto [N, F] = x.dims<2>();
   const DType act = act_dtype("activation_backward", x, stream);
   expect("activation_backward", "dy", dy, {N, F}, act);
   expect("activation_backward", "dx", dx, {N, F}, act);
-  expect_optional("activation_backward", "dbias", dbias, {F});
+  expect_optional("activation_backward", "dbias", dbias.sum, {F});
   expect_optional("activation_backward", "bias", bias, {F});
+  if (sum_no_rows(N, {dbias}, stream)) return;
   backend(stream).activation_backward(dx, dbias, dy, x, bias, kind, stream);
 }
 
@@ -232,15 +250,16 @@ void gated_activation(View y, ConstView x, ConstView bias, Activation kind, Stre
   backend(stream).gated_activation(y, x, bias, kind, stream);
 }
 
-void gated_activation_backward(View dx, View dbias, ConstView dy, ConstView x, ConstView bias,
+void gated_activation_backward(View dx, Gradient dbias, ConstView dy, ConstView x, ConstView bias,
                                Activation kind, Stream& stream) {
   const auto [N, F] = dy.dims<2>();
   const DType act = act_dtype("gated_activation_backward", x, stream);
   expect("gated_activation_backward", "x", x, {N, 2 * F}, act);
   expect("gated_activation_backward", "dy", dy, {N, F}, act);
   expect("gated_activation_backward", "dx", dx, {N, 2 * F}, act);
-  expect_optional("gated_activation_backward", "dbias", dbias, {2 * F});
+  expect_optional("gated_activation_backward", "dbias", dbias.sum, {2 * F});
   expect_optional("gated_activation_backward", "bias", bias, {2 * F});
+  if (sum_no_rows(N, {dbias}, stream)) return;
   backend(stream).gated_activation_backward(dx, dbias, dy, x, bias, kind, stream);
 }
 

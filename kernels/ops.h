@@ -7,6 +7,7 @@
 // (V_tp: a rank's rows of it).
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -15,6 +16,18 @@
 #include "core/tensor.h"
 
 namespace weft {
+
+// The gradient of a parameter, for an op to add to; or to set, where the step has put nothing there
+// yet: what memory holds is not read then.
+struct Gradient {
+  View sum;  // fp32; empty: not wanted
+  bool accumulate = true;
+  Gradient() = default;
+  template <class X>
+  requires std::convertible_to<X, View> Gradient(const X& x, bool adds = true)
+      : sum(x), accumulate(adds) {}
+  bool empty() const { return sum.empty(); }
+};
 
 // ---- linear
 
@@ -38,10 +51,10 @@ void linear_backward_input(View dx,       // (N, I) act
                            Precision precision, Stream& stream);
 
 // dw += dyᵀ x,  dbias += Σ_rows dy
-void linear_backward_weight(View dw,       // (O, I) fp32, accumulated into
-                            View dbias,    // (O) fp32, accumulated into, or empty
-                            ConstView dy,  // (N, O) act
-                            ConstView x,   // (N, I) act
+void linear_backward_weight(Gradient dw,     // (O, I)
+                            Gradient dbias,  // (O), or empty
+                            ConstView dy,    // (N, O) act
+                            ConstView x,     // (N, I) act
                             Precision precision, Stream& stream);
 
 // The two layers on either side of a GELU (tanh form), each in one pass with it where the matmul
@@ -96,12 +109,12 @@ void add_layer_norm(View y,            // (B, T, C) act, or empty
                     ConstView bias,    // (C) fp32, or empty
                     float eps, const Dropout& drop, Stream& stream);
 
-// dsum += d(norm)/d(sum)·dy;  ddelta = dropout'(dsum);  dweight, dbias accumulate.
+// dsum += d(norm)/d(sum)·dy;  ddelta = dropout'(dsum);  dweight += Σ_rows dy·x̂;  dbias += Σ_rows dy
 void add_layer_norm_backward(
     View dsum,         // (B, T, C) act: in: gradient from the residual path; out: of x
     View ddelta,       // (B, T, C) act, or empty (then dsum is delta's gradient too when p = 0)
-    View dweight,      // (C) fp32, accumulated into
-    View dbias,        // (C) fp32, accumulated into, or empty
+    Gradient dweight,  // (C)
+    Gradient dbias,    // (C), or empty
     ConstView dy,      // (B, T, C) act, or empty
     ConstView sum,     // (B, T, C) act
     ConstView mean,    // (B, T) fp32
@@ -122,7 +135,7 @@ void add_rms_norm(View y,            // (B, T, C) act, or empty
 void add_rms_norm_backward(
     View dsum,         // (B, T, C) act: in: gradient from the residual path; out: of x
     View ddelta,       // (B, T, C) act, or empty (then dsum is delta's gradient too when p = 0)
-    View dweight,      // (C) fp32, accumulated into
+    Gradient dweight,  // (C)
     ConstView dy,      // (B, T, C) act, or empty
     ConstView sum,     // (B, T, C) act
     ConstView rstd,    // (B, T) fp32
@@ -168,7 +181,7 @@ void head_dots(View dots,         // (N, G) fp32
 // dx = rstd·(dy·(offset + weight) - x·rstd²·mean(dots)), in place; repeated heads leave the second
 // term to the rank that counts them.  dweight += Σ dy·x·rstd.
 void head_norm_backward(View dheads,        // (N, R, D) act, in place
-                        View dweight,       // as weight, accumulated into
+                        Gradient dweight,   // as weight
                         ConstView raw,      // (N, h, D) act
                         ConstView squares,  // (N, G) fp32
                         ConstView dots,     // (N, G) fp32
@@ -186,7 +199,7 @@ void activation(View y,          // (N, F) act
                 Activation kind, Stream& stream);
 // dx = act'(x + bias)·dy;  dbias += Σ_rows dx;  dx and dy may be the same.
 void activation_backward(View dx,         // (N, F) act
-                         View dbias,      // (F) fp32, accumulated into, or empty
+                         Gradient dbias,  // (F), or empty
                          ConstView dy,    // (N, F) act
                          ConstView x,     // (N, F) act
                          ConstView bias,  // (F) fp32, or empty
@@ -200,7 +213,7 @@ void gated_activation(View y,          // (N, F) act
                       Activation kind, Stream& stream);
 // dg = act'(g)·u·dy;  du = act(g)·dy;  dbias += Σ_rows dx;  dx and x may be the same.
 void gated_activation_backward(View dx,         // (N, 2F) act
-                               View dbias,      // (2F) fp32, accumulated into, or empty
+                               Gradient dbias,  // (2F), or empty
                                ConstView dy,    // (N, F) act
                                ConstView x,     // (N, 2F) act
                                ConstView bias,  // (2F) fp32, or empty

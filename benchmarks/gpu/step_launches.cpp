@@ -68,7 +68,7 @@ struct Asked {
   }
 };
 
-// As TrainStep does with one micro-batch: gradients zeroed, forward, backward, clipped, applied.
+// As TrainStep does with one micro-batch: forward, backward, gradients clipped, applied.
 void step(const Context& ctx, const ModelConfig& config, std::int64_t batch) {
   Stream& stream = ctx.stream;
   Parameters parameters(config, ctx.grid, DType::bf16, ParameterUse::training, 1, stream.device());
@@ -77,11 +77,12 @@ void step(const Context& ctx, const ModelConfig& config, std::int64_t batch) {
   const View square = scalars.alloc(DType::f64, {1}), scale = scalars.alloc(DType::f32, {1});
   auto& log = stream.attached<cuda::LaunchLog>();
   log.on = log.dry = true;
-  parameters.zero_grads(stream);
+  parameters.begin_grads();
   StageSlot& slot = stage.slot(0);
   slot.batch.label_ends.assign(slot.batch.label_ends.size(), 1);
   stage.forward(slot);
   stage.backward(slot, nullptr);
+  parameters.finish_grads(0, parameters.grads_flat().elems(), stream);
   std::vector<ConstView> gradients;
   std::vector<AdamWTensor> tensors;
   for (const LocalParameter& p : parameters.list()) {

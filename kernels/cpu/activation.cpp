@@ -209,7 +209,8 @@ const float* bias_or_null(ConstView bias) { return bias.empty() ? nullptr : bias
 // row(n, dbias) for each of N rows. dbias (empty, or `width` wide) is summed in pieces that depend
 // on N alone, then added up in order.
 template <class Row>
-void backward_rows(View dbias, std::int64_t N, std::int64_t width, Stream& stream, const Row& row) {
+void backward_rows(const Gradient& dbias, std::int64_t N, std::int64_t width, Stream& stream,
+                   const Row& row) {
   if (dbias.empty()) {
     parallel_for(stream, N, row_grain(width), [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t n = begin; n < end; ++n) row(n, nullptr);
@@ -224,8 +225,7 @@ void backward_rows(View dbias, std::int64_t N, std::int64_t width, Stream& strea
   parallel_for(stream, N, grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t n = begin; n < end; ++n) row(n, partial + begin / grain * width);
   });
-  for (std::int64_t p = 0; p < pieces; ++p)
-    for (std::int64_t f = 0; f < width; ++f) dbias.as<float>()[f] += partial[p * width + f];
+  join_pieces(dbias, partial, pieces, width, width);
 }
 
 }  // namespace
@@ -245,7 +245,7 @@ void activation(View y, ConstView x, ConstView bias, Activation kind, Stream& st
   });
 }
 
-void activation_backward(View dx, View dbias, ConstView dy, ConstView x, ConstView bias,
+void activation_backward(View dx, Gradient dbias, ConstView dy, ConstView x, ConstView bias,
                          Activation kind, Stream& stream) {
   const auto [N, F] = x.dims<2>();
   if (bias.empty() && dbias.empty()) {
@@ -271,7 +271,7 @@ void gated_activation(View y, ConstView x, ConstView bias, Activation kind, Stre
   });
 }
 
-void gated_activation_backward(View dx, View dbias, ConstView dy, ConstView x, ConstView bias,
+void gated_activation_backward(View dx, Gradient dbias, ConstView dy, ConstView x, ConstView bias,
                                Activation kind, Stream& stream) {
   const auto [N, F] = dy.dims<2>();
   backward_rows(dbias, N, 2 * F, stream, [&, F = F](std::int64_t n, float* sums) {

@@ -183,10 +183,11 @@ void head_dots(View dots, ConstView dheads, ConstView raw, ConstView weight,
   });
 }
 
-void head_norm_backward(View dheads, View dweight, ConstView raw, ConstView squares, ConstView dots,
-                        ConstView weight, const HeadNormArgs& args, Stream& stream) {
+void head_norm_backward(View dheads, Gradient dweight, ConstView raw, ConstView squares,
+                        ConstView dots, ConstView weight, const HeadNormArgs& args,
+                        Stream& stream) {
   const auto [N, R, D] = dheads.dims<3>();
-  const std::int64_t G = squares.dim(1), h = args.n_heads, W = dweight.elems();
+  const std::int64_t G = squares.dim(1), h = args.n_heads, W = weight.elems();
   const HeadWeight w = weight_of(weight, D, args);
   // dweight is summed in pieces that depend on N alone, then added up in order.
   const std::int64_t pieces = std::clamp<std::int64_t>(N / 32, 1, 64),
@@ -203,8 +204,7 @@ void head_norm_backward(View dheads, View dweight, ConstView raw, ConstView squa
        mean, w);
     }
   });
-  for (std::int64_t p = 0; p < pieces; ++p)
-    for (std::int64_t c = 0; c < W; ++c) dweight.as<float>()[c] += partial[p * room + c];
+  join_pieces(dweight, partial, pieces, room, W);
 }
 
 }  // namespace weft::cpu

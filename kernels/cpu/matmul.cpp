@@ -132,14 +132,17 @@ void linear_backward_input(View dx, ConstView dy, ConstView w, Precision precisi
   multiply(dx.as<float>(), dy, w, nullptr, {.M = N, .N = w.dim(1), .K = O}, precision, stream);
 }
 
-void linear_backward_weight(View dw, View dbias, ConstView dy, ConstView x, Precision precision,
-                            Stream& stream) {
+void linear_backward_weight(Gradient dw, Gradient dbias, ConstView dy, ConstView x,
+                            Precision precision, Stream& stream) {
   const auto [N, O] = dy.dims<2>();
   count(stream, N, O, x.dim(1));
-  multiply(dw.as<float>(), dy, x, nullptr,
-           {.M = O, .N = x.dim(1), .K = N, .transpose_a = true, .accumulate = true}, precision,
-           stream);
-  if (!dbias.empty()) add_column_sums(dbias.as<float>(), dy.as<float>(), N, O, stream);
+  multiply(dw.sum.as<float>(), dy, x, nullptr,
+           {.M = O, .N = x.dim(1), .K = N, .transpose_a = true, .accumulate = dw.accumulate},
+           precision, stream);
+  if (dbias.empty()) return;
+  auto* sums = dbias.sum.as<float>();
+  if (!dbias.accumulate) std::fill(sums, sums + O, 0.0f);
+  add_column_sums(sums, dy.as<float>(), N, O, stream);
 }
 
 }  // namespace weft::cpu

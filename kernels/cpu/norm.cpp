@@ -218,7 +218,7 @@ void add_norm(View y, View sum, View mean, View rstd, ConstView x, ConstView del
   });
 }
 
-void add_norm_backward(View dsum, View ddelta, View dweight, View dbias, ConstView dy,
+void add_norm_backward(View dsum, View ddelta, Gradient dweight, Gradient dbias, ConstView dy,
                        ConstView sum, ConstView mean, ConstView rstd, ConstView weight,
                        const NormKind& kind, const Dropout& drop, Stream& stream) {
   const auto [B, T, C] = dsum.dims<3>();
@@ -254,11 +254,8 @@ void add_norm_backward(View dsum, View ddelta, View dweight, View dbias, ConstVi
                  }
                });
   if (dy.empty()) return;
-  for (std::int64_t p = 0; p < pieces; ++p)
-    for (std::int64_t c = 0; c < C; ++c) {
-      dweight.as<float>()[c] += partial[p * 3 * C + c];
-      if (!dbias.empty()) dbias.as<float>()[c] += partial[p * 3 * C + C + c];
-    }
+  join_pieces(dweight, partial, pieces, 3 * C, C);
+  if (!dbias.empty()) join_pieces(dbias, partial + C, pieces, 3 * C, C);
 }
 
 }  // namespace
@@ -269,7 +266,7 @@ void add_layer_norm(View y, View sum, View mean, View rstd, ConstView x, ConstVi
   add_norm(y, sum, mean, rstd, x, delta, weight, bias, {}, eps, drop, stream);
 }
 
-void add_layer_norm_backward(View dsum, View ddelta, View dweight, View dbias, ConstView dy,
+void add_layer_norm_backward(View dsum, View ddelta, Gradient dweight, Gradient dbias, ConstView dy,
                              ConstView sum, ConstView mean, ConstView rstd, ConstView weight,
                              const Dropout& drop, Stream& stream) {
   add_norm_backward(dsum, ddelta, dweight, dbias, dy, sum, mean, rstd, weight, {}, drop, stream);
@@ -280,7 +277,7 @@ void add_rms_norm(View y, View sum, View rstd, ConstView x, ConstView delta, Con
   add_norm(y, sum, View(), rstd, x, delta, weight, ConstView(), {true, offset}, eps, drop, stream);
 }
 
-void add_rms_norm_backward(View dsum, View ddelta, View dweight, ConstView dy, ConstView sum,
+void add_rms_norm_backward(View dsum, View ddelta, Gradient dweight, ConstView dy, ConstView sum,
                            ConstView rstd, ConstView weight, float offset, const Dropout& drop,
                            Stream& stream) {
   add_norm_backward(dsum, ddelta, dweight, View(), dy, sum, ConstView(), rstd, weight,

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "core/device.h"
+#include "kernels/ops.h"
 
 namespace weft::cpu {
 
@@ -37,6 +37,15 @@ void parallel_tasks(const Stream& stream, std::int64_t n, const Body& body) {
 // Rows of width `width` a piece: about 16 KiB of fp32, so that a piece pays for its start.
 inline std::int64_t row_grain(std::int64_t width) {
   return std::max<std::int64_t>(1, 4096 / std::max<std::int64_t>(width, 1));
+}
+
+// sums[c] = (sums[c], or 0) + Σ over pieces, in their order, of partial[piece · pitch + c], c < n
+inline void join_pieces(const Gradient& sums, const float* partial, std::int64_t pieces,
+                        std::int64_t pitch, std::int64_t n) {
+  auto* out = sums.sum.as<float>();
+  if (!sums.accumulate) std::fill(out, out + n, 0.0f);
+  for (std::int64_t p = 0; p < pieces; ++p)
+    for (std::int64_t c = 0; c < n; ++c) out[c] += partial[p * pitch + c];
 }
 
 }  // namespace weft::cpu

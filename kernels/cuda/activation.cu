@@ -275,15 +275,14 @@ void activation(View y, ConstView x, ConstView bias, Activation kind, Stream& st
              });
 }
 
-void activation_backward(View dx, View dbias, ConstView dy, ConstView x, ConstView bias,
+void activation_backward(View dx, Gradient dbias, ConstView dy, ConstView x, ConstView bias,
                          Activation kind, Stream& stream) {
   const auto [N, F] = x.dims<2>();
-  if (N == 0) return;
   const bool sums = !dbias.empty();
   const std::int64_t groups = row_groups(N, sums);
-  float* partial = partial_sums(dbias, groups, stream);
+  float* partial = partial_sums(dbias.sum, groups, stream);
   const Work work = {3.0 * static_cast<double>(x.bytes()) + static_cast<double>(bias.bytes()) +
-                         static_cast<double>(groups) * static_cast<double>(dbias.bytes()),
+                         static_cast<double>(groups) * static_cast<double>(dbias.sum.bytes()),
                      kBackwardFlops * static_cast<double>(x.elems())};
   for_kernel(x.dtype(), kind, packs(F, dx.data(), dy.data(), x.data(), bias.data()),
              [&, N = N, F = F](auto zero, auto k, auto n) {
@@ -292,7 +291,7 @@ void activation_backward(View dx, View dbias, ConstView dy, ConstView x, ConstVi
                       work, stream, pointer<Act>(dx), partial, pointer<Act>(dy), pointer<Act>(x),
                       pointer<float>(bias), Rows{N, as_int(F)});
              });
-  if (sums) add_column_sums(pointer<float>(dbias), nullptr, partial, groups, F, stream);
+  if (sums) add_column_sums(dbias, {}, partial, groups, F, stream);
 }
 
 void gated_activation(View y, ConstView x, ConstView bias, Activation kind, Stream& stream) {
@@ -308,15 +307,14 @@ void gated_activation(View y, ConstView x, ConstView bias, Activation kind, Stre
              });
 }
 
-void gated_activation_backward(View dx, View dbias, ConstView dy, ConstView x, ConstView bias,
+void gated_activation_backward(View dx, Gradient dbias, ConstView dy, ConstView x, ConstView bias,
                                Activation kind, Stream& stream) {
   const auto [N, F] = dy.dims<2>();
-  if (N == 0) return;
   const bool sums = !dbias.empty();
   const std::int64_t groups = row_groups(N, sums);
-  float* partial = partial_sums(dbias, groups, stream);
+  float* partial = partial_sums(dbias.sum, groups, stream);
   const Work work = {2.5 * static_cast<double>(x.bytes()) + static_cast<double>(bias.bytes()) +
-                         static_cast<double>(groups) * static_cast<double>(dbias.bytes()),
+                         static_cast<double>(groups) * static_cast<double>(dbias.sum.bytes()),
                      kBackwardFlops * static_cast<double>(dy.elems())};
   for_kernel(x.dtype(), kind, packs(F, dx.data(), dy.data(), x.data(), bias.data()),
              [&, N = N, F = F](auto zero, auto k, auto n) {
@@ -325,7 +323,7 @@ void gated_activation_backward(View dx, View dbias, ConstView dy, ConstView x, C
                       grid(F, groups, n, sums), work, stream, pointer<Act>(dx), partial,
                       pointer<Act>(dy), pointer<Act>(x), pointer<float>(bias), Rows{N, as_int(F)});
              });
-  if (sums) add_column_sums(pointer<float>(dbias), nullptr, partial, groups, 2 * F, stream);
+  if (sums) add_column_sums(dbias, {}, partial, groups, 2 * F, stream);
 }
 
 }  // namespace weft::cuda

@@ -4,13 +4,13 @@
 
 #include <cstdint>
 
-#include "core/device.h"
+#include "kernels/ops.h"
 
 namespace weft::cuda {
 
 // first[c] += Σ_g partial[g][0][c];  second[c] += Σ_g partial[g][1][c], in an order that depends on
-// `groups` alone. partial: (groups, second ? 2 : 1, columns) fp32.
-void add_column_sums(float* first, float* second, const float* partial, std::int64_t groups,
-                     std::int64_t columns, Stream& stream);
+// `groups` alone. second may be empty; partial: (groups, second ? 2 : 1, columns) fp32.
+void add_column_sums(const Gradient& first, const Gradient& second, const float* partial,
+                     std::int64_t groups, std::int64_t columns, Stream& stream);
 
 }  // namespace weft::cuda

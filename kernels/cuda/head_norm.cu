@@ -223,8 +223,9 @@ void head_norm(View heads, View raw, ConstView squares, ConstView weight, const 
   });
 }
 
-void head_norm_backward(View dheads, View dweight, ConstView raw, ConstView squares, ConstView dots,
-                        ConstView weight, const HeadNormArgs& args, Stream& stream) {
+void head_norm_backward(View dheads, Gradient dweight, ConstView raw, ConstView squares,
+                        ConstView dots, ConstView weight, const HeadNormArgs& args,
+                        Stream& stream) {
   const HeadShape s = shape_of(dheads, squares, args);
   const int h = args.n_heads;
   // Groups depend on the shape alone, and so does the order in which dweight is added up.
@@ -249,8 +250,7 @@ void head_norm_backward(View dheads, View dweight, ConstView raw, ConstView squa
     });
   });
   // (groups, h, D) are the rows of h·D columns of one norm, or of D columns that heads share.
-  add_column_sums(pointer<float>(dweight), nullptr, partial, args.whole ? groups : groups * h,
-                  dweight.elems(), stream);
+  add_column_sums(dweight, {}, partial, args.whole ? groups : groups * h, weight.elems(), stream);
 }
 
 }  // namespace weft::cuda

@@ -173,7 +173,7 @@ std::int64_t rows_in_fp32(std::int64_t N, std::int64_t O) {
 }
 
 // dbias += the column sums of dy, through `partial` (groups, O).
-void add_bias_gradient(View dbias, ConstView dy, float* partial, Stream& stream) {
+void add_bias_gradient(const Gradient& dbias, ConstView dy, float* partial, Stream& stream) {
   const auto [N, O] = dy.dims<2>();
   const std::int64_t groups = ceil_div(N, kGroupRows);
   const Work work = {
@@ -186,7 +186,7 @@ void add_bias_gradient(View dbias, ConstView dy, float* partial, Stream& stream)
              work, stream, partial, pointer<T>(dy), n, o, as_int(column_blocks));
     });
   });
-  add_column_sums(pointer<float>(dbias), nullptr, partial, groups, O, stream);
+  add_column_sums(dbias, {}, partial, groups, O, stream);
 }
 
 }  // namespace
@@ -290,19 +290,20 @@ void linear_gelu_backward(View dpre, ConstView dy, ConstView w, ConstView pre, P
   cuda::activation_backward(dpre, View(), dpre, pre, ConstView(), Activation::gelu_tanh, stream);
 }
 
-void linear_backward_weight(View dw, View dbias, ConstView dy, ConstView x, Precision precision,
-                            Stream& stream) {
+void linear_backward_weight(Gradient dw, Gradient dbias, ConstView dy, ConstView x,
+                            Precision precision, Stream& stream) {
   const auto [N, O] = dy.dims<2>();
   const DType dtype = multiplied_as(dy, precision);
   const std::int64_t groups = ceil_div(N, kGroupRows);
   Scratch scratch(stream, copy_room(dy, dtype) + copy_room(x, dtype) +
                               (dbias.empty() ? 0 : room(DType::f32, groups * O)));
-  if (!dbias.empty() && N > 0)
+  if (!dbias.empty())
     add_bias_gradient(dbias, dy, pointer<float>(scratch.take(DType::f32, {groups, O}, dy.device())),
                       stream);
   const ConstView dy_in = scratch.in(dy, dtype, stream), x_in = scratch.in(x, dtype, stream);
-  multiply(dw, dy_in, x_in,
-           {.M = O, .N = x.dim(1), .K = N, .transpose_a = true, .accumulate = true}, stream);
+  multiply(dw.sum, dy_in, x_in,
+           {.M = O, .N = x.dim(1), .K = N, .transpose_a = true, .accumulate = dw.accumulate},
+           stream);
 }
 
 }  // namespace weft::cuda

@@ -348,8 +348,8 @@ void add_norm(View y, View sum, View mean, View rstd, ConstView x, ConstView del
 }
 
 template <bool kLayer>
-void norm_backward(View dsum, View ddelta, View dweight, View dbias, ConstView dy, ConstView sum,
-                   ConstView mean, ConstView rstd, ConstView weight, float offset,
+void norm_backward(View dsum, View ddelta, Gradient dweight, Gradient dbias, ConstView dy,
+                   ConstView sum, ConstView mean, ConstView rstd, ConstView weight, float offset,
                    const Dropout& drop, Stream& stream) {
   if (dy.empty()) {
     if (!ddelta.empty()) dropout(ddelta, dsum, drop, stream);
@@ -357,7 +357,6 @@ void norm_backward(View dsum, View ddelta, View dweight, View dbias, ConstView d
   }
   const auto [B, T, C] = dsum.dims<3>();
   const std::int64_t N = B * T;
-  if (N == 0) return;
   // The groups depend on N alone: sums do not know the device. 512 of them fill the largest, and
   // cost a tenth of the rows' traffic at 16 rows each.
   const std::int64_t rows_per_group =
@@ -398,7 +397,7 @@ void norm_backward(View dsum, View ddelta, View dweight, View dbias, ConstView d
       launch(norm_backward_kernel<Act, n(), kLayer, in_registers()>, shape, work, stream, args);
     });
   });
-  add_column_sums(pointer<float>(dweight), pointer<float>(dbias), partial, groups, C, stream);
+  add_column_sums(dweight, dbias, partial, groups, C, stream);
 }
 
 }  // namespace
@@ -409,7 +408,7 @@ void add_layer_norm(View y, View sum, View mean, View rstd, ConstView x, ConstVi
   add_norm<true>(y, sum, mean, rstd, x, delta, weight, bias, 0, eps, drop, stream);
 }
 
-void add_layer_norm_backward(View dsum, View ddelta, View dweight, View dbias, ConstView dy,
+void add_layer_norm_backward(View dsum, View ddelta, Gradient dweight, Gradient dbias, ConstView dy,
                              ConstView sum, ConstView mean, ConstView rstd, ConstView weight,
                              const Dropout& drop, Stream& stream) {
   norm_backward<true>(dsum, ddelta, dweight, dbias, dy, sum, mean, rstd, weight, 0, drop, stream);
@@ -420,7 +419,7 @@ void add_rms_norm(View y, View sum, View rstd, ConstView x, ConstView delta, Con
   add_norm<false>(y, sum, View(), rstd, x, delta, weight, ConstView(), offset, eps, drop, stream);
 }
 
-void add_rms_norm_backward(View dsum, View ddelta, View dweight, ConstView dy, ConstView sum,
+void add_rms_norm_backward(View dsum, View ddelta, Gradient dweight, ConstView dy, ConstView sum,
                            ConstView rstd, ConstView weight, float offset, const Dropout& drop,
                            Stream& stream) {
   norm_backward<false>(dsum, ddelta, dweight, View(), dy, sum, ConstView(), rstd, weight, offset,

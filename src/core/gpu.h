@@ -33,6 +33,7 @@ std::shared_ptr<void> allocate_host(int device, std::size_t bytes);  // pinned
 void zero(void* memory, std::size_t bytes, int device);              // has happened on return
 void copy(void* to, const void* from, std::size_t bytes,
           void* stream);  // either may be host memory
+void start_copy(void* to, const void* from, std::size_t bytes, void* stream);  // waits for nothing
 // Marks what this thread does from here on as `name` in a profiler's time line (NVTX); nested.
 void enter_range(const char* name);
 void leave_range();

@@ -154,12 +154,16 @@ void zero(void* memory, std::size_t bytes, int device) {
   CUDA_CHECK(cudaDeviceSynchronize());  // the default stream orders nothing with ours
 }
 
+void start_copy(void* to, const void* from, std::size_t bytes, void* stream) {
+  CUDA_CHECK(
+      cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, static_cast<cudaStream_t>(stream)));
+}
+
 void copy(void* to, const void* from, std::size_t bytes, void* stream) {
-  const auto s = static_cast<cudaStream_t>(stream);
-  CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, s));
+  start_copy(to, from, bytes, stream);
   cudaPointerAttributes attributes{};
   CUDA_CHECK(cudaPointerGetAttributes(&attributes, to));
-  if (attributes.type != cudaMemoryTypeDevice) CUDA_CHECK(cudaStreamSynchronize(s));
+  if (attributes.type != cudaMemoryTypeDevice) synchronize(stream);
 }
 
 void enter_range(const char* name) { nvtxRangePushA(name); }

@@ -30,6 +30,7 @@ std::shared_ptr<void> allocate(int, std::size_t, const std::string&) { absent();
 std::shared_ptr<void> allocate_host(int, std::size_t) { absent(); }
 void zero(void*, std::size_t, int) { absent(); }
 void copy(void*, const void*, std::size_t, void*) { absent(); }
+void start_copy(void*, const void*, std::size_t, void*) { absent(); }
 void enter_range(const char*) {}
 void leave_range() {}
 

@@ -1,6 +1,7 @@
 #include "core/host_copy.h"
 
 #include "core/check.h"
+#include "core/gpu.h"
 
 namespace weft {
 
@@ -26,6 +27,24 @@ void HostCopy::reserve(Device device, std::size_t bytes) {
   memory_.reset();
   memory_ = allocate_host(device, bytes);
   capacity_ = bytes;
+}
+
+void HostCopy::start(ConstView x, Stream& stream) {
+  started_ = x;
+  if (x.empty() || x.device().type == DeviceType::cpu) return;
+  reserve(x.device(), x.bytes());
+  started_ = ConstView(memory_.get(), x.dtype(), x.shape());
+  gpu::start_copy(memory_.get(), x.data(), x.bytes(), stream.native());
+  if (!copied_) copied_ = std::make_unique<Event>(x.device());
+  copied_->record(stream);
+}
+
+ConstView HostCopy::finish() {
+  if (copied_) {
+    Stream host;
+    copied_->wait(host);
+  }
+  return started_;
 }
 
 HostWrite::HostWrite(View x) : x_(x), host_(x) {

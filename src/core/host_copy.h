@@ -18,8 +18,15 @@ class HostCopy {
   ConstView floats(ConstView x, Stream& stream);
   void reserve(Device device, std::size_t bytes);  // so that of() allocates nothing for as many
 
+  // The same in two parts: start() enqueues the copy, finish() waits for it, and for nothing that
+  // the stream was given later.
+  void start(ConstView x, Stream& stream);
+  ConstView finish();
+
  private:
   std::shared_ptr<void> memory_;
+  ConstView started_;
+  std::unique_ptr<Event> copied_;
   std::size_t capacity_ = 0;
   std::vector<float> widened_;
 };

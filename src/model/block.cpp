@@ -94,6 +94,14 @@ void mlp_hidden(const BlockCall& call) {
     activation(act, up, ConstView(), config.activation, ctx.stream);
 }
 
+// What makes d_up sums its columns too, unless that is the matmul library.
+const LocalParameter* bias_summed_with_d_up(const BlockCall& call) {
+  return is_gelu_layer(call.config) ? nullptr : call.parameters.up_b;
+}
+const LocalParameter* bias_summed_apart(const BlockCall& call) {
+  return is_gelu_layer(call.config) ? call.parameters.up_b : nullptr;
+}
+
 // d_up from d_mlp, the gradient of act(up) Wdownᵀ, through d_act.
 void mlp_hidden_backward(const BlockCall& call, View d_up, View d_act, View d_mlp) {
   const auto& [ctx, config, layer, s, p, a, tokens, drop] = call;
@@ -102,10 +110,11 @@ void mlp_hidden_backward(const BlockCall& call, View d_up, View d_act, View d_ml
   if (is_gelu_layer(config))
     return linear_gelu_backward(d_up, d_mlp, w, up, ctx.precision, ctx.stream);
   linear_backward_input(d_act, d_mlp, w, ctx.precision, ctx.stream);
+  const Gradient d_bias = begin_grad(bias_summed_with_d_up(call));
   if (config.gated)
-    gated_activation_backward(d_up, View(), d_act, up, ConstView(), config.activation, ctx.stream);
+    gated_activation_backward(d_up, d_bias, d_act, up, ConstView(), config.activation, ctx.stream);
   else
-    activation_backward(d_up, View(), d_act, up, ConstView(), config.activation, ctx.stream);
+    activation_backward(d_up, d_bias, d_act, up, ConstView(), config.activation, ctx.stream);
 }
 
 // The gradient of what the branch's last layer gave, from that of what the branch adds: in `room`,
@@ -317,7 +326,7 @@ void block_backward(const BlockCall& call, const BlockScratch& scratch, bool has
     if (keep)
       convert(keep->*kept, dy, stream);
     else
-      linear_backward_weight(w->grad, grad_of(b), dy, x, ctx.precision, stream);
+      linear_backward_weight(begin_grad(w), begin_grad(b), dy, x, ctx.precision, stream);
   };
   // A post-norm stream is the norm's output: what came along it joins the norm's gradient.
   const auto join_stream = [&] {
@@ -333,7 +342,7 @@ void block_backward(const BlockCall& call, const BlockScratch& scratch, bool has
               N);
   weight(p.down_w, p.down_b, d_mlp, as_rows(a.act, N), &BlockGradients::down);
   mlp_hidden_backward(call, d_up, d_act, d_mlp);
-  weight(p.up_w, p.up_b, d_up, as_rows(a.y2, N), &BlockGradients::up);
+  weight(p.up_w, bias_summed_apart(call), d_up, as_rows(a.y2, N), &BlockGradients::up);
   linear_backward_input(d_y, d_up, matmul_weight(*p.up_w), ctx.precision, stream);
   all_reduce_tp(ctx, d_y);
   join_stream();
@@ -369,11 +378,11 @@ void block_backward_weight(const BlockCall& call, const BlockGradients& kept) {
   const BlockActivations& a = call.activations;
   const std::int64_t N = call.shape.B * call.shape.T;
   const auto weight = [&](const LocalParameter* w, const LocalParameter* b, View dy, View x) {
-    linear_backward_weight(w->grad, grad_of(b), as_rows(dy, N), as_rows(x, N), call.ctx.precision,
-                           call.ctx.stream);
+    linear_backward_weight(begin_grad(w), begin_grad(b), as_rows(dy, N), as_rows(x, N),
+                           call.ctx.precision, call.ctx.stream);
   };
   weight(p.down_w, p.down_b, kept.down, a.act);
-  weight(p.up_w, p.up_b, kept.up, a.y2);
+  weight(p.up_w, bias_summed_apart(call), kept.up, a.y2);
   weight(p.out_w, p.out_b, kept.out, a.attn);
   weight(p.qkv_w, p.qkv_b, kept.qkv, a.y1);
 }

@@ -21,6 +21,13 @@ void scale_tokens(const Context& ctx, const EmbeddingParameters& p, std::span<co
       scale(x.rows(texts[i].begin, texts[i].end), scales[i], ctx.stream);
 }
 
+// The gradient as it is added to, row by row.
+View begun_grad(const Context& ctx, const LocalParameter& p) {
+  const Gradient grad = begin_grad(&p);
+  if (!grad.accumulate && p.grad.elems() > 0) fill(p.grad, 0, ctx.stream);
+  return p.grad;
+}
+
 }  // namespace
 
 EmbeddingParameters find_embedding(const Parameters& parameters) {
@@ -103,10 +110,12 @@ void embed_backward(const Context& ctx, const EmbeddingParameters& p, const Embe
     dx = room;
   }
   const View d = as_rows(dx, rows.ids.device.elems());
-  if (p.positions) embedding_backward(p.positions->grad, d, rows.positions.device, 0, ctx.stream);
-  if (p.types) embedding_backward(p.types->grad, d, rows.types.device, 0, ctx.stream);
+  if (p.positions)
+    embedding_backward(begun_grad(ctx, *p.positions), d, rows.positions.device, 0, ctx.stream);
+  if (p.types) embedding_backward(begun_grad(ctx, *p.types), d, rows.types.device, 0, ctx.stream);
   scale_tokens(ctx, p, texts, scales, d);
-  embedding_backward(p.tokens->grad, d, rows.ids.device, first_row(*p.tokens), ctx.stream);
+  embedding_backward(begun_grad(ctx, *p.tokens), d, rows.ids.device, first_row(*p.tokens),
+                     ctx.stream);
 }
 
 }  // namespace weft

@@ -59,10 +59,10 @@ void transform_backward(const Context& ctx, View dy, ConstView y, const LmHeadPa
   fill(d_act, 0, ctx.stream);
   add_norm_backward(ctx, stream(d_act, N), View(), stream(s.d, N), stream(s.act, N),
                     statistics(s.norm, N), head.norm, {});
-  activation_backward(rows(d_act, N), View(), rows(d_act, N), rows(s.dense, N), ConstView(),
-                      head.activation, ctx.stream);
-  linear_backward_weight(head.dense_w->grad, grad_of(head.dense_b), rows(d_act, N), y,
-                         ctx.precision, ctx.stream);
+  activation_backward(rows(d_act, N), begin_grad(head.dense_b), rows(d_act, N), rows(s.dense, N),
+                      ConstView(), head.activation, ctx.stream);
+  linear_backward_weight(begin_grad(head.dense_w), {}, rows(d_act, N), y, ctx.precision,
+                         ctx.stream);
   linear_backward_input(dy, rows(d_act, N), matmul_weight(*head.dense_w), ctx.precision,
                         ctx.stream);
 }
@@ -139,8 +139,8 @@ void head_loss(const Context& ctx, View loss, View dy, ConstView y, ConstView la
     cross_entropy_backward(logits, lse, label_rows, columns, scale_factor, head.softcap,
                            ctx.stream);
     if (has_vocab) {
-      linear_backward_weight(padded(&weight, weight.grad), padded(head.bias, grad_of(head.bias)),
-                             logits, z_rows, ctx.precision, ctx.stream);
+      linear_backward_weight(begin_padded_grad(&weight), begin_padded_grad(head.bias), logits,
+                             z_rows, ctx.precision, ctx.stream);
       linear_backward_input(dz.rows(begin, end), logits, w, ctx.precision, ctx.stream);
     } else {
       fill(dz.rows(begin, end), 0, ctx.stream);

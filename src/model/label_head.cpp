@@ -93,15 +93,15 @@ void label_loss(const LabelCall& call, View loss, View dy, ConstView labels, Con
   const View picked = s.picked.rows(0, M), pooled = s.pooled.rows(0, M), dense = s.dense.rows(0, M),
              d_pooled = s.d_pooled.rows(0, M);
   View d_picked = s.d_picked.rows(0, M);
-  linear_backward_weight(head.labels_w->grad, grad_of(head.labels_b), logits,
+  linear_backward_weight(begin_grad(head.labels_w), begin_grad(head.labels_b), logits,
                          head.dense_w ? pooled : picked, ctx.precision, ctx.stream);
   linear_backward_input(d_pooled, logits, head.labels_w->weight, ctx.precision, ctx.stream);
   if (drop.p > 0) dropout(as_sequences(d_pooled), as_sequences(d_pooled), drop, ctx.stream);
   if (head.dense_w) {
-    activation_backward(d_pooled, View(), d_pooled, dense, ConstView(), activation_of(config),
-                        ctx.stream);
-    linear_backward_weight(head.dense_w->grad, grad_of(head.dense_b), d_pooled, picked,
-                           ctx.precision, ctx.stream);
+    activation_backward(d_pooled, begin_grad(head.dense_b), d_pooled, dense, ConstView(),
+                        activation_of(config), ctx.stream);
+    linear_backward_weight(begin_grad(head.dense_w), {}, d_pooled, picked, ctx.precision,
+                           ctx.stream);
     linear_backward_input(d_picked, d_pooled, head.dense_w->weight, ctx.precision, ctx.stream);
   } else {
     d_picked = d_pooled;

@@ -1,5 +1,7 @@
 #include "model/norm.h"
 
+#include "model/parameter_views.h"
+
 namespace weft {
 
 NormParameters find_norm(const Parameters& parameters, const std::string& name) {
@@ -41,11 +43,11 @@ void add_delta_backward(const Context& ctx, View dsum, View ddelta, const Dropou
 void add_norm_backward(const Context& ctx, View dsum, View ddelta, ConstView dy, ConstView sum,
                        const NormStatistics& s, const NormParameters& p, const Dropout& drop) {
   if (p.kind == NormKind::rms)
-    add_rms_norm_backward(dsum, ddelta, p.weight->grad, dy, sum, s.rstd, p.weight->weight, p.offset,
-                          drop, ctx.stream);
+    add_rms_norm_backward(dsum, ddelta, begin_grad(p.weight), dy, sum, s.rstd, p.weight->weight,
+                          p.offset, drop, ctx.stream);
   else
-    add_layer_norm_backward(dsum, ddelta, p.weight->grad, p.bias->grad, dy, sum, s.mean, s.rstd,
-                            p.weight->weight, drop, ctx.stream);
+    add_layer_norm_backward(dsum, ddelta, begin_grad(p.weight), begin_grad(p.bias), dy, sum, s.mean,
+                            s.rstd, p.weight->weight, drop, ctx.stream);
 }
 
 }  // namespace weft

@@ -1,6 +1,9 @@
 // A parameter as ops are handed it; null parameters, which a model lacks, give empty views.
 #pragma once
 
+#include <utility>
+
+#include "kernels/ops.h"
 #include "model/parameters.h"
 
 namespace weft {
@@ -12,13 +15,20 @@ inline ConstView matmul_weight(const LocalParameter& p) {
 inline ConstView weight_of(const LocalParameter* p) {
   return p ? ConstView(p->weight) : ConstView();
 }
-inline View grad_of(const LocalParameter* p) { return p ? p->grad : View(); }
+// For the one op that writes it next; the step's first one sets it.
+inline Gradient begin_grad(const LocalParameter* p) {
+  return p ? Gradient(p->grad, std::exchange(p->grad_begun, true)) : Gradient();
+}
 
 // A vocabulary's parameter with its padding: of x, a view of the parameter's own rows, all that its
 // memory holds (padded_vocab rows).
 template <class AnyView>
 AnyView padded(const LocalParameter* p, AnyView x) {
   return x.empty() ? x : AnyView(x.data(), x.dtype(), p->held, x.device());
+}
+inline Gradient begin_padded_grad(const LocalParameter* p) {
+  const Gradient own = begin_grad(p);
+  return own.empty() ? own : Gradient(padded(p, own.sum), own.accumulate);
 }
 
 // x's elements as (n, the rest).

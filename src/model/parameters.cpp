@@ -373,8 +373,16 @@ void Parameters::init_weights(std::uint64_t seed, Stream& stream) {
   }
 }
 
-void Parameters::zero_grads(Stream& stream) {
-  if (!grads_.empty()) fill(grads_, 0, stream);
+void Parameters::begin_grads() {
+  for (const LocalParameter& p : list_) p.grad_begun = false;
+}
+
+void Parameters::finish_grads(std::int64_t begin, std::int64_t end, Stream& stream) {
+  for (const LocalParameter& p : list_) {
+    if (p.grad_begun || p.flat_begin < begin || p.flat_begin >= end) continue;
+    if (p.grad.elems() > 0) fill(p.grad, 0, stream);
+    p.grad_begun = true;
+  }
 }
 
 void Parameters::zero_moments(Stream& stream) {

@@ -78,12 +78,13 @@ std::int64_t padded_vocab(std::int64_t V_tp, Device device);
 struct LocalParameter {
   Parameter info;
   Slice slice;
-  Dims held;                    // the slice's dims in memory: with a vocabulary's padding
-  View weight;                  // fp32 for training; the storage dtype for inference
-  View weight_bf16;             // bf16 copy for --dtype bf16 training, else empty
-  View grad, m, v;              // fp32; empty for inference
-  std::int64_t flat_begin = 0;  // element offset of weight, grad, m and v in their arenas
-  std::int64_t flat_elems = 0;  // of `held`, with padding to 64 bytes
+  Dims held;                        // the slice's dims in memory: with a vocabulary's padding
+  View weight;                      // fp32 for training; the storage dtype for inference
+  View weight_bf16;                 // bf16 copy for --dtype bf16 training, else empty
+  View grad, m, v;                  // fp32; empty for inference
+  std::int64_t flat_begin = 0;      // element offset of weight, grad, m and v in their arenas
+  std::int64_t flat_elems = 0;      // of `held`, with padding to 64 bytes
+  mutable bool grad_begun = false;  // what grad holds is of this step
 };
 
 enum class ParameterUse : std::uint8_t { inference, training };
@@ -117,7 +118,11 @@ class Parameters {
                                 int pp_rank, DType dtype, ParameterUse purpose, Device device = {});
 
   void init_weights(std::uint64_t seed, Stream& stream);  // the same values on any grid
-  void zero_grads(Stream& stream);
+  // A step's gradients. begin_grads(): none has been begun, whatever memory holds. What is handed
+  // out first in a step (begin_grad, parameter_views.h) is set, later added to. finish_grads():
+  // those of [begin, end) of the flat order that nothing has begun are 0.
+  void begin_grads();
+  void finish_grads(std::int64_t begin, std::int64_t end, Stream& stream);
   void zero_moments(Stream& stream);
   void refresh_bf16(Stream& stream);  // copies from the masters, where there are copies
 

@@ -1,5 +1,6 @@
 #include "model/qk_norm.h"
 
+#include "model/parameter_views.h"
 #include "model/tensor_parallel.h"
 
 namespace weft {
@@ -71,8 +72,10 @@ void norm_qk_backward(const Context& ctx, const QkNormShape& s, const QkNormPara
   head_dots(both.q, d_qkv, acts.q_raw, p.q->weight, s.q, ctx.stream);
   head_dots(both.k, d_qkv, acts.k_raw, p.k->weight, s.k, ctx.stream);
   if (s.q.whole) all_reduce_tp(ctx, dots);
-  head_norm_backward(d_qkv, p.q->grad, acts.q_raw, squares.q, both.q, p.q->weight, s.q, ctx.stream);
-  head_norm_backward(d_qkv, p.k->grad, acts.k_raw, squares.k, both.k, p.k->weight, s.k, ctx.stream);
+  head_norm_backward(d_qkv, begin_grad(p.q), acts.q_raw, squares.q, both.q, p.q->weight, s.q,
+                     ctx.stream);
+  head_norm_backward(d_qkv, begin_grad(p.k), acts.k_raw, squares.k, both.k, p.k->weight, s.k,
+                     ctx.stream);
 }
 
 }  // namespace weft

@@ -33,10 +33,14 @@ double guessing_loss(const ModelConfig& c) {
   return n > 1 ? std::log(static_cast<double>(n)) : std::numeric_limits<double>::infinity();
 }
 
-void LearningCheck::before(std::int64_t step) {
+bool LearningCheck::watches(std::int64_t step) const {
   const LrSchedule& lr = settings_.optimizer.lr;
   const double rate = lr.at(step);
-  watched_ = rate > 0 && rate >= kLeastShareOfPeak * lr.lr && (!judged_ || step % kCheckEvery == 0);
+  return rate > 0 && rate >= kLeastShareOfPeak * lr.lr && (!judged_ || step % kCheckEvery == 0);
+}
+
+void LearningCheck::before(std::int64_t step) {
+  watched_ = watches(step);
   if (!watched_) return;
   const auto timed = time_as(ctx_, TimeShare::optimizer);
   before_ = local_checksum(ctx_, parameters_, {&LocalParameter::weight});

@@ -25,6 +25,9 @@ class LearningCheck {
   // bit, or it was the tenth in a row without gradients. The result is a sentence to warn with,
   // once, where the loss has stayed within 1 % of guessing_loss() for a hundred steps past the
   // warm-up; else empty.
+  // watches(): the step's weights are to be compared; then its after() comes before any other's
+  // before().
+  bool watches(std::int64_t step) const;
   void before(std::int64_t step);
   std::string after(std::int64_t step, const StepResult& result);
 

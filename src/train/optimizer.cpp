@@ -25,6 +25,7 @@ GradientReducer::GradientReducer(const Context& ctx, Parameters& parameters,
 
 void GradientReducer::start(std::int64_t end) {
   if (end <= started_) return;
+  parameters_.finish_grads(started_, end, ctx_.stream);
   Communicator& dp = ctx_.grid.dp();
   const View bucket = parameters_.grads_flat().rows(started_, end);
   // Between CPU ranks of one host a sum is their own copying and adding: there is nothing to
@@ -51,6 +52,8 @@ void GradientReducer::finish() {
     for (const auto& transfer : pending_) transfer->wait();
     pending_.clear();
     started_ = 0;
+  } else {
+    parameters_.finish_grads(0, parameters_.grads_flat().elems(), ctx_.stream);
   }
   for (LocalParameter& p : parameters_.list()) {
     const ShardAxis axis = p.info.axis;

@@ -174,6 +174,21 @@ TrainingStart resolve_together(const TrainOptions& o, Communicator& world, Strea
   return std::move(*start);
 }
 
+void check_memory(std::size_t planned_bytes, const MemoryRoom& room, Communicator& world,
+                  Stream& stream) {
+  const auto planned = static_cast<std::int64_t>(planned_bytes);
+  throw_together(world, failure_of([&] {
+                   CHECK_MACHINE(
+                       planned <= room.bytes,
+                       "weights, gradients, moments and activations take {:.2f} GB on a rank, but "
+                       "{:.2f} GB is {}; choose a smaller --micro-batch-size or model, or more "
+                       "ranks",
+                       static_cast<double>(planned) / 1e9, static_cast<double>(room.bytes) / 1e9,
+                       room.bound);
+                 }),
+                 stream);
+}
+
 std::vector<fs::path> resume_candidates(const TrainOptions& o) {
   if (o.resume == "none") return {};
   if (o.resume == "auto") return list_checkpoints(fs::path(o.out) / "checkpoints");

@@ -8,6 +8,7 @@
 
 #include "comm/compare.h"
 #include "comm/grid.h"
+#include "core/system/memory.h"
 #include "data/training_data.h"
 #include "formats/open_model.h"
 #include "train/options.h"
@@ -40,6 +41,10 @@ std::vector<Fact> model_facts(const StoredModel* model, const ModelConfig& confi
 // On all ranks, which must have been told and have read the same. Collective. UserError: what is
 // wrong, or the host whose files or options differ.
 TrainingStart resolve_together(const TrainOptions& options, Communicator& world, Stream& stream);
+
+// Collective. On every rank an Error of the machine where one of them has no such room.
+void check_memory(std::size_t planned_bytes, const MemoryRoom& room, Communicator& world,
+                  Stream& stream);
 
 // The checkpoints to try, best first, by --resume. UserError where a named one does not exist.
 std::vector<std::filesystem::path> resume_candidates(const TrainOptions& options);

@@ -71,12 +71,15 @@ std::vector<Stage*> pointers(const std::vector<std::unique_ptr<Stage>>& chunks) 
 
 }  // namespace
 
-TrainStep::Scalars TrainStep::lay_out_scalars(Arena& arena) {
-  const View sums = arena.alloc(DType::f64, {2});
-  return {.sums = sums,
-          .loss = sums.rows(0, 1),
-          .square = sums.rows(1, 2),
-          .grad_scale = arena.alloc(DType::f32, {1})};
+std::array<TrainStep::Scalars, TrainStep::kMostUnderWay> TrainStep::lay_out_scalars(Arena& arena) {
+  std::array<Scalars, kMostUnderWay> all;
+  for (Scalars& s : all) {
+    s.sums = arena.alloc(DType::f64, {2});
+    s.loss = s.sums.rows(0, 1);
+    s.square = s.sums.rows(1, 2);
+    s.grad_scale = arena.alloc(DType::f32, {1});
+  }
+  return all;
 }
 
 TrainStep::TrainStep(const Context& ctx, const ModelConfig& config, Parameters& parameters,
@@ -90,8 +93,10 @@ TrainStep::TrainStep(const Context& ctx, const ModelConfig& config, Parameters& 
       chunks_(make_chunks(ctx, config, parameters, settings)),
       pipeline_(ctx, pointers(chunks_)),
       reducer_(ctx, parameters, config),
-      scalar_arena_("scalars", measure(lay_out_scalars), ctx.stream.device()),
-      scalars_(lay_out_scalars(scalar_arena_)) {}
+      scalar_arena_("scalars", measure(lay_out_scalars), ctx.stream.device()) {
+  const auto scalars = lay_out_scalars(scalar_arena_);
+  for (std::size_t i = 0; i < ring_.size(); ++i) ring_[i].scalars = scalars[i];
+}
 
 std::size_t TrainStep::activation_bytes() const {
   std::size_t bytes = 0;
@@ -113,14 +118,15 @@ std::int64_t TrainStep::count_labels(const SampleSource& source, std::int64_t fi
   return ctx_.grid.dp().all_reduce_value(count, ReduceOp::sum, ctx_.stream);
 }
 
-std::int64_t TrainStep::run(const SampleSource& source, const Pass& pass) {
+void TrainStep::run(UnderWay& to, const SampleSource& source, const Pass& pass) {
   const GridShape shape = ctx_.grid.shape();
   const Range mine = split_range(pass.n, shape.dp, ctx_.grid.dp().rank());
   const std::int64_t rows = (pass.n + shape.dp - 1) / shape.dp, T = settings_.T;
   const auto n_micro = static_cast<int>((rows + micro_ - 1) / micro_);
   const std::int64_t n_labels = std::max<std::int64_t>(1, count_labels(source, pass.first, pass.n));
   const bool texts = config_.head == HeadKind::classify;
-  fill(scalars_.loss, 0, ctx_.stream);
+  to.n_labels = n_labels;
+  fill(to.scalars.loss, 0, ctx_.stream);
   Pipeline::Hooks hooks;
   hooks.load = [&](StageSlot& slot, int m) {
     const std::int64_t begin = mine.begin + m * micro_;
@@ -155,10 +161,10 @@ std::int64_t TrainStep::run(const SampleSource& source, const Pass& pass) {
   };
   hooks.done = [&](StageSlot& slot, int m) {
     if (slot.activations.loss.empty()) return;
-    add_sum(scalars_.loss, slot.activations.loss, ctx_.stream);
+    add_sum(to.scalars.loss, slot.activations.loss, ctx_.stream);
     if (!pass.predicted || slot.activations.logits.empty() || ctx_.grid.tp().rank() != 0) return;
     const std::int64_t each = slot.activations.logits.elems() / micro_;
-    const float* logits = copied_.floats(slot.activations.logits, ctx_.stream).as<float>();
+    const float* logits = logits_.floats(slot.activations.logits, ctx_.stream).as<float>();
     for (std::int64_t b = 0; b < micro_ && mine.begin + m * micro_ + b < mine.end; ++b)
       pass.predicted(pass.first + mine.begin + m * micro_ + b,
                      {logits + b * each, static_cast<std::size_t>(each)});
@@ -167,62 +173,88 @@ std::int64_t TrainStep::run(const SampleSource& source, const Pass& pass) {
   pipeline_.run(schedule(pass.kind, shape.pp, ctx_.grid.pp().rank(), n_micro, settings_.chunks),
                 hooks);
   if (pass.train) reducer_.finish();
-  return n_labels;
 }
 
-StepResult TrainStep::fetch(std::int64_t n_labels) {
-  const double* sums = copied_.of(scalars_.sums, ctx_.stream).as<double>();
+StepResult TrainStep::fetch(UnderWay& of) {
+  const double* sums = of.sums.finish().as<double>();
   const auto timed = time_as(ctx_, TimeShare::comm);
   const bool counts = ctx_.grid.is_last_stage() && ctx_.grid.tp().rank() == 0;
   const double loss =
       ctx_.grid.world().all_reduce_value(counts ? sums[0] : 0.0, ReduceOp::sum, ctx_.stream);
-  return {.loss = loss / static_cast<double>(n_labels), .grad_norm = std::sqrt(sums[1])};
+  return {.loss = loss / static_cast<double>(of.n_labels), .grad_norm = std::sqrt(sums[1])};
 }
 
-std::int64_t TrainStep::run_backward(const SampleSource& source, std::int64_t cursor,
-                                     std::int64_t step) {
-  {
-    const auto timed = time_as(ctx_, TimeShare::optimizer);
-    parameters_.zero_grads(ctx_.stream);
-  }
-  return run(source, {.kind = settings_.schedule,
-                      .first = cursor,
-                      .n = settings_.batch_size,
-                      .step = step,
-                      .train = true,
-                      .ready = [&](std::int64_t flat_end) { reducer_.ready(flat_end); },
-                      .predicted = nullptr});
+double TrainStep::loss_of(const std::function<void(UnderWay&)>& pass) {
+  CHECK(under_way() == 0, "a pass begins with {} steps under way", under_way());
+  UnderWay& one = ring(n_begun_);
+  pass(one);
+  one.sums.start(one.scalars.sums, ctx_.stream);
+  return fetch(one).loss;
+}
+
+void TrainStep::run_backward(UnderWay& to, const SampleSource& source, std::int64_t cursor,
+                             std::int64_t step) {
+  parameters_.begin_grads();
+  run(to, source,
+      {.kind = settings_.schedule,
+       .first = cursor,
+       .n = settings_.batch_size,
+       .step = step,
+       .train = true,
+       .ready = [&](std::int64_t flat_end) { reducer_.ready(flat_end); },
+       .predicted = nullptr});
 }
 
 double TrainStep::gradients(const SampleSource& source, std::int64_t cursor, std::int64_t step) {
-  return fetch(run_backward(source, cursor, step)).loss;
+  return loss_of([&](UnderWay& one) { run_backward(one, source, cursor, step); });
 }
 
-// All of it is enqueued before anything is waited for: what clips the gradient is the device's own.
 StepResult TrainStep::train(const SampleSource& source, std::int64_t cursor, std::int64_t step) {
-  const std::int64_t n_labels = run_backward(source, cursor, step);
+  begin(source, cursor, step);
+  return result();
+}
+
+// Nothing of it is waited for: what clips the gradient is the device's own.
+void TrainStep::begin(const SampleSource& source, std::int64_t cursor, std::int64_t step) {
+  CHECK(under_way() < kMostUnderWay, "step {} begins with {} under way", step, under_way());
+  UnderWay& one = ring(n_begun_);
+  one.step = step;
+  run_backward(one, source, cursor, step);
   const auto timed = time_as(ctx_, TimeShare::optimizer);
-  global_grad_square(ctx_, scalars_.square, parameters_, config_);
-  clip_scale(scalars_.grad_scale, scalars_.square, settings_.clip_grad_norm, ctx_.stream);
-  optimizer_step(ctx_, parameters_, settings_.optimizer, step, scalars_.grad_scale);
-  const StepResult result = fetch(n_labels);
+  const Scalars& s = one.scalars;
+  global_grad_square(ctx_, s.square, parameters_, config_);
+  clip_scale(s.grad_scale, s.square, settings_.clip_grad_norm, ctx_.stream);
+  optimizer_step(ctx_, parameters_, settings_.optimizer, step, s.grad_scale);
+  one.sums.start(s.sums, ctx_.stream);
+  ++n_begun_;
+}
+
+StepResult TrainStep::result() {
+  CHECK(under_way() > 0, "no step is under way");
+  UnderWay& one = ring(n_ended_++);
+  const StepResult result = fetch(one);
   CHECK(std::isfinite(result.loss) && std::isfinite(result.grad_norm),
         "step {}: the loss is {} and the gradient norm {}; training has diverged (a smaller --lr "
         "or a longer --warmup-steps helps)",
-        step, result.loss, result.grad_norm);
+        one.step, result.loss, result.grad_norm);
   return result;
 }
 
 TrainStep::Evaluation TrainStep::evaluate(const SampleSource& source, std::int64_t first,
                                           std::int64_t n, const Predicted& predicted) {
-  const std::int64_t n_labels = run(source, {.kind = ScheduleKind::forward_only,
-                                             .first = first,
-                                             .n = n,
-                                             .step = 0,
-                                             .train = false,
-                                             .ready = nullptr,
-                                             .predicted = predicted});
-  return {fetch(n_labels).loss, n_labels};
+  std::int64_t n_labels = 0;
+  const double loss = loss_of([&](UnderWay& one) {
+    run(one, source,
+        {.kind = ScheduleKind::forward_only,
+         .first = first,
+         .n = n,
+         .step = 0,
+         .train = false,
+         .ready = nullptr,
+         .predicted = predicted});
+    n_labels = one.n_labels;
+  });
+  return {loss, n_labels};
 }
 
 }  // namespace weft

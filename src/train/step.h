@@ -2,6 +2,7 @@
 // clipped, applied. Knows no files.
 #pragma once
 
+#include <array>
 #include <functional>
 
 #include "core/host_copy.h"
@@ -50,8 +51,17 @@ class TrainStep {
                                 int chunk);
 
   // Trains on the samples at places [cursor, cursor + batch_size). `step` counts from 1.
-  // Collective; equal results everywhere.
+  // Collective; equal results everywhere. begin() and result() at once.
   StepResult train(const SampleSource& source, std::int64_t cursor, std::int64_t step);
+  // In two parts, so that a GPU has the next step before the host waits for this one: begin()
+  // enqueues all of a step, result() waits for the oldest one under way, of which there are
+  // kMostUnderWay at most. An Error where that has diverged: its weights, and those of the steps
+  // after it, are not to be saved.
+  static constexpr std::int64_t kMostUnderWay = 2;
+  void begin(const SampleSource& source, std::int64_t cursor, std::int64_t step);
+  StepResult result();
+  std::int64_t under_way() const { return n_begun_ - n_ended_; }
+  // With no step under way:
   // Forward and backward alone: gradients are summed over all ranks but not applied.
   double gradients(const SampleSource& source, std::int64_t cursor, std::int64_t step);
   // Mean loss over the labels of the samples at places [first, first + n), and how many labels;
@@ -76,14 +86,31 @@ class TrainStep {
     std::function<void(std::int64_t)> ready;
     Predicted predicted;
   };
-  // Runs a schedule over places [first, first + n), whose losses scalars_.loss then holds as far as
-  // this rank has them; the result is their number of labels, of all ranks.
-  std::int64_t run(const SampleSource& source, const Pass& pass);
+  // What a step knows of itself, on its device: nothing waits for it before the step is over.
+  struct Scalars {
+    View sums;          // (2) fp64:
+    View loss, square;  // (1) a pass's losses; the squared norm of the gradient
+    View grad_scale;    // (1) fp32: what clips it
+  };
+  struct UnderWay {
+    Scalars scalars;
+    HostCopy sums;  // of scalars'
+    std::int64_t step = 0, n_labels = 0;
+  };
+  static std::array<Scalars, kMostUnderWay> lay_out_scalars(Arena& arena);
+  UnderWay& ring(std::int64_t i) { return ring_[static_cast<std::size_t>(i % kMostUnderWay)]; }
+  // Runs a schedule over places [first, first + n), whose losses then stand in `to` as far as this
+  // rank has them, and n_labels, of all ranks.
+  void run(UnderWay& to, const SampleSource& source, const Pass& pass);
   // Labels of those places, over all data-parallel ranks.
   std::int64_t count_labels(const SampleSource& source, std::int64_t first, std::int64_t n);
-  std::int64_t run_backward(const SampleSource& source, std::int64_t cursor, std::int64_t step);
-  // Of a pass that is over: waits for the stream. grad_norm is that of scalars_.square. Collective.
-  StepResult fetch(std::int64_t n_labels);
+  void run_backward(UnderWay& to, const SampleSource& source, std::int64_t cursor,
+                    std::int64_t step);
+  // Of a pass whose sums are on their way: waits for them. grad_norm is that of `square`.
+  // Collective.
+  StepResult fetch(UnderWay& of);
+  // A pass that no other is under way with, and its loss.
+  double loss_of(const std::function<void(UnderWay&)>& pass);
 
   const Context& ctx_;
   const ModelConfig& config_;
@@ -94,15 +121,9 @@ class TrainStep {
   Pipeline pipeline_;
   GradientReducer reducer_;
   Arena scalar_arena_;
-  // What a step knows of itself, on its device: nothing waits for it before the step is over.
-  struct Scalars {
-    View sums;          // (2) fp64:
-    View loss, square;  // (1) a pass's losses; the squared norm of the gradient
-    View grad_scale;    // (1) fp32: what clips it
-  };
-  static Scalars lay_out_scalars(Arena& arena);
-  Scalars scalars_;
-  HostCopy copied_;  // scalars, logits
+  std::array<UnderWay, kMostUnderWay> ring_;
+  std::int64_t n_begun_ = 0, n_ended_ = 0;
+  HostCopy logits_;
 };
 
 }  // namespace weft

@@ -21,7 +21,10 @@ class TimeBudget {
   // What must be left to begin another step: two saves, the two slowest steps and a hundredth of
   // all the time.
   double margin_s() const;
-  bool is_over(double left_s) const { return left_s <= margin_s(); }
+  // under_way: of steps that are to end before anything else does.
+  bool is_over(double left_s, int under_way = 0) const {
+    return left_s <= margin_s() + under_way * slowest_s_;
+  }
   // Whether an evaluation fits before that. Before the first is measured a batch of it is taken to
   // cost a mean step, which is more.
   bool holds_evaluation(double left_s, double batches) const;

@@ -8,7 +8,6 @@
 
 #include "comm/agreement.h"
 #include "comm/compare.h"
-#include "comm/grid_span.h"
 #include "core/damaged.h"
 #include "core/log.h"
 #include "core/option_words.h"
@@ -22,9 +21,9 @@
 #include "model/grid_check.h"
 #include "text/files/tokenizer_files.h"
 #include "train/first_weights.h"
-#include "train/learning_check.h"
 #include "train/log_lines.h"
 #include "train/lost_work.h"
+#include "train/pending_steps.h"
 #include "train/predictions.h"
 #include "train/run_folder.h"
 #include "train/run_identity.h"
@@ -67,7 +66,7 @@ class Trainer {
   void run() {
     check_device(environment_.device, start_.config);
     sampler_ = make_text_sampler(environment_.sampler, start_, options_, ctx_, parameters_);
-    check_memory();
+    check_memory(planned_bytes(), environment_.memory, grid_.world(), stream_);
     check_tokens();
     folder_.lock();
     load_start();
@@ -82,11 +81,13 @@ class Trainer {
       start_.data->train_sample(place, sample);
     };
     while (state_.step < options_.steps) {
-      const double begin_s = process_elapsed_s();
       train_one(source);
-      budget_->step_took(process_elapsed_s() - begin_s);
       const bool last = state_.step == options_.steps;
-      const Stop stop = last ? wanted_stop() : ended_by(wanted_stop());
+      Stop stop = wanted_stop();
+      if (last || stop != Stop::no || due(options_.save_every) || unsaved_ ||
+          due(options_.eval_every) || sample_is_due_)
+        settle();
+      if (!last) stop = ended_by(stop);
       if (last)
         save_surely();
       else if (due(options_.save_every) || unsaved_)
@@ -105,21 +106,6 @@ class Trainer {
 
   std::size_t planned_bytes() const {
     return parameters_.bytes() + step_.activation_bytes() + sampler_.bytes;
-  }
-
-  void check_memory() {
-    const auto planned = static_cast<std::int64_t>(planned_bytes());
-    throw_together(grid_.world(), failure_of([&] {
-                     CHECK_MACHINE(
-                         planned <= environment_.memory.bytes,
-                         "weights, gradients, moments and activations take {:.2f} GB on a rank, "
-                         "but {:.2f} GB is {}; choose a smaller --micro-batch-size or model, or "
-                         "more ranks",
-                         static_cast<double>(planned) / 1e9,
-                         static_cast<double>(environment_.memory.bytes) / 1e9,
-                         environment_.memory.bound);
-                   }),
-                   stream_);
   }
 
   // Files of other tools may hold ids that the vocabulary lacks; said before the first step. Each
@@ -263,9 +249,9 @@ class Trainer {
   }
 
   // A step or an evaluation, for the run log and for TensorBoard.
-  void write_line(const OrderedJson& line) {
+  void write_line(const OrderedJson& line, std::int64_t step) {
     folder_.log.write(line);
-    if (events_) events_->write(state_.step, scalars_of(line));
+    if (events_) events_->write(step, scalars_of(line));
   }
 
   void open_metrics() {
@@ -275,51 +261,57 @@ class Trainer {
       log_warning("--metrics {}: {}; the run goes on without", options_.metrics, failure->text);
   }
 
+  // Begins a step. Where the next may be begun before this one's report, that is left for later.
   void train_one(const SampleSource& source) {
-    clock_.start();
-    const std::int64_t sent_before = sent_bytes(grid_);
-    StepReport report;
-    report.step = state_.step + 1;
-    report.lr = start_.step.optimizer.lr.at(report.step);
-    check_.before(report.step);
-    report.result = step_.train(source, state_.cursor, report.step);
-    const std::string warning = check_.after(report.step, report.result);
-    state_.step = report.step;
+    const std::int64_t step = state_.step + 1;
+    const bool alone = steps_.stands_alone(step);
+    if (alone) settle();
+    if (steps_.count() == 0) reported_s_ = process_elapsed_s();
+    steps_.begin(source, state_.cursor, step);
+    state_.step = step;
     state_.cursor += options_.batch_size;
-    const GridSpan span = over_ranks(grid_.world(),
-                                     {.seconds = clock_.stop(),
-                                      .sent_bytes = sent_bytes(grid_) - sent_before,
-                                      .flag = speed_->due()},
-                                     stream_);
-    report.shares = span.shares;
-    report.seconds = span.seconds;
-    report.comm_bytes = span.sent_bytes;
+    if (alone) return settle();
+    if (steps_.full()) report_step();
+  }
+
+  // Every step that was begun is over and reported: only now is what memory holds a good state.
+  void settle() {
+    while (steps_.count() > 0) report_step();
+  }
+
+  void report_step() {
+    FinishedStep done = steps_.finish(speed_->due());
+    StepReport& report = done.report;
     report.elapsed_s = process_elapsed_s();
     report.steps = options_.steps;
-    report.tokens =
-        start_.data->count_tokens(state_.cursor - options_.batch_size, options_.batch_size);
+    report.tokens = start_.data->count_tokens(done.cursor, options_.batch_size);
     const double peak = speed_->peak_flops();
     report.speed = speed_->shares(TrainStep::computed_sequences(start_.step, start_.shape),
                                   report.tokens, report.seconds);
-    note_risen_peak(peak);
+    note_risen_peak(peak, report.step);
     if (report.step % options_.log_every == 0 || report.step == options_.steps)
-      write_line(step_line(report));
+      write_line(step_line(report), report.step);
     progress_.show(report);
-    if (!warning.empty() && first_) {
+    if (!done.warning.empty() && first_) {
       progress_.break_line();
-      log_warning("{}", warning);
-      folder_.log.write(warning_line(state_.step, warning));
+      log_warning("{}", done.warning);
+      folder_.log.write(warning_line(report.step, done.warning));
     }
-    if (span.flags == 0) return;
-    const double before = speed_->peak_flops();
-    speed_->sample();
-    note_risen_peak(before);
+    sample_is_due_ = sample_is_due_ || done.flags > 0;
+    if (sample_is_due_ && steps_.count() == 0) {  // what a step is under way beside is no peak
+      sample_is_due_ = false;
+      const double before = speed_->peak_flops();
+      speed_->sample();
+      note_risen_peak(before, report.step);
+    }
+    budget_->step_took(process_elapsed_s() - reported_s_);
+    reported_s_ = process_elapsed_s();
   }
 
   // A step's shares are of the best peak that was measured until then.
-  void note_risen_peak(double before) {
+  void note_risen_peak(double before, std::int64_t step) {
     if (speed_->peak_flops() > before)
-      risen_peaks_.push_back({{"step", state_.step}, {"matmul_flops", speed_->peak_flops()}});
+      risen_peaks_.push_back({{"step", step}, {"matmul_flops", speed_->peak_flops()}});
   }
 
   void log_end(const char* reason) {
@@ -329,7 +321,8 @@ class Trainer {
   // Of any rank's signal and rank 0's clock. Collective.
   Stop wanted_stop() {
     Stop mine = Stop::no;
-    if (first_ && budget_->is_over(environment_.time.deadline.left_s())) mine = Stop::walltime;
+    if (first_ && budget_->is_over(environment_.time.deadline.left_s(), steps_.count()))
+      mine = Stop::walltime;
     if (environment_.stop && environment_.stop->received()) mine = Stop::signal;
     return static_cast<Stop>(
         grid_.world().all_reduce_value(static_cast<std::int32_t>(mine), ReduceOp::max, stream_));
@@ -407,7 +400,7 @@ class Trainer {
     if (start_.config.has_lm_head()) report.metrics = {{"perplexity", std::exp(report.loss)}};
     for (auto& metric : predictions.metrics(grid_.world(), source, stream_))
       report.metrics.push_back(std::move(metric));
-    write_line(eval_line(report));
+    write_line(eval_line(report), report.step);
     budget_->evaluation_took(process_elapsed_s() - begin_s);
     progress_.break_line();
     if (!first_) return;
@@ -472,6 +465,9 @@ class Trainer {
   Parameters parameters_;
   TrainStep step_;
   LearningCheck check_{ctx_, parameters_, start_.step};
+  PendingSteps steps_{ctx_, step_, check_, start_.step};
+  double reported_s_ = 0;  // when the last step was, or the one under way was begun
+  bool sample_is_due_ = false;
   TextSampler sampler_;  // by --sample
   RunFolder folder_{ctx_, start_.out};
   ProgressLine progress_{first_};

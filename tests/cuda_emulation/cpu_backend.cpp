@@ -21,6 +21,7 @@ namespace {
 // A view as the CPU's ops see it.
 View on_host(View x) { return View(x.data(), x.dtype(), x.shape()); }
 ConstView on_host(ConstView x) { return ConstView(x.data(), x.dtype(), x.shape()); }
+Gradient on_host(Gradient g) { return {on_host(g.sum), g.accumulate}; }
 AdamWTensor on_host(AdamWTensor t) {
   t.weight = on_host(t.weight);
   t.m = on_host(t.m);
@@ -95,6 +96,7 @@ void touch(Item& item, ConstView x) {
   else
     item.refused = "it takes a table from host memory";
 }
+void touch(Item& item, const Gradient& g) { touch(item, g.sum); }
 void touch(Item& item, const AdamWTensor& t) {
   for (const View& x : {t.weight, t.m, t.v, t.weight_bf16}) touch(item, x);
   touch(item, t.grad);

@@ -8,6 +8,7 @@
 #include <map>
 
 #include "model/head.h"
+#include "model/parameter_views.h"
 #include "tests/mpi_main.h"
 
 namespace weft {
@@ -280,6 +281,32 @@ TEST(Parameters, LieInTheOrderInWhichBackwardFinishes) {
         EXPECT_EQ(got, expected);
         EXPECT_EQ(parameters.grads_flat().elems(), next);
       }
+}
+
+// Of a step's gradients the first to be handed out is set, the next are added to; what nobody took
+// is 0 where it is said to be over.
+TEST(Parameters, GradientsBeginAnewInEveryStep) {
+  const Grid grid(test_mpi().world(), {1, 1, test_mpi().world()->size()});
+  Stream stream;
+  Parameters parameters(uneven_gpt2(), grid, DType::f32, ParameterUse::training);
+  const auto& list = parameters.list();
+  const LocalParameter &taken = list[0], &later = list[2], &untaken = list[1];
+  for (int step = 0; step < 2; ++step) {
+    for (const LocalParameter& p : list) fill(p.grad, 7, stream);
+    parameters.begin_grads();
+    EXPECT_FALSE(begin_grad(&taken).accumulate);
+    EXPECT_TRUE(begin_grad(&taken).accumulate);
+    EXPECT_EQ(begin_grad(&taken).sum.data(), taken.grad.data());
+    parameters.finish_grads(0, later.flat_begin, stream);
+    EXPECT_EQ(taken.grad.as<float>()[0], 7);
+    EXPECT_EQ(untaken.grad.as<float>()[0], 0);
+    EXPECT_EQ(later.grad.as<float>()[0], 7);  // may still be begun
+    EXPECT_FALSE(begin_grad(&later).accumulate);
+    parameters.finish_grads(later.flat_begin, parameters.grads_flat().elems(), stream);
+    EXPECT_EQ(later.grad.as<float>()[0], 7);
+    EXPECT_EQ(list[3].grad.as<float>()[0], 0);
+  }
+  EXPECT_TRUE(begin_grad(nullptr).empty());
 }
 
 // A tied head is the table itself on one stage, and a second copy with the same values where the

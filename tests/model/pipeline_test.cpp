@@ -51,7 +51,9 @@ Result run(const Grid& grid, const std::vector<StageSchedule>& all) {
                        .observer = {}};
   Parameters parameters(c, grid, DType::f32, ParameterUse::training);
   parameters.init_weights(5, stream);
-  parameters.zero_grads(stream);
+  for (const LocalParameter& p : parameters.list())  // what the last step left
+    fill(p.grad, std::nan(""), stream);
+  parameters.begin_grads();
   const StageSchedule& mine = all[static_cast<std::size_t>(grid.pp().rank())];
   Stage stage(ctx, c, parameters,
               {.B = 1,
@@ -77,6 +79,7 @@ Result run(const Grid& grid, const std::vector<StageSchedule>& all) {
   hooks.ready = [&](std::int64_t flat_end) { result.ready.push_back(flat_end); };
   Pipeline(ctx, {&stage}).run(mine.list, hooks);
   const View flat = parameters.grads_flat();
+  parameters.finish_grads(0, flat.elems(), stream);
   result.grads.assign(flat.as<float>(), flat.as<float>() + flat.elems());
   EXPECT_TRUE(std::ranges::is_sorted(result.ready));
   EXPECT_EQ(result.ready.empty() ? 0 : result.ready.back(), flat.elems());

@@ -126,6 +126,46 @@ TEST(Golden, TwentyStepsOfAdamWFollowTheReferenceAndOneRank) {
   }
 }
 
+// The next step begun before this one's result: the same bits, and a step that diverges is named
+// when the one behind it is under way.
+TEST(Steps, GiveTheSameResultsOneStepLate) {
+  const GoldenValues golden("gpt2_h3");
+  StepSettings settings = settings_of(golden, 2);
+  Trial at_once(make_self_communicator(), {}, "gpt2_h3", settings),
+      late(make_self_communicator(), {}, "gpt2_h3", settings);
+  std::vector<double> norms, late_norms, losses;
+  const std::vector<double> expected = curve(at_once, golden, &norms);
+  const auto take = [&] {
+    const StepResult r = late.step.result();
+    losses.push_back(r.loss);
+    late_norms.push_back(r.grad_norm);
+  };
+  for (std::int64_t step = 1; step <= 20; ++step) {
+    late.step.begin(golden.source(), (step - 1) * golden.B, step);
+    if (step > 1) take();
+    EXPECT_EQ(late.step.under_way(), 1);
+  }
+  take();
+  EXPECT_EQ(losses, expected);
+  EXPECT_EQ(late_norms, norms);
+  EXPECT_THROW(late.step.result(), Error);  // none is under way
+
+  settings.optimizer.lr = constant_lr(1e30);
+  Trial lost(make_self_communicator(), {}, "gpt2_h3", settings);
+  lost.step.begin(golden.source(), 0, 1);
+  lost.step.begin(golden.source(), golden.B, 2);
+  EXPECT_THROW(lost.step.begin(golden.source(), 2 * golden.B, 3), Error);  // too many
+  EXPECT_THROW(lost.step.evaluate(golden.source(), 0, golden.B), Error);
+  lost.step.result();  // of weights that the rate has not spoiled yet
+  try {
+    lost.step.result();
+    ADD_FAILURE() << "a step that diverged has a result";
+  } catch (const Error& error) {
+    EXPECT_TRUE(std::string(error.what()).find("step 2: the loss is") != std::string::npos)
+        << error.what();
+  }
+}
+
 TEST(Dropout, IsTheSameOnEveryGrid) {
   const int ranks = test_mpi().world()->size();
   const GoldenValues golden("gpt2_h3");

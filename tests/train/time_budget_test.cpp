@@ -27,6 +27,8 @@ TEST(TimeBudget, TwoSavesTwoSlowestStepsAndAHundredth) {
   EXPECT_TRUE(b.is_over(28));
   EXPECT_TRUE(b.is_over(-1));
   EXPECT_FALSE(b.is_over(28.1));
+  EXPECT_TRUE(b.is_over(28 + 7, 1));  // a step that takes as long as the slowest ends first
+  EXPECT_FALSE(b.is_over(28 + 7.1, 1));
 }
 
 TEST(TimeBudget, ALargeCheckpointsFirstSaveIsEstimatedByItsBytes) {
