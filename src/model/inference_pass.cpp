@@ -8,12 +8,6 @@
 
 namespace weft {
 
-DType matrix_dtype(const Parameters& parameters) {
-  for (const LocalParameter& p : parameters.list())
-    if (p.info.shape.rank() >= 2) return p.weight.dtype();
-  return DType::f32;
-}
-
 // The views of one pass over n rows; laid out anew for each pass in memory planned for the largest.
 struct InferencePass::Buffers {
   EmbeddingRows tokens;          // first stage

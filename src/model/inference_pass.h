@@ -20,8 +20,6 @@ constexpr std::int64_t pages_of(std::int64_t n_tokens) {
   return (n_tokens + kPageTokens - 1) / kPageTokens;
 }
 
-DType matrix_dtype(const Parameters& parameters);  // as matrices are held
-
 struct InferenceShape {
   std::int64_t slots = 1;           // sequences that may be in the cache at once
   std::int64_t S = 0;               // cached tokens of each at most

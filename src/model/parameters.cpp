@@ -397,6 +397,12 @@ void Parameters::refresh_bf16(Stream& stream) {
     if (!p.weight_bf16.empty()) convert(p.weight_bf16, p.weight, stream);
 }
 
+DType matrix_dtype(const Parameters& parameters) {
+  for (const LocalParameter& p : parameters.list())
+    if (p.info.shape.rank() >= 2) return p.weight.dtype();
+  return DType::f32;
+}
+
 std::int64_t count_parameters(const ModelConfig& config) {
   std::int64_t n = 0;
   for (const Parameter& p : parameters_of(config))

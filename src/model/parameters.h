@@ -134,6 +134,8 @@ class Parameters {
   View grads_;
 };
 
+DType matrix_dtype(const Parameters& parameters);  // as matrices are held
+
 // Number of elements of the whole model (a tied head counted once).
 std::int64_t count_parameters(const ModelConfig& config);
 
