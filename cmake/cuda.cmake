@@ -3,14 +3,28 @@
 # weft_cuda_sources(files…) says how .cu files are compiled.
 list(APPEND WEFT_LEFT_OUT "/gpu_cuda\\.cpp$")  # of a library of its own (CMakeLists.txt)
 if(WEFT_CUDA STREQUAL OFF)
-  list(APPEND WEFT_LEFT_OUT "/kernels/cuda/(backend|cublas_lt|product|upload_ring)\\.cpp$")
+  list(APPEND WEFT_LEFT_OUT "/kernels/cuda/(backend|cublas_lt|product|upload_ring)\\.cpp$"
+       "/comm/nccl/nccl_[a-z]+\\.cpp$")
   return()
 endif()
 list(APPEND WEFT_LEFT_OUT "/gpu_none\\.cpp$" "/no_cuda\\.cpp$")
 find_package(CUDAToolkit REQUIRED)
 add_library(weft_cuda_runtime INTERFACE)
 add_library(weft_cuda_blas INTERFACE)
+add_library(weft_nccl INTERFACE)
 target_link_libraries(weft_cuda_blas INTERFACE weft_cuda_runtime)
+target_link_libraries(weft_nccl INTERFACE weft_cuda_runtime)
+# NCCL itself is loaded when it is first needed (src/comm/nccl/nccl_group.h); its header may be with
+# the toolkit or apart.
+find_path(WEFT_NCCL_INCLUDE nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS} $ENV{NCCL_HOME} $ENV{NCCL_ROOT}
+          PATH_SUFFIXES include)
+if(WEFT_NCCL_INCLUDE)
+  list(APPEND WEFT_LEFT_OUT "/no_nccl\\.cpp$")
+  target_include_directories(weft_nccl SYSTEM INTERFACE ${WEFT_NCCL_INCLUDE})
+else()
+  message(STATUS "No nccl.h (NCCL_HOME): GPUs are for one rank alone")
+  list(APPEND WEFT_LEFT_OUT "/comm/nccl/nccl_[a-z]+\\.cpp$" "/cuda_emulation/nccl[a-z_]*\\.cpp$")
+endif()
 
 if(WEFT_CUDA STREQUAL ON)
   set(CMAKE_CUDA_ARCHITECTURES 80-real 90 CACHE STRING "")
@@ -25,6 +39,9 @@ if(WEFT_CUDA STREQUAL ON)
   # cuBLASLt is loaded when it is first needed (kernels/cuda/cublas_lt.cuh).
   target_compile_definitions(weft_cuda_blas INTERFACE
                              WEFT_CUDA_LIBRARY_FOLDER="${CUDAToolkit_LIBRARY_DIR}")
+  target_include_directories(weft_nccl INTERFACE ${CMAKE_SOURCE_DIR}/src/comm/nccl/library)
+  cmake_path(GET WEFT_NCCL_INCLUDE PARENT_PATH nccl_home)
+  target_compile_definitions(weft_nccl INTERFACE WEFT_NCCL_LIBRARY_FOLDER="${nccl_home}/lib")
   function(weft_cuda_sources)
     foreach(source IN LISTS ARGN)
       # A spilled register is an error; head dim 256's backward may spill. fmt's consteval is beyond
@@ -85,6 +102,9 @@ elseif(WEFT_CUDA STREQUAL EMULATED)
   endfunction()
   file(GLOB emulation CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/cuda_emulation/*.cpp)
   list(FILTER emulation EXCLUDE REGEX "_test\\.cpp$")
+  foreach(left_out IN LISTS WEFT_LEFT_OUT)
+    list(FILTER emulation EXCLUDE REGEX "${left_out}")
+  endforeach()
   if(NOT WEFT_EMULATION_CHECK STREQUAL runtime)
     list(FILTER emulation EXCLUDE REGEX "/cpu_backend\\.cpp$")
   endif()

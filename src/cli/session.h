@@ -63,6 +63,7 @@ struct Session {
   StoredModel model;
   ModelConfig config;  // with the head that the command wants
   std::optional<Tokenizer> tokenizer;
+  Device device;
   Grid grid;
   Stream stream;
   MemoryRoom memory;  // for this rank, before its weights take theirs
