@@ -23,7 +23,7 @@ namespace weft {
 
 struct ModelOptions {
   std::string model, tokenizer, device, dtype, gpu_map, walltime, log;
-  std::int64_t tp = 1, pp = 1, dp = 0, threads = 0, seed = 0;
+  std::int64_t tp = 1, pp = 1, dp = 0, threads = 0, seed = 0, comm_timeout = kCommTimeout_s;
   bool deterministic = false;
   DType held_dtype() const;  // fp32 unless --dtype says otherwise
   void visit(FieldVisitor& v);

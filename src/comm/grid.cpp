@@ -25,7 +25,7 @@ GridShape resolve_grid(std::int64_t tp, std::int64_t pp, std::int64_t dp, int n_
 }
 
 Grid::Grid(std::unique_ptr<Communicator> world, GridShape shape, Device device,
-           double comm_timeout_s)
+           std::int64_t comm_timeout_s)
     : shape_(shape), world_(std::move(world)) {
   CHECK(shape.ranks() == world_->size(), "a grid of {} x {} x {} on {} ranks", shape.tp, shape.pp,
         shape.dp, world_->size());
@@ -40,12 +40,13 @@ Grid::Grid(std::unique_ptr<Communicator> world, GridShape shape, Device device,
   if (device.type == DeviceType::cuda && shape.ranks() > 1) link_devices(device, comm_timeout_s);
 }
 
-void Grid::link_devices(Device device, double comm_timeout_s) {
+void Grid::link_devices(Device device, std::int64_t comm_timeout_s) {
   const int rank = world_->rank();
-  watch_ = std::make_shared<CollectiveWatch>(comm_timeout_s, [rank](const std::string& text) {
-    log_line(LogLevel::error, fmt::format("weft: rank {} on {}: {}", rank, host_name(), text));
-    Mpi::abort(1);
-  });
+  watch_ = std::make_shared<CollectiveWatch>(
+      static_cast<double>(comm_timeout_s), [rank](const std::string& text) {
+        log_line(LogLevel::error, fmt::format("weft: rank {} on {}: {}", rank, host_name(), text));
+        Mpi::abort(1);
+      });
   const auto link = [&](std::unique_ptr<Communicator>& group, const char* name, Links links) {
     group = make_device_communicator(std::move(group), device, name, links, watch_);
   };

@@ -5,6 +5,7 @@
 
 #include "comm/collective_watch.h"
 #include "comm/communicator.h"
+#include "core/option_words.h"
 
 namespace weft {
 
@@ -18,15 +19,13 @@ struct GridShape {
 // where they do not fit.
 GridShape resolve_grid(std::int64_t tp, std::int64_t pp, std::int64_t dp, int n_ranks);
 
-constexpr double kCommTimeout_s = 600;  // of --comm-timeout
-
 class Grid {
  public:
   // Collective over `world`, which has shape.ranks() ranks (else an Error); so is its end. The
   // groups are good as long as the grid. Those of its axes, but not `world`, move the memory of
   // `device` too; a peer that is not heard of there for so long ends the run.
   Grid(std::unique_ptr<Communicator> world, GridShape shape, Device device = {},
-       double comm_timeout_s = kCommTimeout_s);
+       std::int64_t comm_timeout_s = kCommTimeout_s);
 
   const GridShape& shape() const { return shape_; }
   Communicator& world() const { return *world_; }
@@ -43,7 +42,7 @@ class Grid {
   bool is_last_stage() const { return pp().rank() == shape_.pp - 1; }
 
  private:
-  void link_devices(Device device, double comm_timeout_s);
+  void link_devices(Device device, std::int64_t comm_timeout_s);
 
   GridShape shape_;
   std::shared_ptr<CollectiveWatch> watch_;
