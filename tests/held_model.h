@@ -20,11 +20,11 @@ inline std::filesystem::path data_dir(const std::string& name = "") {
   return std::filesystem::path(elsewhere ? elsewhere : WEFT_TEST_DATA) / name;
 }
 
-// The suites' device where one rank runs alone: a GPU where WEFT_TEST_DEVICE says cuda.
+// The suites' device: a GPU of each rank's own where WEFT_TEST_DEVICE says cuda.
 inline Device device_for(const Communicator& world) {
   const char* device = std::getenv("WEFT_TEST_DEVICE");
-  const bool cuda = device && std::string_view(device) == "cuda" && world.size() == 1;
-  return cuda ? Device{DeviceType::cuda, 0} : Device{};
+  const bool cuda = device && std::string_view(device) == "cuda";
+  return cuda ? Device{DeviceType::cuda, world.rank()} : Device{};
 }
 
 struct HeldModel {
@@ -37,7 +37,7 @@ struct HeldModel {
   HeldModel(std::unique_ptr<Communicator> world, GridShape shape, ModelConfig c,
             ParameterUse use = ParameterUse::training, DType dtype = DType::f32, int chunks = 1)
       : device(device_for(*world)),
-        grid(std::move(world), shape),
+        grid(std::move(world), shape, device),
         stream(device),
         ctx{.grid = grid,
             .stream = stream,

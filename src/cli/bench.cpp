@@ -139,7 +139,7 @@ void run_bench(const Invocation& invocation) {
     const bool works = world->rank() < shape.ranks();
     auto part = world->split(works ? 0 : 1, world->rank());
     if (works) {
-      const Grid grid(std::move(part), shape);
+      const Grid grid(std::move(part), shape, device);
       Peaks peaks(grid, stream);
       if (first) log_start(shape, threads, n_ranks);
       bench.run({o, grid, stream, config, peaks,

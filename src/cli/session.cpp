@@ -36,6 +36,7 @@ void ModelOptions::visit(FieldVisitor& v) {
   v.field("dp", dp, kGridAxisOrLeft, "data-parallel ranks; 0: ranks / (tp * pp)");
   v.field("device", device, kDevices, kDeviceHelp);
   v.field("gpu_map", gpu_map, kGpuMapHelp);
+  v.field("comm_timeout", comm_timeout, kCommTimeout, kCommTimeoutHelp);
   v.field("threads", threads, kThreads, "threads of a rank; 0: cores of the host / ranks on it");
   v.field("walltime", walltime, kWalltimeHelp);
   v.field("deterministic", deterministic,
@@ -142,8 +143,10 @@ Session::Session(const Invocation& invocation, const ModelOptions& given, ModelU
       model(open_model(options.model, "--model")),
       config(config_for(use, model, invocation.mpi.rank() == 0)),
       tokenizer(open_tokenizer(model, options.tokenizer)),
-      grid(invocation.mpi.world(), checked_grid(given, config, invocation.mpi.size())),
-      stream(device_of(invocation, given.device, given.gpu_map), use_threads(invocation, given)),
+      device(device_of(invocation, given.device, given.gpu_map)),
+      grid(invocation.mpi.world(), checked_grid(given, config, invocation.mpi.size()), device,
+           given.comm_timeout),
+      stream(device, use_threads(invocation, given)),
       memory(memory_room(stream.device(), invocation.mpi.ranks_on_host())),
       ctx{.grid = grid,
           .stream = stream,

@@ -23,7 +23,7 @@ namespace weft {
 
 struct ModelOptions {
   std::string model, tokenizer, device, dtype, gpu_map, walltime, log;
-  std::int64_t tp = 1, pp = 1, dp = 0, threads = 0, seed = 0;
+  std::int64_t tp = 1, pp = 1, dp = 0, threads = 0, seed = 0, comm_timeout = kCommTimeout_s;
   bool deterministic = false;
   DType held_dtype() const;  // fp32 unless --dtype says otherwise
   void visit(FieldVisitor& v);
@@ -63,6 +63,7 @@ struct Session {
   StoredModel model;
   ModelConfig config;  // with the head that the command wants
   std::optional<Tokenizer> tokenizer;
+  Device device;
   Grid grid;
   Stream stream;
   MemoryRoom memory;  // for this rank, before its weights take theirs

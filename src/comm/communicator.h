@@ -63,8 +63,8 @@ class Communicator {
   virtual std::unique_ptr<Transfer> start_recv(View x, int from, int tag, Stream& stream) = 0;
 
   // Bytes handed to collectives and sends since the start, and seconds this rank spent inside them.
-  std::int64_t bytes() const { return bytes_; }
-  double seconds() const { return seconds_; }
+  virtual std::int64_t bytes() const { return bytes_; }
+  virtual double seconds() const { return seconds_; }
 
   // Host values, for counts and flags. Collective.
   template <class T>

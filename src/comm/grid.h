@@ -3,7 +3,9 @@
 
 #include <memory>
 
+#include "comm/collective_watch.h"
 #include "comm/communicator.h"
+#include "core/option_words.h"
 
 namespace weft {
 
@@ -20,8 +22,10 @@ GridShape resolve_grid(std::int64_t tp, std::int64_t pp, std::int64_t dp, int n_
 class Grid {
  public:
   // Collective over `world`, which has shape.ranks() ranks (else an Error); so is its end. The
-  // groups are good as long as the grid.
-  Grid(std::unique_ptr<Communicator> world, GridShape shape);
+  // groups are good as long as the grid. Those of its axes, but not `world`, move the memory of
+  // `device` too; a peer that is not heard of there for so long ends the run.
+  Grid(std::unique_ptr<Communicator> world, GridShape shape, Device device = {},
+       std::int64_t comm_timeout_s = kCommTimeout_s);
 
   const GridShape& shape() const { return shape_; }
   Communicator& world() const { return *world_; }
@@ -38,7 +42,10 @@ class Grid {
   bool is_last_stage() const { return pp().rank() == shape_.pp - 1; }
 
  private:
+  void link_devices(Device device, std::int64_t comm_timeout_s);
+
   GridShape shape_;
+  std::shared_ptr<CollectiveWatch> watch_;
   std::unique_ptr<Communicator> world_, tp_, pp_, dp_, ends_, replica_;
 };
 

@@ -154,6 +154,7 @@ class MpiCommunicator : public Communicator {
   }
 
   void broadcast(View x, int root, Stream&) override {
+    expect_host(x, "broadcast");
     const Timed timed(seconds_);
     if (rank_ == root) bytes_ += (size_ - 1) * static_cast<std::int64_t>(x.bytes());
     each_chunk(x.bytes(), [&](std::int64_t at, int n) {
@@ -164,6 +165,7 @@ class MpiCommunicator : public Communicator {
   }
 
   void all_reduce(View x, ReduceOp op, Stream&) override {
+    expect_host(x, "all_reduce");
     const Timed timed(seconds_);
     const Reduction how(x.dtype(), op);
     if (size_ == 1 || x.elems() == 0) return;
@@ -176,6 +178,7 @@ class MpiCommunicator : public Communicator {
   }
 
   void reduce_scatter(View out, ConstView in, ReduceOp op, Stream&) override {
+    expect_host(in, "reduce_scatter");
     CHECK(out.elems() * size_ == in.elems() && out.dtype() == in.dtype(),
           "reduce_scatter: {} into {} on {} ranks", in.shape().str(), out.shape().str(), size_);
     const Timed timed(seconds_);
@@ -197,6 +200,7 @@ class MpiCommunicator : public Communicator {
   }
 
   void all_gather(View out, ConstView in, std::span<const std::int64_t> counts, Stream&) override {
+    expect_host(in, "all_gather");
     CHECK(static_cast<int>(counts.size()) == size_ &&
               counts[static_cast<std::size_t>(rank_)] == in.elems(),
           "all_gather: counts do not fit {} ranks or {} elements", size_, in.elems());
@@ -226,6 +230,7 @@ class MpiCommunicator : public Communicator {
   }
 
   std::unique_ptr<Transfer> start_all_reduce(View x, ReduceOp op, Stream&) override {
+    expect_host(x, "start_all_reduce");
     const Timed timed(seconds_);
     count_ring(x.bytes());
     auto transfer = std::make_unique<MpiTransfer>(seconds_, patience_);
@@ -238,12 +243,14 @@ class MpiCommunicator : public Communicator {
     return transfer;
   }
   std::unique_ptr<Transfer> start_send(ConstView x, int to, int tag, Stream&) override {
+    expect_host(x, "start_send");
     const Timed timed(seconds_);
     auto transfer = std::make_unique<MpiTransfer>(seconds_, patience_);
     start_send(std::span(byte(x.data(), 0), x.bytes()), to, checked(tag), transfer->requests);
     return transfer;
   }
   std::unique_ptr<Transfer> start_recv(View x, int from, int tag, Stream&) override {
+    expect_host(x, "start_recv");
     const Timed timed(seconds_);
     auto transfer = std::make_unique<MpiTransfer>(seconds_, patience_);
     start_recv(Bytes(byte(x.data(), 0), x.bytes()), from, checked(tag), transfer->requests);
@@ -269,6 +276,11 @@ class MpiCommunicator : public Communicator {
     }
   };
 
+  // What a GPU holds goes by NCCL: an MPI that takes it too can deadlock beside that.
+  static void expect_host(ConstView x, const char* call) {
+    CHECK(x.device().type == DeviceType::cpu, "{} by MPI of {} in a GPU's memory", call,
+          x.shape().str());
+  }
   static std::byte* byte(void* p, std::int64_t at) { return static_cast<std::byte*>(p) + at; }
   static const std::byte* byte(const void* p, std::int64_t at) {
     return static_cast<const std::byte*>(p) + at;

@@ -59,6 +59,8 @@ void Event::wait(Stream& stream) const {
   if (native_ && !stream.native()) gpu::synchronize_event(native_.get());
 }
 
+bool Event::has_passed() const { return !native_ || gpu::has_passed(native_.get()); }
+
 int gpu_count() { return gpu::count(); }
 bool gpu_is_built_in() { return gpu::is_built_in(); }
 std::string gpu_absence() { return gpu::absence(); }

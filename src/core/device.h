@@ -86,6 +86,7 @@ class Event {
   // unless the stream is the CPU's. Nothing marked: nothing to wait for. The event may go before
   // the stream has come there.
   void wait(Stream& stream) const;
+  bool has_passed() const;  // whether what was marked has run; any thread may ask
   void* native() const { return native_.get(); }  // the cudaEvent_t; null on the CPU
 
  private:

@@ -21,6 +21,7 @@ std::shared_ptr<void> make_event(int device);
 void record(void* event, void* stream);
 void wait(void* stream, void* event);
 void synchronize_event(void* event);
+bool has_passed(void* event);
 // From begin_capture on, what the stream is given is kept instead of run, until end_capture, which
 // gives a cudaGraphExec_t, or drop_capture.
 void begin_capture(void* stream);

@@ -92,6 +92,13 @@ void synchronize_event(void* event) {
   CUDA_CHECK(cudaEventSynchronize(static_cast<cudaEvent_t>(event)));
 }
 
+bool has_passed(void* event) {
+  const cudaError_t said = cudaEventQuery(static_cast<cudaEvent_t>(event));
+  if (said == cudaErrorNotReady) return false;
+  CUDA_CHECK(said);
+  return true;
+}
+
 // Of this thread alone: another may allocate meanwhile.
 void begin_capture(void* stream) {
   CUDA_CHECK(

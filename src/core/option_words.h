@@ -24,6 +24,11 @@ constexpr const char* kDeviceHelp =
     "what to run on; unset: a GPU where one can be used, else the CPU";
 constexpr const char* kGpuMapHelp =
     "GPU of each local rank, as 3,2,1,0; unset: the machine's (WEFT_MACHINE), else in order";
+// --comm-timeout, of GPUs; MPI knows none.
+constexpr Integers kCommTimeout{1, 86'400};
+constexpr const char* kCommTimeoutHelp =
+    "seconds that a GPU waits for another rank's before the run ends";
+constexpr std::int64_t kCommTimeout_s = 600;
 
 // What a model is trained for, and its data made for.
 inline const Words kTasks{"clm", "mlm", "classify", "regress"};

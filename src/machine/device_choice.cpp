@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 
+#include "comm/device_communicator.h"
 #include "core/check.h"
 #include "core/log.h"
 #include "kernels/backends.h"
@@ -10,13 +11,14 @@
 namespace weft {
 namespace {
 
-constexpr const char* kOneRank = "GPUs are used by one rank alone so far (NCCL is to come)";
-
 // Why no GPU can be used; "": one can.
 std::string objection(const DeviceWish& wish) {
   if (gpu_count() == 0) return gpu_absence();
   if (std::string missing = cuda_missing_library(); !missing.empty()) return missing;
-  return wish.ranks > 1 ? kOneRank : "";
+  if (wish.ranks == 1) return "";
+  if (std::string missing = nccl_absence(); !missing.empty())
+    return fmt::format("{}, so that GPUs are for one rank alone", missing);
+  return "";
 }
 
 }  // namespace

@@ -98,6 +98,7 @@ void TrainOptions::visit(FieldVisitor& v) {
   v.field("threads", threads, kThreads, "threads of a rank; 0: cores of the host / ranks on it");
   v.field("device", device, kDevices, kDeviceHelp);
   v.field("gpu_map", gpu_map, kGpuMapHelp);
+  v.field("comm_timeout", comm_timeout, kCommTimeout, kCommTimeoutHelp);
   v.field("dtype", dtype, kTrainDTypes,
           "arithmetic of matrix products (masters and sums are fp32)");
   v.field("recompute", recompute, kRecomputes, "activations recomputed in backward");

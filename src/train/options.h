@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/fields.h"
+#include "core/option_words.h"
 
 namespace weft {
 
@@ -27,7 +28,7 @@ struct TrainOptions {
   std::vector<std::string> sample;
   std::int64_t sample_tokens = 64;
   // parallel
-  std::int64_t tp = 1, pp = 1, dp = 0, threads = 0;
+  std::int64_t tp = 1, pp = 1, dp = 0, threads = 0, comm_timeout = kCommTimeout_s;
   std::string device, gpu_map, dtype = "fp32", recompute = "none", pipeline_schedule = "1f1b";
 
   void visit(FieldVisitor& v);

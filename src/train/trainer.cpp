@@ -48,7 +48,7 @@ class Trainer {
       : options_(options),
         environment_(environment),
         start_(resolve_on(options, *world, environment.n_threads)),
-        grid_(std::move(world), start_.shape),
+        grid_(std::move(world), start_.shape, environment.device, options.comm_timeout),
         stream_(environment.device, environment.n_threads),
         ctx_{
             .grid = grid_,

@@ -1,5 +1,5 @@
-// One contract for every communicator, run on 1, 2, 3 and 4 ranks: the world, halves of it, and
-// `self`.
+// One contract for every communicator, run on 1, 2, 3 and 4 ranks: the world, halves of it, `self`,
+// and where there are GPUs (emulated ones) the world's devices.
 #include "comm/communicator.h"
 
 #include <gtest/gtest.h>
@@ -9,6 +9,7 @@
 #include <numeric>
 #include <vector>
 
+#include "comm/device_communicator.h"
 #include "comm/grid.h"
 #include "comm/mpi_communicator.h"
 #include "core/check.h"
@@ -19,23 +20,71 @@ namespace {
 
 std::unique_ptr<Communicator> world() { return test_mpi().world(); }
 
+Device device_of(const std::string& kind) {
+  return kind == "nccl" ? Device{DeviceType::cuda, test_mpi().rank()} : Device{};
+}
+
+// Values where the communicator's calls take them: in place, or on the device, from where they come
+// back at the end.
+template <class T>
+class Placed {
+ public:
+  Placed(std::vector<T>& x, Stream& stream) : x_(x), stream_(stream) {
+    const Dims dims = {static_cast<std::int64_t>(x.size())};
+    if (stream.device().type == DeviceType::cpu) {
+      static T none{};
+      view_ = View(x.empty() ? &none : x.data(), dims);
+      return;
+    }
+    memory_ = allocate(stream.device(), std::max<std::size_t>(x.size(), 1) * sizeof(T));
+    copy_bytes(memory_.get(), x.data(), x.size() * sizeof(T), stream);
+    view_ = View(memory_.get(), DTypeOf<T>::value, dims, stream.device());
+  }
+  ~Placed() {
+    if (!memory_) return;
+    copy_bytes(x_.data(), memory_.get(), x_.size() * sizeof(T), stream_);
+    stream_.synchronize();
+  }
+  Placed(const Placed&) = delete;
+  Placed& operator=(const Placed&) = delete;
+  operator View() const { return view_; }
+  operator ConstView() const { return view_; }
+
+ private:
+  std::vector<T>& x_;
+  Stream& stream_;
+  std::shared_ptr<void> memory_;
+  View view_;
+};
+
 class Contract : public testing::TestWithParam<const char*> {
  protected:
+  Contract() : stream_(device_of(GetParam())) {}
   void SetUp() override {
     const std::string kind = GetParam();
     if (kind == "self")
       comm_ = make_self_communicator();
     else if (kind == "world")
       comm_ = world();
-    else {
+    else if (kind == "nccl") {
+      watch_ = std::make_shared<CollectiveWatch>(
+          60, [](const std::string& text) { std::fprintf(stderr, "%s\n", text.c_str()); });
+      comm_ = make_device_communicator(world(), stream_.device(), "whole", Links::ring, watch_);
+    } else {
       auto all = world();
       comm_ = all->split(all->rank() % 2, -all->rank());  // odd and even ranks, in reverse order
     }
   }
   int rank() const { return comm_->rank(); }
   int size() const { return comm_->size(); }
-  std::unique_ptr<Communicator> comm_;
+  bool alone_on_device() const { return std::string(GetParam()) == "nccl" && size() == 1; }
+  template <class T>
+  Placed<T> on(std::vector<T>& x) {
+    return {x, stream_};
+  }
+  std::shared_ptr<CollectiveWatch> watch_;
   Stream stream_;
+  std::unique_ptr<Communicator> comm_;
 };
 
 const std::int64_t kSizes[] = {0, 1, 7, 1000, 100'003};
@@ -49,23 +98,18 @@ std::vector<T> values(std::int64_t n, int rank) {
 }
 
 template <class T>
-View view(std::vector<T>& x) {
-  static T none{};
-  return View(x.empty() ? &none : x.data(), Dims{static_cast<std::int64_t>(x.size())});
-}
-
-template <class T>
 void check_all_reduce(Communicator& comm, Stream& stream, bool non_blocking) {
   for (std::int64_t n : kSizes)
     for (ReduceOp op : {ReduceOp::sum, ReduceOp::max, ReduceOp::min}) {
       std::vector<T> x = values<T>(n, comm.rank());
       if (non_blocking) {
-        auto transfer = comm.start_all_reduce(view(x), op, stream);
+        const Placed placed(x, stream);
+        auto transfer = comm.start_all_reduce(placed, op, stream);
         while (!transfer->test()) {
         }
         transfer->wait();
       } else {
-        comm.all_reduce(view(x), op, stream);
+        comm.all_reduce(Placed(x, stream), op, stream);
       }
       for (std::size_t i = 0; i < x.size(); ++i) {
         const auto base = static_cast<std::int64_t>(i % 1000),
@@ -97,9 +141,9 @@ TEST_P(Contract, AllReduceGivesAllRanksTheSameBits) {
       for (std::size_t i = 0; i < x.size(); ++i)
         x[i] *= i % 2 == 0 ? 1e-7f * static_cast<float>(rank() + 1) : 0.1f;
       if (rank() == size() - 1) x[1] = std::numeric_limits<float>::quiet_NaN();
-      comm_->all_reduce(view(x), op, stream_);
+      comm_->all_reduce(on(x), op, stream_);
       std::vector<float> first = x;
-      comm_->broadcast(view(first), 0, stream_);
+      comm_->broadcast(on(first), 0, stream_);
       EXPECT_EQ(std::memcmp(x.data(), first.data(), x.size() * sizeof(float)), 0) << n;
     }
 }
@@ -110,7 +154,7 @@ TEST_P(Contract, AllReduceOfManyBytes) {
   std::vector<float> x(static_cast<std::size_t>(n));
   for (std::size_t i = 0; i < x.size(); ++i)
     x[i] = static_cast<float>(static_cast<int>(i % 1013) + rank());
-  comm_->all_reduce(view(x), ReduceOp::sum, stream_);
+  comm_->all_reduce(on(x), ReduceOp::sum, stream_);
   const int others = size() * (size() - 1) / 2;
   for (std::size_t i = 0; i < x.size(); ++i)
     ASSERT_EQ(x[i], static_cast<float>(static_cast<int>(i % 1013) * size() + others)) << i;
@@ -120,7 +164,7 @@ TEST_P(Contract, Broadcast) {
   for (int root = 0; root < size(); ++root)
     for (std::int64_t n : kSizes) {
       std::vector<std::uint16_t> x = values<std::uint16_t>(n, rank());
-      comm_->broadcast(view(x), root, stream_);
+      comm_->broadcast(on(x), root, stream_);
       EXPECT_EQ(x, values<std::uint16_t>(n, root));
     }
 }
@@ -129,11 +173,11 @@ TEST_P(Contract, GatherAndScatter) {
   for (std::int64_t n : kSizes) {
     std::vector<float> mine = values<float>(n, rank()), all(static_cast<std::size_t>(n * size())),
                        back(mine.size());
-    comm_->all_gather(view(all), view(mine), stream_);
+    comm_->all_gather(on(all), on(mine), stream_);
     for (int r = 0; r < size(); ++r)
       EXPECT_EQ(std::vector<float>(all.begin() + r * n, all.begin() + (r + 1) * n),
                 values<float>(n, r));
-    comm_->reduce_scatter(view(back), view(all), ReduceOp::sum, stream_);
+    comm_->reduce_scatter(on(back), on(all), ReduceOp::sum, stream_);
     for (float& x : mine) x *= static_cast<float>(size());
     EXPECT_EQ(back, mine);
   }
@@ -149,20 +193,24 @@ TEST_P(Contract, GathersUnevenParts) {
     for (std::int32_t x : values<std::int32_t>(counts[static_cast<std::size_t>(r)], r))
       want.push_back(x);
   std::vector<std::int32_t> all(want.size());
-  comm_->all_gather(view(all), view(mine), counts, stream_);
+  comm_->all_gather(on(all), on(mine), counts, stream_);
   EXPECT_EQ(all, want);
 }
 
 TEST_P(Contract, RingOfMessages) {
+  if (alone_on_device()) GTEST_SKIP();
   const int next = (rank() + 1) % size(), before = (rank() + size() - 1) % size();
   for (std::int64_t n : kSizes) {
     std::vector<float> out = values<float>(n, rank()), second = values<float>(n, rank() + 100),
                        in(out.size()), in2(out.size());
-    auto send = comm_->start_send(view(out), next, 5, stream_);
-    auto send2 = comm_->start_send(view(second), next, 6, stream_);
-    auto recv2 = comm_->start_recv(view(in2), before, 6, stream_);  // by tag, not by order
-    auto recv = comm_->start_recv(view(in), before, 5, stream_);
-    for (auto* t : {&send, &send2, &recv, &recv2}) (*t)->wait();
+    {
+      const Placed o(out, stream_), s(second, stream_), i(in, stream_), i2(in2, stream_);
+      auto send = comm_->start_send(o, next, 5, stream_);
+      auto send2 = comm_->start_send(s, next, 6, stream_);
+      auto recv2 = comm_->start_recv(i2, before, 6, stream_);  // by tag, not by order
+      auto recv = comm_->start_recv(i, before, 5, stream_);
+      for (auto* t : {&send, &send2, &recv, &recv2}) (*t)->wait();
+    }
     EXPECT_EQ(in, values<float>(n, before));
     EXPECT_EQ(in2, values<float>(n, before + 100));
   }
@@ -170,13 +218,13 @@ TEST_P(Contract, RingOfMessages) {
 
 TEST_P(Contract, WrongSizesAreErrors) {
   std::vector<float> in(3), out(static_cast<std::size_t>(3 * size() + 1));
-  EXPECT_THROW(comm_->all_gather(view(out), view(in), stream_), Error);
+  EXPECT_THROW(comm_->all_gather(on(out), on(in), stream_), Error);
 }
 
 TEST_P(Contract, TagsOfOurOwnMessagesAreErrors) {
   if (comm_->backend() != "mpi") GTEST_SKIP();
   std::vector<float> x(1);
-  EXPECT_THROW(comm_->send(view(x), 0, 32767, stream_), Error);
+  EXPECT_THROW(comm_->send(on(x), 0, 32767, stream_), Error);
 }
 
 TEST_P(Contract, ValuesAndBarrier) {
@@ -197,19 +245,21 @@ TEST_P(Contract, CountsWhatIsSent) {
   const std::int64_t many = 100'003, bytes = many * 4;
   std::vector<float> x(static_cast<std::size_t>(many)), all(x.size() * static_cast<std::size_t>(n));
   EXPECT_EQ(sent_by_all([&] { comm_->barrier(); }), 0);
-  EXPECT_EQ(sent_by_all([&] { comm_->broadcast(view(x), size() - 1, stream_); }), last * bytes);
-  EXPECT_EQ(sent_by_all([&] { comm_->all_reduce(view(x), ReduceOp::sum, stream_); }),
+  EXPECT_EQ(sent_by_all([&] { comm_->broadcast(on(x), size() - 1, stream_); }), last * bytes);
+  EXPECT_EQ(sent_by_all([&] { comm_->all_reduce(on(x), ReduceOp::sum, stream_); }),
             2 * last * bytes);
-  EXPECT_EQ(sent_by_all([&] { comm_->start_all_reduce(view(x), ReduceOp::max, stream_)->wait(); }),
+  EXPECT_EQ(sent_by_all([&] { comm_->start_all_reduce(on(x), ReduceOp::max, stream_)->wait(); }),
             2 * last * bytes);
-  EXPECT_EQ(sent_by_all([&] { comm_->all_gather(view(all), view(x), stream_); }), last * n * bytes);
-  EXPECT_EQ(sent_by_all([&] { comm_->reduce_scatter(view(x), view(all), ReduceOp::sum, stream_); }),
+  EXPECT_EQ(sent_by_all([&] { comm_->all_gather(on(all), on(x), stream_); }), last * n * bytes);
+  EXPECT_EQ(sent_by_all([&] { comm_->reduce_scatter(on(x), on(all), ReduceOp::sum, stream_); }),
             last * n * bytes);
   // One to the next, in a ring; to itself nothing is sent.
   EXPECT_EQ(sent_by_all([&] {
+              if (alone_on_device()) return;
               std::vector<float> y(x.size());
-              auto sent = comm_->start_send(view(x), (rank() + 1) % size(), 5, stream_);
-              comm_->recv(view(y), (rank() + size() - 1) % size(), 5, stream_);
+              const Placed placed(x, stream_);
+              auto sent = comm_->start_send(placed, (rank() + 1) % size(), 5, stream_);
+              comm_->recv(on(y), (rank() + size() - 1) % size(), 5, stream_);
               sent->wait();
             }),
             n > 1 ? n * bytes : 0);
@@ -247,6 +297,9 @@ TEST(Mpi, AllArriveOrNot) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Contract, testing::Values("self", "world", "split"));
+#ifdef WEFT_TEST_GPUS
+INSTANTIATE_TEST_SUITE_P(Devices, Contract, testing::Values("nccl"));
+#endif
 
 TEST(Grid, EveryShapeHasItsGroups) {
   const int n = world()->size();

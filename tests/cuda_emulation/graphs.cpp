@@ -185,6 +185,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
   e.clock = queue->clock;
   push(*queue, [graph = e.graph, nodes] {
     for (const Node& node : *nodes) run_item(*node.item, node.stamp, node.clock);
+    return true;
   });
   return runtime().error;
 }

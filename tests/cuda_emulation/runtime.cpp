@@ -85,11 +85,20 @@ namespace {
 
 bool is_gpu(int device) { return device >= 0 && device < n_gpus(); }
 
-// Waits for the current GPU, as cudaFree does.
-bool waits_for_gpu(const char* call) {
-  if (refused_in_capture(call)) return false;
-  run_all(current_gpu());
+// Waits for a GPU, as cudaFree does; false where that cannot be. Without the turn.
+bool waits_for_gpu(const char* call, int device) {
+  {
+    const Turn turn;
+    if (refused_in_capture(call)) return false;
+  }
+  host_waits([&] { return run_all(device); });
   return true;
+}
+
+int device_of(const void* memory) {
+  const Turn turn;
+  const MemoryBlock* block = memory_block(memory);
+  return block && block->device != kPinned ? block->device : -1;
 }
 
 // A copy's or memset's item.
@@ -160,12 +169,11 @@ cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
   return *memory ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 cudaError_t cudaFree(void* memory) {
-  const Turn turn;
-  const MemoryBlock* block = memory_block(memory);
   if (memory == nullptr) return cudaSuccess;
-  if (!block || refused_in_capture("cudaFree")) return cudaErrorInvalidValue;
-  run_all(block->device);  // it waits for the device
-  forget_accesses(memory, block->bytes);
+  const int device = device_of(memory);
+  if (device < 0 || !waits_for_gpu("cudaFree", device)) return cudaErrorInvalidValue;
+  const Turn turn;
+  forget_accesses(memory, memory_block(memory)->bytes);
   return device_free(memory) ? cudaSuccess : cudaErrorInvalidValue;
 }
 cudaError_t cudaMallocHost(void** memory, std::size_t bytes) {
@@ -176,11 +184,12 @@ cudaError_t cudaMallocHost(void** memory, std::size_t bytes) {
   return *memory ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 cudaError_t cudaFreeHost(void* memory) {
+  if (memory == nullptr) return cudaSuccess;
+  for (int gpu = 0; gpu < n_gpus(); ++gpu)
+    if (!waits_for_gpu("cudaFreeHost", gpu)) return cudaErrorInvalidValue;
   const Turn turn;
   const MemoryBlock* block = memory_block(memory);
-  if (memory == nullptr) return cudaSuccess;
-  if (!block || !waits_for_gpu("cudaFreeHost")) return cudaErrorInvalidValue;
-  for (int gpu = 0; gpu < n_gpus(); ++gpu) run_all(gpu);
+  if (!block) return cudaErrorInvalidValue;
   forget_accesses(memory, block->bytes);
   forget_pinned(memory, block->bytes);
   return pinned_free(memory) ? cudaSuccess : cudaErrorInvalidValue;
@@ -202,31 +211,39 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  std::shared_ptr<Queue> queue;
+  {
+    const Turn turn;
+    queue = queue_of(stream);
+    if (!queue) return cudaErrorInvalidResourceHandle;
+    if (queue->capture) failed(named(*queue) + " is destroyed while it is captured for a graph");
+  }
+  host_waits([&] { return run_until(*queue, queue->enqueued); });
   const Turn turn;
-  const auto queue = queue_of(stream);
-  if (!queue) return cudaErrorInvalidResourceHandle;
-  if (queue->capture) failed(named(*queue) + " is destroyed while it is captured for a graph");
-  run_until(*queue, queue->enqueued);
   drop_queue(*queue);
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  std::shared_ptr<Queue> queue;
+  {
+    const Turn turn;
+    queue = queue_of(stream);
+    if (!queue)
+      return failed("waiting for the default stream or for one that does not exist",
+                    cudaErrorInvalidResourceHandle);
+    if (queue->capture)
+      return failed("waiting for " + named(*queue) + " while it is captured for a graph",
+                    cudaErrorStreamCaptureUnsupported);
+    if (refused_in_capture("waiting for another stream")) return runtime().error;
+  }
+  host_waits([&] { return run_until(*queue, queue->enqueued); });
   const Turn turn;
-  const auto queue = queue_of(stream);
-  if (!queue)
-    return failed("waiting for the default stream or for one that does not exist",
-                  cudaErrorInvalidResourceHandle);
-  if (queue->capture)
-    return failed("waiting for " + named(*queue) + " while it is captured for a graph",
-                  cudaErrorStreamCaptureUnsupported);
-  if (refused_in_capture("waiting for another stream")) return runtime().error;
-  run_until(*queue, queue->enqueued);
   host_sees(queue->clock);
   return runtime().error;
 }
 cudaError_t cudaDeviceSynchronize() {
+  waits_for_gpu("cudaDeviceSynchronize", current_gpu());
   const Turn turn;
-  waits_for_gpu("cudaDeviceSynchronize");
   return runtime().error;
 }
 
@@ -274,7 +291,10 @@ cudaError_t cudaMemset(void* to, int value, std::size_t bytes) {
   item.touches = {writes(to, bytes)};
   item.work = [=] { std::memset(to, value, bytes); };
   const Stamp stamp = next_stamp(item, queue.agent, queue, queue.clock);
-  queue.work.push_back([&] { run_item(item, stamp, queue.clock); });
+  queue.work.push_back([&] {
+    run_item(item, stamp, queue.clock);
+    return true;
+  });
   run_until(queue, ++queue.enqueued);
   return runtime().error;
 }
@@ -317,15 +337,29 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   return runtime().error;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  const Event e = *reinterpret_cast<Event*>(event);
+  {
+    const Turn turn;
+    if (e.capture)
+      return failed("waiting for an event that was recorded in a capture",
+                    cudaErrorStreamCaptureUnsupported);
+    if (refused_in_capture("waiting for an event")) return runtime().error;
+  }
+  if (e.queue) host_waits([&] { return run_until(*e.queue, e.position); });
   const Turn turn;
-  const Event& e = *reinterpret_cast<Event*>(event);
-  if (e.capture)
-    return failed("waiting for an event that was recorded in a capture",
-                  cudaErrorStreamCaptureUnsupported);
-  if (refused_in_capture("waiting for an event")) return runtime().error;
-  if (e.queue) run_until(*e.queue, e.position);
   host_sees(e.clock);
   return runtime().error;
+}
+// Makes nothing run: a stream comes there by itself, or when somebody waits.
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  const Turn turn(Turn::Kind::look);
+  const Event& e = *reinterpret_cast<Event*>(event);
+  if (e.capture)
+    return failed("asking for an event that was recorded in a capture",
+                  cudaErrorStreamCaptureUnsupported);
+  if (runtime().error != cudaSuccess) return runtime().error;
+  if (e.queue && e.queue->done < e.position) return cudaErrorNotReady;
+  return cudaSuccess;
 }
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t, cudaEvent_t) {
   return *milliseconds = 0, cudaSuccess;
@@ -358,7 +392,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     return failed(named(*queue) + " is captured and to wait for an event from before the capture",
                   cudaErrorStreamCaptureIsolation);
   join(queue->clock, e.clock);
-  push(*queue, [e] { run_until(*e.queue, e.position); });
+  push(*queue, [e] { return run_until(*e.queue, e.position); });
   return runtime().error;
 }
 

@@ -18,6 +18,7 @@ struct Item {
   const void* kernel = nullptr;   // … or the kernel
   std::vector<Range> touches;     // as far as it is known before the work runs
   std::function<void()> work;     // runs once, or at each launch of a graph
+  std::function<bool()> poll;     // in its place: asked until it has come to its end
   const char* refused = nullptr;  // why it cannot be captured
 };
 void enqueue(cudaStream_t stream, Item item);

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <thread>
 #include <utility>
 
 #include "device_memory.h"
@@ -127,49 +129,80 @@ Stamp next_stamp(const Item& item, int agent, const Queue& queue, Clock& clock) 
   return {agent, position, item.name, item.kernel, queue.number, queue.device};
 }
 
-void run_item(const Item& item, const Stamp& stamp, const Clock& clock) {
-  const auto note = [&](const std::vector<Range>& ranges) {
-    for (const Range& range : ranges) {
-      expect_memory(range, stamp);
-      note_access(range, stamp, clock);
-    }
-  };
-  note(item.touches);
-  pinned_copy_runs(stamp);
-  item.work();
-  if (item.kernel) note(take_touched());
-}
+namespace {
 
-void run_until(Queue& queue, std::uint64_t position) {
-  if (queue.done >= position || queue.work.empty()) return;
-  const DeviceAccess access;
-  while (queue.done < position && !queue.work.empty()) {
-    const std::function<void()> next = std::move(queue.work.front());
-    queue.work.pop_front();
-    ++queue.done;
-    if (runtime().error != cudaSuccess) continue;
-    try {
-      next();
-    } catch (const Fault& f) {
-      failed(f.what());
-    }
+void note(const std::vector<Range>& ranges, const Stamp& stamp, const Clock& clock) {
+  for (const Range& range : ranges) {
+    expect_memory(range, stamp);
+    note_access(range, stamp, clock);
   }
 }
 
-void push(Queue& queue, std::function<void()> work) {
+void begin_item(const Item& item, const Stamp& stamp, const Clock& clock) {
+  note(item.touches, stamp, clock);
+  pinned_copy_runs(stamp);
+}
+
+}  // namespace
+
+void run_item(const Item& item, const Stamp& stamp, const Clock& clock) {
+  begin_item(item, stamp, clock);
+  item.work();
+  if (item.kernel) note(take_touched(), stamp, clock);
+}
+
+bool run_until(Queue& queue, std::uint64_t position) {
+  if (queue.done >= position || queue.work.empty()) return true;
+  if (queue.runs) return false;  // further out on this thread's stack
+  const DeviceAccess access;
+  queue.runs = true;
+  bool waits = false;
+  while (queue.done < position && !queue.work.empty()) {
+    try {
+      waits = runtime().error == cudaSuccess && !queue.work.front()();
+    } catch (const Fault& f) {
+      failed(f.what());
+    }
+    if (waits) break;
+    queue.work.pop_front();
+    ++queue.done;
+  }
+  queue.runs = false;
+  return !waits;
+}
+
+void push(Queue& queue, std::function<bool()> work) {
   queue.work.push_back(std::move(work));
   ++queue.enqueued;
   if (is_drawn(queue)) run_until(queue, queue.enqueued);
 }
 
-void run_all(int device) {
+bool run_all(int device) {
+  bool all_ran = true;
+  for (auto& [key, queue] : runtime().queues)
+    if (queue->device == device) all_ran = run_until(*queue, queue->enqueued) && all_ran;
+  if (!all_ran) return false;
   Clock all = runtime().default_queues[device].clock;
-  for (auto& [key, queue] : runtime().queues) {
-    if (queue->device != device) continue;
-    run_until(*queue, queue->enqueued);
-    join(all, queue->clock);
-  }
+  for (auto& [key, queue] : runtime().queues)
+    if (queue->device == device) join(all, queue->clock);
   host_sees(all);
+  return true;
+}
+
+void run_everything() {
+  for (auto& [key, queue] : runtime().queues) run_until(*queue, queue->enqueued);
+}
+
+void host_waits(const std::function<bool()>& done) {
+  for (;;) {
+    {
+      const Turn turn;
+      if (done()) return;
+      run_everything();
+      if (done()) return;
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds(20));
+  }
 }
 
 void host_sees(const Clock& clock) {
@@ -204,8 +237,18 @@ void enqueue(cudaStream_t stream, Item item) {
     failed(f.what());
     return;
   }
-  push(*queue,
-       [item = std::move(item), stamp, clock = queue->clock] { run_item(item, stamp, clock); });
+  if (!item.poll) {
+    push(*queue, [item = std::move(item), stamp, clock = queue->clock] {
+      run_item(item, stamp, clock);
+      return true;
+    });
+    return;
+  }
+  push(*queue, [item = std::move(item), stamp, clock = queue->clock, begun = false]() mutable {
+    if (!begun) begin_item(item, stamp, clock);
+    begun = true;
+    return item.poll();
+  });
 }
 
 void set_schedule(Schedule schedule) { runtime().schedule = schedule; }

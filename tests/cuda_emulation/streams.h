@@ -42,9 +42,10 @@ struct Queue {
   int number = 0;  // of the process's streams, from 1; 0: a default stream
   int device = 0;
   int agent = 0;
-  Clock clock;  // of what it is given next
-  std::deque<std::function<void()>> work;
+  Clock clock;                             // of what it is given next
+  std::deque<std::function<bool()>> work;  // false: it waits for another rank, and is asked again
   std::uint64_t enqueued = 0, done = 0;
+  bool runs = false;     // a piece of its work does
   double eagerness = 0;  // the chance that what it is given runs at once
   std::shared_ptr<Capture> capture;
   std::size_t branch = 0;
@@ -72,6 +73,7 @@ struct Runtime {
   std::string fault_text;
   bool fault_told = false;
   std::uint64_t launches = 0;
+  std::uint64_t turns = 0;  // calls of the runtime's so far
   std::uint64_t seed = 1;
   Schedule schedule = Schedule::drawn;
   std::mt19937_64 random{1};
@@ -81,10 +83,13 @@ struct Runtime {
 
 Runtime& runtime();
 
-// Each call of the CUDA runtime takes its turn.
+// Each call of the CUDA runtime takes its turn. A look is none that a waiting host would not make.
 class Turn {
  public:
-  Turn() : lock_(runtime().mutex) {}
+  enum class Kind : std::uint8_t { call, look };
+  explicit Turn(Kind kind = Kind::call) : lock_(runtime().mutex) {
+    if (kind == Kind::call) ++runtime().turns;
+  }
 
  private:
   std::lock_guard<std::recursive_mutex> lock_;
@@ -103,10 +108,15 @@ void drop_agent(int agent);
 
 // The item's stamp; `clock`, that of what happened before, has then seen the item too.
 Stamp next_stamp(const Item& item, int agent, const Queue& queue, Clock& clock);
-void push(Queue& queue, std::function<void()> work);  // and runs it, where that is drawn
+void push(Queue& queue, std::function<bool()> work);  // and runs it, where that is drawn
 void run_item(const Item& item, const Stamp& stamp, const Clock& clock);
-void run_until(Queue& queue, std::uint64_t position);
-void run_all(int device);
+// False where the queue has not come so far: a piece of its work waits for another rank.
+bool run_until(Queue& queue, std::uint64_t position);
+bool run_all(int device);
+void run_everything();  // of all streams, as far as they can go
+// The host waits until `done`, which is asked while the turn is taken; between, other threads take
+// theirs and the other streams go on.
+void host_waits(const std::function<bool()>& done);
 void host_sees(const Clock& clock);
 // Faults where the calling thread captures a stream, in which `call` cannot be.
 bool refused_in_capture(const char* call);

@@ -1,0 +1,280 @@
+// Collectives over device memory by NCCL, beside those of a host group. Every call is enqueued: the
+// blocking ones on the caller's stream, the others on streams of the group's own, between events,
+// so that they overlap with what the caller's stream is given until it waits.
+#include <algorithm>
+#include <array>
+#include <deque>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "comm/device_communicator.h"
+#include "comm/nccl/nccl_group.h"
+
+namespace weft {
+namespace {
+
+bool on_device(ConstView x) { return x.device().type == DeviceType::cuda; }
+
+std::string words(const char* call, ConstView x) {
+  return fmt::format("{} of {} {}", call, x.elems(), dtype_name(x.dtype()));
+}
+
+// The stream that asked for it waits, not the host.
+class StreamTransfer : public Transfer {
+ public:
+  StreamTransfer(std::shared_ptr<const Event> end, Stream& stream)
+      : end_(std::move(end)), stream_(&stream) {}
+  ~StreamTransfer() override {
+    try {
+      wait();
+    } catch (const Error&) {  // of what nobody waits for any more
+    }
+  }
+  void wait() override {
+    if (end_) end_->wait(*stream_);
+    end_.reset();
+  }
+  bool test() override { return !end_ || end_->has_passed(); }
+
+ private:
+  std::shared_ptr<const Event> end_;
+  Stream* stream_;
+};
+
+class Done : public Transfer {
+ public:
+  void wait() override {}
+  bool test() override { return true; }
+};
+
+// A group with a stream of its own.
+class Channel {
+ public:
+  Channel(const std::string& name, const ncclUniqueId& id, int rank, int size, Device device,
+          std::shared_ptr<CollectiveWatch> watch)
+      : stream_(device), begins_(device), group_(name, id, rank, size, device, std::move(watch)) {}
+
+  // On the group's stream, after what `stream` has been given so far.
+  std::unique_ptr<Transfer> start(const std::string& what, Stream& stream,
+                                  const std::function<void(ncclComm_t, cudaStream_t)>& calls) {
+    begins_.record(stream);
+    begins_.wait(stream_);
+    return std::make_unique<StreamTransfer>(group_.give(what, stream_, calls), stream);
+  }
+  NcclGroup& group() { return group_; }
+
+ private:
+  Stream stream_;
+  Event begins_;
+  NcclGroup group_;
+};
+
+class DeviceCommunicator : public Communicator {
+ public:
+  DeviceCommunicator(std::unique_ptr<Communicator> host, Device device, const std::string& name,
+                     Links links, std::shared_ptr<CollectiveWatch> watch)
+      : host_(std::move(host)), device_(device), name_(name), watch_(std::move(watch)) {
+    if (size() == 1) return;
+    const std::string place = fmt::format("rank {} of {}", rank(), size());
+    ncclUniqueId id = {};
+    if (rank() == 0) id = NcclGroup::new_id();
+    Stream stream;
+    host_->broadcast(View(static_cast<void*>(&id), DType::u8, {sizeof id}), 0, stream);
+    all_.emplace(fmt::format("the {} group ({})", name, place), id, rank(), size(), device, watch_);
+    if (links == Links::ring) join_ring(place, stream);
+  }
+
+  int rank() const override { return host_->rank(); }
+  int size() const override { return host_->size(); }
+  std::string_view backend() const override { return "nccl"; }
+  bool on_one_host() const override { return host_->on_one_host(); }
+  std::unique_ptr<Communicator> split(int color, int key) const override {
+    return host_->split(color, key);
+  }
+  std::int64_t bytes() const override { return sent_ + host_->bytes(); }
+  double seconds() const override { return host_->seconds(); }
+  void barrier() override { host_->barrier(); }
+
+  void broadcast(View x, int root, Stream& stream) override {
+    if (!on_device(x)) return host_->broadcast(x, root, stream);
+    const auto bytes = static_cast<std::int64_t>(x.bytes());
+    if (is_nothing(x)) return;
+    if (rank() == root) sent_ += (size() - 1) * bytes;
+    give(words("broadcast", x), stream, [&](ncclComm_t comm, cudaStream_t s) {
+      NCCL_CHECK(nccl().ncclBroadcast(x.data(), x.data(), x.bytes(), ncclUint8, root, comm, s));
+    });
+  }
+
+  void all_reduce(View x, ReduceOp op, Stream& stream) override {
+    if (!on_device(x)) return host_->all_reduce(x, op, stream);
+    const ncclDataType_t type = nccl_type(x.dtype());
+    if (is_nothing(x)) return;
+    count_ring(2 * x.bytes());
+    give(words("all_reduce", x), stream, [&](ncclComm_t comm, cudaStream_t s) {
+      NCCL_CHECK(nccl().ncclAllReduce(x.data(), x.data(), count(x), type, nccl_op(op), comm, s));
+    });
+  }
+
+  void reduce_scatter(View out, ConstView in, ReduceOp op, Stream& stream) override {
+    if (!on_device(in)) return host_->reduce_scatter(out, in, op, stream);
+    CHECK(out.elems() * size() == in.elems() && out.dtype() == in.dtype(),
+          "reduce_scatter: {} into {} on {} ranks", in.shape().str(), out.shape().str(), size());
+    const ncclDataType_t type = nccl_type(in.dtype());
+    if (size() == 1) return copy_bytes(out.data(), in.data(), in.bytes(), stream);
+    if (is_nothing(in)) return;
+    count_ring(in.bytes());
+    give(words("reduce_scatter", in), stream, [&](ncclComm_t comm, cudaStream_t s) {
+      NCCL_CHECK(
+          nccl().ncclReduceScatter(in.data(), out.data(), count(out), type, nccl_op(op), comm, s));
+    });
+  }
+
+  void all_gather(View out, ConstView in, Stream& stream) override {
+    if (!on_device(in)) return host_->all_gather(out, in, stream);
+    CHECK(out.elems() == in.elems() * size() && out.dtype() == in.dtype(),
+          "all_gather: {} of each of {} ranks into {}", in.shape().str(), size(),
+          out.shape().str());
+    if (size() == 1) return copy_own(out, in, stream);
+    if (is_nothing(in)) return;
+    sent_ += (size() - 1) * static_cast<std::int64_t>(in.bytes());
+    give(words("all_gather", in), stream, [&](ncclComm_t comm, cudaStream_t s) {
+      NCCL_CHECK(nccl().ncclAllGather(in.data(), out.data(), in.bytes(), ncclUint8, comm, s));
+    });
+  }
+
+  // Of parts that differ, a broadcast from each rank, as one call.
+  void all_gather(View out, ConstView in, std::span<const std::int64_t> counts,
+                  Stream& stream) override {
+    if (!on_device(in)) return host_->all_gather(out, in, counts, stream);
+    CHECK(static_cast<int>(counts.size()) == size() &&
+              counts[static_cast<std::size_t>(rank())] == in.elems() && out.dtype() == in.dtype(),
+          "all_gather: counts do not fit {} ranks or {} elements", size(), in.elems());
+    std::int64_t total = 0;
+    for (const std::int64_t n : counts) total += n;
+    CHECK(total == out.elems(), "all_gather: {} elements into {}", total, out.elems());
+    if (std::adjacent_find(counts.begin(), counts.end(), std::not_equal_to<>()) == counts.end())
+      return all_gather(out, in, stream);
+    sent_ += (size() - 1) * static_cast<std::int64_t>(in.bytes());
+    const std::size_t width = dtype_bytes(in.dtype());
+    give(words("all_gather", out), stream, [&](ncclComm_t comm, cudaStream_t s) {
+      auto* to = static_cast<std::byte*>(out.data());
+      for (int root = 0; root < size(); ++root) {
+        const std::size_t bytes =
+            static_cast<std::size_t>(counts[static_cast<std::size_t>(root)]) * width;
+        if (bytes > 0)
+          NCCL_CHECK(nccl().ncclBroadcast(root == rank() ? in.data() : to, to, bytes, ncclUint8,
+                                          root, comm, s));
+        to += bytes;
+      }
+    });
+  }
+
+  void send(ConstView x, int to, int tag, Stream& stream) override {
+    if (!on_device(x)) return host_->send(x, to, tag, stream);
+    start_send(x, to, tag, stream)->wait();
+  }
+  void recv(View x, int from, int tag, Stream& stream) override {
+    if (!on_device(x)) return host_->recv(x, from, tag, stream);
+    start_recv(x, from, tag, stream)->wait();
+  }
+
+  std::unique_ptr<Transfer> start_all_reduce(View x, ReduceOp op, Stream& stream) override {
+    if (!on_device(x)) return host_->start_all_reduce(x, op, stream);
+    const ncclDataType_t type = nccl_type(x.dtype());
+    if (is_nothing(x)) return std::make_unique<Done>();
+    count_ring(2 * x.bytes());
+    return all_->start(words("all_reduce", x), stream, [&](ncclComm_t comm, cudaStream_t s) {
+      NCCL_CHECK(nccl().ncclAllReduce(x.data(), x.data(), count(x), type, nccl_op(op), comm, s));
+    });
+  }
+  std::unique_ptr<Transfer> start_send(ConstView x, int to, int tag, Stream& stream) override {
+    if (!on_device(x)) return host_->start_send(x, to, tag, stream);
+    if (x.elems() == 0) return std::make_unique<Done>();
+    sent_ += static_cast<std::int64_t>(x.bytes());
+    return link(rank(), to, tag)
+        .start(words("send", x), stream, [&](ncclComm_t comm, cudaStream_t s) {
+          NCCL_CHECK(nccl().ncclSend(x.data(), x.bytes(), ncclUint8, 1, comm, s));
+        });
+  }
+  std::unique_ptr<Transfer> start_recv(View x, int from, int tag, Stream& stream) override {
+    if (!on_device(x)) return host_->start_recv(x, from, tag, stream);
+    if (x.elems() == 0) return std::make_unique<Done>();
+    return link(from, rank(), tag)
+        .start(words("recv", x), stream, [&](ncclComm_t comm, cudaStream_t s) {
+          NCCL_CHECK(nccl().ncclRecv(x.data(), x.bytes(), ncclUint8, 0, comm, s));
+        });
+  }
+
+ private:
+  struct Link {
+    int from, to, lane;
+    friend auto operator<=>(const Link&, const Link&) = default;
+  };
+
+  // Each link is a group of two and a stream of its own, so that no message waits for one of
+  // another kind or direction: NCCL keeps a group's calls in order, and ranks that all sent first
+  // would wait for one another.
+  void join_ring(const std::string& place, Stream& stream) {
+    const int n = size(), next = (rank() + 1) % n, before = (rank() + n - 1) % n;
+    std::map<Link, ncclUniqueId> ids;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      for (const int to : {next, before}) ids[{rank(), to, lane}] = NcclGroup::new_id();
+      for (const int from : {next, before}) ids[{from, rank(), lane}] = {};
+    }
+    std::vector<std::unique_ptr<Transfer>> told;
+    const auto tag = [](const Link& l) { return l.lane; };
+    for (auto& [l, id] : ids) {
+      const View bytes(static_cast<void*>(&id), DType::u8, {sizeof id});
+      told.push_back(l.from == rank() ? host_->start_send(bytes, l.to, tag(l), stream)
+                                      : host_->start_recv(bytes, l.from, tag(l), stream));
+    }
+    for (const auto& t : told) t->wait();
+    // In the same order on all ranks: a rank waits in each for the other one.
+    for (const auto& [l, id] : ids)
+      links_.try_emplace(
+          l, fmt::format("the {} group's messages from {} to {} ({})", name_, l.from, l.to, place),
+          id, l.from == rank() ? 0 : 1, 2, device_, watch_);
+  }
+  Channel& link(int from, int to, int tag) {
+    CHECK(tag >= 0, "tag {}; allowed: from 0 on", tag);
+    const auto found = links_.find({from, to, tag % kLanes});
+    CHECK(found != links_.end(), "the {} group has no link between the devices of rank {} and {}",
+          name_, from, to);
+    return found->second;
+  }
+
+  static std::size_t count(ConstView x) { return static_cast<std::size_t>(x.elems()); }
+  bool is_nothing(ConstView x) const { return size() == 1 || x.elems() == 0; }
+  static void copy_own(View out, ConstView in, Stream& stream) {
+    if (out.data() != in.data()) copy_bytes(out.data(), in.data(), in.bytes(), stream);
+  }
+  void give(const std::string& what, Stream& stream,
+            const std::function<void(ncclComm_t, cudaStream_t)>& calls) {
+    all_->group().give(what, stream, calls);
+  }
+  // This rank's share of what a ring sends that takes so many bytes around.
+  void count_ring(std::size_t bytes) {
+    const std::int64_t all = (size() - 1) * static_cast<std::int64_t>(bytes);
+    sent_ += all / size() + (rank() < all % size() ? 1 : 0);
+  }
+  std::unique_ptr<Communicator> host_;
+  Device device_;
+  std::string name_;
+  std::shared_ptr<CollectiveWatch> watch_;
+  std::int64_t sent_ = 0;
+  std::optional<Channel> all_;  // none of one rank
+  std::map<Link, Channel> links_;
+};
+
+}  // namespace
+
+std::unique_ptr<Communicator> make_device_communicator(std::unique_ptr<Communicator> host,
+                                                       Device device, const std::string& name,
+                                                       Links links,
+                                                       std::shared_ptr<CollectiveWatch> watch) {
+  return std::make_unique<DeviceCommunicator>(std::move(host), device, name, links,
+                                              std::move(watch));
+}
+
+}  // namespace weft
