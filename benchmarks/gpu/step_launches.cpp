@@ -5,6 +5,7 @@
 // A step is linear in its layers: benchmarks/step_roofline.py asks for one and two of them.
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <map>
 
@@ -80,6 +81,8 @@ void step(const Context& ctx, const ModelConfig& config, std::int64_t batch) {
   parameters.begin_grads();
   StageSlot& slot = stage.slot(0);
   slot.batch.label_ends.assign(slot.batch.label_ends.size(), 1);
+  std::fill_n(slot.batch.lengths.host.as<std::int32_t>(), batch,
+              static_cast<std::int32_t>(config.context));
   stage.forward(slot);
   stage.backward(slot, nullptr);
   parameters.finish_grads(0, parameters.grads_flat().elems(), stream);
