@@ -6,27 +6,29 @@
 
 namespace weft::cuda {
 
-// Rows of 32 queries a warp halve what it reads of K and V, while the registers last.
-template <class T, int kWidth>
+// Rows of 32 queries a warp halve what it reads of K and V, while the registers last; and while
+// they last for 128 keys, the sums so far are rescaled half as often. kPlain: neither dropout nor
+// soft cap, whose code needs registers too.
+template <class T, int kWidth, bool kPlain>
 struct ForwardShape {
   static constexpr bool kNarrow = sizeof(T) == 2, kTwice = kNarrow && kWidth <= 128;
   static constexpr int kWarps = kNarrow && kWidth > 128 ? 8 : 4, kRowTiles = kTwice ? 2 : 1,
                        kThreads = 32 * kWarps, kBlocks = kTwice ? 2 : 1;
-  static constexpr int kQueries = kWarps * kRowTiles * 16, kKeys = kNarrow         ? 64
-                                                                   : kWidth <= 128 ? 32
-                                                                                   : 16;
+  static constexpr int kQueries = kWarps * kRowTiles * 16,
+                       kKeys = kNarrow ? (kPlain ? 128 : 64) : (kWidth <= 128 ? 32 : 16);
+  static_assert(!kPlain || (kNarrow && kWidth <= 64));
   static constexpr std::size_t kSharedBytes =
       (kQueries + 2 * kKeys) * kWidth * sizeof(T) + kQueries * sizeof(Span);
 };
 
-template <class T, int kWidth>
-__global__ void __launch_bounds__(ForwardShape<T, kWidth>::kThreads,
-                                  ForwardShape<T, kWidth>::kBlocks)
+template <class T, int kWidth, bool kPlain>
+__global__ void __launch_bounds__(ForwardShape<T, kWidth, kPlain>::kThreads,
+                                  ForwardShape<T, kWidth, kPlain>::kBlocks)
     attention_kernel(T* out,        // (B, T, H, D)
                      float* lse,    // (B, H, T)
                      const T* qkv,  // (B, T, H + 2 Hkv, D)
                      AttentionProblem p) {
-  using Shape = ForwardShape<T, kWidth>;
+  using Shape = ForwardShape<T, kWidth, kPlain>;
   using F = Fragments<T>;
   constexpr int kRowTiles = Shape::kRowTiles, kThreads = Shape::kThreads,
                 kQueries = Shape::kQueries, kKeys = Shape::kKeys;
@@ -39,14 +41,12 @@ __global__ void __launch_bounds__(ForwardShape<T, kWidth>::kThreads,
   const int lane = static_cast<int>(threadIdx.x) % 32,
             warp_row = static_cast<int>(threadIdx.x) / 32 * kRowTiles * 16;
 
-  const int n_tiles = (p.T + kQueries - 1) / kQueries,
-            head = static_cast<int>(blockIdx.x) / n_tiles;
-  const int tile = n_tiles - 1 - static_cast<int>(blockIdx.x) % n_tiles, h = head % p.H,
-            b = head / p.H;  // the longest first if causal
+  const int tile = static_cast<int>(gridDim.x - 1 - blockIdx.x),  // the longest first if causal
+      h = static_cast<int>(blockIdx.y), b = static_cast<int>(blockIdx.z), head = b * p.H + h;
   const int kv = h / (p.H / p.Hkv), first_query = tile * kQueries,
             last_query = min(first_query + kQueries, p.T) - 1;
-  const std::int64_t stride = static_cast<std::int64_t>(p.H + 2 * p.Hkv) * p.D;
-  const T* row = qkv + b * p.T * stride;
+  const int stride = (p.H + 2 * p.Hkv) * p.D;
+  const T* row = qkv + static_cast<std::int64_t>(b) * p.T * stride;
   const T *q = row + h * p.D, *k = row + (p.H + kv) * p.D, *v = row + (p.H + p.Hkv + kv) * p.D;
 
   const Span first_span = keys_of_query(p, b, first_query),
@@ -76,17 +76,18 @@ __global__ void __launch_bounds__(ForwardShape<T, kWidth>::kThreads,
     commit_copies();
 
     std::uint32_t kept[kRowTiles];
-    if (p.drop.threshold != 0) {
+    if constexpr (!kPlain)
+      if (p.drop.threshold != 0) {
 #pragma unroll
-      for (int r = 0; r < kRowTiles; ++r)
-        kept[r] = kept_of_tiles<false, kTiles>(p, b, h, first_query + warp_row + 16 * r, j, lane);
-    }
+        for (int r = 0; r < kRowTiles; ++r)
+          kept[r] = kept_of_tiles<false, kTiles>(p, b, h, first_query + warp_row + 16 * r, j, lane);
+      }
 
     float s[kRowTiles][kTiles][4];
     clear(s);
     multiply_rows<T, kWidth>(s, q_tile, warp_row, k_tile, 0, lane);
 
-    if (p.softcap > 0) {
+    if (!kPlain && p.softcap > 0) {
       const float inner = p.scale / p.softcap;
 #pragma unroll
       for (int r = 0; r < kRowTiles; ++r)
@@ -95,7 +96,11 @@ __global__ void __launch_bounds__(ForwardShape<T, kWidth>::kThreads,
 #pragma unroll
           for (int e = 0; e < 4; ++e) s[r][n][e] = p.softcap * F::tanh(s[r][n][e] * inner);
     }
-    if (last_span.begin > j || first_span.end < j + kKeys) {
+    // Whether a mask cuts the warp's scores; in fp32, for want of registers, the block's.
+    const int last_begin =
+                  kRowTiles > 1 ? spans[warp_row + 16 * kRowTiles - 1].begin : last_span.begin,
+              first_end = kRowTiles > 1 ? spans[warp_row].end : first_span.end;
+    if (last_begin > j || first_end < j + kKeys) {
 #pragma unroll
       for (int r = 0; r < kRowTiles; ++r)
 #pragma unroll
@@ -144,7 +149,7 @@ __global__ void __launch_bounds__(ForwardShape<T, kWidth>::kThreads,
 #pragma unroll
           for (int e = 2 * half; e < 2 * half + 2; ++e) o[r][n][e] *= rescale;
       }
-    if (p.drop.threshold != 0) {  // 1/(1-p) comes last, with 1/sum
+    if (!kPlain && p.drop.threshold != 0) {  // 1/(1-p) comes last, with 1/sum
 #pragma unroll
       for (int r = 0; r < kRowTiles; ++r)
 #pragma unroll
@@ -181,28 +186,39 @@ __global__ void __launch_bounds__(ForwardShape<T, kWidth>::kThreads,
     }
   __syncwarp(kFullWarp);
   store_rows<T, kWidth, kRowTiles * 16>(
-      out + b * p.T * static_cast<std::int64_t>(p.H) * p.D + h * p.D,
+      out + static_cast<std::int64_t>(b) * p.T * p.H * p.D + h * p.D,
       static_cast<std::int64_t>(p.H) * p.D, q_tile, warp_row, first_query + warp_row, p.T, p.T, p.D,
       lane);
 }
 
-template <class T, int kWidth>
+template <class T, int kWidth, bool kPlain>
 void launch_attention(View out, View lse, ConstView qkv, const AttentionProblem& p,
                       Stream& stream) {
   const std::int64_t B = qkv.dim(0);
   const Work work = {static_cast<double>(qkv.bytes() + out.bytes() + lse.bytes()),
                      4.0 * static_cast<double>(B * p.H * p.D) * visible_pairs(p)};
-  using Shape = ForwardShape<T, kWidth>;
-  const auto blocks = n_blocks(B * p.H * ceil_div(p.T, Shape::kQueries));
-  launch(attention_kernel<T, kWidth>, {dim3(blocks), dim3(Shape::kThreads), Shape::kSharedBytes},
+  using Shape = ForwardShape<T, kWidth, kPlain>;
+  const dim3 grid(n_blocks(ceil_div(p.T, Shape::kQueries)), n_blocks(p.H), n_blocks(B));
+  launch(attention_kernel<T, kWidth, kPlain>, {grid, dim3(Shape::kThreads), Shape::kSharedBytes},
          work, stream, static_cast<T*>(out.data()), static_cast<float*>(lse.data()),
          static_cast<const T*>(qkv.data()), p);
+}
+
+template <class T, int kWidth>
+void launch_attention(View out, View lse, ConstView qkv, const AttentionProblem& p,
+                      Stream& stream) {
+  if constexpr (sizeof(T) == 2 && kWidth <= 64)
+    if (p.drop.threshold == 0 && p.softcap <= 0)
+      return launch_attention<T, kWidth, true>(out, lse, qkv, p, stream);
+  launch_attention<T, kWidth, false>(out, lse, qkv, p, stream);
 }
 
 void attention(View out, View lse, ConstView qkv, ConstView lengths, const AttentionArgs& args,
                Stream& stream) {
   expect_aligned("attention", out, qkv);
   const AttentionProblem p = attention_problem("attention", qkv, lengths, args);
+  CHECK(qkv.dim(0) < 1 << 16, "attention: a batch of {}; supported on a GPU: at most 65535",
+        qkv.dim(0));
   const int D = args.head_dim;
   if (qkv.dtype() == DType::bf16) {
     if (D <= 32)

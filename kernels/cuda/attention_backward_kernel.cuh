@@ -21,6 +21,8 @@ struct BackwardShape {
                                      : (kKeys ? 2 : 1) * (kNarrow || kWidth == 128 ? 1 : 2);
   static constexpr int kWarps = kNarrow ? (kWidth <= 64 || (kWidth > 192 && !kKeys) ? 4 : 8) : 4;
   static constexpr int kThreads = 32 * kWarps, kRows = 16 * kWarps / kShares;
+  // At least, of a multiprocessor; 0: as many as ptxas finds without a spill.
+  static constexpr int kBlocks = kNarrow && kWidth == 32 && kKeys ? 2 : 0;
   static constexpr int kColumns =
       kNarrow ? (kWidth > 192 || (kWidth > 128 && !kKeys) ? 32 : 64) : (kWidth > 128 ? 16 : 32);
   static constexpr int kAtOnce = kWidth <= 64 ? kColumns
@@ -34,7 +36,8 @@ struct BackwardShape {
 constexpr int kStatsRows = 128;  // stats are padded to whole tiles of queries
 
 template <class T, int kWidth, bool kKeys>
-__global__ void __launch_bounds__(BackwardShape<T, kWidth, kKeys>::kThreads)
+__global__ void __launch_bounds__(BackwardShape<T, kWidth, kKeys>::kThreads,
+                                  BackwardShape<T, kWidth, kKeys>::kBlocks)
     attention_backward_kernel(
         T* dqkv,             // (B, T, H + 2 Hkv, D)
         const T* dout,       // (B, T, H, D)
@@ -102,40 +105,39 @@ __global__ void __launch_bounds__(BackwardShape<T, kWidth, kKeys>::kThreads)
   load_tile<T, kWidth, kRows, kThreads>(y_tile, kKeys ? v : dout_rows + head * p.D,
                                         kKeys ? stride : out_stride, first_row, row_end, p.D);
 
+  int h = first_head, tile_column = first_column - kColumns;  // of the step
   for (int step = -1; step < n_steps; ++step) {
     if (step >= 0) {
       wait_copies<0>();
       __syncthreads();  // this step's columns are there, and those before are no longer read
     }
-    if (step + 1 < n_steps) {
-      const int next = step + 1, h = first_head + next / n_column_tiles,
-                column = first_column + next % n_column_tiles * kColumns;
+    const bool last_column = tile_column + kColumns >= last_span.end;
+    const int next = step + 1, next_h = last_column ? h + 1 : h,
+              next_column = last_column ? first_column : tile_column + kColumns;
+    if (next < n_steps) {
       T *u = u_tiles + (next & 1) * kColumns * kWidth,
         *w = w_tiles + (next & 1) * kColumns * kWidth;
-      load_tile<T, kWidth, kColumns, kThreads>(u, kKeys ? q + h * p.D : k, stride, column,
+      load_tile<T, kWidth, kColumns, kThreads>(u, kKeys ? q + next_h * p.D : k, stride, next_column,
                                                last_span.end, p.D);
-      load_tile<T, kWidth, kColumns, kThreads>(w, kKeys ? dout_rows + h * p.D : v,
-                                               kKeys ? out_stride : stride, column, last_span.end,
-                                               p.D);
+      load_tile<T, kWidth, kColumns, kThreads>(w, kKeys ? dout_rows + next_h * p.D : v,
+                                               kKeys ? out_stride : stride, next_column,
+                                               last_span.end, p.D);
       if (kKeys && thread < kColumns / 2)  // two rows of stats, four floats a thread
-        copy_async_16(column_stats + (next & 1) * 2 * kColumns + 4 * thread,
-                      stats +
-                          (static_cast<std::int64_t>(h) * 2 + thread / (kColumns / 4)) * padded_T +
-                          column + 4 * (thread % (kColumns / 4)),
-                      true);
+        copy_async_16(
+            column_stats + (next & 1) * 2 * kColumns + 4 * thread,
+            stats + (static_cast<std::int64_t>(next_h) * 2 + thread / (kColumns / 4)) * padded_T +
+                next_column + 4 * (thread % (kColumns / 4)),
+            true);
       commit_copies();
     }
-    if (step < 0) continue;
-
-    const int h = first_head + step / n_column_tiles,
-              tile_column = first_column + step % n_column_tiles * kColumns;
     const T *u = u_tiles + (step & 1) * kColumns * kWidth,
             *w = w_tiles + (step & 1) * kColumns * kWidth;
 #pragma unroll 1
-    for (int from = 0; from < kColumns; from += kAtOnce) {
+    for (int from = step < 0 ? kColumns : 0; from < kColumns; from += kAtOnce) {
       const int column = tile_column + from;
-      if (column + kAtOnce <= first_span.begin || column >= last_span.end) continue;
-      std::uint32_t kept = ~0u;
+      const Span first = spans[warp_row], last = spans[warp_row + 15];  // of this warp's rows
+      if (column + kAtOnce <= first.begin || column >= last.end) continue;
+      std::uint32_t kept = 0;
       if (p.drop.threshold != 0)
         kept = kept_of_tiles<kKeys, kTiles>(p, b, h, first_row + warp_row, column, lane);
 
@@ -145,32 +147,68 @@ __global__ void __launch_bounds__(BackwardShape<T, kWidth, kKeys>::kThreads)
       multiply_rows<T, kWidth>(s, x_tile, warp_row, u, from, lane);
       multiply_rows<T, kWidth>(ds, y_tile, warp_row, w, from, lane);
 
-      const bool masks = last_span.begin > column || first_span.end < column + kAtOnce;
-      const Span span[2] = {spans[warp_row + lane / 4], spans[warp_row + lane / 4 + 8]};
+      // What few tiles or calls need is branched around. First ds becomes dp - Σ p dp, times the
+      // soft cap's slope.
+      if (p.drop.threshold != 0) {
+#pragma unroll
+        for (int n = 0; n < kTiles; ++n)
+#pragma unroll
+          for (int e = 0; e < 4; ++e)
+            ds[0][n][e] = (kept >> (4 * n + e) & 1) != 0 ? ds[0][n][e] * p.drop.scale : 0.0f;
+      }
       const float* of_columns = column_stats + (step & 1) * 2 * kColumns + from + 2 * (lane % 4);
 #pragma unroll
       for (int n = 0; n < kTiles; ++n)
 #pragma unroll
-        for (int e = 0; e < 4; ++e) {
-          const int own_column = column + 8 * n + 2 * (lane % 4) + (e & 1);
-          const float log2_sum = kKeys ? of_columns[8 * n + (e & 1)] : row_log2_sum[e / 2];
-          const float dot = kKeys ? of_columns[kColumns + 8 * n + (e & 1)] : row_dot[e / 2];
-          float score = s[0][n][e], slope = 1;
-          if (p.softcap > 0) {
-            const float t = F::tanh(score * (p.scale / p.softcap));
-            score = p.softcap * t;
-            slope = 1 - t * t;
+        for (int e = 0; e < 4; ++e)
+          ds[0][n][e] -= kKeys ? of_columns[kColumns + 8 * n + (e & 1)] : row_dot[e / 2];
+      if (p.softcap > 0) {
+        const float inner = p.scale / p.softcap;
+#pragma unroll
+        for (int n = 0; n < kTiles; ++n)
+#pragma unroll
+          for (int e = 0; e < 4; ++e) {
+            const float t = F::tanh(s[0][n][e] * inner), slope = 1 - t * t;
+            s[0][n][e] = p.softcap * t;
+            ds[0][n][e] *= slope;
           }
-          float probability = exp2f(fmaf(score, p.log2_unit, -log2_sum));
-          if (masks && (own_column < span[e / 2].begin || own_column >= span[e / 2].end))
-            probability = 0;
-          const bool keeps = (kept >> (4 * n + e) & 1) != 0;
-          s[0][n][e] = keeps ? probability : 0.0f;
-          ds[0][n][e] = probability * slope * ((keeps ? ds[0][n][e] * p.drop.scale : 0.0f) - dot);
+      }
+      if (last.begin > column || first.end < column + kAtOnce) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const Span span = spans[warp_row + 8 * half + lane / 4];
+#pragma unroll
+          for (int n = 0; n < kTiles; ++n)
+#pragma unroll
+            for (int e = 0; e < 2; ++e) {
+              const int own_column = column + 8 * n + 2 * (lane % 4) + e;
+              if (own_column < span.begin || own_column >= span.end)
+                s[0][n][2 * half + e] = -kInfinity;
+            }
         }
-      if constexpr (kKeys) multiply_columns<T, kWidth>(dw, s, w, from, own, lane);
+      }
+#pragma unroll
+      for (int n = 0; n < kTiles; ++n)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          const float log2_sum = kKeys ? of_columns[8 * n + (e & 1)] : row_log2_sum[e / 2];
+          s[0][n][e] = exp2_approx(fmaf(s[0][n][e], p.log2_unit, -log2_sum));
+          ds[0][n][e] *= s[0][n][e];
+        }
       multiply_columns<T, kWidth>(du, ds, u, from, own, lane);
+      if constexpr (kKeys) {
+        if (p.drop.threshold != 0) {  // 1/(1-p) comes last
+#pragma unroll
+          for (int n = 0; n < kTiles; ++n)
+#pragma unroll
+            for (int e = 0; e < 4; ++e)
+              if ((kept >> (4 * n + e) & 1) == 0) s[0][n][e] = 0;
+        }
+        multiply_columns<T, kWidth>(dw, s, w, from, own, lane);
+      }
     }
+    h = next_h;
+    tile_column = next_column;
   }
   wait_copies<0>();
   __syncthreads();  // all have read the rows, which now take the results

@@ -31,8 +31,7 @@ struct Tile {
       kChunks % 8 == 0
           ? 7
           : 3;  // 3: a row is an odd number of half banks' widths, and its parity picks the half
-  static constexpr int kUnrollCopies = sizeof(T) == 4 ? 1 : 16,
-                       kUnrollDepth = sizeof(T) == 4 ? 1
+  static constexpr int kUnrollDepth = sizeof(T) == 4 ? 1
                                       : kWidth == 96 ? 2
                                                      : 16;  // more would spill
   static_assert(kChunks % (kMask + 1) == 0);

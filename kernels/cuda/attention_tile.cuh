@@ -42,6 +42,9 @@ inline AttentionProblem attention_problem(const char* op, ConstView qkv, ConstVi
                                           const AttentionArgs& args) {
   CHECK(args.scale > 0, "{}: scale {}; supported on a GPU: positive", op, args.scale);
   CHECK(qkv.dim(1) < 1 << 30, "{}: {} rows; supported on a GPU: fewer than 2^30", op, qkv.dim(1));
+  CHECK(qkv.dim(2) * qkv.dim(3) < 1 << 29,
+        "{}: rows of {} x {}; supported on a GPU: fewer than 2^29 elements", op, qkv.dim(2),
+        qkv.dim(3));
   AttentionProblem p;
   const auto T = static_cast<int>(qkv.dim(1));
   p.lengths = lengths.empty() ? nullptr : pointer<std::int32_t>(lengths);
@@ -116,17 +119,24 @@ __device__ __forceinline__ void load_tile(T* tile, const T* from, std::int64_t s
   constexpr int kAbreast = Layout::kMask + 1,
                 kStep = kThreads / kAbreast;  // threads on a row; rows at once
   static_assert(kRows % kStep == 0 && kStep % 8 == 0);
+  // More would spill.
+  [[maybe_unused]] constexpr int kUnrollChunks = sizeof(T) == 4 ? 1 : 16;
+  [[maybe_unused]] constexpr int kUnrollRows = sizeof(T) == 4 || kThreads > 128 ? kUnrollChunks
+                                               : kWidth == 96                   ? 1
+                                               : kWidth == 128                  ? 2
+                                                                                : kUnrollChunks;
   const int row = static_cast<int>(threadIdx.x) / kAbreast,
-            chunk = static_cast<int>(threadIdx.x) % kAbreast;
+            chunk = static_cast<int>(threadIdx.x) % kAbreast, rows = end - first - row;
   T* to = tile + Layout::offset(row, chunk);
-  const std::int64_t begin = (first + row) * stride + chunk * Layout::kChunk;
-#pragma unroll Layout::kUnrollCopies
-  for (int i = 0; i < kRows; i += kStep)
-#pragma unroll Layout::kUnrollCopies
-    for (int c = 0; c < kWidth; c += kAbreast * Layout::kChunk) {
-      const bool valid = first + row + i < end && chunk * Layout::kChunk + c < D;
-      copy_async_16(to + i * kWidth + c, from + (valid ? begin + i * stride + c : 0), valid);
-    }
+  const int row_bytes = static_cast<int>(stride * static_cast<std::int64_t>(sizeof(T)));
+  const char* at = reinterpret_cast<const char*>(from + chunk * Layout::kChunk) +
+                   static_cast<std::int64_t>(first + row) * row_bytes;
+#pragma unroll kUnrollRows
+  for (int i = 0; i < kRows; i += kStep, at += kStep * row_bytes)
+#pragma unroll kUnrollChunks
+    for (int c = 0; c < kWidth; c += kAbreast * Layout::kChunk)
+      copy_async_16(to + i * kWidth + c, at + c * static_cast<int>(sizeof(T)),
+                    i < rows && chunk * Layout::kChunk + c < D);
 }
 
 // d (kRowTiles·16, kOut·8) += p (kRowTiles·16, kTiles·8) · rows [row, …) of y, columns [column, …).
