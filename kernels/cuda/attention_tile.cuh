@@ -119,26 +119,24 @@ __device__ __forceinline__ void load_tile(T* tile, const T* from, std::int64_t s
   constexpr int kAbreast = Layout::kMask + 1,
                 kStep = kThreads / kAbreast;  // threads on a row; rows at once
   static_assert(kRows % kStep == 0 && kStep % 8 == 0);
-  [[maybe_unused]] constexpr int kUnroll = sizeof(T) == 4 ? 1
-                                           : kWidth == 128 && kThreads == 128
-                                               ? 2
-                                               : 16;  // more would spill
+  // More would spill.
+  [[maybe_unused]] constexpr int kUnrollChunks = sizeof(T) == 4 ? 1 : 16;
+  [[maybe_unused]] constexpr int kUnrollRows = sizeof(T) == 4 || kThreads > 128 ? kUnrollChunks
+                                               : kWidth == 96                   ? 1
+                                               : kWidth == 128                  ? 2
+                                                                                : kUnrollChunks;
   const int row = static_cast<int>(threadIdx.x) / kAbreast,
-            chunk = static_cast<int>(threadIdx.x) % kAbreast;
+            chunk = static_cast<int>(threadIdx.x) % kAbreast, rows = end - first - row;
   T* to = tile + Layout::offset(row, chunk);
   const int row_bytes = static_cast<int>(stride * static_cast<std::int64_t>(sizeof(T)));
-  const char* begin = reinterpret_cast<const char*>(from + chunk * Layout::kChunk) +
-                      static_cast<std::int64_t>(first + row) * row_bytes;
-#pragma unroll kUnroll
-  for (int c = 0; c < kWidth; c += kAbreast * Layout::kChunk) {
-    const int rows = chunk * Layout::kChunk + c < D ? end - first - row : 0;
-#pragma unroll kUnroll
-    for (int i = 0; i < kRows; i += kStep)
-      copy_async_16(
-          to + i * kWidth + c,
-          begin + static_cast<std::int64_t>(i) * row_bytes + c * static_cast<int>(sizeof(T)),
-          i < rows);
-  }
+  const char* at = reinterpret_cast<const char*>(from + chunk * Layout::kChunk) +
+                   static_cast<std::int64_t>(first + row) * row_bytes;
+#pragma unroll kUnrollRows
+  for (int i = 0; i < kRows; i += kStep, at += kStep * row_bytes)
+#pragma unroll kUnrollChunks
+    for (int c = 0; c < kWidth; c += kAbreast * Layout::kChunk)
+      copy_async_16(to + i * kWidth + c, at + c * static_cast<int>(sizeof(T)),
+                    i < rows && chunk * Layout::kChunk + c < D);
 }
 
 // d (kRowTiles·16, kOut·8) += p (kRowTiles·16, kTiles·8) · rows [row, …) of y, columns [column, …).

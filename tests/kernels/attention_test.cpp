@@ -223,13 +223,13 @@ TEST_P(Attention, DropsProbabilities) {
 // meets 32 rows of scores at a time, or 16 in backward, with 32, 64 or 128 columns.
 TEST_P(Attention, BranchesAroundMasksCapsAndDropout) {
   for (const std::int64_t D : {64, 128}) {
-    const std::int64_t T = D == 64 ? 200 : 136;
+    const int T = D == 64 ? 200 : 136;
     const Case causal = {1, T, 1, 1, D}, both = {1, T, 1, 1, D, false};
     Case band = both, dropped = causal, packed = both, all = both;
     band.left = 130, band.right = 70, band.softcap = 20, band.std = 3;
     dropped.left = 130, dropped.p = 0.2f;
     packed.begins = {0, 130, T - 4};
-    all.T = T + 1, all.lengths = {static_cast<std::int32_t>(T - 5)};  // an odd T drops one by one
+    all.T = T + 1, all.lengths = {T - 5};  // an odd T drops one by one
     all.softcap = 20, all.p = 0.1f;
     expect_formula({causal, band, dropped, packed, all});
   }
@@ -332,6 +332,20 @@ TEST_P(Attention, NamesTheOpOfAMisalignedTensor) {
   expect_named("attention_backward", [&] {
     attention_backward(qkv, odd_out, out, lse, qkv, ConstView(), args, stream());
   });
+}
+
+TEST_P(Attention, NamesABatchThatIsTooLarge) {
+  if (!on_gpu()) GTEST_SKIP() << "a CPU takes any batch";
+  const Case c = {1 << 16, 1, 1, 1, 16};
+  const Resident qkv = blank_act({c.B, 1, 3, 16}), out = blank_act({c.B, 1, 1, 16}),
+                 lse = blank({c.B, 1, 1});
+  try {
+    attention(out, lse, qkv, ConstView(), arguments(c), stream());
+    ADD_FAILURE() << "a batch of " << c.B << " is taken";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("attention: a batch of 65536"), std::string::npos)
+        << e.what();
+  }
 }
 
 TEST_P(Attention, GivesTheSameGradientBitsTwice) {
