@@ -43,11 +43,11 @@ same_text() {
 }
 
 @test "GPT-2 with dropout, trained and generating" {
-  trained 1e-4 0.02 "${gpt2[@]}"
+  trained 1e-5 0.02 "${gpt2[@]}"
   same_text
 }
 
 @test "Llama with shared keys, rotations and gates, trained and generating" {
-  trained 1e-4 0.02 "${llama[@]}"
+  trained 1e-5 0.02 "${llama[@]}"
   same_text
 }
