@@ -14,7 +14,7 @@ setup_file() {
 setup() {
   in_folder
   gpt2=(--family gpt2 --layers 2 --width 32 --heads 2 --dropout 0.1)
-  llama=(--family llama --layers 2 --width 32 --heads 4 --kv-heads 2)
+  llama=(--family llama --layers 2 --width 64 --heads 4 --kv-heads 2)
 }
 
 # trained BOUND BOUND_BF16 ARGS…: in both dtypes, near the CPU's losses and gradient norms; an
