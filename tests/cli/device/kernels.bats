@@ -7,12 +7,14 @@ setup_file() {
   cd "$BATS_FILE_TMPDIR" || return 1
   export OMP_NUM_THREADS=1
   "$WEFT" tokenizer "$CORPUS" --vocab-size 300 --out tok 2>/dev/null
-  "$WEFT" data "$CORPUS" --tokenizer tok --val-fraction 0.1 --out tokens.h5 2>/dev/null
+  head -n 40 "$CORPUS" >few.txt  # an emulated pass takes its time
+  "$WEFT" data few.txt --tokenizer tok --documents line --val-fraction 0.1 --out tokens.h5 \
+    2>/dev/null
 }
 setup() {
   in_folder
   gpt2=(--family gpt2 --layers 2 --width 32 --heads 2 --dropout 0.1)
-  llama=(--family llama --layers 2 --width 32 --heads 4 --kv-heads 2)
+  llama=(--family llama --layers 2 --width 64 --heads 4 --kv-heads 2)
 }
 
 # trained BOUND BOUND_BF16 ARGS…: in both dtypes, near the CPU's losses and gradient norms; an
@@ -43,11 +45,11 @@ same_text() {
 }
 
 @test "GPT-2 with dropout, trained and generating" {
-  trained 1e-4 0.02 "${gpt2[@]}"
+  trained 1e-5 0.02 "${gpt2[@]}"
   same_text
 }
 
 @test "Llama with shared keys, rotations and gates, trained and generating" {
-  trained 1e-4 0.02 "${llama[@]}"
+  trained 1e-5 0.02 "${llama[@]}"
   same_text
 }
