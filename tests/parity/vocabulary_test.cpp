@@ -97,9 +97,10 @@ struct Trained {
     }
     std::fill_n(slot.batch.lengths.host.as<std::int32_t>(), B, static_cast<std::int32_t>(T));
     slot.batch.loss_scale = 1.0f / static_cast<float>(B * T);
-    parameters.zero_grads(stream);
+    parameters.begin_grads();
     stage.forward(slot);
     stage.backward(slot, nullptr);
+    parameters.finish_grads(0, parameters.grads_flat().elems(), stream);
     std::vector<AdamWTensor> tensors;
     for (const LocalParameter& p : parameters.list())
       tensors.push_back({p.weight, p.m, p.v, p.grad, p.weight_bf16, p.info.decay});
