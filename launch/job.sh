@@ -161,11 +161,11 @@ weft_built_with() {
   if [ -z "$found" ]; then
     found=mpiexec mpi=$("$WEFT" --version 2>/dev/null | grep -i '^ *mpi ' || true)
     case $mpi in
-      *Open\ MPI*) weft_is_open_mpi mpiexec || found=$(command -v mpiexec.openmpi || echo mpiexec) ;;
-      *MPICH*) ! weft_is_open_mpi mpiexec || found=$(command -v mpiexec.mpich || echo mpiexec) ;;
+      *Open\ MPI*) weft_is_open_mpi mpiexec || found=$(command -v mpiexec.openmpi || true) ;;
+      *MPICH*) ! weft_is_open_mpi mpiexec || found=$(command -v mpiexec.mpich || true) ;;
     esac
   fi
-  printf '%s\n' "$found"
+  printf '%s\n' "${found:-mpiexec}"
 }
 weft_is_open_mpi() { "$1" --version 2>/dev/null | grep -qi 'open *mpi\|openrte'; }
 
