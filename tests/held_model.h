@@ -14,7 +14,7 @@
 
 namespace weft::test {
 
-// tests/data, or where WEFT_TEST_DATA says it lies: on another machine than the tests were built on.
+// tests/data, or its place where WEFT_TEST_DATA says so (on another machine than the build).
 inline std::filesystem::path data_dir(const std::string& name = "") {
   const char* elsewhere = std::getenv("WEFT_TEST_DATA");
   return std::filesystem::path(elsewhere ? elsewhere : WEFT_TEST_DATA) / name;
