@@ -109,7 +109,7 @@ void add_layer_norm(View y,            // (B, T, C) act, or empty
                     ConstView bias,    // (C) fp32, or empty
                     float eps, const Dropout& drop, Stream& stream);
 
-// dsum += d(norm)/d(sum)·dy;  ddelta = dropout'(dsum);  dweight += Σ_rows dy·x̂;  dbias += Σ_rows dy
+// dsum += d(norm)/d(sum)·dy;  ddelta = dropout'(dsum);  dweight += Σ dy·x̂;  dbias += Σ dy
 void add_layer_norm_backward(
     View dsum,         // (B, T, C) act: in: gradient from the residual path; out: of x
     View ddelta,       // (B, T, C) act, or empty (then dsum is delta's gradient too when p = 0)

@@ -84,5 +84,23 @@ TEST(HostCopyOnAGpu, WritesAndReadsBack) {
   EXPECT_EQ(copy.of(x, stream).as<float>()[2], 3);
 }
 
+// In two parts: what the stream is given in between is not waited for and changes nothing of it.
+TEST(HostCopyOnAGpu, StartsAndFinishes) {
+  Arena arena("weights", 4096, kGpu);
+  const View x = arena.alloc(DType::f32, {3});
+  Stream stream(kGpu);
+  HostCopy copy;
+  for (float value : {1.0f, 2.0f}) {
+    HostWrite write(x);
+    for (int i = 0; i < 3; ++i) write.host().as<float>()[i] = value;
+    write.finish(stream);
+    copy.start(x, stream);
+    HostWrite later(x);
+    for (int i = 0; i < 3; ++i) later.host().as<float>()[i] = 9;
+    later.finish(stream);
+    EXPECT_EQ(copy.finish().as<float>()[2], value);
+  }
+}
+
 }  // namespace
 }  // namespace weft::test

@@ -67,13 +67,15 @@ inline TrainOptions small_options(const SharedFolder& folder, const std::string&
   return o;
 }
 
-// The run, on the whole world. Collective.
+// The run, on the whole world; on a GPU where the suites are (tests/held_model.h). Collective.
 inline void run(const TrainOptions& options) {
   set_log_quiet(true);
+  auto world = test_mpi().world();
   TrainingEnvironment environment;
+  environment.device = device_for(*world);
   environment.recipe = [](const TrainOptions& o) { return fmt::format("lr = {}\n", o.lr); };
   environment.facts = {{"version", "test"}, {"hosts", {"here"}}};
-  train(test_mpi().world(), options, environment);
+  train(std::move(world), options, environment);
 }
 
 inline std::vector<Json> log_lines(const std::string& out, const std::string& event = "") {
