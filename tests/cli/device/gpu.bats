@@ -101,7 +101,6 @@ PY
     (grep -o '^weft: step [0-9]*' err; ls "lost-$device/checkpoints") >"$device.kept"
     events "lost-$device/run.jsonl" >"$device.events"
   done
-  grep -q step-00000002 cpu.kept
   cmp cpu.kept cuda.kept
   cmp cpu.events cuda.events
 
@@ -116,7 +115,8 @@ PY
   [ "$status" = 3 ]
   json long/run.jsonl 'lines[-2]["event"] == "save"' 'lines[-3]["event"] == "step"' \
     '[l["step"] for l in lines[-3:]] == [lines[-1]["step"]] * 3'
-  local stopped=$(json long/run.jsonl 'print(lines[-1]["step"]) or 1')
+  local stopped
+  stopped=$(json long/run.jsonl 'print(lines[-1]["step"]) or 1')
   ok 1 train "${options[@]}" --steps $((stopped + 2)) --log-every 1 --device cuda --out long
   ok 1 train "${options[@]}" --steps $((stopped + 2)) --log-every 1 --device cpu --out whole
   cmp <(losses long/run.jsonl) <(losses whole/run.jsonl)
