@@ -191,6 +191,7 @@ TEST(JobLog, SaysWhatAllRanksDid) {
       EXPECT_LE(end[key]["p95"], end[key]["p99"]) << name << key;
       EXPECT_LT(end[key]["p99"].get<double>(), 1.01 * seconds) << name << key;
     }
+    EXPECT_EQ(number("graph_launches") > 0, m.device.type == DeviceType::cuda) << name;
     EXPECT_GT(number("peak_share"), 0) << name;
     EXPECT_LE(number("peak_share"), 1) << name;
     EXPECT_NEAR(number("streamed_bytes_per_s") * seconds, number("streamed_bytes"), 1e-3);
