@@ -16,6 +16,11 @@ std::string objection(const DeviceWish& wish) {
   if (gpu_count() == 0) return gpu_absence();
   if (std::string missing = cuda_missing_library(); !missing.empty()) return missing;
   if (wish.ranks == 1) return "";
+  // Where a launcher shows each rank one GPU, it may be another's; else it is the host's only one.
+  const bool chosen = gpu_count() == 1 && std::getenv("CUDA_VISIBLE_DEVICES");
+  if (wish.ranks_on_host > gpu_count() && !chosen)
+    return fmt::format("{} ranks run on this host, but {} GPU{} can be used: a rank needs its own",
+                       wish.ranks_on_host, gpu_count(), gpu_count() == 1 ? "" : "s");
   if (std::string missing = nccl_absence(); !missing.empty())
     return fmt::format("{}, so that GPUs are for one rank alone", missing);
   return "";

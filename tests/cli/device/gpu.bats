@@ -181,12 +181,12 @@ PY
   refused 1 'measures the CPU and its ranks' bench machine --device cuda
 }
 
-@test "a GPU is taken unasked, and named; many ranks stay on the CPU" {
+@test "a GPU is taken unasked, and named, by each rank where there are enough" {
   ok 1 generate --model "$S/run/model" --prompt a --max-new-tokens 2 --log job.jsonl
   json job.jsonl 'lines[0]["device"] == "cuda"'
-  refused 2 '--device cuda: GPUs are used by one rank alone' generate --model "$S/run/model" \
-    --prompt a --device cuda
-  ok 2 generate --model "$S/run/model" --prompt a --max-new-tokens 2
+  ok 2 generate --model "$S/run/model" --prompt a --max-new-tokens 2 --tp 2 --log two.jsonl
+  json two.jsonl 'lines[0]["device"] == "cuda"'
+  WEFT_EMULATED_GPUS=1 ok 2 generate --model "$S/run/model" --prompt a --max-new-tokens 2
   grep -q 'this runs on the CPU' err
   refused 1 '--gpu-map' generate --model "$S/run/model" --prompt a --gpu-map x
 }

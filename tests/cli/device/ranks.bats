@@ -85,7 +85,10 @@ GRIDS
 }
 
 @test "more ranks than GPUs: one sentence" {
-  WEFT_EMULATED_GPUS=1 refused 2 'GPU' generate --model "$S/run/model" --device cuda --prompt A
+  WEFT_EMULATED_GPUS=1 refused 2 '2 ranks run on this host, but 1 GPU can be used' \
+    generate --model "$S/run/model" --device cuda --prompt A
+  WEFT_EMULATED_GPUS=2 refused 3 '3 ranks run on this host, but 2 GPUs can be used' \
+    generate --model "$S/run/model" --device cuda --prompt A
 }
 
 @test "a rank that stops ends the run, by name" {
