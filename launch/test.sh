@@ -28,7 +28,7 @@ if nvcc=$(weft_find_nvcc); then
   export CUDACXX=$nvcc
   weft_build emulated weft kernels_test cuda_emulation_test weft_gpu_bench weft_step_launches
   (cd build-emulated && ctest --output-on-failure -j 2 -L emulated) || status=1
-  weft_build runtime weft train_test parity_test cuda_emulation_test infer_test
+  weft_build runtime weft comm_test train_test parity_test cuda_emulation_test infer_test
   (cd build-runtime && ctest --output-on-failure -j 2 -L runtime) || status=1
   weft_build cuda weft
   WEFT=$PWD/build-cuda/weft WEFT_SOURCE_DIR=$PWD bats tests/cli/device/no_driver.bats || status=1
