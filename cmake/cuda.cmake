@@ -5,8 +5,10 @@ list(APPEND WEFT_LEFT_OUT "/gpu_cuda\\.cpp$")  # of a library of its own (CMakeL
 # weft_checked(target): what the emulation looks at with sanitizers.
 function(weft_checked target)
   if(WEFT_EMULATION_SANITIZERS AND target STREQUAL weft_core)
-    # Its precompiled header is what others take, and they are not looked at.
+    # Its precompiled header is what others take, and they are not looked at; nor is the one source
+    # that it is made for.
     get_target_property(sources weft_core SOURCES)
+    list(FILTER sources EXCLUDE REGEX "/spelling\\.cpp$")
     set_source_files_properties(${sources} PROPERTIES SKIP_PRECOMPILE_HEADERS ON
                                 COMPILE_OPTIONS "${WEFT_EMULATION_SANITIZERS}")
   else()
