@@ -44,7 +44,7 @@ class Communicator {
   virtual void barrier() = 0;
   virtual void broadcast(View x, int root, Stream& stream) = 0;
   virtual void all_reduce(View x, ReduceOp op,
-                          Stream& stream) = 0;  // fp32, fp64, i32, i64; in place
+                          Stream& stream) = 0;  // fp32, fp64, i32, i64, nccl: bf16; in place
   // out (n) = rank's n-th of the sum over ranks of in (size·n)
   virtual void reduce_scatter(View out, ConstView in, ReduceOp op, Stream& stream) = 0;
   // out (size·n): rank r's in (n) at r·n. With counts (elements a rank) the parts may differ; in
