@@ -127,15 +127,26 @@ class Table(unittest.TestCase):
 class Results(unittest.TestCase):
 
     def test_joins_with_the_peer_and_leaves_out_a_cut_line(self):
-        peaks, rows = result_table.rows([
+        peaks, rows = result_table.kernel_rows(result_table.read([
             '{"case":"copy bandwidth","gb_per_s":1400}',
             '{"case":"a","ms":3,"share":0.5,"bound":"bf16 matmul"}',
-            '{"case":"a","peer":"PyTorch","ms":2}',
+            '{"case":"a","peer":"PyTorch","attention":"flash","ms":2}',
+            '{"case":"a","peer":"PyTorch","attention":"cudnn","ms":1.5}',
             '{"case":"b","ms":1,"share":0.9,"bound":"copy bandwidth"}', '{"case":"c","m'
-        ])
-        self.assertEqual(peaks, ["copy bandwidth: 1400 GB/s"])
-        self.assertEqual(rows, [("a", 3, 0.5, "bf16 matmul", 1.5),
-                                ("b", 1, 0.9, "copy bandwidth", None)])
+        ]))
+        self.assertEqual(peaks, {"copy bandwidth": 1400e9})
+        self.assertEqual(rows, [("a", 3, 0.5, "bf16 matmul", "0.67 flash, 0.50 cudnn"),
+                                ("b", 1, 0.9, "copy bandwidth", "")])
+
+    def test_shares_of_runs_are_of_the_kernels_peaks(self):
+        run = ('{"shape":"s","name":"%s","value":%s,"flops":2e13,"bytes_per_s":7e11}')
+        peer = '{"shape":"s","name":"decode","peer":"PyTorch","attention":"flash","value":50}'
+        rows = list(result_table.run_rows(
+            result_table.read([run % ("decode", 100), peer]),
+            {"cuBLAS bf16 8192x8192x8192": 1e14, "copy bandwidth": 1e12}))
+        self.assertEqual(rows, [("s decode", 100, 0.7, "copy bandwidth", "2.00 flash")])
+        rows = list(result_table.run_rows(result_table.read([run % ("step", 9)]), {}))
+        self.assertEqual(rows, [("s step", 9, None, "", "")])
 
 
 if __name__ == "__main__":
