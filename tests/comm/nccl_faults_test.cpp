@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "comm/device_communicator.h"
-#include "comm/nccl/nccl_group.h"
+#include "comm/nccl/nccl_group-inl.h"
 #include "core/check.h"
 #include "mpi_main.h"
 #include "tests/cuda_emulation/runtime.h"

@@ -25,6 +25,9 @@ const std::map<std::string, int> kLayers = {
     {"inspect", 5}, {"report", 5},  {"serve", 6},   {"cli", 7}};
 const std::map<std::string, int> kLayersWithin = {{"core", 0},
                                                   {"core/system", 1},
+                                                  {"comm", 0},
+                                                  {"comm/nccl/library", 0},
+                                                  {"comm/nccl", 1},
                                                   {"io/hdf5", 0},
                                                   {"io", 1},
                                                   {"io/weights", 2},

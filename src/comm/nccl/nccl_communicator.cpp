@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "comm/device_communicator.h"
-#include "comm/nccl/nccl_group.h"
+#include "comm/nccl/nccl_group-inl.h"
 
 namespace weft {
 namespace {

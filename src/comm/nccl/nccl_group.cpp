@@ -1,4 +1,4 @@
-#include "comm/nccl/nccl_group.h"
+#include "comm/nccl/nccl_group-inl.h"
 
 #include <chrono>
 #include <exception>
