@@ -27,8 +27,8 @@ add_library(weft_cuda_blas INTERFACE)
 add_library(weft_nccl INTERFACE)
 target_link_libraries(weft_cuda_blas INTERFACE weft_cuda_runtime)
 target_link_libraries(weft_nccl INTERFACE weft_cuda_runtime)
-# NCCL itself is loaded when it is first needed (src/comm/nccl/nccl_group-inl.h); its header may be with
-# the toolkit or apart.
+# NCCL itself is loaded when it is first needed (src/comm/nccl/nccl_group.cpp); its header may be
+# with the toolkit or apart.
 find_path(WEFT_NCCL_INCLUDE nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS} $ENV{NCCL_HOME} $ENV{NCCL_ROOT}
           PATH_SUFFIXES include)
 if(WEFT_NCCL_INCLUDE)
