@@ -28,10 +28,10 @@ void Graph::launch(Stream& stream) {
 }
 
 void GraphCache::run(const Key& key, Stream& stream, const std::function<void()>& work) {
-  // A graph has the address in it; somebody else may have asked for more.
-  if (const void* scratch = stream.scratch(0); scratch != scratch_) {
+  // A graph has the address of scratch in it, which is another when it has grown.
+  if (stream.scratch_bytes() != scratch_bytes_) {
     entries_.clear();
-    scratch_ = scratch;
+    scratch_bytes_ = stream.scratch_bytes();
   }
   const auto [found, first] = entries_.try_emplace(key);
   Entry& entry = found->second;

@@ -54,7 +54,7 @@ class GraphCache {
     std::int64_t asked = 0;
   };
   std::map<Key, Entry> entries_;
-  const void* scratch_ = nullptr;  // of the stream, as graphs know it
+  std::size_t scratch_bytes_ = 0;  // of the stream, as graphs know it
   std::int64_t n_asked_ = 0;
   GraphCounts counts_;
 };
