@@ -40,15 +40,22 @@ bool CollectiveWatch::remove(int group) {
   return failed_.empty();
 }
 
-void CollectiveWatch::add_call(int group, std::string call, std::shared_ptr<const Event> end) {
+void CollectiveWatch::add_call(int group, CollectiveCall call, std::shared_ptr<const Event> end) {
   const std::lock_guard lock(mutex_);
   Watched& w = groups_.at(group);
-  // A step's calls are many and nobody asks for those that have ended.
-  while (w.calls.size() > 1 && w.calls.front().end->has_passed()) {
+  w.calls.push_back({call, ++w.n_calls, Clock::now(), std::move(end)});
+}
+
+std::string CollectiveWatch::named(const Call& c) {
+  return fmt::format("{} of {} {} (its call {})", c.what.name, c.what.elems,
+                     dtype_name(c.what.dtype), c.sequence);
+}
+
+void CollectiveWatch::forget_ended(Watched& w) {
+  while (!w.calls.empty() && w.calls.front().end->has_passed()) {
     w.calls.pop_front();
     progress_ = Clock::now();
   }
-  w.calls.push_back({std::move(call), ++w.n_calls, Clock::now(), std::move(end)});
 }
 
 void CollectiveWatch::check() {
@@ -75,23 +82,15 @@ void CollectiveWatch::run() {
 }
 
 std::string CollectiveWatch::failure() {
-  const auto now = Clock::now();
   try {
-    for (auto& [id, w] : groups_)
-      while (!w.calls.empty() && w.calls.front().end->has_passed()) {
-        w.calls.pop_front();
-        progress_ = now;
-      }
+    for (auto& [id, w] : groups_) forget_ended(w);
   } catch (const Error& e) {  // of the device itself
     return e.what();
   }
   const Call* oldest = nullptr;
   const Watched* of = nullptr;
   for (const auto& [id, w] : groups_) {
-    const std::string at =
-        w.calls.empty()
-            ? ""
-            : fmt::format(", in {} (its call {})", w.calls.front().what, w.calls.front().sequence);
+    const std::string at = w.calls.empty() ? "" : ", in " + named(w.calls.front());
     if (const std::string error = w.group.error(); !error.empty())
       return fmt::format("{}{}: {}", w.group.name, at, error);
     if (w.calls.empty() || (oldest && oldest->given <= w.calls.front().given)) continue;
@@ -99,12 +98,12 @@ std::string CollectiveWatch::failure() {
     of = &w;
   }
   if (!oldest) return "";
-  const std::chrono::duration<double> waited = now - std::max(progress_, oldest->given);
+  const std::chrono::duration<double> waited = Clock::now() - std::max(progress_, oldest->given);
   if (waited.count() < timeout_s_) return "";
   return fmt::format(
-      "{}: {} (its call {}) has not ended for {:.0f} s: another rank died, stopped or makes other "
-      "calls; --comm-timeout says how long is waited",
-      of->group.name, oldest->what, oldest->sequence, waited.count());
+      "{}: {} has not ended for {:.0f} s: another rank died, stopped or makes other calls; "
+      "--comm-timeout says how long is waited",
+      of->group.name, named(*oldest), waited.count());
 }
 
 }  // namespace weft

@@ -15,8 +15,16 @@
 #include <thread>
 
 #include "core/device.h"
+#include "core/tensor.h"
 
 namespace weft {
+
+// What a group was given; put into words where it fails.
+struct CollectiveCall {
+  const char* name;  // "all_reduce"
+  std::int64_t elems;
+  DType dtype;
+};
 
 class CollectiveWatch {
  public:
@@ -38,8 +46,8 @@ class CollectiveWatch {
   int add(Group group);
   // False: it was aborted. What it was given is not watched any more.
   bool remove(int group);
-  // `call` ("all_reduce of 4096 fp32") is the group's next and has ended when the event has passed.
-  void add_call(int group, std::string call, std::shared_ptr<const Event> end);
+  // `call` is the group's next and has ended when the event has passed.
+  void add_call(int group, CollectiveCall call, std::shared_ptr<const Event> end);
   void check();  // throws the failure's sentence, where there was one
 
   double timeout_s() const { return timeout_s_; }
@@ -47,7 +55,7 @@ class CollectiveWatch {
  private:
   using Clock = std::chrono::steady_clock;
   struct Call {
-    std::string what;
+    CollectiveCall what;
     std::int64_t sequence;  // in its group, from 1
     Clock::time_point given;
     std::shared_ptr<const Event> end;
@@ -58,6 +66,8 @@ class CollectiveWatch {
     std::deque<Call> calls;  // that have not ended
   };
   void run();
+  static std::string named(const Call& call);
+  void forget_ended(Watched& group);
   std::string failure();  // of now; "": none. Forgets what has ended
 
   double timeout_s_, grace_s_;

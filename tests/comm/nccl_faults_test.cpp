@@ -132,15 +132,15 @@ TEST_F(NcclFaults, MessagesThatAreNotGrouped) {
   test_mpi().world()->broadcast(View(static_cast<void*>(&id), DType::u8, {sizeof id}), 0, host);
   NcclGroup pair("the pair", id, test_mpi().rank(), 2, device_, watch_);
   const int other = 1 - test_mpi().rank();
-  pair.give("send", stream_, [&](ncclComm_t comm, cudaStream_t s) {
+  pair.give({"send", 256, DType::f32}, stream_, [&](ncclComm_t comm, cudaStream_t s) {
     NCCL_CHECK(nccl().ncclSend(x().data(), 256, ncclFloat32, other, comm, s));
   });
-  pair.give("recv", stream_, [&](ncclComm_t comm, cudaStream_t s) {
+  pair.give({"recv", 256, DType::f32}, stream_, [&](ncclComm_t comm, cudaStream_t s) {
     NCCL_CHECK(nccl().ncclRecv(x(256).data(), 256, ncclFloat32, other, comm, s));
   });
   stream_.synchronize();
   const std::string text = failure();
-  EXPECT_EQ(text.find("the pair: send (its call 1) has not ended for"), 0U) << text;
+  EXPECT_EQ(text.find("the pair: send of 256 fp32 (its call 1) has not ended for"), 0U) << text;
 }
 
 TEST_F(NcclFaults, ARankThatDoesNotCome) {

@@ -2,8 +2,6 @@
 // blocking ones on the caller's stream, the others on streams of the group's own, between events,
 // so that they overlap with what the caller's stream is given until it waits.
 #include <algorithm>
-#include <array>
-#include <deque>
 #include <map>
 #include <utility>
 #include <vector>
@@ -16,9 +14,7 @@ namespace {
 
 bool on_device(ConstView x) { return x.device().type == DeviceType::cuda; }
 
-std::string words(const char* call, ConstView x) {
-  return fmt::format("{} of {} {}", call, x.elems(), dtype_name(x.dtype()));
-}
+CollectiveCall call(const char* name, ConstView x) { return {name, x.elems(), x.dtype()}; }
 
 // The stream that asked for it waits, not the host.
 class StreamTransfer : public Transfer {
@@ -56,7 +52,7 @@ class Channel {
       : stream_(device), begins_(device), group_(name, id, rank, size, device, std::move(watch)) {}
 
   // On the group's stream, after what `stream` has been given so far.
-  std::unique_ptr<Transfer> start(const std::string& what, Stream& stream,
+  std::unique_ptr<Transfer> start(CollectiveCall what, Stream& stream,
                                   const std::function<void(ncclComm_t, cudaStream_t)>& calls) {
     begins_.record(stream);
     begins_.wait(stream_);
@@ -101,7 +97,7 @@ class DeviceCommunicator : public Communicator {
     const auto bytes = static_cast<std::int64_t>(x.bytes());
     if (is_nothing(x)) return;
     if (rank() == root) sent_ += (size() - 1) * bytes;
-    give(words("broadcast", x), stream, [&](ncclComm_t comm, cudaStream_t s) {
+    give(call("broadcast", x), stream, [&](ncclComm_t comm, cudaStream_t s) {
       NCCL_CHECK(nccl().ncclBroadcast(x.data(), x.data(), x.bytes(), ncclUint8, root, comm, s));
     });
   }
@@ -111,7 +107,7 @@ class DeviceCommunicator : public Communicator {
     const ncclDataType_t type = nccl_type(x.dtype());
     if (is_nothing(x)) return;
     count_ring(2 * x.bytes());
-    give(words("all_reduce", x), stream, [&](ncclComm_t comm, cudaStream_t s) {
+    give(call("all_reduce", x), stream, [&](ncclComm_t comm, cudaStream_t s) {
       NCCL_CHECK(nccl().ncclAllReduce(x.data(), x.data(), count(x), type, nccl_op(op), comm, s));
     });
   }
@@ -124,7 +120,7 @@ class DeviceCommunicator : public Communicator {
     if (size() == 1) return copy_bytes(out.data(), in.data(), in.bytes(), stream);
     if (is_nothing(in)) return;
     count_ring(in.bytes());
-    give(words("reduce_scatter", in), stream, [&](ncclComm_t comm, cudaStream_t s) {
+    give(call("reduce_scatter", in), stream, [&](ncclComm_t comm, cudaStream_t s) {
       NCCL_CHECK(
           nccl().ncclReduceScatter(in.data(), out.data(), count(out), type, nccl_op(op), comm, s));
     });
@@ -138,7 +134,7 @@ class DeviceCommunicator : public Communicator {
     if (size() == 1) return copy_own(out, in, stream);
     if (is_nothing(in)) return;
     sent_ += (size() - 1) * static_cast<std::int64_t>(in.bytes());
-    give(words("all_gather", in), stream, [&](ncclComm_t comm, cudaStream_t s) {
+    give(call("all_gather", in), stream, [&](ncclComm_t comm, cudaStream_t s) {
       NCCL_CHECK(nccl().ncclAllGather(in.data(), out.data(), in.bytes(), ncclUint8, comm, s));
     });
   }
@@ -157,7 +153,7 @@ class DeviceCommunicator : public Communicator {
       return all_gather(out, in, stream);
     sent_ += (size() - 1) * static_cast<std::int64_t>(in.bytes());
     const std::size_t width = dtype_bytes(in.dtype());
-    give(words("all_gather", out), stream, [&](ncclComm_t comm, cudaStream_t s) {
+    give(call("all_gather", out), stream, [&](ncclComm_t comm, cudaStream_t s) {
       auto* to = static_cast<std::byte*>(out.data());
       for (int root = 0; root < size(); ++root) {
         const std::size_t bytes =
@@ -184,7 +180,7 @@ class DeviceCommunicator : public Communicator {
     const ncclDataType_t type = nccl_type(x.dtype());
     if (is_nothing(x)) return std::make_unique<Done>();
     count_ring(2 * x.bytes());
-    return all_->start(words("all_reduce", x), stream, [&](ncclComm_t comm, cudaStream_t s) {
+    return all_->start(call("all_reduce", x), stream, [&](ncclComm_t comm, cudaStream_t s) {
       NCCL_CHECK(nccl().ncclAllReduce(x.data(), x.data(), count(x), type, nccl_op(op), comm, s));
     });
   }
@@ -193,7 +189,7 @@ class DeviceCommunicator : public Communicator {
     if (x.elems() == 0) return std::make_unique<Done>();
     sent_ += static_cast<std::int64_t>(x.bytes());
     return link(rank(), to, tag)
-        .start(words("send", x), stream, [&](ncclComm_t comm, cudaStream_t s) {
+        .start(call("send", x), stream, [&](ncclComm_t comm, cudaStream_t s) {
           NCCL_CHECK(nccl().ncclSend(x.data(), x.bytes(), ncclUint8, 1, comm, s));
         });
   }
@@ -201,7 +197,7 @@ class DeviceCommunicator : public Communicator {
     if (!on_device(x)) return host_->start_recv(x, from, tag, stream);
     if (x.elems() == 0) return std::make_unique<Done>();
     return link(from, rank(), tag)
-        .start(words("recv", x), stream, [&](ncclComm_t comm, cudaStream_t s) {
+        .start(call("recv", x), stream, [&](ncclComm_t comm, cudaStream_t s) {
           NCCL_CHECK(nccl().ncclRecv(x.data(), x.bytes(), ncclUint8, 0, comm, s));
         });
   }
@@ -249,7 +245,7 @@ class DeviceCommunicator : public Communicator {
   static void copy_own(View out, ConstView in, Stream& stream) {
     if (out.data() != in.data()) copy_bytes(out.data(), in.data(), in.bytes(), stream);
   }
-  void give(const std::string& what, Stream& stream,
+  void give(CollectiveCall what, Stream& stream,
             const std::function<void(ncclComm_t, cudaStream_t)>& calls) {
     all_->group().give(what, stream, calls);
   }

@@ -59,17 +59,15 @@ class NcclGroup {
 
   static ncclUniqueId new_id();
 
-  int size() const { return size_; }
-  // Gives NCCL what `calls` makes, of this group and on this stream, as one: `what` in the watch's
-  // words. The event passes when it has ended.
-  std::shared_ptr<const Event> give(const std::string& what, Stream& stream,
+  // Gives NCCL what `calls` makes, of this group and on this stream, as one: `what` to the watch.
+  // The event passes when it has ended.
+  std::shared_ptr<const Event> give(CollectiveCall what, Stream& stream,
                                     const std::function<void(ncclComm_t, cudaStream_t)>& calls);
 
  private:
   void settle(ncclResult_t said, const char* call);  // waits until NCCL has taken the call
 
   std::string name_;
-  int size_;
   Device device_;
   std::shared_ptr<CollectiveWatch> watch_;
   EventPool events_;

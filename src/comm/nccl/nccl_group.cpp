@@ -68,11 +68,7 @@ ncclUniqueId NcclGroup::new_id() {
 
 NcclGroup::NcclGroup(std::string name, const ncclUniqueId& id, int rank, int size, Device device,
                      std::shared_ptr<CollectiveWatch> watch)
-    : name_(std::move(name)),
-      size_(size),
-      device_(device),
-      watch_(std::move(watch)),
-      events_(device) {
+    : name_(std::move(name)), device_(device), watch_(std::move(watch)), events_(device) {
   const DeviceGuard current(device);
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
   config.blocking = 0;  // so that nobody waits for ever for a rank that is gone
@@ -133,7 +129,7 @@ void NcclGroup::settle(ncclResult_t said, const char* call) {
 }
 
 std::shared_ptr<const Event> NcclGroup::give(
-    const std::string& what, Stream& stream,
+    CollectiveCall what, Stream& stream,
     const std::function<void(ncclComm_t, cudaStream_t)>& calls) {
   watch_->check();
   const DeviceGuard current(device_);
