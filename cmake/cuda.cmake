@@ -57,13 +57,9 @@ if(WEFT_CUDA STREQUAL ON)
   target_compile_definitions(weft_nccl INTERFACE WEFT_NCCL_LIBRARY_FOLDER="${nccl_home}/lib")
   function(weft_cuda_sources)
     foreach(source IN LISTS ARGN)
-      # A spilled register is an error; head dim 256's backward may spill. fmt's consteval is beyond
-      # nvcc.
+      # A spilled register is an error. fmt's consteval is beyond nvcc.
       set(options -DFMT_CONSTEVAL= -DFMT_USE_CONSTEXPR=1 -diag-suppress=2190
-          -Xcompiler=-Wall,-Wextra)
-      if(NOT source MATCHES "attention_backward_bf16_wide")
-        list(APPEND options -Xptxas=--warn-on-spills,-Werror)
-      endif()
+          -Xcompiler=-Wall,-Wextra -Xptxas=--warn-on-spills,-Werror)
       set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${options}")
     endforeach()
   endfunction()
