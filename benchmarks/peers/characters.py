@@ -2,7 +2,7 @@
 the same tokens: the seconds of the training steps, and the loss over all of the validation part.
 
    python benchmarks/peers/characters.py build/weft tokens.h5 [--rounds 3] [--most-rounds 5]
-       [--steps 2000] [--dtype fp32|bf16] [--out benchmarks/results/MACHINE/cpu.jsonl]
+       [--steps 2000] [--dtype bf16|fp32] [--out benchmarks/results/MACHINE/cpu.jsonl]
 
 The recipe's head says how tokens.h5 is made. Rounds are as in rounds.py; the ratio is one of
 seconds, Weft's over PyTorch's. Exit 1 where the losses differ by more than 1 %. Needs a Python with
@@ -65,7 +65,7 @@ def main():
     parser.add_argument("--most-rounds", type=int, default=5, help="where they scatter")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--dtype", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--dtype", choices=["fp32", "bf16"], default="bf16")
     parser.add_argument("--out")
     args = parser.parse_args()
     kept = {"weft": [], "peer": []}
