@@ -16,6 +16,7 @@
 #include "core/log.h"
 #include "core/utf8.h"
 #include "formats/families/families.h"
+#include "infer/chat_prompt.h"
 #include "infer/engine.h"
 #include "infer/generation_file.h"
 #include "io/files.h"
@@ -48,31 +49,7 @@ struct ChatOptions {
 
 std::string find_template(const ChatOptions& o, const Tokenizer& tokenizer) {
   if (!o.chat_template.empty()) return read_text_file(o.chat_template);
-  const auto& all = tokenizer.chat_templates();
-  if (const auto found = all.find("default"); found != all.end()) return found->second;
-  CHECK_USER(!all.empty(),
-             "--model {}: its tokenizer has no chat template, so how it is talked to is not known; "
-             "give one with --chat-template FILE, or use weft generate",
-             o.model.model);
-  std::vector<std::string> names;
-  for (const auto& [name, unused] : all) names.push_back(name);
-  CHECK_USER(all.size() == 1,
-             "--model {}: its tokenizer has the chat templates {}, and none is the default; give "
-             "one with --chat-template FILE",
-             o.model.model, fmt::join(names, ", "));
-  return all.begin()->second;
-}
-
-// Special tokens with which a template ends a turn: what the model writes there too, even where its
-// end token is another.
-std::vector<std::int32_t> turn_ends(const Tokenizer& tokenizer, const std::string& chat_template) {
-  std::vector<std::int32_t> ids;
-  for (const char* text : {"<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>",
-                           "<|end_of_turn|>", "<|eot|>"})
-    if (const auto id = tokenizer.id(text);
-        id && tokenizer.is_special(*id) && chat_template.find(text) != std::string::npos)
-      ids.push_back(*id);
-  return ids;
+  return find_chat_template(tokenizer, "--model " + o.model.model);
 }
 
 // One conversation, the same on every rank; the first replica answers.
@@ -141,7 +118,7 @@ class Chat {
           [&](std::size_t, std::int64_t sample, const Completion& c) {
             if (sample == 0) answer = c;
           },
-          [&](std::size_t, std::int32_t id) { show(decoder.push(id)); });
+          [&](std::size_t, const ChosenToken& token) { show(decoder.push(token.id)); });
       if (r.options.num_beams > 1)
         for (std::int32_t id : answer.ids) show(decoder.push(id));
       show(decoder.finish());
@@ -173,6 +150,13 @@ class Chat {
   const JobWork& work() const { return work_; }
 
  private:
+  static OrderedJson as_json(const std::vector<ChatMessage>& messages) {
+    OrderedJson list = OrderedJson::array();
+    for (const ChatMessage& m : messages)
+      list.push_back({{"role", m.role}, {"content", m.content}});
+    return list;
+  }
+
   std::vector<ChatMessage> with(ChatMessage message) const {
     std::vector<ChatMessage> all = messages_;
     all.push_back(std::move(message));
@@ -180,12 +164,9 @@ class Chat {
   }
 
   GenerationRequest request(const std::vector<ChatMessage>& messages) const {
-    OrderedJson variables = OrderedJson::object();
-    for (const auto& [role, content] : tokenizer_.special_tokens()) variables[role] = content;
-    const std::string prompt = apply_chat_template(template_, messages, true, variables);
     GenerationRequest r;
     r.name = "the conversation";
-    r.ids = tokenizer_.encode(prompt, false).ids;  // the template writes the special tokens
+    r.ids = chat_ids(tokenizer_, template_, as_json(messages));
     session_.check_ids("the conversation", r.ids);
     CHECK_USER(!r.ids.empty(), "the chat template makes no prompt of the conversation");
     const PromptPlace place = {.what = "the conversation",

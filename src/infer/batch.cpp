@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "comm/pass_limit.h"
 #include "kernels/scratch.h"
@@ -28,10 +29,12 @@ std::int64_t ActiveRequest::waiting() const {
 }
 
 Batch::Batch(const EngineModel& model, const InferenceShape& shape,
-             std::span<const GenerationRequest> requests, const BatchListeners& listeners)
+             std::span<const GenerationRequest> requests, const BatchListeners& listeners,
+             Engine::Feed feed)
     : model_(model),
       shape_(shape),
       requests_(requests),
+      feed_(std::move(feed)),
       tell_(listeners),
       statistics_(listeners.watch.statistics),
       inference_(model.ctx, model.config, model.parameters, shape),
@@ -55,7 +58,7 @@ std::optional<Failure> Batch::run() {
   PassLimit* limit = model_.ctx.limit;
   if (limit) limit->begin();
   double now_s = 0, asked_s = kNever_s;  // the chooser's clock, the same on all ranks
-  for (admit(); !works_.empty(); admit()) {
+  while (begin_pass()) {
     if (limit && now_s - asked_s >= kAskEvery_s) {
       const auto timed = time_as(model_.ctx, TimeShare::comm);
       if (auto ended = limit->ended(model_.ctx.grid.replica(), model_.ctx.stream)) return ended;
@@ -188,6 +191,9 @@ Choices Batch::choose(const Pass& pass, ConstView hidden) {
   std::int64_t n = 0;
   for (const ActiveRequest* w : pass.ready) n += w->n_choices();
   choices.candidates.resize(static_cast<std::size_t>(n));
+  std::int64_t n_all_likely = 0;
+  for (const ActiveRequest* w : pass.ready) n_all_likely += n_likely(*w);
+  choices.likely.resize(static_cast<std::size_t>(n_all_likely));
   const Grid& grid = model_.ctx.grid;
   if (!grid.is_last_stage()) return choices;
   const ConstView logits = [&] {
@@ -198,12 +204,15 @@ Choices Batch::choose(const Pass& pass, ConstView hidden) {
   const auto V = static_cast<std::size_t>(model_.config.vocab);
   const float* row = logits_.floats(logits, model_.ctx.stream).as<float>();
   std::span<BeamCandidate> left = choices.candidates;
+  std::span<LikelyToken> left_likely = choices.likely;
   for (const ActiveRequest* w : pass.ready) {
     std::vector<std::span<const float>> rows;
     for (std::size_t l = 0; l < w->lanes.size(); ++l, row += V) rows.emplace_back(row, V);
     const auto own = left.first(static_cast<std::size_t>(w->n_choices()));
     left = left.subspan(own.size());
-    choices.failure = failure_of([&] { choose_for(*w, rows, own); });
+    const auto likely = left_likely.first(static_cast<std::size_t>(n_likely(*w)));
+    left_likely = left_likely.subspan(likely.size());
+    choices.failure = failure_of([&] { choose_for(*w, rows, own, likely); });
     if (!choices.failure) continue;
     choices.failure->text =
         fmt::format("{}, new token {}: {}", name_of(*w),
@@ -215,7 +224,7 @@ Choices Batch::choose(const Pass& pass, ConstView hidden) {
 }
 
 void Batch::choose_for(const ActiveRequest& w, std::span<const std::span<const float>> logits,
-                       std::span<BeamCandidate> choices) {
+                       std::span<BeamCandidate> choices, std::span<LikelyToken> likely) {
   const GenerationRequest& r = request_of(w);
   if (w.beams) {
     const std::vector<BeamCandidate> best = w.beams->choose(sampler_, logits, r.stream);
@@ -225,6 +234,10 @@ void Batch::choose_for(const ActiveRequest& w, std::span<const std::span<const f
   const auto c = sampler_.choose(logits[0], r.options, w.text.ids,
                                  static_cast<std::int64_t>(r.ids.size()), r.stream);
   if (c) choices[0] = {.score = 0, .beam = 0, .id = c->id, .logprob = c->logprob};
+  if (likely.empty()) return;
+  const std::vector<LikelyToken> best =
+      likely_tokens(logits[0], log_sum_exp(logits[0]), static_cast<std::int64_t>(likely.size()));
+  std::copy(best.begin(), best.end(), likely.begin());
 }
 
 // What one rank chose, its clock and what it met are the whole replica's.
@@ -249,8 +262,12 @@ void Batch::share(Choices& choices) {
             static_cast<std::int64_t>(choices.failure->text.size())};
   bytes(&head, sizeof head);
   choices.elapsed_s = head.elapsed_s;
-  if (head.size < 0)
-    return bytes(choices.candidates.data(), choices.candidates.size() * sizeof(BeamCandidate));
+  if (head.size < 0) {
+    bytes(choices.candidates.data(), choices.candidates.size() * sizeof(BeamCandidate));
+    if (!choices.likely.empty())
+      bytes(choices.likely.data(), choices.likely.size() * sizeof(LikelyToken));
+    return;
+  }
   if (!choices.failure) choices.failure.emplace();
   choices.failure->kind = static_cast<FailureKind>(head.kind);
   choices.failure->text.resize(static_cast<std::size_t>(head.size));
@@ -259,23 +276,26 @@ void Batch::share(Choices& choices) {
 
 void Batch::advance(const Pass& pass, const Choices& choices) {
   std::span<const BeamCandidate> left = choices.candidates;
+  std::span<const LikelyToken> left_likely = choices.likely;
   const double now_s = statistics_ ? elapsed_s() : 0;
   for (ActiveRequest* w : pass.ready) {
     if (statistics_) count_choice(*w, now_s);
     const auto own = left.first(static_cast<std::size_t>(w->n_choices()));
     left = left.subspan(own.size());
+    const auto likely = left_likely.first(static_cast<std::size_t>(n_likely(*w)));
+    left_likely = left_likely.subspan(likely.size());
     const auto none =
         std::find_if(own.begin(), own.end(), [](const BeamCandidate& c) { return c.beam < 0; });
     const std::span<const BeamCandidate> found(own.begin(), none);
     if (w->beams)
       advance_beams(*w, found, choices.elapsed_s);
     else
-      advance_text(*w, found, choices.elapsed_s);
+      advance_text(*w, found, likely, choices.elapsed_s);
   }
 }
 
 void Batch::advance_text(ActiveRequest& w, std::span<const BeamCandidate> candidates,
-                         double elapsed_s) {
+                         std::span<const LikelyToken> likely, double elapsed_s) {
   const GenerationRequest& r = request_of(w);
   w.over = candidates.empty();
   if (w.over) return report_error(w, 0, kNothingLeft);
@@ -284,7 +304,7 @@ void Batch::advance_text(ActiveRequest& w, std::span<const BeamCandidate> candid
       append_token(w.text, c.id, c.logprob, r.options, static_cast<std::int64_t>(r.ids.size()),
                    model_.tokenizer, elapsed_s);
   if (statistics_) ++statistics_->counts.new_tokens;
-  if (tell_.token) tell_.token(w.request, c.id);
+  if (tell_.token) tell_.token(w.request, {.id = c.id, .logprob = c.logprob, .likely = likely});
   w.over = !finish.empty();
   if (w.over) report(w, 0, {.text = w.text, .score = 0, .finish = finish});
 }
@@ -358,6 +378,7 @@ void Batch::release() {
     for (CachedText& lane : w.lanes) drop_pages(lane);
     pool_.release(w.promised);
     slots_used_ -= request_of(w).options.num_beams;
+    if (feed_) fed_.erase(w.request);
     return true;
   });
 }

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <list>
+#include <map>
 #include <optional>
 #include <set>
 
@@ -27,7 +28,8 @@ struct CachedText {
 
 // A request under way: one lane, or one a running beam.
 struct ActiveRequest {
-  std::size_t request = 0;
+  std::size_t request = 0;                   // its number
+  const GenerationRequest* asked = nullptr;  // what it is
   std::vector<CachedText> lanes;
   bool shares = false;        // its pages with texts that begin alike
   std::int64_t promised = 0;  // pages that beams may still take; a text takes what is free
@@ -71,6 +73,7 @@ struct Choices {
   double elapsed_s = 0;
   std::optional<Failure> failure;         // what it met; then there are no candidates
   std::vector<BeamCandidate> candidates;  // n_choices() of each ready work; beam -1: none
+  std::vector<LikelyToken> likely;        // n_likely of each that is no beam search
 };
 
 // Who is told what.
@@ -83,16 +86,25 @@ struct BatchListeners {
 class Batch {
  public:
   Batch(const EngineModel& model, const InferenceShape& shape,
-        std::span<const GenerationRequest> requests, const BatchListeners& listeners);
+        std::span<const GenerationRequest> requests, const BatchListeners& listeners,
+        Engine::Feed feed = {});
 
-  // Until all requests are done. Collective over a replica; the failure is the same on all its
-  // ranks.
+  // Until all requests are done; with a feed until it ends them. Collective over a replica; the
+  // failure is the same on all its ranks.
   std::optional<Failure> run();
   std::int64_t passes() const { return passes_; }
 
  private:
+  bool begin_pass();
+  bool take_orders();
+  void drop(std::size_t request);
+  struct Coming {
+    std::size_t number;
+    const GenerationRequest* asked;  // null: none
+  };
+  Coming coming() const;
   void admit();
-  ActiveRequest begin(std::size_t request) const;
+  ActiveRequest begin(const Coming& coming) const;
   bool admits(ActiveRequest& work);
   std::int64_t still_to_read() const;
   void forget_outgrown(ActiveRequest& work);
@@ -106,11 +118,12 @@ class Batch {
   Pass fill();
   Choices choose(const Pass& pass, ConstView hidden);
   void choose_for(const ActiveRequest& work, std::span<const std::span<const float>> logits,
-                  std::span<BeamCandidate> choices);
+                  std::span<BeamCandidate> choices, std::span<LikelyToken> likely);
+  std::int64_t n_likely(const ActiveRequest& work) const;
   void share(Choices& choices);
   void advance(const Pass& pass, const Choices& choices);
   void advance_text(ActiveRequest& work, std::span<const BeamCandidate> candidates,
-                    double elapsed_s);
+                    std::span<const LikelyToken> likely, double elapsed_s);
   void advance_beams(ActiveRequest& work, std::span<const BeamCandidate> candidates,
                      double elapsed_s);
   void move_beams(ActiveRequest& work, std::span<const std::int32_t> parents);
@@ -124,14 +137,15 @@ class Batch {
   void count(const Pass& pass);
   void count_choice(ActiveRequest& work, double now_s);
 
-  const GenerationRequest& request_of(const ActiveRequest& work) const {
-    return requests_[work.request];
-  }
+  const GenerationRequest& request_of(const ActiveRequest& work) const { return *work.asked; }
   std::string name_of(const ActiveRequest& work) const;
 
   const EngineModel& model_;
   InferenceShape shape_;
-  std::span<const GenerationRequest> requests_;
+  std::span<const GenerationRequest> requests_;   // without a feed
+  Engine::Feed feed_;                             // empty: there is none
+  std::map<std::size_t, GenerationRequest> fed_;  // by number, until they are done
+  std::size_t n_fed_ = 0;                         // so far
   BatchListeners tell_;
   EngineStatistics* statistics_;                        // null: nobody counts
   std::int64_t body_bytes_ = 0, all_weight_bytes_ = 0;  // that a pass reads
@@ -141,7 +155,7 @@ class Batch {
   Stream host_stream_;  // where choices are made
   Sampler sampler_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-  std::size_t begun_ = 0;                     // requests
+  std::size_t begun_ = 0;                     // the number of the next request
   std::list<ActiveRequest> works_, waiting_;  // in the order of their requests
   PagePool pool_;
   std::int64_t slots_used_ = 0;

@@ -18,10 +18,11 @@ std::span<const std::int32_t> page_tokens(const std::vector<std::int32_t>& ids, 
 
 }  // namespace
 
-ActiveRequest Batch::begin(std::size_t request) const {
-  const GenerationRequest& r = requests_[request];
+ActiveRequest Batch::begin(const Coming& coming) const {
+  const GenerationRequest& r = *coming.asked;
   ActiveRequest w;
-  w.request = request;
+  w.request = coming.number;
+  w.asked = coming.asked;
   w.text = begin_continuation(r.ids, r.options, model_.tokenizer);
   if (r.options.num_beams > 1) w.beams.emplace(w.text, r.options, model_.config.vocab);
   // What others have read is this text's too where tokens look at earlier ones alone, and always at
@@ -68,7 +69,10 @@ bool Batch::admits(ActiveRequest& w) {
 // Requests begin in order; those that were put off come before new ones.
 void Batch::admit() {
   while (true) {
-    if (waiting_.empty() && begun_ < requests_.size()) waiting_.push_back(begin(begun_++));
+    if (const Coming next = coming(); waiting_.empty() && next.asked) {
+      waiting_.push_back(begin(next));
+      begun_ = next.number + 1;
+    }
     if (waiting_.empty()) return;
     if (!admits(waiting_.front())) {
       CHECK(!works_.empty(), "{} finds no room in an empty cache", name_of(waiting_.front()));

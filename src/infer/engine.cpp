@@ -98,6 +98,35 @@ InferenceShape plan_inference(const Context& ctx, const ModelConfig& config,
   }
 }
 
+InferenceShape plan_serving(const Context& ctx, const ModelConfig& config,
+                            const EngineLimits& limits) {
+  GenerationRequest longest = {.ids = std::vector<std::int32_t>(static_cast<std::size_t>(
+                                   std::max<std::int64_t>(config.context - 1, 1))),
+                               .options = {}};
+  longest.options.max_new_tokens = config.context - static_cast<std::int64_t>(longest.ids.size());
+  // Room for one, and then pages for the others as far as memory goes: most texts are shorter.
+  InferenceShape shape = plan_inference(ctx, config, {&longest, 1}, limits);
+  shape.slots = shape.max_logit_rows = limits.max_batch;
+  shape.max_rows = std::max(limits.max_rows, limits.max_batch);
+  const std::int64_t full = limits.max_batch * shape.pages;
+  std::int64_t room = full;
+  if (limits.memory_bytes > 0) {
+    const std::size_t least = InferencePass::plan_bytes(config, ctx.grid, shape) +
+                              InferencePass::scratch_bytes(ctx, config, shape);
+    const std::int64_t left = limits.memory_bytes - static_cast<std::int64_t>(least);
+    room = shape.pages +
+           left / static_cast<std::int64_t>(InferencePass::page_bytes(config, ctx.act, ctx.grid));
+    if (left < 0) room = 0;
+  }
+  room = ctx.grid.replica().all_reduce_value(std::min(full, room), ReduceOp::min, ctx.stream);
+  CHECK_USER(room >= shape.pages,
+             "--max-batch is {}, whose activations leave no room for the keys and values of one "
+             "text of the model's context ({} tokens); allowed: fewer",
+             limits.max_batch, config.context);
+  shape.pages = room;
+  return shape;
+}
+
 Engine::Engine(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
                const Tokenizer* tokenizer, EngineLimits limits, EngineWatch watch)
     : model_{ctx, config, parameters, tokenizer}, limits_(limits), watch_(std::move(watch)) {
@@ -114,6 +143,14 @@ std::optional<Failure> Engine::try_run(std::span<const GenerationRequest> reques
   if (failure) return failure;
   Batch batch(model_, shape, requests, {done, token, watch_});
   failure = batch.run();
+  passes_ = batch.passes();
+  return failure;
+}
+
+std::optional<Failure> Engine::serve(const Feed& feed, const Done& done, const Token& token) {
+  const InferenceShape shape = plan_serving(model_.ctx, model_.config, limits_);
+  Batch batch(model_, shape, {}, {done, token, watch_}, feed);
+  const auto failure = batch.run();
   passes_ = batch.passes();
   return failure;
 }

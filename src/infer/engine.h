@@ -17,8 +17,9 @@ namespace weft {
 struct GenerationRequest {
   std::vector<std::int32_t> ids;  // the prompt, one token or more
   Generation options;
-  std::uint64_t stream = 0;  // of its draws: draw_stream()
-  std::string name = "";     // what errors call it: "prompt 3"
+  std::uint64_t stream = 0;   // of its draws: draw_stream()
+  std::string name = "";      // what errors call it: "prompt 3"
+  std::int64_t n_likely = 0;  // likeliest tokens that are told beside each that is chosen
 };
 
 struct Completion {
@@ -27,6 +28,20 @@ struct Completion {
   std::string finish;  // eos, length, stop, time
   double score = 0;    // beam search: what ranks the results
   std::string error;   // why there is none: a sentence with the request's name; else empty
+};
+
+// A token as it is chosen; what it refers to lives as long as the call that tells of it.
+struct ChosenToken {
+  std::int32_t id = 0;
+  float logprob = 0;                         // 0 unless the request wants logprobs
+  std::span<const LikelyToken> likely = {};  // as many as n_likely asks for, and V has
+};
+
+// What a running engine is told between two passes, the same on every rank of the replica.
+struct EngineOrders {
+  std::vector<GenerationRequest> begin;  // numbered on from those before them
+  std::vector<std::size_t> drop;         // numbers of those that nobody waits for any more
+  bool end = false;                      // here and now, whatever is under way
 };
 
 struct EngineLimits {
@@ -46,6 +61,11 @@ std::int64_t most_pages(const ModelConfig& config, const GenerationRequest& requ
 InferenceShape plan_inference(const Context& ctx, const ModelConfig& config,
                               std::span<const GenerationRequest> requests,
                               const EngineLimits& limits);
+
+// The same for requests that come while it runs: as many continuations as max_batch, with pages for
+// the whole context of each or, where memory holds fewer, of one at least.
+InferenceShape plan_serving(const Context& ctx, const ModelConfig& config,
+                            const EngineLimits& limits);
 
 // A loaded model and what runs it.
 struct EngineModel {
@@ -67,13 +87,18 @@ class Engine {
   using Done = std::function<void(std::size_t request, std::int64_t sample, const Completion&)>;
   // Called likewise as tokens are chosen, the end token included; not with beams, whose texts are
   // certain only at the end.
-  using Token = std::function<void(std::size_t request, std::int32_t id)>;
+  using Token = std::function<void(std::size_t request, const ChosenToken&)>;
   // Collective over a replica. `token` may be empty. What fails in planning and choosing (too
   // little memory, logits that are not finite) is thrown on every rank of the replica.
   void run(std::span<const GenerationRequest> requests, const Done& done, const Token& token = {});
   // Likewise, but such a failure is the result, so that the ranks of all replicas can agree on it.
   std::optional<Failure> try_run(std::span<const GenerationRequest> requests, const Done& done,
                                  const Token& token = {});
+  // Asked before each pass; `idle`: nothing is under way, so that it may take its time.
+  using Feed = std::function<EngineOrders(bool idle)>;
+  // Until the feed ends it, or a failure of choosing; one of planning is thrown. Without beams.
+  // Collective over a replica.
+  std::optional<Failure> serve(const Feed& feed, const Done& done, const Token& token);
   std::int64_t passes() const { return passes_; }  // through the model, of the last run
 
  private:

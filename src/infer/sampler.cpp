@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "core/check.h"
 #include "core/rng.h"
@@ -12,13 +13,6 @@ namespace weft {
 namespace {
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
-
-double log_sum_exp(std::span<const float> x) {
-  const double max = *std::max_element(x.begin(), x.end());
-  double sum = 0;
-  for (float v : x) sum += std::exp(v - max);
-  return max + std::log(sum);
-}
 
 // What the kernels do of a decided generation. Beams need one candidate more than there are ways to
 // end.
@@ -59,8 +53,30 @@ double draw(std::int64_t seed, std::uint64_t stream, std::int64_t position, std:
   return (words[0] * 0x1p21 + (words[1] >> 11)) * 0x1p-53;
 }
 
+double log_sum_exp(std::span<const float> x) {
+  const double max = *std::max_element(x.begin(), x.end());
+  double sum = 0;
+  for (float v : x) sum += std::exp(v - max);
+  return max + std::log(sum);
+}
+
 float log_probability(std::span<const float> logits, std::int32_t id) {
   return static_cast<float>(logits[static_cast<std::size_t>(id)] - log_sum_exp(logits));
+}
+
+std::vector<LikelyToken> likely_tokens(std::span<const float> logits, double sum, std::int64_t k) {
+  std::vector<std::int32_t> ids(logits.size());
+  std::iota(ids.begin(), ids.end(), 0);
+  const auto n = std::min(ids.size(), static_cast<std::size_t>(k));
+  const auto logit = [&](std::int32_t id) { return logits[static_cast<std::size_t>(id)]; };
+  std::partial_sort(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(n), ids.end(),
+                    [&](std::int32_t a, std::int32_t b) {
+                      return logit(a) != logit(b) ? logit(a) > logit(b) : a < b;
+                    });
+  std::vector<LikelyToken> likely;
+  for (std::size_t i = 0; i < n; ++i)
+    likely.push_back({ids[i], static_cast<float>(logit(ids[i]) - sum)});
+  return likely;
 }
 
 void Sampler::forbid(std::int32_t id) {

@@ -65,7 +65,18 @@ class Sampler {
 // is a token that the model never writes.
 bool are_logits(std::span<const float> row);
 
-// log softmax of the logits at one token.
+// log of the sum of exp(x); x is not empty.
+double log_sum_exp(std::span<const float> x);
+// log softmax of the logits at one token: the logit less log_sum_exp.
 float log_probability(std::span<const float> logits, std::int32_t id);
+
+struct LikelyToken {
+  std::int32_t id = -1;
+  float logprob = 0;  // log softmax of the model's own logits
+};
+
+// The k likeliest of the logits (V), best first, of equal ones the lower id; fewer where V is less.
+// `sum`: log_sum_exp of them.
+std::vector<LikelyToken> likely_tokens(std::span<const float> logits, double sum, std::int64_t k);
 
 }  // namespace weft
