@@ -4,7 +4,8 @@
 WEFT_PACKAGES=(g++ cmake ninja-build pkg-config git ccache python3 clang-format
   libopenmpi-dev openmpi-bin libhdf5-openmpi-dev hdf5-tools libdnnl-dev libhwy-dev
   nlohmann-json3-dev libtomlplusplus-dev libcli11-dev libfmt-dev libspdlog-dev libpcre2-dev
-  libutf8proc-dev libhwloc-dev zlib1g-dev libgtest-dev libbenchmark-dev libboost-context-dev
+  libutf8proc-dev libhwloc-dev zlib1g-dev libcpp-httplib-dev
+  libgtest-dev libbenchmark-dev libboost-context-dev
   bats dict-gcide python3-pip)
 # What tests look at the scripts, pages and an installation with.
 # shellcheck disable=SC2034
@@ -13,7 +14,7 @@ WEFT_TEST_PACKAGES=(shellcheck chromium chromium-driver cmark-gfm lmod man-db zs
 # What ctest's label `quick` runs.
 # shellcheck disable=SC2034
 WEFT_QUICK_TARGETS=(weft core_test comm_test io_test machine_test text_test kernels_test
-  formats_test model_test plan_test inspect_test report_test benchmarks_test)
+  formats_test model_test plan_test inspect_test report_test benchmarks_test serve_test)
 
 # weft_install_packages [PACKAGE…]: installs what is missing of WEFT_PACKAGES and those where we may
 # (Debian, Ubuntu, as root or with sudo without a password); otherwise names it and stops.
@@ -54,7 +55,8 @@ weft_name_modules() {
   local file
   cat >&2 <<'TEXT'
 Weft needs a C++20 compiler, CMake 3.25, an MPI, parallel HDF5, oneDNN (or a CBLAS), Highway,
-nlohmann-json, toml++, CLI11, fmt, spdlog, PCRE2, utf8proc, hwloc and zlib. Machines with modules
+nlohmann-json, toml++, CLI11, fmt, spdlog, PCRE2, utf8proc, hwloc and zlib; weft serve also
+cpp-httplib. Machines with modules
 have a launch/MACHINE/build.pbs, which loads (versions change; see `module avail`):
 TEXT
   for file in launch/*/environment.sh; do

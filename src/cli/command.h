@@ -28,6 +28,7 @@ void run_info(const Invocation& invocation);
 void run_bench(const Invocation& invocation);
 void run_convert(const Invocation& invocation);
 void run_report(const Invocation& invocation);
+void run_serve(const Invocation& invocation);
 void run_chat(const Invocation& invocation);
 void run_lint(const Invocation& invocation);
 void run_attention(const Invocation& invocation);

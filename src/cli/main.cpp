@@ -34,6 +34,7 @@ constexpr Command kCommands[] = {
     {"tokenizer", "train", "trains a tokenizer", run_tokenizer},
     {"generate", "use", "text from prompts", run_generate},
     {"chat", "use", "a conversation with a model", run_chat},
+    {"serve", "use", "a model over HTTP, for clients of OpenAI's API", run_serve},
     {"score", "use", "log-likelihood of texts", run_score},
     {"classify", "use", "label, probability and logits of texts", run_classify},
     {"fill", "use", "candidates for masked tokens", run_fill},

@@ -29,6 +29,7 @@ class Weft(CMakePackage, CudaPackage):
     depends_on("utf8proc")
     depends_on("hwloc")
     depends_on("zlib-api")
+    depends_on("cpp-httplib")
 
     conflicts("%gcc@:10", msg="C++20")
 
