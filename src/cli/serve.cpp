@@ -130,10 +130,11 @@ void run_serve(const Invocation& invocation) {
   const DType weights = o.model.held_dtype();
   const auto beside =
       static_cast<std::int64_t>(score_with_likely_bytes(session.ctx, session.config, weights));
-  const EngineLimits limits = {
-      .max_batch = o.max_batch,
-      .memory_bytes = std::max<std::int64_t>(session.free_memory_bytes() - beside, 1),
-      .weights = weights};
+  // Most of what is free: the machine lives on beside a server.
+  const std::int64_t free = session.free_memory_bytes();
+  const EngineLimits limits = {.max_batch = o.max_batch,
+                               .memory_bytes = std::max<std::int64_t>(free / 10 * 9 - beside, 1),
+                               .weights = weights};
   const EngineWatch watch = log.watch_engine();
   const InferenceShape shape = plan_serving(session.ctx, session.config, limits);
   ServeRun run(session.ctx, model, *session.parameters, limits, session.time.deadline,
