@@ -243,7 +243,7 @@ PY
     rm -f url
     serve $n --tp $n --max-batch 1 --max-queue 1
     python3 - "$(cat url)" <<'PY'
-import http.client, json, sys, threading, time, urllib.request, urllib.error
+import http.client, json, socket, sys, time, urllib.request, urllib.error
 host = sys.argv[1].removeprefix("http://")
 def send(body):
     c = http.client.HTTPConnection(host, timeout=60)
@@ -269,6 +269,11 @@ assert json.load(answer)["error"]["code"] == "queue_full"
 running.close()
 assert waiting.getresponse().status == 200
 until(lambda: metric("weft_requests_dropped_total") == 1)
+# One that never ends its body keeps nobody waiting.
+name, port = host.split(":")
+slow = socket.create_connection((name, int(port)))
+slow.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+assert send({"prompt": "a", "max_tokens": 2}).getresponse().status == 200
 # Of a stream likewise.
 stream = send({**endless, "stream": True})
 assert stream.getresponse().readline().startswith(b"data: ")
