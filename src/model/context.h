@@ -26,6 +26,9 @@ struct Context {
       observer;                // empty: nobody watches
   PassLimit* limit = nullptr;  // of passes over texts; null: they run to their end
   bool graphs = true;          // work that comes again in the same shape is captured, on a GPU
+  // Of half a micro-batch at least, for one half's tensor-parallel sums to run while the other
+  // computes: so few still fill a GPU (kernels/README.md).
+  std::int64_t piece_rows = 1024;
 
   void observe(std::int64_t layer, std::string_view name, ConstView view) const {
     if (observer) observer(layer, name, view);

@@ -120,6 +120,7 @@ void head_loss(const Context& ctx, View loss, View dy, ConstView y, ConstView la
                   b = padded(head.bias, weight_of(head.bias));
   const ConstView z = head.dense_w ? ConstView(transform(ctx, y, head, scratch)) : y;
   const View dz = head.dense_w && !dy.empty() ? rows(scratch.d, N) : dy;
+  RowSums sums;  // of dz
   for (std::int64_t begin = 0; begin < N; begin += R) {
     const std::int64_t end = std::min(N, begin + R), n = end - begin;
     const View logits = scratch.logits.rows(0, n), stats = scratch.stats.rows(0, n),
@@ -138,16 +139,18 @@ void head_loss(const Context& ctx, View loss, View dy, ConstView y, ConstView la
     if (dz.empty()) continue;
     cross_entropy_backward(logits, lse, label_rows, columns, scale_factor, head.softcap,
                            ctx.stream);
-    if (has_vocab) {
+    const View dz_rows = dz.rows(begin, end);
+    if (has_vocab)
+      linear_backward_input(dz_rows, logits, w, ctx.precision, ctx.stream);
+    else
+      fill(dz_rows, 0, ctx.stream);
+    sums.start(ctx, dz_rows, begin);  // runs while the weight's gradient is made
+    if (has_vocab)
       linear_backward_weight(begin_padded_grad(&weight), begin_padded_grad(head.bias), logits,
                              z_rows, ctx.precision, ctx.stream);
-      linear_backward_input(dz.rows(begin, end), logits, w, ctx.precision, ctx.stream);
-    } else {
-      fill(dz.rows(begin, end), 0, ctx.stream);
-    }
   }
   if (dz.empty()) return;
-  all_reduce_tp(ctx, dz);
+  sums.wait();
   if (head.dense_w) transform_backward(ctx, dy, y, head, scratch);
 }
 

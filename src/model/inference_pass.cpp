@@ -382,6 +382,7 @@ ConstView InferencePass::forward(const PassPlan& plan, const Buffers& b, std::in
     tokens.lengths = b.text_ends.device.rows(0, static_cast<std::int64_t>(plan.texts.size()) + 1);
   const BlockShape shape = shape_of_block();
   ConstView x = b.x, delta;
+  RowSums sums;
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     const std::int64_t layer = layers_.begin + static_cast<std::int64_t>(i);
     if (layer >= stop) break;
@@ -396,7 +397,7 @@ ConstView InferencePass::forward(const PassPlan& plan, const Buffers& b, std::in
                    .activations = b.block,
                    .tokens = tokens,
                    .dropout = {}},
-                  &inference, x, delta, b.delta);
+                  &inference, x, delta, b.delta, sums);
     x = stream_out(config_, b.block);
     delta = b.delta;
   }

@@ -258,12 +258,14 @@ void Stage::forward(StageSlot& slot) {
   if (first_)
     embed(ctx_, embedding_, a.tokens, a.texts, a.scales, embedding_dropout(batch), a.input);
   ConstView x = a.input, delta;
+  RowSums sums;  // of delta
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     const BlockCall call = block_call(slot, i, i > 0);
-    block_forward(call, nullptr, x, delta, delta_);
+    block_forward(call, nullptr, x, delta, delta_, sums);
     x = stream_out(config_, call.activations);
     delta = delta_;
   }
+  sums.wait();
   const Dropout drop = delta_dropout(batch, layers_.end, true);
   if (!last_) return add_delta(ctx_, a.output, x, delta, drop);
   add_norm(ctx_, a.y, a.output, a.final_norm, x, delta, final_norm_, drop);
@@ -293,7 +295,8 @@ void Stage::label(StageSlot& slot) {
 void Stage::recompute(StageSlot& slot, std::size_t i) {
   if (shape_.recompute == Recompute::none) return;
   const BlockCall again = block_call(slot, i, false);  // the input holds the delta already
-  block_forward(again, nullptr, again.activations.sum1, ConstView(), delta_,
+  RowSums sums;
+  block_forward(again, nullptr, again.activations.sum1, ConstView(), delta_, sums,
                 BlockPart::activations);
 }
 

@@ -95,7 +95,8 @@ GRIDS
     generate --model "$S/run/model" --device cuda --prompt A
 }
 
-@test "a rank that stops ends the run, by name" {
+# ends_by_name SIGNAL: rank 1 of a run gets it, and rank 0 ends with what it waited for.
+ends_by_name() {
   # shellcheck disable=SC2086
   $WEFT_MPIEXEC 2 "$WEFT" train "${options[@]}" --device cuda --tp 2 --steps 100000 \
     --comm-timeout 4 --out run >out 2>err 3>&- &
@@ -108,7 +109,7 @@ GRIDS
     tr '\0' '\n' <"/proc/$p/environ" | grep -q '^OMPI_COMM_WORLD_RANK=1$' && echo "$p"
   done | head -1)
   [ -n "$rank" ] || skip "this launcher does not name its ranks"
-  kill -STOP "$rank"
+  kill "-$1" "$rank"
   code=0
   SECONDS=0
   wait "$job" || code=$?
@@ -116,4 +117,12 @@ GRIDS
   cat err
   [ "$code" != 0 ] && [ "$SECONDS" -lt 40 ]
   grep -E 'rank 0.*tensor-parallel group.*has not ended for' err
+}
+
+@test "a rank that stops ends the run, by name" {
+  ends_by_name STOP
+}
+
+@test "so does one that dies where no launcher ends the others" {
+  OMPI_MCA_orte_enable_recovery=1 ends_by_name KILL
 }
