@@ -19,8 +19,6 @@ constexpr const char* kNothingLeft =
 constexpr double kAskEvery_s = 0.05;
 constexpr double kNever_s = -std::numeric_limits<double>::infinity();
 
-std::int64_t slots_of(const GenerationRequest& r) { return r.options.num_beams; }
-
 }  // namespace
 
 std::int64_t ActiveRequest::waiting() const {
@@ -102,6 +100,8 @@ void Batch::count(const Pass& pass) {
   c.slots_used += slots_used_;
   c.cache_rows += shape_.pages * kPageTokens;
   c.cached -= pool_.n_shared() * kPageTokens;
+  c.most_pages = std::max(c.most_pages, pool_.n_pages() - pool_.n_free());
+  c.shared_rows += pool_.n_shared() * kPageTokens;
   for (const ActiveRequest& w : works_)
     for (const CachedText& lane : w.lanes) c.cached += lane.cached;
   const GraphCounts& graphs = inference_.graphs();
@@ -121,53 +121,25 @@ void Batch::count_choice(ActiveRequest& w, double now_s) {
   w.token_s = now_s;
 }
 
-// Requests begin in order, each as soon as there is room for all that it may grow to: so none has
-// to stop in the middle.
-void Batch::admit() {
-  while (admitted_ < requests_.size()) {
-    const GenerationRequest& r = requests_[admitted_];
-    const std::int64_t pages = most_pages(model_.config, r);
-    if (slots_used_ + slots_of(r) > shape_.slots || !pool_.can_promise(pages)) return;
-    ActiveRequest& w = works_.emplace_back();
-    w.request = admitted_++;
-    w.text = begin_continuation(r.ids, r.options, model_.tokenizer);
-    if (r.options.num_beams > 1) w.beams.emplace(w.text, r.options, model_.config.vocab);
-    w.promised = pages;
-    pool_.promise(pages);
-    slots_used_ += slots_of(r);
-    w.lanes.emplace_back();
-    if (!statistics_) continue;
-    w.admitted_s = elapsed_s();
-    statistics_->counts.prompt_tokens += static_cast<std::int64_t>(r.ids.size());
-  }
-}
-
-// A text whose earlier tokens look different now that it is longer is read again from its start,
-// into pages of its own.
-void Batch::forget_outgrown(ActiveRequest& w) {
-  for (std::size_t l = 0; l < w.lanes.size(); ++l) {
-    CachedText& lane = w.lanes[l];
-    const int regime = rope_regime(model_.config, w.length(l));
-    if (lane.regime != regime) drop_pages(lane);
-    lane.regime = regime;
-  }
-}
-
-void Batch::add_rows(Pass& pass, ActiveRequest& w, std::size_t l, std::int64_t n) {
+// False where the text had to be put off.
+bool Batch::add_rows(Pass& pass, ActiveRequest& w, std::size_t l, std::int64_t n) {
   CachedText& lane = w.lanes[l];
+  const std::int64_t n_new =
+      pages_of(lane.cached + n) - static_cast<std::int64_t>(lane.pages.size());
+  if (!w.beams && !make_room(w, n_new)) return false;
   const auto slice = static_cast<std::int64_t>(pass.slices.size());
   pass.slices.push_back({static_cast<std::int64_t>(pass.ids.size()), n, lane.cached, slice});
   pass.lengths.push_back(w.length(l));
   const auto from = w.ids(l).begin() + lane.cached;
   pass.ids.insert(pass.ids.end(), from, from + n);
   lane.cached += n;
-  while (static_cast<std::int64_t>(lane.pages.size()) < pages_of(lane.cached))
-    lane.pages.push_back(pool_.take());
+  for (std::int64_t i = 0; i < n_new; ++i) lane.pages.push_back(pool_.take());
   for (std::int64_t m = pass.slices.back().n_cached / kPageTokens; m < pages_of(lane.cached); ++m)
     CHECK(pool_.holders(lane.pages[static_cast<std::size_t>(m)]) == 1,
           "page {} of a text is written and shared", m);
   pass.pages.insert(pass.pages.end(), lane.pages.begin(), lane.pages.end());
   pass.pages.resize(static_cast<std::size_t>((slice + 1) * pages_of(shape_.S)));
+  return true;
 }
 
 // One row each for those that are writing; what is left of the pass goes to texts that are still
@@ -177,24 +149,36 @@ void Batch::add_rows(Pass& pass, ActiveRequest& w, std::size_t l, std::int64_t n
 // does with a BERT that is no decoder.
 Pass Batch::fill() {
   Pass pass;
+  PagesBeingRead read;
   std::int64_t room = shape_.max_rows;
   for (ActiveRequest& w : works_) {
     forget_outgrown(w);
+    remember_pages(w);
     if (w.writes()) room -= w.waiting();
   }
   for (ActiveRequest& w : works_) {
-    const bool writes = w.writes(), ready = writes || w.waiting() <= room;
-    for (std::size_t l = 0; l < w.lanes.size(); ++l) {
+    const bool writes = w.writes();
+    if (w.put_off) continue;
+    if (!writes) {
+      const std::int64_t shared = share_pages(w);
+      if (statistics_) statistics_->counts.shared_tokens += shared;
+      if (waits_for_another(w, read)) continue;
+    }
+    const bool ready = writes || w.waiting() <= room;
+    for (std::size_t l = 0; l < w.lanes.size() && !w.put_off; ++l) {
       const std::int64_t waiting = w.waiting(l);
       const std::int64_t n = ready                  ? waiting
                              : model_.config.causal ? std::min(waiting - 1, room)
                                                     : 0;
+      if (n > 0 && !add_rows(pass, w, l, n)) break;
       if (!writes) room -= n;
-      if (n > 0) add_rows(pass, w, l, n);
       if (ready) pass.last.push_back(static_cast<std::int64_t>(pass.ids.size()) - 1);
     }
-    if (ready) pass.ready.push_back(&w);
+    keep_promise(w);
+    if (ready && !w.put_off) pass.ready.push_back(&w);
   }
+  put_off();
+  CHECK(!pass.ids.empty(), "a pass of {} texts has no rows", works_.size());
   return pass;
 }
 
@@ -332,23 +316,7 @@ void Batch::move_beams(ActiveRequest& w, std::span<const std::int32_t> parents) 
     taken[from] = true;
   }
   w.lanes = std::move(lanes);
-}
-
-CachedText Batch::fork(const CachedText& text) {
-  CachedText other = text;
-  const std::int64_t full = text.cached / kPageTokens, rest = text.cached % kPageTokens;
-  other.pages.resize(static_cast<std::size_t>(full));
-  for (const std::int32_t page : other.pages) pool_.hold(page);
-  if (rest == 0) return other;
-  other.pages.push_back(pool_.take());
-  inference_.copy_page(text.pages[static_cast<std::size_t>(full)], other.pages.back(), rest);
-  return other;
-}
-
-void Batch::drop_pages(CachedText& text) {
-  for (const std::int32_t page : text.pages) pool_.give_back(page);
-  text.pages.clear();
-  text.cached = 0;
+  keep_promise(w);
 }
 
 void Batch::report_beams(const ActiveRequest& w) {
@@ -389,7 +357,7 @@ void Batch::release() {
     if (statistics_) ++statistics_->counts.requests;
     for (CachedText& lane : w.lanes) drop_pages(lane);
     pool_.release(w.promised);
-    slots_used_ -= slots_of(request_of(w));
+    slots_used_ -= request_of(w).options.num_beams;
     return true;
   });
 }

@@ -1,10 +1,13 @@
 // The requests of one Engine::run on their way through a decoder: admitted as pages of the cache
-// are free, read in passes, continued a token at a time. Every rank of a replica holds the same.
+// are free, read in passes, continued a token at a time. Texts that begin alike share the pages of
+// their beginning; where pages run out the youngest text gives its own back and is read again
+// later. Every rank of a replica holds the same.
 #pragma once
 
 #include <chrono>
 #include <list>
 #include <optional>
+#include <set>
 
 #include "core/host_copy.h"
 #include "infer/beam.h"
@@ -18,18 +21,21 @@ struct CachedText {
   std::vector<std::int32_t> pages;  // where its tokens are, in order
   std::int64_t cached = 0;          // tokens of the text in the cache
   int regime = 0;                   // rope_regime() that they were read in
+  PageChain chain = 0;              // of its full pages that others find …
+  std::int64_t n_remembered = 0;    // … and how many those are
 };
 
 // A request under way: one lane, or one a running beam.
 struct ActiveRequest {
   std::size_t request = 0;
   std::vector<CachedText> lanes;
-  std::int64_t promised = 0;  // pages
+  bool shares = false;        // its pages with texts that begin alike
+  std::int64_t promised = 0;  // pages that beams may still take; a text takes what is free
   Continuation text;          // without beams
   std::optional<BeamSearch> beams;
-  bool over = false;
-  double admitted_s = 0,
-         token_s = -1;  // when it was, and when its last token was chosen (-1: none)
+  bool over = false, put_off = false;  // put off: its pages are another's, it begins again later
+  double admitted_s = -1,
+         token_s = -1;  // when it was first, and when its last token was chosen (-1: not yet)
 
   const std::vector<std::int32_t>& ids(std::size_t lane) const {
     return beams ? beams->running()[lane].text.ids : text.ids;
@@ -46,6 +52,9 @@ struct ActiveRequest {
   }
   std::int64_t n_choices() const { return beams ? beams->n_candidates() : 1; }
 };
+
+// What texts of a pass are reading into a page, behind which chain.
+using PagesBeingRead = std::set<std::pair<PageChain, std::vector<std::int32_t>>>;
 
 // The rows of one pass through the model.
 struct Pass {
@@ -83,8 +92,17 @@ class Batch {
 
  private:
   void admit();
+  ActiveRequest begin(std::size_t request) const;
+  bool admits(ActiveRequest& work);
+  std::int64_t still_to_read() const;
   void forget_outgrown(ActiveRequest& work);
-  void add_rows(Pass& pass, ActiveRequest& work, std::size_t lane, std::int64_t n);
+  std::int64_t share_pages(ActiveRequest& work);
+  void remember_pages(ActiveRequest& work);
+  bool make_room(const ActiveRequest& work, std::int64_t n_pages);
+  void keep_promise(ActiveRequest& work);
+  bool add_rows(Pass& pass, ActiveRequest& work, std::size_t lane, std::int64_t n);
+  bool waits_for_another(const ActiveRequest& work, PagesBeingRead& read) const;
+  void put_off();
   Pass fill();
   Choices choose(const Pass& pass, ConstView hidden);
   void choose_for(const ActiveRequest& work, std::span<const std::span<const float>> logits,
@@ -123,8 +141,8 @@ class Batch {
   Stream host_stream_;  // where choices are made
   Sampler sampler_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-  std::size_t admitted_ = 0;
-  std::list<ActiveRequest> works_;
+  std::size_t begun_ = 0;                     // requests
+  std::list<ActiveRequest> works_, waiting_;  // in the order of their requests
   PagePool pool_;
   std::int64_t slots_used_ = 0;
   std::int64_t passes_ = 0;

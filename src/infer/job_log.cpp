@@ -86,12 +86,17 @@ void JobLog::end(const std::string& reason, const JobWork& work) {
   if (statistics_) {
     const GenerationCounts& c = statistics_->counts;
     line["ttft_s"] = quantiles(statistics_->first_token);
+    line["queue_s"] = quantiles(statistics_->queue);
     line["inter_token_s"] = quantiles(statistics_->inter_token);
     line["passes"] = c.passes;
     line["rows"] = c.rows;
     line["graph_launches"] = c.graph_launches;
     line["batch_occupancy"] = statistics_->occupancy();
     line["cache_use"] = statistics_->cache_use();
+    line["cache_shared"] = statistics_->cache_shared();
+    line["most_pages"] = c.most_pages;
+    line["shared_tokens"] = c.shared_tokens;
+    line["preemptions"] = c.preemptions;
     const double streamed = rate(c.streamed_bytes);
     line["streamed_bytes"] = c.streamed_bytes;
     line["streamed_bytes_per_s"] = streamed;

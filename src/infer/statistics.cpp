@@ -55,13 +55,17 @@ void TimeHistogram::add_over_ranks(Communicator& world, Stream& stream) {
 
 double EngineStatistics::occupancy() const { return share(counts.slots_used, counts.slots); }
 double EngineStatistics::cache_use() const { return share(counts.cached, counts.cache_rows); }
+double EngineStatistics::cache_shared() const {
+  return share(counts.shared_rows, counts.cached + counts.shared_rows);
+}
 
 EngineStatistics over_replicas(const Grid& grid, EngineStatistics mine, Stream& stream) {
   if (grid.replica().rank() != 0) mine = {};
   GenerationCounts& c = mine.counts;
   add_up(grid.world(), stream, c.requests, c.prompt_tokens, c.new_tokens, c.passes, c.rows,
-         c.slots_used, c.slots, c.cached, c.cache_rows, c.streamed_bytes, c.graph_launches,
-         c.graph_captures);
+         c.slots_used, c.slots, c.cached, c.cache_rows, c.shared_rows, c.shared_tokens,
+         c.preemptions, c.most_pages, c.streamed_bytes, c.graph_launches, c.graph_captures);
+  mine.queue.add_over_ranks(grid.world(), stream);
   mine.first_token.add_over_ranks(grid.world(), stream);
   mine.inter_token.add_over_ranks(grid.world(), stream);
   return mine;

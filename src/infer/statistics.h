@@ -33,7 +33,12 @@ struct GenerationCounts {
   std::int64_t passes = 0, rows = 0;
   std::int64_t slots_used = 0, slots = 0;  // continuations under way, in each pass
   std::int64_t cached = 0,
-               cache_rows = 0;  // tokens in the cache after each pass, and room for them
+               cache_rows = 0;   // tokens in the cache after each pass, and room for them
+  std::int64_t shared_rows = 0;  // tokens that texts see there in pages of others
+  // Tokens that texts found in the cache instead of reading them, and texts that gave their pages
+  // to an older one and were read again.
+  std::int64_t shared_tokens = 0, preemptions = 0;
+  std::int64_t most_pages = 0;  // held at once; of several replicas the sum of each one's most
   // What a pass must read: the weights once, without the head where no logits are wanted, and the
   // keys and values before each of its texts' rows. Sums over tensor-parallel and pipeline ranks.
   std::int64_t streamed_bytes = 0;
@@ -46,10 +51,12 @@ struct EngineStatistics {
   // From the moment a request is given its pages (the prompt begins to be read) to its first token;
   // what it waited for them before is no part of it.
   TimeHistogram first_token;
+  TimeHistogram queue;        // from a run's begin to that moment
   TimeHistogram inter_token;  // between a request's tokens, passes that read prompts included
 
-  double occupancy() const;  // mean share of slots in use over passes
-  double cache_use() const;  // mean share of the cache's rows in use
+  double occupancy() const;     // mean share of slots in use over passes
+  double cache_use() const;     // mean share of the cache's rows in use
+  double cache_shared() const;  // of the tokens that texts see in it, share that sharing saves
 };
 
 // Those of all replicas together, each replica's as its first rank has them. Collective over the

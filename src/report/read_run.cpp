@@ -260,10 +260,13 @@ class LogReader {
     const double tokens = or_zero(t.prompt_tokens) + or_zero(t.new_tokens);
     t.tokens_per_s = rate("tokens_per_s", tokens);
     if (known(elapsed)) run_.progress.push_back({before_s_ + elapsed, tokens, run_.starts});
+    t.queue_s = read_percentiles(member(line, "queue_s"));
     t.ttft_s = read_percentiles(member(line, "ttft_s"));
     t.inter_token_s = read_percentiles(member(line, "inter_token_s"));
     t.batch_occupancy = number_of(line, "batch_occupancy");
     t.cache_use = number_of(line, "cache_use");
+    t.cache_shared = number_of(line, "cache_shared");
+    t.preemptions = number_of(line, "preemptions");
     t.comm_share = number_of(line, "comm_share");
     t.streamed_bytes = number_of(line, "streamed_bytes");
     t.streamed_bytes_per_s = number_of(line, "streamed_bytes_per_s");

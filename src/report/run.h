@@ -48,8 +48,9 @@ struct Percentiles {
 struct TextJob {
   double items = kUnknown, prompt_tokens = kUnknown, new_tokens = kUnknown;
   double prompt_tokens_per_s = kUnknown, new_tokens_per_s = kUnknown, tokens_per_s = kUnknown;
-  Percentiles ttft_s, inter_token_s;
+  Percentiles queue_s, ttft_s, inter_token_s;
   double batch_occupancy = kUnknown, cache_use = kUnknown, comm_share = kUnknown;
+  double cache_shared = kUnknown, preemptions = kUnknown;
   double streamed_bytes = kUnknown, streamed_bytes_per_s = kUnknown;
   double read_peak_bytes_per_s = kUnknown, peak_share = kUnknown, comm_bytes = kUnknown;
   StepShares shares{};

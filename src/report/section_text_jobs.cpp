@@ -40,6 +40,8 @@ Section text_jobs_section(const RunList& runs, ChartMaker& charts) {
                {"time", true, 3}},
               {}};
   Table latency{{{"run", false},
+                 {"queue p50"},
+                 {"p95", true, 1},
                  {"TTFT p50"},
                  {"p95", true, 1},
                  {"p99", true, 1},
@@ -50,6 +52,8 @@ Section text_jobs_section(const RunList& runs, ChartMaker& charts) {
   Table use{{{"run", false},
              {"batch occupancy"},
              {"cache use"},
+             {"cache shared", true, 2},
+             {"put off", true, 3},
              {"comm share"},
              {"streamed"},
              {"streamed/s"},
@@ -64,14 +68,15 @@ Section text_jobs_section(const RunList& runs, ChartMaker& charts) {
                            significant(t.new_tokens_per_s, 4), significant(t.tokens_per_s, 4),
                            significant(r.tokens_per_s_rank(), 4), seconds_text(r.elapsed_s)}});
     latency.rows.push_back(
-        {{r.name, seconds_text(t.ttft_s.p50), seconds_text(t.ttft_s.p95),
-          seconds_text(t.ttft_s.p99), seconds_text(t.inter_token_s.p50),
-          seconds_text(t.inter_token_s.p95), seconds_text(t.inter_token_s.p99)}});
+        {{r.name, seconds_text(t.queue_s.p50), seconds_text(t.queue_s.p95),
+          seconds_text(t.ttft_s.p50), seconds_text(t.ttft_s.p95), seconds_text(t.ttft_s.p99),
+          seconds_text(t.inter_token_s.p50), seconds_text(t.inter_token_s.p95),
+          seconds_text(t.inter_token_s.p99)}});
     const double read_share = t.streamed_bytes_per_s / t.read_peak_bytes_per_s;
     const std::string streamed_rate = bytes_text(t.streamed_bytes_per_s);
     use.rows.push_back(
-        {{r.name, percent(t.batch_occupancy), percent(t.cache_use), percent(t.comm_share),
-          bytes_text(t.streamed_bytes),
+        {{r.name, percent(t.batch_occupancy), percent(t.cache_use), percent(t.cache_shared),
+          grouped(t.preemptions), percent(t.comm_share), bytes_text(t.streamed_bytes),
           known(t.streamed_bytes_per_s) ? streamed_rate + "/s" : streamed_rate,
           percent(std::isfinite(read_share) ? read_share : kUnknown), percent(t.peak_share)}});
   }

@@ -50,6 +50,8 @@ check_log() {
       'set(lines[-1]["ttft_s"]) == set(lines[-1]["inter_token_s"]) == {"p50", "p95", "p99"}' \
       '0 < lines[-1]["ttft_s"]["p50"] <= lines[-1]["ttft_s"]["p95"] <= lines[-1]["ttft_s"]["p99"]' \
       '0 < lines[-1]["inter_token_s"]["p50"] <= lines[-1]["inter_token_s"]["p99"]' \
+      'lines[-1]["preemptions"] == 0 and 0 <= lines[-1]["cache_shared"] < 1' \
+      '0 < lines[-1]["queue_s"]["p50"] <= lines[-1]["queue_s"]["p99"]' \
       '0 < lines[-1]["batch_occupancy"] <= 1 and 0 < lines[-1]["cache_use"] <= 1' \
       '0 < lines[-1]["peak_share"] <= 1 and lines[-1]["read_peak_bytes_per_s"] > 1e8' \
       'all(abs(lines[-1][what] / lines[-1]["job_s"] / lines[-1][what + "_per_s"] - 1) < 1e-9

@@ -43,15 +43,47 @@ TEST(PagePool, GivesPagesOnceAndTakesThemBackFromTheLastHolder) {
   EXPECT_THROW(pool.holders(3), Error);
 }
 
-TEST(PagePool, PromisesNoMoreThanItHas) {
+TEST(PagePool, PromisesNoMoreThanIsFree) {
   PagePool pool(5);
   pool.promise(3);
-  EXPECT_FALSE(pool.can_promise(3));
+  EXPECT_EQ(pool.n_unpromised(), 2);
   EXPECT_THROW(pool.promise(3), Error);
-  pool.promise(2);
-  pool.release(3);
-  EXPECT_TRUE(pool.can_promise(3));
+  const std::int32_t page = pool.take();
+  EXPECT_EQ(pool.n_unpromised(), 1);
+  pool.release(1);  // it was one of those
+  EXPECT_EQ(pool.n_unpromised(), 2);
   EXPECT_THROW(pool.release(3), Error);
+  pool.give_back(page);
+  EXPECT_EQ(pool.n_unpromised(), 3);
+}
+
+TEST(PagePool, RemembersWhatPagesHoldUntilTheyAreTaken) {
+  PagePool pool(3);
+  const Ids a = {1, 2}, b = {3, 4};
+  const std::int32_t first = pool.take(), second = pool.take();
+  EXPECT_FALSE(pool.find(0, a));
+  const PageChain one = pool.remember(0, a, first), two = pool.remember(one, b, second);
+  EXPECT_NE(one, two);
+  EXPECT_EQ(pool.find(0, a)->page, first);
+  EXPECT_EQ(pool.find(one, b)->page, second);
+  EXPECT_FALSE(pool.find(0, b));  // not behind these
+  EXPECT_FALSE(pool.find(two, a));
+  const std::int32_t other = pool.take();  // the same text, read by itself
+  EXPECT_EQ(pool.remember(0, a, other), one);
+  EXPECT_EQ(pool.find(0, a)->page, first);
+
+  pool.give_back(other);
+  pool.give_back(second);
+  pool.give_back(first);
+  pool.hold(second);  // found while nobody held it
+  EXPECT_EQ(pool.n_free(), 2);
+  EXPECT_EQ(pool.n_shared(), 0);
+  EXPECT_EQ(pool.take(), other);  // which nobody finds
+  EXPECT_TRUE(pool.find(0, a));
+  EXPECT_EQ(pool.take(), first);
+  EXPECT_FALSE(pool.find(0, a));
+  EXPECT_THROW(pool.take(), Error);
+  EXPECT_THROW(pool.remember(two, a, second), Error);  // it holds b
 }
 
 // The cache of a run is for what its requests need, however long the longest is.
@@ -98,6 +130,104 @@ TEST(Pages, FewerOfThemChangeNoText) {
       EXPECT_EQ(all[i][0].finish, "length");
     }
   });
+}
+
+std::vector<std::vector<Completion>> complete(ModelOnGrid& m,
+                                              const std::vector<GenerationRequest>& requests,
+                                              const EngineLimits& limits,
+                                              EngineStatistics& statistics) {
+  std::vector<std::vector<Completion>> all(requests.size());
+  Engine engine(m.ctx, m.config, m.parameters, nullptr, limits, {&statistics, {}});
+  engine.run(requests,
+             [&](std::size_t r, std::int64_t, const Completion& c) { all[r].push_back(c); });
+  return all;
+}
+
+// A Llama of any context.
+ModelOnGrid llama(std::int64_t context) {
+  const auto dir = data_dir() / "families" / "llama2";
+  ModelConfig c = read_hf_config(dir);
+  c.context = context;
+  return {make_self_communicator(), {}, c, dir};
+}
+
+Ids prompt_for(const ModelConfig& config, std::int64_t n, std::int32_t first = 3) {
+  Ids ids = some_ids(n, first);
+  for (std::int32_t& id : ids) id %= static_cast<std::int32_t>(config.vocab);
+  return ids;
+}
+
+// Requests of one beginning: the whole prompt, two pages of it and then others, and all but its
+// last page's last token.
+TEST(Pages, TextsThatBeginAlikeShareTheirFirst) {
+  ModelOnGrid m = llama(512);
+  const Ids prompt = prompt_for(m.config, 200), other = prompt_for(m.config, 70, 11);
+  std::vector<GenerationRequest> requests;
+  Generation g = greedy_options(40);
+  g.do_sample = true;
+  for (int i = 0; i < 6; ++i) requests.push_back({prompt, g, draw_stream(prompt, i)});
+  Ids apart(prompt.begin(), prompt.begin() + 128);
+  apart.insert(apart.end(), other.begin(), other.end());
+  requests.push_back(request_of(apart, g));
+  requests.push_back(request_of({prompt.begin(), prompt.begin() + 192}, g));
+  Generation beams = greedy_options(40);
+  beams.num_beams = beams.num_return_sequences = 3;
+  requests.push_back(request_of(prompt, beams));
+  EngineStatistics statistics;
+  const auto together = complete(m, requests, {}, statistics);
+  // Of the last but one two pages: the third would leave it nothing to read.
+  EXPECT_EQ(statistics.counts.shared_tokens, 64 * (5 * 3 + 2 + 2 + 3));
+  EXPECT_GT(statistics.cache_shared(), 0.4);
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    EngineStatistics alone;
+    const auto own = complete(m, {requests[i]}, {}, alone);
+    EXPECT_EQ(alone.counts.shared_tokens, 0);
+    ASSERT_EQ(together[i].size(), own[0].size());
+    for (std::size_t s = 0; s < own[0].size(); ++s)
+      EXPECT_EQ(together[i][s].ids, own[0][s].ids) << "request " << i << ", result " << s;
+  }
+}
+
+TEST(Pages, ManySamplesOfAPromptHoldLittleBesideTheirOwn) {
+  ModelOnGrid m = llama(1024);
+  const Ids prompt = prompt_for(m.config, 500);
+  Generation g = greedy_options(256);
+  g.do_sample = true;
+  std::vector<GenerationRequest> requests;
+  for (int i = 0; i < 64; ++i) requests.push_back({prompt, g, draw_stream(prompt, i)});
+  EngineStatistics statistics;
+  complete(m, requests, {.max_batch = 64}, statistics);
+  EXPECT_LE(static_cast<double>(statistics.counts.most_pages * kPageTokens), 1.3 * 64 * 256);
+}
+
+// All begin, since their prompts fit; then there are no pages for what they write.
+TEST(Pages, ThatRunOutPutTheYoungestTextOff) {
+  ModelOnGrid m = llama(512);
+  std::vector<GenerationRequest> requests;
+  Generation g = greedy_options(150);
+  g.do_sample = true;
+  for (int i = 0; i < 6; ++i)
+    requests.push_back(request_of(prompt_for(m.config, 10 + i, 3 + i), g));
+  requests[3].options.num_beams = 2;
+  requests[3].options.do_sample = false;
+  EngineStatistics statistics;
+  const auto expected = complete(m, requests, {}, statistics);
+  EXPECT_EQ(statistics.counts.preemptions, 0);
+  InferenceShape shape = plan_inference(m.ctx, m.config, requests, {.max_rows = 40});
+  EXPECT_EQ(shape.pages, 7 * 3);
+  for (const std::int64_t pages : {11, 13}) {
+    shape.pages = pages;
+    const auto bytes =
+        static_cast<std::int64_t>(InferencePass::plan_bytes(m.config, m.grid, shape) +
+                                  InferencePass::scratch_bytes(m.ctx, m.config, shape));
+    EngineStatistics few;
+    const auto all = complete(m, requests, {.max_rows = 40, .memory_bytes = bytes}, few);
+    EXPECT_GT(few.counts.preemptions, 0) << pages;
+    EXPECT_LE(few.counts.most_pages, pages);
+    EXPECT_EQ(few.counts.requests, 6);
+    for (std::size_t i = 0; i < requests.size(); ++i)
+      EXPECT_EQ(all[i][0].ids, expected[i][0].ids) << pages << " pages, request " << i;
+  }
 }
 
 // log p of the last `n` tokens of a text, read whole.

@@ -91,8 +91,10 @@ def text_jobs(folder):
              "new_tokens_per_s": 408.0 * ranks, "tokens_per_s": 1296.0 * ranks,
              "ttft_s": {"p50": 0.13, "p95": 0.31, "p99": 0.4},
              "inter_token_s": {"p50": 0.019, "p95": 0.024, "p99": 0.045}, "batch_occupancy": 0.91,
-             "cache_use": 0.63, "comm_share": 0.0, "streamed_bytes": 2.1e11,
-             "streamed_bytes_per_s": 8.1e9, "read_peak_bytes_per_s": 1.3e10, "peak_share": 0.31,
+             "cache_use": 0.63, "cache_shared": 0.21, "preemptions": 3, "comm_share": 0.0,
+             "queue_s": {"p50": 1.2, "p95": 3.5, "p99": 3.9},
+             "streamed_bytes": 2.1e11, "streamed_bytes_per_s": 8.1e9,
+             "read_peak_bytes_per_s": 1.3e10, "peak_share": 0.31,
              "comm_bytes": 0, "shares": dict(zip(SHARES, (0.93, 0, 0, 0, 0.03, 0.01, 0.03)))}])
 
 
