@@ -96,7 +96,9 @@ std::int64_t logits_block_rows(std::int64_t n_rows, std::int64_t V_tp, Device de
 
 HeadScratch allocate_head_scratch(Arena& arena, const ModelConfig& config, const HeadShape& shape) {
   const auto& [n_rows, V_tp, tp, act, device] = shape;
-  const std::int64_t R = logits_block_rows(n_rows, V_tp, device);
+  // As the rank with most of the vocabulary cuts them: all of them gather a block together.
+  const std::int64_t most = split_range(config.vocab, tp, 0).size(),
+                     R = logits_block_rows(n_rows, most, device);
   HeadScratch s;
   s.logits = arena.alloc(act, {R, padded_vocab(V_tp, device)});
   s.stats = arena.alloc(DType::f32, {R, 3});

@@ -294,6 +294,16 @@ Parameters::Parameters(const ModelConfig& config, const Grid& grid, DType dtype,
   copies(copies_);
 }
 
+Parameters::GradElems Parameters::plan_grad_elems(const ModelConfig& config, GridShape shape,
+                                                  int tp_rank, int pp_rank, int chunks,
+                                                  Device device) {
+  GradElems elems;
+  for (const LocalParameter& p : local_list(config, shape, tp_rank, pp_rank, chunks,
+                                            ParameterUse::training, device, &elems.all))
+    if (p.info.layer == kEmbedding) elems.tables += p.flat_elems;
+  return elems;
+}
+
 std::size_t Parameters::plan_bytes(const ModelConfig& config, GridShape shape, int tp_rank,
                                    int pp_rank, DType dtype, ParameterUse purpose, Device device) {
   std::int64_t elems = 0;

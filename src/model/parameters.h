@@ -117,6 +117,14 @@ class Parameters {
   static std::size_t plan_bytes(const ModelConfig& config, GridShape shape, int tp_rank,
                                 int pp_rank, DType dtype, ParameterUse purpose, Device device = {});
 
+  // Elements of its gradients in the flat order, with what pads them: what data-parallel ranks sum;
+  // of them, those of the embedding's tables, the last.
+  struct GradElems {
+    std::int64_t all = 0, tables = 0;
+  };
+  static GradElems plan_grad_elems(const ModelConfig& config, GridShape shape, int tp_rank,
+                                   int pp_rank, int chunks = 1, Device device = {});
+
   void init_weights(std::uint64_t seed, Stream& stream);  // the same values on any grid
   // A step's gradients. begin_grads(): none has been begun, whatever memory holds. What is handed
   // out first in a step (begin_grad, parameter_views.h) is set, later added to. finish_grads():
