@@ -12,14 +12,12 @@ namespace weft {
 namespace {
 
 constexpr const char* kNothingLeft =
-    "no token is left to continue with: --bad-words, --no-repeat-ngram-size and --min-new-tokens "
-    "forbid them all";
+    "no token is left to continue with: --bad-words, --suppress-tokens, --no-repeat-ngram-size and "
+    "--min-new-tokens forbid them all";
 
 // Ranks ask one another whether to stop, which small passes must not wait for each time.
 constexpr double kAskEvery_s = 0.05;
 constexpr double kNever_s = -std::numeric_limits<double>::infinity();
-
-std::int64_t slots_of(const GenerationRequest& r) { return r.options.num_beams; }
 
 }  // namespace
 
@@ -127,15 +125,16 @@ void Batch::admit() {
   while (admitted_ < requests_.size()) {
     const GenerationRequest& r = requests_[admitted_];
     const std::int64_t pages = most_pages(model_.config, r);
-    if (slots_used_ + slots_of(r) > shape_.slots || !pool_.can_promise(pages)) return;
+    if (slots_used_ + lanes_of(r) > shape_.slots || !pool_.can_promise(pages)) return;
     ActiveRequest& w = works_.emplace_back();
     w.request = admitted_++;
     w.text = begin_continuation(r.ids, r.options, model_.tokenizer);
     if (r.options.num_beams > 1) w.beams.emplace(w.text, r.options, model_.config.vocab);
     w.promised = pages;
     pool_.promise(pages);
-    slots_used_ += slots_of(r);
-    w.lanes.emplace_back();
+    slots_used_ += lanes_of(r);
+    w.guidance = guidance_text(r);
+    w.lanes.resize(w.guidance.empty() ? 1 : 2);
     if (!statistics_) continue;
     w.admitted_s = elapsed_s();
     statistics_->counts.prompt_tokens += static_cast<std::int64_t>(r.ids.size());
@@ -238,7 +237,8 @@ void Batch::choose_for(const ActiveRequest& w, std::span<const std::span<const f
     std::copy(best.begin(), best.end(), choices.begin());
     return;
   }
-  const auto c = sampler_.choose(logits[0], r.options, w.text.ids,
+  const NextLogits next = {logits[0], w.guidance.empty() ? std::span<const float>() : logits[1]};
+  const auto c = sampler_.choose(next, r.options, w.text.ids,
                                  static_cast<std::int64_t>(r.ids.size()), r.stream);
   if (c) choices[0] = {.score = 0, .beam = 0, .id = c->id, .logprob = c->logprob};
 }
@@ -299,6 +299,7 @@ void Batch::advance_text(ActiveRequest& w, std::span<const BeamCandidate> candid
   const std::string finish =
       append_token(w.text, c.id, c.logprob, r.options, static_cast<std::int64_t>(r.ids.size()),
                    model_.tokenizer, elapsed_s);
+  if (!w.guidance.empty()) w.guidance.push_back(c.id);
   if (statistics_) ++statistics_->counts.new_tokens;
   if (tell_.token) tell_.token(w.request, c.id);
   w.over = !finish.empty();
@@ -389,7 +390,7 @@ void Batch::release() {
     if (statistics_) ++statistics_->counts.requests;
     for (CachedText& lane : w.lanes) drop_pages(lane);
     pool_.release(w.promised);
-    slots_used_ -= slots_of(request_of(w));
+    slots_used_ -= lanes_of(request_of(w));
     return true;
   });
 }

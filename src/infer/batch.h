@@ -20,19 +20,21 @@ struct CachedText {
   int regime = 0;                   // rope_regime() that they were read in
 };
 
-// A request under way: one lane, or one a running beam.
+// A request under way: one lane, or one a running beam; guidance has a second one.
 struct ActiveRequest {
   std::size_t request = 0;
   std::vector<CachedText> lanes;
-  std::int64_t promised = 0;  // pages
-  Continuation text;          // without beams
+  std::int64_t promised = 0;           // pages
+  Continuation text;                   // without beams
+  std::vector<std::int32_t> guidance;  // the second lane's text: guidance_text() and the new tokens
   std::optional<BeamSearch> beams;
   bool over = false;
   double admitted_s = 0,
          token_s = -1;  // when it was, and when its last token was chosen (-1: none)
 
   const std::vector<std::int32_t>& ids(std::size_t lane) const {
-    return beams ? beams->running()[lane].text.ids : text.ids;
+    if (beams) return beams->running()[lane].text.ids;
+    return lane == 0 ? text.ids : guidance;
   }
   std::int64_t length(std::size_t lane) const {
     return static_cast<std::int64_t>(ids(lane).size());
