@@ -59,22 +59,27 @@ std::string name_of(const Document& d, const GenerateOptions& o) {
                     : fmt::format("prompt {}", d.id);
 }
 
+std::string because(const LackingOption& o) {
+  return *o.why == '\0' ? "" : fmt::format(" ({})", o.why);
+}
+
 // What a JSONL line sets for itself. Its keys are the options', or they are somebody else's: one
 // that is nearly an option's, or that transformers' generate() has and we lack, is a mistake.
 void check_keys(const Json& line, const std::string& field, const std::string& what) {
   GenerationOptions options;
   std::vector<std::string> known = field_names([&](FieldVisitor& v) { options.visit(v); });
   known.emplace_back("seed");
-  const std::map<std::string, const char*> ours = {
-      {"min_length", "min_new_tokens"}, {"stop_strings", "stop"}, {"bad_words_ids", "bad_words"}};
   for (const auto& [key, value] : line.items()) {
     if (value.is_null() || key == field || key == "text" || key == "prompt" || key == "id")
       continue;
-    if (const auto other = ours.find(key); other != ours.end())
-      user_error("{}: {} is not an option here; use '{}'", what, key, other->second);
     for (const LackingOption& o : lacking_options())
-      CHECK_USER(key != o.key || value == o.neutral, "{}: {} is {}, which Weft does not have", what,
-                 key, brief(value));
+      CHECK_USER(key != o.key || value == o.neutral, "{}: {} is {}, which Weft does not have{}",
+                 what, key, brief(value), because(o));
+    // A list of numbers is a sequence to transformers, and words to a command line.
+    CHECK_USER(key != "bad_words_ids" || !value.is_array() || value.empty() ||
+                   value[0].is_array() || value[0].is_string(),
+               "{}: bad_words_ids is {}; it must be a list of lists of token ids", what,
+               brief(value));
     const auto meant = near_miss(key, known);
     CHECK_USER(!meant, "{}: unknown key '{}' (did you mean '{}'?)", what, key, *meant);
   }
@@ -291,8 +296,7 @@ class Replica {
 
   void reject_largest(const std::string& why) {
     const auto size_of = [](const GenerationRequest& r) {
-      return (static_cast<std::int64_t>(r.ids.size()) + r.options.max_new_tokens) *
-             r.options.num_beams;
+      return (static_cast<std::int64_t>(r.ids.size()) + r.options.max_new_tokens) * lanes_of(r);
     };
     std::int64_t largest = 0;
     for (const GenerationRequest& r : requests_) largest = std::max(largest, size_of(r));
@@ -376,7 +380,8 @@ void run_generate(const Invocation& invocation) {
                                .summary = "Continues prompts.",
                                .positionals = nullptr,
                                .positional_name = "",
-                               .flags = &flags};
+                               .flags = &flags,
+                               .lacking = lacking_flags()};
   if (!parse_options(command, invocation.args, fields, invocation.mpi.rank() == 0)) return;
   check_temperature(o.generation, flags);
   check_place("--attention", o.attention);

@@ -167,6 +167,11 @@ std::string toml_text(const toml::node& node, const std::string& what) {
   if (const auto v = node.value_exact<std::int64_t>()) return std::to_string(*v);
   if (const auto v = node.value_exact<double>()) return fmt::format("{}", *v);
   if (const auto v = node.value_exact<bool>()) return *v ? "true" : "false";
+  if (const toml::array* list = node.as_array()) {  // in a list: as JSON
+    std::vector<std::string> entries;
+    for (const toml::node& entry : *list) entries.push_back(toml_text(entry, what));
+    return fmt::format("[{}]", fmt::join(entries, ", "));
+  }
   user_error("{} is neither a text, a number, nor true or false", what);
 }
 
@@ -383,6 +388,8 @@ bool parse_options(const CommandLine& command, const std::vector<std::string>& g
   for (const std::string& name : names.all) flags.push_back(flag_of(name));
   for (const std::string& extra : app.remaining()) {
     const std::string word = extra.substr(0, extra.find('='));
+    if (const auto other = command.lacking.find(word); other != command.lacking.end())
+      user_error("weft {} has no option '{}'{}", command.name, word, other->second);
     if (word.starts_with("-"))
       user_error("weft {} has no option '{}'{}", command.name, word, suggestion(word, flags));
     user_error("weft {}: '{}' was not expected", command.name, extra);
