@@ -167,12 +167,16 @@ std::string toml_text(const toml::node& node, const std::string& what) {
   if (const auto v = node.value_exact<std::int64_t>()) return std::to_string(*v);
   if (const auto v = node.value_exact<double>()) return fmt::format("{}", *v);
   if (const auto v = node.value_exact<bool>()) return *v ? "true" : "false";
-  if (const toml::array* list = node.as_array()) {  // in a list: as JSON
-    std::vector<std::string> entries;
-    for (const toml::node& entry : *list) entries.push_back(toml_text(entry, what));
-    return fmt::format("[{}]", fmt::join(entries, ", "));
-  }
   user_error("{} is neither a text, a number, nor true or false", what);
+}
+
+// Of a list, which may hold lists: those as JSON.
+std::string entry_text(const toml::node& node, const std::string& what) {
+  const toml::array* list = node.as_array();
+  if (!list) return toml_text(node, what);
+  std::vector<std::string> entries;
+  for (const toml::node& entry : *list) entries.push_back(entry_text(entry, what));
+  return fmt::format("[{}]", fmt::join(entries, ", "));
 }
 
 class SetFromToml : public UniformVisitor<SetFromToml> {
@@ -188,7 +192,7 @@ class SetFromToml : public UniformVisitor<SetFromToml> {
     if constexpr (kIsList<T>) {
       value.clear();
       if (const toml::array* list = node.as_array())
-        for (const toml::node& entry : *list) value.push_back(toml_text(entry, what));
+        for (const toml::node& entry : *list) value.push_back(entry_text(entry, what));
       else
         value.push_back(toml_text(node, what));
     } else if constexpr (kIsText<T>) {

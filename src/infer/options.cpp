@@ -25,7 +25,8 @@ void GenerationOptions::visit(FieldVisitor& v) {
   v.field("min_new_tokens", min_new_tokens, Integers{0},
           "the end token is not allowed before as many");
   v.field("min_length", min_length, Integers{0},
-          "the same of prompt and new tokens together (min_new_tokens wins over it)");
+          "the end token is not allowed while prompt and new tokens are fewer together; "
+          "min_new_tokens wins over it");
   v.field("do_sample", do_sample, "draw the next token instead of taking the likeliest");
   v.field(
       "temperature", temperature, Reals{0, 1e6},
@@ -40,7 +41,7 @@ void GenerationOptions::visit(FieldVisitor& v) {
           "draw among the most typical that hold this much probability");
   v.field("epsilon_cutoff", epsilon_cutoff, kCutoff, "drop tokens less likely than this; 0: none");
   v.field("eta_cutoff", eta_cutoff, kCutoff,
-          "drop tokens less likely than this or its root times e^-entropy; 0: none");
+          "drop tokens less likely than this and than its root times e^-entropy; 0: none");
   v.field("repetition_penalty", repetition_penalty, Reals{0, 1e6, true},
           "divides the scores of tokens already seen; 1: none");
   v.field("encoder_repetition_penalty", encoder_repetition_penalty, Reals{0, 1e6, true},
@@ -65,7 +66,7 @@ void GenerationOptions::visit(FieldVisitor& v) {
   v.field("forced_eos_token_id", forced_eos_token_id,
           "the token (or one of these) that ends a text which reaches its full length");
   v.field("exponential_decay_length_penalty", exponential_decay_length_penalty,
-          "start,factor: end tokens grow likelier from so many new tokens on");
+          "start,factor, as 15,1.6: end tokens grow likelier from so many new tokens on");
   v.field("remove_invalid_values", remove_invalid_values,
           "go on where the model's logits are not finite");
   v.field("renormalize_logits", renormalize_logits,
@@ -85,7 +86,7 @@ void GenerationOptions::visit(FieldVisitor& v) {
           "beam search ends when all beams have (true), when better is unlikely (false) or "
           "impossible (never)");
   v.field("stop", stop, "text that ends a continuation (repeatable)");
-  v.field("stop_strings", stop_strings, "the same, as transformers calls it");
+  v.field("stop_strings", stop_strings, "the same as stop, by transformers' name (repeatable)");
   v.field("eos_token_id", eos_token_id, "the end token (repeatable); unset: the model's");
   v.field("ignore_eos", ignore_eos, "go on past the end token");
   v.field("return_full_text", return_full_text, "generated_text begins with the prompt");

@@ -42,6 +42,7 @@ const std::map<std::string, int> kLayersWithin = {{"core", 0},
                                                   {"infer/choice", 0},
                                                   {"infer", 1},
                                                   {"cli", 0},
+                                                  {"cli/generation", 1},
                                                   {"cli/jobs", 1},
                                                   {"cli/inspect", 1}};
 
