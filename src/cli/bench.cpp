@@ -122,8 +122,7 @@ void run_bench(const Invocation& invocation) {
       o.grids, n_ranks, [&](const GridShape& shape) { return objection(shape, config); });
   const int threads = resolve_threads(o.threads, invocation.mpi.ranks_on_host());
   omp_set_num_threads(threads);
-  const Device device = bench.runs_models ? device_of(invocation, o.device) : Device();
-  check_device(device, config);
+  const Device device = bench.runs_models ? device_of(invocation, &config, o.device) : Device();
   Stream stream(device, threads);
   const std::vector<std::string> hosts = gather_texts(*world, host_name(), stream);
   BenchReport report({.bench = bench.name,

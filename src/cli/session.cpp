@@ -127,14 +127,15 @@ GridShape checked_grid(const ModelOptions& o, const ModelConfig& c, int ranks) {
 
 }  // namespace
 
-Device device_of(const Invocation& invocation, const std::string& device,
+Device device_of(const Invocation& invocation, const ModelConfig* config, const std::string& device,
                  const std::string& gpu_map) {
+  const auto world = invocation.mpi.world();
   return choose_device({.device = device,
                         .gpu_map = gpu_map,
                         .local_rank = invocation.mpi.rank_on_host(),
                         .ranks_on_host = invocation.mpi.ranks_on_host(),
-                        .ranks = invocation.mpi.size(),
-                        .tells = invocation.mpi.rank() == 0});
+                        .unfit = config ? gpu_objection(*config) : ""},
+                       *world);
 }
 
 Session::Session(const Invocation& invocation, const ModelOptions& given, ModelUse use)
@@ -143,7 +144,7 @@ Session::Session(const Invocation& invocation, const ModelOptions& given, ModelU
       model(open_model(options.model, "--model")),
       config(config_for(use, model, invocation.mpi.rank() == 0)),
       tokenizer(open_tokenizer(model, options.tokenizer)),
-      device(device_of(invocation, given.device, given.gpu_map)),
+      device(device_of(invocation, &config, given.device, given.gpu_map)),
       grid(invocation.mpi.world(), checked_grid(given, config, invocation.mpi.size()), device,
            given.comm_timeout),
       stream(device, use_threads(invocation, given)),
@@ -154,7 +155,6 @@ Session::Session(const Invocation& invocation, const ModelOptions& given, ModelU
           .act = activation_dtype(stream.device(), given.held_dtype()),
           .clock = given.log.empty() ? nullptr : &clock,
           .observer = {}} {
-  check_device(stream.device(), config);
   compare(
       grid.world(),
       [&] {

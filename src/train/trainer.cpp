@@ -18,7 +18,6 @@
 #include "formats/hf_export.h"
 #include "io/files.h"
 #include "io/tensorboard_events.h"
-#include "model/grid_check.h"
 #include "text/files/tokenizer_files.h"
 #include "train/first_weights.h"
 #include "train/log_lines.h"
@@ -36,18 +35,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-TrainingStart resolve_on(const TrainOptions& options, Communicator& world, int n_threads) {
-  Stream stream({}, n_threads);
-  return resolve_together(options, world, stream);
-}
-
 class Trainer {
  public:
-  Trainer(std::unique_ptr<Communicator> world, const TrainOptions& options,
+  Trainer(std::unique_ptr<Communicator> world, const TrainOptions& options, TrainingStart start,
           const TrainingEnvironment& environment)
       : options_(options),
         environment_(environment),
-        start_(resolve_on(options, *world, environment.n_threads)),
+        start_(std::move(start)),
         grid_(std::move(world), start_.shape, environment.device, options.comm_timeout),
         stream_(environment.device, environment.n_threads),
         ctx_{
@@ -64,7 +58,6 @@ class Trainer {
         step_(ctx_, start_.config, parameters_, start_.step) {}
 
   void run() {
-    check_device(environment_.device, start_.config);
     sampler_ = make_text_sampler(environment_.sampler, start_, options_, ctx_, parameters_);
     check_memory(planned_bytes(), environment_.memory, grid_.world(), stream_);
     check_tokens();
@@ -485,9 +478,9 @@ class Trainer {
 
 }  // namespace
 
-void train(std::unique_ptr<Communicator> world, const TrainOptions& options,
+void train(std::unique_ptr<Communicator> world, const TrainOptions& options, TrainingStart start,
            const TrainingEnvironment& environment) {
-  Trainer(std::move(world), options, environment).run();
+  Trainer(std::move(world), options, std::move(start), environment).run();
 }
 
 }  // namespace weft

@@ -10,6 +10,7 @@
 #include "core/system/memory.h"
 #include "core/system/stop_signal.h"
 #include "io/json.h"
+#include "train/start.h"
 #include "train/text_sampler.h"
 
 namespace weft {
@@ -26,8 +27,9 @@ struct TrainingEnvironment {
   MemoryRoom memory;                 // for this rank, before the arenas take theirs
 };
 
-// Throws Interrupted after a signal, or where the time is nearly over, its checkpoint saved.
-void train(std::unique_ptr<Communicator> world, const TrainOptions& options,
+// start: resolve_together()'s of these options. Throws Interrupted after a signal, or where the
+// time is nearly over, its checkpoint saved.
+void train(std::unique_ptr<Communicator> world, const TrainOptions& options, TrainingStart start,
            const TrainingEnvironment& environment);
 
 }  // namespace weft

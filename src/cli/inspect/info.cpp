@@ -58,11 +58,13 @@ std::string megabytes(double bytes) {
                      : fmt::format("{:.2f} GB", bytes / 1e9);
 }
 
-void info_of_model(const InfoOptions& o, const Communicator& world, Device device) {
+void info_of_model(const InfoOptions& o, const Invocation& invocation) {
+  const auto world = invocation.mpi.world();
   const StoredModel model = open_model(find_model(o.model, "MODEL"), "MODEL");
   const ModelConfig& c = model.config();
+  const Device device = device_of(invocation, &c, o.device);  // says where it cannot be
   if (o.show_config) {
-    if (world.rank() == 0) fmt::print("{}\n", printed_config(c));
+    if (world->rank() == 0) fmt::print("{}\n", printed_config(c));
     return;
   }
   // Any grid may be asked about, whatever ranks run this.
@@ -81,7 +83,7 @@ void info_of_model(const InfoOptions& o, const Communicator& world, Device devic
       page = std::max(page, InferencePass::page_bytes(c, act, shape, t, p));
       training = std::max(training, planned(DType::f32, ParameterUse::training));
     }
-  if (world.rank() != 0) return;
+  if (world->rank() != 0) return;
   const std::int64_t n = count_parameters(c);
   const std::int64_t bytes = source->bytes(c);
   if (o.json) {
@@ -158,6 +160,7 @@ void print_machine(const Machine& m, const std::string& gpu_map) {
 }
 
 void info_of_machine(const InfoOptions& o, const Invocation& invocation) {
+  device_of(invocation, nullptr, o.device);  // says where it cannot be
   const std::optional<Machine> machine = described(o);
   CHECK_USER(machine || o.gpu_map.empty(),
              "weft info: --gpu-map is about the machine of --machine or WEFT_MACHINE; name one");
@@ -227,7 +230,6 @@ void run_info(const Invocation& invocation) {
   if (!parse_options(line, with_show_config(invocation.args), fields, world->rank() == 0)) return;
   CHECK_USER(o.positional.size() <= 1, "weft info: name one model");
   if (!o.positional.empty()) o.model = o.positional[0];
-  const Device device = device_of(invocation, o.device);  // says where it cannot be
   CHECK_USER(o.model.empty() || (o.machine.empty() && o.gpu_map.empty()),
              "weft info: --machine and --gpu-map are about a machine; name no model with them");
   CHECK_USER(!o.model.empty() || (o.dtype.empty() && o.tp == 1 && o.pp == 1 && o.dp == 0),
@@ -235,7 +237,7 @@ void run_info(const Invocation& invocation) {
   if (o.model.empty())
     info_of_machine(o, invocation);
   else
-    info_of_model(o, *world, device);
+    info_of_model(o, invocation);
 }
 
 }  // namespace weft

@@ -190,3 +190,57 @@ PY
   grep -q 'this runs on the CPU' err
   refused 1 '--gpu-map' generate --model "$S/run/model" --prompt a --gpu-map x
 }
+
+@test "a model that no kernel of a GPU takes runs on the CPU, unless a GPU was asked for" {
+  local words='heads have 264 dims, and a GPU.s kernels take multiples of 8 from 16 to 256'
+  shape=(--layers 1 --width 264 --heads 1 --context 32)
+  fresh=("${shape[@]}" --data "$S/tokens.h5" --batch-size 2 --steps 1)
+  # on_cpu N ARGS…: on N ranks, said in one line.
+  on_cpu() {
+    ok "$@" || return 1
+    [ "$(grep -c "$words: this runs on the CPU" err)" = 1 ] || { cat err; return 1; }
+  }
+  on_cpu 1 train "${fresh[@]}" --out wide
+  on_cpu 2 train "${fresh[@]}" --out two
+  json wide/run.jsonl 'lines[0]["device"] == "cpu"'
+  json two/run.jsonl 'lines[0]["device"] == "cpu"'
+  model=(--model wide/model)
+  for n in 1 2; do
+    on_cpu $n generate "${model[@]}" --prompt a --max-new-tokens 2 --log "job$n.jsonl"
+    json "job$n.jsonl" 'lines[0]["device"] == "cpu"'
+  done
+  on_cpu 1 score "${model[@]}" --text 'the cat'
+  on_cpu 1 embed "${model[@]}" --text 'the cat'
+  on_cpu 1 attention "${model[@]}" --text 'the cat' --json
+  on_cpu 1 info wide/model
+  on_cpu 1 bench step "${shape[@]}" --vocab 50 --repeats 1 --json
+  json out 'lines[0]["device"] == "cpu"'
+  for n in 1 2; do
+    words="--device cuda: the model's heads have 264 dims, and .*; allowed here: cpu"
+    refused $n "$words" train "${fresh[@]}" --out gpu --device cuda
+    [ ! -e gpu ]
+    refused $n "$words" generate "${model[@]}" --prompt a --device cuda
+  done
+  refused 1 "$words" info wide/model --device cuda
+  refused 1 "$words" bench step "${shape[@]}" --vocab 50 --device cuda
+  ok 1 generate "${model[@]}" --prompt a --max-new-tokens 2 --device cpu
+  [ "$(grep -c 'runs on the CPU' err)" = 0 ]
+}
+
+@test "where one rank has no GPU, all run on the CPU" {
+  cat >one <<'SH'
+#!/bin/sh
+[ "${OMPI_COMM_WORLD_RANK:-$PMI_RANK}" = 0 ] || export WEFT_EMULATED_GPUS=0
+exec "$PROGRAM" "$@"
+SH
+  chmod +x one
+  export PROGRAM=$WEFT WEFT=./one
+  model=(--model "$S/run/model" --prompt a --max-new-tokens 2)
+  ok 2 generate "${model[@]}" --log job.jsonl
+  json job.jsonl 'lines[0]["device"] == "cpu"'
+  [ "$(grep -c ': this runs on the CPU' err)" = 1 ]
+  refused 2 '--device cuda: no GPU .*; allowed here: cpu' generate "${model[@]}" --device cuda
+  fresh=(--data "$S/tokens.h5" --layers 1 --width 16 --heads 1 --context 32 --batch-size 2)
+  ok 2 train "${fresh[@]}" --steps 1 --out two
+  json two/run.jsonl 'lines[0]["device"] == "cpu"'
+}
