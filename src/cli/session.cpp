@@ -15,6 +15,7 @@
 #include "formats/families/families.h"
 #include "infer/generation_file.h"
 #include "io/hub_cache.h"
+#include "kernels/scratch.h"
 #include "machine/device_choice.h"
 #include "model/grid_check.h"
 #include "text/files/tokenizer_files.h"
@@ -200,9 +201,10 @@ std::int64_t Session::free_memory_bytes() const {
 // A config.json that its own weights contradict is the user's mistake, however large it makes them.
 void Session::too_large(double planned) const {
   model.weights()->check(config);
-  machine_error("--model {}: its weights take {:.2f} GB on a rank, but {:.2f} GB is {}",
-                options.model, planned / 1e9, static_cast<double>(memory.bytes) / 1e9,
-                memory.bound);
+  machine_error("--model {}: its weights{} take {:.2f} GB on a rank, but {:.2f} GB is {}",
+                options.model,
+                stream.device().type == DeviceType::cuda ? " and a GPU's workspaces" : "",
+                planned / 1e9, static_cast<double>(memory.bytes) / 1e9, memory.bound);
 }
 
 void Session::watch_time(bool signals) {
@@ -224,7 +226,8 @@ void Session::load_weights() {
           log_info("--model {}: {}", options.model, advice);
         const auto planned = static_cast<double>(
             Parameters::plan_bytes(config, grid.shape(), grid.tp().rank(), grid.pp().rank(), dtype,
-                                   ParameterUse::inference, stream.device()));
+                                   ParameterUse::inference, stream.device()) +
+            op_workspace_bytes(stream.device()));
         if (planned > static_cast<double>(memory.bytes)) too_large(planned);
         parameters.emplace(config, grid, dtype, ParameterUse::inference, 1, stream.device());
       }),

@@ -96,7 +96,7 @@ struct Session {
   std::int64_t free_memory_bytes() const;
 
  private:
-  // Throws: the weights need `planned` bytes, more than there is memory for.
+  // Throws: the weights, and what a GPU's ops keep, need `planned` bytes, more than there is.
   [[noreturn]] void too_large(double planned) const;
 };
 

@@ -66,7 +66,7 @@ void run_train(const Invocation& invocation) {
   add_place(environment.facts, environment.hosts, world->size(), environment.time);
   environment.stop = &stop;
   environment.sampler = sampler_of;
-  environment.memory = memory_room(environment.device, invocation.mpi.ranks_on_host());
+  environment.ranks_on_host = invocation.mpi.ranks_on_host();
   train(std::move(world), options, std::move(start), environment);
 }
 

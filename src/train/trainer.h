@@ -7,7 +7,6 @@
 
 #include "comm/communicator.h"
 #include "comm/run_time.h"
-#include "core/system/memory.h"
 #include "core/system/stop_signal.h"
 #include "io/json.h"
 #include "train/start.h"
@@ -24,7 +23,7 @@ struct TrainingEnvironment {
   RunTime time;
   const StopSignal* stop = nullptr;  // null: no signal ends the run
   MakeTextSampler sampler;           // of a run with --sample
-  MemoryRoom memory;                 // for this rank, before the arenas take theirs
+  int ranks_on_host = 1;             // that share its memory
 };
 
 // start: resolve_together()'s of these options. Throws Interrupted after a signal, or where the

@@ -10,6 +10,7 @@
 #include "inspect/module_tree.h"
 #include "io/hub_cache.h"
 #include "kernels/peak.h"
+#include "kernels/scratch.h"
 #include "machine/gpu_choice.h"
 #include "model/grid_check.h"
 #include "model/inference_pass.h"
@@ -74,6 +75,7 @@ void info_of_model(const InfoOptions& o, const Invocation& invocation) {
   const std::string stored = source->format();
   const DType held = dtype_of(o.dtype).value_or(DType::f32), act = activation_dtype(device, held);
   std::size_t weights = 0, training = 0, page = 0;
+  const std::size_t workspace = op_workspace_bytes(device);
   for (int t = 0; t < shape.tp; ++t)
     for (int p = 0; p < shape.pp; ++p) {
       const auto planned = [&](DType dtype, ParameterUse use) {
@@ -93,6 +95,7 @@ void info_of_model(const InfoOptions& o, const Invocation& invocation) {
     line["dtype"] = stored;
     line["bytes"] = bytes;
     line["bytes_per_rank"] = weights;
+    if (workspace > 0) line["workspace_bytes"] = workspace;
     if (c.causal) line["cache_bytes_per_page"] = page;
     fmt::print("{}\n", json_text(line));
     return;
@@ -109,10 +112,13 @@ void info_of_model(const InfoOptions& o, const Invocation& invocation) {
       c.family, c.layers, c.width, c.heads, c.kv_heads, c.head_dim, c.ffn, c.vocab, c.context);
   fmt::print(
       "stored in {} ({}); on a grid of tp {} x pp {} a rank holds {} of weights in {}, or {} in "
-      "fp32 with gradients and moments for training, activations not counted\n",
+      "fp32 with gradients and moments for training, activations not counted{}\n",
       stored, megabytes(static_cast<double>(bytes)), shape.tp, shape.pp,
       megabytes(static_cast<double>(weights)), dtype_name(held),
-      megabytes(static_cast<double>(training)));
+      megabytes(static_cast<double>(training)),
+      workspace == 0 ? ""
+                     : fmt::format("; a GPU's workspaces take {} more",
+                                   megabytes(static_cast<double>(workspace))));
   if (c.causal)
     fmt::print(
         "keys and values of a text take {} there a page of {} tokens, {} for all of the context\n",
@@ -197,6 +203,7 @@ void info_of_machine(const InfoOptions& o, const Invocation& invocation) {
                       {"matmul_flops_bf16", flops_bf16},
                       {"read_bytes_per_s", read},
                       {"devices", OrderedJson::array()}});
+    for (int i = 0; i < gpu_count(); ++i) line["devices"].push_back(fmt::format("cuda:{}", i));
     if (machine) {
       line["machine"] = {{"name", machine->name}, {"site", machine->site}};
       line["gpus_of_ranks"] = gpus_of_ranks(*machine, o.gpu_map);
@@ -211,10 +218,11 @@ void info_of_machine(const InfoOptions& o, const Invocation& invocation) {
     fmt::print(" rank {}: {} CPU{}", r, bound[r], bound[r] == 1 ? "" : "s");
   fmt::print(
       "\nmeasured  {:.1f} GFLOP/s fp32 and {:.1f} bf16 ({}, 1024 cubed), {:.1f} GB/s read from "
-      "memory, over all ranks together\ndevices   cpu only: {}\n",
+      "memory, over all ranks together\ndevices   {}\n",
       flops / 1e9, flops_bf16 / 1e9, matmul_library(), read / 1e9,
-      gpu_count() == 0 ? "CUDA is not built in, or finds no GPU"
-                       : fmt::format("{} GPUs, used by one rank alone so far", gpu_count()));
+      gpu_count() == 0
+          ? fmt::format("cpu only: {}", gpu_is_built_in() ? gpu_absence() : "CUDA is not built in")
+          : fmt::format("cpu, {} GPU{}", gpu_count(), gpu_count() == 1 ? "" : "s"));
   if (machine) print_machine(*machine, o.gpu_map);
 }
 

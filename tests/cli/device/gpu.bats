@@ -42,6 +42,7 @@ PY
     events "$device/run.jsonl" >"$device.events"
     json "$device/run.jsonl" "lines[0]['device'] == '$device'"
   done
+  json cuda/run.jsonl 'lines[0]["peaks"]["matmul_library"] == "cuBLASLt"'
   cmp cpu.losses cuda.losses
   cmp cpu.events cuda.events
   cmp cpu/model/model.safetensors cuda/model/model.safetensors
@@ -174,9 +175,15 @@ PY
   sizes=(--layers 1 --width 16 --heads 2 --vocab 50 --context 16 --repeats 1 --json)
   for dtype in fp32 bf16; do
     ok 1 bench step "${sizes[@]}" --dtype "$dtype" --device cuda
-    json out 'lines[0]["value"] > 0 and lines[0]["device"] == "cuda"'
+    json out 'lines[0]["value"] > 0 and lines[0]["device"] == "cuda"' \
+      "lines[0]['of'] == '$dtype matmul'"
+    grep -q 'matmuls by cuBLASLt' err
     ok 1 bench generate "${sizes[@]}" --dtype "$dtype" --new-tokens 4 --device cuda
-    json out 'len(lines) == 2 and lines[1]["value"] > 0'
+    json out 'len(lines) == 2 and lines[1]["value"] > 0' "lines[0]['of'] == '$dtype matmul'" \
+      "lines[1]['of'] in ('sustained memory reads', '$dtype matmul')"
+    # The CPU multiplies held bf16 in fp32.
+    ok 1 bench generate "${sizes[@]}" --dtype "$dtype" --new-tokens 4 --device cpu
+    json out 'lines[0]["of"] == "fp32 matmul"' 'lines[0]["flops_counted"] > 0'
   done
   refused 1 'measures the CPU and its ranks' bench machine --device cuda
 }
@@ -225,6 +232,41 @@ PY
   refused 1 "$words" bench step "${shape[@]}" --vocab 50 --device cuda
   ok 1 generate "${model[@]}" --prompt a --max-new-tokens 2 --device cpu
   [ "$(grep -c 'runs on the CPU' err)" = 0 ]
+}
+
+@test "a plan is enough, and a byte less than it is refused before anything is taken" {
+  options=(--data "$S/tokens.h5" --layers 3 --width 24 --heads 3 --context 48 --batch-size 4
+    --micro-batch-size 2 --steps 3 --eval-every 2 --sample 'the cat' --device cuda)
+  for dtype in fp32 bf16; do
+    ok 1 train "${options[@]}" --dtype "$dtype" --out "free-$dtype"
+    local planned
+    planned=$(head -n 1 "free-$dtype/run.jsonl" | sed -E 's/.*"bytes_per_rank":([0-9]+).*/\1/')
+    WEFT_EMULATED_GPU_BYTES=$planned ok 1 train "${options[@]}" --dtype "$dtype" --out "all-$dtype"
+    cmp <(losses "free-$dtype/run.jsonl") <(losses "all-$dtype/run.jsonl")
+    WEFT_EMULATED_GPU_BYTES=$((planned - 1)) failed 1 \
+      'weights, .* and workspaces take .* on a rank, but .* is free on GPU 0' \
+      train "${options[@]}" --dtype "$dtype" --out "less-$dtype"
+    [ ! -e "less-$dtype/run.jsonl" ]
+  done
+  model=(--model "$S/run/model")
+  ok 1 info "${model[@]}" --device cuda --json
+  json out 'lines[0]["workspace_bytes"] >= 64 << 20'
+  # With less and less the cache shrinks, until nothing fits: never is it found out in a pass.
+  local refusals=0 runs=0 bytes
+  for ((bytes = 91000000; bytes > 87000000; bytes -= 400000)); do
+    WEFT_EMULATED_GPU_BYTES=$bytes weft 1 generate "${model[@]}" --prompt 'the cat' --prompt a \
+      --prompt 'a dog' --num-return-sequences 4 --do-sample --max-new-tokens 30 --device cuda
+    if [ "$status" = 0 ]; then
+      runs=$((runs + 1))
+      [ "$refusals" = 0 ]
+    else
+      grep -Eq 'bytes of keys, values and activations on a rank, more|workspaces take' err ||
+        { cat err; return 1; }
+      refusals=$((refusals + 1))
+    fi
+  done
+  [ "$runs" -gt 3 ]
+  [ "$refusals" -gt 0 ]
 }
 
 @test "where one rank has no GPU, all run on the CPU" {
