@@ -10,6 +10,9 @@
 namespace weft {
 namespace {
 
+// Of a slot, filled by the host before the GPU has come to the first of them.
+constexpr int kMicroBatchesAhead = 4;
+
 // Everything a stage holds besides parameters, in one layout for the planner and the program.
 struct StageMemory {
   std::vector<StageSlot> slots;
@@ -175,6 +178,8 @@ Stage::Stage(const Context& ctx, const ModelConfig& config, Parameters& paramete
       arena_("activations", plan_bytes(ctx, config, shape_), ctx.stream.device()) {
   StageMemory memory = lay_out(arena_, config, ctx.grid, shape_);
   slots_ = std::move(memory.slots);
+  for (StageSlot& slot : slots_)
+    slot.staging.upload_copies(ctx.stream.device(), kMicroBatchesAhead);
   recomputed_ = memory.recomputed;
   scratch_ = memory.scratch;
   head_scratch_ = memory.head;

@@ -1,8 +1,13 @@
 // What training plans of a GPU's memory, and of the host's for it, against what is taken.
 #include <gtest/gtest.h>
 
+#include "core/allocations.h"
+#include "core/host_copy.h"
+#include "formats/checkpoint.h"
 #include "kernels/scratch.h"
+#include "tests/io/shared_folder.h"
 #include "tests/train/trial.h"
+#include "train/replica_check.h"
 #include "train/step.h"
 
 namespace weft::test {
@@ -57,6 +62,35 @@ TEST(DevicePlan, HoldsAllThatTrainingTakesAndLittleMore) {
         EXPECT_GE(planned + rounding, taken) << name;
         EXPECT_LE(planned, taken + taken / 10 + (1 << 20)) << name;
       }
+}
+
+// A tensor of 33 MB among them: what the host holds of the model is two pieces of it.
+TEST(DevicePlan, SavesAndLoadsThroughPiecesOfHostMemory) {
+  const Device device = device_for(*test_mpi().world());
+  if (device.type == DeviceType::cpu) GTEST_SKIP() << "a GPU's tensors on the host";
+  ModelConfig c = small_config(1, 8, 512, 16000, 16);
+  c.ffn = 64;
+  const SharedFolder folder;
+  const auto file = folder / "step-00000007.h5";
+  const auto kinds = {&LocalParameter::weight, &LocalParameter::m, &LocalParameter::v};
+  constexpr std::int64_t kMost = 2 * kPieceBytes + 4096;
+  std::uint64_t saved = 0;
+  {
+    HeldModel m(test_mpi().world(), {1, 1, 1}, c);
+    m.parameters.init_weights(3, m.stream);
+    m.parameters.zero_moments(m.stream);
+    const std::int64_t before = host_bytes_allocated();
+    RunState state;
+    state.step = 7;
+    save_checkpoint(m.ctx, file, m.parameters, m.config, state);
+    EXPECT_LE(host_bytes_allocated() - before, kMost);
+    saved = local_checksum(m.ctx, m.parameters, kinds);
+  }
+  HeldModel m(test_mpi().world(), {1, 1, 1}, c);
+  const std::int64_t before = host_bytes_allocated();
+  load_checkpoint(m.ctx, file, m.parameters, m.config);
+  EXPECT_EQ(local_checksum(m.ctx, m.parameters, kinds), saved);
+  EXPECT_LE(host_bytes_allocated() - before, kMost);
 }
 
 }  // namespace
