@@ -85,6 +85,10 @@ double median_seconds(const Grid& grid, Stream& stream, std::int64_t repeats,
   return median(std::move(times));
 }
 
+Precision product_precision(const Context& ctx) {
+  return ctx.act == DType::bf16 ? Precision::bf16 : ctx.precision;
+}
+
 const char* matmul_peak_name(Precision precision) {
   return precision == Precision::bf16 ? "bf16 matmul" : "fp32 matmul";
 }

@@ -104,6 +104,7 @@ void bench_generate(const BenchRun& run);
 
 double median(std::vector<double> values);
 const char* matmul_peak_name(Precision precision);  // "fp32 matmul"
+Precision product_precision(const Context& ctx);    // what its matrices are multiplied in
 
 // Seconds of one call: ranks start it together, the slowest counts.
 double seconds_of(const Grid& grid, Stream& stream, const std::function<void()>& body);

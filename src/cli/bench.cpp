@@ -80,11 +80,11 @@ void check(const BenchOptions& o, const ModelConfig& c, const std::string& what)
   check_place("--out", o.out);
 }
 
-void log_start(const GridShape& shape, int threads, int n_ranks) {
+void log_start(const GridShape& shape, int threads, int n_ranks, Device device) {
   const int idle = n_ranks - shape.ranks();
   log_info("{}, {}{}, {} threads a rank, matmuls by {}", cpu_model(), grid_name(shape),
            idle == 0 ? "" : fmt::format(" ({} of {} ranks wait)", idle, n_ranks), threads,
-           matmul_library());
+           matmul_library(device));
 }
 
 // Why the model cannot be cut so.
@@ -122,8 +122,7 @@ void run_bench(const Invocation& invocation) {
       o.grids, n_ranks, [&](const GridShape& shape) { return objection(shape, config); });
   const int threads = resolve_threads(o.threads, invocation.mpi.ranks_on_host());
   omp_set_num_threads(threads);
-  const Device device = bench.runs_models ? device_of(invocation, o.device) : Device();
-  check_device(device, config);
+  const Device device = bench.runs_models ? device_of(invocation, &config, o.device) : Device();
   Stream stream(device, threads);
   const std::vector<std::string> hosts = gather_texts(*world, host_name(), stream);
   BenchReport report({.bench = bench.name,
@@ -141,7 +140,7 @@ void run_bench(const Invocation& invocation) {
     if (works) {
       const Grid grid(std::move(part), shape, device);
       Peaks peaks(grid, stream);
-      if (first) log_start(shape, threads, n_ranks);
+      if (first) log_start(shape, threads, n_ranks, device);
       bench.run({o, grid, stream, config, peaks,
                  std::vector(hosts.begin(), hosts.begin() + shape.ranks()), threads,
                  [&](const Measurement& m) {

@@ -23,7 +23,7 @@ void wait(void* stream, void* event);
 void synchronize_event(void* event);
 bool has_passed(void* event);
 // From begin_capture on, what the stream is given is kept instead of run, until end_capture, which
-// gives a cudaGraphExec_t, or drop_capture.
+// gives a cudaGraphExec_t (null: the GPU has no memory left for one), or drop_capture.
 void begin_capture(void* stream);
 std::shared_ptr<void> end_capture(void* stream, int device);
 void drop_capture(void* stream) noexcept;

@@ -112,6 +112,10 @@ std::shared_ptr<void> end_capture(void* stream, int device) {
   cudaGraphExec_t exec = nullptr;
   const cudaError_t error = cudaGraphInstantiate(&exec, graph, 0);
   cudaGraphDestroy(graph);
+  if (error == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    return nullptr;
+  }
   CHECK(error == cudaSuccess, "cudaGraphInstantiate: {}", cudaGetErrorString(error));
   return std::shared_ptr<void>(
       exec, [](void* g) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(g)); });

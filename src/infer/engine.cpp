@@ -92,7 +92,7 @@ InferenceShape plan_inference(const Context& ctx, const ModelConfig& config,
     shape.pages = least_pages;
     const auto least_bytes =
         static_cast<std::int64_t>(InferencePass::plan_bytes(config, ctx.grid, shape) +
-                                  InferencePass::scratch_bytes(ctx, config, shape));
+                                  InferencePass::kept_bytes(ctx, config, shape));
     const std::int64_t left = limits.memory_bytes - least_bytes,
                        room = limits.memory_bytes == 0 ? full
                               : left < 0               ? 0

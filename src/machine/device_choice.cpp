@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 
+#include "comm/agreement.h"
 #include "comm/device_communicator.h"
 #include "core/check.h"
 #include "core/log.h"
@@ -11,11 +12,14 @@
 namespace weft {
 namespace {
 
-// Why no GPU can be used; "": one can.
-std::string objection(const DeviceWish& wish) {
+// Why this rank can use no GPU; "": it can use one.
+std::string objection(const DeviceWish& wish, int ranks) {
+  if (wish.device == "cpu")
+    return ranks == 1 ? "--device is cpu" : "--device of one of the ranks is cpu";
   if (gpu_count() == 0) return gpu_absence();
   if (std::string missing = cuda_missing_library(); !missing.empty()) return missing;
-  if (wish.ranks == 1) return "";
+  if (!wish.unfit.empty()) return wish.unfit;
+  if (ranks == 1) return "";
   // Where a launcher shows each rank one GPU, it may be another's; else it is the host's only one.
   const bool chosen = gpu_count() == 1 && std::getenv("CUDA_VISIBLE_DEVICES");
   if (wish.ranks_on_host > gpu_count() && !chosen)
@@ -26,20 +30,7 @@ std::string objection(const DeviceWish& wish) {
   return "";
 }
 
-}  // namespace
-
-Device choose_device(const DeviceWish& wish) {
-  const std::vector<std::int64_t> map = parse_gpu_map(wish.gpu_map);
-  const std::string why_not = wish.device == "cpu" ? "" : objection(wish);
-  CHECK_USER(wish.device != "cuda" || why_not.empty(), "--device cuda: {}; allowed here: cpu",
-             why_not);
-  if (wish.device == "cpu" || !why_not.empty()) {
-    if (!map.empty() && wish.tells)
-      log_warning("--gpu-map {} has no effect: this runs on the CPU", wish.gpu_map);
-    if (wish.device.empty() && gpu_is_built_in() && wish.tells)
-      log_info("{}: this runs on the CPU", why_not);
-    return {};
-  }
+Device gpu_of(const DeviceWish& wish, const std::vector<std::int64_t>& map) {
   const auto machine = machine_of_run();
   const GpuQuestion question = {
       .local_rank = wish.local_rank,
@@ -48,6 +39,27 @@ Device choose_device(const DeviceWish& wish) {
       .map = map};
   const std::int64_t index = gpu_of_local_rank(machine ? &*machine : nullptr, question);
   return {DeviceType::cuda, static_cast<int>(index)};
+}
+
+}  // namespace
+
+Device choose_device(const DeviceWish& wish, Communicator& world) {
+  const std::vector<std::int64_t> map = parse_gpu_map(wish.gpu_map);
+  Stream stream;
+  std::string why_not;  // the first rank's that has a reason, on all ranks
+  for (std::string& why : gather_texts(world, objection(wish, world.size()), stream))
+    if (why_not.empty()) why_not = std::move(why);
+  Device device;
+  throw_together(world, failure_of([&] {
+                   CHECK_USER(wish.device != "cuda" || why_not.empty(),
+                              "--device cuda: {}; allowed here: cpu", why_not);
+                   if (why_not.empty()) device = gpu_of(wish, map);
+                 }),
+                 stream);
+  if (device.type == DeviceType::cuda || world.rank() != 0) return device;
+  if (!map.empty()) log_warning("--gpu-map {} has no effect: this runs on the CPU", wish.gpu_map);
+  if (wish.device.empty() && gpu_is_built_in()) log_info("{}: this runs on the CPU", why_not);
+  return device;
 }
 
 std::string device_word(Device device) { return device.type == DeviceType::cuda ? "cuda" : "cpu"; }

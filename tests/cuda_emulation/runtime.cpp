@@ -136,13 +136,13 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   std::strcpy(properties->name, "emulated GPU");
   properties->major = 8;
   properties->multiProcessorCount = 108;
-  properties->totalGlobalMem = kDeviceBytes;
+  properties->totalGlobalMem = device_bytes();
   return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(std::size_t* free_bytes, std::size_t* total_bytes) {
   const Turn turn;
-  *total_bytes = kDeviceBytes;
-  *free_bytes = kDeviceBytes - device_bytes_used(current_gpu());
+  *total_bytes = device_bytes();
+  *free_bytes = device_bytes() - device_bytes_used(current_gpu());
   return cudaSuccess;
 }
 

@@ -66,7 +66,8 @@ bool Replica::reject_too_large() {
   const std::size_t weights = Parameters::plan_bytes(
       session_.config, grid.shape(), grid.tp().rank(), grid.pp().rank(),
       session_.options.held_dtype(), ParameterUse::inference, session_.ctx.stream.device());
-  const std::int64_t room = session_.memory.bytes - static_cast<std::int64_t>(weights);
+  const std::size_t probe = log_.on() ? ReadProbe::plan_bytes() : 0;
+  const std::int64_t room = session_.memory.bytes - static_cast<std::int64_t>(weights + probe);
   Communicator& world = session_.grid.world();
   // Where the weights alone are too large, loading them says so.
   if (world.all_reduce_value(room, ReduceOp::min, session_.ctx.stream) <= 0) return true;
@@ -138,10 +139,11 @@ void Replica::say_shape(const EngineLimits& limits) const {
                     all = InferencePass::plan_bytes(session_.config, session_.grid, shape);
   log_info(
       "{} continuation{} of up to {} tokens at once: {:.1f} MB of keys and values ({} pages of "
-      "{} tokens), {:.1f} MB of activations and {:.1f} MB of scratch a rank",
+      "{} tokens), {:.1f} MB of activations and {:.1f} MB of scratch{} a rank",
       shape.slots, shape.slots == 1 ? "" : "s", shape.S, megabytes(cache), shape.pages, kPageTokens,
       megabytes(all - cache),
-      megabytes(InferencePass::scratch_bytes(session_.ctx, session_.config, shape)));
+      megabytes(InferencePass::kept_bytes(session_.ctx, session_.config, shape)),
+      session_.device.type == DeviceType::cuda ? ", workspaces and graphs" : "");
 }
 
 void Replica::put(ResultWriter& results, const Job& job, std::int64_t sample, const Completion& c,
