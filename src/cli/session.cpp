@@ -129,12 +129,20 @@ GridShape checked_grid(const ModelOptions& o, const ModelConfig& c, int ranks) {
 
 Device device_of(const Invocation& invocation, const std::string& device,
                  const std::string& gpu_map) {
-  return choose_device({.device = device,
-                        .gpu_map = gpu_map,
-                        .local_rank = invocation.mpi.rank_on_host(),
-                        .ranks_on_host = invocation.mpi.ranks_on_host(),
-                        .ranks = invocation.mpi.size(),
-                        .tells = invocation.mpi.rank() == 0});
+  const auto world = invocation.mpi.world();
+  Device chosen;
+  Stream stream;
+  throw_together(*world, failure_of([&] {
+    chosen = choose_device({.device = device,
+                            .gpu_map = gpu_map,
+                            .local_rank = invocation.mpi.rank_on_host(),
+                            .ranks_on_host = invocation.mpi.ranks_on_host(),
+                            .ranks = invocation.mpi.size(),
+                            .tells = invocation.mpi.rank() == 0});
+  }),
+                 stream);
+  check_own_gpus(*world, chosen);
+  return chosen;
 }
 
 Session::Session(const Invocation& invocation, const ModelOptions& given, ModelUse use)

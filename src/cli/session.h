@@ -29,7 +29,7 @@ struct ModelOptions {
   void visit(FieldVisitor& v);
 };
 
-// choose_device (machine/device_choice.h) for this rank.
+// choose_device for this rank, and check_own_gpus (machine/device_choice.h). Collective.
 Device device_of(const Invocation& invocation, const std::string& device,
                  const std::string& gpu_map = "");
 

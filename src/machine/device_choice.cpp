@@ -1,10 +1,14 @@
 #include "machine/device_choice.h"
 
 #include <cstdlib>
+#include <map>
 
+#include "comm/agreement.h"
 #include "comm/device_communicator.h"
 #include "core/check.h"
+#include "core/gpu.h"
 #include "core/log.h"
+#include "core/system/hardware.h"
 #include "kernels/backends.h"
 #include "machine/gpu_choice.h"
 
@@ -48,6 +52,23 @@ Device choose_device(const DeviceWish& wish) {
       .map = map};
   const std::int64_t index = gpu_of_local_rank(machine ? &*machine : nullptr, question);
   return {DeviceType::cuda, static_cast<int>(index)};
+}
+
+void check_own_gpus(Communicator& world, Device mine) {
+  if (world.size() == 1) return;
+  Stream stream;
+  const bool has_gpu = mine.type == DeviceType::cuda;
+  const std::vector<std::string> gpus = gather_texts(
+      world, has_gpu ? fmt::format("{} ({})", host_name(), gpu::bus_id(mine.index)) : "", stream);
+  std::map<std::string, std::size_t> first;
+  for (std::size_t rank = 0; rank < gpus.size(); ++rank) {
+    if (gpus[rank].empty()) continue;
+    const auto [of, is_first] = first.emplace(gpus[rank], rank);
+    CHECK_USER(is_first,
+               "ranks {} and {} were shown the same GPU of {}: a rank needs its own, which "
+               "CUDA_VISIBLE_DEVICES may show each, or --gpu-map name where all see all",
+               of->second, rank, gpus[rank]);
+  }
 }
 
 std::string device_word(Device device) { return device.type == DeviceType::cuda ? "cuda" : "cpu"; }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "comm/communicator.h"
 #include "core/device.h"
 
 namespace weft {
@@ -17,6 +18,10 @@ struct DeviceWish {
 // Unasked (""): a GPU where this build has the kernels and sees one, else the CPU. UserErrors: cuda
 // where it cannot be, a map that gpu_of_local_rank refuses.
 Device choose_device(const DeviceWish& wish);
+
+// UserError, the same everywhere, where two ranks of a host took one GPU: each was shown it as its
+// own. Collective; local where there is one rank.
+void check_own_gpus(Communicator& world, Device mine);
 
 // The word of --device.
 std::string device_word(Device device);
