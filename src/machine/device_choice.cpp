@@ -1,11 +1,14 @@
 #include "machine/device_choice.h"
 
 #include <cstdlib>
+#include <map>
 
 #include "comm/agreement.h"
 #include "comm/device_communicator.h"
 #include "core/check.h"
+#include "core/gpu.h"
 #include "core/log.h"
+#include "core/system/hardware.h"
 #include "kernels/backends.h"
 #include "machine/gpu_choice.h"
 
@@ -41,6 +44,25 @@ Device gpu_of(const DeviceWish& wish, const std::vector<std::int64_t>& map) {
   return {DeviceType::cuda, static_cast<int>(index)};
 }
 
+// UserError, the same everywhere, where two ranks of a host took one GPU: each was shown it as its
+// own.
+void check_own_gpus(Communicator& world, Device mine) {
+  if (world.size() == 1) return;
+  Stream stream;
+  const bool has_gpu = mine.type == DeviceType::cuda;
+  const std::vector<std::string> gpus = gather_texts(
+      world, has_gpu ? fmt::format("{} ({})", host_name(), gpu::bus_id(mine.index)) : "", stream);
+  std::map<std::string, std::size_t> first;
+  for (std::size_t rank = 0; rank < gpus.size(); ++rank) {
+    if (gpus[rank].empty()) continue;
+    const auto [of, is_first] = first.emplace(gpus[rank], rank);
+    CHECK_USER(is_first,
+               "ranks {} and {} were shown the same GPU of {}: a rank needs its own, which "
+               "CUDA_VISIBLE_DEVICES may show each, or --gpu-map name where all see all",
+               of->second, rank, gpus[rank]);
+  }
+}
+
 }  // namespace
 
 Device choose_device(const DeviceWish& wish, Communicator& world) {
@@ -56,6 +78,7 @@ Device choose_device(const DeviceWish& wish, Communicator& world) {
                    if (why_not.empty()) device = gpu_of(wish, map);
                  }),
                  stream);
+  check_own_gpus(world, device);
   if (device.type == DeviceType::cuda || world.rank() != 0) return device;
   if (!map.empty()) log_warning("--gpu-map {} has no effect: this runs on the CPU", wish.gpu_map);
   if (wish.device.empty() && gpu_is_built_in()) log_info("{}: this runs on the CPU", why_not);

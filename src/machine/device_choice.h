@@ -16,7 +16,8 @@ struct DeviceWish {
 
 // Unasked (""): a GPU where this build has the kernels, every rank sees one and GPUs can run the
 // model; else the CPU on all ranks, with one line on stderr that says why. On all ranks of `world`
-// the same UserErrors: cuda where it cannot be, a map that gpu_of_local_rank refuses. Collective.
+// the same UserErrors: cuda where it cannot be, a map that gpu_of_local_rank refuses, two ranks
+// that were shown one GPU as their own. Collective.
 Device choose_device(const DeviceWish& wish, Communicator& world);
 
 // The word of --device.
