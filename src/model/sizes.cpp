@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "kernels/work.h"
+#include "model/tensor_parallel.h"
 
 namespace weft {
 namespace {
@@ -134,14 +135,51 @@ struct Traffic {
     return cut.pp_rank == cut.grid.pp - 1 && chunk == cut.chunks - 1;
   }
 
+  // Calls of `call_rows` rows of the stream each, beside as many FLOPs.
+  void add_sums(const char* what, std::int64_t n_calls, std::int64_t call_rows,
+                double flops_beside) {
+    if (n_calls == 0) return;
+    const std::int64_t row = config.width * static_cast<std::int64_t>(dtype_bytes(cut.act));
+    add(GridGroup::tp, CallKind::all_reduce, what, n_calls * call_rows * row);
+    list.back().n_calls = n_calls;
+    list.back().flops_beside = flops_beside;
+  }
+  // Where a block's rows go in two pieces (model/block), the sum of one runs beside what the other
+  // is multiplied by meanwhile: the attention's last layer or the MLP, and behind that the next
+  // block's first layer. Backward a sum runs beside the same layer's weight gradient.
   void in_layers(std::int64_t n_layers) {
-    const std::int64_t passes = cut.n_micro * n_layers, x = stream_bytes();
+    const ModelConfig& c = config;
+    const bool overlaps = cut.device.type == DeviceType::cuda;
+    const double once = 2.0 * static_cast<double>(c.width) / cut.grid.tp;  // a row by a column
+    const double out = once * static_cast<double>(c.heads * c.head_dim),
+                 qkv = once * static_cast<double>((c.heads + 2 * c.kv_heads) * c.head_dim),
+                 up = once * static_cast<double>(c.gated ? 2 * c.ffn : c.ffn),
+                 mlp = up + once * static_cast<double>(c.ffn);
+    const std::int64_t passes = cut.n_micro * n_layers;
+    const auto pieces = halves_of_rows(cut.B, cut.T, overlaps ? kPieceRows : rows());
+    const auto sums_of_a_pass = [&](const char* what, std::int64_t n, bool again) {
+      const bool ends_behind = !again && !c.has_output_norms() && !c.parallel_residual;
+      for (std::size_t i = 0; i < pieces.size(); ++i) {
+        const bool beside = pieces.size() > 1, last = i + 1 == pieces.size();
+        const auto other = static_cast<double>(pieces[last ? 0 : i + 1].n());
+        const bool whole = !again || c.has_output_norms();
+        add_sums(what, n, pieces[i].n(), !beside ? 0 : other * (!last ? out : whole ? mlp : up));
+        if (whole)
+          add_sums(what, n, pieces[i].n(),
+                   !beside ? 0
+                           : other * (!last         ? mlp
+                                      : ends_behind ? qkv
+                                                    : 0));
+      }
+    };
+    sums_of_a_pass("sums of block outputs", passes, false);
     const std::int64_t again =
         cut.recompute == Recompute::none ? 0 : passes * (cut.splits_backward ? 2 : 1);
-    add(GridGroup::tp, CallKind::all_reduce, "sums of block outputs", 2 * passes * x);
-    add(GridGroup::tp, CallKind::all_reduce, "sums of recomputed block outputs",
-        again * (config.has_output_norms() ? 2 : 1) * x);
-    add(GridGroup::tp, CallKind::all_reduce, "sums of block inputs' gradients", 2 * passes * x);
+    sums_of_a_pass("sums of recomputed block outputs", again, true);
+    const bool beside = overlaps && !cut.splits_backward;
+    for (const double product : {up, qkv})
+      add_sums("sums of block inputs' gradients", passes, rows(),
+               beside ? static_cast<double>(rows()) * product : 0);
     if (config.qk_norm == QkNorm::whole)
       add(GridGroup::tp, CallKind::all_reduce, "sums of queries' and keys' squares",
           (2 * passes + again) * rows() * (config.heads + config.kv_heads) * 4);
@@ -156,7 +194,9 @@ struct Traffic {
         if (is_last(chunk) && config.has_lm_head()) {
           add(GridGroup::tp, CallKind::all_gather, "the head's maxima and sums",
               n * rows() * cut.grid.tp * 3 * 4);
-          add(GridGroup::tp, CallKind::all_reduce, "sums of the head's input's gradient", n * x);
+          const double product = 2.0 * static_cast<double>(rows() * config.width * config.vocab);
+          add_sums("sums of the head's input's gradient", n, rows(),
+                   cut.device.type == DeviceType::cuda ? product / cut.grid.tp : 0);
         }
       }
       if (!is_last(chunk)) add(GridGroup::pp, CallKind::send, "activations", n * x, false);

@@ -64,6 +64,10 @@ struct StepTraffic {
   const char* what;    // "sums of block outputs"
   std::int64_t bytes;  // not 0
   bool waits = true;   // what comes next needs it; else other work of the step goes on meanwhile
+  // Of calls that run beside a product: how many they are, and the FLOPs of this rank's in each.
+  // What comes next needs what outlasts it.
+  std::int64_t n_calls = 1;
+  double flops_beside = 0;
 };
 
 // How a step is cut, and which rank this is.

@@ -21,13 +21,16 @@ bool overlaps(const Context& ctx) {
 
 }  // namespace
 
-std::vector<RowPiece> row_pieces(const Context& ctx, std::int64_t B, std::int64_t T, bool drops) {
+std::vector<RowPiece> halves_of_rows(std::int64_t B, std::int64_t T, std::int64_t least) {
   const std::int64_t sequences = (B + 1) / 2, tokens = (T + 1) / 2;
-  if (overlaps(ctx) && B > 1 && B / 2 * T >= ctx.piece_rows)
-    return {{0, sequences, T}, {sequences * T, B - sequences, T}};
-  if (overlaps(ctx) && B == 1 && !drops && T / 2 >= ctx.piece_rows)
-    return {{0, 1, tokens}, {tokens, 1, T - tokens}};
+  if (B > 1 && B / 2 * T >= least) return {{0, sequences, T}, {sequences * T, B - sequences, T}};
+  if (B == 1 && T > 1 && T / 2 >= least) return {{0, 1, tokens}, {tokens, 1, T - tokens}};
   return {{0, B, T}};
+}
+
+std::vector<RowPiece> row_pieces(const Context& ctx, std::int64_t B, std::int64_t T, bool drops) {
+  if (!overlaps(ctx) || (drops && B == 1)) return {{0, B, T}};
+  return halves_of_rows(B, T, ctx.piece_rows);
 }
 
 void RowSums::start(const Context& ctx, View x, std::int64_t begin) {

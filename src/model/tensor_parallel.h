@@ -19,9 +19,12 @@ struct RowPiece {
   std::int64_t n() const { return B * T; }
   std::int64_t end() const { return begin + n(); }
 };
-// All rows of (B, T), or, where sums of one half can run while the other computes (a GPU of several
-// tensor-parallel ranks, rows enough: Context::piece_rows), two halves. Only what drops nothing is
-// cut within a sequence, since a dropout counts the elements of one.
+// All rows of (B, T), or two halves of `least` rows or more: whole sequences, of one sequence its
+// tokens.
+std::vector<RowPiece> halves_of_rows(std::int64_t B, std::int64_t T, std::int64_t least);
+// The same where sums of one half can run while the other computes (a GPU of several
+// tensor-parallel ranks). Only what drops nothing is cut within a sequence, since a dropout counts
+// the elements of one.
 std::vector<RowPiece> row_pieces(const Context& ctx, std::int64_t B, std::int64_t T, bool drops);
 
 // Sums over the tensor-parallel ranks that may be under way behind the stream: whoever reads or

@@ -94,7 +94,9 @@ class StageComm {
     to.exposed_s += exposed(traffic, seconds);
   }
   double exposed(const StepTraffic& traffic, double seconds) const {
-    if (traffic.waits) return seconds;
+    if (traffic.waits)
+      return std::max(0.0, seconds - static_cast<double>(traffic.n_calls) * traffic.flops_beside /
+                                         step_.flops_per_s);
     if (traffic.call != CallKind::send) return std::max(0.0, seconds - backward_s_);
     const auto n = static_cast<double>(cut_.n_micro);
     const double one = seconds / n;

@@ -44,7 +44,8 @@ struct CommTime {
 
 // Across nodes the bandwidth is all-reduce's, also of what nobody published (messages).
 // By bandwidth alone: no call's latency counts, no contention between groups of different kinds.
-//   what the next work waits for     exposed: all of it
+//   what the next work waits for     exposed: all of it, or what outlasts the product beside it
+//                                    (StepTraffic::flops_beside)
 //   data-parallel buckets            what outlasts the last micro-batch's backward, as each is
 //                                    summed while the rest of it runs
 //   messages between stages          2 (pp - 1) of them, the pipeline's filling and emptying; of
