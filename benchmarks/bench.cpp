@@ -34,11 +34,11 @@ void BenchOptions::visit(FieldVisitor& v) {
           "new tokens of each continuation (generate)");
   v.field("sequences", sequences, Integers{1, 1 << 24}, "continuations at once (generate)");
   v.field("repeats", repeats, Integers{1}, "counted repeats; the median is reported");
-  v.field("max_bytes", max_bytes, Integers{8, std::int64_t{1} << 36},
+  v.field("max_bytes", max_bytes, Integers{0, std::int64_t{1} << 36, "16 MiB, of GPUs 1 GiB"},
           "largest size of a collective (comm)");
   v.field("machine", machine,
           "a description to print beside what is measured: name or .toml file; unset: WEFT_MACHINE "
-          "(machine)");
+          "(machine, comm)");
   v.group("parallel");
   v.field("tp", grids.tp,
           "tensor-parallel ranks (default 1); a list, 1,2,4, here and below makes one table of all "
@@ -49,7 +49,9 @@ void BenchOptions::visit(FieldVisitor& v) {
           "not need wait");
   v.field("threads", threads, kThreads, "threads of a rank; 0: cores of the host / ranks on it");
   v.field("device", device, kDevices,
-          "what step and generate run on; unset: a GPU where one can be used, else the CPU");
+          "what comm, step and generate run on; unset: a GPU where one can be used, else the CPU");
+  v.field("gpu_map", gpu_map, kGpuMapHelp);
+  v.field("comm_timeout", comm_timeout, kCommTimeout, kCommTimeoutHelp);
   v.field("dtype", dtype, Words{"fp32", "bf16", "fp16"},
           "arithmetic of matrix products (step), how weights are held (generate; it alone takes "
           "fp16)");
@@ -83,6 +85,10 @@ double median_seconds(const Grid& grid, Stream& stream, std::int64_t repeats,
     if (i > 0) times.push_back(seconds);
   }
   return median(std::move(times));
+}
+
+Precision product_precision(const Context& ctx) {
+  return ctx.act == DType::bf16 ? Precision::bf16 : ctx.precision;
 }
 
 const char* matmul_peak_name(Precision precision) {

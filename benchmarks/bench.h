@@ -22,10 +22,10 @@ struct BenchOptions {
   std::int64_t layers = 12, width = 768, heads = 12, vocab = 50257, context = 1024;
   std::int64_t batch_size = 1, micro_batch_size = 0, repeats = 5;
   std::int64_t prompt_tokens = 16, new_tokens = 64, sequences = 1;
-  std::int64_t max_bytes = 16 << 20, threads = 0;
+  std::int64_t max_bytes = 0, threads = 0, comm_timeout = kCommTimeout_s;
   GridWords grids;
   std::string dtype = "fp32", recompute = "none", pipeline_schedule = "1f1b";
-  std::string device, machine, out;
+  std::string device, gpu_map, machine, out;
   bool json = false;
 
   void visit(FieldVisitor& v);
@@ -104,6 +104,7 @@ void bench_generate(const BenchRun& run);
 
 double median(std::vector<double> values);
 const char* matmul_peak_name(Precision precision);  // "fp32 matmul"
+Precision product_precision(const Context& ctx);    // what its matrices are multiplied in
 
 // Seconds of one call: ranks start it together, the slowest counts.
 double seconds_of(const Grid& grid, Stream& stream, const std::function<void()>& body);

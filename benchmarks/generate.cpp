@@ -56,6 +56,7 @@ void bench_generate(const BenchRun& run) {
                        .act = activation_dtype(run.stream.device(), dtype),
                        .clock = nullptr,
                        .observer = {}};
+  const Precision products = product_precision(ctx);
   Parameters parameters(run.config, run.grid, dtype, ParameterUse::inference, 1,
                         run.stream.device());
   // Any finite weights do, but they must lie in memory of their own: pages never written are all
@@ -85,12 +86,12 @@ void bench_generate(const BenchRun& run) {
     });
   };
   BestRate reads;  // bytes/s that last
-  BestRate& matmul = run.peaks.matmul(Precision::fp32);
+  BestRate& matmul = run.peaks.matmul(products);
   std::vector<double> prefills, steps;
   double waited_prefill = 0, waited_step = 0, counted_prefill = 0, counted_step = 0;
   for (std::int64_t i = 0; i <= o.repeats; ++i) {  // the first one is not counted
     reads.sample(read_peak());
-    run.peaks.sample_matmul(Precision::fp32);
+    run.peaks.sample_matmul(products);
     const Account begin = account(run);
     const double prefill_s = time(prompts);
     const Account between = account(run);
@@ -128,17 +129,18 @@ void bench_generate(const BenchRun& run) {
   };
   const double prompt_flops =
       forward_flops(run.config, {.n = o.sequences, .rows = o.prompt_tokens}, o.sequences);
+  OrderedJson prefill_more = {{"seconds", prefill}, {"flops", prompt_flops / prefill}};
+  const bool counts = run.stream.device().type == DeviceType::cpu;  // products count themselves
+  if (counts) prefill_more["flops_counted"] = sum(counted_prefill) / prefill;
   const double prefill_share = matmul.share(prompt_flops / prefill);
   run.report(
       {.name = fmt::format("prefill, {} x {} tokens, {}", o.sequences, o.prompt_tokens, o.dtype),
        .value = static_cast<double>(o.prompt_tokens) * sequences / prefill,
        .unit = "tok/s",
        .share = prefill_share,
-       .peak = matmul_peak_name(Precision::fp32),
+       .peak = matmul_peak_name(products),
        .peak_rate = matmul.rate(),
-       .more = {{"seconds", prefill},
-                {"flops", prompt_flops / prefill},
-                {"flops_counted", sum(counted_prefill) / prefill}},
+       .more = prefill_more,
        .costs = costs(o.prompt_tokens, static_cast<double>(o.prompt_tokens) * sequences / prefill,
                       waited_prefill)});
   const std::int64_t halfway = o.prompt_tokens + o.new_tokens / 2;  // tokens in the cache
@@ -149,18 +151,17 @@ void bench_generate(const BenchRun& run) {
       forward_flops(run.config, {.n = o.sequences, .rows = 1, .cached = halfway}, o.sequences);
   const bool by_memory = bytes / reads.rate() >= flops / matmul.rate();
   BestRate& peak = by_memory ? reads : matmul;
+  OrderedJson more = {
+      {"seconds", step}, {"bytes", bytes}, {"bytes_per_s", bytes / step}, {"flops", flops / step}};
+  if (counts) more["flops_counted"] = sum(counted_step) / step;
   const double share = peak.share((by_memory ? bytes : flops) / step);
   run.report({.name = fmt::format("decode, {} sequences, {}", o.sequences, o.dtype),
               .value = sequences / step,
               .unit = "tok/s",
               .share = share,
-              .peak = by_memory ? "sustained memory reads" : matmul_peak_name(Precision::fp32),
+              .peak = by_memory ? "sustained memory reads" : matmul_peak_name(products),
               .peak_rate = peak.rate(),
-              .more = {{"seconds", step},
-                       {"bytes", bytes},
-                       {"bytes_per_s", bytes / step},
-                       {"flops", flops / step},
-                       {"flops_counted", sum(counted_step) / step}},
+              .more = more,
               .costs = costs(halfway, sequences / step, waited_step)});
 }
 

@@ -40,6 +40,7 @@ void bench_step(const BenchRun& run) {
                        .act = activation_dtype(device, dtype),
                        .clock = &clock,
                        .observer = {}};
+  const Precision products = product_precision(ctx);
   Parameters parameters(run.config, run.grid, dtype, ParameterUse::training, 1, device);
   parameters.init_weights(0, run.stream);
   parameters.refresh_bf16(run.stream);
@@ -51,6 +52,9 @@ void bench_step(const BenchRun& run) {
   settings.schedule = schedule_kind(o.pipeline_schedule);
   settings.recompute = value_of(kRecomputes, "--recompute", o.recompute);
   const std::vector<StageSchedule> pipeline = checked_schedule(settings, run.grid.shape());
+  const ParametersPlan held =
+      Parameters::plan(run.config, run.grid.shape(), run.grid.tp().rank(), run.grid.pp().rank(),
+                       dtype, ParameterUse::training, device);
   TrainStep step(ctx, run.config, parameters, settings);
   const SampleSource source =
       next_tokens(o.context, [&](std::int64_t place, std::int32_t* ids, std::int32_t* labels) {
@@ -68,7 +72,7 @@ void bench_step(const BenchRun& run) {
   double loss = 0, counted = 0;
   std::vector<double> times;
   for (std::int64_t i = 0; i <= o.repeats; ++i) {  // the first one is not counted
-    run.peaks.sample_matmul(ctx.precision);
+    run.peaks.sample_matmul(products);
     const double before = matmul_flops_done(run.stream);
     const double seconds = seconds_of(run.grid, run.stream, [&] {
       clock.start();
@@ -79,7 +83,7 @@ void bench_step(const BenchRun& run) {
     counted = matmul_flops_done(run.stream) - before;
     if (i > 0) times.push_back(seconds);
   }
-  run.peaks.sample_matmul(ctx.precision);
+  run.peaks.sample_matmul(products);
   const double seconds = median(std::move(times));
   double total = 0;
   for (double s : shares) total += s;
@@ -92,17 +96,18 @@ void bench_step(const BenchRun& run) {
       run.config,
       {.n = TrainStep::computed_sequences(settings, run.grid.shape()), .rows = o.context},
       settings.recompute);
-  BestRate& peak = run.peaks.matmul(ctx.precision);
+  BestRate& peak = run.peaks.matmul(products);
   const double share = peak.share(flops / seconds);
   OrderedJson more = {
       {"seconds", seconds},
       {"flops", flops / seconds},
-      {"flops_counted",
-       run.grid.world().all_reduce_value(counted, ReduceOp::sum, run.stream) / seconds},
       {"loss", loss},
       {"shares", booked},
-      {"planned_bytes", parameters.bytes() + step.activation_bytes()},
+      {"planned_bytes", held.bytes + TrainStep::plan_bytes(ctx, run.config, held, settings)},
       {"resident_bytes", resident_bytes()}};
+  if (device.type == DeviceType::cpu)  // whose products count themselves
+    more["flops_counted"] =
+        run.grid.world().all_reduce_value(counted, ReduceOp::sum, run.stream) / seconds;
   if (run.grid.shape().pp > 1) {
     more["micro_batches"] = TrainStep::n_micro_batches(settings, run.grid.shape());
     more["computed_bubble"] = bubble_fraction(
@@ -113,7 +118,7 @@ void bench_step(const BenchRun& run) {
        .value = tokens / seconds,
        .unit = "tok/s",
        .share = share,
-       .peak = matmul_peak_name(ctx.precision),
+       .peak = matmul_peak_name(products),
        .peak_rate = peak.rate(),
        .more = more,
        .costs = GridCosts{

@@ -2,11 +2,21 @@
 
 #include <chrono>
 
+#include "kernels/scratch.h"
+
 namespace weft {
 namespace {
 
 // Of the matrices: a GPU needs more of them to be busy.
 std::int64_t side_of(Device device) { return device.type == DeviceType::cpu ? 1024 : 2048; }
+// On a GPU what is multiplied in bf16 lies in bf16; the CPU's activations are fp32.
+DType dtype_of(Precision precision, Device device) {
+  const bool narrow = precision == Precision::bf16 && device.type == DeviceType::cuda;
+  return narrow ? DType::bf16 : DType::f32;
+}
+std::size_t matrix_bytes(std::int64_t n, DType dtype) {
+  return static_cast<std::size_t>(3 * n * n) * dtype_bytes(dtype);
+}
 constexpr std::int64_t kReadElems = 64ll << 20;  // 256 MiB, on the pages that weights lie on
 
 double seconds_of(const auto& body) {
@@ -17,12 +27,25 @@ double seconds_of(const auto& body) {
 
 }  // namespace
 
+std::string matmul_library(Device device) {
+  return device.type == DeviceType::cuda ? "cuBLASLt" : matmul_library();
+}
+
+std::size_t MatmulProbe::plan_bytes(Precision precision, Device device) {
+  if (device.type == DeviceType::cpu) return 0;
+  const std::int64_t n = side_of(device);
+  const DType dtype = dtype_of(precision, device);
+  const LinearSizes product = {
+      .N = n, .O = n, .I = n, .act = dtype, .weight = dtype, .precision = precision};
+  return matrix_bytes(n, dtype) + linear_scratch_bytes(product, {device, 1});
+}
+
 MatmulProbe::MatmulProbe(Precision precision, Stream& stream)
     : precision_(precision), stream_(stream) {
   const std::int64_t n = side_of(stream.device());
-  arena_ = Arena("matmul benchmark", static_cast<std::size_t>(3 * n * n) * sizeof(float),
-                 stream.device());
-  for (View* x : {&a_, &b_, &c_}) *x = arena_.alloc(DType::f32, {n, n});
+  const DType dtype = dtype_of(precision, stream.device());
+  arena_ = Arena("matmul benchmark", matrix_bytes(n, dtype), stream.device());
+  for (View* x : {&a_, &b_, &c_}) *x = arena_.alloc(dtype, {n, n});
   fill(a_, 0.5, stream);
   fill(b_, 0.25, stream);
   sample();  // makes the primitive
@@ -38,8 +61,10 @@ double MatmulProbe::sample() {
   return 2 * n * n * n / seconds;
 }
 
+std::size_t ReadProbe::plan_bytes() { return kReadElems * sizeof(float) + 64; }
+
 ReadProbe::ReadProbe(Stream& stream)
-    : stream_(stream), arena_("read benchmark", kReadElems * sizeof(float) + 64, stream.device()) {
+    : stream_(stream), arena_("read benchmark", plan_bytes(), stream.device()) {
   const View x = arena_.alloc(DType::f32, {kReadElems});
   scale(x, 1.0f, stream);  // touches every page, by the thread that will read it
   values_ = x;

@@ -3,11 +3,15 @@
 #pragma once
 
 #include <algorithm>
+#include <string>
 
 #include "core/arena.h"
 #include "kernels/ops.h"
 
 namespace weft {
+
+// The library whose products are measured: ops.h's of the CPU, "cuBLASLt" of a GPU.
+std::string matmul_library(Device device);
 
 // The best rate seen so far, whatever the unit. What the work itself reached was possible too, so a
 // share is never above 1: the peak rises instead.
@@ -30,6 +34,8 @@ class MatmulProbe {
  public:
   MatmulProbe(Precision precision, Stream& stream);
   double sample();  // FLOP/s
+  // Of a GPU, scratch with them: the CPU's are part of a bare process.
+  static std::size_t plan_bytes(Precision precision, Device device);
 
  private:
   Precision precision_;
@@ -43,6 +49,7 @@ class ReadProbe {
  public:
   explicit ReadProbe(Stream& stream);
   double sample();  // bytes/s
+  static std::size_t plan_bytes();
 
  private:
   Stream& stream_;

@@ -32,4 +32,12 @@ std::size_t sample_scratch_bytes(std::int64_t N, std::int64_t V, const ScratchPl
   return on_cpu(place) ? cpu::sample_scratch_bytes(N, V, place.n_threads) : 0;
 }
 
+std::size_t backward_scratch_bytes(const BackwardSizes& sizes, Device device) {
+  return device.type == DeviceType::cpu ? 0 : cuda_backward_scratch_bytes(sizes);
+}
+
+std::size_t op_workspace_bytes(Device device, std::int64_t n_tensors) {
+  return device.type == DeviceType::cpu ? 0 : cuda_workspace_bytes(n_tensors) + kCudaReserve;
+}
+
 }  // namespace weft

@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
 # All that only a real GPU can tell, in less than 9 minutes: tests of kernels, models and engine,
-# times of kernels and of whole runs beside PyTorch, compute-sanitizer.
+# times of kernels and of whole runs beside PyTorch, compute-sanitizer; and where there are several
+# GPUs, on up to four ranks: tests of collectives and models over NCCL, and its bandwidths.
 #   launch/gpu_check.sh --pack [FILE]   here: builds for sm_80 and sm_90 and packs what the GPU
 #                                       machine needs (gpu_check.tar.xz)
 #   gpu_check.sh                        there, in the unpacked folder or with the pack beside it
 #                                       (or in the folder above)
-# It leaves kernels.jsonl, runs.jsonl, and what each test and tool said (NAME.txt) in $OUT, or in
-# ./gpu_check_results, and prints a table last. Exit code 1: a test or a run failed, or the
-# sanitizer found something; 2: it could not begin. The pack holds no glibc and no libstdc++: those
-# there must be as new as the ones here, and newer ones serve. It holds no cuBLAS either, which
-# alone exceeds its size: the toolkit there has it, or PyTorch's wheels. Of an MPI it holds what one
-# rank needs.
+# It leaves kernels.jsonl, runs.jsonl, comm.jsonl of several GPUs, and what each test and tool said
+# (NAME.txt) in $OUT, or in ./gpu_check_results, and prints a table last. Exit code 1: a test or a
+# run failed, or the sanitizer found something; 2: it could not begin. The pack holds no glibc and
+# no libstdc++: those there must be as new as the ones here, and newer ones serve. No cuBLAS, which
+# alone exceeds its size: the toolkit there has it, or PyTorch's wheels; so with NCCL. Of an MPI it
+# holds what the ranks of one host need.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -28,7 +29,7 @@ stop() {
 
 # ---------------------------------------------------------------------------------- here: the pack
 
-programs=(kernels_test parity_test infer_test weft_gpu_bench weft)
+programs=(kernels_test comm_test parity_test infer_test weft_gpu_bench weft)
 # Of tests/data, what the tests of models read.
 data=(families gpt2_h3 gpt2_h5 generation.json tokenizer)
 
@@ -42,14 +43,17 @@ libraries_of() {
     sort -u | grep -vE "/(ld-linux[^/]*|lib($theirs)\.so[^/]*)$"
 }
 
-# Open MPI's plugins and messages, which it looks for at fixed places: those that need no library
-# beyond the pack's, so none of a network.
+# Open MPI's launcher, its plugins and messages, which it looks for at fixed places: of the plugins
+# those that need no library beyond the pack's and the launcher's, so none of a network.
 pack_open_mpi() {
   local folder=$1 plugins messages plugin
   plugins=$(ompi_info --parseable --path pkglibdir | sed -n 's/^path:pkglibdir://p')
   messages=$(ompi_info --parseable --path pkgdatadir | sed -n 's/^path:pkgdatadir://p')
-  mkdir -p "$folder/mpi/plugins" "$folder/mpi/share"
+  mkdir -p "$folder/mpi/plugins" "$folder/mpi/share" "$folder/mpi/bin"
   cp -r "$messages" "$folder/mpi/share/openmpi"
+  strip -o "$folder/mpi/bin/mpiexec" "$(command -v orterun)"
+  libraries_of "$folder/mpi/bin/mpiexec" "$plugins"/mca_pmix_ext*.so >"$work/theirs"
+  xargs -a "$work/theirs" cp -L -t "$folder/lib"
   for plugin in "$plugins"/mca_*.so; do
     libraries_of "$plugin" >"$work/theirs" 2>/dev/null || true
     grep '/libmca_common_[^/]*$' "$work/theirs" >"$work/shared" || true
@@ -98,7 +102,7 @@ pack() {
 
 find_gpu() {
   command -v nvidia-smi >/dev/null && nvidia-smi --query-gpu=name,driver_version \
-    --format=csv,noheader 2>/dev/null | head -1 | grep .
+    --format=csv,noheader 2>/dev/null | sed -n 1p | grep .
 }
 
 # The folder of the unpacked pack; fails where there is none.
@@ -118,15 +122,30 @@ find_pack() {
   return 1
 }
 
-# How our programs are started; $1 is where cuBLAS lies, if that is known. The one rank of Open MPI
-# starts no daemon and asks for no network.
+# How our programs are started; $1 is where cuBLAS lies, if that is known. One rank of Open MPI
+# starts no daemon and asks for no network; several are this host's, and share its memory.
 set_environment() {
   libraries=$folder/lib${1:+:$1}
-  with=(env LD_LIBRARY_PATH="$libraries" WEFT_TEST_DEVICE=cuda WEFT_TEST_DATA="$folder/data")
-  if [ -d "$folder/mpi" ]; then
-    with+=(OPAL_PREFIX="$folder/mpi" OPAL_PKGLIBDIR="$folder/mpi/plugins"
-      OMPI_MCA_ess_singleton_isolated=1 OMPI_MCA_pml=ob1 OMPI_MCA_btl=self
-      OMPI_MCA_if=linux_ipv6)
+  local common=(LD_LIBRARY_PATH="$libraries" WEFT_TEST_DEVICE=cuda WEFT_TEST_DATA="$folder/data")
+  with=(env "${common[@]}")
+  ranks=()
+  [ -d "$folder/mpi" ] || return 0
+  common+=(OPAL_PREFIX="$folder/mpi" OPAL_PKGLIBDIR="$folder/mpi/plugins" OMPI_MCA_pml=ob1)
+  with=(env "${common[@]}" OMPI_MCA_ess_singleton_isolated=1 OMPI_MCA_btl=self
+    OMPI_MCA_if=linux_ipv6)
+  [ -x "$folder/mpi/bin/mpiexec" ] || return 0
+  ranks=(env "${common[@]}" OMPI_MCA_btl="self,vader" OMPI_MCA_plm=isolated
+    PMIX_MCA_pcompress_base_silence_warning=1
+    OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+    "$folder/mpi/bin/mpiexec" --oversubscribe --bind-to none)
+}
+
+# GPUs that this process may use.
+count_gpus() {
+  if [ -n "${CUDA_VISIBLE_DEVICES+set}" ]; then
+    tr ',' '\n' <<<"$CUDA_VISIBLE_DEVICES" | grep -c . || true
+  else
+    nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | grep -c . || true
   fi
 }
 
@@ -161,6 +180,23 @@ spec = importlib.util.find_spec("nvidia")  # the wheels that PyTorch depends on
 places = spec.submodule_search_locations if spec else []
 found = [p.parent for place in places for p in pathlib.Path(place).rglob(sys.argv[1])]
 print([p for p in found if (p / sys.argv[2]).exists()][0])
+PYTHON
+}
+
+# The folder of an NCCL: a toolkit's, or of the wheels that PyTorch depends on.
+find_nccl() {
+  local name=libnccl.so.2 dir
+  for dir in ${NCCL_HOME:+"$NCCL_HOME/lib"} "${CUDA_HOME:-/usr/local/cuda}/lib64" \
+    $(ldconfig -p 2>/dev/null |
+      awk -v name="$name" '$1 == name { sub("/[^/]*$", "", $NF); print $NF }')
+  do
+    [ -e "$dir/$name" ] && echo "$dir" && return
+  done
+  python3 - "$name" 2>/dev/null <<'PYTHON'
+import importlib.util, pathlib, sys
+spec = importlib.util.find_spec("nvidia")
+places = spec.submodule_search_locations if spec else []
+print([p.parent for place in places for p in pathlib.Path(place).rglob(sys.argv[1])][0])
 PYTHON
 }
 
@@ -225,6 +261,58 @@ sanitize() {
   fi
 }
 
+# test_ranks N NAME FILTER LIMIT: its gtests on N ranks with a GPU each, likewise.
+test_ranks() {
+  local n=$1 name=$2 filter=$3 limit=$4 code=0 log=$out/$2.$1.txt
+  step "$limit" "$name" "${ranks[@]}" -n "$n" "$folder/bin/$name" --gtest_filter="$filter" \
+    >"$log" 2>&1 || code=$?
+  echo "$name on $n ranks:"
+  grep -E '^\[ *(PASSED|FAILED|SKIPPED) *\]|stopped after' "$log" | tail -15 || true
+  if [ "$code" != 0 ] || ! grep -qE '^\[  PASSED  \] [1-9]' "$log"; then
+    tail -5 "$log"
+    echo "$name on $n ranks: FAILED (exit code $code), see $name.$n.txt"
+    return 1
+  fi
+}
+
+# NCCL on up to four GPUs. Fails where a test or the measurement does.
+check_several() {
+  local n=$1 nccl code=0 failed=0
+  if [ ${#ranks[@]} = 0 ]; then
+    echo "several GPUs: not run, the pack has no launcher of ranks"
+    return 0
+  fi
+  nccl=$(find_nccl) || nccl=
+  if [ -z "$nccl" ]; then
+    echo "several GPUs: not run, there is no NCCL here (NCCL_HOME)"
+    return 0
+  fi
+  ranks+=(-x LD_LIBRARY_PATH="$libraries:$nccl")
+  echo "$n ranks with a GPU each; NCCL of $nccl"
+  test_ranks "$n" comm_test 'Devices/*' 45 || failed=1
+  test_ranks "$n" parity_test 'Families.*-*Bf16*:Volume.*' 75 || failed=1
+  step 40 "weft bench comm" "${ranks[@]}" -n "$n" "$folder/bin/weft" bench comm --device cuda \
+    --max-bytes 268435456 --json >"$out/comm.jsonl" 2>"$out/comm.txt" || code=$?
+  if [ "$code" != 0 ] && [ "$code" != 124 ]; then
+    tail -5 "$out/comm.txt"
+    echo "weft bench comm on $n ranks: FAILED (exit code $code), see comm.txt"
+    failed=1
+  fi
+  best_bandwidths "$out/comm.jsonl"
+  return "$failed"
+}
+
+# Of each collective of all ranks, by dtype, the largest size.
+best_bandwidths() {
+  sed -nE 's/.*"collective":"([^"]*)","group":"world".*"dtype":"([^"]*)","bytes":([0-9]*),.*'$(
+  )'"busbw":([0-9.e+-]*).*/\3 \4 \2 \1/p' "$1" | awk '
+    { name = $4; for (i = 5; i <= NF; ++i) name = name " " $i; name = name ", " $3 }
+    $1 >= most[name] { most[name] = $1; rate[name] = $2 }
+    END { for (name in most)
+            printf "NCCL %s: %.4g GB/s of bus bandwidth at %d B\n", name, rate[name], most[name] }
+  ' | sort
+}
+
 # side_by_side 'command' …: at once; what they said in order. Fails where one does.
 side_by_side() {
   local i pids=() failed=0
@@ -258,7 +346,7 @@ run_weft() {
 }
 
 check() {
-  local gpu code=0 failed=0 cublas
+  local gpu code=0 failed=0 cublas n_gpus
   work=$(mktemp -d)
   gpu=$(find_gpu) || gpu=
   if find_pack; then look_at_pack; fi
@@ -288,6 +376,8 @@ check() {
     failed=1
   fi
   run_weft || failed=1
+  n_gpus=$(count_gpus)
+  if [ "$n_gpus" -gt 1 ]; then check_several "$((n_gpus < 4 ? n_gpus : 4))" || failed=1; fi
   if python3 -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
     step 35 "attention_peer.py" python3 "$folder/attention_peer.py" >>"$out/kernels.jsonl" ||
       echo "attention_peer.py: not whole"

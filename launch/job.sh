@@ -13,7 +13,7 @@
 #   WEFT                 the program; else build-MACHINE/weft, build/weft, or the installed one
 #   WEFT_RANKS_PER_NODE  else the machine's GPUs, or its cores where it has none
 #   WEFT_THREADS         of a rank; else the node's cores shared among its ranks
-#   WEFT_DEVICE          cpu (cuda when commands run on it); WEFT_NET: full, no-gdr or sockets
+#   WEFT_DEVICE          cuda or cpu; else cpu. WEFT_NET, for cuda: full, no-gdr or sockets
 #   WEFT_DIALECT, WEFT_LAUNCHER        another launcher's: pals, open_mpi, hydra, srun, local
 #   WEFT_MODULES=none    loads no modules
 #   WEFT_BIND=none, WEFT_LAUNCH_OPTIONS   ranks unbound; more words for the launcher

@@ -44,7 +44,8 @@ struct HeldModel {
             .precision = Precision::fp32,
             .act = activation_dtype(device, dtype),
             .clock = nullptr,
-            .observer = {}},
+            .observer = {},
+            .piece_rows = 1},
         config(std::move(c)),
         parameters(config, grid, dtype, use, chunks, device) {}
 };

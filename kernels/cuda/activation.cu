@@ -6,6 +6,7 @@
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/vector.cuh"
 #include "kernels/ops.h"
+#include "kernels/scratch.h"
 
 namespace weft::cuda {
 
@@ -251,16 +252,19 @@ LaunchShape grid(std::int64_t F, std::int64_t groups, int n, bool sums) {
           sums ? static_cast<std::size_t>(32 * kWarps * n) * sizeof(float) : 0};
 }
 
-float* partial_sums(View dbias, std::int64_t groups, Stream& stream) {
-  return dbias.empty() ? nullptr
-                       : static_cast<float*>(
-                             stream.scratch(static_cast<std::size_t>(groups) * dbias.bytes()));
+float* partial_sums(View dbias, std::int64_t N, Stream& stream) {
+  if (dbias.empty()) return nullptr;
+  return static_cast<float*>(stream.scratch(activation_backward_scratch_bytes(N, dbias.elems())));
 }
 
 constexpr double kForwardFlops = 10,
                  kBackwardFlops = 20;  // of an element, about: an exponential is taken as 4
 
 }  // namespace
+
+std::size_t activation_backward_scratch_bytes(std::int64_t N, std::int64_t bias_elems) {
+  return static_cast<std::size_t>(row_groups(N, true) * bias_elems) * sizeof(float);
+}
 
 void activation(View y, ConstView x, ConstView bias, Activation kind, Stream& stream) {
   const auto [N, F] = x.dims<2>();
@@ -280,7 +284,7 @@ void activation_backward(View dx, Gradient dbias, ConstView dy, ConstView x, Con
   const auto [N, F] = x.dims<2>();
   const bool sums = !dbias.empty();
   const std::int64_t groups = row_groups(N, sums);
-  float* partial = partial_sums(dbias.sum, groups, stream);
+  float* partial = partial_sums(dbias.sum, N, stream);
   const Work work = {3.0 * static_cast<double>(x.bytes()) + static_cast<double>(bias.bytes()) +
                          static_cast<double>(groups) * static_cast<double>(dbias.sum.bytes()),
                      kBackwardFlops * static_cast<double>(x.elems())};
@@ -312,7 +316,7 @@ void gated_activation_backward(View dx, Gradient dbias, ConstView dy, ConstView 
   const auto [N, F] = dy.dims<2>();
   const bool sums = !dbias.empty();
   const std::int64_t groups = row_groups(N, sums);
-  float* partial = partial_sums(dbias.sum, groups, stream);
+  float* partial = partial_sums(dbias.sum, N, stream);
   const Work work = {2.5 * static_cast<double>(x.bytes()) + static_cast<double>(bias.bytes()) +
                          static_cast<double>(groups) * static_cast<double>(dbias.sum.bytes()),
                      kBackwardFlops * static_cast<double>(dy.elems())};

@@ -1,6 +1,7 @@
 // What both backward kernels need of every query, and the choice of their instances.
 #include "kernels/cuda/arguments.cuh"
 #include "kernels/cuda/attention_backward_kernel.cuh"
+#include "kernels/scratch.h"
 
 namespace weft::cuda {
 
@@ -42,14 +43,20 @@ __global__ void __launch_bounds__(256)
   to[padded_T] = log_sum == -kInfinity ? 0.0f : dot;  // padding may hold anything
 }
 
+namespace {
+std::int64_t padded_rows(std::int64_t T) { return ceil_div(T, kStatsRows) * kStatsRows; }
+}  // namespace
+
+std::size_t attention_backward_scratch_bytes(std::int64_t B, std::int64_t T, std::int64_t n_heads) {
+  return static_cast<std::size_t>(B * n_heads * padded_rows(T)) * 2 * sizeof(float);
+}
+
 void attention_backward(View dqkv, ConstView dout, ConstView out, ConstView lse, ConstView qkv,
                         ConstView lengths, const AttentionArgs& args, Stream& stream) {
   expect_aligned("attention_backward", dqkv, dout, out, qkv);
   const AttentionProblem p = attention_problem("attention_backward", qkv, lengths, args);
-  const std::int64_t B = qkv.dim(0), padded_T = ceil_div(p.T, kStatsRows) * kStatsRows,
-                     n_rows = B * p.H * padded_T;
-  auto* stats =
-      static_cast<float*>(stream.scratch(static_cast<std::size_t>(n_rows) * 2 * sizeof(float)));
+  const std::int64_t B = qkv.dim(0), padded_T = padded_rows(p.T), n_rows = B * p.H * padded_T;
+  auto* stats = static_cast<float*>(stream.scratch(attention_backward_scratch_bytes(B, p.T, p.H)));
   const LaunchShape shape = {dim3(n_blocks(ceil_div(n_rows, 32))), dim3(256)};
   const Work work = {static_cast<double>(dout.bytes() + out.bytes() + lse.bytes()) +
                          8.0 * static_cast<double>(n_rows),

@@ -6,6 +6,7 @@
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/vector.cuh"
 #include "kernels/ops.h"
+#include "kernels/scratch.h"
 
 namespace weft::cuda {
 
@@ -228,11 +229,11 @@ struct SortedRows {
   const int* order;
 };
 
+std::int64_t padded_rows(std::int64_t N) { return ceil_div(N, 16) * 16; }  // 64-byte pieces
+
 SortedRows sort_rows(ConstView ids, std::int64_t first_row, std::int64_t V, Stream& stream) {
-  const std::int64_t N = ids.elems(), tiles = ceil_div(N, kTile),
-                     padded = ceil_div(N, 16) * 16;  // 64-byte pieces
-  auto* scratch = static_cast<unsigned*>(
-      stream.scratch(static_cast<std::size_t>(4 * padded + tiles * kDigits) * 4));
+  const std::int64_t N = ids.elems(), tiles = ceil_div(N, kTile), padded = padded_rows(N);
+  auto* scratch = static_cast<unsigned*>(stream.scratch(embedding_backward_scratch_bytes(N)));
   unsigned* keys[2] = {scratch, scratch + padded};
   int* order[2] = {reinterpret_cast<int*>(scratch + 2 * padded),
                    reinterpret_cast<int*>(scratch + 3 * padded)};
@@ -273,6 +274,10 @@ void launch_backward(View dtable, ConstView dy, const SortedRows& rows, Stream& 
 }
 
 }  // namespace
+
+std::size_t embedding_backward_scratch_bytes(std::int64_t N) {
+  return static_cast<std::size_t>(4 * padded_rows(N) + ceil_div(N, kTile) * kDigits) * 4;
+}
 
 void embedding(View y, ConstView ids, ConstView table, std::int64_t first_row, bool accumulate,
                Stream& stream) {

@@ -7,6 +7,7 @@
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/vector.cuh"
 #include "kernels/ops.h"
+#include "kernels/scratch.h"
 
 namespace weft::cuda {
 
@@ -198,7 +199,17 @@ void dots_of(View out, ConstView heads, ConstView raw, ConstView weight, const H
   });
 }
 
+// They depend on the shape alone, and so does the order in which dweight is added up.
+std::int64_t groups_of(std::int64_t N, std::int64_t n_heads) {
+  return std::clamp<std::int64_t>(N / (4 * kBlockWarps), 1, ceil_div(1024, n_heads));
+}
+
 }  // namespace
+
+std::size_t head_norm_backward_scratch_bytes(std::int64_t N, std::int64_t n_heads,
+                                             std::int64_t head_dim) {
+  return static_cast<std::size_t>(groups_of(N, n_heads) * n_heads * head_dim) * sizeof(float);
+}
 
 void head_squares(View squares, ConstView heads, const HeadNormArgs& args, Stream& stream) {
   dots_of(squares, heads, ConstView(), ConstView(), args, stream);
@@ -228,12 +239,10 @@ void head_norm_backward(View dheads, Gradient dweight, ConstView raw, ConstView 
                         Stream& stream) {
   const HeadShape s = shape_of(dheads, squares, args);
   const int h = args.n_heads;
-  // Groups depend on the shape alone, and so does the order in which dweight is added up.
-  const std::int64_t groups =
-      std::clamp<std::int64_t>(s.tokens / (4 * kBlockWarps), 1, ceil_div(1024, h));
+  const std::int64_t groups = groups_of(s.tokens, h);
   const std::int64_t tokens_per_group = ceil_div(s.tokens, groups);
-  auto* partial = static_cast<float*>(
-      stream.scratch(static_cast<std::size_t>(groups * h * s.dim) * sizeof(float)));
+  auto* partial =
+      static_cast<float*>(stream.scratch(head_norm_backward_scratch_bytes(s.tokens, h, s.dim)));
   const bool packed = packs(s.dim, dheads.data(), raw.data(), weight.data());
   for_act(dheads.dtype(), [&](auto zero) {
     using Act = decltype(zero);

@@ -290,13 +290,18 @@ void linear_gelu_backward(View dpre, ConstView dy, ConstView w, ConstView pre, P
   cuda::activation_backward(dpre, View(), dpre, pre, ConstView(), Activation::gelu_tanh, stream);
 }
 
+// Where nothing is converted.
+std::size_t linear_backward_scratch_bytes(std::int64_t N, std::int64_t O) {
+  return room(DType::f32, ceil_div(N, kGroupRows) * O);
+}
+
 void linear_backward_weight(Gradient dw, Gradient dbias, ConstView dy, ConstView x,
                             Precision precision, Stream& stream) {
   const auto [N, O] = dy.dims<2>();
   const DType dtype = multiplied_as(dy, precision);
   const std::int64_t groups = ceil_div(N, kGroupRows);
   Scratch scratch(stream, copy_room(dy, dtype) + copy_room(x, dtype) +
-                              (dbias.empty() ? 0 : room(DType::f32, groups * O)));
+                              (dbias.empty() ? 0 : linear_backward_scratch_bytes(N, O)));
   if (!dbias.empty())
     add_bias_gradient(dbias, dy, pointer<float>(scratch.take(DType::f32, {groups, O}, dy.device())),
                       stream);

@@ -16,5 +16,7 @@ std::size_t cuda_linear_scratch_bytes(const LinearSizes&) { return 0; }
 std::size_t cuda_attention_cached_scratch_bytes(const CachedAttentionSizes&, const AttentionArgs&) {
   return 0;
 }
+std::size_t cuda_backward_scratch_bytes(const BackwardSizes&) { return 0; }
+std::size_t cuda_workspace_bytes(std::int64_t) { return 0; }
 
 }  // namespace weft

@@ -7,6 +7,7 @@
 #include "kernels/cuda/random.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/vector.cuh"
+#include "kernels/scratch.h"
 
 namespace weft::cuda {
 
@@ -347,6 +348,12 @@ void add_norm(View y, View sum, View mean, View rstd, ConstView x, ConstView del
   });
 }
 
+// The groups depend on N alone: sums do not know the device. 512 of them fill the largest, and
+// cost a tenth of the rows' traffic at 16 rows each.
+std::int64_t rows_of_group(std::int64_t N) {
+  return ceil_div(N, std::clamp<std::int64_t>(ceil_div(N, 16), 1, 512));
+}
+
 template <bool kLayer>
 void norm_backward(View dsum, View ddelta, Gradient dweight, Gradient dbias, ConstView dy,
                    ConstView sum, ConstView mean, ConstView rstd, ConstView weight, float offset,
@@ -356,15 +363,10 @@ void norm_backward(View dsum, View ddelta, Gradient dweight, Gradient dbias, Con
     return;
   }
   const auto [B, T, C] = dsum.dims<3>();
-  const std::int64_t N = B * T;
-  // The groups depend on N alone: sums do not know the device. 512 of them fill the largest, and
-  // cost a tenth of the rows' traffic at 16 rows each.
-  const std::int64_t rows_per_group =
-                         ceil_div(N, std::clamp<std::int64_t>(ceil_div(N, 16), 1, 512)),
+  const std::int64_t N = B * T, rows_per_group = rows_of_group(N),
                      groups = ceil_div(N, rows_per_group);
   const int n_sums = dbias.empty() ? 1 : 2;
-  auto* partial = static_cast<float*>(
-      stream.scratch(static_cast<std::size_t>(groups * n_sums * C) * sizeof(float)));
+  auto* partial = static_cast<float*>(stream.scratch(norm_backward_scratch_bytes(N, C, n_sums)));
   const Work work = {(ddelta.empty() ? 4.0 : 5.0) * static_cast<double>(dsum.bytes()) +
                          static_cast<double>(N * 8 + C * 4 * (1 + n_sums * groups)),
                      16 * static_cast<double>(dsum.elems())};
@@ -401,6 +403,10 @@ void norm_backward(View dsum, View ddelta, Gradient dweight, Gradient dbias, Con
 }
 
 }  // namespace
+
+std::size_t norm_backward_scratch_bytes(std::int64_t N, std::int64_t C, int n_sums) {
+  return static_cast<std::size_t>(ceil_div(N, rows_of_group(N)) * n_sums * C) * sizeof(float);
+}
 
 void add_layer_norm(View y, View sum, View mean, View rstd, ConstView x, ConstView delta,
                     ConstView weight, ConstView bias, float eps, const Dropout& drop,

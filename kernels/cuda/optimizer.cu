@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -10,6 +11,7 @@
 #include "kernels/cuda/upload_ring.h"
 #include "kernels/cuda/vector.cuh"
 #include "kernels/ops.h"
+#include "kernels/scratch.h"
 
 namespace weft::cuda {
 
@@ -177,6 +179,21 @@ void adamw(std::span<const AdamWTensor> tensors, ConstView grad_scale, const Ada
          step);
 }
 
+namespace {
+std::size_t bytes_of_sums(std::int64_t chunks) {
+  return static_cast<std::size_t>(chunks) * sizeof(double);
+}
+}  // namespace
+
+// Each tensor may end in a part of a chunk.
+std::size_t sum_of_squares_scratch_bytes(std::int64_t elems, std::int64_t n_tensors) {
+  return bytes_of_sums(ceil_div(elems, kChunk) + n_tensors);
+}
+
+std::size_t optimizer_table_bytes(std::int64_t n_tensors) {
+  return static_cast<std::size_t>(n_tensors) * std::max(sizeof(AdamWEntry), sizeof(SquaresEntry));
+}
+
 void sum_of_squares(View total, std::span<const ConstView> tensors, Stream& stream) {
   std::vector<SquaresEntry> table;
   std::int64_t chunks = 0;
@@ -189,8 +206,7 @@ void sum_of_squares(View total, std::span<const ConstView> tensors, Stream& stre
     work.flops += 2 * static_cast<double>(x.elems());
   }
   if (table.empty()) return cuda::fill(total, 0, stream);
-  auto* sums =
-      static_cast<double*>(stream.scratch(static_cast<std::size_t>(chunks) * sizeof(double)));
+  auto* sums = static_cast<double*>(stream.scratch(bytes_of_sums(chunks)));
   const SquaresEntry* entries = uploaded(table, stream);
   launch(square_chunks_kernel,
          {static_cast<unsigned>(chunks), kOptimizerThreads, 32 * sizeof(double)}, work, stream,

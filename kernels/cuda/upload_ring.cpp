@@ -14,6 +14,10 @@ std::shared_ptr<std::byte> as_bytes(std::shared_ptr<void> memory) {
 
 }  // namespace
 
+std::size_t UploadRing::most_bytes(std::size_t largest_upload) {
+  return largest_upload <= kFirstHalf ? 2 * kFirstHalf : 8 * ((largest_upload + 63) / 64 * 64);
+}
+
 void UploadRing::grow(std::size_t half_bytes, Stream& stream) {
   stream.synchronize();  // nothing of the old ring is read any more
   half_bytes_ = half_bytes;

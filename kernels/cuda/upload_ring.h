@@ -18,6 +18,8 @@ class UploadRing {
   // the stream before the next upload; `from` may be reused on return. Always the same stream.
   const void* upload(const void* from, std::size_t bytes, Stream& stream);
   std::size_t capacity_bytes() const { return 2 * half_bytes_; }
+  // Of the device at most, for uploads of so many bytes or fewer: while it grows there are two.
+  static std::size_t most_bytes(std::size_t largest_upload);
 
  private:
   void grow(std::size_t half_bytes, Stream& stream);

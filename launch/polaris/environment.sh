@@ -8,6 +8,9 @@ WEFT_DEVICE_MODULES=
 [ "${WEFT_DEVICE:-cpu}" != cuda ] || WEFT_DEVICE_MODULES=" cudatoolkit-standalone"
 WEFT_MODULES=${WEFT_MODULES:-PrgEnv-gnu craype-x86-milan cray-hdf5-parallel gcc-native \
 spack-pe-base cmake${WEFT_DEVICE_MODULES}}
+# NCCL, whose header the build needs and whose library the ranks load.
+WEFT_NCCL=${WEFT_NCCL:-/soft/libraries/nccl/nccl_2.28.3-1+cuda12.9_x86_64}
+[ "${WEFT_DEVICE:-cpu}" != cuda ] || export NCCL_HOME=${NCCL_HOME:-$WEFT_NCCL}
 WEFT_OFI_NCCL=${WEFT_OFI_NCCL:-/soft/libraries/aws-ofi-nccl/v1.9.1-aws/lib}
 WEFT_HWLOC=${WEFT_HWLOC:-/soft/libraries/hwloc/lib}
 

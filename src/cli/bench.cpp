@@ -27,13 +27,14 @@ namespace {
 struct Bench {
   const char* name;
   void (*run)(const BenchRun&);
-  bool runs_models = false;  // takes lists of --tp, --pp, --dp, and a GPU
+  bool takes_gpu = false;
+  bool runs_models = false;  // takes lists of --tp, --pp, --dp
 };
 constexpr Bench kBenches[] = {{"machine", bench_machine},
                               {"kernels", bench_kernels},
-                              {"comm", bench_comm},
-                              {"step", bench_step, true},
-                              {"generate", bench_generate, true}};
+                              {"comm", bench_comm, true},
+                              {"step", bench_step, true, true},
+                              {"generate", bench_generate, true, true}};
 
 std::vector<std::string> bench_names() {
   std::vector<std::string> names;
@@ -73,18 +74,19 @@ void check(const BenchOptions& o, const ModelConfig& c, const std::string& what)
              "--dtype is 'fp16'; allowed: fp32, bf16 (weft bench generate: also fp16)");
   CHECK_USER(o.context <= c.context && o.prompt_tokens + o.new_tokens < c.context,
              "the model's context holds {} tokens", c.context);
-  CHECK_USER(what == "machine" || (o.out.empty() && o.machine.empty()),
-             "{} is for weft bench machine alone", o.out.empty() ? "--machine" : "--out");
+  CHECK_USER(what == "machine" || o.out.empty(), "--out is for weft bench machine alone");
+  CHECK_USER(what == "machine" || what == "comm" || o.machine.empty(),
+             "--machine is for weft bench machine and comm");
   CHECK_USER(o.out.empty() || o.out.ends_with(".toml"),
              "--out is '{}'; allowed: a machine description, whose name ends in .toml", o.out);
   check_place("--out", o.out);
 }
 
-void log_start(const GridShape& shape, int threads, int n_ranks) {
+void log_start(const GridShape& shape, int threads, int n_ranks, Device device) {
   const int idle = n_ranks - shape.ranks();
   log_info("{}, {}{}, {} threads a rank, matmuls by {}", cpu_model(), grid_name(shape),
            idle == 0 ? "" : fmt::format(" ({} of {} ranks wait)", idle, n_ranks), threads,
-           matmul_library());
+           matmul_library(device));
 }
 
 // Why the model cannot be cut so.
@@ -110,8 +112,9 @@ void run_bench(const Invocation& invocation) {
   const Bench& bench = find_bench(words);
   const ModelConfig config = config_of(o);
   check(o, config, bench.name);
-  CHECK_USER(bench.runs_models || o.device != "cuda",
-             "weft bench {} measures the CPU and its ranks; --device cuda is for step and generate",
+  CHECK_USER(bench.takes_gpu || o.device != "cuda",
+             "weft bench {} measures the CPU and its ranks; --device cuda is for comm, step and "
+             "generate",
              bench.name);
   CHECK_USER(!is_list(o.grids) || bench.runs_models,
              "weft bench {} measures one grid; lists of --tp, --pp, --dp are for step and generate",
@@ -122,8 +125,10 @@ void run_bench(const Invocation& invocation) {
       o.grids, n_ranks, [&](const GridShape& shape) { return objection(shape, config); });
   const int threads = resolve_threads(o.threads, invocation.mpi.ranks_on_host());
   omp_set_num_threads(threads);
-  const Device device = bench.runs_models ? device_of(invocation, o.device) : Device();
-  check_device(device, config);
+  const Device device =
+      bench.takes_gpu
+          ? device_of(invocation, bench.runs_models ? &config : nullptr, o.device, o.gpu_map)
+          : Device();
   Stream stream(device, threads);
   const std::vector<std::string> hosts = gather_texts(*world, host_name(), stream);
   BenchReport report({.bench = bench.name,
@@ -139,9 +144,9 @@ void run_bench(const Invocation& invocation) {
     const bool works = world->rank() < shape.ranks();
     auto part = world->split(works ? 0 : 1, world->rank());
     if (works) {
-      const Grid grid(std::move(part), shape, device);
+      const Grid grid(std::move(part), shape, device, o.comm_timeout);
       Peaks peaks(grid, stream);
-      if (first) log_start(shape, threads, n_ranks);
+      if (first) log_start(shape, threads, n_ranks, device);
       bench.run({o, grid, stream, config, peaks,
                  std::vector(hosts.begin(), hosts.begin() + shape.ranks()), threads,
                  [&](const Measurement& m) {

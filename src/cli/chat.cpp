@@ -249,7 +249,8 @@ void run_chat(const Invocation& invocation) {
           "anew, /quit ends (as the end of stdin does).",
       .positionals = nullptr,
       .positional_name = "",
-      .flags = &flags};
+      .flags = &flags,
+      .lacking = lacking_flags()};
   if (!parse_options(command, invocation.args, fields, invocation.mpi.rank() == 0)) return;
   check_temperature(o.generation, flags);
   Session session(invocation, o.model, ModelUse::chat);

@@ -170,6 +170,15 @@ std::string toml_text(const toml::node& node, const std::string& what) {
   user_error("{} is neither a text, a number, nor true or false", what);
 }
 
+// Of a list, which may hold lists: those as JSON.
+std::string entry_text(const toml::node& node, const std::string& what) {
+  const toml::array* list = node.as_array();
+  if (!list) return toml_text(node, what);
+  std::vector<std::string> entries;
+  for (const toml::node& entry : *list) entries.push_back(entry_text(entry, what));
+  return fmt::format("[{}]", fmt::join(entries, ", "));
+}
+
 class SetFromToml : public UniformVisitor<SetFromToml> {
  public:
   SetFromToml(std::map<std::string, const toml::node*> values, std::string file)
@@ -183,7 +192,7 @@ class SetFromToml : public UniformVisitor<SetFromToml> {
     if constexpr (kIsList<T>) {
       value.clear();
       if (const toml::array* list = node.as_array())
-        for (const toml::node& entry : *list) value.push_back(toml_text(entry, what));
+        for (const toml::node& entry : *list) value.push_back(entry_text(entry, what));
       else
         value.push_back(toml_text(node, what));
     } else if constexpr (kIsText<T>) {
@@ -383,6 +392,8 @@ bool parse_options(const CommandLine& command, const std::vector<std::string>& g
   for (const std::string& name : names.all) flags.push_back(flag_of(name));
   for (const std::string& extra : app.remaining()) {
     const std::string word = extra.substr(0, extra.find('='));
+    if (const auto other = command.lacking.find(word); other != command.lacking.end())
+      user_error("weft {} has no option '{}'{}", command.name, word, other->second);
     if (word.starts_with("-"))
       user_error("weft {} has no option '{}'{}", command.name, word, suggestion(word, flags));
     user_error("weft {}: '{}' was not expected", command.name, extra);

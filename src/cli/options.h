@@ -2,6 +2,7 @@
 // and errors with suggestions.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,6 +20,8 @@ struct CommandLine {
   std::vector<std::string>* flags =
       nullptr;  // filled with the names of the fields that flags have set, as in visit()
   std::vector<std::string> words = {};  // that a positional may be; empty: any
+  // Flags that other programs have and this command has not, and what is said behind that.
+  std::map<std::string, std::string> lacking = {};
 };
 
 // Sets the fields from --config FILE, then from the flags. False when --help was asked for; it has

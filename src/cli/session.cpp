@@ -15,6 +15,7 @@
 #include "formats/families/families.h"
 #include "infer/generation_file.h"
 #include "io/hub_cache.h"
+#include "kernels/scratch.h"
 #include "machine/device_choice.h"
 #include "model/grid_check.h"
 #include "text/files/tokenizer_files.h"
@@ -127,14 +128,15 @@ GridShape checked_grid(const ModelOptions& o, const ModelConfig& c, int ranks) {
 
 }  // namespace
 
-Device device_of(const Invocation& invocation, const std::string& device,
+Device device_of(const Invocation& invocation, const ModelConfig* config, const std::string& device,
                  const std::string& gpu_map) {
+  const auto world = invocation.mpi.world();
   return choose_device({.device = device,
                         .gpu_map = gpu_map,
                         .local_rank = invocation.mpi.rank_on_host(),
                         .ranks_on_host = invocation.mpi.ranks_on_host(),
-                        .ranks = invocation.mpi.size(),
-                        .tells = invocation.mpi.rank() == 0});
+                        .unfit = config ? gpu_objection(*config) : ""},
+                       *world);
 }
 
 Session::Session(const Invocation& invocation, const ModelOptions& given, ModelUse use)
@@ -143,7 +145,7 @@ Session::Session(const Invocation& invocation, const ModelOptions& given, ModelU
       model(open_model(options.model, "--model")),
       config(config_for(use, model, invocation.mpi.rank() == 0)),
       tokenizer(open_tokenizer(model, options.tokenizer)),
-      device(device_of(invocation, given.device, given.gpu_map)),
+      device(device_of(invocation, &config, given.device, given.gpu_map)),
       grid(invocation.mpi.world(), checked_grid(given, config, invocation.mpi.size()), device,
            given.comm_timeout),
       stream(device, use_threads(invocation, given)),
@@ -154,7 +156,6 @@ Session::Session(const Invocation& invocation, const ModelOptions& given, ModelU
           .act = activation_dtype(stream.device(), given.held_dtype()),
           .clock = given.log.empty() ? nullptr : &clock,
           .observer = {}} {
-  check_device(stream.device(), config);
   compare(
       grid.world(),
       [&] {
@@ -200,9 +201,10 @@ std::int64_t Session::free_memory_bytes() const {
 // A config.json that its own weights contradict is the user's mistake, however large it makes them.
 void Session::too_large(double planned) const {
   model.weights()->check(config);
-  machine_error("--model {}: its weights take {:.2f} GB on a rank, but {:.2f} GB is {}",
-                options.model, planned / 1e9, static_cast<double>(memory.bytes) / 1e9,
-                memory.bound);
+  machine_error("--model {}: its weights{} take {:.2f} GB on a rank, but {:.2f} GB is {}",
+                options.model,
+                stream.device().type == DeviceType::cuda ? " and a GPU's workspaces" : "",
+                planned / 1e9, static_cast<double>(memory.bytes) / 1e9, memory.bound);
 }
 
 void Session::watch_time(bool signals) {
@@ -224,7 +226,8 @@ void Session::load_weights() {
           log_info("--model {}: {}", options.model, advice);
         const auto planned = static_cast<double>(
             Parameters::plan_bytes(config, grid.shape(), grid.tp().rank(), grid.pp().rank(), dtype,
-                                   ParameterUse::inference, stream.device()));
+                                   ParameterUse::inference, stream.device()) +
+            op_workspace_bytes(stream.device()));
         if (planned > static_cast<double>(memory.bytes)) too_large(planned);
         parameters.emplace(config, grid, dtype, ParameterUse::inference, 1, stream.device());
       }),

@@ -29,8 +29,9 @@ struct ModelOptions {
   void visit(FieldVisitor& v);
 };
 
-// choose_device (machine/device_choice.h) for this rank.
-Device device_of(const Invocation& invocation, const std::string& device,
+// choose_device (machine/device_choice.h) for this rank, for a model of this config; null: for no
+// model. Collective.
+Device device_of(const Invocation& invocation, const ModelConfig* config, const std::string& device,
                  const std::string& gpu_map = "");
 
 // What a command wants of a model, whatever head it was saved with.
@@ -95,7 +96,7 @@ struct Session {
   std::int64_t free_memory_bytes() const;
 
  private:
-  // Throws: the weights need `planned` bytes, more than there is memory for.
+  // Throws: the weights, and what a GPU's ops keep, need `planned` bytes, more than there is.
   [[noreturn]] void too_large(double planned) const;
 };
 

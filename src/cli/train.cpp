@@ -50,14 +50,15 @@ void run_train(const Invocation& invocation) {
   options.tokenizer = find_model(options.tokenizer, "--tokenizer");
   validate(options);
   TrainingEnvironment environment;
-  environment.device = device_of(invocation, options.device, options.gpu_map);
   environment.n_threads = resolve_threads(options.threads, invocation.mpi.ranks_on_host());
   omp_set_num_threads(environment.n_threads);
   environment.recipe = [](TrainOptions resolved) {
     return "# All options of this run; weft train --config recipe.toml repeats it.\n" +
            to_toml([&](FieldVisitor& v) { resolved.visit(v); });
   };
-  Stream stream;
+  Stream stream({}, environment.n_threads);
+  TrainingStart start = resolve_together(options, *world, stream);
+  environment.device = device_of(invocation, &start.config, options.device, options.gpu_map);
   environment.time = find_run_time(*world, stream, options.walltime);
   environment.hosts = hosts_of(*world);
   environment.facts = run_facts(invocation, "train");
@@ -65,8 +66,8 @@ void run_train(const Invocation& invocation) {
   add_place(environment.facts, environment.hosts, world->size(), environment.time);
   environment.stop = &stop;
   environment.sampler = sampler_of;
-  environment.memory = memory_room(environment.device, invocation.mpi.ranks_on_host());
-  train(std::move(world), options, environment);
+  environment.ranks_on_host = invocation.mpi.ranks_on_host();
+  train(std::move(world), options, std::move(start), environment);
 }
 
 }  // namespace weft

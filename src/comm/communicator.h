@@ -4,6 +4,7 @@
 // that is not reduced, a tag too large) is an Error on the rank that makes it.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -13,6 +14,10 @@
 #include "core/tensor.h"
 
 namespace weft {
+
+// What is counted of a group's calls, the non-blocking ones among them.
+enum class CallKind : std::uint8_t { broadcast, all_reduce, reduce_scatter, all_gather, send };
+constexpr int kCallKinds = 5;
 
 enum class ReduceOp : std::uint8_t { sum, max, min };
 
@@ -62,8 +67,14 @@ class Communicator {
   virtual std::unique_ptr<Transfer> start_send(ConstView x, int to, int tag, Stream& stream) = 0;
   virtual std::unique_ptr<Transfer> start_recv(View x, int from, int tag, Stream& stream) = 0;
 
-  // Bytes handed to collectives and sends since the start, and seconds this rank spent inside them.
+  // Bytes sent to other ranks since the start (comm/grid_span.h), and seconds this rank spent
+  // inside them.
   virtual std::int64_t bytes() const { return bytes_; }
+  // Bytes that this rank's calls of a kind were about, since the start: of x, of reduce_scatter's
+  // in, of all_gather's out; of a message at its sender. Those of one rank count nothing.
+  virtual std::int64_t call_bytes(CallKind kind) const {
+    return call_bytes_[static_cast<std::size_t>(kind)];
+  }
   virtual double seconds() const { return seconds_; }
 
   // Host values, for counts and flags. Collective.
@@ -74,8 +85,15 @@ class Communicator {
   }
 
  protected:
+  void count_call(CallKind kind, ConstView x) {
+    if (size() > 1)
+      call_bytes_[static_cast<std::size_t>(kind)] += static_cast<std::int64_t>(x.bytes());
+  }
   std::int64_t bytes_ = 0;
   double seconds_ = 0;
+
+ private:
+  std::array<std::int64_t, kCallKinds> call_bytes_{};
 };
 
 std::unique_ptr<Communicator> make_self_communicator();  // this process alone; local

@@ -40,6 +40,11 @@ Grid::Grid(std::unique_ptr<Communicator> world, GridShape shape, Device device,
   if (device.type == DeviceType::cuda && shape.ranks() > 1) link_devices(device, comm_timeout_s);
 }
 
+const Communicator& Grid::group(GridGroup which) const {
+  return *std::array{&tp_, &pp_, &dp_, &replica_, &ends_, &world_}[static_cast<std::size_t>(which)]
+              ->get();
+}
+
 void Grid::link_devices(Device device, std::int64_t comm_timeout_s) {
   const int rank = world_->rank();
   watch_ = std::make_shared<CollectiveWatch>(

@@ -1,6 +1,7 @@
 // The grid of ranks: axes tp (fastest), pp, dp.  rank = tp_rank + tp·(pp_rank + pp·dp_rank)
 #pragma once
 
+#include <array>
 #include <memory>
 
 #include "comm/collective_watch.h"
@@ -18,6 +19,12 @@ struct GridShape {
 // Fills in dp where it is 0 (ranks / (tp·pp)); a UserError names tp, pp, dp and the number of ranks
 // where they do not fit.
 GridShape resolve_grid(std::int64_t tp, std::int64_t pp, std::int64_t dp, int n_ranks);
+
+// Its groups of ranks.
+enum class GridGroup : std::uint8_t { tp, pp, dp, replica, tied_ends, world };
+constexpr int kGridGroups = 6;
+constexpr std::array<const char*, kGridGroups> kGridGroupNames = {"tp",      "pp",        "dp",
+                                                                  "replica", "tied ends", "world"};
 
 class Grid {
  public:
@@ -37,6 +44,11 @@ class Grid {
   Communicator& tied_ends() const { return *ends_; }
   // All ranks that hold the same data-parallel replica: tp × pp.
   Communicator& replica() const { return *replica_; }
+
+  // Of its groups of devices, for others beside them; null where the axes' are the host's alone.
+  const std::shared_ptr<CollectiveWatch>& watch() const { return watch_; }
+
+  const Communicator& group(GridGroup which) const;
 
   bool is_first_stage() const { return pp().rank() == 0; }
   bool is_last_stage() const { return pp().rank() == shape_.pp - 1; }

@@ -4,9 +4,8 @@ namespace weft {
 
 std::int64_t sent_bytes(const Grid& grid) {
   std::int64_t bytes = 0;
-  for (const Communicator* group :
-       {&grid.world(), &grid.tp(), &grid.pp(), &grid.dp(), &grid.tied_ends(), &grid.replica()})
-    bytes += group->bytes();
+  for (int group = 0; group < kGridGroups; ++group)
+    bytes += grid.group(static_cast<GridGroup>(group)).bytes();
   return bytes;
 }
 

@@ -155,6 +155,7 @@ class MpiCommunicator : public Communicator {
 
   void broadcast(View x, int root, Stream&) override {
     expect_host(x, "broadcast");
+    count_call(CallKind::broadcast, x);
     const Timed timed(seconds_);
     if (rank_ == root) bytes_ += (size_ - 1) * static_cast<std::int64_t>(x.bytes());
     each_chunk(x.bytes(), [&](std::int64_t at, int n) {
@@ -166,6 +167,7 @@ class MpiCommunicator : public Communicator {
 
   void all_reduce(View x, ReduceOp op, Stream&) override {
     expect_host(x, "all_reduce");
+    count_call(CallKind::all_reduce, x);
     const Timed timed(seconds_);
     const Reduction how(x.dtype(), op);
     if (size_ == 1 || x.elems() == 0) return;
@@ -179,6 +181,7 @@ class MpiCommunicator : public Communicator {
 
   void reduce_scatter(View out, ConstView in, ReduceOp op, Stream&) override {
     expect_host(in, "reduce_scatter");
+    count_call(CallKind::reduce_scatter, in);
     CHECK(out.elems() * size_ == in.elems() && out.dtype() == in.dtype(),
           "reduce_scatter: {} into {} on {} ranks", in.shape().str(), out.shape().str(), size_);
     const Timed timed(seconds_);
@@ -201,6 +204,7 @@ class MpiCommunicator : public Communicator {
 
   void all_gather(View out, ConstView in, std::span<const std::int64_t> counts, Stream&) override {
     expect_host(in, "all_gather");
+    count_call(CallKind::all_gather, out);
     CHECK(static_cast<int>(counts.size()) == size_ &&
               counts[static_cast<std::size_t>(rank_)] == in.elems(),
           "all_gather: counts do not fit {} ranks or {} elements", size_, in.elems());
@@ -231,6 +235,7 @@ class MpiCommunicator : public Communicator {
 
   std::unique_ptr<Transfer> start_all_reduce(View x, ReduceOp op, Stream&) override {
     expect_host(x, "start_all_reduce");
+    count_call(CallKind::all_reduce, x);
     const Timed timed(seconds_);
     count_ring(x.bytes());
     auto transfer = std::make_unique<MpiTransfer>(seconds_, patience_);
@@ -244,6 +249,7 @@ class MpiCommunicator : public Communicator {
   }
   std::unique_ptr<Transfer> start_send(ConstView x, int to, int tag, Stream&) override {
     expect_host(x, "start_send");
+    count_call(CallKind::send, x);
     const Timed timed(seconds_);
     auto transfer = std::make_unique<MpiTransfer>(seconds_, patience_);
     start_send(std::span(byte(x.data(), 0), x.bytes()), to, checked(tag), transfer->requests);

@@ -65,6 +65,16 @@ std::vector<Run> runs(const Slice& slice) {
   return list;
 }
 
+std::vector<Run> clip(const std::vector<Run>& runs, std::int64_t begin, std::int64_t size) {
+  std::vector<Run> list;
+  for (const Run& r : runs) {
+    const std::int64_t from = std::max(r.local_begin, begin),
+                       to = std::min(r.local_begin + r.size, begin + size);
+    if (from < to) list.push_back({r.global_begin + from - r.local_begin, from - begin, to - from});
+  }
+  return list;
+}
+
 std::vector<Run> runs_within(const Slice& part, const Slice& held) {
   const std::vector<Run> outer = runs(held);
   std::vector<Run> list;

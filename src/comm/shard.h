@@ -43,6 +43,9 @@ struct Run {
 };
 std::vector<Run> runs(const Slice& slice);
 
+// What of the runs lies in [begin, begin + size) of local memory, with local offsets from there.
+std::vector<Run> clip(const std::vector<Run>& runs, std::int64_t begin, std::int64_t size);
+
 // The runs of `part`, with local offsets in the memory of `held`, which contains it.
 std::vector<Run> runs_within(const Slice& part, const Slice& held);
 

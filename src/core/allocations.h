@@ -7,6 +7,9 @@
 
 namespace weft {
 
+// Bytes of host memory that allocate() and allocate_host() have given so far.
+std::int64_t host_bytes_allocated();
+
 // Calls of allocate(), allocate_zeroed() and allocate_host() for devices of a kind, so far.
 std::int64_t allocations(DeviceType type);
 

@@ -17,6 +17,11 @@ std::atomic<std::int64_t>& counter(DeviceType type) {
   return counts[static_cast<std::size_t>(type)];
 }
 
+std::atomic<std::int64_t>& host_bytes() {
+  static std::atomic<std::int64_t> bytes = 0;
+  return bytes;
+}
+
 }  // namespace
 
 DeviceGuard::DeviceGuard(Device device) {
@@ -67,10 +72,12 @@ std::string gpu_absence() { return gpu::absence(); }
 std::int64_t gpu_free_bytes(Device device) { return gpu::free_bytes(device.index); }
 
 std::int64_t allocations(DeviceType type) { return counter(type); }
+std::int64_t host_bytes_allocated() { return host_bytes(); }
 
 std::shared_ptr<void> allocate(Device device, std::size_t bytes) {
   ++counter(device.type);
   if (device.type == DeviceType::cuda) return gpu::allocate(device.index, bytes, "");
+  host_bytes() += static_cast<std::int64_t>(bytes);
   void* memory = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
   CHECK_USER(memory || bytes == 0, "{} bytes are more than this machine can give", bytes);
   return std::shared_ptr<void>(memory, std::free);
@@ -92,6 +99,7 @@ std::shared_ptr<void> allocate_zeroed(Device device, std::size_t bytes, const st
 std::shared_ptr<void> allocate_host(Device device, std::size_t bytes) {
   if (device.type == DeviceType::cpu) return allocate(device, bytes);
   ++counter(device.type);
+  host_bytes() += static_cast<std::int64_t>(bytes);
   return gpu::allocate_host(device.index, bytes);
 }
 

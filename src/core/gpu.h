@@ -15,15 +15,17 @@ std::string absence();         // why count() is 0
 int make_current(int device);  // of this thread; the GPU that was, or -1 where it was this one
 void restore_current(int device) noexcept;
 std::int64_t free_bytes(int device);
+std::string bus_id(int device);
 std::shared_ptr<void> make_stream(int device);
 void synchronize(void* stream);
-std::shared_ptr<void> make_event(int device);
+std::shared_ptr<void> make_event(int device, bool timed = false);
 void record(void* event, void* stream);
 void wait(void* stream, void* event);
 void synchronize_event(void* event);
+double seconds_between(void* begin, void* end);  // of timed events that have passed
 bool has_passed(void* event);
 // From begin_capture on, what the stream is given is kept instead of run, until end_capture, which
-// gives a cudaGraphExec_t, or drop_capture.
+// gives a cudaGraphExec_t (null: the GPU has no memory left for one), or drop_capture.
 void begin_capture(void* stream);
 std::shared_ptr<void> end_capture(void* stream, int device);
 void drop_capture(void* stream) noexcept;

@@ -2,6 +2,7 @@
 #include <nvtx3/nvToolsExt.h>
 
 #include <algorithm>
+#include <array>
 
 #include "core/check.h"
 #include "core/device.h"
@@ -55,6 +56,12 @@ std::int64_t free_bytes(int device) {
   return static_cast<std::int64_t>(free_bytes);
 }
 
+std::string bus_id(int device) {
+  std::array<char, 32> id{};
+  CUDA_CHECK(cudaDeviceGetPCIBusId(id.data(), static_cast<int>(id.size()), device));
+  return id.data();
+}
+
 std::shared_ptr<void> make_stream(int device) {
   CHECK_USER(device >= 0 && device < count(), "--device cuda: GPU {} of {} on this host", device,
              count());
@@ -69,12 +76,12 @@ void synchronize(void* stream) {
   CUDA_CHECK(cudaStreamSynchronize(static_cast<cudaStream_t>(stream)));
 }
 
-std::shared_ptr<void> make_event(int device) {
+std::shared_ptr<void> make_event(int device, bool timed) {
   CHECK_USER(device >= 0 && device < count(), "--device cuda: GPU {} of {} on this host", device,
              count());
   const DeviceGuard current(gpu(device));
   cudaEvent_t event = nullptr;
-  CUDA_CHECK(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+  CUDA_CHECK(cudaEventCreateWithFlags(&event, timed ? cudaEventDefault : cudaEventDisableTiming));
   return std::shared_ptr<void>(event,
                                [](void* e) { cudaEventDestroy(static_cast<cudaEvent_t>(e)); });
 }
@@ -90,6 +97,13 @@ void wait(void* stream, void* event) {
 
 void synchronize_event(void* event) {
   CUDA_CHECK(cudaEventSynchronize(static_cast<cudaEvent_t>(event)));
+}
+
+double seconds_between(void* begin, void* end) {
+  float ms = 0;
+  CUDA_CHECK(
+      cudaEventElapsedTime(&ms, static_cast<cudaEvent_t>(begin), static_cast<cudaEvent_t>(end)));
+  return 1e-3 * static_cast<double>(ms);
 }
 
 bool has_passed(void* event) {
@@ -112,6 +126,10 @@ std::shared_ptr<void> end_capture(void* stream, int device) {
   cudaGraphExec_t exec = nullptr;
   const cudaError_t error = cudaGraphInstantiate(&exec, graph, 0);
   cudaGraphDestroy(graph);
+  if (error == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    return nullptr;
+  }
   CHECK(error == cudaSuccess, "cudaGraphInstantiate: {}", cudaGetErrorString(error));
   return std::shared_ptr<void>(
       exec, [](void* g) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(g)); });

@@ -16,12 +16,14 @@ std::string absence() { return kAbsence; }
 int make_current(int) { absent(); }
 void restore_current(int) noexcept {}
 std::int64_t free_bytes(int) { absent(); }
+std::string bus_id(int) { absent(); }
 std::shared_ptr<void> make_stream(int) { absent(); }
 void synchronize(void*) { absent(); }
-std::shared_ptr<void> make_event(int) { absent(); }
+std::shared_ptr<void> make_event(int, bool) { absent(); }
 void record(void*, void*) { absent(); }
 void wait(void*, void*) { absent(); }
 void synchronize_event(void*) { absent(); }
+double seconds_between(void*, void*) { absent(); }
 bool has_passed(void*) { absent(); }
 void begin_capture(void*) { absent(); }
 std::shared_ptr<void> end_capture(void*, int) { absent(); }

@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "core/gpu.h"
+#include "core/log.h"
 
 namespace weft {
 
@@ -27,6 +28,11 @@ void Graph::launch(Stream& stream) {
   gpu::launch_graph(graph_.get(), stream.native());
 }
 
+std::size_t GraphCache::most_bytes(std::int64_t n_pieces, Device device) {
+  return Graph::available(device) ? kMost * static_cast<std::size_t>(n_pieces) * Graph::kPieceBytes
+                                  : 0;
+}
+
 void GraphCache::run(const Key& key, Stream& stream, const std::function<void()>& work) {
   // A graph has the address of scratch in it, which is another when it has grown.
   if (stream.scratch_bytes() != scratch_bytes_) {
@@ -44,8 +50,14 @@ void GraphCache::run(const Key& key, Stream& stream, const std::function<void()>
     return work();
   }
   if (entry.graph.empty()) {
-    entry.graph.capture(stream, work);
-    if (entry.graph.empty()) return work();
+    if (!full_) entry.graph.capture(stream, work);
+    if (entry.graph.empty()) {
+      if (!full_ && Graph::available(stream.device()))
+        log_warning("GPU {} has no memory left for a graph: its kernels are launched one by one",
+                    stream.device().index);
+      full_ = true;
+      return work();
+    }
     ++counts_.captures;
   }
   entry.graph.launch(stream);

@@ -21,9 +21,13 @@ class Graph {
   bool empty() const { return graph_ == nullptr; }
   // Keeps what `work` gives to `stream`, and to streams that wait for its events and for which it
   // waits in the end, without running it; in place of what was kept before. Where there are no
-  // graphs nothing happens, and this one stays empty: callers give their work to the stream.
+  // graphs nothing happens, and where the device has no memory left for one `work` is dropped; this
+  // one stays empty then: callers give their work to the stream.
   void capture(Stream& stream, const std::function<void()>& work);
   void launch(Stream& stream);  // enqueued, on the device of the capture
+  // What plans leave on a GPU for a piece of the work that is kept: its arguments have 4 KB at
+  // most, and as much again for what no document tells.
+  static constexpr std::size_t kPieceBytes = 8 << 10;
   void clear() { graph_.reset(); }
 
  private:
@@ -45,6 +49,9 @@ class GraphCache {
   // choice of algorithm, a workspace); captured at its second, and launched from then on.
   void run(const Key& key, Stream& stream, const std::function<void()>& work);
   const GraphCounts& counts() const { return counts_; }
+  // Of the device at most, for work of up to `n_pieces` kernels and copies; 0 where there are no
+  // graphs. Where a device has less all the same, its work is given as it is from then on.
+  static std::size_t most_bytes(std::int64_t n_pieces, Device device);
 
  private:
   // Beyond so many keys the one goes that was asked for longest ago: each holds memory of the GPU.
@@ -56,6 +63,7 @@ class GraphCache {
   std::map<Key, Entry> entries_;
   std::size_t scratch_bytes_ = 0;  // of the stream, as graphs know it
   std::int64_t n_asked_ = 0;
+  bool full_ = false;  // the device: it had no memory for a graph
   GraphCounts counts_;
 };
 

@@ -1,5 +1,8 @@
 #include "core/host_copy.h"
 
+#include <algorithm>
+#include <cstring>
+
 #include "core/check.h"
 #include "core/gpu.h"
 
@@ -47,6 +50,76 @@ ConstView HostCopy::finish() {
   return started_;
 }
 
+namespace {
+
+// Two pieces that a stream has under way.
+struct Pieces {
+  struct Piece {
+    std::shared_ptr<void> memory;
+    std::unique_ptr<Event> copied;  // the last copy from or to it
+  };
+  Piece two[2];
+
+  // One that no copy reads or writes any more.
+  Piece& idle(std::int64_t i, Stream& stream) {
+    Piece& p = two[i % 2];
+    if (!p.memory) p.memory = allocate_host(stream.device(), kPieceBytes);
+    if (!p.copied) p.copied = std::make_unique<Event>(stream.device());
+    wait(p);
+    return p;
+  }
+  static void wait(const Piece& p) {
+    Stream host;
+    p.copied->wait(host);
+  }
+};
+
+std::int64_t elems_of_piece(DType dtype) {
+  return static_cast<std::int64_t>(kPieceBytes / dtype_bytes(dtype));
+}
+
+}  // namespace
+
+void read_pieces(ConstView x, Stream& stream,
+                 const std::function<void(std::int64_t begin, ConstView piece)>& use) {
+  const std::int64_t all = x.elems();
+  if (all == 0) return;
+  const ConstView flat = x.reshape({all});
+  if (x.device().type == DeviceType::cpu) return use(0, flat);
+  auto& pieces = stream.attached<Pieces>();
+  const std::int64_t n = elems_of_piece(x.dtype()), count = (all + n - 1) / n;
+  const auto part = [&](std::int64_t i) { return flat.rows(i * n, std::min(all, (i + 1) * n)); };
+  const auto start = [&](std::int64_t i) {
+    Pieces::Piece& p = pieces.idle(i, stream);
+    gpu::start_copy(p.memory.get(), part(i).data(), part(i).bytes(), stream.native());
+    p.copied->record(stream);
+  };
+  start(0);
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (i + 1 < count) start(i + 1);
+    const Pieces::Piece& p = pieces.two[i % 2];
+    Pieces::wait(p);
+    use(i * n, ConstView(p.memory.get(), x.dtype(), part(i).shape()));
+  }
+}
+
+void write_pieces(View x, Stream& stream,
+                  const std::function<void(std::int64_t begin, View piece)>& fill) {
+  const std::int64_t all = x.elems();
+  if (all == 0) return;
+  const View flat = x.reshape({all});
+  if (x.device().type == DeviceType::cpu) return fill(0, flat);
+  auto& pieces = stream.attached<Pieces>();
+  const std::int64_t n = elems_of_piece(x.dtype());
+  for (std::int64_t begin = 0; begin < all; begin += n) {
+    const View to = flat.rows(begin, std::min(all, begin + n));
+    Pieces::Piece& p = pieces.idle(begin / n, stream);
+    fill(begin, View(p.memory.get(), x.dtype(), to.shape()));
+    gpu::start_copy(to.data(), p.memory.get(), to.bytes(), stream.native());
+    p.copied->record(stream);
+  }
+}
+
 HostWrite::HostWrite(View x) : x_(x), host_(x) {
   if (x.device().type == DeviceType::cpu) return;
   memory_ = allocate({}, x.bytes());
@@ -54,7 +127,13 @@ HostWrite::HostWrite(View x) : x_(x), host_(x) {
 }
 
 void HostWrite::finish(Stream& stream) {
-  if (memory_) copy_bytes(x_.data(), host_.data(), x_.bytes(), stream);
+  if (!memory_) return;
+  write_pieces(x_, stream, [&](std::int64_t begin, View piece) {
+    std::memcpy(piece.data(),
+                static_cast<const std::byte*>(host_.data()) +
+                    static_cast<std::size_t>(begin) * dtype_bytes(x_.dtype()),
+                piece.bytes());
+  });
 }
 
 }  // namespace weft

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -31,12 +32,22 @@ class HostCopy {
   std::vector<float> widened_;
 };
 
+// A tensor's values on the host, in order, a piece at a time: values [begin, begin + n) as (n).
+// On the CPU all of them at once, where they lie; elsewhere through two pinned buffers of
+// kPieceBytes that the stream keeps, so that a piece travels while the host is busy with another.
+constexpr std::size_t kPieceBytes = std::size_t{8} << 20;  // at its full speed long before
+void read_pieces(ConstView x, Stream& stream,
+                 const std::function<void(std::int64_t begin, ConstView piece)>& use);
+// fill() writes all of a piece. x has them when the stream has come there.
+void write_pieces(View x, Stream& stream,
+                  const std::function<void(std::int64_t begin, View piece)>& fill);
+
 // What the host writes of a tensor: its own memory on the CPU, elsewhere a buffer.
 class HostWrite {
  public:
   explicit HostWrite(View x);
   View host() const { return host_; }  // its values are not x's
-  void finish(Stream& stream);         // x has them when the stream has come there
+  void finish(Stream& stream);         // x has them when the stream has come there; in pieces
 
  private:
   View x_, host_;

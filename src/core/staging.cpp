@@ -1,6 +1,7 @@
 #include "core/staging.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace weft {
 
@@ -26,21 +27,53 @@ Staged Staging::alloc(Arena& arena, DType dtype, const Dims& dims) {
   return {View(host, dtype, dims), device};
 }
 
-void Staging::wait() {
-  if (!uploaded_) return;
+namespace {
+
+void wait_for(const std::unique_ptr<Event>& event) {
+  if (!event) return;
   Stream host;
-  uploaded_->wait(host);
+  event->wait(host);
 }
+
+void record(std::unique_ptr<Event>& event, Stream& stream) {
+  if (!event) event = std::make_unique<Event>(stream.device());
+  event->record(stream);
+}
+
+}  // namespace
+
+void Staging::wait() { wait_for(uploaded_); }
 
 void Staging::upload(Stream& stream) {
   if (parts_.empty()) return;
-  for (const Part& p : parts_) copy_bytes(p.device, p.host, p.bytes, stream);
-  if (!uploaded_) uploaded_ = std::make_unique<Event>(stream.device());
-  uploaded_->record(stream);
+  if (copies_.empty()) {
+    for (const Part& p : parts_) copy_bytes(p.device, p.host, p.bytes, stream);
+    record(uploaded_, stream);
+    return;
+  }
+  Copy& copy = copies_[next_copy_++ % copies_.size()];
+  wait_for(copy.uploaded);
+  std::byte* host = copy.host.get();
+  for (const Part& p : parts_) {
+    std::memcpy(host, p.host, p.bytes);
+    copy_bytes(p.device, host, p.bytes, stream);
+    host += p.bytes;
+  }
+  record(copy.uploaded, stream);
+}
+
+void Staging::upload_copies(Device device, int n) {
+  copies_.clear();
+  if (device.type == DeviceType::cpu) return;
+  for (int i = 0; i < n; ++i)
+    copies_.push_back(
+        {std::static_pointer_cast<std::byte>(allocate_host(device, laid_out_)), nullptr});
 }
 
 void Staging::clear() {
   wait();
+  for (const Copy& copy : copies_) wait_for(copy.uploaded);
+  copies_.clear();
   parts_.clear();
   outgrown_.clear();
   used_ = laid_out_ = 0;

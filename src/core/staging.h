@@ -26,7 +26,11 @@ class Staging {
   // Before the host fills again: returns when no upload reads host memory any more.
   void wait();
   void upload(Stream& stream);  // everything that was laid out, enqueued
-  void clear();                 // forgets what was laid out, after wait()
+  // Of what is laid out: an upload reads one of `n` copies of it, which it makes in turn, and waits
+  // for the n-th before it; so the host may fill again at once, and wait() returns at once. Not
+  // where uploads are captured for a graph.
+  void upload_copies(Device device, int n);
+  void clear();  // forgets what was laid out, when no upload reads it any more
   // Of all that was laid out since clear(), measured too; and room for so many on the host, so that
   // a layout of no more allocates nothing. A GPU's alone.
   std::size_t bytes() const { return laid_out_; }
@@ -43,6 +47,12 @@ class Staging {
   std::vector<std::shared_ptr<std::byte>> outgrown_;
   std::size_t capacity_ = 0, used_ = 0, laid_out_ = 0;
   std::unique_ptr<Event> uploaded_;
+  struct Copy {
+    std::shared_ptr<std::byte> host;  // the parts, one behind another
+    std::unique_ptr<Event> uploaded;  // null: not used yet
+  };
+  std::vector<Copy> copies_;
+  std::size_t next_copy_ = 0;
 };
 
 }  // namespace weft

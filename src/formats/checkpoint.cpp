@@ -31,15 +31,18 @@ std::vector<Run> owned_runs(const LocalParameter& p, const ModelConfig& config,
 std::vector<std::int64_t> checksums(const Context& ctx, const Parameters& parameters,
                                     const ModelConfig& config) {
   std::vector<std::int64_t> sums;
-  HostCopy copy;
   for (const Parameter& p : stored_parameters(config))
     for (const CheckpointTensor& kind : kCheckpointTensors) {
       const LocalParameter* local = parameters.find(p.name);
       std::uint64_t sum = 0;
-      if (local)
-        sum = elements_checksum(copy.of(local->*kind.tensor, ctx.stream).as<float>(),
-                                owned_runs(*local, config, ctx.grid.shape(), ctx.grid.tp().rank()),
-                                ctx.stream.n_threads());
+      if (local) {
+        const std::vector<Run> owned =
+            owned_runs(*local, config, ctx.grid.shape(), ctx.grid.tp().rank());
+        read_pieces(local->*kind.tensor, ctx.stream, [&](std::int64_t begin, ConstView piece) {
+          sum += elements_checksum(piece.as<float>(), clip(owned, begin, piece.elems()),
+                                   ctx.stream.n_threads());
+        });
+      }
       sums.push_back(static_cast<std::int64_t>(sum));
     }
   ctx.grid.replica().all_reduce(View(sums.data(), Dims{static_cast<std::int64_t>(sums.size())}),
@@ -51,7 +54,7 @@ std::vector<std::int64_t> checksums(const Context& ctx, const Parameters& parame
 struct DatasetSlice {
   std::string dataset;
   ConstView values;
-  std::vector<FileRun> runs;
+  std::vector<Run> runs;
 };
 std::vector<DatasetSlice> own_slices(const Context& ctx, const Parameters& parameters,
                                      const ModelConfig& config) {
@@ -59,9 +62,8 @@ std::vector<DatasetSlice> own_slices(const Context& ctx, const Parameters& param
   for (const Parameter& p : stored_parameters(config))
     if (const LocalParameter* local = parameters.find(p.name))
       for (const CheckpointTensor& kind : kCheckpointTensors)
-        slices.push_back(
-            {kind.group + p.name, local->*kind.tensor,
-             file_runs(owned_runs(*local, config, ctx.grid.shape(), ctx.grid.tp().rank()))});
+        slices.push_back({kind.group + p.name, local->*kind.tensor,
+                          owned_runs(*local, config, ctx.grid.shape(), ctx.grid.tp().rank())});
   return slices;
 }
 
@@ -80,9 +82,11 @@ void create_checkpoint(const fs::path& file, const ModelConfig& config, const st
 void fill_checkpoint(const Context& ctx, const fs::path& file, const Parameters& parameters,
                      const ModelConfig& config) {
   Hdf5File::fill_together(file, ctx.grid.replica(), ctx.stream, [&](Hdf5File& out) {
-    HostCopy copy;
     for (const DatasetSlice& slice : own_slices(ctx, parameters, config))
-      out.write(slice.dataset, copy.of(slice.values, ctx.stream), slice.runs);
+      read_pieces(slice.values, ctx.stream, [&](std::int64_t begin, ConstView piece) {
+        const std::vector<Run> here = clip(slice.runs, begin, piece.elems());
+        if (!here.empty()) out.write(slice.dataset, piece, file_runs(here));
+      });
   });
 }
 
@@ -145,19 +149,27 @@ void load_checkpoint(const Context& ctx, const fs::path& file, Parameters& param
       CHECK_USER(place < stored.size(), "{}: is a checkpoint of a {}, which has no {}",
                  file.string(), head_name(config.head), name);
       is_read[place] = 1;
-      const std::vector<FileRun> all = file_runs(runs(p.slice));
+      const std::vector<Run> all = runs(p.slice),
+                             owned = owned_runs(p, config, ctx.grid.shape(), ctx.grid.tp().rank());
       for (std::size_t k = 0; k < kinds; ++k) {
         const std::string dataset = kCheckpointTensors[k].group + name;
         CHECK_WHOLE(in.shape(dataset) == p.info.shape, "{}: dataset {} is {}, expected {}",
                     file.string(), dataset, in.shape(dataset).str(), p.info.shape.str());
-        WideWrite write(p.*kCheckpointTensors[k].tensor, wide);
-        const View read_into = write.wide();
-        in.read(dataset, read_into, all);
-        if (p.info.tied_to.empty())
-          sums[place * 3 + k] = static_cast<std::int64_t>(elements_checksum(
-              read_into.as<float>(), owned_runs(p, config, ctx.grid.shape(), ctx.grid.tp().rank()),
-              ctx.stream.n_threads()));
-        write.finish(fmt::format("{} of {}", dataset, file.string()), ctx.stream);
+        std::uint64_t sum = 0;
+        const auto read = [&](std::int64_t begin, View piece) {
+          in.read(dataset, piece, file_runs(clip(all, begin, piece.elems())));
+          sum += elements_checksum(piece.as<float>(), clip(owned, begin, piece.elems()),
+                                   ctx.stream.n_threads());
+        };
+        const View to = p.*kCheckpointTensors[k].tensor;
+        if (to.dtype() == DType::f32) {
+          write_pieces(to, ctx.stream, read);
+        } else {
+          WideWrite write(to, wide);
+          read(0, write.wide().reshape({to.elems()}));
+          write.finish(fmt::format("{} of {}", dataset, file.string()), ctx.stream);
+        }
+        if (p.info.tied_to.empty()) sums[place * 3 + k] = static_cast<std::int64_t>(sum);
       }
     }
   });

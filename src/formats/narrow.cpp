@@ -27,14 +27,11 @@ WideWrite::WideWrite(View to, std::vector<float>& room) : to_(to), wide_(to) {
 void WideWrite::finish(const std::string& name, Stream& stream) {
   if (wide_.data() == to_.data()) return;
   check_fits({wide_.as<float>(), static_cast<std::size_t>(wide_.elems())}, to_.dtype(), name);
-  HostWrite write(to_);
-  if (to_.dtype() == DType::f32) {
-    copy_bytes(to_.data(), wide_.data(), wide_.bytes(), stream);
-  } else {
-    Stream host({}, stream.n_threads());
-    convert(write.host(), wide_, host);
-    write.finish(stream);
-  }
+  Stream host({}, stream.n_threads());
+  const ConstView flat = wide_.reshape({wide_.elems()});
+  write_pieces(to_, stream, [&](std::int64_t begin, View piece) {
+    convert(piece, flat.rows(begin, begin + piece.elems()), host);
+  });
 }
 
 }  // namespace weft

@@ -21,7 +21,7 @@ class WideWrite {
  public:
   WideWrite(View to, std::vector<float>& room);
   View wide() const { return wide_; }
-  // check_fits, then to the tensor; complete on return.
+  // check_fits, then to the tensor, which has it when the stream has come there.
   void finish(const std::string& name, Stream& stream);
 
  private:

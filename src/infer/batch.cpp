@@ -13,8 +13,8 @@ namespace weft {
 namespace {
 
 constexpr const char* kNothingLeft =
-    "no token is left to continue with: --bad-words, --no-repeat-ngram-size and --min-new-tokens "
-    "forbid them all";
+    "no token is left to continue with: --bad-words, --suppress-tokens, --no-repeat-ngram-size and "
+    "--min-new-tokens forbid them all";
 
 // Ranks ask one another whether to stop, which small passes must not wait for each time.
 constexpr double kAskEvery_s = 0.05;
@@ -129,7 +129,7 @@ bool Batch::add_rows(Pass& pass, ActiveRequest& w, std::size_t l, std::int64_t n
   CachedText& lane = w.lanes[l];
   const std::int64_t n_new =
       pages_of(lane.cached + n) - static_cast<std::int64_t>(lane.pages.size());
-  if (!w.beams && !make_room(w, n_new)) return false;
+  if (!w.reserves() && !make_room(w, n_new)) return false;
   const auto slice = static_cast<std::int64_t>(pass.slices.size());
   pass.slices.push_back({static_cast<std::int64_t>(pass.ids.size()), n, lane.cached, slice});
   pass.lengths.push_back(w.length(l));
@@ -231,7 +231,8 @@ void Batch::choose_for(const ActiveRequest& w, std::span<const std::span<const f
     std::copy(best.begin(), best.end(), choices.begin());
     return;
   }
-  const auto c = sampler_.choose(logits[0], r.options, w.text.ids,
+  const NextLogits next = {logits[0], w.guidance.empty() ? std::span<const float>() : logits[1]};
+  const auto c = sampler_.choose(next, r.options, w.text.ids,
                                  static_cast<std::int64_t>(r.ids.size()), r.stream);
   if (c) choices[0] = {.score = 0, .beam = 0, .id = c->id, .logprob = c->logprob};
   if (likely.empty()) return;
@@ -303,6 +304,7 @@ void Batch::advance_text(ActiveRequest& w, std::span<const BeamCandidate> candid
   const std::string finish =
       append_token(w.text, c.id, c.logprob, r.options, static_cast<std::int64_t>(r.ids.size()),
                    model_.tokenizer, elapsed_s);
+  if (!w.guidance.empty()) w.guidance.push_back(c.id);
   if (statistics_) ++statistics_->counts.new_tokens;
   if (tell_.token) tell_.token(w.request, {.id = c.id, .logprob = c.logprob, .likely = likely});
   w.over = !finish.empty();
@@ -377,7 +379,7 @@ void Batch::release() {
     if (statistics_) ++statistics_->counts.requests;
     for (CachedText& lane : w.lanes) drop_pages(lane);
     pool_.release(w.promised);
-    slots_used_ -= request_of(w).options.num_beams;
+    slots_used_ -= lanes_of(request_of(w));
     if (feed_) fed_.erase(w.request);
     return true;
   });

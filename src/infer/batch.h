@@ -26,21 +26,23 @@ struct CachedText {
   std::int64_t n_remembered = 0;    // … and how many those are
 };
 
-// A request under way: one lane, or one a running beam.
+// A request under way: one lane, or one a running beam; guidance has a second one.
 struct ActiveRequest {
   std::size_t request = 0;                   // its number
   const GenerationRequest* asked = nullptr;  // what it is
   std::vector<CachedText> lanes;
-  bool shares = false;        // its pages with texts that begin alike
-  std::int64_t promised = 0;  // pages that beams may still take; a text takes what is free
-  Continuation text;          // without beams
+  bool shares = false;                 // its pages with texts that begin alike
+  std::int64_t promised = 0;           // pages that it may still take, where it reserves()
+  Continuation text;                   // without beams
+  std::vector<std::int32_t> guidance;  // the second lane's text: guidance_text() and the new tokens
   std::optional<BeamSearch> beams;
   bool over = false, put_off = false;  // put off: its pages are another's, it begins again later
   double admitted_s = -1,
          token_s = -1;  // when it was first, and when its last token was chosen (-1: not yet)
 
   const std::vector<std::int32_t>& ids(std::size_t lane) const {
-    return beams ? beams->running()[lane].text.ids : text.ids;
+    if (beams) return beams->running()[lane].text.ids;
+    return lane == 0 ? text.ids : guidance;
   }
   std::int64_t length(std::size_t lane) const {
     return static_cast<std::int64_t>(ids(lane).size());
@@ -52,6 +54,8 @@ struct ActiveRequest {
   bool writes() const {          // all but each text's newest token has been read
     return waiting() == static_cast<std::int64_t>(lanes.size());
   }
+  // Of several lanes: all they may need is kept for them; a text takes what is free.
+  bool reserves() const { return beams || !guidance.empty(); }
   std::int64_t n_choices() const { return beams ? beams->n_candidates() : 1; }
 };
 

@@ -28,8 +28,9 @@ ActiveRequest Batch::begin(const Coming& coming) const {
   // What others have read is this text's too where tokens look at earlier ones alone, and always at
   // the same angles.
   const std::int64_t most = static_cast<std::int64_t>(r.ids.size()) + r.options.max_new_tokens;
-  w.shares = model_.config.causal && rope_regime(model_.config, most) == 0;
-  w.lanes.emplace_back();
+  w.guidance = guidance_text(r);
+  w.shares = model_.config.causal && w.guidance.empty() && rope_regime(model_.config, most) == 0;
+  w.lanes.resize(w.guidance.empty() ? 1 : 2);
   return w;
 }
 
@@ -37,26 +38,28 @@ ActiveRequest Batch::begin(const Coming& coming) const {
 std::int64_t Batch::still_to_read() const {
   std::int64_t n = 0;
   for (const ActiveRequest& w : works_)
-    if (!w.beams) n += pages_of(w.length(0)) - static_cast<std::int64_t>(w.lanes[0].pages.size());
+    if (!w.reserves())
+      n += pages_of(w.length(0)) - static_cast<std::int64_t>(w.lanes[0].pages.size());
   return n;
 }
 
 // Whether there is room: for a text as it is, beside what the others still read and some for what
-// they write; for beams for all that they may grow to.
+// they write; for several texts of a request for all that they may grow to.
 bool Batch::admits(ActiveRequest& w) {
   const GenerationRequest& r = request_of(w);
-  if (slots_used_ + r.options.num_beams > shape_.slots) return false;
+  if (slots_used_ + lanes_of(r) > shape_.slots) return false;
   const std::int64_t shared = share_pages(w),
                      held = static_cast<std::int64_t>(w.lanes[0].pages.size()),
                      needed =
-                         (w.beams ? most_pages(model_.config, r) : pages_of(w.length(0))) - held,
+                         (w.reserves() ? most_pages(model_.config, r) : pages_of(w.length(0))) -
+                         held,
                      spare = static_cast<std::int64_t>(works_.size()) / kTextsASparePage;
   if (needed + still_to_read() + spare > pool_.n_unpromised()) {
     drop_pages(w.lanes[0]);
     return false;
   }
   keep_promise(w);
-  slots_used_ += r.options.num_beams;
+  slots_used_ += lanes_of(r);
   if (!statistics_) return true;
   statistics_->counts.shared_tokens += shared;
   if (w.admitted_s >= 0) return true;
@@ -124,9 +127,9 @@ bool Batch::waits_for_another(const ActiveRequest& w, PagesBeingRead& read) cons
   return !is_first && lane.cached == end - kPageTokens && end < w.length(0);
 }
 
-// What beams may still take is kept for them.
+// What a request of several texts may still take is kept for it.
 void Batch::keep_promise(ActiveRequest& w) {
-  if (!w.beams) return;
+  if (!w.reserves()) return;
   std::set<std::int32_t> held;
   for (const CachedText& lane : w.lanes) held.insert(lane.pages.begin(), lane.pages.end());
   const std::int64_t left =
@@ -140,9 +143,9 @@ void Batch::keep_promise(ActiveRequest& w) {
 // False: that is this one.
 bool Batch::make_room(const ActiveRequest& w, std::int64_t n_pages) {
   while (pool_.n_unpromised() < n_pages) {
-    const auto youngest =
-        std::find_if(works_.rbegin(), works_.rend(),
-                     [](const ActiveRequest& other) { return !other.beams && !other.put_off; });
+    const auto youngest = std::find_if(
+        works_.rbegin(), works_.rend(),
+        [](const ActiveRequest& other) { return !other.reserves() && !other.put_off; });
     youngest->put_off = true;
     drop_pages(youngest->lanes[0]);
     if (statistics_) ++statistics_->counts.preemptions;
@@ -159,7 +162,7 @@ void Batch::put_off() {
       continue;
     }
     last->put_off = false;
-    slots_used_ -= request_of(*last).options.num_beams;
+    slots_used_ -= lanes_of(request_of(*last));
     waiting_.splice(waiting_.begin(), works_, last);
   }
 }

@@ -6,6 +6,12 @@
 #include "core/check.h"
 
 namespace weft {
+namespace {
+
+// What remove_invalid_values makes of forbidden tokens is no candidate either.
+constexpr double kForbidden = -1e30;
+
+}  // namespace
 
 // Transformers starts num_beams copies of the prompt, all but one with a score that keeps them out,
 // and keeps ended texts among the running ones in the same way where others are too few. Here only
@@ -42,7 +48,7 @@ std::vector<BeamCandidate> BeamSearch::choose(Sampler& sampler,
       e.c.score = beam.score + scores[static_cast<std::size_t>(id)];
       e.c.beam = static_cast<std::int32_t>(b);
       e.c.id = static_cast<std::int32_t>(id);
-      if (!std::isfinite(e.c.score)) continue;
+      if (!(e.c.score > kForbidden)) continue;
       e.key = e.c.score;
       if (g_->do_sample) {
         const auto which = static_cast<std::uint32_t>(static_cast<std::int64_t>(b) * vocab_ + id);

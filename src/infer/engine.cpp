@@ -14,6 +14,12 @@ std::int64_t most_tokens(const GenerationRequest& r) {
   return static_cast<std::int64_t>(r.ids.size()) + r.options.max_new_tokens;
 }
 
+// Of the text of guidance; 0 without.
+std::int64_t most_guidance_tokens(const GenerationRequest& r) {
+  const std::size_t n = guidance_text(r).size();
+  return n == 0 ? 0 : static_cast<std::int64_t>(n) + r.options.max_new_tokens;
+}
+
 // No `slots` continuations of the requests can hold more: those that hold most, one beside another.
 std::int64_t pages_at_once(const ModelConfig& config, std::span<const GenerationRequest> requests,
                            std::int64_t slots) {
@@ -21,8 +27,7 @@ std::int64_t pages_at_once(const ModelConfig& config, std::span<const Generation
     std::int64_t pages, slots;
   };
   std::vector<Need> needs;
-  for (const GenerationRequest& r : requests)
-    needs.push_back({most_pages(config, r), r.options.num_beams});
+  for (const GenerationRequest& r : requests) needs.push_back({most_pages(config, r), lanes_of(r)});
   std::sort(needs.begin(), needs.end(),
             [](const Need& a, const Need& b) { return a.pages * b.slots > b.pages * a.slots; });
   std::int64_t pages = 0;
@@ -37,13 +42,22 @@ std::int64_t pages_at_once(const ModelConfig& config, std::span<const Generation
 
 }  // namespace
 
+std::int64_t lanes_of(const GenerationRequest& r) {
+  return r.options.num_beams + (r.options.guided() ? 1 : 0);
+}
+
+std::vector<std::int32_t> guidance_text(const GenerationRequest& r) {
+  if (!r.options.guided()) return {};
+  return r.options.negative_prompt.empty() ? std::vector{r.ids.back()} : r.options.negative_prompt;
+}
+
 // Beams share what is full of their prompt, unless it is read again.
 std::int64_t most_pages(const ModelConfig& config, const GenerationRequest& r) {
   const std::int64_t all = pages_of(most_tokens(r));
   const std::int64_t shared = rope_regime(config, most_tokens(r)) != 0
                                   ? 0
                                   : static_cast<std::int64_t>(r.ids.size()) / kPageTokens;
-  return shared + r.options.num_beams * (all - shared);
+  return shared + r.options.num_beams * (all - shared) + pages_of(most_guidance_tokens(r));
 }
 
 InferenceShape plan_inference(const Context& ctx, const ModelConfig& config,
@@ -51,16 +65,19 @@ InferenceShape plan_inference(const Context& ctx, const ModelConfig& config,
                               const EngineLimits& limits) {
   InferenceShape shape = {.act = ctx.act, .weights = limits.weights, .device = ctx.stream.device()};
   std::int64_t wanted = 0, widest = 1, prompt_rows = 0, least_pages = 1;
+  bool guided = false;  // the widest
   for (const GenerationRequest& r : requests) {
-    const std::int64_t length = most_tokens(r);
+    const std::int64_t length = std::max(most_tokens(r), most_guidance_tokens(r));
     CHECK(!r.ids.empty() && length <= config.context, "a request of {} tokens for a context of {}",
           length, config.context);
     shape.S = std::max(shape.S, length);
     // A text that outgrows its rope regime is read again whole.
-    prompt_rows += rope_regime(config, length) != 0 ? length * r.options.num_beams
-                                                    : static_cast<std::int64_t>(r.ids.size());
-    wanted += r.options.num_beams;
-    widest = std::max(widest, r.options.num_beams);
+    prompt_rows += rope_regime(config, length) != 0
+                       ? length * lanes_of(r)
+                       : static_cast<std::int64_t>(r.ids.size() + guidance_text(r).size());
+    wanted += lanes_of(r);
+    if (lanes_of(r) > widest) guided = r.options.guided();
+    widest = std::max(widest, lanes_of(r));
     least_pages = std::max(least_pages, most_pages(config, r));
   }
   Communicator& replica = ctx.grid.replica();
@@ -75,7 +92,7 @@ InferenceShape plan_inference(const Context& ctx, const ModelConfig& config,
     shape.pages = least_pages;
     const auto least_bytes =
         static_cast<std::int64_t>(InferencePass::plan_bytes(config, ctx.grid, shape) +
-                                  InferencePass::scratch_bytes(ctx, config, shape));
+                                  InferencePass::kept_bytes(ctx, config, shape));
     const std::int64_t left = limits.memory_bytes - least_bytes,
                        room = limits.memory_bytes == 0 ? full
                               : left < 0               ? 0
@@ -92,9 +109,11 @@ InferenceShape plan_inference(const Context& ctx, const ModelConfig& config,
         "{} of up to {} tokens need{} {} bytes of keys, values and activations on a rank, more "
         "than is free on its {} ({}); ask for fewer tokens (--max-new-tokens) or give more hosts "
         "(--tp, --pp)",
-        widest == 1 ? "one continuation" : fmt::format("{} beams", widest), shape.S,
-        widest == 1 ? "s" : "", most, ctx.stream.device().type == DeviceType::cuda ? "GPU" : "host",
-        free);
+        widest == 1 ? "one continuation"
+        : guided    ? "a continuation and the text that guidance leads away from"
+                    : fmt::format("{} beams", widest),
+        shape.S, widest == 1 ? "s" : "", most,
+        ctx.stream.device().type == DeviceType::cuda ? "GPU" : "host", free);
   }
 }
 

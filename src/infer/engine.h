@@ -52,7 +52,13 @@ struct EngineLimits {
   DType weights = DType::f32;  // as matrices are held; an Engine knows
 };
 
-// Pages of the cache that a request can come to hold, all of its beams together.
+// Texts that a request has under way at once: its beams, or the one and what guidance leads away
+// from.
+std::int64_t lanes_of(const GenerationRequest& request);
+// The text that guidance leads away from, as it begins; empty without guidance.
+std::vector<std::int32_t> guidance_text(const GenerationRequest& request);
+
+// Pages of the cache that a request can come to hold, all of its texts together.
 std::int64_t most_pages(const ModelConfig& config, const GenerationRequest& request);
 
 // What a run of the requests will hold: as many continuations as max_batch and memory allow, and

@@ -5,42 +5,47 @@
 namespace weft {
 
 const std::vector<LackingOption>& lacking_options() {
-  static const std::vector<LackingOption> options = {{"num_beam_groups", 1},
-                                                     {"diversity_penalty", 0.0},
-                                                     {"encoder_repetition_penalty", 1.0},
-                                                     {"encoder_no_repeat_ngram_size", 0},
-                                                     {"epsilon_cutoff", 0.0},
-                                                     {"eta_cutoff", 0.0},
-                                                     {"top_h", nullptr},
-                                                     {"penalty_alpha", nullptr},
-                                                     {"dola_layers", nullptr},
-                                                     {"sequence_bias", nullptr},
-                                                     {"suppress_tokens", nullptr},
-                                                     {"begin_suppress_tokens", nullptr},
-                                                     {"forced_bos_token_id", nullptr},
-                                                     {"forced_eos_token_id", nullptr},
-                                                     {"force_words_ids", nullptr},
-                                                     {"constraints", nullptr},
-                                                     {"exponential_decay_length_penalty", nullptr},
-                                                     {"guidance_scale", nullptr},
-                                                     {"watermarking_config", nullptr},
-                                                     {"renormalize_logits", false},
-                                                     {"remove_invalid_values", false},
-                                                     {"token_healing", false}};
+  constexpr const char *kGroups = "transformers has moved group beam search to the Hub",
+                       *kContrastive = "transformers has moved contrastive search to the Hub",
+                       *kDola = "transformers has moved DoLa to the Hub",
+                       *kConstrained = "transformers has moved constrained beam search to the Hub",
+                       *kAhead = "it guesses no tokens ahead", *kNothing = "";
+  static const std::vector<LackingOption> options = {
+      {"num_beam_groups", 1, kGroups},
+      {"diversity_penalty", 0.0, kGroups},
+      {"penalty_alpha", nullptr, kContrastive},
+      {"dola_layers", nullptr, kDola},
+      {"force_words_ids", nullptr, kConstrained},
+      {"constraints", nullptr, kConstrained},
+      {"watermarking_config", nullptr, kNothing},
+      {"token_healing", false, kNothing},
+      {"prompt_lookup_num_tokens", nullptr, kAhead, false},
+      {"max_matching_ngram_size", nullptr, kAhead, false},
+      {"assistant_model", nullptr, kAhead, false},
+      {"assistant_early_exit", nullptr, kAhead, false},
+      {"assistant_ensemble_weight", nullptr, kAhead},
+      {"use_mtp", false, kAhead, false}};
   return options;
+}
+
+std::map<std::string, std::string> lacking_flags() {
+  std::map<std::string, std::string> flags;
+  for (const LackingOption& o : lacking_options())
+    flags[flag_of(o.key)] =
+        *o.why == '\0' ? ", which transformers has" : fmt::format(" ({})", o.why);
+  return flags;
 }
 
 namespace {
 
-std::vector<std::int32_t> token_ids(const Json& json, const char* key, const std::string& file) {
-  std::vector<std::int32_t> ids;
-  for (const Json& id : json.is_array() ? json : Json::array({json})) {
-    CHECK_USER(id.is_number_integer() && id.get<std::int64_t>() >= -1 &&
-                   id.get<std::int64_t>() < (1 << 30),
-               "{}: {} is {}; it must be a token id or a list of them", file, key, brief(json));
-    if (id.get<std::int64_t>() >= 0) ids.push_back(id.get<std::int32_t>());
-  }
-  return ids;
+constexpr std::int64_t kMostTokens = 1 << 30;
+
+// Of a vocabulary that the file does not know. Some write -1 for none.
+std::vector<std::int32_t> ids_of(const Json& json, const std::string& what) {
+  Json known = Json::array();
+  for (const Json& id : json.is_array() ? json : Json::array({json}))
+    if (id != -1) known.push_back(id);
+  return token_ids({what, kMostTokens}, known);
 }
 
 GenerationFile from_json(const Json& json, const std::string& file) {
@@ -53,18 +58,29 @@ GenerationFile from_json(const Json& json, const std::string& file) {
   const auto number = [&](const char* key, double min, double max) {
     return r.has(key) ? std::optional(r.number(key, min, max, 0)) : std::nullopt;
   };
+  const auto named = [&](const char* key) { return file + ": " + key; };
   o.max_new_tokens = integer("max_new_tokens", 1 << 30);
   o.max_length = integer("max_length", 1 << 30);
   o.min_new_tokens = integer("min_new_tokens", 1 << 30);
-  result.min_length = integer("min_length", 1 << 30).value_or(0);
+  o.min_length = integer("min_length", 1 << 30);
   if (r.has("do_sample")) o.do_sample = r.boolean("do_sample", false);
   o.temperature = number("temperature", 0, 1e6);
   o.top_k = integer("top_k", 1 << 30);
+  o.top_h = number("top_h", 0, 1);
   o.top_p = number("top_p", 0, 1);
   o.min_p = number("min_p", 0, 1);
   o.typical_p = number("typical_p", 0, 1);
+  o.epsilon_cutoff = number("epsilon_cutoff", 0, 1);
+  o.eta_cutoff = number("eta_cutoff", 0, 1);
   o.repetition_penalty = number("repetition_penalty", 0, 1e6);
+  o.encoder_repetition_penalty = number("encoder_repetition_penalty", 0, 1e6);
   o.no_repeat_ngram_size = integer("no_repeat_ngram_size", 1 << 20);
+  o.encoder_no_repeat_ngram_size = integer("encoder_no_repeat_ngram_size", 1 << 20);
+  o.guidance_scale = number("guidance_scale", -1000, 1000);
+  o.forced_bos_token_id = integer("forced_bos_token_id", 1 << 30);
+  if (r.has("remove_invalid_values"))
+    o.remove_invalid_values = r.boolean("remove_invalid_values", false);
+  if (r.has("renormalize_logits")) o.renormalize_logits = r.boolean("renormalize_logits", false);
   o.num_beams = integer("num_beams", 1'000);
   o.num_return_sequences = integer("num_return_sequences", 100'000);
   o.length_penalty = number("length_penalty", -100, 100);
@@ -84,18 +100,22 @@ GenerationFile from_json(const Json& json, const std::string& file) {
                  brief(text));
       o.stop.push_back(text.get<std::string>());
     }
-  if (r.has("eos_token_id")) result.eos = token_ids(json["eos_token_id"], "eos_token_id", file);
-  if (r.has("bad_words_ids")) {
-    CHECK_USER(json["bad_words_ids"].is_array(),
-               "{}: bad_words_ids must be a list of lists of token ids", file);
-    for (const Json& ids : json["bad_words_ids"]) {
-      result.bad_words.push_back(token_ids(ids, "bad_words_ids", file));
-      CHECK_USER(!result.bad_words.back().empty(),
-                 "{}: bad_words_ids holds {}, which names no token", file, json_text(ids));
-    }
-  }
+  const auto ids = [&](const char* key) {
+    return r.has(key) ? ids_of(json[key], named(key)) : std::vector<std::int32_t>();
+  };
+  result.eos = ids("eos_token_id");
+  result.suppress_tokens = ids("suppress_tokens");
+  result.begin_suppress_tokens = ids("begin_suppress_tokens");
+  result.forced_eos = ids("forced_eos_token_id");
+  const auto option = [&](const char* key) { return TokenOption{named(key), kMostTokens}; };
+  if (r.has("bad_words_ids"))
+    result.bad_words = token_sequences(option("bad_words_ids"), json["bad_words_ids"]);
+  if (r.has("sequence_bias"))
+    result.sequence_bias = sequence_biases(option("sequence_bias"), json["sequence_bias"]);
+  if (constexpr auto kDecay = "exponential_decay_length_penalty"; r.has(kDecay))
+    result.length_decay = length_decay(named(kDecay), json[kDecay]);
   for (const LackingOption& lacking : lacking_options())
-    if (r.has(lacking.key) && json[lacking.key] != lacking.neutral)
+    if (lacking.changes_text && r.has(lacking.key) && json[lacking.key] != lacking.neutral)
       result.unknown.emplace_back(lacking.key);
   return result;
 }

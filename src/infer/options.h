@@ -7,21 +7,29 @@
 #include <vector>
 
 #include "core/fields.h"
+#include "infer/choice/token_lists.h"
 #include "text/tokenizer.h"
 
 namespace weft {
 
+// A list of none given: the next one's in precedence.
 struct GenerationOptions {
   std::optional<std::int64_t> max_new_tokens, max_length;
-  std::optional<std::int64_t> min_new_tokens;
+  std::optional<std::int64_t> min_new_tokens, min_length;
   std::optional<bool> do_sample;
-  std::optional<double> temperature, top_p, min_p, typical_p, repetition_penalty, length_penalty,
-      max_time;
-  std::optional<std::int64_t> top_k, no_repeat_ngram_size, num_return_sequences, num_beams, seed;
-  std::vector<std::string> stop, bad_words;
-  std::vector<std::string> eos_token_id;  // ids; a list of none given: the next one's in precedence
-  std::string early_stopping;             // true, false, never; empty: unset
-  std::optional<bool> return_full_text, logprobs, ignore_eos;
+  std::optional<double> temperature, top_h, top_p, min_p, typical_p, epsilon_cutoff, eta_cutoff;
+  std::optional<double> repetition_penalty, encoder_repetition_penalty, guidance_scale,
+      length_penalty, max_time;
+  std::optional<std::int64_t> top_k, no_repeat_ngram_size, encoder_no_repeat_ngram_size,
+      num_return_sequences, num_beams, seed, forced_bos_token_id;
+  std::vector<std::string> stop, stop_strings, bad_words;
+  std::vector<std::string> eos_token_id;  // ids
+  std::vector<std::string> bad_words_ids, sequence_bias, suppress_tokens, begin_suppress_tokens,
+      forced_eos_token_id, exponential_decay_length_penalty,
+      negative_prompt_ids;     // infer/choice/token_lists.h
+  std::string early_stopping;  // true, false, never; empty: unset
+  std::optional<bool> return_full_text, logprobs, ignore_eos, renormalize_logits,
+      remove_invalid_values;
 
   void visit(FieldVisitor& v);
 };
@@ -35,16 +43,28 @@ constexpr Word<EarlyStopping> kEarlyStoppings[] = {
 // All decided.
 struct Generation {
   std::int64_t max_new_tokens = 20, min_new_tokens = 0, top_k = 50, no_repeat_ngram_size = 0,
-               num_return_sequences = 1, num_beams = 1, seed = 0;
+               encoder_no_repeat_ngram_size = 0, num_return_sequences = 1, num_beams = 1, seed = 0;
   bool do_sample = false, return_full_text = true, logprobs = false;
   bool greedy_by_temperature = false;  // sampling was asked for, but at a temperature of 0
-  double temperature = 1, top_p = 1, min_p = 0, typical_p = 1, repetition_penalty = 1,
+  bool renormalize_logits = false, remove_invalid_values = false;
+  double temperature = 1, top_p = 1, min_p = 0, typical_p = 1, epsilon_cutoff = 0, eta_cutoff = 0,
+         repetition_penalty = 1, encoder_repetition_penalty = 1, guidance_scale = 1,
          length_penalty = 1;
-  std::optional<double> max_time;
+  std::optional<double> top_h, max_time;
   EarlyStopping early_stopping = EarlyStopping::no;
   std::vector<std::int32_t> eos;  // none: only length stops
   std::vector<std::vector<std::int32_t>> bad_words;
+  std::vector<SequenceBias> sequence_bias;
+  std::vector<std::int32_t> suppress_tokens, begin_suppress_tokens;
+  std::int32_t forced_bos = -1;          // the first new token of a prompt of one token; -1: any
+  std::vector<std::int32_t> forced_eos;  // one of them is the last of max_new_tokens
+  std::optional<LengthDecay> length_decay;
+  std::vector<std::int32_t> negative_prompt;  // what guidance leads away from; none: the prompt's
+                                              // last token
   std::vector<std::string> stop;
+
+  // Guidance reads a second text beside a continuation: the new tokens without their prompt.
+  bool guided() const { return guidance_scale != 1; }
 };
 
 struct GenerationFile;  // infer/generation_file.h

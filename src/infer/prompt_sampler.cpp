@@ -50,7 +50,7 @@ PromptSampler::PromptSampler(const Context& ctx, const ModelConfig& config,
   }
   const InferenceShape shape = plan_inference(ctx_, config, requests_, EngineLimits());
   bytes_ = InferencePass::plan_bytes(config, ctx.grid, shape) +
-           InferencePass::scratch_bytes(ctx_, config, shape);
+           InferencePass::kept_bytes(ctx_, config, shape);
   if (has_other_layout())
     bytes_ +=
         largest_tensor_bytes(config) +

@@ -14,6 +14,16 @@ namespace {
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
+void take_log_softmax(std::span<float> scores) {
+  const double lse = log_sum_exp(scores);
+  for (float& s : scores) s = static_cast<float>(s - lse);
+}
+
+// Whether there is more to do than the kernels know.
+bool needs_warpers(const Generation& g) {
+  return g.top_h || g.typical_p < 1 || g.epsilon_cutoff > 0 || g.eta_cutoff > 0;
+}
+
 // What the kernels do of a decided generation. Beams need one candidate more than there are ways to
 // end.
 SampleRow sample_row(const Generation& g) {
@@ -79,66 +89,52 @@ std::vector<LikelyToken> likely_tokens(std::span<const float> logits, double sum
   return likely;
 }
 
-void Sampler::forbid(std::int32_t id) {
-  if (id >= 0 && static_cast<std::size_t>(id) < scores_.size())
-    scores_[static_cast<std::size_t>(id)] = kMinusInfinity;
-}
-
-// Once per distinct token.
-void Sampler::penalise_repetition(double penalty, std::span<const std::int32_t> seen) {
-  if (penalty == 1) return;
-  const auto p = static_cast<float>(penalty);
-  order_.assign(seen.begin(), seen.end());
-  std::sort(order_.begin(), order_.end());
-  order_.erase(std::unique(order_.begin(), order_.end()), order_.end());
-  for (std::int32_t id : order_) {
-    if (id < 0 || static_cast<std::size_t>(id) >= scores_.size()) continue;
-    float& s = scores_[static_cast<std::size_t>(id)];
-    const float before = s;
-    s = s < 0 ? s * p : s / p;
-    CHECK_USER(std::isfinite(s) || !std::isfinite(before),
-               "--repetition-penalty is {}, which makes a score of {} no number", penalty, before);
-  }
-}
-
-void Sampler::forbid_repeated_ngrams(std::int64_t size, std::span<const std::int32_t> seen) {
-  const auto n = static_cast<std::size_t>(size);
-  if (n == 0 || seen.size() + 1 < n) return;
-  const auto tail = seen.last(n - 1);  // what the next token would complete
-  for (std::size_t i = 0; i + n <= seen.size(); ++i)
-    if (std::equal(tail.begin(), tail.end(), seen.begin() + static_cast<std::ptrdiff_t>(i)))
-      forbid(seen[i + n - 1]);
-}
-
-bool Sampler::process_raw(std::span<const float> logits, const Generation& g,
+bool Sampler::process_raw(const NextLogits& logits, const Generation& g,
                           std::span<const std::int32_t> seen, std::int64_t n_prompt) {
-  CHECK_MACHINE(are_logits(logits), "the model's logits are not finite (NaN or infinity)");
-  scores_.assign(logits.begin(), logits.end());
-  if (g.num_beams > 1) {
-    const double lse = log_sum_exp(logits);
-    for (float& s : scores_) s = static_cast<float>(s - lse);
-  }
-  penalise_repetition(g.repetition_penalty, seen);
-  forbid_repeated_ngrams(g.no_repeat_ngram_size, seen);
-  for (const auto& word : g.bad_words)
-    if (!word.empty() && word.size() <= seen.size() + 1 &&
-        std::equal(word.begin(), word.end() - 1,
-                   seen.end() - static_cast<std::ptrdiff_t>(word.size() - 1)))
-      forbid(word.back());
-  if (static_cast<std::int64_t>(seen.size()) - n_prompt < g.min_new_tokens)
-    for (std::int32_t id : g.eos) forbid(id);
+  for (const std::span<const float> row : {logits.row, logits.unconditional})
+    CHECK_MACHINE(row.empty() || g.remove_invalid_values || are_logits(row),
+                  "the model's logits are not finite (NaN or infinity)");
+  scores_.assign(logits.row.begin(), logits.row.end());
+  if (g.num_beams > 1 || g.guided()) take_log_softmax(scores_);
+  if (g.guided()) guide(logits.unconditional, g.guidance_scale);
+  processors_.apply(scores_, g, seen, n_prompt);
   return std::any_of(scores_.begin(), scores_.end(), [](float s) { return s > kMinusInfinity; });
 }
 
-void Sampler::warp(const Generation& g) {
-  const SampleRow row = sample_row(g);
-  warp_logits(view_of_scores(), {&row, 1}, stream_);
-  if (g.typical_p < 1) keep_typical(g.typical_p, static_cast<std::size_t>(row.keep));
+// Classifier-free guidance (Sanchez et al. 2023): away from what the model would write without the
+// prompt.
+void Sampler::guide(std::span<const float> unconditional, double scale) {
+  CHECK(unconditional.size() == scores_.size(), "guidance needs {} logits, not {}", scores_.size(),
+        unconditional.size());
+  const double lse = log_sum_exp(unconditional);
+  const auto by = static_cast<float>(scale);
+  for (std::size_t i = 0; i < scores_.size(); ++i) {
+    const auto u = static_cast<float>(unconditional[i] - lse);
+    if (scores_[i] > kMinusInfinity && u > kMinusInfinity) scores_[i] = by * (scores_[i] - u) + u;
+  }
 }
 
-std::span<const float> Sampler::process(std::span<const float> logits, const Generation& g,
+// In transformers' order.
+void Sampler::warp(const Generation& g) {
+  SampleRow row = sample_row(g);
+  const auto keep = static_cast<std::size_t>(row.keep);
+  if (g.top_h) {
+    const SampleRow cooled = {.greedy = false, .temperature = row.temperature};
+    warp_logits(view_of_scores(), {&cooled, 1}, stream_);
+    warpers_.keep_top_h(scores_, *g.top_h);
+    row.temperature = 1;
+  }
+  warp_logits(view_of_scores(), {&row, 1}, stream_);
+  if (g.typical_p < 1) warpers_.keep_typical(scores_, g.typical_p, keep);
+  if (g.epsilon_cutoff > 0) warpers_.cut_below_epsilon(scores_, g.epsilon_cutoff, keep);
+  if (g.eta_cutoff > 0) warpers_.cut_below_eta(scores_, g.eta_cutoff, keep);
+}
+
+std::span<const float> Sampler::process(const NextLogits& logits, const Generation& g,
                                         std::span<const std::int32_t> seen, std::int64_t n_prompt) {
-  if (process_raw(logits, g, seen, n_prompt) && g.do_sample) warp(g);
+  const bool any = process_raw(logits, g, seen, n_prompt);
+  if (any && g.do_sample) warp(g);
+  if (any && g.renormalize_logits) take_log_softmax(scores_);
   return scores_;
 }
 
@@ -146,56 +142,19 @@ View Sampler::view_of_scores() {
   return {scores_.data(), DType::f32, {1, static_cast<std::int64_t>(scores_.size())}};
 }
 
-// Keeps the tokens whose surprise is nearest the entropy, until they hold the mass, and those as
-// near as the last of them (Meister et al. 2022; transformers' reading of it).
-void Sampler::keep_typical(double mass, std::size_t keep) {
-  probabilities();
-  double entropy = 0;
-  for (double p : probabilities_)
-    if (p > 0) entropy -= p * std::log(p);
-  distance_.resize(probabilities_.size());
-  order_.clear();  // of what earlier warpers left, the nearest first
-  for (std::size_t i = 0; i < distance_.size(); ++i) {
-    distance_[i] = probabilities_[i] > 0 ? std::abs(-std::log(probabilities_[i]) - entropy)
-                                         : std::numeric_limits<double>::infinity();
-    if (scores_[i] > kMinusInfinity) order_.push_back(static_cast<std::int32_t>(i));
-  }
-  std::stable_sort(order_.begin(), order_.end(), [&](std::int32_t a, std::int32_t b) {
-    return distance_[static_cast<std::size_t>(a)] < distance_[static_cast<std::size_t>(b)];
-  });
-  double held = 0;
-  std::size_t last = 0;
-  while (last + 1 < order_.size() &&
-         (held += probabilities_[static_cast<std::size_t>(order_[last])]) < mass)
-    ++last;
-  const double farthest = distance_[static_cast<std::size_t>(order_[last])];
-  for (std::size_t i = std::max(last, keep); i < order_.size(); ++i)
-    if (distance_[static_cast<std::size_t>(order_[i])] > farthest) forbid(order_[i]);
-}
-
-std::span<const double> Sampler::probabilities() {
-  probabilities_.resize(scores_.size());
-  const double max = *std::max_element(scores_.begin(), scores_.end());
-  double sum = 0;
-  for (std::size_t i = 0; i < scores_.size(); ++i)
-    sum += probabilities_[i] = std::exp(static_cast<double>(scores_[i]) - max);
-  for (double& p : probabilities_) p /= sum;
-  return probabilities_;
-}
-
-std::optional<Sampler::Choice> Sampler::choose(std::span<const float> logits, const Generation& g,
+std::optional<Sampler::Choice> Sampler::choose(const NextLogits& logits, const Generation& g,
                                                std::span<const std::int32_t> seen,
                                                std::int64_t n_prompt, std::uint64_t stream) {
   if (!process_raw(logits, g, seen, n_prompt)) return std::nullopt;
   SampleRow row = sample_row(g);
-  if (g.do_sample && g.typical_p < 1) {  // which the kernels do not know
+  if (g.do_sample && needs_warpers(g)) {
     warp(g);
     row = {.greedy = false};
   }
   row.uniform = draw(g.seed, stream, static_cast<std::int64_t>(seen.size()));
   std::int32_t id = 0;
   weft::sample(View(&id, DType::i32, {1}), View(), view_of_scores(), {&row, 1}, stream_);
-  return Choice{id, g.logprobs ? log_probability(logits, id) : 0};
+  return Choice{id, g.logprobs ? log_probability(logits.row, id) : 0};
 }
 
 }  // namespace weft

@@ -8,7 +8,9 @@
 
 #include "core/device.h"
 #include "core/tensor.h"
+#include "infer/choice/warpers.h"
 #include "infer/options.h"
+#include "infer/processors.h"
 
 namespace weft {
 
@@ -18,6 +20,16 @@ std::uint64_t draw_stream(std::span<const std::int32_t> prompt, std::int64_t cop
 // A number in [0, 1), of 53 bits; it depends on its arguments alone.
 double draw(std::int64_t seed, std::uint64_t stream, std::int64_t position,
             std::uint32_t which = 0);
+
+// What the model says of the next token, and what it says without the prompt where g is guided.
+struct NextLogits {
+  std::span<const float> row;                 // (V)
+  std::span<const float> unconditional = {};  // (V); empty: not guided
+
+  NextLogits(std::span<const float> logits, std::span<const float> without_prompt = {})
+      : row(logits), unconditional(without_prompt) {}
+  NextLogits(const std::vector<float>& logits) : row(logits) {}
+};
 
 // Reusable buffers of one vocabulary. The stream, the CPU's, outlives it.
 class Sampler {
@@ -30,35 +42,33 @@ class Sampler {
   };
 
   // `seen`: prompt and new tokens so far, n_prompt of them the prompt. The draw depends on (seed,
-  // stream, position) alone. Logits are (V); they are not changed. Nothing where every token is
-  // forbidden. An Error where logits are NaN or +inf, or all -inf.
-  std::optional<Choice> choose(std::span<const float> logits, const Generation& g,
+  // stream, position) alone. Logits are those of the next token; they are not changed. Nothing
+  // where every token is forbidden. An Error where logits are NaN or +inf, or all -inf, and g does
+  // not take such.
+  std::optional<Choice> choose(const NextLogits& logits, const Generation& g,
                                std::span<const std::int32_t> seen, std::int64_t n_prompt,
                                std::uint64_t stream);
 
   // The scores (V) after all processors, and the warpers where g samples: of the logits, or of
   // their log softmax in beam search. All -inf: every token is forbidden. Errors as choose().
-  std::span<const float> process(std::span<const float> logits, const Generation& g,
+  std::span<const float> process(const NextLogits& logits, const Generation& g,
                                  std::span<const std::int32_t> seen, std::int64_t n_prompt);
 
   // Softmax of the scores (V), one of which at least is above -inf.
-  std::span<const double> probabilities();
+  std::span<const double> probabilities() { return warpers_.probabilities(scores_); }
 
  private:
   // The scores after all but the warpers; whether any token is left.
-  bool process_raw(std::span<const float> logits, const Generation& g,
+  bool process_raw(const NextLogits& logits, const Generation& g,
                    std::span<const std::int32_t> seen, std::int64_t n_prompt);
-  void forbid(std::int32_t id);
-  void penalise_repetition(double penalty, std::span<const std::int32_t> seen);
-  void forbid_repeated_ngrams(std::int64_t size, std::span<const std::int32_t> seen);
+  void guide(std::span<const float> unconditional, double scale);
   void warp(const Generation& g);
-  void keep_typical(double mass, std::size_t keep);
   View view_of_scores();
 
   Stream& stream_;
   std::vector<float> scores_;
-  std::vector<double> probabilities_, distance_;
-  std::vector<std::int32_t> order_;
+  Processors processors_;
+  Warpers warpers_;
 };
 
 // Whether tokens can be chosen by them: none is NaN or +inf and not all are -inf. A -inf among them

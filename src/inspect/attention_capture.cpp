@@ -252,6 +252,7 @@ std::size_t AttentionCapture::plan_bytes(const Context& ctx, const ModelConfig& 
   shape.act = ctx.act;
   shape.device = ctx.stream.device();
   return InferencePass::plan_bytes(config, ctx.grid, shape) +
+         InferencePass::kept_bytes(ctx, config, shape) +
          measure([&](Arena& a) { lay_out(a, config, ctx.grid, choice, plan, max_tokens); });
 }
 

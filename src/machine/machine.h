@@ -32,12 +32,22 @@ struct MachinePeaks {
 };
 
 struct MachineLinks {
-  double gpu_gb_per_s = 0;  // of one GPU to the others of its node
+  double gpu_gb_per_s = 0;     // of one GPU to the others of its node, both ways
+  std::int64_t gpu_peers = 0;  // among which that is divided; 0: a switch gives all of it to each
   std::int64_t nics = 0;
-  double nic_gb_per_s = 0;         // each
-  double all_reduce_gb_per_s = 0;  // bus bandwidth between nodes, measured
+  double nic_gb_per_s = 0;  // each
   std::string source;
 };
+
+// Bus bandwidths of NCCL's collectives of 1 GiB over all GPUs of so many nodes, measured by others
+// (nccl-tests). 0: not published.
+struct MachineCollectives {
+  std::int64_t nodes = 2;
+  std::string network = "full";  // full, no-gdr or sockets: launch/README.md's ladder
+  double all_reduce_gb_per_s = 0, all_gather_gb_per_s = 0;
+  std::string source;
+};
+inline constexpr const char* kNetworks[] = {"full", "no-gdr", "sockets"};
 
 // Where a GPU hangs.
 struct MachineGpu {
@@ -105,6 +115,7 @@ struct Machine {
   MachineNode node;
   MachinePeaks peaks;
   MachineLinks links;
+  std::vector<MachineCollectives> collectives;
   std::vector<MachineGpu> gpus;
   MachineLauncher launcher;
   MachineScheduler scheduler;

@@ -51,10 +51,19 @@ void visit(V& v, MachinePeaks& p) {
 template <class V>
 void visit(V& v, MachineLinks& l) {
   v.real("gpu_gb_per_s", l.gpu_gb_per_s);
+  v.integer("gpu_peers", l.gpu_peers, Integers{0, 1024});
   v.integer("nics", l.nics, Integers{0, 1024});
   v.real("nic_gb_per_s", l.nic_gb_per_s);
-  v.real("all_reduce_gb_per_s", l.all_reduce_gb_per_s);
   v.text("source", l.source);
+}
+
+template <class V>
+void visit(V& v, MachineCollectives& c) {
+  v.integer("nodes", c.nodes, Integers{2, 1 << 24});
+  v.text("network", c.network);
+  v.real("all_reduce_gb_per_s", c.all_reduce_gb_per_s);
+  v.real("all_gather_gb_per_s", c.all_gather_gb_per_s);
+  v.text("source", c.source);
 }
 
 template <class V>
@@ -129,6 +138,7 @@ void visit(V& v, Machine& m) {
   v.group("node", m.node);
   v.group("peaks", m.peaks);
   v.group("links", m.links);
+  v.groups("collectives", m.collectives);
   v.groups("gpus", m.gpus);
   v.group("launcher", m.launcher);
   v.group("scheduler", m.scheduler);

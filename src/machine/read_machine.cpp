@@ -130,6 +130,9 @@ void check_machine(const Machine& m, const std::string& file) {
     CHECK_USER(gpu.numa < m.node.numa_domains, "{}: gpu {} has numa = {}; allowed: -1 to {}", file,
                gpu.id, gpu.numa, m.node.numa_domains - 1);
   }
+  for (const MachineCollectives& c : m.collectives)
+    check_allowed(file + ": collectives.network", c.network,
+                  Words({std::begin(kNetworks), std::end(kNetworks)}));
   std::vector<std::string> names;
   for (const MachineQueue& q : m.queues) {
     CHECK_USER(!q.name.empty(), "{}: one of [[queues]] has no name", file);

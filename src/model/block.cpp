@@ -27,10 +27,10 @@ bool drops_itself(const ModelConfig& config, const Dropout& drop) {
 // The linear layer that ends a residual branch; x is this rank's heads or feed-forward columns.
 // Training cuts its weight by columns: each rank multiplies its own, the sum over ranks is the
 // result; the bias is added once. Inference cuts it by rows: x is gathered whole, each rank makes
-// its columns of y, and those are gathered.
+// its columns of y, and those are gathered. y: rows from `begin` on of the whole batch.
 void end_of_branch(const Context& ctx, View y, ConstView x, const LocalParameter* w,
-                   const LocalParameter* b, const GatherRoom* room,
-                   std::vector<std::int64_t> GatherRoom::*x_widths) {
+                   const LocalParameter* b, RowSums& sums, std::int64_t begin,
+                   const GatherRoom* room, std::vector<std::int64_t> GatherRoom::*x_widths) {
   if (room) {
     const std::int64_t N = y.dim(0), I = w->info.shape[1];
     const Range mine = w->slice.ranges[0];
@@ -44,7 +44,7 @@ void end_of_branch(const Context& ctx, View y, ConstView x, const LocalParameter
   }
   const ConstView bias = ctx.grid.tp().rank() == 0 ? weight_of(b) : ConstView();
   linear(y, x, matmul_weight(*w), bias, ctx.precision, ctx.stream);
-  all_reduce_tp(ctx, y);
+  sums.start(ctx, y, begin);
 }
 
 // What a branch reads: y = norm(sum), sum = x + drop(delta); sum itself (y is it) without a norm.
@@ -130,6 +130,95 @@ View finish_branch_backward(const Context& ctx, const ModelConfig& config, View 
   if (!drops_itself(config, drop)) return d_delta;
   dropout(room, d_delta, drop, ctx.stream);
   return room;
+}
+
+// Rows of a tensor of (B, T, …) as (rows.B, rows.T, …).
+template <class AnyView>
+AnyView rows_of(AnyView x, const RowPiece& rows) {
+  if (x.empty()) return x;
+  Dims dims = x.shape();
+  const std::int64_t N = dims[0] * dims[1];
+  dims[0] = rows.B, dims[1] = rows.T;
+  return x.reshape({N, x.elems() / N}).rows(rows.begin, rows.end()).reshape(dims);
+}
+
+// The same of a call, for what is row by row.
+BlockCall rows_of(const BlockCall& call, const RowPiece& rows) {
+  BlockCall piece = call;
+  piece.shape.B = rows.B, piece.shape.T = rows.T;
+  BlockActivations& a = piece.activations;
+  for (View* x : {&a.sum1, &a.y1, &a.norm1.mean, &a.norm1.rstd, &a.qkv, &a.attn, &a.attn_out,
+                  &a.attn_post.mean, &a.attn_post.rstd, &a.sum2, &a.y2, &a.norm2.mean,
+                  &a.norm2.rstd, &a.up, &a.act, &a.mlp_out, &a.mlp_post.mean, &a.mlp_post.rstd})
+    *x = rows_of(*x, rows);
+  BlockDropout& drop = piece.dropout;
+  for (Dropout* d : {&drop.delta_in, &drop.norm_out, &drop.attn_out, &drop.mlp_out})
+    d->first_sample += rows.begin / call.shape.T;
+  return piece;
+}
+
+bool drops(const BlockDropout& drop) {
+  return drop.delta_in.p > 0 || drop.norm_out.p > 0 || drop.attn_out.p > 0 || drop.mlp_out.p > 0;
+}
+
+// Rows in, queries, keys and values out, not turned yet.
+void project_qkv(const BlockCall& call, ConstView x, ConstView delta) {
+  const auto& [ctx, config, layer, s, p, a, tokens, drop] = call;
+  const std::int64_t N = s.B * s.T;
+  begin_branch(ctx, a.y1, a.sum1, a.norm1, x, delta, p.norm1, drop.delta_in);
+  if (drop.norm_out.p > 0) dropout(a.y1, a.y1, drop.norm_out, ctx.stream);
+  linear(as_rows(a.qkv, N), as_rows(a.y1, N), matmul_weight(*p.qkv_w), weight_of(p.qkv_b),
+         ctx.precision, ctx.stream);
+}
+
+// Whole sequences: norms and turns queries and keys, then attends.
+void attend(const BlockCall& call, const BlockInference* inference) {
+  const auto& [ctx, config, layer, s, p, a, tokens, drop] = call;
+  Stream& stream = ctx.stream;
+  const std::int64_t N = s.B * s.T, R = s.H_tp + 2 * s.Hkv_tp;
+  const View qkv = a.qkv.reshape({N, R, s.D});
+  if (p.qk_norm) norm_qk(ctx, s.qk_norm, p.qk_norm, a.qk_norm, qkv);
+  if (!tokens.rope_table.empty())
+    rope(qkv, tokens.positions, tokens.rope_table, rope_args(s), stream);
+  ctx.observe(layer, "qkv", a.qkv);
+  const AttentionArgs args = attention_args(call);
+  if (inference && !inference->k.empty())
+    attention_cached(a.attn.reshape({N, s.H_tp, s.D}), inference->k, inference->v, qkv,
+                     inference->pages, *inference->plan, args, stream);
+  else
+    attention(a.attn, a.lse, a.qkv, tokens.lengths, args, stream);
+  ctx.observe(layer, "attention", a.attn);
+}
+
+// Where the attention's last layer writes: delta_a itself, unless a norm stands behind it.
+View attn_out(const BlockCall& call, View delta_out) {
+  return call.parameters.attn_post ? call.activations.attn_out : delta_out;
+}
+
+// From what attention's branch gave, in delta_out, to the input of the MLP's last layer.
+void begin_mlp(const BlockCall& call, View delta_out) {
+  const auto& [ctx, config, layer, s, p, a, tokens, drop] = call;
+  finish_branch(ctx, config, delta_out, attn_out(call, delta_out), a.attn_post, p.attn_post,
+                drop.attn_out);
+  if (config.parallel_residual)
+    begin_branch(ctx, a.y2, View(), a.norm2, a.sum1, ConstView(), p.norm2, {});
+  else
+    begin_branch(ctx, a.y2, a.sum2, a.norm2, config.norm_place == NormPlace::post ? a.y1 : a.sum1,
+                 delta_out, p.norm2, drop.attn_out);
+  mlp_hidden(call);
+}
+
+// Whether more is to be done with delta_m than to sum it.
+bool finishes_mlp(const BlockCall& call) {
+  return call.parameters.mlp_post || call.config.parallel_residual;
+}
+void finish_mlp(const BlockCall& call, View delta_out) {
+  const auto& [ctx, config, layer, s, p, a, tokens, drop] = call;
+  const std::int64_t N = s.B * s.T;
+  const View mlp_out = a.mlp_out.empty() ? delta_out : a.mlp_out;
+  finish_branch(ctx, config, p.mlp_post ? delta_out : mlp_out, mlp_out, a.mlp_post, p.mlp_post,
+                drop.mlp_out);
+  if (config.parallel_residual) add(as_rows(delta_out, N), as_rows(mlp_out, N), ctx.stream);
 }
 
 }  // namespace
@@ -263,51 +352,38 @@ BlockParameters block_parameters(const Parameters& parameters, std::int64_t laye
 }
 
 void block_forward(const BlockCall& call, const BlockInference* inference, ConstView x,
-                   ConstView delta, View delta_out, BlockPart part) {
+                   ConstView delta, View delta_out, RowSums& sums, BlockPart part) {
   const auto& [ctx, config, layer, s, p, a, tokens, drop] = call;
-  Stream& stream = ctx.stream;
-  const std::int64_t N = s.B * s.T, R = s.H_tp + 2 * s.Hkv_tp;
-  const bool post = config.norm_place == NormPlace::post, parallel = config.parallel_residual;
-  begin_branch(ctx, a.y1, a.sum1, a.norm1, x, delta, p.norm1, drop.delta_in);
-  if (drop.norm_out.p > 0) dropout(a.y1, a.y1, drop.norm_out, stream);
-  ctx.observe(layer, "input", post ? a.y1 : a.sum1);
-
-  linear(as_rows(a.qkv, N), as_rows(a.y1, N), matmul_weight(*p.qkv_w), weight_of(p.qkv_b),
-         ctx.precision, stream);
-  if (p.qk_norm) norm_qk(ctx, s.qk_norm, p.qk_norm, a.qk_norm, a.qkv.reshape({N, R, s.D}));
-  if (!tokens.rope_table.empty())
-    rope(a.qkv.reshape({N, R, s.D}), tokens.positions, tokens.rope_table, rope_args(s), stream);
-  ctx.observe(layer, "qkv", a.qkv);
-  const AttentionArgs args = attention_args(call);
-  if (inference && !inference->k.empty()) {
-    attention_cached(a.attn.reshape({N, s.H_tp, s.D}), inference->k, inference->v,
-                     a.qkv.reshape({N, R, s.D}), inference->pages, *inference->plan, args, stream);
-  } else {
-    attention(a.attn, a.lse, a.qkv, tokens.lengths, args, stream);
-  }
-  ctx.observe(layer, "attention", a.attn);
   const GatherRoom* room = inference ? inference->gather : nullptr;
-  const View attn_out = p.attn_post ? a.attn_out : delta_out;
-  end_of_branch(ctx, as_rows(attn_out, N), as_rows(a.attn, N), p.out_w, p.out_b, room,
-                &GatherRoom::head_widths);
-  finish_branch(ctx, config, delta_out, attn_out, a.attn_post, p.attn_post, drop.attn_out);
-
-  if (parallel)
-    begin_branch(ctx, a.y2, View(), a.norm2, a.sum1, ConstView(), p.norm2, {});
-  else
-    begin_branch(ctx, a.y2, a.sum2, a.norm2, post ? a.y1 : a.sum1, delta_out, p.norm2,
-                 drop.attn_out);
-  mlp_hidden(call);
-  // What backward reads of the last layer's output is its input to the norm behind it, where there
-  // is one.
-  if (part == BlockPart::activations && !p.mlp_post) return;
+  const std::vector<RowPiece> pieces =
+      inference ? std::vector<RowPiece>{{0, s.B, s.T}} : row_pieces(ctx, s.B, s.T, drops(drop));
+  for (const RowPiece& rows : pieces) {
+    sums.wait(rows);
+    project_qkv(rows_of(call, rows), rows_of(x, rows), rows_of(delta, rows));
+  }
+  ctx.observe(layer, "input", config.norm_place == NormPlace::post ? a.y1 : a.sum1);
+  attend(call, inference);
+  for (const RowPiece& rows : pieces)
+    end_of_branch(ctx, as_rows(rows_of(attn_out(call, delta_out), rows), rows.n()),
+                  as_rows(rows_of(a.attn, rows), rows.n()), p.out_w, p.out_b, sums, rows.begin,
+                  room, &GatherRoom::head_widths);
+  // What backward reads of the last layer's output is the norm behind it, where there is one.
+  const bool goes_on = part == BlockPart::whole || p.mlp_post;
   const View mlp_out = a.mlp_out.empty() ? delta_out : a.mlp_out;
-  end_of_branch(ctx, as_rows(mlp_out, N), as_rows(a.act, N), p.down_w, p.down_b, room,
-                &GatherRoom::ffn_widths);
-  if (part == BlockPart::activations && !p.mlp_post) return;
-  finish_branch(ctx, config, p.mlp_post ? delta_out : mlp_out, mlp_out, a.mlp_post, p.mlp_post,
-                drop.mlp_out);
-  if (parallel) add(as_rows(delta_out, N), as_rows(mlp_out, N), stream);
+  for (const RowPiece& rows : pieces) {
+    sums.wait(rows);
+    begin_mlp(rows_of(call, rows), rows_of(delta_out, rows));
+    if (goes_on)
+      end_of_branch(ctx, as_rows(rows_of(mlp_out, rows), rows.n()),
+                    as_rows(rows_of(a.act, rows), rows.n()), p.down_w, p.down_b, sums, rows.begin,
+                    room, &GatherRoom::ffn_widths);
+  }
+  if (!goes_on) return;
+  if (finishes_mlp(call))
+    for (const RowPiece& rows : pieces) {
+      sums.wait(rows);
+      finish_mlp(rows_of(call, rows), rows_of(delta_out, rows));
+    }
   ctx.observe(layer, "stream", stream_out(config, a));
 }
 
@@ -328,6 +404,15 @@ void block_backward(const BlockCall& call, const BlockScratch& scratch, bool has
     else
       linear_backward_weight(begin_grad(w), begin_grad(b), dy, x, ctx.precision, stream);
   };
+  // The layer before: d_y from dy, whose sum over ranks runs while dW is made.
+  const auto input_and_weight = [&](const LocalParameter* w, const LocalParameter* b, View dy,
+                                    View x, View BlockGradients::*kept) {
+    RowSums sum;
+    linear_backward_input(d_y, dy, matmul_weight(*w), ctx.precision, stream);
+    sum.start(ctx, d_y);
+    weight(w, b, dy, x, kept);
+    sum.wait();
+  };
   // A post-norm stream is the norm's output: what came along it joins the norm's gradient.
   const auto join_stream = [&] {
     if (!post) return;
@@ -342,9 +427,7 @@ void block_backward(const BlockCall& call, const BlockScratch& scratch, bool has
               N);
   weight(p.down_w, p.down_b, d_mlp, as_rows(a.act, N), &BlockGradients::down);
   mlp_hidden_backward(call, d_up, d_act, d_mlp);
-  weight(p.up_w, bias_summed_apart(call), d_up, as_rows(a.y2, N), &BlockGradients::up);
-  linear_backward_input(d_y, d_up, matmul_weight(*p.up_w), ctx.precision, stream);
-  all_reduce_tp(ctx, d_y);
+  input_and_weight(p.up_w, bias_summed_apart(call), d_up, as_rows(a.y2, N), &BlockGradients::up);
   join_stream();
   begin_branch_backward(ctx, dx, parallel ? View() : d_delta, scratch.d_y, a.sum2, a.norm2, p.norm2,
                         parallel ? Dropout{} : drop.attn_out);
@@ -364,9 +447,7 @@ void block_backward(const BlockCall& call, const BlockScratch& scratch, bool has
   if (p.qk_norm)
     norm_qk_backward(ctx, s.qk_norm, p.qk_norm, a.qk_norm,
                      scratch.d_qkv.reshape({N, s.H_tp + 2 * s.Hkv_tp, s.D}), scratch.qk_dots);
-  weight(p.qkv_w, p.qkv_b, d_qkv, as_rows(a.y1, N), &BlockGradients::qkv);
-  linear_backward_input(d_y, d_qkv, matmul_weight(*p.qkv_w), ctx.precision, stream);
-  all_reduce_tp(ctx, d_y);
+  input_and_weight(p.qkv_w, p.qkv_b, d_qkv, as_rows(a.y1, N), &BlockGradients::qkv);
   join_stream();
   if (drop.norm_out.p > 0) dropout(scratch.d_y, scratch.d_y, drop.norm_out, stream);
   begin_branch_backward(ctx, dx, has_delta ? d_delta : View(), scratch.d_y, a.sum1, a.norm1,

@@ -8,6 +8,10 @@
 //   up   = y2 Wupᵀ + b              g  = act(up)                 delta_m = Σ_tp g Wdownᵀ + b
 //   out: (sum2, delta_m)
 //
+// All but attention is row by row. So on GPUs that share a layer (Σ_tp) the rows go in two pieces:
+// while one's sum is under way, the other computes; delta_m's sum ends in the block behind it.
+// Backward, a sum over ranks runs while the matrix gradient of the same layer is made.
+//
 // The knobs change this as follows.
 //   qk_norm     where it is none, queries and keys are turned as they are
 //   sandwich    delta_a and delta_m go through a norm of their own first
@@ -26,6 +30,7 @@
 #include "model/norm.h"
 #include "model/parameters.h"
 #include "model/qk_norm.h"
+#include "model/tensor_parallel.h"
 
 namespace weft {
 
@@ -148,7 +153,7 @@ struct BlockCall {
   const Context& ctx;
   const ModelConfig& config;
   std::int64_t layer;
-  const BlockShape& shape;
+  BlockShape shape;
   const BlockParameters& parameters;
   BlockActivations activations;
   BlockTokens tokens;
@@ -156,9 +161,11 @@ struct BlockCall {
 };
 
 // x: (B, T, C); delta: (B, T, C) or empty. Writes delta_out (B, T, C), which may be delta; the new
-// stream is stream_out(activations). Collective over tp. inference: null in training.
+// stream is stream_out(activations). sums: in: of delta, out: of delta_out. Collective over tp.
+// inference: null in training.
 void block_forward(const BlockCall& call, const BlockInference* inference, ConstView x,
-                   ConstView delta, View delta_out, BlockPart part = BlockPart::whole);
+                   ConstView delta, View delta_out, RowSums& sums,
+                   BlockPart part = BlockPart::whole);
 
 // dx: (B, T, C): in: gradient of the new stream from behind; out: gradient of x.
 // d_delta: (B, T, C): in: gradient of delta_m; out: gradient of delta, where has_delta. Parameter

@@ -16,6 +16,10 @@ namespace weft {
 
 class PassLimit;  // comm/pass_limit.h
 
+// Of half a micro-batch at least, for one half's tensor-parallel sums to run while the other
+// computes: so few still fill a GPU (kernels/README.md).
+constexpr std::int64_t kPieceRows = 1024;
+
 struct Context {
   const Grid& grid;
   Stream& stream;
@@ -26,6 +30,7 @@ struct Context {
       observer;                // empty: nobody watches
   PassLimit* limit = nullptr;  // of passes over texts; null: they run to their end
   bool graphs = true;          // work that comes again in the same shape is captured, on a GPU
+  std::int64_t piece_rows = kPieceRows;
 
   void observe(std::int64_t layer, std::string_view name, ConstView view) const {
     if (observer) observer(layer, name, view);

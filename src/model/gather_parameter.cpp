@@ -6,6 +6,18 @@
 
 namespace weft {
 
+namespace {
+
+// Of a rank's own memory.
+void read_runs(ConstView x, const std::vector<Run>& runs, Stream& stream, const TakeRun& take) {
+  read_pieces(x, stream, [&](std::int64_t begin, ConstView values) {
+    for (const Run& run : clip(runs, begin, values.elems()))
+      take(run.global_begin, values.as<float>() + run.local_begin, run.size);
+  });
+}
+
+}  // namespace
+
 void gather_runs(const Parameter& parameter, const Parameters& parameters,
                  const ModelConfig& config, const Grid& grid, View LocalParameter::*of,
                  Stream& stream, const TakeRun& piece) {
@@ -27,10 +39,7 @@ void gather_runs(const Parameter& parameter, const Parameters& parameters,
       if (elems == 0 || (replica.rank() != owner && !root)) continue;
       if (root &&
           owner == 0) {  // straight from its place: a copy would be felt in the rank's peak memory
-        HostCopy copy;
-        const float* from = copy.of(parameters.at(parameter.name).*of, stream).as<float>();
-        for (const Run& run : runs_within(part, held))
-          piece(run.global_begin, from + run.local_begin, run.size);
+        read_runs(parameters.at(parameter.name).*of, runs_within(part, held), stream, piece);
         continue;
       }
       packed.resize(static_cast<std::size_t>(elems));
@@ -41,13 +50,12 @@ void gather_runs(const Parameter& parameter, const Parameters& parameters,
           piece(run.global_begin, packed.data() + run.local_begin, run.size);
         continue;
       }
-      HostCopy copy;
-      const float* from = copy.of(parameters.at(parameter.name).*of, stream).as<float>();
-      std::int64_t at = 0;
-      for (const Run& run : runs_within(part, held)) {
-        std::copy_n(from + run.local_begin, run.size, packed.data() + at);
-        at += run.size;
-      }
+      std::int64_t at = 0;  // runs lie in their order
+      read_runs(parameters.at(parameter.name).*of, runs_within(part, held), stream,
+                [&](std::int64_t, const float* values, std::int64_t n) {
+                  std::copy_n(values, n, packed.data() + at);
+                  at += n;
+                });
       replica.send(view, 0, kTag, stream);
     }
   }

@@ -12,10 +12,14 @@ void check_grid(const GridShape& shape, const ModelConfig& c) {
              shape.pp, c.layers, c.layers);
 }
 
-void check_device(Device device, const ModelConfig& c) {
-  CHECK_USER(device.type == DeviceType::cpu || cuda_takes_head_dim(c.head_dim),
-             "the model's heads have {} dims; allowed on a GPU: {}; --device cpu runs it",
-             c.head_dim, kCudaHeadDims);
+std::string gpu_objection(const ModelConfig& c) {
+  if (!cuda_takes_head_dim(c.head_dim))
+    return fmt::format("the model's heads have {} dims, and a GPU's kernels take {}", c.head_dim,
+                       kCudaHeadDims);
+  if (c.attention_scale <= 0)
+    return fmt::format("the model's attention_scale is {}, and a GPU's kernels take positive ones",
+                       c.attention_scale);
+  return "";
 }
 
 }  // namespace weft

@@ -1,6 +1,8 @@
 // Whether a model can be cut over a grid, and run on a device.
 #pragma once
 
+#include <string>
+
 #include "comm/grid.h"
 #include "model/config.h"
 
@@ -10,7 +12,7 @@ namespace weft {
 // than layers.
 void check_grid(const GridShape& shape, const ModelConfig& config);
 
-// UserError where the device's kernels do not take the model's heads.
-void check_device(Device device, const ModelConfig& config);
+// Why a GPU's kernels cannot run the model, a clause; "": they can.
+std::string gpu_objection(const ModelConfig& config);
 
 }  // namespace weft

@@ -96,7 +96,9 @@ std::int64_t logits_block_rows(std::int64_t n_rows, std::int64_t V_tp, Device de
 
 HeadScratch allocate_head_scratch(Arena& arena, const ModelConfig& config, const HeadShape& shape) {
   const auto& [n_rows, V_tp, tp, act, device] = shape;
-  const std::int64_t R = logits_block_rows(n_rows, V_tp, device);
+  // As the rank with most of the vocabulary cuts them: all of them gather a block together.
+  const std::int64_t most = split_range(config.vocab, tp, 0).size(),
+                     R = logits_block_rows(n_rows, most, device);
   HeadScratch s;
   s.logits = arena.alloc(act, {R, padded_vocab(V_tp, device)});
   s.stats = arena.alloc(DType::f32, {R, 3});
@@ -120,6 +122,7 @@ void head_loss(const Context& ctx, View loss, View dy, ConstView y, ConstView la
                   b = padded(head.bias, weight_of(head.bias));
   const ConstView z = head.dense_w ? ConstView(transform(ctx, y, head, scratch)) : y;
   const View dz = head.dense_w && !dy.empty() ? rows(scratch.d, N) : dy;
+  RowSums sums;  // of dz
   for (std::int64_t begin = 0; begin < N; begin += R) {
     const std::int64_t end = std::min(N, begin + R), n = end - begin;
     const View logits = scratch.logits.rows(0, n), stats = scratch.stats.rows(0, n),
@@ -138,16 +141,18 @@ void head_loss(const Context& ctx, View loss, View dy, ConstView y, ConstView la
     if (dz.empty()) continue;
     cross_entropy_backward(logits, lse, label_rows, columns, scale_factor, head.softcap,
                            ctx.stream);
-    if (has_vocab) {
+    const View dz_rows = dz.rows(begin, end);
+    if (has_vocab)
+      linear_backward_input(dz_rows, logits, w, ctx.precision, ctx.stream);
+    else
+      fill(dz_rows, 0, ctx.stream);
+    sums.start(ctx, dz_rows, begin);  // runs while the weight's gradient is made
+    if (has_vocab)
       linear_backward_weight(begin_padded_grad(&weight), begin_padded_grad(head.bias), logits,
                              z_rows, ctx.precision, ctx.stream);
-      linear_backward_input(dz.rows(begin, end), logits, w, ctx.precision, ctx.stream);
-    } else {
-      fill(dz.rows(begin, end), 0, ctx.stream);
-    }
   }
   if (dz.empty()) return;
-  all_reduce_tp(ctx, dz);
+  sums.wait();
   if (head.dense_w) transform_backward(ctx, dy, y, head, scratch);
 }
 

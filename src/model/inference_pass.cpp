@@ -156,43 +156,6 @@ std::size_t InferencePass::activation_bytes(const ModelConfig& config, const Gri
   return measure([&](Arena& a) { lay_out(a, host, config, grid, shape, shape.max_rows); });
 }
 
-std::size_t InferencePass::scratch_bytes(const Context& ctx, const ModelConfig& c,
-                                         const InferenceShape& shape) {
-  const ScratchPlace place = {ctx.stream.device(), ctx.stream.n_threads()};
-  const Grid& grid = ctx.grid;
-  const int tp = grid.shape().tp;
-  const std::int64_t N = shape.max_rows, S = pages_of(shape.S) * kPageTokens,
-                     R = std::min(shape.max_logit_rows, shape.max_rows);
-  const BlockShape s = block_shape(c, grid, 1, N, shape.act, ParameterUse::inference);
-  std::size_t bytes = head_norm_scratch_bytes(N, s.H_tp, s.D, place);
-  const auto linear = [&](std::int64_t n, std::int64_t O, std::int64_t I) {
-    bytes = std::max(bytes, linear_scratch_bytes({.N = n,
-                                                  .O = O,
-                                                  .I = I,
-                                                  .act = shape.act,
-                                                  .weight = shape.weights,
-                                                  .precision = ctx.precision},
-                                                 place));
-  };
-  const std::int64_t C_tp = split_range(c.width, tp, grid.tp().rank()).size(),
-                     V_tp = split_range(c.vocab, tp, grid.tp().rank()).size();
-  linear(N, (s.H_tp + 2 * s.Hkv_tp) * s.D, s.C);
-  linear(N, C_tp, c.heads * s.D);
-  linear(N, s.U_tp, s.C);
-  linear(N, C_tp, c.ffn);
-  if (grid.is_last_stage()) {
-    if (c.has_lm_head())
-      linear(std::max(R, logits_block_rows(N, V_tp, place.device)),
-             padded_vocab(V_tp, place.device), s.C);
-    if (c.head_transform) linear(std::max(N, R), s.C, s.C);
-    if (c.has_label_head() || c.pooler) linear(R, std::max(s.C, c.n_labels), s.C);
-  }
-  const CachedAttentionSizes cached = {.rows = N, .texts = shape.slots, .keys = S};
-  return std::max(bytes, shape.whole_texts ? attention_scratch_bytes(s.D, place)
-                                           : attention_cached_scratch_bytes(
-                                                 cached, weft::attention_args(c, s, 0), place));
-}
-
 std::size_t InferencePass::page_bytes(const ModelConfig& config, DType act, GridShape shape,
                                       int tp_rank, int pp_rank) {
   const InferenceShape one = {.slots = 1, .S = kPageTokens, .act = act, .pages = 1};
@@ -283,12 +246,9 @@ void InferencePass::check(const DecoderRows& rows) const {
                type, config_.token_types);
 }
 
-// Whether a pass is one of many in few shapes. Ranks wait for one another in the midst of theirs,
-// and a text's scale (token dropout) is an argument, not in memory.
+// Whether a pass is one of many in few shapes.
 bool InferencePass::decodes(const DecoderRows& rows) const {
-  const GridShape& grid = ctx_.grid.shape();
-  return Graph::available(ctx_.stream.device()) && grid.tp == 1 && grid.pp == 1 && !ctx_.observer &&
-         !shape_.whole_texts && !config_.token_dropout &&
+  return can_decode(ctx_, config_, shape_) && !ctx_.observer &&
          std::all_of(rows.slices.begin(), rows.slices.end(),
                      [](const CacheSlice& s) { return s.n_rows == 1; });
 }
@@ -382,6 +342,7 @@ ConstView InferencePass::forward(const PassPlan& plan, const Buffers& b, std::in
     tokens.lengths = b.text_ends.device.rows(0, static_cast<std::int64_t>(plan.texts.size()) + 1);
   const BlockShape shape = shape_of_block();
   ConstView x = b.x, delta;
+  RowSums sums;
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     const std::int64_t layer = layers_.begin + static_cast<std::int64_t>(i);
     if (layer >= stop) break;
@@ -396,7 +357,7 @@ ConstView InferencePass::forward(const PassPlan& plan, const Buffers& b, std::in
                    .activations = b.block,
                    .tokens = tokens,
                    .dropout = {}},
-                  &inference, x, delta, b.delta);
+                  &inference, x, delta, b.delta, sums);
     x = stream_out(config_, b.block);
     delta = b.delta;
   }

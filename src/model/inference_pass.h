@@ -53,9 +53,9 @@ class InferencePass {
   InferencePass(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
                 InferenceShape shape);
   static std::size_t plan_bytes(const ModelConfig& config, const Grid& grid, InferenceShape shape);
-  // Of the stream's scratch, all that a pass needs.
-  static std::size_t scratch_bytes(const Context& ctx, const ModelConfig& config,
-                                   const InferenceShape& shape);
+  // What a pass holds of its device beside that: scratch, what ops keep, graphs.
+  static std::size_t kept_bytes(const Context& ctx, const ModelConfig& config,
+                                const InferenceShape& shape);
   // Of a rank's keys and values of kPageTokens tokens, in all of its layers.
   static std::size_t page_bytes(const ModelConfig& config, DType act, const Grid& grid);
   static std::size_t page_bytes(const ModelConfig& config, DType act, GridShape shape, int tp_rank,
@@ -99,6 +99,9 @@ class InferencePass {
                          const InferenceShape& shape, std::int64_t n_rows);
   static std::size_t activation_bytes(const ModelConfig& config, const Grid& grid,
                                       const InferenceShape& shape);
+  // Of the stream's scratch, all that a pass needs.
+  static std::size_t scratch_bytes(const Context& ctx, const ModelConfig& config,
+                                   const InferenceShape& shape);
   // What the host knows of a pass and does not stage.
   struct PassPlan {
     std::vector<TextRows> texts;
@@ -108,6 +111,8 @@ class InferencePass {
   Buffers lay_out_again();  // the same for the same n_laid_out_
   void check(const DecoderRows& rows) const;
   bool decodes(const DecoderRows& rows) const;
+  static bool can_decode(const Context& ctx, const ModelConfig& config,
+                         const InferenceShape& shape);
   BlockShape shape_of_block() const;
   void stage_pages(const DecoderRows& rows, const Staged& table) const;
   PassPlan stage_rows(const DecoderRows& rows, const Buffers& b);

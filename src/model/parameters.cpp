@@ -254,6 +254,12 @@ void lay_out_weights(std::vector<LocalParameter>& list, Arena& arena, DType dtyp
     p.weight = own_rows(p, arena.alloc(held_as(p, dtype, purpose), p.held));
 }
 
+void lay_out_copies(std::vector<LocalParameter>& list, Arena& arena, DType dtype,
+                    ParameterUse purpose) {
+  for (LocalParameter& p : list)
+    if (has_copy(p, dtype, purpose)) p.weight_bf16 = own_rows(p, arena.alloc(DType::bf16, p.held));
+}
+
 }  // namespace
 
 std::int64_t padded_vocab(std::int64_t V_tp, Device device) {
@@ -285,31 +291,46 @@ Parameters::Parameters(const ModelConfig& config, const Grid& grid, DType dtype,
     p.m = part(m);
     p.v = part(v);
   }
-  const auto copies = [&](Arena& arena) {
-    for (LocalParameter& p : list_)
-      if (has_copy(p, dtype, purpose))
-        p.weight_bf16 = own_rows(p, arena.alloc(DType::bf16, p.held));
-  };
-  copies_ = Arena("bf16 weights", measure(copies), device);
-  copies(copies_);
+  copies_ = Arena("bf16 weights",
+                  measure([&](Arena& a) { lay_out_copies(list_, a, dtype, purpose); }), device);
+  lay_out_copies(list_, copies_, dtype, purpose);
+}
+
+ParametersPlan Parameters::plan(const ModelConfig& config, GridShape shape, int tp_rank,
+                                int pp_rank, DType dtype, ParameterUse purpose, Device device) {
+  ParametersPlan plan;
+  std::vector<LocalParameter> list =
+      local_list(config, shape, tp_rank, pp_rank, 1, purpose, device, &plan.elems);
+  plan.n_tensors = static_cast<std::int64_t>(list.size());
+  plan.bytes = measure([&](Arena& a) { lay_out_weights(list, a, dtype, purpose); });
+  if (purpose == ParameterUse::inference) return plan;
+  plan.bytes += 3 * static_cast<std::size_t>(plan.elems) * sizeof(float) +
+                measure([&](Arena& a) { lay_out_copies(list, a, dtype, purpose); });
+  return plan;
+}
+
+Parameters::GradElems Parameters::plan_grad_elems(const ModelConfig& config, GridShape shape,
+                                                  int tp_rank, int pp_rank, int chunks,
+                                                  Device device) {
+  GradElems elems;
+  for (const LocalParameter& p : local_list(config, shape, tp_rank, pp_rank, chunks,
+                                            ParameterUse::training, device, &elems.all))
+    if (p.info.layer == kEmbedding) elems.tables += p.flat_elems;
+  return elems;
 }
 
 std::size_t Parameters::plan_bytes(const ModelConfig& config, GridShape shape, int tp_rank,
                                    int pp_rank, DType dtype, ParameterUse purpose, Device device) {
-  std::int64_t elems = 0;
-  std::vector<LocalParameter> list =
-      local_list(config, shape, tp_rank, pp_rank, 1, purpose, device, &elems);
-  std::size_t bytes = measure([&](Arena& a) { lay_out_weights(list, a, dtype, purpose); });
-  if (purpose == ParameterUse::training)
-    bytes += 3 * static_cast<std::size_t>(elems) * sizeof(float);
-  for (const LocalParameter& p : list)
-    if (has_copy(p, dtype, purpose)) bytes += static_cast<std::size_t>(p.held.elems()) * 2;
-  return bytes;
+  return plan(config, shape, tp_rank, pp_rank, dtype, purpose, device).bytes;
 }
 
-std::size_t Parameters::bytes() const {
-  return weights_.capacity_bytes() + copies_.capacity_bytes() + grads_arena_.capacity_bytes() +
-         m_.capacity_bytes() + v_.capacity_bytes();
+ParametersPlan Parameters::plan() const {
+  ParametersPlan plan;
+  for (const Arena* a : {&weights_, &copies_, &grads_arena_, &m_, &v_})
+    plan.bytes += a->capacity_bytes();
+  for (const LocalParameter& p : list_) plan.elems += p.flat_elems;
+  plan.n_tensors = static_cast<std::int64_t>(list_.size());
+  return plan;
 }
 
 const LocalParameter* Parameters::find(const std::string& name) const {

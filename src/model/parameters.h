@@ -89,6 +89,11 @@ struct LocalParameter {
 
 enum class ParameterUse : std::uint8_t { inference, training };
 
+struct ParametersPlan {
+  std::size_t bytes = 0;                  // of all arenas
+  std::int64_t elems = 0, n_tensors = 0;  // held
+};
+
 // This rank's parameters, in the order in which backward finishes their gradients, so that a run of
 // them is one contiguous range of the gradient arena.
 class Parameters {
@@ -112,10 +117,21 @@ class Parameters {
   }
   int chunks() const { return chunks_; }
   View grads_flat() const { return grads_; }  // (elements) fp32
-  std::size_t bytes() const;                  // of all arenas
-  // Bytes that the same choice takes with one chunk on one rank of a grid, without allocating.
+  std::size_t bytes() const { return plan().bytes; }
+  ParametersPlan plan() const;  // as it was carried out
+  // What the same choice takes with one chunk on one rank of a grid, without allocating.
+  static ParametersPlan plan(const ModelConfig& config, GridShape shape, int tp_rank, int pp_rank,
+                             DType dtype, ParameterUse purpose, Device device = {});
   static std::size_t plan_bytes(const ModelConfig& config, GridShape shape, int tp_rank,
                                 int pp_rank, DType dtype, ParameterUse purpose, Device device = {});
+
+  // Elements of its gradients in the flat order, with what pads them: what data-parallel ranks sum;
+  // of them, those of the embedding's tables, the last.
+  struct GradElems {
+    std::int64_t all = 0, tables = 0;
+  };
+  static GradElems plan_grad_elems(const ModelConfig& config, GridShape shape, int tp_rank,
+                                   int pp_rank, int chunks = 1, Device device = {});
 
   void init_weights(std::uint64_t seed, Stream& stream);  // the same values on any grid
   // A step's gradients. begin_grads(): none has been begun, whatever memory holds. What is handed

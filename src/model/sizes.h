@@ -2,6 +2,9 @@
 // the planner share. FLOPs are of matrix products alone, 2 a multiply-add.
 #pragma once
 
+#include <vector>
+
+#include "comm/grid.h"
 #include "model/config.h"
 #include "model/parameters.h"
 #include "model/schedule_check.h"
@@ -50,6 +53,43 @@ double training_flops(const ModelConfig& config, const SequenceRows& rows, Recom
 // made in the last one's forward.
 std::vector<StageCost> stage_costs(const ModelConfig& config, int pp, std::int64_t T,
                                    Recompute recompute, int chunks = 1);
+
+// ---- communication
+
+// What one rank's calls of a kind in a training step are about, in one of the grid's groups
+// (Communicator::call_bytes). It need not be sent as it is: see wire_bytes.
+struct StepTraffic {
+  GridGroup group;
+  CallKind call;
+  const char* what;    // "sums of block outputs"
+  std::int64_t bytes;  // not 0
+  bool waits = true;   // what comes next needs it; else other work of the step goes on meanwhile
+  // Of calls that run beside a product: how many they are, and the FLOPs of this rank's in each.
+  // What comes next needs what outlasts it.
+  std::int64_t n_calls = 1;
+  double flops_beside = 0;
+};
+
+// How a step is cut, and which rank this is.
+struct StepCut {
+  GridShape grid;
+  int tp_rank = 0, pp_rank = 0;
+  std::int64_t B = 1, T = 1, n_micro = 1;  // a micro-batch's sequences, their tokens; how many
+  Recompute recompute = Recompute::none;
+  DType act = DType::f32;
+  bool splits_backward = false;  // zero-bubble
+  int chunks = 1;                // of the stage
+  Device device = {};
+};
+
+// All of a training step, but for what runs only now and then (evaluation, saving) and what ranks
+// tell one another of their clocks. The backward of one micro-batch may overlap with the sends of
+// another; a bucket's sum with what is left of backward.
+std::vector<StepTraffic> step_traffic(const ModelConfig& config, const StepCut& cut);
+
+// Bytes that a link carries one way where n ranks make calls about so many: of a ring, as
+// nccl-tests' bus bandwidth counts.
+double wire_bytes(CallKind call, double bytes, int n);
 
 // ---- bytes
 

@@ -1,11 +1,17 @@
 #include "model/stage.h"
 
+#include <algorithm>
+
+#include "kernels/scratch.h"
 #include "model/parameter_views.h"
 #include "model/rope.h"
 #include "model/tensor_parallel.h"
 
 namespace weft {
 namespace {
+
+// Of a slot, filled by the host before the GPU has come to the first of them.
+constexpr int kMicroBatchesAhead = 4;
 
 // Everything a stage holds besides parameters, in one layout for the planner and the program.
 struct StageMemory {
@@ -114,8 +120,48 @@ StageShape as_in(const Context& ctx, StageShape shape) {
 
 }  // namespace
 
-std::size_t Stage::plan_bytes(const ModelConfig& config, const Grid& grid, StageShape shape) {
-  return measure([&](Arena& arena) { lay_out(arena, config, grid, shape); });
+std::size_t Stage::plan_bytes(const Context& ctx, const ModelConfig& config, StageShape shape) {
+  shape = as_in(ctx, shape);
+  return measure([&](Arena& arena) { lay_out(arena, config, ctx.grid, shape); });
+}
+
+std::size_t Stage::scratch_bytes(const Context& ctx, const ModelConfig& c, StageShape shape) {
+  const ScratchPlace place = {ctx.stream.device(), ctx.stream.n_threads()};
+  if (place.device.type == DeviceType::cpu) return 0;
+  const BlockShape s = block_shape(c, ctx.grid, shape.B, shape.T, ctx.act);
+  const std::int64_t N = s.B * s.T;
+  std::int64_t widest = 0;  // of rows that a bias is added to
+  std::size_t bytes = 0;
+  const auto linear = [&](std::int64_t n, std::int64_t O, std::int64_t I) {
+    widest = std::max(widest, O);
+    bytes = std::max(bytes, linear_scratch_bytes({.N = n,
+                                                  .O = O,
+                                                  .I = I,
+                                                  .act = ctx.act,
+                                                  .weight = ctx.act,  // or its copy
+                                                  .precision = ctx.precision},
+                                                 place));
+  };
+  linear(N, (s.H_tp + 2 * s.Hkv_tp) * s.D, s.C);
+  linear(N, s.C, s.H_tp * s.D);
+  linear(N, s.U_tp, s.C);
+  linear(N, s.C, s.F_tp);
+  BackwardSizes sizes = {
+      .B = s.B, .T = s.T, .width = s.C, .widest = widest, .n_heads = s.H_tp, .head_dim = s.D};
+  bytes = std::max(bytes, backward_scratch_bytes(sizes, place.device));
+  if (!is_last_of(ctx.grid, shape)) return bytes;
+  const std::int64_t tp = ctx.grid.shape().tp,
+                     V_tp = padded_vocab(
+                         split_range(c.vocab, static_cast<int>(tp), ctx.grid.tp().rank()).size(),
+                         place.device);
+  if (c.has_lm_head()) {
+    sizes = {.B = 1, .T = logits_block_rows(N, V_tp, place.device), .widest = V_tp};
+    linear(sizes.T, V_tp, s.C);
+    if (c.head_bias) bytes = std::max(bytes, backward_scratch_bytes(sizes, place.device));
+  }
+  if (c.head_transform) linear(N, s.C, s.C);
+  if (c.has_label_head() || c.pooler) linear(N, std::max(s.C, c.n_labels), s.C);
+  return bytes;
 }
 
 Stage::Stage(const Context& ctx, const ModelConfig& config, Parameters& parameters,
@@ -129,9 +175,11 @@ Stage::Stage(const Context& ctx, const ModelConfig& config, Parameters& paramete
       first_(is_first_of(ctx.grid, shape)),
       last_(is_last_of(ctx.grid, shape)),
       layers_(layers_of(config, ctx.grid, shape)),
-      arena_("activations", plan_bytes(config, ctx.grid, shape_), ctx.stream.device()) {
+      arena_("activations", plan_bytes(ctx, config, shape_), ctx.stream.device()) {
   StageMemory memory = lay_out(arena_, config, ctx.grid, shape_);
   slots_ = std::move(memory.slots);
+  for (StageSlot& slot : slots_)
+    slot.staging.upload_copies(ctx.stream.device(), kMicroBatchesAhead);
   recomputed_ = memory.recomputed;
   scratch_ = memory.scratch;
   head_scratch_ = memory.head;
@@ -258,12 +306,14 @@ void Stage::forward(StageSlot& slot) {
   if (first_)
     embed(ctx_, embedding_, a.tokens, a.texts, a.scales, embedding_dropout(batch), a.input);
   ConstView x = a.input, delta;
+  RowSums sums;  // of delta
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     const BlockCall call = block_call(slot, i, i > 0);
-    block_forward(call, nullptr, x, delta, delta_);
+    block_forward(call, nullptr, x, delta, delta_, sums);
     x = stream_out(config_, call.activations);
     delta = delta_;
   }
+  sums.wait();
   const Dropout drop = delta_dropout(batch, layers_.end, true);
   if (!last_) return add_delta(ctx_, a.output, x, delta, drop);
   add_norm(ctx_, a.y, a.output, a.final_norm, x, delta, final_norm_, drop);
@@ -293,7 +343,8 @@ void Stage::label(StageSlot& slot) {
 void Stage::recompute(StageSlot& slot, std::size_t i) {
   if (shape_.recompute == Recompute::none) return;
   const BlockCall again = block_call(slot, i, false);  // the input holds the delta already
-  block_forward(again, nullptr, again.activations.sum1, ConstView(), delta_,
+  RowSums sums;
+  block_forward(again, nullptr, again.activations.sum1, ConstView(), delta_, sums,
                 BlockPart::activations);
 }
 

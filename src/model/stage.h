@@ -84,7 +84,9 @@ class Stage {
         DropoutRates rates, std::uint64_t seed);
 
   // Bytes of activations on a rank of the grid, by the same layout.
-  static std::size_t plan_bytes(const ModelConfig& config, const Grid& grid, StageShape shape);
+  static std::size_t plan_bytes(const Context& ctx, const ModelConfig& config, StageShape shape);
+  // Of the stream's scratch on a GPU, all that its passes need; the CPU's is not planned.
+  static std::size_t scratch_bytes(const Context& ctx, const ModelConfig& config, StageShape shape);
   std::size_t bytes() const { return arena_.capacity_bytes(); }
 
   StageSlot& slot(int micro_batch) {

@@ -13,10 +13,9 @@ namespace {
 
 // Options that change how fast a step is; what is learned, and where files lie, does not.
 constexpr const char* kSpeedOptions[] = {
-    "recompute",      "pipeline_schedule", "zero",
-    "deterministic",  "max_new_tokens",    "max_length",
-    "min_new_tokens", "num_beams",         "num_return_sequences",
-    "ignore_eos",     "micro_batches",     "gpu_map"};
+    "recompute",     "pipeline_schedule", "zero",       "deterministic",        "max_new_tokens",
+    "max_length",    "min_new_tokens",    "num_beams",  "num_return_sequences", "ignore_eos",
+    "micro_batches", "gpu_map",           "min_length", "guidance_scale"};
 
 std::string text(const OrderedJson& value) { return json_text(value) + "|"; }
 

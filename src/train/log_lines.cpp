@@ -22,7 +22,7 @@ OrderedJson start_line(const StartFacts& f) {
   line["threads"] = f.n_threads;
   line["dtype"] = f.options.dtype;
   line["batch_size"] = f.options.batch_size;
-  line["peaks"] = {{"matmul_flops", f.peak_flops}, {"matmul_library", matmul_library()}};
+  line["peaks"] = {{"matmul_flops", f.peak_flops}, {"matmul_library", matmul_library(f.device)}};
   line["bytes_per_rank"] = f.bytes_per_rank;
   line["step"] = f.step;
   line["steps"] = f.options.steps;

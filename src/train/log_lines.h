@@ -15,6 +15,7 @@ struct StartFacts {
   const TrainOptions& options;     // as given
   const TrainOptions& resolved;
   const TrainingStart& start;
+  Device device;
   int n_threads = 1;
   std::int64_t bytes_per_rank = 0;  // of the rank that holds most
   double peak_flops = 0;            // measured, of all ranks

@@ -12,15 +12,23 @@ constexpr std::int64_t kBucketElems =
 
 }  // namespace
 
+// Where KV heads are repeated.
+View GradientReducer::lay_out(Arena& arena, const Context& ctx, const ModelConfig& config) {
+  if (ctx.grid.shape().tp <= config.kv_heads) return {};
+  return arena.alloc(DType::f32, {2 * config.kv_heads * config.head_dim * config.width});
+}
+
+std::size_t GradientReducer::plan_bytes(const Context& ctx, const ModelConfig& config) {
+  return measure([&](Arena& a) { lay_out(a, ctx, config); });
+}
+
 GradientReducer::GradientReducer(const Context& ctx, Parameters& parameters,
                                  const ModelConfig& config)
     : ctx_(ctx), parameters_(parameters), config_(config) {
-  if (ctx.grid.shape().tp <= config.kv_heads) return;
-  const auto lay_out = [&](Arena& arena) {
-    return arena.alloc(DType::f32, {2 * config.kv_heads * config.head_dim * config.width});
-  };
-  kv_arena_ = Arena("KV heads' gradients", measure(lay_out), ctx.stream.device());
-  kv_room_ = lay_out(kv_arena_);
+  const std::size_t bytes = plan_bytes(ctx, config);
+  if (bytes == 0) return;
+  kv_arena_ = Arena("KV heads' gradients", bytes, ctx.stream.device());
+  kv_room_ = lay_out(kv_arena_, ctx, config);
 }
 
 void GradientReducer::start(std::int64_t end) {

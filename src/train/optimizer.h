@@ -18,6 +18,7 @@ namespace weft {
 class GradientReducer {
  public:
   GradientReducer(const Context& ctx, Parameters& parameters, const ModelConfig& config);
+  static std::size_t plan_bytes(const Context& ctx, const ModelConfig& config);
   void ready(std::int64_t flat_end);  // [0, flat_end) is final on this rank; starts full buckets,
                                       // lets earlier ones progress
   // The rest; then the tied embedding's sum over first and last stage, KV heads' over their
@@ -25,6 +26,7 @@ class GradientReducer {
   void finish();
 
  private:
+  static View lay_out(Arena& arena, const Context& ctx, const ModelConfig& config);
   void start(std::int64_t end);
   void sum_kv_replicas(LocalParameter& p);
 

@@ -11,13 +11,16 @@ namespace weft {
 std::uint64_t local_checksum(const Context& ctx, const Parameters& parameters,
                              std::initializer_list<View LocalParameter::*> of) {
   std::uint64_t sum = 0, place = 0;
-  HostCopy copy;
   for (const LocalParameter& p : parameters.list())
     for (const auto tensor : of)
-      if (const View& x = p.*tensor; !x.empty())
-        sum += element_checksum(
-            place++, elements_checksum(copy.of(x, ctx.stream).as<float>(), {{0, 0, x.elems()}},
-                                       ctx.stream.n_threads()));
+      if (const View& x = p.*tensor; !x.empty()) {
+        std::uint64_t values = 0;
+        read_pieces(x, ctx.stream, [&](std::int64_t begin, ConstView piece) {
+          values += elements_checksum(piece.as<float>(), {{begin, 0, piece.elems()}},
+                                      ctx.stream.n_threads());
+        });
+        sum += element_checksum(place++, values);
+      }
   return sum;
 }
 

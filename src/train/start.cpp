@@ -9,6 +9,7 @@
 #include "core/damaged.h"
 #include "formats/checkpoint_folder.h"
 #include "formats/families/families.h"
+#include "kernels/peak.h"
 #include "model/grid_check.h"
 #include "text/files/tokenizer_files.h"
 #include "train/run_identity.h"
@@ -174,19 +175,30 @@ TrainingStart resolve_together(const TrainOptions& o, Communicator& world, Strea
   return std::move(*start);
 }
 
+std::size_t plan_training(const Context& ctx, const TrainingStart& start,
+                          std::optional<DType> dtype) {
+  const Grid& grid = ctx.grid;
+  const Device device = ctx.stream.device();
+  const ParametersPlan held =
+      Parameters::plan(start.config, grid.shape(), grid.tp().rank(), grid.pp().rank(),
+                       dtype.value_or(DType::f32), ParameterUse::training, device);
+  return held.bytes + TrainStep::plan_bytes(ctx, start.config, held, start.step) +
+         MatmulProbe::plan_bytes(ctx.precision, device);
+}
+
 void check_memory(std::size_t planned_bytes, const MemoryRoom& room, Communicator& world,
                   Stream& stream) {
   const auto planned = static_cast<std::int64_t>(planned_bytes);
-  throw_together(world, failure_of([&] {
-                   CHECK_MACHINE(
-                       planned <= room.bytes,
-                       "weights, gradients, moments and activations take {:.2f} GB on a rank, but "
-                       "{:.2f} GB is {}; choose a smaller --micro-batch-size or model, or more "
-                       "ranks",
-                       static_cast<double>(planned) / 1e9, static_cast<double>(room.bytes) / 1e9,
-                       room.bound);
-                 }),
-                 stream);
+  throw_together(
+      world, failure_of([&] {
+        CHECK_MACHINE(
+            planned <= room.bytes,
+            "weights, gradients, moments, activations and workspaces take {:.2f} GB on "
+            "a rank, but {:.2f} GB is {}; choose a smaller --micro-batch-size or model, or more "
+            "ranks",
+            static_cast<double>(planned) / 1e9, static_cast<double>(room.bytes) / 1e9, room.bound);
+      }),
+      stream);
 }
 
 std::vector<fs::path> resume_candidates(const TrainOptions& o) {

@@ -42,6 +42,11 @@ std::vector<Fact> model_facts(const StoredModel* model, const ModelConfig& confi
 // wrong, or the host whose files or options differ.
 TrainingStart resolve_together(const TrainOptions& options, Communicator& world, Stream& stream);
 
+// What a run's training takes of a rank's device, --sample's texts not counted, with weights as
+// `dtype` says (none: fp32).
+std::size_t plan_training(const Context& ctx, const TrainingStart& start,
+                          std::optional<DType> dtype);
+
 // Collective. On every rank an Error of the machine where one of them has no such room.
 void check_memory(std::size_t planned_bytes, const MemoryRoom& room, Communicator& world,
                   Stream& stream);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/scratch.h"
+
 namespace weft {
 
 std::int64_t TrainStep::micro_batch_size(const StepSettings& s, const GridShape& shape) {
@@ -96,11 +98,35 @@ TrainStep::TrainStep(const Context& ctx, const ModelConfig& config, Parameters& 
       scalar_arena_("scalars", measure(lay_out_scalars), ctx.stream.device()) {
   const auto scalars = lay_out_scalars(scalar_arena_);
   for (std::size_t i = 0; i < ring_.size(); ++i) ring_[i].scalars = scalars[i];
+  // What grows as it is used would grow in the middle of a step.
+  ctx.stream.scratch(scratch_bytes(ctx, config, parameters.plan(), settings));
 }
 
 std::size_t TrainStep::activation_bytes() const {
   std::size_t bytes = 0;
   for (const auto& chunk : chunks_) bytes += chunk->bytes();
+  return bytes;
+}
+
+std::size_t TrainStep::scratch_bytes(const Context& ctx, const ModelConfig& config,
+                                     const ParametersPlan& parameters, const StepSettings& s) {
+  std::size_t bytes = backward_scratch_bytes(
+      {.elems = parameters.elems, .n_tensors = parameters.n_tensors}, ctx.stream.device());
+  for (int chunk = 0; chunk < s.chunks; ++chunk)
+    bytes = std::max(
+        bytes, Stage::scratch_bytes(ctx, config,
+                                    stage_shape(s, ctx.grid.shape(), ctx.grid.pp().rank(), chunk)));
+  return bytes;
+}
+
+std::size_t TrainStep::plan_bytes(const Context& ctx, const ModelConfig& config,
+                                  const ParametersPlan& parameters, const StepSettings& s) {
+  std::size_t bytes = measure(lay_out_scalars) + GradientReducer::plan_bytes(ctx, config) +
+                      scratch_bytes(ctx, config, parameters, s) +
+                      op_workspace_bytes(ctx.stream.device(), parameters.n_tensors);
+  for (int chunk = 0; chunk < s.chunks; ++chunk)
+    bytes += Stage::plan_bytes(ctx, config,
+                               stage_shape(s, ctx.grid.shape(), ctx.grid.pp().rank(), chunk));
   return bytes;
 }
 

@@ -77,6 +77,9 @@ class TrainStep {
                       const Predicted& predicted = nullptr);
 
   std::size_t activation_bytes() const;
+  // What a step takes of its device beside the parameters: activations, scratch, what ops keep.
+  static std::size_t plan_bytes(const Context& ctx, const ModelConfig& config,
+                                const ParametersPlan& parameters, const StepSettings& settings);
 
  private:
   struct Pass {
@@ -98,6 +101,9 @@ class TrainStep {
     std::int64_t step = 0, n_labels = 0;
   };
   static std::array<Scalars, kMostUnderWay> lay_out_scalars(Arena& arena);
+  // Of the stream's scratch on a GPU.
+  static std::size_t scratch_bytes(const Context& ctx, const ModelConfig& config,
+                                   const ParametersPlan& parameters, const StepSettings& settings);
   UnderWay& ring(std::int64_t i) { return ring_[static_cast<std::size_t>(i % kMostUnderWay)]; }
   // Runs a schedule over places [first, first + n), whose losses then stand in `to` as far as this
   // rank has them, and n_labels, of all ranks.

@@ -18,7 +18,6 @@
 #include "formats/hf_export.h"
 #include "io/files.h"
 #include "io/tensorboard_events.h"
-#include "model/grid_check.h"
 #include "text/files/tokenizer_files.h"
 #include "train/first_weights.h"
 #include "train/log_lines.h"
@@ -36,18 +35,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-TrainingStart resolve_on(const TrainOptions& options, Communicator& world, int n_threads) {
-  Stream stream({}, n_threads);
-  return resolve_together(options, world, stream);
-}
-
 class Trainer {
  public:
-  Trainer(std::unique_ptr<Communicator> world, const TrainOptions& options,
+  Trainer(std::unique_ptr<Communicator> world, const TrainOptions& options, TrainingStart start,
           const TrainingEnvironment& environment)
       : options_(options),
         environment_(environment),
-        start_(resolve_on(options, *world, environment.n_threads)),
+        start_(std::move(start)),
         grid_(std::move(world), start_.shape, environment.device, options.comm_timeout),
         stream_(environment.device, environment.n_threads),
         ctx_{
@@ -59,14 +53,15 @@ class Trainer {
             .clock = &clock_,
             .observer = {}},
         first_(grid_.world().rank() == 0),
+        room_(memory_room(environment.device, environment.ranks_on_host)),
+        planned_(checked_plan()),
         parameters_(start_.config, grid_, dtype_of(options.dtype).value_or(DType::f32),
                     ParameterUse::training, 1, environment.device),
         step_(ctx_, start_.config, parameters_, start_.step) {}
 
   void run() {
-    check_device(environment_.device, start_.config);
     sampler_ = make_text_sampler(environment_.sampler, start_, options_, ctx_, parameters_);
-    check_memory(planned_bytes(), environment_.memory, grid_.world(), stream_);
+    check_memory(planned_bytes(), room_, grid_.world(), stream_);
     check_tokens();
     folder_.lock();
     load_start();
@@ -104,9 +99,14 @@ class Trainer {
   // Why the run is to stop, the later the more pressing.
   enum class Stop : std::int32_t { no, walltime, signal };
 
-  std::size_t planned_bytes() const {
-    return parameters_.bytes() + step_.activation_bytes() + sampler_.bytes;
+  // Before any of it is taken. Collective.
+  std::size_t checked_plan() {
+    const std::size_t planned = plan_training(ctx_, start_, dtype_of(options_.dtype));
+    check_memory(planned, room_, grid_.world(), stream_);
+    return planned;
   }
+
+  std::size_t planned_bytes() const { return planned_ + sampler_.bytes; }
 
   // Files of other tools may hold ids that the vocabulary lacks; said before the first step. Each
   // rank reads its share.
@@ -225,6 +225,7 @@ class Trainer {
                                    .options = options_,
                                    .resolved = resolved,
                                    .start = start_,
+                                   .device = environment_.device,
                                    .n_threads = environment_.n_threads,
                                    .bytes_per_rank = most,
                                    .peak_flops = speed_->peak_flops(),
@@ -244,8 +245,8 @@ class Trainer {
         count_parameters(c), start_.data->n_train(), start_.step.T,
         options_.task == "clm" ? "" : " at most", start_.shape.tp, start_.shape.pp, start_.shape.dp,
         environment_.n_threads, static_cast<double>(most) / 1e6);
-    log_info("measured peak of {} in {}: {:.1f} GFLOP/s over all ranks", matmul_library(),
-             options_.dtype, speed_->peak_flops() / 1e9);
+    log_info("measured peak of {} in {}: {:.1f} GFLOP/s over all ranks",
+             matmul_library(stream_.device()), options_.dtype, speed_->peak_flops() / 1e9);
   }
 
   // A step or an evaluation, for the run log and for TensorBoard.
@@ -462,6 +463,8 @@ class Trainer {
   ShareClock clock_;
   Context ctx_;
   bool first_;
+  MemoryRoom room_;  // for this rank, before the arenas take theirs
+  std::size_t planned_;
   Parameters parameters_;
   TrainStep step_;
   LearningCheck check_{ctx_, parameters_, start_.step};
@@ -485,9 +488,9 @@ class Trainer {
 
 }  // namespace
 
-void train(std::unique_ptr<Communicator> world, const TrainOptions& options,
+void train(std::unique_ptr<Communicator> world, const TrainOptions& options, TrainingStart start,
            const TrainingEnvironment& environment) {
-  Trainer(std::move(world), options, environment).run();
+  Trainer(std::move(world), options, std::move(start), environment).run();
 }
 
 }  // namespace weft

@@ -7,9 +7,9 @@
 
 #include "comm/communicator.h"
 #include "comm/run_time.h"
-#include "core/system/memory.h"
 #include "core/system/stop_signal.h"
 #include "io/json.h"
+#include "train/start.h"
 #include "train/text_sampler.h"
 
 namespace weft {
@@ -23,11 +23,12 @@ struct TrainingEnvironment {
   RunTime time;
   const StopSignal* stop = nullptr;  // null: no signal ends the run
   MakeTextSampler sampler;           // of a run with --sample
-  MemoryRoom memory;                 // for this rank, before the arenas take theirs
+  int ranks_on_host = 1;             // that share its memory
 };
 
-// Throws Interrupted after a signal, or where the time is nearly over, its checkpoint saved.
-void train(std::unique_ptr<Communicator> world, const TrainOptions& options,
+// start: resolve_together()'s of these options. Throws Interrupted after a signal, or where the
+// time is nearly over, its checkpoint saved.
+void train(std::unique_ptr<Communicator> world, const TrainOptions& options, TrainingStart start,
            const TrainingEnvironment& environment);
 
 }  // namespace weft

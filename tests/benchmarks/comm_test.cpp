@@ -8,6 +8,8 @@
 #include <thread>
 
 #include "benchmarks/bench.h"
+#include "benchmarks/comm_groups.h"
+#include "core/check.h"
 #include "tests/mpi_main.h"
 
 namespace weft {
@@ -18,8 +20,8 @@ namespace {
 class DelayedCommunicator : public Communicator {
  public:
   using Delays = std::function<bool(int a, int b)>;
-  DelayedCommunicator(std::unique_ptr<Communicator> inner, Delays delays)
-      : inner_(std::move(inner)), delays_(std::move(delays)) {}
+  DelayedCommunicator(std::unique_ptr<Communicator> inner, Delays delays, bool loses = false)
+      : inner_(std::move(inner)), delays_(std::move(delays)), loses_(loses) {}
 
   int rank() const override { return inner_->rank(); }
   int size() const override { return inner_->size(); }
@@ -30,7 +32,10 @@ class DelayedCommunicator : public Communicator {
   }
   void barrier() override { inner_->barrier(); }
   void broadcast(View x, int root, Stream& s) override { inner_->broadcast(x, root, s); }
-  void all_reduce(View x, ReduceOp op, Stream& s) override { inner_->all_reduce(x, op, s); }
+  void all_reduce(View x, ReduceOp op, Stream& s) override {
+    inner_->all_reduce(x, op, s);
+    if (loses_ && rank() == 1 && x.dtype() == DType::f32) *static_cast<float*>(x.data()) -= 1;
+  }
   void reduce_scatter(View out, ConstView in, ReduceOp op, Stream& s) override {
     inner_->reduce_scatter(out, in, op, s);
   }
@@ -59,14 +64,16 @@ class DelayedCommunicator : public Communicator {
  private:
   std::unique_ptr<Communicator> inner_;
   Delays delays_;
+  bool loses_;  // a sum's first element is wrong on rank 1
 };
 
 // What bench_comm reports on a world of all ranks.
-std::vector<Measurement> bench(const DelayedCommunicator::Delays& delays, int ranks_on_host = 4) {
+std::vector<Measurement> bench(const DelayedCommunicator::Delays& delays, int ranks_on_host = 4,
+                               bool loses = false) {
   BenchOptions options;
   options.repeats = 1;
   options.max_bytes = 512;
-  auto world = std::make_unique<DelayedCommunicator>(test_mpi().world(), delays);
+  auto world = std::make_unique<DelayedCommunicator>(test_mpi().world(), delays, loses);
   const int n = world->size();
   const Grid grid(std::move(world), {.tp = 1, .pp = 1, .dp = n});
   Stream stream({}, 1);
@@ -74,8 +81,22 @@ std::vector<Measurement> bench(const DelayedCommunicator::Delays& delays, int ra
   std::vector<std::string> hosts;
   for (int r = 0; r < n; ++r) hosts.push_back("host" + std::to_string(r / ranks_on_host));
   std::vector<Measurement> all;
-  bench_comm({options, grid, stream, ModelConfig(), peaks, hosts, 1,
-              [&](const Measurement& m) { all.push_back(m); }});
+  const auto run = [&] {
+    bench_comm({options, grid, stream, ModelConfig(), peaks, hosts, 1,
+                [&](const Measurement& m) { all.push_back(m); }});
+  };
+  if (!loses) {
+    run();
+    return all;
+  }
+  try {
+    run();
+    ADD_FAILURE() << "a wrong sum was not told";
+  } catch (const Error& e) {
+    EXPECT_EQ(
+        std::string(e.what()),
+        fmt::format("weft bench comm: world of {}: all_reduce 8 B fp32 gave 1 wrong elements", n));
+  }
   return all;
 }
 
@@ -104,6 +125,7 @@ void expect_bus_bandwidths(const std::vector<Measurement>& all) {
     ASSERT_TRUE(factors.contains(name)) << name;
     EXPECT_NEAR(m.value / algbw, factors[name], 1e-9) << m.name;
     EXPECT_EQ(m.more["busbw"].get<double>(), m.value);
+    EXPECT_EQ(m.more["wrong"], 0) << m.name;
   }
   EXPECT_FALSE(factors.empty());
 }
@@ -114,6 +136,37 @@ std::map<std::string, int> groups(const std::vector<Measurement>& all) {
   for (const Measurement& m : all)
     if (m.more.contains("group")) sizes[m.more["group"].get<std::string>()] = m.more["ranks"];
   return sizes;
+}
+
+// nccl-tests, doc/PERFORMANCE.md.
+TEST(BenchComm, BusFactorsAreNcclTests) {
+  for (const auto& [n, shared] : std::map<int, double>{{2, 0.5}, {4, 0.75}, {8, 0.875}}) {
+    EXPECT_EQ(bus_factor("all_reduce", n), 2 * shared);
+    EXPECT_EQ(bus_factor("start_all_reduce and wait", n), 2 * shared);
+    EXPECT_EQ(bus_factor("all_gather", n), shared);
+    EXPECT_EQ(bus_factor("reduce_scatter", n), shared);
+    EXPECT_EQ(bus_factor("broadcast", n), 1);
+    EXPECT_EQ(bus_factor("send and recv", n), 1);
+  }
+}
+
+TEST(BenchComm, SizesGoFromSmallToLarge) {
+  EXPECT_EQ(sizes_up_to(8), (std::vector<std::int64_t>{8}));
+  EXPECT_EQ(sizes_up_to(1000), (std::vector<std::int64_t>{8, 64, 512, 1000}));
+  EXPECT_EQ(sizes_up_to(1 << 30).back(), 1 << 30);
+}
+
+TEST(BenchComm, AWrongSumIsToldAndAllIsMeasured) {
+  if (test_mpi().size() < 2) GTEST_SKIP() << "one rank has nobody to talk to";
+  const auto all = bench([](int, int) { return false; }, 4, true);
+  std::int64_t wrong = 0;
+  for (const Measurement& m : all)
+    if (m.more.contains("wrong") && m.more["wrong"] != 0) {
+      ++wrong;
+      EXPECT_EQ(m.more["collective"], "all_reduce");
+      EXPECT_NE(m.note.find("WRONG: 1 elements"), std::string::npos);
+    }
+  EXPECT_EQ(wrong, 3);  // of 8, 64 and 512 bytes
 }
 
 TEST(BenchComm, NamesTheRankWhoseMessagesAreLate) {

@@ -71,6 +71,7 @@ row='all(set("ratio mfu share comm_share bubble_share ranks idle_ranks".split())
 @test "bench comm: nccl-tests' bus bandwidth of each collective by size and group, every pair" {
   measures 3 bench comm --max-bytes 1024 --repeats 1 --threads 1 --json
   json out 'all(l["busbw"] == l["value"] and l["ranks"] == 3 and 0 < l["share"] <= 1
+        and l["dtype"] == "fp32" and l["backend"] == "mpi" and l["wrong"] == 0
       for l in lines if l.get("collective"))' \
     '{(l["collective"], l["bytes"]) for l in lines if l.get("collective")} >= {
        (c, b) for b in (8, 64, 512, 1024)
@@ -107,6 +108,9 @@ row='all(set("ratio mfu share comm_share bubble_share ranks idle_ranks".split())
   refused 2 'none of the grids fits 2 ranks: tp 3 x pp 1 does not divide 2 ranks' \
     bench step --tp 3,5
   refused 1 'one rank has nobody to talk to; allowed: 2 ranks or more' bench comm
+  refused 1 '--machine is for weft bench machine and comm' bench step --machine polaris
+  refused 2 '--max-bytes is 7; allowed: 8 or more, or 0' bench comm --max-bytes 7
+  refused 1 '--comm-timeout is 0; allowed: 1 to' bench comm --comm-timeout 0
   refused 1 '--out is for weft bench machine alone' bench step --out x.toml
   refused 1 "--out is 'x'; allowed: a machine description" bench machine --out x
   refused 1 "it must be a whole number" generate --model x --prompt a --tp 1,2

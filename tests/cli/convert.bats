@@ -146,7 +146,7 @@ PY
   # An end token that the model writes at once shows that the file is read.
   ok 1 generate --model model --prompt 'The cat' --max-new-tokens 4 --json
   ends=$(python3 -c 'import json; print(json.loads(open("out").readline())["ids"][2])')
-  printf '{"max_new_tokens": 3,\n "eos_token_id": [299, %s], "suppress_tokens": [7]}\n' \
+  printf '{"max_new_tokens": 3,\n "eos_token_id": [299, %s], "penalty_alpha": 0.6}\n' \
     "$ends" >model/generation_config.json
   ok 1 generate --model model --prompt 'The cat' --json
   cp out one
@@ -154,7 +154,7 @@ PY
   ok 1 convert model c.h5
   ok 2 generate --model c.h5 --prompt 'The cat' --json --tp 2
   cmp out one
-  grep -q 'c.h5: generation_config.json sets suppress_tokens' err
+  grep -q 'c.h5: generation_config.json sets penalty_alpha' err
   ok 1 convert c.h5 back
   cmp back/generation_config.json model/generation_config.json
   # A run from it keeps it too: in its checkpoints, on every grid, and its export.

@@ -31,7 +31,7 @@ rejected() {
 {"text": "the water", "id": "near", "temprature": 0.5}
 {"text": "the water", "id": "dashes", "max-new-tokens": 5}
 {"text": "the water", "id": "lacking", "penalty_alpha": 0.6}
-{"text": "the water", "id": "theirs", "stop_strings": ["a"]}
+{"text": "the water", "id": "group", "num_beam_groups": 2}
 {"text":"the water","id":"good 2","label":3,"tokens":7,"penalty_alpha":null,"num_beam_groups":1}
 {"text": "the water", "id": "type", "max_new_tokens": 2.5}
 {"text": "over", "id": "good 3", "do_sample": true, "temperature": 0, "num_return_sequences": 1}
@@ -55,7 +55,7 @@ END
         + chr(39) + "temperature" + chr(39) + "?)")' \
       '"(did you mean " in lines[4]["reason"] and "max_new_tokens" in lines[4]["reason"]' \
       '"penalty_alpha is 0.6, which Weft does not have" in lines[5]["reason"]' \
-      '"; use " in lines[6]["reason"]' '"line 10: max_new_tokens" in lines[7]["reason"]'
+      '"group beam search" in lines[6]["reason"]' '"line 10: max_new_tokens" in lines[7]["reason"]'
   done
   grep good lines.jsonl >good.jsonl
   ok 1 generate "${model[@]}" --in good.jsonl --max-new-tokens 3 --out o.jsonl

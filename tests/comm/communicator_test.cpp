@@ -21,7 +21,8 @@ namespace {
 std::unique_ptr<Communicator> world() { return test_mpi().world(); }
 
 Device device_of(const std::string& kind) {
-  return kind == "nccl" ? Device{DeviceType::cuda, test_mpi().rank()} : Device{};
+  const bool has_gpu = kind == "nccl" && gpu_count() > test_mpi().rank();
+  return has_gpu ? Device{DeviceType::cuda, test_mpi().rank()} : Device{};
 }
 
 // Values where the communicator's calls take them: in place, or on the device, from where they come
@@ -67,6 +68,7 @@ class Contract : public testing::TestWithParam<const char*> {
     else if (kind == "world")
       comm_ = world();
     else if (kind == "nccl") {
+      if (gpu_count() < test_mpi().size()) GTEST_SKIP() << "a rank needs a GPU of its own";
       watch_ = std::make_shared<CollectiveWatch>(
           60, [](const std::string& text) { std::fprintf(stderr, "%s\n", text.c_str()); });
       comm_ = make_device_communicator(world(), stream_.device(), "whole", Links::ring, watch_);

@@ -1,6 +1,6 @@
 // What ranks can do wrong with their devices' groups, each planted, and told by name: by the
 // emulation where NCCL would go on silently, by the watch where it would wait for ever.
-#ifdef WEFT_TEST_GPUS
+#ifdef WEFT_TEST_EMULATED_GPUS
 #include <gtest/gtest.h>
 
 #include <thread>

@@ -74,5 +74,25 @@ TEST(RunsWithin, GiveThePlaceInTheMemoryOfTheHolder) {
   EXPECT_TRUE(runs_within({{12, 4}, 0, {}}, held).empty());
 }
 
+// Pieces of local memory, which cut runs anywhere, hold every element once.
+TEST(Shard, RunsAreCutIntoPieces) {
+  const std::vector<weft::Run> list = {
+      {100, 0, 7}, {200, 7, 1}, {300, 10, 12}};  // 8 and 9 are no run's
+  for (const std::int64_t size : {1, 3, 5, 8, 22, 40}) {
+    std::vector<std::int64_t> from(22, -1), expected(22, -1);  // by local place
+    for (const weft::Run& r : list)
+      for (std::int64_t i = 0; i < r.size; ++i)
+        expected[static_cast<std::size_t>(r.local_begin + i)] = r.global_begin + i;
+    for (std::int64_t begin = 0; begin < 22; begin += size)
+      for (const weft::Run& r : clip(list, begin, size)) {
+        EXPECT_GT(r.size, 0);
+        EXPECT_LE(r.local_begin + r.size, size);
+        for (std::int64_t i = 0; i < r.size; ++i)
+          from[static_cast<std::size_t>(begin + r.local_begin + i)] = r.global_begin + i;
+      }
+    EXPECT_EQ(from, expected) << "pieces of " << size;
+  }
+}
+
 }  // namespace
 }  // namespace weft

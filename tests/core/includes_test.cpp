@@ -39,7 +39,10 @@ const std::map<std::string, int> kLayersWithin = {{"core", 0},
                                                   {"formats/families", 0},
                                                   {"formats/gguf", 1},
                                                   {"formats", 2},
+                                                  {"infer/choice", 0},
+                                                  {"infer", 1},
                                                   {"cli", 0},
+                                                  {"cli/generation", 1},
                                                   {"cli/jobs", 1},
                                                   {"cli/inspect", 1}};
 

@@ -91,7 +91,7 @@ void* device_allocate(int device, std::size_t bytes) {
   Memory& m = memory();
   bytes = std::max<std::size_t>(bytes, 1);
   const std::size_t taken = whole_pages(bytes);
-  if (m.used[device] + taken > kDeviceBytes) return nullptr;
+  if (m.used[device] + taken > device_bytes()) return nullptr;
   void* block = add_block(device, bytes);
   if (!block) return nullptr;
   std::memset(block, 0xFF, taken);
@@ -127,6 +127,19 @@ bool is_host_memory(const void* p) {
 }
 
 std::size_t device_bytes_used(int device) { return memory().used[device]; }
+
+std::size_t device_bytes() {
+  static const char* said = std::getenv("WEFT_EMULATED_GPU_BYTES");
+  static const std::size_t bytes = said ? std::strtoull(said, nullptr, 10) : std::size_t{10} << 30;
+  return bytes;
+}
+
+bool charge(int device, std::int64_t bytes) {
+  const std::size_t after = memory().used[device] + static_cast<std::size_t>(bytes);
+  if (bytes > 0 && after > device_bytes()) return false;
+  memory().used[device] = after;
+  return true;
+}
 
 void close_pinned(std::uintptr_t begin, std::size_t bytes) {
   const auto part = guardable(begin, bytes);

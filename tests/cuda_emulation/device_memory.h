@@ -16,7 +16,7 @@ struct MemoryBlock {
 };
 constexpr int kPinned = -1;
 
-void* device_allocate(int device, std::size_t bytes);  // null where the GPU (10 GiB) is full
+void* device_allocate(int device, std::size_t bytes);  // null where the GPU is full
 bool device_free(void* memory);                        // false: not allocated here
 void* pinned_allocate(std::size_t bytes);  // host memory that copies read and write when they run
 bool pinned_free(void* memory);
@@ -25,7 +25,9 @@ bool is_device_memory(const void* p);            // or one past its end
 bool is_host_memory(
     const void* p);  // mapped, and no device memory; false where an int may be meant
 std::size_t device_bytes_used(int device);
-constexpr std::size_t kDeviceBytes = std::size_t{10} << 30;
+std::size_t device_bytes();  // of a GPU: 10 GiB, or WEFT_EMULATED_GPU_BYTES
+// What a GPU holds that nobody allocated; false where it is full. charge(-n) gives n back.
+bool charge(int device, std::int64_t bytes);
 
 // Pinned memory that only a copy under way may touch: with pages guarded, the whole pages of it.
 void close_pinned(std::uintptr_t begin, std::size_t bytes);

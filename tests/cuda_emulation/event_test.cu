@@ -59,6 +59,23 @@ TEST(Event, TheHostWaitsWhereItsStreamDoes) {
   EXPECT_EQ(got, value);
 }
 
+TEST(Event, TimeBetweenThoseThatTakeNoneIsAFault) {
+  Stream stream(kGpu);
+  const auto native = static_cast<cudaStream_t>(stream.native());
+  cudaEvent_t timed = nullptr, untimed = nullptr;
+  cudaEventCreateWithFlags(&timed, cudaEventDefault);
+  cudaEventCreateWithFlags(&untimed, cudaEventDisableTiming);
+  cudaEventRecord(timed, native);
+  cudaEventRecord(untimed, native);
+  stream.synchronize();
+  float ms = 0;
+  EXPECT_EQ(cudaEventElapsedTime(&ms, timed, timed), cudaSuccess);
+  EXPECT_NE(cudaEventElapsedTime(&ms, timed, untimed), cudaSuccess);
+  emulation::forget_fault();
+  cudaEventDestroy(timed);
+  cudaEventDestroy(untimed);
+}
+
 // Two streams and memory that both use.
 struct Pair {
   Stream first{kGpu}, second{kGpu};

@@ -6,6 +6,7 @@
 #include "core/arena.h"
 #include "core/host_copy.h"
 #include "core/staging.h"
+#include "device_memory.h"
 #include "faults.h"
 #include "kernels/cuda/launch.cuh"
 
@@ -265,6 +266,27 @@ TEST(GraphCache, ForgetsWhatWasCapturedWithOtherScratch) {
   s.add_by(1, 8);
   EXPECT_EQ(s.cache.counts().captures, 2);
   EXPECT_EQ(s.got(), 15);
+}
+
+// What is captured holds memory of its GPU until it is forgotten; where none is left the work is
+// given as it is.
+TEST(GraphCache, GoesOnWithoutGraphsOnAFullGpu) {
+  CachedSum s;
+  s.add_by(1, 1);
+  const std::int64_t before = gpu_free_bytes(kGpu);
+  s.add_by(1, 2);
+  const std::int64_t taken = before - gpu_free_bytes(kGpu);
+  EXPECT_GT(taken, 0);
+  EXPECT_LE(taken, static_cast<std::int64_t>(4 * Graph::kPieceBytes));
+  s.add_by(2, 4);
+  ASSERT_TRUE(emulation::charge(0, gpu_free_bytes(kGpu)));
+  s.add_by(2, 8);
+  s.add_by(2, 16);
+  s.add_by(1, 32);  // kept from before
+  emulation::charge(0, -(before - taken));
+  EXPECT_EQ(s.got(), 63);
+  EXPECT_EQ(s.cache.counts().captures, 1);
+  EXPECT_EQ(s.cache.counts().launches, 2);
 }
 
 }  // namespace

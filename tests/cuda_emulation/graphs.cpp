@@ -24,7 +24,10 @@ struct GraphExec {
   std::shared_ptr<const Graph> graph;
   std::vector<int> agents;  // of its branches
   Clock clock;              // of its last launch: two do not overlap
+  std::int64_t bytes = 0;   // of the GPU
 };
+// What a piece of a graph takes of its GPU here; what it takes of a real one no document tells.
+constexpr std::int64_t kPieceBytes = 4 << 10;
 
 // Calls give(item step, branch's clock, which it moves on) for the work of a graph, in an order
 // that its events allow; returns what the end of `origin` has seen.
@@ -143,6 +146,8 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsig
   const Turn turn;
   auto made = std::make_unique<GraphExec>();
   made->graph = std::make_shared<const Graph>(*reinterpret_cast<const Graph*>(graph));
+  made->bytes = kPieceBytes * static_cast<std::int64_t>(made->graph->steps.size());
+  if (!charge(made->graph->device, made->bytes)) return cudaErrorMemoryAllocation;
   for (std::size_t b = 0; b < made->graph->n_branches; ++b) made->agents.push_back(make_agent());
   *exec = reinterpret_cast<cudaGraphExec_t>(made.release());
   return runtime().error;
@@ -199,6 +204,7 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
   const Turn turn;
   auto* e = reinterpret_cast<GraphExec*>(exec);
   for (const int agent : e->agents) drop_agent(agent);
+  charge(e->graph->device, -e->bytes);
   delete e;
   return cudaSuccess;
 }

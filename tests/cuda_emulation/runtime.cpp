@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -120,6 +121,13 @@ cudaError_t cudaSetDevice(int device) {
   return current_gpu() = device, cudaSuccess;
 }
 cudaError_t cudaGetDevice(int* device) { return *device = current_gpu(), cudaSuccess; }
+cudaError_t cudaDeviceGetPCIBusId(char* id, int length, int device) {
+  if (!is_gpu(device)) return cudaErrorInvalidDevice;
+  const int place = visible_gpus()[static_cast<std::size_t>(device)];
+  const std::string text = fmt::format("0000:{:02X}:00.0", 16 + place);
+  if (length <= static_cast<int>(text.size())) return cudaErrorInvalidValue;
+  return std::memcpy(id, text.c_str(), text.size() + 1), cudaSuccess;
+}
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   // An A100's.
   static const std::map<int, int> kValues = {{cudaDevAttrMultiProcessorCount, 108},
@@ -136,13 +144,13 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   std::strcpy(properties->name, "emulated GPU");
   properties->major = 8;
   properties->multiProcessorCount = 108;
-  properties->totalGlobalMem = kDeviceBytes;
+  properties->totalGlobalMem = device_bytes();
   return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(std::size_t* free_bytes, std::size_t* total_bytes) {
   const Turn turn;
-  *total_bytes = kDeviceBytes;
-  *free_bytes = kDeviceBytes - device_bytes_used(current_gpu());
+  *total_bytes = device_bytes();
+  *free_bytes = device_bytes() - device_bytes_used(current_gpu());
   return cudaSuccess;
 }
 
@@ -299,9 +307,10 @@ cudaError_t cudaMemset(void* to, int value, std::size_t bytes) {
   return runtime().error;
 }
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
   auto made = std::make_unique<Event>();
   made->device = current_gpu();
+  made->timed = !(flags & cudaEventDisableTiming);
   *event = reinterpret_cast<cudaEvent_t>(made.release());
   return cudaSuccess;
 }
@@ -321,14 +330,23 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
     return failed(fmt::format("an event of GPU {} is recorded on {}", e.device, named(*queue)),
                   cudaErrorInvalidResourceHandle);
   const int device = e.device;
+  const bool timed = e.timed;
   e = Event();
   e.device = device;
+  e.timed = timed;
   if (queue->capture) {
     Capture& capture = *queue->capture;
     e.capture = queue->capture;
     e.mark = capture.n_marks++;
     capture.steps.push_back({Step::Kind::record, queue->branch, e.mark, {}, {}});
     return runtime().error;
+  }
+  if (timed) {
+    e.passed_at = std::make_shared<std::chrono::steady_clock::time_point>();
+    push(*queue, [at = e.passed_at] {
+      *at = std::chrono::steady_clock::now();
+      return true;
+    });
   }
   e.queue = queue;
   e.position = queue->enqueued;
@@ -361,9 +379,18 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
   if (e.queue && e.queue->done < e.position) return cudaErrorNotReady;
   return cudaSuccess;
 }
-cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t, cudaEvent_t) {
-  return *milliseconds = 0, cudaSuccess;
-}  // time means nothing here
+// Of the host, as it ran what lies between: no GPU's.
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
+  const Turn turn(Turn::Kind::look);
+  const Event &a = *reinterpret_cast<Event*>(begin), &b = *reinterpret_cast<Event*>(end);
+  if (!a.passed_at || !b.passed_at)
+    return failed("the time between events of which one is not timed or not recorded",
+                  cudaErrorInvalidResourceHandle);
+  if (runtime().error != cudaSuccess) return runtime().error;
+  if (a.queue->done < a.position || b.queue->done < b.position) return cudaErrorNotReady;
+  *milliseconds = std::chrono::duration<float, std::milli>(*b.passed_at - *a.passed_at).count();
+  return cudaSuccess;
+}
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   const Turn turn;
   const Event e = *reinterpret_cast<Event*>(event);

@@ -56,6 +56,32 @@ TEST(StagingOnAGpu, RefilledTooEarlyIsCaught) {
               "waited for it");
 }
 
+// Each upload arrives as it was filled, whenever it runs; the host waits for those of two fillings
+// before alone.
+TEST(StagingOnAGpu, UploadsCopiesSoThatTheHostMayFillOn) {
+  for (const auto schedule : {emulation::Schedule::late, emulation::Schedule::eager})
+    EXPECT_EQ(emulation::fault_of(schedule,
+                                  [] {
+                                    Uploads u;
+                                    u.staging.upload_copies(kGpu, 2);
+                                    HostCopy there[5], more[5];
+                                    for (std::int32_t i = 0; i < 5; ++i) {
+                                      u.staging.wait();  // for nothing
+                                      u.put(7 + i);
+                                      u.more.host.as<float>()[19] = static_cast<float>(i);
+                                      u.staging.upload(u.stream);
+                                      there[i].start(u.ids.device, u.stream);
+                                      more[i].start(u.more.device, u.stream);
+                                    }
+                                    for (std::int32_t i = 0; i < 5; ++i) {
+                                      EXPECT_EQ(there[i].finish().as<std::int32_t>()[4], 7 + i);
+                                      EXPECT_EQ(more[i].finish().as<float>()[19], i);
+                                    }
+                                    u.staging.clear();
+                                  }),
+              "");
+}
+
 TEST(StagingOnAGpu, IsLaidOutAgainInTheSameMemory) {
   Uploads u;
   u.put(7);
@@ -82,6 +108,38 @@ TEST(HostCopyOnAGpu, WritesAndReadsBack) {
   write.finish(stream);
   HostCopy copy;
   EXPECT_EQ(copy.of(x, stream).as<float>()[2], 3);
+}
+
+// In pieces, each while the next is on its way; what is written arrives in the stream's order.
+TEST(HostCopyOnAGpu, MovesInPieces) {
+  constexpr std::int64_t kElems = kPieceBytes / 4 * 5 / 2;  // two pieces and a half
+  Arena arena("weights", static_cast<std::size_t>(kElems) * 4 + 64, kGpu);
+  const View x = arena.alloc(DType::i32, {kElems});
+  for (const auto schedule : {emulation::Schedule::late, emulation::Schedule::eager})
+    EXPECT_EQ(
+        emulation::fault_of(
+            schedule,
+            [&] {
+              Stream stream(kGpu);
+              std::vector<std::int64_t> begins;
+              for (std::int32_t round : {1, 2}) {
+                write_pieces(x, stream, [&](std::int64_t begin, View piece) {
+                  for (std::int64_t i = 0; i < piece.elems(); ++i)
+                    piece.as<std::int32_t>()[i] = round * static_cast<std::int32_t>(begin + i);
+                });
+                std::int64_t wrong = 0;
+                read_pieces(x, stream, [&](std::int64_t begin, ConstView piece) {
+                  begins.push_back(begin);
+                  for (std::int64_t i = 0; i < piece.elems(); ++i)
+                    wrong +=
+                        piece.as<std::int32_t>()[i] != round * static_cast<std::int32_t>(begin + i);
+                });
+                EXPECT_EQ(wrong, 0);
+              }
+              EXPECT_EQ(begins,
+                        (std::vector<std::int64_t>{0, 1 << 21, 1 << 22, 0, 1 << 21, 1 << 22}));
+            }),
+        "");
 }
 
 // In two parts: what the stream is given in between is not waited for and changes nothing of it.

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <sstream>
 #include <thread>
 #include <utility>
 
@@ -63,10 +64,26 @@ Runtime& runtime() {
   return r;
 }
 
-int n_gpus() {
-  static const int n = std::clamp(from_environment("WEFT_EMULATED_GPUS", 8), 0, 64);
-  return n;
+const std::vector<int>& visible_gpus() {
+  static const std::vector<int> visible = [] {
+    const int n = static_cast<int>(std::clamp(from_environment("WEFT_EMULATED_GPUS", 8), 0, 64));
+    std::vector<int> ids;
+    const char* shown = std::getenv("CUDA_VISIBLE_DEVICES");
+    if (!shown) {
+      for (int id = 0; id < n; ++id) ids.push_back(id);
+      return ids;
+    }
+    std::istringstream list(shown);
+    for (std::string id; std::getline(list, id, ',');) {  // CUDA stops at what is no GPU's
+      if (id.empty() || id.find_first_not_of("0123456789") != std::string::npos) break;
+      if (id.size() > 3 || std::stoi(id) >= n) break;
+      ids.push_back(std::stoi(id));
+    }
+    return ids;
+  }();
+  return visible;
 }
+int n_gpus() { return static_cast<int>(visible_gpus().size()); }
 
 int& current_gpu() {
   thread_local int gpu = 0;

@@ -5,6 +5,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <map>
@@ -58,6 +59,8 @@ struct Event {
   Clock clock;
   std::shared_ptr<Capture> capture;  // recorded in
   std::size_t mark = 0;
+  bool timed = false;
+  std::shared_ptr<std::chrono::steady_clock::time_point> passed_at;  // of a timed one
 };
 
 struct Runtime {
@@ -95,6 +98,7 @@ class Turn {
   std::lock_guard<std::recursive_mutex> lock_;
 };
 
+const std::vector<int>& visible_gpus();  // the host's ids of those that this process sees
 int n_gpus();
 int& current_gpu();  // of this thread
 cudaError_t failed(const std::string& what, cudaError_t error = cudaErrorLaunchFailure);

@@ -235,7 +235,8 @@ TEST(Fuzz, Jsonl) {
   for (int i = 0; i < 20; ++i)
     lines += fmt::format(
         R"({{"id": {}, "prompt": "some \u00e9 text", "temperature": 0.5, "max_new_tokens": 3, )"
-        R"("stop": ["a", "b"]}})"
+        R"("stop": ["a", "b"], "suppress_tokens": [3, 7], "sequence_bias": [[[3, 5], -2.5]], )"
+        R"("exponential_decay_length_penalty": [2, 1.5], "bad_words_ids": [[1], [2, 4]]}})"
         "\n",
         i);
   put(folder / "in.jsonl", lines);

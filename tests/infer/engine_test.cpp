@@ -165,7 +165,7 @@ TEST(Engine, MemoryBoundsTheBatchAndNotTheText) {
     shape.pages = 2;
     limits.memory_bytes =
         static_cast<std::int64_t>(InferencePass::plan_bytes(m.config, m.grid, shape) +
-                                  InferencePass::scratch_bytes(m.ctx, m.config, shape));
+                                  InferencePass::kept_bytes(m.ctx, m.config, shape));
     limits.memory_bytes =
         m.grid.replica().all_reduce_value(limits.memory_bytes, ReduceOp::max, m.stream);
     EXPECT_LE(plan_inference(m.ctx, m.config, requests, limits).slots, 3);

@@ -30,34 +30,16 @@ inline Generation greedy_options(std::int64_t max_new_tokens) {
   return g;
 }
 
-// The generation that an option set of generation.json means.
-inline Generation options_of(const Json& json) {
-  GenerationOptions o;
-  const auto number = [&](const char* key, auto& to) {
-    if (json.contains(key)) to = json[key].get<typename std::decay_t<decltype(to)>::value_type>();
-  };
-  number("do_sample", o.do_sample);
-  number("temperature", o.temperature);
-  number("top_k", o.top_k);
-  number("top_p", o.top_p);
-  number("min_p", o.min_p);
-  number("typical_p", o.typical_p);
-  number("repetition_penalty", o.repetition_penalty);
-  number("no_repeat_ngram_size", o.no_repeat_ngram_size);
-  number("min_new_tokens", o.min_new_tokens);
-  number("num_beams", o.num_beams);
-  number("num_return_sequences", o.num_return_sequences);
-  number("length_penalty", o.length_penalty);
-  if (json.contains("early_stopping"))
-    o.early_stopping = json["early_stopping"].is_string() ? "never" : "true";
-  GenerationFile file;
-  if (json.contains("eos_token_id"))
-    file.eos = json["eos_token_id"].is_array() ? json["eos_token_id"].get<Ids>()
-                                               : Ids{json["eos_token_id"].get<std::int32_t>()};
-  if (json.contains("bad_words_ids"))
-    file.bad_words = json["bad_words_ids"].get<std::vector<Ids>>();
-  return resolve_generation({}, o, file,
-                            {.what = "case", .n_tokens = 1, .context = 90, .vocab = 5000}, nullptr);
+// The generation that an option set of generation.json means where it is a model's
+// generation_config.json. What is no option of a file is the request's.
+inline Generation options_of(const Json& json, std::int64_t n_prompt = 1) {
+  GenerationOptions request;
+  if (json.contains("negative_prompt_ids"))
+    for (const Json& id : json["negative_prompt_ids"])
+      request.negative_prompt_ids.push_back(json_text(id));
+  return resolve_generation(
+      request, {}, parse_generation_config(json_text(json), "generation_config.json"),
+      {.what = "case", .n_tokens = n_prompt, .context = 90, .vocab = 5000}, nullptr);
 }
 
 // A folder's model on a grid, as `model` would have it.

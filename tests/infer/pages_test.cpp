@@ -119,7 +119,7 @@ TEST(Pages, FewerOfThemChangeNoText) {
     shape.pages = 5;
     limits.memory_bytes = m.grid.replica().all_reduce_value(
         static_cast<std::int64_t>(InferencePass::plan_bytes(m.config, m.grid, shape) +
-                                  InferencePass::scratch_bytes(m.ctx, m.config, shape)),
+                                  InferencePass::kept_bytes(m.ctx, m.config, shape)),
         ReduceOp::max, m.stream);
     const InferenceShape few = plan_inference(m.ctx, m.config, requests, limits);
     EXPECT_EQ(few.slots, 6) << name;
@@ -219,7 +219,7 @@ TEST(Pages, ThatRunOutPutTheYoungestTextOff) {
     shape.pages = pages;
     const auto bytes =
         static_cast<std::int64_t>(InferencePass::plan_bytes(m.config, m.grid, shape) +
-                                  InferencePass::scratch_bytes(m.ctx, m.config, shape));
+                                  InferencePass::kept_bytes(m.ctx, m.config, shape));
     EngineStatistics few;
     const auto all = complete(m, requests, {.max_rows = 40, .memory_bytes = bytes}, few);
     EXPECT_GT(few.counts.preemptions, 0) << pages;

@@ -11,26 +11,91 @@
 namespace weft::test {
 namespace {
 
-TEST(Sampler, ProbabilitiesEqualTheReference) {
+// Numbers, "nan", "inf" and "-inf".
+std::vector<double> numbers_of(const Json& row) {
+  std::vector<double> numbers;
+  for (const Json& x : row)
+    numbers.push_back(x.is_string() ? std::stod(x.get<std::string>()) : x.get<double>());
+  return numbers;
+}
+
+// Probabilities, and scores where there are beams: those are summed.
+TEST(Sampler, ProbabilitiesAndScoresEqualTheReference) {
   const Json& g = golden()["sampler"];
-  const Ids seen = g["seen"].get<Ids>();
+  const Ids all = g["seen"].get<Ids>();
   Stream stream;
   Sampler sampler(stream);
   for (const Json& c : g["cases"]) {
-    const auto logits = g["logits"][c["logits"].get<std::string>()].get<std::vector<float>>();
-    auto expected = c["probabilities"].get<std::vector<double>>();
-    sampler.process(logits, options_of(c["options"]), seen, g["n_prompt"]);
-    std::vector<double> p(sampler.probabilities().begin(), sampler.probabilities().end());
-    if (c["logits"] == "ties" &&
-        (c["options"].contains("top_p") || c["options"].contains("min_p"))) {
+    const auto row = [&](const std::string& name) {
+      const std::vector<double> numbers = numbers_of(g["logits"][name]);
+      return std::vector<float>(numbers.begin(), numbers.end());
+    };
+    const std::string name = c["logits"];
+    const std::vector<float> logits = row(name), other = row("other");
+    const Ids seen(all.begin(), all.begin() + c["n_seen"].get<std::ptrdiff_t>());
+    const Generation options = options_of(c["options"], c["n_prompt"]);
+    const NextLogits next = {logits, options.guided() ? other : std::span<const float>()};
+    const auto scores = sampler.process(next, options, seen, c["n_prompt"]);
+    const bool beams = c.contains("scores");
+    std::vector<double> expected = numbers_of(beams ? c["scores"] : c["probabilities"]), found;
+    if (beams)
+      found.assign(scores.begin(), scores.end());
+    else
+      found.assign(sampler.probabilities().begin(), sampler.probabilities().end());
+    if (name == "ties") {
       // Which of equal tokens go first is left open by the reference's sort; how many stay is not.
-      std::sort(p.begin(), p.end());
+      std::sort(found.begin(), found.end());
       std::sort(expected.begin(), expected.end());
     }
-    for (std::size_t i = 0; i < expected.size(); ++i)
-      EXPECT_NEAR(p[i], expected[i], 1e-6)
-          << c["logits"] << " " << json_text(c["options"]) << " token " << i;
+    ASSERT_EQ(found.size(), expected.size());
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      const std::string what = name + " " + json_text(c["options"]) + fmt::format(" token {}", i);
+      if (std::isfinite(expected[i])) {
+        // Scores are fp32 differences of numbers of up to 32.
+        EXPECT_NEAR(found[i], expected[i],
+                    std::max(beams ? 4e-6 : 1e-6, 4e-7 * std::abs(expected[i])))
+            << what;
+      } else {
+        EXPECT_EQ(found[i], expected[i]) << what;
+      }
+    }
   }
+}
+
+TEST(Sampler, AllOfTheEntropyIsAllOfTheHundredLikeliest) {
+  Stream stream;
+  Sampler sampler(stream);
+  std::vector<float> logits;
+  for (int i = 0; i < 150; ++i) logits.push_back(static_cast<float>(i) * 0.01f);
+  Generation g;
+  g.do_sample = true;
+  g.top_k = 0;
+  g.top_h = 1;
+  const auto scores = sampler.process(logits, g, Ids{0}, 1);
+  for (std::size_t i = 0; i < 150; ++i) EXPECT_EQ(std::isfinite(scores[i]), i >= 50) << i;
+}
+
+// The reference makes an infinity of it, which then ends the text.
+TEST(Sampler, AForbiddenEndStaysForbiddenWhereInvalidValuesGo) {
+  Stream stream;
+  Sampler sampler(stream);
+  Generation g;
+  g.eos = {1};
+  g.min_new_tokens = 9;
+  g.remove_invalid_values = true;
+  g.length_decay = LengthDecay{.start = 0, .factor = 3};
+  EXPECT_EQ(sampler.choose(std::vector<float>{1, 5, 2}, g, Ids{0, 0, 0}, 1, 0)->id, 2);
+}
+
+TEST(Sampler, AGuidedRowOfNoNumbersIsAnError) {
+  Stream stream;
+  Sampler sampler(stream);
+  Generation g;
+  g.guidance_scale = 2;
+  const std::vector<float> row = {1, 2, 0}, broken = {NAN, 2, 0};
+  EXPECT_EQ(sampler.choose({row, row}, g, Ids{0}, 1, 0)->id, 1);
+  EXPECT_THROW(sampler.choose({row, broken}, g, Ids{0}, 1, 0), Error);
+  EXPECT_THROW(sampler.choose(row, g, Ids{0}, 1, 0), Error);
 }
 
 TEST(Sampler, ADrawFollowsTheProbabilities) {
@@ -177,6 +242,11 @@ TEST(Sampler, TokensBeyondTheVocabularyTouchNothing) {
   g.eos = {50256};
   g.min_new_tokens = 3;
   g.bad_words = {{50256}, {50256, 3}, {}};
+  g.sequence_bias = {{{50256}, 3}, {{50256, 60000}, 3}};
+  g.suppress_tokens = {50256, -1};
+  g.begin_suppress_tokens = {50256};
+  g.length_decay = LengthDecay{.start = 0, .factor = 2};
+  g.encoder_repetition_penalty = 1.2;
   EXPECT_EQ(sampler.choose(logits, g, Ids{50256, -1, 50256}, 1, 0)->id, 2);
 }
 

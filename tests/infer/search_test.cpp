@@ -217,6 +217,23 @@ TEST(Search, LogitsThatAreNotFiniteEndEveryRankWithTheRequestsName) {
         });
 }
 
+// One NaN is a score of zero; log softmax, with beams, makes all scores so.
+TEST(Search, LogitsThatAreNotFiniteAreGoneOnWithWhereInvalidValuesAreRemoved) {
+  const std::vector<Ids> prompts = prompts_of("gpt2_h3");
+  for (const std::int64_t beams : {1, 2}) {
+    Loaded m(make_self_communicator(), {}, "gpt2_h3");
+    Generation g = greedy_options(6);
+    g.suppress_tokens = {150};
+    const Ids expected = m.complete({{.ids = prompts[1], .options = g, .stream = 0}})[0][0].ids;
+    poke_token(m, 150, std::nanf(""));
+    g.remove_invalid_values = true;
+    g.num_beams = beams;
+    const Completion c = m.complete({{.ids = prompts[1], .options = g, .stream = 0}})[0][0];
+    EXPECT_EQ(c.error, "");
+    EXPECT_EQ(c.ids, beams == 1 ? expected : Ids(6, 0));
+  }
+}
+
 TEST(Search, ARequestWithNoTokenLeftIsTheOnlyOneWithoutAResult) {
   const std::vector<Ids> prompts = prompts_of("gpt2_h3"), greedy = greedy_of("gpt2_h3");
   on_every_grid("gpt2_h3", [&](Loaded& m, const std::string& name) {

@@ -17,7 +17,7 @@ setup() {
 exec /usr/bin/env -S PATH="${PATH#*:}" python3 "$@"'
   play ldd 'echo "	libc.so.6 => /lib/libc.so.6"; echo "	libcublas.so.13 => not found"'
   play compute-sanitizer 'echo "$*"; echo "[  PASSED  ] 3 tests."'
-  for name in kernels parity infer; do
+  for name in kernels comm parity infer; do
     play ../gpu_check/bin/${name}_test 'echo "$* on $WEFT_TEST_DEVICE with $WEFT_TEST_DATA"
 echo "[  PASSED  ] 9 tests."'
   done
@@ -91,7 +91,7 @@ play() {
   play nvidia-smi 'exit 9'
   run "$pack/gpu_check.sh"
   [ "$status" = 2 ]
-  [ "${lines[0]}" = "5 programs find their libraries; weft 1" ]
+  [ "${lines[0]}" = "6 programs find their libraries; weft 1" ]
   [[ ${lines[1]} == *"no NVIDIA GPU on this machine"* ]]
   play ldd 'echo "	libx.so.1 => not found"'
   run "$pack/gpu_check.sh"
@@ -125,6 +125,82 @@ play() {
   [ "$(grep -c 'step, .* 1.12 flash, 1.12 cuDNN$' <<<"$output")" = 2 ]
   [ "$(grep -c 'prefill, .* 0.62 flash, 0.62 cuDNN$' <<<"$output")" = 2 ]
   [ "$(grep -c 'decode, .* 0.01 flash, 0.01 cuDNN$' <<<"$output")" = 2 ]
+}
+
+# The pack's launcher of ranks, played: it says how many, and runs the program once. A machine of $1
+# GPUs, with an NCCL.
+play_several() {
+  mkdir -p "$pack/mpi/bin"
+  play ../gpu_check/mpi/bin/mpiexec 'echo "mpiexec $*" >>"$OUT/mpiexec"
+while [ "$1" != -n ]; do shift; done
+shift 2
+exec "$@"'
+  play nvidia-smi "for i in \$(seq $1); do echo 'NVIDIA A100-SXM4-40GB, 580.1'; done"
+  touch "$CUDA_HOME/lib64/libnccl.so.2"
+  [ -e "$pack/weft_of_one" ] || mv "$pack/bin/weft" "$pack/weft_of_one"
+  play ../gpu_check/bin/weft "$(cat <<'SH'
+[ "$2" = comm ] || exec "${0%/bin/weft}/weft_of_one" "$@"
+[[ $* == *"--device cuda"*--json* ]] || exit 7
+line='{"bench":"comm","name":"x","value":1,"collective":"all_reduce","group":"world","ranks":4'
+line+=',"hosts":1,"backend":"nccl","dtype":"bf16","bytes":'
+echo "${line}64,\"seconds\":1,\"algbw\":1,\"busbw\":1.5,\"wrong\":0}"
+echo "${line}512,\"seconds\":1,\"algbw\":1,\"busbw\":201.5,\"wrong\":0}"
+echo "${line}8,\"seconds\":1,\"algbw\":1,\"busbw\":0.5,\"wrong\":0}"
+SH
+)"
+}
+
+@test "on several GPUs: ranks over NCCL, four at most" {
+  for gpus in 2 8; do
+    rm -rf "$OUT"
+    play_several "$gpus"
+    run "$pack/gpu_check.sh"
+    echo "$output"
+    [ "$status" = 0 ]
+    n=$((gpus < 4 ? gpus : 4))
+    [[ $output == *"$n ranks with a GPU each; NCCL of $CUDA_HOME/lib64"* ]]
+    [[ $output == *"comm_test on $n ranks:"*PASSED*"parity_test on $n ranks:"*PASSED* ]]
+    [[ $output == *"NCCL all_reduce, bf16: 201.5 GB/s of bus bandwidth at 512 B"* ]]
+    [ "$(grep -c -- "-n $n " "$OUT/mpiexec")" = 3 ]
+    grep -q "comm_test --gtest_filter=Devices" "$OUT/mpiexec"
+    grep -q "bench comm --device cuda .*--json" "$OUT/mpiexec"
+    [ "$(wc -l <"$OUT/comm.jsonl")" = 3 ]
+  done
+}
+
+@test "on several GPUs a failing test or measurement fails it; what is not there is said" {
+  play_several 2
+  play ../gpu_check/bin/comm_test 'echo "[  FAILED  ] 1 test."; exit 1'
+  run "$pack/gpu_check.sh"
+  [ "$status" = 1 ]
+  [[ $output == *"comm_test on 2 ranks: FAILED (exit code 1)"*"parity_test on 2 ranks:"* ]]
+  play ../gpu_check/bin/comm_test 'echo "[  PASSED  ] 9 tests."'
+  play ../gpu_check/bin/weft '[ "$2" = comm ] || exec "${0%/bin/weft}/weft_of_one" "$@"
+echo no >&2
+exit 1'
+  run "$pack/gpu_check.sh"
+  [ "$status" = 1 ]
+  [[ $output == *"weft bench comm on 2 ranks: FAILED (exit code 1)"* ]]
+  rm "$CUDA_HOME/lib64/libnccl.so.2"
+  play ldconfig 'exit 0'
+  run "$pack/gpu_check.sh"
+  [ "$status" = 0 ]
+  [[ $output == *"several GPUs: not run, there is no NCCL here (NCCL_HOME)"* ]]
+  rm "$pack/mpi/bin/mpiexec"
+  run "$pack/gpu_check.sh"
+  [ "$status" = 0 ]
+  [[ $output == *"several GPUs: not run, the pack has no launcher of ranks"* ]]
+}
+
+@test "on one GPU, or where one is shown, nothing of it" {
+  play_several 1
+  run "$pack/gpu_check.sh"
+  [ "$status" = 0 ]
+  [[ $output != *"ranks"* ]]
+  play nvidia-smi 'for i in 1 2 3; do echo "NVIDIA A100-SXM4-40GB, 580.1"; done'
+  CUDA_VISIBLE_DEVICES=2 run "$pack/gpu_check.sh"
+  [ "$status" = 0 ]
+  [ ! -e "$OUT/mpiexec" ] && [ ! -e "$OUT/comm.jsonl" ]
 }
 
 @test "a failing test, run or sanitizer and a sample without a test fail it, and all is run" {

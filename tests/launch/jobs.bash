@@ -39,7 +39,7 @@ settings() {
   shift
   printf '%s,' "WEFT=$WEFT" "WEFT_HOME=$WEFT_SOURCE_DIR" "WEFT_DATA=$S/data.h5" WEFT_TP=2 \
     "WEFT_OUT=$PWD/$out" "WEFT_RECIPE=$S/recipe.toml" WEFT_RANKS_PER_NODE=2 WEFT_THREADS=1 \
-    WEFT_MODULES=none "WEFT_SCRATCH=$PBS_STUB/scratch" \
+    WEFT_MODULES=none WEFT_DEVICE=cpu "WEFT_SCRATCH=$PBS_STUB/scratch" \
     ${LD_LIBRARY_PATH:+"LD_LIBRARY_PATH=$LD_LIBRARY_PATH"} "$@" | sed 's/,$//'
 }
 # submit OUT SCRIPT [NAME=VALUE…] [-- qsub's options]

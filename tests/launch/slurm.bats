@@ -23,7 +23,7 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 settings() {
   printf '%s,' "WEFT=$WEFT" "WEFT_HOME=$WEFT_SOURCE_DIR" "WEFT_DATA=$S/data.h5" WEFT_TP=2 \
     "WEFT_OUT=$PWD/$1" "WEFT_RECIPE=$S/recipe.toml" WEFT_RANKS_PER_NODE=2 WEFT_THREADS=1 \
-    WEFT_MODULES=none WEFT_DIALECT=local WEFT_SCRATCH= "${@:2}" | sed 's/,$//'
+    WEFT_MODULES=none WEFT_DEVICE=cpu WEFT_DIALECT=local WEFT_SCRATCH= "${@:2}" | sed 's/,$//'
 }
 state() { scontrol -o show job "$1" | grep -o "$2=[^ ]*" | cut -d= -f2; }
 ended() {

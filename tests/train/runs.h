@@ -75,7 +75,9 @@ inline void run(const TrainOptions& options) {
   environment.device = device_for(*world);
   environment.recipe = [](const TrainOptions& o) { return fmt::format("lr = {}\n", o.lr); };
   environment.facts = {{"version", "test"}, {"hosts", {"here"}}};
-  train(std::move(world), options, environment);
+  Stream stream({}, environment.n_threads);
+  TrainingStart start = resolve_together(options, *world, stream);
+  train(std::move(world), options, std::move(start), environment);
 }
 
 inline std::vector<Json> log_lines(const std::string& out, const std::string& event = "") {

@@ -10,6 +10,7 @@
 #include "inspect/module_tree.h"
 #include "io/hub_cache.h"
 #include "kernels/peak.h"
+#include "kernels/scratch.h"
 #include "machine/gpu_choice.h"
 #include "model/grid_check.h"
 #include "model/inference_pass.h"
@@ -58,11 +59,13 @@ std::string megabytes(double bytes) {
                      : fmt::format("{:.2f} GB", bytes / 1e9);
 }
 
-void info_of_model(const InfoOptions& o, const Communicator& world, Device device) {
+void info_of_model(const InfoOptions& o, const Invocation& invocation) {
+  const auto world = invocation.mpi.world();
   const StoredModel model = open_model(find_model(o.model, "MODEL"), "MODEL");
   const ModelConfig& c = model.config();
+  const Device device = device_of(invocation, &c, o.device);  // says where it cannot be
   if (o.show_config) {
-    if (world.rank() == 0) fmt::print("{}\n", printed_config(c));
+    if (world->rank() == 0) fmt::print("{}\n", printed_config(c));
     return;
   }
   // Any grid may be asked about, whatever ranks run this.
@@ -72,6 +75,7 @@ void info_of_model(const InfoOptions& o, const Communicator& world, Device devic
   const std::string stored = source->format();
   const DType held = dtype_of(o.dtype).value_or(DType::f32), act = activation_dtype(device, held);
   std::size_t weights = 0, training = 0, page = 0;
+  const std::size_t workspace = op_workspace_bytes(device);
   for (int t = 0; t < shape.tp; ++t)
     for (int p = 0; p < shape.pp; ++p) {
       const auto planned = [&](DType dtype, ParameterUse use) {
@@ -81,7 +85,7 @@ void info_of_model(const InfoOptions& o, const Communicator& world, Device devic
       page = std::max(page, InferencePass::page_bytes(c, act, shape, t, p));
       training = std::max(training, planned(DType::f32, ParameterUse::training));
     }
-  if (world.rank() != 0) return;
+  if (world->rank() != 0) return;
   const std::int64_t n = count_parameters(c);
   const std::int64_t bytes = source->bytes(c);
   if (o.json) {
@@ -91,6 +95,7 @@ void info_of_model(const InfoOptions& o, const Communicator& world, Device devic
     line["dtype"] = stored;
     line["bytes"] = bytes;
     line["bytes_per_rank"] = weights;
+    if (workspace > 0) line["workspace_bytes"] = workspace;
     if (c.causal) line["cache_bytes_per_page"] = page;
     fmt::print("{}\n", json_text(line));
     return;
@@ -107,10 +112,13 @@ void info_of_model(const InfoOptions& o, const Communicator& world, Device devic
       c.family, c.layers, c.width, c.heads, c.kv_heads, c.head_dim, c.ffn, c.vocab, c.context);
   fmt::print(
       "stored in {} ({}); on a grid of tp {} x pp {} a rank holds {} of weights in {}, or {} in "
-      "fp32 with gradients and moments for training, activations not counted\n",
+      "fp32 with gradients and moments for training, activations not counted{}\n",
       stored, megabytes(static_cast<double>(bytes)), shape.tp, shape.pp,
       megabytes(static_cast<double>(weights)), dtype_name(held),
-      megabytes(static_cast<double>(training)));
+      megabytes(static_cast<double>(training)),
+      workspace == 0 ? ""
+                     : fmt::format("; a GPU's workspaces take {} more",
+                                   megabytes(static_cast<double>(workspace))));
   if (c.causal)
     fmt::print(
         "keys and values of a text take {} there a page of {} tokens, {} for all of the context\n",
@@ -158,6 +166,7 @@ void print_machine(const Machine& m, const std::string& gpu_map) {
 }
 
 void info_of_machine(const InfoOptions& o, const Invocation& invocation) {
+  device_of(invocation, nullptr, o.device);  // says where it cannot be
   const std::optional<Machine> machine = described(o);
   CHECK_USER(machine || o.gpu_map.empty(),
              "weft info: --gpu-map is about the machine of --machine or WEFT_MACHINE; name one");
@@ -194,6 +203,7 @@ void info_of_machine(const InfoOptions& o, const Invocation& invocation) {
                       {"matmul_flops_bf16", flops_bf16},
                       {"read_bytes_per_s", read},
                       {"devices", OrderedJson::array()}});
+    for (int i = 0; i < gpu_count(); ++i) line["devices"].push_back(fmt::format("cuda:{}", i));
     if (machine) {
       line["machine"] = {{"name", machine->name}, {"site", machine->site}};
       line["gpus_of_ranks"] = gpus_of_ranks(*machine, o.gpu_map);
@@ -208,10 +218,11 @@ void info_of_machine(const InfoOptions& o, const Invocation& invocation) {
     fmt::print(" rank {}: {} CPU{}", r, bound[r], bound[r] == 1 ? "" : "s");
   fmt::print(
       "\nmeasured  {:.1f} GFLOP/s fp32 and {:.1f} bf16 ({}, 1024 cubed), {:.1f} GB/s read from "
-      "memory, over all ranks together\ndevices   cpu only: {}\n",
+      "memory, over all ranks together\ndevices   {}\n",
       flops / 1e9, flops_bf16 / 1e9, matmul_library(), read / 1e9,
-      gpu_count() == 0 ? "CUDA is not built in, or finds no GPU"
-                       : fmt::format("{} GPUs, used by one rank alone so far", gpu_count()));
+      gpu_count() == 0
+          ? fmt::format("cpu only: {}", gpu_is_built_in() ? gpu_absence() : "CUDA is not built in")
+          : fmt::format("cpu, {} GPU{}", gpu_count(), gpu_count() == 1 ? "" : "s"));
   if (machine) print_machine(*machine, o.gpu_map);
 }
 
@@ -227,7 +238,6 @@ void run_info(const Invocation& invocation) {
   if (!parse_options(line, with_show_config(invocation.args), fields, world->rank() == 0)) return;
   CHECK_USER(o.positional.size() <= 1, "weft info: name one model");
   if (!o.positional.empty()) o.model = o.positional[0];
-  const Device device = device_of(invocation, o.device);  // says where it cannot be
   CHECK_USER(o.model.empty() || (o.machine.empty() && o.gpu_map.empty()),
              "weft info: --machine and --gpu-map are about a machine; name no model with them");
   CHECK_USER(!o.model.empty() || (o.dtype.empty() && o.tp == 1 && o.pp == 1 && o.dp == 0),
@@ -235,7 +245,7 @@ void run_info(const Invocation& invocation) {
   if (o.model.empty())
     info_of_machine(o, invocation);
   else
-    info_of_model(o, *world, device);
+    info_of_model(o, invocation);
 }
 
 }  // namespace weft

@@ -89,11 +89,15 @@ class DeviceCommunicator : public Communicator {
     return host_->split(color, key);
   }
   std::int64_t bytes() const override { return sent_ + host_->bytes(); }
+  std::int64_t call_bytes(CallKind kind) const override {
+    return Communicator::call_bytes(kind) + host_->call_bytes(kind);
+  }
   double seconds() const override { return host_->seconds(); }
   void barrier() override { host_->barrier(); }
 
   void broadcast(View x, int root, Stream& stream) override {
     if (!on_device(x)) return host_->broadcast(x, root, stream);
+    count_call(CallKind::broadcast, x);
     const auto bytes = static_cast<std::int64_t>(x.bytes());
     if (is_nothing(x)) return;
     if (rank() == root) sent_ += (size() - 1) * bytes;
@@ -104,6 +108,7 @@ class DeviceCommunicator : public Communicator {
 
   void all_reduce(View x, ReduceOp op, Stream& stream) override {
     if (!on_device(x)) return host_->all_reduce(x, op, stream);
+    count_call(CallKind::all_reduce, x);
     const ncclDataType_t type = nccl_type(x.dtype());
     if (is_nothing(x)) return;
     count_ring(2 * x.bytes());
@@ -118,6 +123,7 @@ class DeviceCommunicator : public Communicator {
           "reduce_scatter: {} into {} on {} ranks", in.shape().str(), out.shape().str(), size());
     const ncclDataType_t type = nccl_type(in.dtype());
     if (size() == 1) return copy_bytes(out.data(), in.data(), in.bytes(), stream);
+    count_call(CallKind::reduce_scatter, in);
     if (is_nothing(in)) return;
     count_ring(in.bytes());
     give(call("reduce_scatter", in), stream, [&](ncclComm_t comm, cudaStream_t s) {
@@ -132,6 +138,7 @@ class DeviceCommunicator : public Communicator {
           "all_gather: {} of each of {} ranks into {}", in.shape().str(), size(),
           out.shape().str());
     if (size() == 1) return copy_own(out, in, stream);
+    count_call(CallKind::all_gather, out);
     if (is_nothing(in)) return;
     sent_ += (size() - 1) * static_cast<std::int64_t>(in.bytes());
     give(call("all_gather", in), stream, [&](ncclComm_t comm, cudaStream_t s) {
@@ -151,6 +158,7 @@ class DeviceCommunicator : public Communicator {
     CHECK(total == out.elems(), "all_gather: {} elements into {}", total, out.elems());
     if (std::adjacent_find(counts.begin(), counts.end(), std::not_equal_to<>()) == counts.end())
       return all_gather(out, in, stream);
+    count_call(CallKind::all_gather, out);
     sent_ += (size() - 1) * static_cast<std::int64_t>(in.bytes());
     const std::size_t width = dtype_bytes(in.dtype());
     give(call("all_gather", out), stream, [&](ncclComm_t comm, cudaStream_t s) {
@@ -177,6 +185,7 @@ class DeviceCommunicator : public Communicator {
 
   std::unique_ptr<Transfer> start_all_reduce(View x, ReduceOp op, Stream& stream) override {
     if (!on_device(x)) return host_->start_all_reduce(x, op, stream);
+    count_call(CallKind::all_reduce, x);
     const ncclDataType_t type = nccl_type(x.dtype());
     if (is_nothing(x)) return std::make_unique<Done>();
     count_ring(2 * x.bytes());
@@ -186,6 +195,7 @@ class DeviceCommunicator : public Communicator {
   }
   std::unique_ptr<Transfer> start_send(ConstView x, int to, int tag, Stream& stream) override {
     if (!on_device(x)) return host_->start_send(x, to, tag, stream);
+    count_call(CallKind::send, x);
     if (x.elems() == 0) return std::make_unique<Done>();
     sent_ += static_cast<std::int64_t>(x.bytes());
     return link(rank(), to, tag)

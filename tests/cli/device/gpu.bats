@@ -42,6 +42,7 @@ PY
     events "$device/run.jsonl" >"$device.events"
     json "$device/run.jsonl" "lines[0]['device'] == '$device'"
   done
+  json cuda/run.jsonl 'lines[0]["peaks"]["matmul_library"] == "cuBLASLt"'
   cmp cpu.losses cuda.losses
   cmp cpu.events cuda.events
   cmp cpu/model/model.safetensors cuda/model/model.safetensors
@@ -174,9 +175,15 @@ PY
   sizes=(--layers 1 --width 16 --heads 2 --vocab 50 --context 16 --repeats 1 --json)
   for dtype in fp32 bf16; do
     ok 1 bench step "${sizes[@]}" --dtype "$dtype" --device cuda
-    json out 'lines[0]["value"] > 0 and lines[0]["device"] == "cuda"'
+    json out 'lines[0]["value"] > 0 and lines[0]["device"] == "cuda"' \
+      "lines[0]['of'] == '$dtype matmul'"
+    grep -q 'matmuls by cuBLASLt' err
     ok 1 bench generate "${sizes[@]}" --dtype "$dtype" --new-tokens 4 --device cuda
-    json out 'len(lines) == 2 and lines[1]["value"] > 0'
+    json out 'len(lines) == 2 and lines[1]["value"] > 0' "lines[0]['of'] == '$dtype matmul'" \
+      "lines[1]['of'] in ('sustained memory reads', '$dtype matmul')"
+    # The CPU multiplies held bf16 in fp32.
+    ok 1 bench generate "${sizes[@]}" --dtype "$dtype" --new-tokens 4 --device cpu
+    json out 'lines[0]["of"] == "fp32 matmul"' 'lines[0]["flops_counted"] > 0'
   done
   refused 1 'measures the CPU and its ranks' bench machine --device cuda
 }
@@ -189,4 +196,93 @@ PY
   WEFT_EMULATED_GPUS=1 ok 2 generate --model "$S/run/model" --prompt a --max-new-tokens 2
   grep -q 'this runs on the CPU' err
   refused 1 '--gpu-map' generate --model "$S/run/model" --prompt a --gpu-map x
+}
+
+@test "a model that no kernel of a GPU takes runs on the CPU, unless a GPU was asked for" {
+  local words='heads have 264 dims, and a GPU.s kernels take multiples of 8 from 16 to 256'
+  shape=(--layers 1 --width 264 --heads 1 --context 32)
+  fresh=("${shape[@]}" --data "$S/tokens.h5" --batch-size 2 --steps 1)
+  # on_cpu N ARGS…: on N ranks, said in one line.
+  on_cpu() {
+    ok "$@" || return 1
+    [ "$(grep -c "$words: this runs on the CPU" err)" = 1 ] || { cat err; return 1; }
+  }
+  on_cpu 1 train "${fresh[@]}" --out wide
+  on_cpu 2 train "${fresh[@]}" --out two
+  json wide/run.jsonl 'lines[0]["device"] == "cpu"'
+  json two/run.jsonl 'lines[0]["device"] == "cpu"'
+  model=(--model wide/model)
+  for n in 1 2; do
+    on_cpu $n generate "${model[@]}" --prompt a --max-new-tokens 2 --log "job$n.jsonl"
+    json "job$n.jsonl" 'lines[0]["device"] == "cpu"'
+  done
+  on_cpu 1 score "${model[@]}" --text 'the cat'
+  on_cpu 1 embed "${model[@]}" --text 'the cat'
+  on_cpu 1 attention "${model[@]}" --text 'the cat' --json
+  on_cpu 1 info wide/model
+  on_cpu 1 bench step "${shape[@]}" --vocab 50 --repeats 1 --json
+  json out 'lines[0]["device"] == "cpu"'
+  for n in 1 2; do
+    words="--device cuda: the model's heads have 264 dims, and .*; allowed here: cpu"
+    refused $n "$words" train "${fresh[@]}" --out gpu --device cuda
+    [ ! -e gpu ]
+    refused $n "$words" generate "${model[@]}" --prompt a --device cuda
+  done
+  refused 1 "$words" info wide/model --device cuda
+  refused 1 "$words" bench step "${shape[@]}" --vocab 50 --device cuda
+  ok 1 generate "${model[@]}" --prompt a --max-new-tokens 2 --device cpu
+  [ "$(grep -c 'runs on the CPU' err)" = 0 ]
+}
+
+@test "a plan is enough, and a byte less than it is refused before anything is taken" {
+  options=(--data "$S/tokens.h5" --layers 3 --width 24 --heads 3 --context 48 --batch-size 4
+    --micro-batch-size 2 --steps 3 --eval-every 2 --sample 'the cat' --device cuda)
+  for dtype in fp32 bf16; do
+    ok 1 train "${options[@]}" --dtype "$dtype" --out "free-$dtype"
+    local planned
+    planned=$(head -n 1 "free-$dtype/run.jsonl" | sed -E 's/.*"bytes_per_rank":([0-9]+).*/\1/')
+    WEFT_EMULATED_GPU_BYTES=$planned ok 1 train "${options[@]}" --dtype "$dtype" --out "all-$dtype"
+    cmp <(losses "free-$dtype/run.jsonl") <(losses "all-$dtype/run.jsonl")
+    WEFT_EMULATED_GPU_BYTES=$((planned - 1)) failed 1 \
+      'weights, .* and workspaces take .* on a rank, but .* is free on GPU 0' \
+      train "${options[@]}" --dtype "$dtype" --out "less-$dtype"
+    [ ! -e "less-$dtype/run.jsonl" ]
+  done
+  model=(--model "$S/run/model")
+  ok 1 info "${model[@]}" --device cuda --json
+  json out 'lines[0]["workspace_bytes"] >= 64 << 20'
+  # With less and less the cache shrinks, until nothing fits: never is it found out in a pass.
+  local refusals=0 runs=0 bytes
+  for ((bytes = 91000000; bytes > 87000000; bytes -= 400000)); do
+    WEFT_EMULATED_GPU_BYTES=$bytes weft 1 generate "${model[@]}" --prompt 'the cat' --prompt a \
+      --prompt 'a dog' --num-return-sequences 4 --do-sample --max-new-tokens 30 --device cuda
+    if [ "$status" = 0 ]; then
+      runs=$((runs + 1))
+      [ "$refusals" = 0 ]
+    else
+      grep -Eq 'bytes of keys, values and activations on a rank, more|workspaces take' err ||
+        { cat err; return 1; }
+      refusals=$((refusals + 1))
+    fi
+  done
+  [ "$runs" -gt 3 ]
+  [ "$refusals" -gt 0 ]
+}
+
+@test "where one rank has no GPU, all run on the CPU" {
+  cat >one <<'SH'
+#!/bin/sh
+[ "${OMPI_COMM_WORLD_RANK:-$PMI_RANK}" = 0 ] || export WEFT_EMULATED_GPUS=0
+exec "$PROGRAM" "$@"
+SH
+  chmod +x one
+  export PROGRAM=$WEFT WEFT=./one
+  model=(--model "$S/run/model" --prompt a --max-new-tokens 2)
+  ok 2 generate "${model[@]}" --log job.jsonl
+  json job.jsonl 'lines[0]["device"] == "cpu"'
+  [ "$(grep -c ': this runs on the CPU' err)" = 1 ]
+  refused 2 '--device cuda: no GPU .*; allowed here: cpu' generate "${model[@]}" --device cuda
+  fresh=(--data "$S/tokens.h5" --layers 1 --width 16 --heads 1 --context 32 --batch-size 2)
+  ok 2 train "${fresh[@]}" --steps 1 --out two
+  json two/run.jsonl 'lines[0]["device"] == "cpu"'
 }

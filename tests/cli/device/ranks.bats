@@ -95,7 +95,28 @@ GRIDS
     generate --model "$S/run/model" --device cuda --prompt A
 }
 
-@test "a rank that stops ends the run, by name" {
+@test "two ranks that are shown one GPU: one sentence" {
+  words='ranks 0 and 1 were shown the same GPU of .* \(0000:13:00\.0\): a rank needs its own'
+  export CUDA_VISIBLE_DEVICES=3
+  refused 2 "$words" generate --model "$S/run/model" --device cuda --prompt A
+  refused 2 "$words" train "${options[@]}" --device cuda --out run
+  refused 2 "$words" bench comm --device cuda
+  refused 3 "$words" generate --model "$S/run/model" --device cuda --prompt A
+  unset CUDA_VISIBLE_DEVICES
+  refused 2 'ranks 0 and 1 were shown the same GPU' \
+    generate --model "$S/run/model" --device cuda --gpu-map 2,2 --prompt A
+  # One of its own each, whatever each calls it.
+  cat >own.sh <<'SH'
+CUDA_VISIBLE_DEVICES=$((5 - ${OMPI_COMM_WORLD_LOCAL_RANK:-$MPI_LOCALRANKID})) exec "$@"
+SH
+  # shellcheck disable=SC2086
+  $WEFT_MPIEXEC 2 bash own.sh "$WEFT" generate --model "$S/run/model" --device cuda --tp 2 \
+    --prompt A >out
+  [ -s out ]
+}
+
+# ends_by_name SIGNAL: rank 1 of a run gets it, and rank 0 ends with what it waited for.
+ends_by_name() {
   # shellcheck disable=SC2086
   $WEFT_MPIEXEC 2 "$WEFT" train "${options[@]}" --device cuda --tp 2 --steps 100000 \
     --comm-timeout 4 --out run >out 2>err 3>&- &
@@ -108,7 +129,7 @@ GRIDS
     tr '\0' '\n' <"/proc/$p/environ" | grep -q '^OMPI_COMM_WORLD_RANK=1$' && echo "$p"
   done | head -1)
   [ -n "$rank" ] || skip "this launcher does not name its ranks"
-  kill -STOP "$rank"
+  kill "-$1" "$rank"
   code=0
   SECONDS=0
   wait "$job" || code=$?
@@ -116,4 +137,12 @@ GRIDS
   cat err
   [ "$code" != 0 ] && [ "$SECONDS" -lt 40 ]
   grep -E 'rank 0.*tensor-parallel group.*has not ended for' err
+}
+
+@test "a rank that stops ends the run, by name" {
+  ends_by_name STOP
+}
+
+@test "so does one that dies where no launcher ends the others" {
+  OMPI_MCA_orte_enable_recovery=1 ends_by_name KILL
 }

@@ -1,4 +1,4 @@
-#include "cli/generation_page.h"
+#include "cli/generation/generation_page.h"
 
 #include <algorithm>
 #include <numeric>
