@@ -131,7 +131,7 @@ InferenceShape plan_serving(const Context& ctx, const ModelConfig& config,
   std::int64_t room = full;
   if (limits.memory_bytes > 0) {
     const std::size_t least = InferencePass::plan_bytes(config, ctx.grid, shape) +
-                              InferencePass::scratch_bytes(ctx, config, shape);
+                              InferencePass::kept_bytes(ctx, config, shape);
     const std::int64_t left = limits.memory_bytes - static_cast<std::int64_t>(least);
     room = shape.pages +
            left / static_cast<std::int64_t>(InferencePass::page_bytes(config, ctx.act, ctx.grid));

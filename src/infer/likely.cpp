@@ -87,7 +87,7 @@ std::size_t score_with_likely_bytes(const Context& ctx, const ModelConfig& confi
                                 .weights = weights,
                                 .device = ctx.stream.device()};
   return InferencePass::plan_bytes(config, ctx.grid, shape) +
-         InferencePass::scratch_bytes(ctx, config, shape);
+         InferencePass::kept_bytes(ctx, config, shape);
 }
 
 }  // namespace weft

@@ -124,7 +124,7 @@ TEST(Feed, PlansForRequestsThatNobodyKnows) {
     shape.pages = 3;
     limits.memory_bytes = m.grid.replica().all_reduce_value(
         static_cast<std::int64_t>(InferencePass::plan_bytes(m.config, m.grid, shape) +
-                                  InferencePass::scratch_bytes(m.ctx, m.config, shape)),
+                                  InferencePass::kept_bytes(m.ctx, m.config, shape)),
         ReduceOp::max, m.stream);
     const std::int64_t pages = plan_serving(m.ctx, m.config, limits).pages;
     EXPECT_GE(pages, 3) << name;

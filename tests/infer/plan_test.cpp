@@ -30,7 +30,9 @@ void expect_plan_holds(const ModelConfig& config, const std::filesystem::path& d
   Engine engine(m.ctx, m.config, m.parameters, nullptr, limits, {&statistics, {}});
   engine.run(
       requests, [](std::size_t, std::int64_t, const Completion&) {},
-      [&](std::size_t, std::int32_t) { taken = std::max(taken, before - gpu_free_bytes(device)); });
+      [&](std::size_t, const ChosenToken&) {
+        taken = std::max(taken, before - gpu_free_bytes(device));
+      });
   EXPECT_GT(statistics.counts.graph_captures, 0);
   const std::int64_t rounding = 16 * 4096;  // of allocations to whole pages, in emulation
   EXPECT_GE(planned + rounding, taken);
