@@ -56,8 +56,8 @@ weft_name_modules() {
   cat >&2 <<'TEXT'
 Weft needs a C++20 compiler, CMake 3.25, an MPI, parallel HDF5, oneDNN (or a CBLAS), Highway,
 nlohmann-json, toml++, CLI11, fmt, spdlog, PCRE2, utf8proc, hwloc and zlib; weft serve also
-cpp-httplib. Machines with modules
-have a launch/MACHINE/build.pbs, which loads (versions change; see `module avail`):
+cpp-httplib. Machines with modules have a launch/MACHINE/build.pbs, which loads (versions change;
+see `module avail`):
 TEXT
   for file in launch/*/environment.sh; do
     # shellcheck source=launch/polaris/environment.sh

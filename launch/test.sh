@@ -26,7 +26,8 @@ python3 -B tests/fuzz/commands.py build/weft || status=1
 
 if nvcc=$(weft_find_nvcc); then
   export CUDACXX=$nvcc
-  weft_build emulated weft kernels_test cuda_emulation_test weft_gpu_bench weft_step_launches
+  weft_build emulated weft kernels_test cuda_emulation_test train_test weft_gpu_bench \
+    weft_step_launches
   (cd build-emulated && ctest --output-on-failure -j 2 -L emulated) || status=1
   weft_build runtime weft comm_test train_test parity_test cuda_emulation_test infer_test
   (cd build-runtime && ctest --output-on-failure -j 2 -L runtime) || status=1
