@@ -11,7 +11,7 @@
 #include "core/log.h"
 #include "core/utf8.h"
 #include "infer/embed_texts.h"
-#include "infer/vector_search.h"
+#include "infer/search/vector_search.h"
 #include "io/embedding_file.h"
 
 namespace weft {

@@ -1,6 +1,6 @@
 // The nearest rows against a plain loop in double and against numpy (tests/data/vector_search.json,
 // by make_vector_search.py), on any number of ranks.
-#include "infer/vector_search.h"
+#include "infer/search/vector_search.h"
 
 #include <gtest/gtest.h>
 

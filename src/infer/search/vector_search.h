@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "infer/neighbors.h"
+#include "infer/search/neighbors.h"
 
 namespace weft {
 

@@ -1,4 +1,4 @@
-#include "infer/vector_search.h"
+#include "infer/search/vector_search.h"
 
 #include <algorithm>
 #include <cmath>

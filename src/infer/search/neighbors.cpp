@@ -1,4 +1,4 @@
-#include "infer/neighbors.h"
+#include "infer/search/neighbors.h"
 
 #include <algorithm>
 #include <cmath>
