@@ -185,11 +185,13 @@ TEST(JobLog, SaysWhatAllRanksDid) {
     EXPECT_EQ(end["comm_share"], end["shares"]["comm"]);
     const GridShape& shape = m.grid.shape();
     EXPECT_EQ(number("comm_bytes") > 0, shape.tp * shape.pp > 1) << name;
-    for (const char* key : {"ttft_s", "inter_token_s"}) {
+    // job_s is the mean over the ranks, the slowest of which may take as much as all together.
+    const double most = 1.01 * seconds * m.grid.world().size();
+    for (const char* key : {"queue_s", "ttft_s", "inter_token_s"}) {
       EXPECT_GT(end[key]["p50"].get<double>(), 0) << name << key;
       EXPECT_LE(end[key]["p50"], end[key]["p95"]) << name << key;
       EXPECT_LE(end[key]["p95"], end[key]["p99"]) << name << key;
-      EXPECT_LT(end[key]["p99"].get<double>(), 1.01 * seconds) << name << key;
+      EXPECT_LT(end[key]["p99"].get<double>(), most) << name << key;
     }
     EXPECT_EQ(number("graph_launches") > 0, m.device.type == DeviceType::cuda) << name;
     EXPECT_GT(number("peak_share"), 0) << name;
