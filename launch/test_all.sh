@@ -41,6 +41,9 @@ if [ "${1:-}" != mpis ]; then
   launch/test.sh || status=1
   launch/test_sanitized.sh || status=1
   (cd build && ctest --output-on-failure -j 2 -L rare) || status=1
+  if [ -d build-runtime ]; then
+    (cd build-runtime && ctest --output-on-failure -R '^parity_cuda_4$') || status=1
+  fi
 fi
 
 if weft_install_packages mpich libmpich-dev libhdf5-mpich-dev &&
