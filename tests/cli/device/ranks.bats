@@ -115,7 +115,8 @@ SH
   [ -s out ]
 }
 
-# ends_by_name SIGNAL: rank 1 of a run gets it, and rank 0 ends with what it waited for.
+# ends_by_name SIGNAL 'words': rank 1 of a run gets it, and rank 0 ends with what it waited for, and
+# the words.
 ends_by_name() {
   # shellcheck disable=SC2086
   $WEFT_MPIEXEC 2 "$WEFT" train "${options[@]}" --device cuda --tp 2 --steps 100000 \
@@ -136,13 +137,13 @@ ends_by_name() {
   kill -CONT "$rank" 2>/dev/null || true
   cat err
   [ "$code" != 0 ] && [ "$SECONDS" -lt 40 ]
-  grep -E 'rank 0.*tensor-parallel group.*has not ended for' err
+  grep -E "rank 0.*tensor-parallel group.*$2" err
 }
 
 @test "a rank that stops ends the run, by name" {
-  ends_by_name STOP
+  ends_by_name STOP 'has not ended for'
 }
 
 @test "so does one that dies where no launcher ends the others" {
-  OMPI_MCA_orte_enable_recovery=1 ends_by_name KILL
+  OMPI_MCA_orte_enable_recovery=1 ends_by_name KILL 'remote process exited'
 }
