@@ -100,7 +100,7 @@ of_texts() {
   for command in $("$WEFT" --help | sed -nE 's/^  ([a-z]+) .*/\1/p'); do
     "$WEFT" "$command" --help | grep -q -- '--walltime' && taken+=" $command"
   done
-  # train: tests/faults/walltime.bats
+  # serve: serve.bats; train: tests/faults/walltime.bats
   [ "$(tr ' ' '\n' <<<"$taken" | sort | xargs)" = \
-    "attention chat classify embed fill generate neighbors score search train" ]
+    "attention chat classify embed fill generate neighbors score search serve train" ]
 }
