@@ -189,6 +189,7 @@ TEST(Pages, TextsThatBeginAlikeShareTheirFirst) {
 }
 
 TEST(Pages, ManySamplesOfAPromptHoldLittleBesideTheirOwn) {
+  if (test_mpi().size() > 1) GTEST_SKIP() << "each rank would do the same by itself";
   ModelOnGrid m = llama(1024);
   const Ids prompt = prompt_for(m.config, 500);
   Generation g = greedy_options(256);
@@ -202,6 +203,7 @@ TEST(Pages, ManySamplesOfAPromptHoldLittleBesideTheirOwn) {
 
 // All begin, since their prompts fit; then there are no pages for what they write.
 TEST(Pages, ThatRunOutPutTheYoungestTextOff) {
+  if (test_mpi().size() > 1) GTEST_SKIP() << "each rank would do the same by itself";
   ModelOnGrid m = llama(512);
   std::vector<GenerationRequest> requests;
   Generation g = greedy_options(150);
