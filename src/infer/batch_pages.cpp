@@ -85,8 +85,8 @@ void Batch::admit() {
   }
 }
 
-// Of a text that is read, the pages that others have read or are about to forget; how many tokens
-// they hold. One token at least is left to it, whose logits are wanted.
+// Gives a text that is read the pages of its beginning that others have read, whether they still
+// hold them or not: how many tokens. One at least is left to it, whose logits are wanted.
 std::int64_t Batch::share_pages(ActiveRequest& w) {
   std::int64_t tokens = 0;
   if (!w.shares || w.lanes.size() > 1) return tokens;
