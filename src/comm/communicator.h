@@ -62,8 +62,16 @@ class Communicator {
   virtual void recv(View x, int from, int tag, Stream& stream) = 0;
 
   // Non-blocking twins. Collective or between two ranks like their twins: every rank of the group
-  // must start its all_reduces in the same order.
+  // must start its collectives in the same order, blocking ones among them. in may be this rank's
+  // part of all_gather's out, and out of reduce_scatter's in; else the two must not overlap.
+  virtual std::unique_ptr<Transfer> start_broadcast(View x, int root, Stream& stream) = 0;
   virtual std::unique_ptr<Transfer> start_all_reduce(View x, ReduceOp op, Stream& stream) = 0;
+  virtual std::unique_ptr<Transfer> start_reduce_scatter(View out, ConstView in, ReduceOp op,
+                                                         Stream& stream) = 0;
+  virtual std::unique_ptr<Transfer> start_all_gather(View out, ConstView in, Stream& stream) = 0;
+  virtual std::unique_ptr<Transfer> start_all_gather(View out, ConstView in,
+                                                     std::span<const std::int64_t> counts,
+                                                     Stream& stream) = 0;
   virtual std::unique_ptr<Transfer> start_send(ConstView x, int to, int tag, Stream& stream) = 0;
   virtual std::unique_ptr<Transfer> start_recv(View x, int from, int tag, Stream& stream) = 0;
 
@@ -122,8 +130,8 @@ class Mpi {
   // order, and one that fails alone knows it. Throws nothing: false where a peer is gone.
   bool all_arrive(double timeout_s) const;
 
-  static std::string library_version();           // one line
-  static int launched_rank();                     // as the launcher says; 0 without one
+  static std::string library_version();  // one line
+  static int launched_rank();            // as the launcher says; 0 without one
   [[noreturn]] static void abort(int exit_code);  // ends all ranks; called by one
 
  private:

@@ -5,23 +5,15 @@
 // 1.3 us; 16 MiB: 17 against 7 ms).
 #include <algorithm>
 #include <bit>
-#include <chrono>
 #include <cstring>
 #include <utility>
 #include <vector>
 
 #include "comm/communicator.h"
 #include "comm/mpi_communicator.h"
-#include "comm/patience.h"
+#include "comm/mpi_requests-inl.h"
 #include "comm/shard.h"
 #include "core/check.h"
-
-#define MPI_CHECK(call)                                                                \
-  do {                                                                                 \
-    const int weft_mpi_code = (call);                                                  \
-    if (weft_mpi_code != MPI_SUCCESS)                                                  \
-      ::weft::throw_error(__FILE__, __LINE__, #call, ::weft::mpi_text(weft_mpi_code)); \
-  } while (false)
 
 namespace weft {
 namespace {
@@ -48,71 +40,6 @@ MPI_Datatype reducible(DType dtype) {
 MPI_Op mpi_op(ReduceOp op) {
   return op == ReduceOp::sum ? MPI_SUM : op == ReduceOp::max ? MPI_MAX : MPI_MIN;
 }
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-// Adds the time of its scope to a counter.
-class Timed {
- public:
-  explicit Timed(double& total) : total_(&total), begin_(now()) {}
-  ~Timed() { *total_ += now() - begin_; }
-  Timed(const Timed&) = delete;
-  Timed& operator=(const Timed&) = delete;
-
- private:
-  double* total_;
-  double begin_;
-};
-
-// Messages and collectives under way, waited for with patience.
-class Requests {
- public:
-  explicit Requests(std::shared_ptr<Patience> patience) : patience_(std::move(patience)) {}
-  Requests(const Requests&) = delete;
-  Requests& operator=(const Requests&) = delete;
-  ~Requests() {
-    try {
-      wait();
-    } catch (const Error&) {  // of what nobody waits for any more
-    }
-  }
-  MPI_Request* add() { return &list_.emplace_back(MPI_REQUEST_NULL); }
-  bool test() {
-    int done = 1;
-    MPI_CHECK(
-        MPI_Testall(static_cast<int>(list_.size()), list_.data(), &done, MPI_STATUSES_IGNORE));
-    if (done) list_.clear();
-    return done != 0;
-  }
-  void wait() {
-    patience_->begin();
-    while (!test()) patience_->pause();
-  }
-
- private:
-  std::vector<MPI_Request> list_;
-  std::shared_ptr<Patience> patience_;
-};
-
-class MpiTransfer : public Transfer {
- public:
-  MpiTransfer(double& seconds, std::shared_ptr<Patience> patience)
-      : requests(std::move(patience)), seconds_(&seconds) {}
-  void wait() override {
-    const Timed timed(*seconds_);
-    requests.wait();
-  }
-  bool test() override {
-    const Timed timed(*seconds_);
-    return requests.test();
-  }
-  Requests requests;
-
- private:
-  double* seconds_;
-};
 
 class MpiCommunicator : public Communicator {
  public:
@@ -153,16 +80,8 @@ class MpiCommunicator : public Communicator {
     meet();
   }
 
-  void broadcast(View x, int root, Stream&) override {
-    expect_host(x, "broadcast");
-    count_call(CallKind::broadcast, x);
-    const Timed timed(seconds_);
-    if (rank_ == root) bytes_ += (size_ - 1) * static_cast<std::int64_t>(x.bytes());
-    each_chunk(x.bytes(), [&](std::int64_t at, int n) {
-      Requests requests(patience_);
-      MPI_CHECK(MPI_Ibcast(byte(x.data(), at), n, MPI_BYTE, root, comm_, requests.add()));
-      requests.wait();
-    });
+  void broadcast(View x, int root, Stream& stream) override {
+    start_broadcast(x, root, stream)->wait();
   }
 
   void all_reduce(View x, ReduceOp op, Stream&) override {
@@ -180,10 +99,7 @@ class MpiCommunicator : public Communicator {
   }
 
   void reduce_scatter(View out, ConstView in, ReduceOp op, Stream&) override {
-    expect_host(in, "reduce_scatter");
-    count_call(CallKind::reduce_scatter, in);
-    CHECK(out.elems() * size_ == in.elems() && out.dtype() == in.dtype(),
-          "reduce_scatter: {} into {} on {} ranks", in.shape().str(), out.shape().str(), size_);
+    expect_parts(out, in);
     const Timed timed(seconds_);
     const Reduction how(in.dtype(), op);
     scattered_.resize(in.bytes());
@@ -196,34 +112,17 @@ class MpiCommunicator : public Communicator {
   }
 
   void all_gather(View out, ConstView in, Stream& stream) override {
-    CHECK(out.elems() == in.elems() * size_ && out.dtype() == in.dtype(),
-          "all_gather: {} of each of {} ranks into {}", in.shape().str(), size_, out.shape().str());
-    const std::vector<std::int64_t> counts(static_cast<std::size_t>(size_), in.elems());
-    all_gather(out, in, counts, stream);
+    all_gather(out, in, equal_counts(out, in), stream);
   }
 
-  void all_gather(View out, ConstView in, std::span<const std::int64_t> counts, Stream&) override {
-    expect_host(in, "all_gather");
-    count_call(CallKind::all_gather, out);
-    CHECK(static_cast<int>(counts.size()) == size_ &&
-              counts[static_cast<std::size_t>(rank_)] == in.elems(),
-          "all_gather: counts do not fit {} ranks or {} elements", size_, in.elems());
+  void all_gather(View out, ConstView in, std::span<const std::int64_t> counts,
+                  Stream& stream) override {
+    if (out.bytes() <= kSmallBytes) return start_all_gather(out, in, counts, stream)->wait();
+    const std::vector<Bytes> parts = gathered_parts(out, in, counts);
     const Timed timed(seconds_);
-    const std::size_t width = dtype_bytes(in.dtype());
-    std::vector<Bytes> parts;
-    std::size_t total = 0;
-    for (const std::int64_t n : counts) {
-      parts.emplace_back(byte(out.data(), 0) + total, static_cast<std::size_t>(n) * width);
-      total += parts.back().size();
-    }
-    CHECK(total == out.bytes(), "all_gather: {} bytes into {}", total, out.bytes());
-    const std::span own(byte(in.data(), 0), in.bytes());
-    if (total <= kSmallBytes)
-      gather_at_once(own, parts);
-    else
-      gather_along_ring(own, [&](int index) { return parts[static_cast<std::size_t>(index)]; });
-    const Bytes place = parts[static_cast<std::size_t>(rank_)];
-    if (in.bytes() && place.data() != in.data()) std::memmove(place.data(), in.data(), in.bytes());
+    gather_along_ring(std::span(byte(in.data(), 0), in.bytes()),
+                      [&](int index) { return parts[static_cast<std::size_t>(index)]; });
+    put_own(in, parts);
   }
 
   void send(ConstView x, int to, int tag, Stream& stream) override {
@@ -233,6 +132,17 @@ class MpiCommunicator : public Communicator {
     start_recv(x, from, tag, stream)->wait();
   }
 
+  std::unique_ptr<Transfer> start_broadcast(View x, int root, Stream&) override {
+    expect_host(x, "broadcast");
+    count_call(CallKind::broadcast, x);
+    const Timed timed(seconds_);
+    if (rank_ == root) bytes_ += (size_ - 1) * static_cast<std::int64_t>(x.bytes());
+    auto transfer = std::make_unique<MpiTransfer>(seconds_, patience_);
+    each_chunk(x.bytes(), [&](std::int64_t at, int n) {
+      MPI_CHECK(MPI_Ibcast(byte(x.data(), at), n, MPI_BYTE, root, comm_, transfer->requests.add()));
+    });
+    return transfer;
+  }
   std::unique_ptr<Transfer> start_all_reduce(View x, ReduceOp op, Stream&) override {
     expect_host(x, "start_all_reduce");
     count_call(CallKind::all_reduce, x);
@@ -245,6 +155,45 @@ class MpiCommunicator : public Communicator {
                                byte(x.data(), at * static_cast<std::int64_t>(how.width)), n,
                                how.type, how.op, comm_, transfer->requests.add()));
     });
+    return transfer;
+  }
+  // A part's sum to each rank: MPI_Ireduce_scatter_block cannot be cut into chunks.
+  std::unique_ptr<Transfer> start_reduce_scatter(View out, ConstView in, ReduceOp op,
+                                                 Stream&) override {
+    expect_parts(out, in);
+    const Timed timed(seconds_);
+    bytes_ += (size_ - 1) * static_cast<std::int64_t>(out.bytes());
+    auto transfer = std::make_unique<MpiTransfer>(seconds_, patience_);
+    const Reduction how(in.dtype(), op);
+    if (out.elems() == 0) return transfer;
+    for (int root = 0; root < size_; ++root)
+      each_chunk(static_cast<std::size_t>(out.elems()), [&](std::int64_t at, int n) {
+        const auto width = static_cast<std::int64_t>(how.width);
+        const void* mine = byte(in.data(), (root * out.elems() + at) * width);
+        void* sum = byte(out.data(), at * width);
+        if (rank_ == root && mine == sum) mine = MPI_IN_PLACE;
+        MPI_CHECK(
+            MPI_Ireduce(mine, sum, n, how.type, how.op, root, comm_, transfer->requests.add()));
+      });
+    return transfer;
+  }
+  std::unique_ptr<Transfer> start_all_gather(View out, ConstView in, Stream& stream) override {
+    return start_all_gather(out, in, equal_counts(out, in), stream);
+  }
+  // Every rank's to every other one at once.
+  std::unique_ptr<Transfer> start_all_gather(View out, ConstView in,
+                                             std::span<const std::int64_t> counts,
+                                             Stream&) override {
+    const std::vector<Bytes> parts = gathered_parts(out, in, counts);
+    const Timed timed(seconds_);
+    auto transfer = std::make_unique<MpiTransfer>(seconds_, patience_);
+    const std::span own(byte(in.data(), 0), in.bytes());
+    for (int step = 1; step < size_; ++step) {
+      const int from = (rank_ + size_ - step) % size_;
+      start_recv(parts[static_cast<std::size_t>(from)], from, kTag, transfer->requests);
+      start_send(own, (rank_ + step) % size_, kTag, transfer->requests);
+    }
+    put_own(in, parts);
     return transfer;
   }
   std::unique_ptr<Transfer> start_send(ConstView x, int to, int tag, Stream&) override {
@@ -290,6 +239,39 @@ class MpiCommunicator : public Communicator {
   static std::byte* byte(void* p, std::int64_t at) { return static_cast<std::byte*>(p) + at; }
   static const std::byte* byte(const void* p, std::int64_t at) {
     return static_cast<const std::byte*>(p) + at;
+  }
+  // What reduce_scatter was given, checked and counted.
+  void expect_parts(View out, ConstView in) {
+    expect_host(in, "reduce_scatter");
+    count_call(CallKind::reduce_scatter, in);
+    CHECK(out.elems() * size_ == in.elems() && out.dtype() == in.dtype(),
+          "reduce_scatter: {} into {} on {} ranks", in.shape().str(), out.shape().str(), size_);
+  }
+  // What all_gather was given, likewise: each rank's part of out.
+  std::vector<Bytes> gathered_parts(View out, ConstView in, std::span<const std::int64_t> counts) {
+    expect_host(in, "all_gather");
+    count_call(CallKind::all_gather, out);
+    CHECK(static_cast<int>(counts.size()) == size_ &&
+              counts[static_cast<std::size_t>(rank_)] == in.elems(),
+          "all_gather: counts do not fit {} ranks or {} elements", size_, in.elems());
+    std::vector<Bytes> parts;
+    std::size_t total = 0;
+    for (const std::int64_t n : counts) {
+      const std::size_t bytes = static_cast<std::size_t>(n) * dtype_bytes(in.dtype());
+      parts.emplace_back(byte(out.data(), 0) + total, bytes);
+      total += bytes;
+    }
+    CHECK(total == out.bytes(), "all_gather: {} bytes into {}", total, out.bytes());
+    return parts;
+  }
+  std::vector<std::int64_t> equal_counts(View out, ConstView in) const {
+    CHECK(out.elems() == in.elems() * size_ && out.dtype() == in.dtype(),
+          "all_gather: {} of each of {} ranks into {}", in.shape().str(), size_, out.shape().str());
+    return std::vector(static_cast<std::size_t>(size_), in.elems());
+  }
+  void put_own(ConstView in, const std::vector<Bytes>& parts) const {
+    const Bytes place = parts[static_cast<std::size_t>(rank_)];
+    if (in.bytes() && place.data() != in.data()) std::memmove(place.data(), in.data(), in.bytes());
   }
   static int checked(int tag) {
     CHECK(0 <= tag && tag < kTag, "tag {}; allowed: 0 to {}", tag, kTag - 1);
@@ -402,16 +384,6 @@ class MpiCommunicator : public Communicator {
       start_send(held, right(), kTag, requests);
       requests.wait();
     }
-  }
-
-  void gather_at_once(std::span<const std::byte> own, std::span<const Bytes> parts) {
-    Requests requests(patience_);
-    for (int step = 1; step < size_; ++step) {
-      const int from = (rank_ + size_ - step) % size_;
-      start_recv(parts[static_cast<std::size_t>(from)], from, kTag, requests);
-      start_send(own, (rank_ + step) % size_, kTag, requests);
-    }
-    requests.wait();
   }
 
   // `out` to the right; what comes from the left is folded into `in`, a piece while the next one

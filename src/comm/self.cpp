@@ -51,7 +51,26 @@ class SelfCommunicator : public Communicator {
     }
     CHECK(false, "recv: a single rank waits for a message with tag {} that it has not sent", tag);
   }
+  std::unique_ptr<Transfer> start_broadcast(View x, int root, Stream& stream) override {
+    broadcast(x, root, stream);
+    return std::make_unique<Done>();
+  }
   std::unique_ptr<Transfer> start_all_reduce(View, ReduceOp, Stream&) override {
+    return std::make_unique<Done>();
+  }
+  std::unique_ptr<Transfer> start_reduce_scatter(View out, ConstView in, ReduceOp op,
+                                                 Stream& stream) override {
+    reduce_scatter(out, in, op, stream);
+    return std::make_unique<Done>();
+  }
+  std::unique_ptr<Transfer> start_all_gather(View out, ConstView in, Stream& stream) override {
+    all_gather(out, in, stream);
+    return std::make_unique<Done>();
+  }
+  std::unique_ptr<Transfer> start_all_gather(View out, ConstView in,
+                                             std::span<const std::int64_t> counts,
+                                             Stream& stream) override {
+    all_gather(out, in, counts, stream);
     return std::make_unique<Done>();
   }
   std::unique_ptr<Transfer> start_send(ConstView x, int to, int tag, Stream& stream) override {

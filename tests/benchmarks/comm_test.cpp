@@ -51,8 +51,23 @@ class DelayedCommunicator : public Communicator {
     inner_->send(x, to, tag, s);
   }
   void recv(View x, int from, int tag, Stream& s) override { inner_->recv(x, from, tag, s); }
+  std::unique_ptr<Transfer> start_broadcast(View x, int root, Stream& s) override {
+    return inner_->start_broadcast(x, root, s);
+  }
   std::unique_ptr<Transfer> start_all_reduce(View x, ReduceOp op, Stream& s) override {
     return inner_->start_all_reduce(x, op, s);
+  }
+  std::unique_ptr<Transfer> start_reduce_scatter(View out, ConstView in, ReduceOp op,
+                                                 Stream& s) override {
+    return inner_->start_reduce_scatter(out, in, op, s);
+  }
+  std::unique_ptr<Transfer> start_all_gather(View out, ConstView in, Stream& s) override {
+    return inner_->start_all_gather(out, in, s);
+  }
+  std::unique_ptr<Transfer> start_all_gather(View out, ConstView in,
+                                             std::span<const std::int64_t> counts,
+                                             Stream& s) override {
+    return inner_->start_all_gather(out, in, counts, s);
   }
   std::unique_ptr<Transfer> start_send(ConstView x, int to, int tag, Stream& s) override {
     return inner_->start_send(x, to, tag, s);

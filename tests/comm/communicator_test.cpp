@@ -165,23 +165,90 @@ TEST_P(Contract, AllReduceOfManyBytes) {
 TEST_P(Contract, Broadcast) {
   for (int root = 0; root < size(); ++root)
     for (std::int64_t n : kSizes) {
-      std::vector<std::uint16_t> x = values<std::uint16_t>(n, rank());
+      std::vector<std::uint16_t> x = values<std::uint16_t>(n, rank()), y = x;
       comm_->broadcast(on(x), root, stream_);
       EXPECT_EQ(x, values<std::uint16_t>(n, root));
+      {
+        const Placed placed(y, stream_);
+        comm_->start_broadcast(placed, root, stream_)->wait();
+      }
+      EXPECT_EQ(y, x);
     }
 }
 
 TEST_P(Contract, GatherAndScatter) {
   for (std::int64_t n : kSizes) {
     std::vector<float> mine = values<float>(n, rank()), all(static_cast<std::size_t>(n * size())),
-                       back(mine.size());
+                       back(mine.size()), later(all.size()), back_later(mine.size());
     comm_->all_gather(on(all), on(mine), stream_);
     for (int r = 0; r < size(); ++r)
       EXPECT_EQ(std::vector<float>(all.begin() + r * n, all.begin() + (r + 1) * n),
                 values<float>(n, r));
     comm_->reduce_scatter(on(back), on(all), ReduceOp::sum, stream_);
+    {
+      const Placed in(mine, stream_), out(later, stream_), sum(back_later, stream_);
+      comm_->start_all_gather(out, in, stream_)->wait();
+      comm_->start_reduce_scatter(sum, out, ReduceOp::sum, stream_)->wait();
+    }
+    EXPECT_EQ(later, all);
+    EXPECT_EQ(back_later, back);
     for (float& x : mine) x *= static_cast<float>(size());
     EXPECT_EQ(back, mine);
+  }
+}
+
+// Every kind under way at once, a blocking one among them, and waited for the other way around.
+TEST_P(Contract, ManyUnderWayAtOnce) {
+  for (const std::int64_t n : kSizes) {
+    const auto part = static_cast<std::size_t>(n), whole = part * static_cast<std::size_t>(size());
+    const int last = size() - 1;
+    std::vector<std::int32_t> told = values<std::int32_t>(n, rank()), sum = told, own = told,
+                              all(whole), max = told, terms(whole), scattered(part);
+    for (std::size_t i = 0; i < whole; ++i)
+      terms[i] = static_cast<std::int32_t>(i % 1000) + 7 * rank();
+    {
+      const Placed t(told, stream_), s(sum, stream_), o(own, stream_), a(all, stream_),
+          m(max, stream_), in(terms, stream_), out(scattered, stream_);
+      std::vector<std::unique_ptr<Transfer>> under_way;
+      under_way.push_back(comm_->start_reduce_scatter(out, in, ReduceOp::max, stream_));
+      under_way.push_back(comm_->start_broadcast(t, last, stream_));
+      under_way.push_back(comm_->start_all_gather(a, o, stream_));
+      comm_->all_reduce(m, ReduceOp::max, stream_);
+      under_way.push_back(comm_->start_all_reduce(s, ReduceOp::min, stream_));
+      for (; !under_way.empty(); under_way.pop_back()) {
+        while (!under_way.back()->test()) {
+        }
+        under_way.back()->wait();
+      }
+    }
+    EXPECT_EQ(told, values<std::int32_t>(n, last));
+    EXPECT_EQ(sum, values<std::int32_t>(n, 0));
+    EXPECT_EQ(max, values<std::int32_t>(n, last));
+    for (std::size_t i = 0; i < part; ++i) {
+      const auto at = i + part * static_cast<std::size_t>(rank());
+      ASSERT_EQ(scattered[i], static_cast<std::int32_t>(at % 1000) + 7 * last) << at;
+    }
+    for (int r = 0; r < size(); ++r)
+      EXPECT_EQ(std::vector<std::int32_t>(all.begin() + r * n, all.begin() + (r + 1) * n),
+                values<std::int32_t>(n, r));
+  }
+}
+
+// A rank's part where it is in the whole.
+TEST_P(Contract, StartedInPlace) {
+  for (const std::int64_t n : kSizes) {
+    const std::int64_t begin = n * rank();
+    std::vector<std::int32_t> x(static_cast<std::size_t>(n * size()), -1);
+    const std::vector<std::int32_t> mine = values<std::int32_t>(n, rank());
+    std::copy(mine.begin(), mine.end(), x.begin() + begin);
+    {
+      const Placed placed(x, stream_);
+      const View whole = placed, part = whole.rows(begin, begin + n);
+      comm_->start_all_gather(whole, part, stream_)->wait();
+      comm_->start_reduce_scatter(part, whole, ReduceOp::sum, stream_)->wait();
+    }
+    for (std::size_t i = 0; i < mine.size(); ++i)
+      ASSERT_EQ(x[static_cast<std::size_t>(begin) + i], size() * mine[i]);
   }
 }
 
@@ -197,6 +264,12 @@ TEST_P(Contract, GathersUnevenParts) {
   std::vector<std::int32_t> all(want.size());
   comm_->all_gather(on(all), on(mine), counts, stream_);
   EXPECT_EQ(all, want);
+  std::vector<std::int32_t> later(want.size());
+  {
+    const Placed in(mine, stream_), out(later, stream_);
+    comm_->start_all_gather(out, in, counts, stream_)->wait();
+  }
+  EXPECT_EQ(later, want);
 }
 
 TEST_P(Contract, RingOfMessages) {
@@ -221,6 +294,8 @@ TEST_P(Contract, RingOfMessages) {
 TEST_P(Contract, WrongSizesAreErrors) {
   std::vector<float> in(3), out(static_cast<std::size_t>(3 * size() + 1));
   EXPECT_THROW(comm_->all_gather(on(out), on(in), stream_), Error);
+  EXPECT_THROW(comm_->start_all_gather(on(out), on(in), stream_), Error);
+  EXPECT_THROW(comm_->start_reduce_scatter(on(in), on(out), ReduceOp::sum, stream_), Error);
 }
 
 TEST_P(Contract, TagsOfOurOwnMessagesAreErrors) {
@@ -255,6 +330,13 @@ TEST_P(Contract, CountsWhatIsSent) {
   EXPECT_EQ(sent_by_all([&] { comm_->all_gather(on(all), on(x), stream_); }), last * n * bytes);
   EXPECT_EQ(sent_by_all([&] { comm_->reduce_scatter(on(x), on(all), ReduceOp::sum, stream_); }),
             last * n * bytes);
+  EXPECT_EQ(sent_by_all([&] {
+              const Placed in(x, stream_), out(all, stream_);
+              comm_->start_broadcast(in, size() - 1, stream_)->wait();
+              comm_->start_all_gather(out, in, stream_)->wait();
+              comm_->start_reduce_scatter(in, out, ReduceOp::sum, stream_)->wait();
+            }),
+            last * bytes + 2 * last * n * bytes);
   // One to the next, in a ring; to itself nothing is sent.
   EXPECT_EQ(sent_by_all([&] {
               if (alone_on_device()) return;

@@ -190,11 +190,17 @@ TEST(Volume, EveryCallCounts) {
   tp.start_all_reduce(part, ReduceOp::sum, stream)->wait();
   tp.reduce_scatter(part, whole, ReduceOp::sum, stream);
   tp.all_gather(whole, part, stream);
+  tp.start_broadcast(part, 0, stream)->wait();
+  tp.start_reduce_scatter(part, whole, ReduceOp::sum, stream)->wait();
+  tp.start_all_gather(whole, part, stream)->wait();
+  const std::vector<std::int64_t> counts(static_cast<std::size_t>(n), 12);
+  tp.start_all_gather(whole, part, counts, stream)->wait();
   const auto sent = tp.start_send(part, (tp.rank() + 1) % n, 0, stream);
   tp.recv(whole.rows(0, 12), (tp.rank() + n - 1) % n, 0, stream);
   sent->wait();
   const std::int64_t one = n > 1 ? 48 : 0;
-  const std::array<std::int64_t, kCallKinds> expected = {one, 2 * one, n * one, n * one, one};
+  const std::array<std::int64_t, kCallKinds> expected = {2 * one, 2 * one, 2 * n * one, 3 * n * one,
+                                                         one};
   for (int c = 0; c < kCallKinds; ++c)
     EXPECT_EQ(tp.call_bytes(static_cast<CallKind>(c)), expected[static_cast<std::size_t>(c)])
         << kCalls[static_cast<std::size_t>(c)];

@@ -97,81 +97,24 @@ class DeviceCommunicator : public Communicator {
 
   void broadcast(View x, int root, Stream& stream) override {
     if (!on_device(x)) return host_->broadcast(x, root, stream);
-    count_call(CallKind::broadcast, x);
-    const auto bytes = static_cast<std::int64_t>(x.bytes());
-    if (is_nothing(x)) return;
-    if (rank() == root) sent_ += (size() - 1) * bytes;
-    give(call("broadcast", x), stream, [&](ncclComm_t comm, cudaStream_t s) {
-      NCCL_CHECK(nccl().ncclBroadcast(x.data(), x.data(), x.bytes(), ncclUint8, root, comm, s));
-    });
+    give_broadcast(x, root, {stream, On::callers});
   }
-
   void all_reduce(View x, ReduceOp op, Stream& stream) override {
     if (!on_device(x)) return host_->all_reduce(x, op, stream);
-    count_call(CallKind::all_reduce, x);
-    const ncclDataType_t type = nccl_type(x.dtype());
-    if (is_nothing(x)) return;
-    count_ring(2 * x.bytes());
-    give(call("all_reduce", x), stream, [&](ncclComm_t comm, cudaStream_t s) {
-      NCCL_CHECK(nccl().ncclAllReduce(x.data(), x.data(), count(x), type, nccl_op(op), comm, s));
-    });
+    give_all_reduce(x, op, {stream, On::callers});
   }
-
   void reduce_scatter(View out, ConstView in, ReduceOp op, Stream& stream) override {
     if (!on_device(in)) return host_->reduce_scatter(out, in, op, stream);
-    CHECK(out.elems() * size() == in.elems() && out.dtype() == in.dtype(),
-          "reduce_scatter: {} into {} on {} ranks", in.shape().str(), out.shape().str(), size());
-    const ncclDataType_t type = nccl_type(in.dtype());
-    if (size() == 1) return copy_bytes(out.data(), in.data(), in.bytes(), stream);
-    count_call(CallKind::reduce_scatter, in);
-    if (is_nothing(in)) return;
-    count_ring(in.bytes());
-    give(call("reduce_scatter", in), stream, [&](ncclComm_t comm, cudaStream_t s) {
-      NCCL_CHECK(
-          nccl().ncclReduceScatter(in.data(), out.data(), count(out), type, nccl_op(op), comm, s));
-    });
+    give_reduce_scatter(out, in, op, {stream, On::callers});
   }
-
   void all_gather(View out, ConstView in, Stream& stream) override {
     if (!on_device(in)) return host_->all_gather(out, in, stream);
-    CHECK(out.elems() == in.elems() * size() && out.dtype() == in.dtype(),
-          "all_gather: {} of each of {} ranks into {}", in.shape().str(), size(),
-          out.shape().str());
-    if (size() == 1) return copy_own(out, in, stream);
-    count_call(CallKind::all_gather, out);
-    if (is_nothing(in)) return;
-    sent_ += (size() - 1) * static_cast<std::int64_t>(in.bytes());
-    give(call("all_gather", in), stream, [&](ncclComm_t comm, cudaStream_t s) {
-      NCCL_CHECK(nccl().ncclAllGather(in.data(), out.data(), in.bytes(), ncclUint8, comm, s));
-    });
+    give_all_gather(out, in, {stream, On::callers});
   }
-
-  // Of parts that differ, a broadcast from each rank, as one call.
   void all_gather(View out, ConstView in, std::span<const std::int64_t> counts,
                   Stream& stream) override {
     if (!on_device(in)) return host_->all_gather(out, in, counts, stream);
-    CHECK(static_cast<int>(counts.size()) == size() &&
-              counts[static_cast<std::size_t>(rank())] == in.elems() && out.dtype() == in.dtype(),
-          "all_gather: counts do not fit {} ranks or {} elements", size(), in.elems());
-    std::int64_t total = 0;
-    for (const std::int64_t n : counts) total += n;
-    CHECK(total == out.elems(), "all_gather: {} elements into {}", total, out.elems());
-    if (std::adjacent_find(counts.begin(), counts.end(), std::not_equal_to<>()) == counts.end())
-      return all_gather(out, in, stream);
-    count_call(CallKind::all_gather, out);
-    sent_ += (size() - 1) * static_cast<std::int64_t>(in.bytes());
-    const std::size_t width = dtype_bytes(in.dtype());
-    give(call("all_gather", out), stream, [&](ncclComm_t comm, cudaStream_t s) {
-      auto* to = static_cast<std::byte*>(out.data());
-      for (int root = 0; root < size(); ++root) {
-        const std::size_t bytes =
-            static_cast<std::size_t>(counts[static_cast<std::size_t>(root)]) * width;
-        if (bytes > 0)
-          NCCL_CHECK(nccl().ncclBroadcast(root == rank() ? in.data() : to, to, bytes, ncclUint8,
-                                          root, comm, s));
-        to += bytes;
-      }
-    });
+    give_all_gather(out, in, counts, {stream, On::callers});
   }
 
   void send(ConstView x, int to, int tag, Stream& stream) override {
@@ -183,15 +126,28 @@ class DeviceCommunicator : public Communicator {
     start_recv(x, from, tag, stream)->wait();
   }
 
+  std::unique_ptr<Transfer> start_broadcast(View x, int root, Stream& stream) override {
+    if (!on_device(x)) return host_->start_broadcast(x, root, stream);
+    return give_broadcast(x, root, {stream, On::own});
+  }
   std::unique_ptr<Transfer> start_all_reduce(View x, ReduceOp op, Stream& stream) override {
     if (!on_device(x)) return host_->start_all_reduce(x, op, stream);
-    count_call(CallKind::all_reduce, x);
-    const ncclDataType_t type = nccl_type(x.dtype());
-    if (is_nothing(x)) return std::make_unique<Done>();
-    count_ring(2 * x.bytes());
-    return all_->start(call("all_reduce", x), stream, [&](ncclComm_t comm, cudaStream_t s) {
-      NCCL_CHECK(nccl().ncclAllReduce(x.data(), x.data(), count(x), type, nccl_op(op), comm, s));
-    });
+    return give_all_reduce(x, op, {stream, On::own});
+  }
+  std::unique_ptr<Transfer> start_reduce_scatter(View out, ConstView in, ReduceOp op,
+                                                 Stream& stream) override {
+    if (!on_device(in)) return host_->start_reduce_scatter(out, in, op, stream);
+    return give_reduce_scatter(out, in, op, {stream, On::own});
+  }
+  std::unique_ptr<Transfer> start_all_gather(View out, ConstView in, Stream& stream) override {
+    if (!on_device(in)) return host_->start_all_gather(out, in, stream);
+    return give_all_gather(out, in, {stream, On::own});
+  }
+  std::unique_ptr<Transfer> start_all_gather(View out, ConstView in,
+                                             std::span<const std::int64_t> counts,
+                                             Stream& stream) override {
+    if (!on_device(in)) return host_->start_all_gather(out, in, counts, stream);
+    return give_all_gather(out, in, counts, {stream, On::own});
   }
   std::unique_ptr<Transfer> start_send(ConstView x, int to, int tag, Stream& stream) override {
     if (!on_device(x)) return host_->start_send(x, to, tag, stream);
@@ -250,14 +206,99 @@ class DeviceCommunicator : public Communicator {
     return found->second;
   }
 
+  // Where a collective goes: on the stream of its caller, or on the group's own beside it.
+  enum class On : std::uint8_t { callers, own };
+  struct Asked {
+    Stream& stream;
+    On on;
+  };
+  using Calls = std::function<void(ncclComm_t, cudaStream_t)>;
+
+  std::unique_ptr<Transfer> give(CollectiveCall what, Asked asked, const Calls& calls) {
+    if (asked.on == On::own) return all_->start(what, asked.stream, calls);
+    all_->group().give(what, asked.stream, calls);
+    return std::make_unique<Done>();
+  }
+
+  std::unique_ptr<Transfer> give_broadcast(View x, int root, Asked asked) {
+    count_call(CallKind::broadcast, x);
+    if (is_nothing(x)) return std::make_unique<Done>();
+    if (rank() == root) sent_ += (size() - 1) * static_cast<std::int64_t>(x.bytes());
+    return give(call("broadcast", x), asked, [&](ncclComm_t comm, cudaStream_t s) {
+      NCCL_CHECK(nccl().ncclBroadcast(x.data(), x.data(), x.bytes(), ncclUint8, root, comm, s));
+    });
+  }
+
+  std::unique_ptr<Transfer> give_all_reduce(View x, ReduceOp op, Asked asked) {
+    count_call(CallKind::all_reduce, x);
+    const ncclDataType_t type = nccl_type(x.dtype());
+    if (is_nothing(x)) return std::make_unique<Done>();
+    count_ring(2 * x.bytes());
+    return give(call("all_reduce", x), asked, [&](ncclComm_t comm, cudaStream_t s) {
+      NCCL_CHECK(nccl().ncclAllReduce(x.data(), x.data(), count(x), type, nccl_op(op), comm, s));
+    });
+  }
+
+  std::unique_ptr<Transfer> give_reduce_scatter(View out, ConstView in, ReduceOp op, Asked asked) {
+    CHECK(out.elems() * size() == in.elems() && out.dtype() == in.dtype(),
+          "reduce_scatter: {} into {} on {} ranks", in.shape().str(), out.shape().str(), size());
+    const ncclDataType_t type = nccl_type(in.dtype());
+    count_call(CallKind::reduce_scatter, in);
+    if (size() == 1) return copy_own(out, in, asked.stream);
+    if (is_nothing(in)) return std::make_unique<Done>();
+    count_ring(in.bytes());
+    return give(call("reduce_scatter", in), asked, [&](ncclComm_t comm, cudaStream_t s) {
+      NCCL_CHECK(
+          nccl().ncclReduceScatter(in.data(), out.data(), count(out), type, nccl_op(op), comm, s));
+    });
+  }
+
+  std::unique_ptr<Transfer> give_all_gather(View out, ConstView in, Asked asked) {
+    CHECK(out.elems() == in.elems() * size() && out.dtype() == in.dtype(),
+          "all_gather: {} of each of {} ranks into {}", in.shape().str(), size(),
+          out.shape().str());
+    count_call(CallKind::all_gather, out);
+    if (size() == 1) return copy_own(out, in, asked.stream);
+    if (is_nothing(in)) return std::make_unique<Done>();
+    sent_ += (size() - 1) * static_cast<std::int64_t>(in.bytes());
+    return give(call("all_gather", in), asked, [&](ncclComm_t comm, cudaStream_t s) {
+      NCCL_CHECK(nccl().ncclAllGather(in.data(), out.data(), in.bytes(), ncclUint8, comm, s));
+    });
+  }
+
+  // Of parts that differ, a broadcast from each rank, as one call.
+  std::unique_ptr<Transfer> give_all_gather(View out, ConstView in,
+                                            std::span<const std::int64_t> counts, Asked asked) {
+    CHECK(static_cast<int>(counts.size()) == size() &&
+              counts[static_cast<std::size_t>(rank())] == in.elems() && out.dtype() == in.dtype(),
+          "all_gather: counts do not fit {} ranks or {} elements", size(), in.elems());
+    std::int64_t total = 0;
+    for (const std::int64_t n : counts) total += n;
+    CHECK(total == out.elems(), "all_gather: {} elements into {}", total, out.elems());
+    if (std::adjacent_find(counts.begin(), counts.end(), std::not_equal_to<>()) == counts.end())
+      return give_all_gather(out, in, asked);
+    count_call(CallKind::all_gather, out);
+    sent_ += (size() - 1) * static_cast<std::int64_t>(in.bytes());
+    const std::size_t width = dtype_bytes(in.dtype());
+    return give(call("all_gather", out), asked, [&](ncclComm_t comm, cudaStream_t s) {
+      auto* to = static_cast<std::byte*>(out.data());
+      for (int root = 0; root < size(); ++root) {
+        const std::size_t bytes =
+            static_cast<std::size_t>(counts[static_cast<std::size_t>(root)]) * width;
+        if (bytes > 0)
+          NCCL_CHECK(nccl().ncclBroadcast(root == rank() ? in.data() : to, to, bytes, ncclUint8,
+                                          root, comm, s));
+        to += bytes;
+      }
+    });
+  }
+
   static std::size_t count(ConstView x) { return static_cast<std::size_t>(x.elems()); }
   bool is_nothing(ConstView x) const { return size() == 1 || x.elems() == 0; }
-  static void copy_own(View out, ConstView in, Stream& stream) {
+  // A group of one's.
+  static std::unique_ptr<Transfer> copy_own(View out, ConstView in, Stream& stream) {
     if (out.data() != in.data()) copy_bytes(out.data(), in.data(), in.bytes(), stream);
-  }
-  void give(CollectiveCall what, Stream& stream,
-            const std::function<void(ncclComm_t, cudaStream_t)>& calls) {
-    all_->group().give(what, stream, calls);
+    return std::make_unique<Done>();
   }
   // This rank's share of what a ring sends that takes so many bytes around.
   void count_ring(std::size_t bytes) {
