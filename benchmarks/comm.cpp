@@ -44,11 +44,9 @@ bool on_gpu(const BenchRun& run) { return run.stream.device().type == DeviceType
 // Seconds of one call, many where one is too short for the clock, after two that are not counted:
 // by the stream's own clock; the median over the repeats of the slowest rank's. Between CPU ranks
 // all begin a repeat together; GPUs' collectives see to that themselves.
-double seconds_each(const BenchRun& run, const std::function<void()>& body) {
+double seconds_each(const BenchRun& run, Meetings& world, const std::function<void()>& body) {
   constexpr double kLongEnough_s = 2e-3;
   constexpr std::int64_t kMost = 64;
-  Communicator& world = run.grid.world();
-  Stream host;
   StreamTimer timer(run.stream.device());
   const auto slowest = [&](std::int64_t repeats, std::int64_t n) {
     run.stream.synchronize();
@@ -61,7 +59,7 @@ double seconds_each(const BenchRun& run, const std::function<void()>& body) {
       timer.stop(run.stream);
       times.push_back(timer.seconds());
     }
-    world.all_reduce(View(times.data(), Dims{repeats}), ReduceOp::max, host);
+    world.all_reduce(View(times.data(), Dims{repeats}), ReduceOp::max);
     return median(std::move(times));
   };
   slowest(1, 1);
@@ -72,13 +70,13 @@ double seconds_each(const BenchRun& run, const std::function<void()>& body) {
 }
 
 // Bytes/s at which a rank copies so many in its own memory while the others do.
-BestRate copy_rate(const BenchRun& run, std::int64_t size) {
+BestRate copy_rate(const BenchRun& run, Meetings& world, std::int64_t size) {
   const Device device = run.stream.device();
   const auto bytes = static_cast<std::size_t>(size);
   const auto from = allocate_zeroed(device, bytes, "bytes of a copy"),
              to = allocate_zeroed(device, bytes, "bytes of a copy");
   const double seconds =
-      seconds_each(run, [&] { copy_bytes(to.get(), from.get(), bytes, run.stream); });
+      seconds_each(run, world, [&] { copy_bytes(to.get(), from.get(), bytes, run.stream); });
   BestRate rate;
   rate.sample(static_cast<double>(size) / seconds);
   return rate;
@@ -120,8 +118,9 @@ std::int64_t wrong_elems(ConstView x, const Values& expected, Stream& stream) {
 // Collectives of groups of ranks by size and dtype: first checked, then timed.
 class Collectives {
  public:
-  explicit Collectives(const BenchRun& run)
+  Collectives(const BenchRun& run, Meetings& world)
       : run_(run),
+        world_(world),
         machine_(run.options.machine.empty() ? machine_of_run()
                                              : find_machine(run.options.machine)) {}
 
@@ -147,7 +146,8 @@ class Collectives {
       const std::int64_t wrong = n > 1 ? wrong_elems(checked, expected, stream) : 0;
       fill(x, 0, stream);  // sums of sums stay finite
       fill(y, 0, stream);
-      const double seconds = seconds_each(run_, n > 1 ? body : std::function<void()>([] {}));
+      const double seconds =
+          seconds_each(run_, world_, n > 1 ? body : std::function<void()>([] {}));
       report(group, {name, dtype, bytes, seconds, wrong}, copies);
     };
     put(whole, terms, stream);
@@ -197,8 +197,8 @@ class Collectives {
 
   void report(const Group& group, const Result& r, BestRate& copies) {
     const int n = group.ranks->size();
-    Stream host;
-    const std::int64_t wrong = run_.grid.world().all_reduce_value(r.wrong, ReduceOp::sum, host);
+    std::int64_t wrong = r.wrong;
+    world_.all_reduce(View(&wrong, Dims{1}), ReduceOp::sum);
     const double algbw = static_cast<double>(r.bytes) / r.seconds,
                  busbw = algbw * bus_factor(r.name, n);
     const double share = copies.share(busbw);
@@ -247,6 +247,7 @@ class Collectives {
   }
 
   const BenchRun& run_;
+  Meetings& world_;
   std::optional<Machine> machine_;
   std::string wrong_;
 };
@@ -357,10 +358,11 @@ void bench_comm(const BenchRun& run) {
                                                            : kMostBytesOfCpu;
   const std::vector<std::int64_t> sizes = sizes_up_to(max_bytes);
   std::vector<BestRate> copies;
-  for (const std::int64_t size : sizes) copies.push_back(copy_rate(run, size));
+  Meetings world(run.grid);
+  for (const std::int64_t size : sizes) copies.push_back(copy_rate(run, world, size));
   std::vector<DType> dtypes = {DType::f32};
   if (on_gpu(run)) dtypes.push_back(DType::bf16);  // MPI sums none
-  Collectives collectives(run);
+  Collectives collectives(run, world);
   for (const Group& group : groups.all())
     for (const DType dtype : dtypes)
       for (std::size_t i = 0; i < sizes.size(); ++i)

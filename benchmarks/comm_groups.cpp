@@ -20,6 +20,29 @@ std::vector<std::int64_t> sizes_up_to(std::int64_t max_bytes) {
   return sizes;
 }
 
+Meetings::Meetings(const Grid& grid) : grid_(grid) {
+  if (grid.watch())
+    group_ = grid.watch()->add({.name = fmt::format("the world, by MPI (rank {} of {})",
+                                                    grid.world().rank(), grid.world().size()),
+                                .error = {},
+                                .abort = {}});
+}
+Meetings::~Meetings() {
+  if (grid_.watch()) grid_.watch()->remove(group_);
+}
+std::shared_ptr<void> Meetings::watched(CollectiveCall call) {
+  return grid_.watch() ? grid_.watch()->add_host_call(group_, call) : nullptr;
+}
+void Meetings::barrier() {
+  const auto under_way = watched({"barrier", 0, DType::u8});
+  grid_.world().barrier();
+}
+void Meetings::all_reduce(View x, ReduceOp op) {
+  const auto under_way = watched({"all_reduce", x.elems(), x.dtype()});
+  Stream host;
+  grid_.world().all_reduce(x, op, host);
+}
+
 Groups::Groups(const BenchRun& run) : run_(run) {
   Communicator& world = run.grid.world();
   std::map<std::string, int> seen, number;  // ranks of a host so far, its number

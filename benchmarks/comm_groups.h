@@ -27,6 +27,23 @@ struct Group {
   bool sends;  // from each rank to the next one
 };
 
+// All ranks' waits for one another by MPI, between what is measured. On GPUs a rank that does not
+// come within --comm-timeout ends the run by name, as in the collectives themselves.
+class Meetings {
+ public:
+  explicit Meetings(const Grid& grid);
+  ~Meetings();
+  Meetings(const Meetings&) = delete;
+  Meetings& operator=(const Meetings&) = delete;
+  void barrier();
+  void all_reduce(View x, ReduceOp op);  // in host memory
+
+ private:
+  std::shared_ptr<void> watched(CollectiveCall call);
+  const Grid& grid_;
+  int group_ = -1;  // of the watch, where there is one
+};
+
 // The world, the grid's groups, those of a host and those of one rank a host; without those of one
 // rank and those that are the world again. On a GPU they move its memory. Making and ending them
 // are collective.

@@ -147,8 +147,9 @@ int report(const std::optional<Mpi>& mpi, const Failure& failure) {
     if (!mpi || mpi->rank() == 0) log_line(LogLevel::error, "weft: " + failure.text);
     return code;
   }
-  log_line(LogLevel::error,
-           fmt::format("weft: rank {}: {}", mpi->rank(), without_rank(failure.text)));
+  Mpi::give_way(mpi->rank());
+  log_line(LogLevel::error, fmt::format("weft: rank {} on {}: {}", mpi->rank(), host_name(),
+                                        without_rank(failure.text)));
   Mpi::abort(code);
 }
 

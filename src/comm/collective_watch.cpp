@@ -40,19 +40,34 @@ bool CollectiveWatch::remove(int group) {
   return failed_.empty();
 }
 
-void CollectiveWatch::add_call(int group, CollectiveCall call, std::shared_ptr<const Event> end) {
+void CollectiveWatch::add(int group, CollectiveCall call, std::function<bool()> has_ended,
+                          bool of_host) {
   const std::lock_guard lock(mutex_);
   Watched& w = groups_.at(group);
-  w.calls.push_back({call, ++w.n_calls, Clock::now(), std::move(end)});
+  w.calls.push_back({call, ++w.n_calls, Clock::now(), std::move(has_ended), of_host});
+}
+
+void CollectiveWatch::add_call(int group, CollectiveCall call, std::shared_ptr<const Event> end) {
+  add(
+      group, call, [end = std::move(end)] { return end->has_passed(); }, false);
+}
+
+std::shared_ptr<void> CollectiveWatch::add_host_call(int group, CollectiveCall call) {
+  check();
+  auto under_way = std::make_shared<char>();
+  add(
+      group, call, [held = std::weak_ptr(under_way)] { return held.expired(); }, true);
+  return under_way;
 }
 
 std::string CollectiveWatch::named(const Call& c) {
-  return fmt::format("{} of {} {} (its call {})", c.what.name, c.what.elems,
-                     dtype_name(c.what.dtype), c.sequence);
+  const std::string of =
+      c.what.elems > 0 ? fmt::format(" of {} {}", c.what.elems, dtype_name(c.what.dtype)) : "";
+  return fmt::format("{}{} (its call {})", c.what.name, of, c.sequence);
 }
 
 void CollectiveWatch::forget_ended(Watched& w) {
-  while (!w.calls.empty() && w.calls.front().end->has_passed()) {
+  while (!w.calls.empty() && w.calls.front().has_ended()) {
     w.calls.pop_front();
     progress_ = Clock::now();
   }
@@ -71,10 +86,10 @@ void CollectiveWatch::run() {
   }
   if (failed_.empty()) return;
   for (auto& [id, w] : groups_) {
-    w.group.abort();
+    if (w.group.abort) w.group.abort();
     w.calls.clear();
   }
-  const auto end = Clock::now() + std::chrono::duration<double>(grace_s_);
+  const auto end = Clock::now() + std::chrono::duration<double>(host_waits_ ? 0 : grace_s_);
   if (wake_.wait_until(lock, end, [this] { return stops_; })) return;
   const std::string text = failed_;
   lock.unlock();
@@ -91,7 +106,7 @@ std::string CollectiveWatch::failure() {
   const Watched* of = nullptr;
   for (const auto& [id, w] : groups_) {
     const std::string at = w.calls.empty() ? "" : ", in " + named(w.calls.front());
-    if (const std::string error = w.group.error(); !error.empty())
+    if (const std::string error = w.group.error ? w.group.error() : ""; !error.empty())
       return fmt::format("{}{}: {}", w.group.name, at, error);
     if (w.calls.empty() || (oldest && oldest->given <= w.calls.front().given)) continue;
     oldest = &w.calls.front();
@@ -100,6 +115,7 @@ std::string CollectiveWatch::failure() {
   if (!oldest) return "";
   const std::chrono::duration<double> waited = Clock::now() - std::max(progress_, oldest->given);
   if (waited.count() < timeout_s_) return "";
+  host_waits_ = oldest->of_host;
   return fmt::format(
       "{}: {} has not ended for {:.0f} s: another rank died, stopped or makes other calls; "
       "--comm-timeout says how long is waited",

@@ -43,11 +43,15 @@ class CollectiveWatch {
   CollectiveWatch(const CollectiveWatch&) = delete;
   CollectiveWatch& operator=(const CollectiveWatch&) = delete;
 
-  int add(Group group);
+  int add(Group group);  // without error and abort where only host calls will be its
   // False: it was aborted. What it was given is not watched any more.
   bool remove(int group);
   // `call` is the group's next and has ended when the event has passed.
   void add_call(int group, CollectiveCall call, std::shared_ptr<const Event> end);
+  // Likewise a call of the host's, by MPI, that is under way until the result goes. Nothing can
+  // take one back that does not end in time: the watch calls end_run without grace. Error where a
+  // collective has failed before.
+  [[nodiscard]] std::shared_ptr<void> add_host_call(int group, CollectiveCall call);
   void check();  // throws the failure's sentence, where there was one
 
   double timeout_s() const { return timeout_s_; }
@@ -58,7 +62,8 @@ class CollectiveWatch {
     CollectiveCall what;
     std::int64_t sequence;  // in its group, from 1
     Clock::time_point given;
-    std::shared_ptr<const Event> end;
+    std::function<bool()> has_ended;
+    bool of_host;
   };
   struct Watched {
     Group group;
@@ -67,6 +72,7 @@ class CollectiveWatch {
   };
   void run();
   static std::string named(const Call& call);
+  void add(int group, CollectiveCall call, std::function<bool()> has_ended, bool of_host);
   void forget_ended(Watched& group);
   std::string failure();  // of now; "": none. Forgets what has ended
 
@@ -78,6 +84,7 @@ class CollectiveWatch {
   int next_ = 0;
   bool stops_ = false;
   std::string failed_;
+  bool host_waits_ = false;  // in what has failed
   Clock::time_point progress_ = Clock::now();
   std::thread thread_;
 };

@@ -132,6 +132,9 @@ class Mpi {
 
   static std::string library_version();  // one line
   static int launched_rank();            // as the launcher says; 0 without one
+  // Where ranks may fail for one reason, before this one says so: time for those before it to say
+  // it and to end the run.
+  static void give_way(int rank);
   [[noreturn]] static void abort(int exit_code);  // ends all ranks; called by one
 
  private:

@@ -49,6 +49,7 @@ void Grid::link_devices(Device device, std::int64_t comm_timeout_s) {
   const int rank = world_->rank();
   watch_ = std::make_shared<CollectiveWatch>(
       static_cast<double>(comm_timeout_s), [rank](const std::string& text) {
+        Mpi::give_way(rank);
         log_line(LogLevel::error, fmt::format("weft: rank {} on {}: {}", rank, host_name(), text));
         Mpi::abort(1);
       });

@@ -132,6 +132,10 @@ int Mpi::launched_rank() {
   return launcher ? launcher->rank : 0;
 }
 
+void Mpi::give_way(int rank) {
+  std::this_thread::sleep_for(std::chrono::milliseconds(300) * std::min(rank, 10));
+}
+
 void Mpi::abort(int exit_code) {
   if (mpi_running()) MPI_Abort(MPI_COMM_WORLD, exit_code);
   std::_Exit(exit_code);

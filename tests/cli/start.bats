@@ -134,7 +134,7 @@ other() {
     || status=$?
   [ "$status" = 2 ]
   [ "$(grep -c '^weft: ' err)" = 1 ]
-  grep -q '^weft: rank 1: --model nowhere: no such file' err
+  grep -q '^weft: rank 1 on [^ ]*: --model nowhere: no such file' err
   [ $((SECONDS - begin)) -lt 20 ]
 }
 

@@ -3,6 +3,7 @@
 #ifdef WEFT_TEST_EMULATED_GPUS
 #include <gtest/gtest.h>
 
+#include <future>
 #include <thread>
 
 #include "comm/device_communicator.h"
@@ -60,6 +61,19 @@ class NcclFaults : public testing::Test {
     }
     return "";
   }
+  // Of a transfer of x() that is used before it has ended.
+  void expect_used_early(const char* name,
+                         const std::function<std::unique_ptr<Transfer>()>& start) {
+    std::unique_ptr<Transfer> under_way;
+    const std::string text = fault_of([&] {
+      under_way = start();
+      copy_bytes(x().data(), x(256).data(), 1024, stream_);
+      for (int i = 0; i < 1000 && !under_way->test(); ++i)
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    });
+    EXPECT_NE(text.find(std::string(name) + " on stream"), std::string::npos) << text;
+    EXPECT_NE(text.find("no event orders the two"), std::string::npos) << text;
+  }
   bool first() const { return test_mpi().rank() == 0; }
 
   Device device_{DeviceType::cuda, test_mpi().rank()};
@@ -113,15 +127,28 @@ TEST_F(NcclFaults, ACollectiveOnTheWrongStream) {
 
 TEST_F(NcclFaults, ABufferUsedBeforeItsSumIsThere) {
   const auto whole = group("whole");
-  std::unique_ptr<Transfer> sum;
-  const std::string text = fault_of([&] {
-    sum = whole->start_all_reduce(on_device(), ReduceOp::sum, stream_);
-    copy_bytes(x(256).data(), x().data(), 1024, stream_);
-    for (int i = 0; i < 1000 && !sum->test(); ++i)
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  expect_used_early("all_reduce",
+                    [&] { return whole->start_all_reduce(on_device(), ReduceOp::sum, stream_); });
+}
+
+TEST_F(NcclFaults, ABufferUsedBeforeItsBroadcastIsDone) {
+  const auto whole = group("whole");
+  expect_used_early("broadcast", [&] { return whole->start_broadcast(on_device(), 1, stream_); });
+}
+
+TEST_F(NcclFaults, ABufferUsedBeforeItsPartsAreSummed) {
+  const auto whole = group("whole");
+  expect_used_early("reduce_scatter", [&] {
+    return whole->start_reduce_scatter(on_device(512).rows(0, 128), on_device(), ReduceOp::sum,
+                                       stream_);
   });
-  EXPECT_NE(text.find("all_reduce on stream"), std::string::npos) << text;
-  EXPECT_NE(text.find("no event orders the two"), std::string::npos) << text;
+}
+
+TEST_F(NcclFaults, ABufferUsedBeforeItsPartsAreGathered) {
+  const auto whole = group("whole");
+  expect_used_early("all_gather", [&] {
+    return whole->start_all_gather(on_device(), on_device(512).rows(0, 128), stream_);
+  });
 }
 
 // Both send first, on one stream: as grouped calls they would meet.
@@ -157,6 +184,24 @@ TEST_F(NcclFaults, ARankThatDoesNotCome) {
     EXPECT_THROW(whole->all_reduce(on_device(), ReduceOp::max, stream_), Error);
   }
   whole->barrier();  // by MPI
+}
+
+// By MPI, which has no limit of its own: nothing can take the call back, so that it ends the run.
+TEST_F(NcclFaults, ARankThatDoesNotComeToTheHosts) {
+  std::promise<std::string> ends;
+  {
+    CollectiveWatch watch(
+        0.3, [&](const std::string& text) { ends.set_value(text); }, 60);
+    const int group = watch.add({.name = "the world (rank 0 of 2)", .error = {}, .abort = {}});
+    watch.add_host_call(group, {"barrier", 0, DType::u8}).reset();  // it came
+    const auto late = watch.add_host_call(group, {"all_reduce", 3, DType::f64});
+    auto text = ends.get_future();
+    ASSERT_EQ(text.wait_for(std::chrono::seconds(20)), std::future_status::ready);
+    EXPECT_EQ(text.get().find("the world (rank 0 of 2): all_reduce of 3 fp64 (its call 2) has not "
+                              "ended for 0 s"),
+              0U);
+    EXPECT_THROW(watch.add_host_call(group, {"barrier", 0, DType::u8}), Error);
+  }
 }
 
 TEST_F(NcclFaults, AGroupThatIsNotMade) {

@@ -115,35 +115,51 @@ SH
   [ -s out ]
 }
 
-# ends_by_name SIGNAL 'words': rank 1 of a run gets it, and rank 0 ends with what it waited for, and
-# the words.
+# ends_by_name SIGNAL RANKS 'group' 'words' FILE 'started' ARGS…: rank 1 of `weft ARGS…` gets it as
+# soon as the file has such a line, and the others end in time with one message, the first rank's:
+# what it waited for in the group, and the words.
 ends_by_name() {
+  local signal=$1 n=$2 group=$3 words=$4 file=$5 started=$6
+  shift 6
   # shellcheck disable=SC2086
-  $WEFT_MPIEXEC 2 "$WEFT" train "${options[@]}" --device cuda --tp 2 --steps 100000 \
-    --comm-timeout 4 --out run >out 2>err 3>&- &
+  $WEFT_MPIEXEC "$n" "$WEFT" "$@" --device cuda --comm-timeout 4 >out 2>err 3>&- &
   job=$!
   for ((i = 0; i < 300; ++i)); do
-    ! grep -qs '"step":3' run/run.jsonl || break
+    ! grep -qs -- "$started" "$file" || break
     sleep 0.1
   done
-  rank=$(pgrep -f -- "train .*--out run" | while read -r p; do
+  rank=$(pgrep -f -- "^$WEFT $1 .*--comm-timeout 4$" | while read -r p; do
     tr '\0' '\n' <"/proc/$p/environ" | grep -q '^OMPI_COMM_WORLD_RANK=1$' && echo "$p"
   done | head -1)
   [ -n "$rank" ] || skip "this launcher does not name its ranks"
-  kill "-$1" "$rank"
+  kill "-$signal" "$rank"
   code=0
   SECONDS=0
   wait "$job" || code=$?
   kill -CONT "$rank" 2>/dev/null || true
   cat err
-  [ "$code" != 0 ] && [ "$SECONDS" -lt 40 ]
-  grep -E "rank 0.*tensor-parallel group.*$2" err
+  [ "$code" != 0 ] && [ "$SECONDS" -lt 20 ]
+  [ "$(grep -c '^weft: rank' err)" = 1 ]
+  call='[a-z_]+( of [0-9]+ [a-z0-9]+)? \(its call [0-9]+\)'
+  grep -E "^weft: rank 0 on $(hostname): the ($group) .*\(rank 0 of $n\).*$call.*($words)" err
+}
+trains() {
+  ends_by_name "$1" 2 'tensor-parallel group' "$2" run/run.jsonl '"step":3' \
+    train "${options[@]}" --tp 2 --steps 100000 --out run
+}
+# Between collectives ranks meet by MPI, which says nothing of one that is gone.
+measures() {
+  ends_by_name "$1" "$2" "world's group|world, by MPI" "$3" out all_reduce \
+    bench comm --max-bytes 4096 --repeats 300 --threads 1
 }
 
 @test "a rank that stops ends the run, by name" {
-  ends_by_name STOP 'has not ended for'
+  trains STOP 'has not ended for'
+  measures STOP 3 'has not ended for'
 }
 
 @test "so does one that dies where no launcher ends the others" {
-  OMPI_MCA_orte_enable_recovery=1 ends_by_name KILL 'remote process exited'
+  export OMPI_MCA_orte_enable_recovery=1
+  trains KILL 'remote process exited'
+  measures KILL 2 'remote process exited|has not ended for' # of more each one speaks there
 }
