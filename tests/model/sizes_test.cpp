@@ -7,9 +7,12 @@
 #include "kernels/work.h"
 #include "model/inference_pass.h"
 #include "tests/io/shared_folder.h"
+#include "tests/known_models.h"
 
 namespace weft {
 namespace {
+
+using test::llama3_8b;
 
 namespace fs = std::filesystem;
 
@@ -17,25 +20,6 @@ namespace fs = std::filesystem;
 
 ModelConfig gpt2_124m() {
   ModelConfig c;  // the defaults are its
-  return c;
-}
-
-ModelConfig llama3_8b() {
-  ModelConfig c;
-  c.family = "llama";
-  c.layers = 32;
-  c.width = 4096;
-  c.heads = 32;
-  c.kv_heads = 8;
-  c.head_dim = 128;
-  c.ffn = 14336;
-  c.vocab = 128256;
-  c.context = 8192;
-  c.norm = NormKind::rms;
-  c.positions = Positions::rope;
-  c.gated = true;
-  c.qkv_bias = c.out_bias = c.mlp_bias = false;
-  c.tied_head = false;
   return c;
 }
 

@@ -9,40 +9,16 @@
 
 #include "io/files.h"
 #include "model/attention_scale.h"
+#include "tests/known_models.h"
 
 namespace weft {
 namespace {
 
+using test::gpt2_1_5b;
+using test::llama3_8b;
+
 Machine polaris() {
   return read_machine(std::filesystem::path(WEFT_SOURCE_DIR) / "launch/polaris/machine.toml");
-}
-
-ModelConfig gpt2_1_5b() {
-  ModelConfig c;
-  c.layers = 48;
-  c.width = 1600;
-  c.heads = c.kv_heads = 25;
-  c.ffn = 6400;
-  return c;
-}
-
-ModelConfig llama3_8b() {
-  ModelConfig c;
-  c.family = "llama";
-  c.layers = 32;
-  c.width = 4096;
-  c.heads = 32;
-  c.kv_heads = 8;
-  c.head_dim = 128;
-  c.ffn = 14336;
-  c.vocab = 128256;
-  c.context = 8192;
-  c.norm = NormKind::rms;
-  c.positions = Positions::rope;
-  c.gated = true;
-  c.qkv_bias = c.out_bias = c.mlp_bias = false;
-  c.tied_head = false;
-  return c;
 }
 
 constexpr double kNode = 36.1e9;  // bytes/s of a node's NICs: alcf.md, 8 nodes, plugin
