@@ -13,7 +13,7 @@ WEFT_TEST_PACKAGES=(shellcheck chromium chromium-driver cmark-gfm lmod man-db zs
 
 # What ctest's label `quick` runs.
 # shellcheck disable=SC2034
-WEFT_QUICK_TARGETS=(weft core_test comm_test io_test machine_test text_test kernels_test
+WEFT_QUICK_TARGETS=(weft core_test comm_test io_test ledger_test machine_test text_test kernels_test
   formats_test model_test plan_test inspect_test report_test benchmarks_test serve_test)
 
 # weft_install_packages [PACKAGE…]: installs what is missing of WEFT_PACKAGES and those where we may

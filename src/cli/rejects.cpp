@@ -62,11 +62,15 @@ void Rejects::tell(const std::string& out) const {
                 told - kMaxWarnings);
 }
 
-// "2 of 9 texts were rejected (all stand in out.jsonl.rejects.jsonl)"
-std::string Rejects::summary(const std::string& out, std::size_t n_texts) const {
-  return fmt::format("{} of {} texts {} rejected{}", all_.size(), n_texts,
-                     all_.size() == 1 ? "was" : "were",
+std::string rejects_summary(std::int64_t n, std::int64_t n_texts, const std::string& out) {
+  return fmt::format("{} of {} texts {} rejected{}", n, n_texts, n == 1 ? "was" : "were",
                      out.empty() ? "" : fmt::format(" (all stand in {})", file_beside(out)));
+}
+
+void throw_rejected(std::int64_t n, std::int64_t n_texts, const std::string& out,
+                    const std::string& first) {
+  if (n_texts == 1) throw UserError(first);
+  user_error("{}: {}", rejects_summary(n, n_texts, out), n == 1 ? first : "the first: " + first);
 }
 
 void Rejects::finish(const Session& session, const std::string& out, std::size_t n_texts,
@@ -86,11 +90,9 @@ void Rejects::finish(Communicator& world, const std::string& out, std::size_t n_
     if (n_texts > 1 || (from_file && !out.empty())) tell(out);
   });
   if (ended && all_.empty()) rethrow(*ended);
-  if (ended) rethrow({ended->kind, ended->text + "; " + summary(out, n_texts)});
-  if (all_.empty()) return;
-  const std::string& first = all_.begin()->second;
-  if (n_texts == 1) throw UserError(first);
-  user_error("{}: {}", summary(out, n_texts), all_.size() == 1 ? first : "the first: " + first);
+  const auto n = static_cast<std::int64_t>(all_.size()), all = static_cast<std::int64_t>(n_texts);
+  if (ended) rethrow({ended->kind, ended->text + "; " + rejects_summary(n, all, out)});
+  if (!all_.empty()) throw_rejected(n, all, out, all_.begin()->second);
 }
 
 }  // namespace weft

@@ -12,6 +12,12 @@
 
 namespace weft {
 
+// "2 of 9 texts were rejected (all stand in out.jsonl.rejects.jsonl)"; out may be empty.
+std::string rejects_summary(std::int64_t n, std::int64_t n_texts, const std::string& out);
+// The UserError that a job of rejected texts ends with; `first`: the first one's reason.
+[[noreturn]] void throw_rejected(std::int64_t n, std::int64_t n_texts, const std::string& out,
+                                 const std::string& first);
+
 class Rejects {
  public:
   // Runs `body`; a user's mistake in it is the reason why this text is rejected, and nobody else.
@@ -42,7 +48,6 @@ class Rejects {
  private:
   void gather(Communicator& world, bool tells);
   void tell(const std::string& out) const;
-  std::string summary(const std::string& out, std::size_t n_texts) const;
 
   std::map<std::pair<std::int64_t, std::string>, std::string> all_;  // reasons by line and id
 };

@@ -3,11 +3,10 @@
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/results.h"
-#include "cli/session.h"
+#include "cli/served_model.h"
 #include "cli/stdout.h"
 #include "comm/agreement.h"
 #include "core/log.h"
-#include "infer/chat_prompt.h"
 #include "infer/likely.h"
 #include "io/files.h"
 #include "serve/desk.h"
@@ -60,28 +59,6 @@ std::vector<std::string> read_keys(const std::string& file) {
   return keys;
 }
 
-std::optional<std::string> served_template(const ServeOptions& o, const Tokenizer& tokenizer) {
-  if (!o.chat_template.empty()) return read_text_file(o.chat_template);
-  if (tokenizer.chat_templates().empty()) return std::nullopt;
-  return find_chat_template(tokenizer, "--model " + o.model.model);
-}
-
-ServedModel served_model(const ServeOptions& o, const Session& session) {
-  const Tokenizer& tokenizer = session.need_tokenizer();
-  ServedModel m = {.name = o.served_model_name.empty() ? o.model.model : o.served_model_name,
-                   .config = session.config,
-                   .tokenizer = tokenizer,
-                   .file = session.generation_file(),
-                   .seed = o.model.seed};
-  m.chat_template = served_template(o, tokenizer);
-  m.chat_file = m.file;
-  if (!m.chat_template) return m;
-  for (const std::int32_t id : turn_ends(tokenizer, *m.chat_template))
-    if (std::find(m.chat_file.eos.begin(), m.chat_file.eos.end(), id) == m.chat_file.eos.end())
-      m.chat_file.eos.push_back(id);
-  return m;
-}
-
 void check_serving(const Session& session) {
   const GridShape& grid = session.grid.shape();
   CHECK_USER(grid.dp == 1,
@@ -111,7 +88,8 @@ void run_serve(const Invocation& invocation) {
     return;
   Session session(invocation, o.model, ModelUse::generate);
   check_serving(session);
-  const ServedModel model = served_model(o, session);
+  const ServedModel model = served_model(
+      session, o.served_model_name.empty() ? o.model.model : o.served_model_name, o.chat_template);
   ServeMetrics metrics;
   WorkQueue queue(static_cast<std::size_t>(o.max_queue));
   // Rank 0's alone; clients that come before the model is there wait.

@@ -269,7 +269,7 @@ GenerationFile Session::generation_file() const {
   const std::optional<OriginText> text = model.generation();
   GenerationFile file = text ? parse_generation_config(text->text, text->origin) : GenerationFile();
   if (file.eos.empty()) file.eos = end_tokens(config);
-  if (!file.unknown.empty() && first())
+  if (!file.unknown.empty() && first() && !std::exchange(warned_of_generation_file, true))
     log_warning("{} sets {}, which Weft does not have; it is ignored", text->origin,
                 fmt::join(file.unknown, ", "));
   return file;

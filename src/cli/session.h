@@ -79,7 +79,7 @@ struct Session {
                   std::size_t n_items);
 
   bool first() const { return grid.world().rank() == 0; }
-  mutable bool warned_of_length = false;
+  mutable bool warned_of_length = false, warned_of_generation_file = false;
   // May have added tokens past the model's vocabulary (a pad token that it never learned);
   // UserError where ordinary ones lie there.
   const Tokenizer& need_tokenizer() const;

@@ -6,8 +6,20 @@
 namespace weft {
 namespace {
 
-// The text's tokens. UserError where it has no result.
-Encoding encode(const Session& session, const Document& d, const InputRules& rules) {
+// The pieces of all documents; those that cannot be cut are rejected.
+std::vector<Document> cut(const std::vector<Document>& documents, const InputRules& rules,
+                          Rejects& rejects) {
+  std::vector<Document> all;
+  for (const Document& d : documents)
+    rejects.serve(d, [&] {
+      for (Document& piece : rules.pieces(d)) all.push_back(std::move(piece));
+    });
+  return all;
+}
+
+}  // namespace
+
+Encoding encode_text(const Session& session, const Document& d, const InputRules& rules) {
   EncodeOptions how;
   if (!rules.truncation.empty()) {
     Truncation cut;
@@ -27,18 +39,15 @@ Encoding encode(const Session& session, const Document& d, const InputRules& rul
   return e;
 }
 
-// The pieces of all documents; those that cannot be cut are rejected.
-std::vector<Document> cut(const std::vector<Document>& documents, const InputRules& rules,
-                          Rejects& rejects) {
-  std::vector<Document> all;
-  for (const Document& d : documents)
-    rejects.serve(d, [&] {
-      for (Document& piece : rules.pieces(d)) all.push_back(std::move(piece));
-    });
-  return all;
+void add_text(const Session& session, const Document& d, Encoding encoding, TextInputs& in) {
+  in.lengths.push_back(static_cast<std::int64_t>(encoding.ids.size()));
+  in.texts.push_back(
+      {encoding.ids,
+       session.config.token_types > 0 ? encoding.type_ids : std::vector<std::int32_t>{},
+       "text " + d.id});
+  in.encodings.push_back(std::move(encoding));
+  in.documents.push_back(d);
 }
-
-}  // namespace
 
 void WholeTextOptions::visit(FieldVisitor& v, const char* group) {
   model.visit(v);
@@ -73,7 +82,7 @@ TextInputs read_inputs(Session& session, const TextOptions& options, const Input
     Document& d = documents[i];
     if (!rules.pairs.empty()) d.pair = made_utf8(rules.pairs[i]);
     Encoding e;
-    if (!in.rejects.serve(d, [&] { e = encode(session, d, rules); })) continue;
+    if (!in.rejects.serve(d, [&] { e = encode_text(session, d, rules); })) continue;
     const std::size_t number = in.documents.size();
     in.lengths.push_back(static_cast<std::int64_t>(e.ids.size()));
     in.documents.push_back(std::move(d));

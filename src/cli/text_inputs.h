@@ -54,6 +54,11 @@ struct InputRules {
 std::vector<Document> read_documents(Session& session, const TextOptions& options,
                                      const TextWants& wants, Rejects& rejects);
 
+// The text's tokens, with special ones. UserError where it has no result.
+Encoding encode_text(const Session& session, const Document& document, const InputRules& rules);
+// One more of this replica's texts.
+void add_text(const Session& session, const Document& document, Encoding encoding, TextInputs& in);
+
 // Reads the documents and encodes them with special tokens. A text that the tokenizer refuses, that
 // is too long or objected to is rejected; UserErrors: all were, more pairs than texts. Collective.
 TextInputs read_inputs(Session& session, const TextOptions& options, const InputRules& rules);

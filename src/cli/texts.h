@@ -7,8 +7,11 @@
 #include "comm/communicator.h"
 #include "core/fields.h"
 #include "io/documents.h"
+#include "io/ledger/packed_documents.h"
 
 namespace weft {
+
+inline const Words kJobFormats{"txt", "jsonl", "json", "csv", "tsv", "fasta", "smi", "openai"};
 
 struct TextOptions {
   std::vector<std::string> text, prompt;
@@ -22,19 +25,13 @@ struct TextOptions {
 // What of a JSONL line or table row a command wants besides its text and id.
 struct TextWants {
   bool options = false;            // the whole JSONL object
+  std::int64_t draws = 0;          // of each text, whose earlier_draws are counted; 0: they are not
   std::string pair_field = {};     // of the second text; empty: text_pair, where there is one
   TextUnit unit = TextUnit::line;  // of a .txt file
 };
 
-// A record that could not be read: its line in the file, and a sentence that says why.
-struct RejectedRecord {
-  std::int64_t line;
-  std::string reason;
-};
-struct GivenTexts {
-  std::vector<Document> documents;  // each has its id: its own, else its number
-  std::vector<RejectedRecord> rejected;
-};
+// How --in is read.
+ReadOptions read_options(const TextOptions& options, const TextWants& wants);
 
 // UserError when there are none; what is given with --text and --prompt comes first.
 GivenTexts read_texts(const TextOptions& options, const TextWants& wants = {});

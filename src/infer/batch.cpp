@@ -57,12 +57,12 @@ Batch::Batch(const EngineModel& model, const InferenceShape& shape,
 std::optional<Failure> Batch::run() {
   PassLimit* limit = model_.ctx.limit;
   if (limit) limit->begin();
-  double now_s = 0, asked_s = kNever_s;  // the chooser's clock, the same on all ranks
+  double asked_s = kNever_s;
   while (begin_pass()) {
-    if (limit && now_s - asked_s >= kAskEvery_s) {
+    if (limit && now_s_ - asked_s >= kAskEvery_s) {
       const auto timed = time_as(model_.ctx, TimeShare::comm);
       if (auto ended = limit->ended(model_.ctx.grid.replica(), model_.ctx.stream)) return ended;
-      asked_s = now_s;
+      asked_s = now_s_;
     }
     const Pass pass = fill();
     const ConstView hidden = [&] {
@@ -82,7 +82,7 @@ std::optional<Failure> Batch::run() {
     Choices choices = choose(pass, hidden);
     share(choices);
     if (choices.failure) return choices.failure;
-    now_s = choices.elapsed_s;
+    now_s_ = choices.elapsed_s;
     advance(pass, choices);
     release();
     if (tell_.watch.after_pass) tell_.watch.after_pass(choices.elapsed_s);
@@ -289,9 +289,9 @@ void Batch::advance(const Pass& pass, const Choices& choices) {
         std::find_if(own.begin(), own.end(), [](const BeamCandidate& c) { return c.beam < 0; });
     const std::span<const BeamCandidate> found(own.begin(), none);
     if (w->beams)
-      advance_beams(*w, found, choices.elapsed_s);
+      advance_beams(*w, found, choices.elapsed_s - w->begun_s);
     else
-      advance_text(*w, found, likely, choices.elapsed_s);
+      advance_text(*w, found, likely, choices.elapsed_s - w->begun_s);
   }
 }
 

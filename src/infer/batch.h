@@ -36,6 +36,7 @@ struct ActiveRequest {
   Continuation text;                   // without beams
   std::vector<std::int32_t> guidance;  // the second lane's text: guidance_text() and the new tokens
   std::optional<BeamSearch> beams;
+  double begun_s = -1;                 // when it was first admitted, by the chooser's clock
   bool over = false, put_off = false;  // put off: its pages are another's, it begins again later
   double admitted_s = -1,
          token_s = -1;  // when it was first, and when its last token was chosen (-1: not yet)
@@ -163,6 +164,7 @@ class Batch {
   std::list<ActiveRequest> works_, waiting_;  // in the order of their requests
   PagePool pool_;
   std::int64_t slots_used_ = 0;
+  double now_s_ = 0;  // the chooser's clock after the last choices: the same on all ranks
   std::int64_t passes_ = 0;
 };
 

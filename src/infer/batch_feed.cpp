@@ -18,7 +18,7 @@ bool Batch::take_orders() {
   for (;;) {
     EngineOrders orders = feed_(fed_.empty());
     for (GenerationRequest& r : orders.begin) {
-      CHECK(r.options.num_beams == 1, "{} is a beam search, which no feed brings", r.name);
+      CHECK(fits(model_.config, shape_, r), "{} does not fit what was planned", r.name);
       fed_.emplace(n_fed_++, std::move(r));
     }
     for (const std::size_t request : orders.drop) drop(request);

@@ -60,6 +60,7 @@ bool Batch::admits(ActiveRequest& w) {
   }
   keep_promise(w);
   slots_used_ += lanes_of(r);
+  if (w.begun_s < 0) w.begun_s = now_s_;
   if (!statistics_) return true;
   statistics_->counts.shared_tokens += shared;
   if (w.admitted_s >= 0) return true;

@@ -146,6 +146,13 @@ InferenceShape plan_serving(const Context& ctx, const ModelConfig& config,
   return shape;
 }
 
+bool fits(const ModelConfig& config, const InferenceShape& shape, const GenerationRequest& r) {
+  const std::int64_t prompt = static_cast<std::int64_t>(r.ids.size());
+  return std::max(most_tokens(r), most_guidance_tokens(r)) <= shape.S &&
+         lanes_of(r) <= shape.slots && most_pages(config, r) <= shape.pages &&
+         (config.causal || prompt <= shape.max_rows);
+}
+
 Engine::Engine(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
                const Tokenizer* tokenizer, EngineLimits limits, EngineWatch watch)
     : model_{ctx, config, parameters, tokenizer}, limits_(limits), watch_(std::move(watch)) {
@@ -166,8 +173,12 @@ std::optional<Failure> Engine::try_run(std::span<const GenerationRequest> reques
   return failure;
 }
 
-std::optional<Failure> Engine::serve(const Feed& feed, const Done& done, const Token& token) {
-  const InferenceShape shape = plan_serving(model_.ctx, model_.config, limits_);
+InferenceShape Engine::serving_shape() const {
+  return plan_serving(model_.ctx, model_.config, limits_);
+}
+
+std::optional<Failure> Engine::serve(const InferenceShape& shape, const Feed& feed,
+                                     const Done& done, const Token& token) {
   Batch batch(model_, shape, {}, {done, token, watch_}, feed);
   const auto failure = batch.run();
   passes_ = batch.passes();

@@ -73,6 +73,9 @@ InferenceShape plan_inference(const Context& ctx, const ModelConfig& config,
 InferenceShape plan_serving(const Context& ctx, const ModelConfig& config,
                             const EngineLimits& limits);
 
+// Whether a run of this shape can hold the request.
+bool fits(const ModelConfig& config, const InferenceShape& shape, const GenerationRequest& request);
+
 // A loaded model and what runs it.
 struct EngineModel {
   const Context& ctx;
@@ -100,11 +103,14 @@ class Engine {
   // Likewise, but such a failure is the result, so that the ranks of all replicas can agree on it.
   std::optional<Failure> try_run(std::span<const GenerationRequest> requests, const Done& done,
                                  const Token& token = {});
+  // What plan_serving() gives for its limits. Collective over a replica.
+  InferenceShape serving_shape() const;
   // Asked before each pass; `idle`: nothing is under way, so that it may take its time.
   using Feed = std::function<EngineOrders(bool idle)>;
-  // Until the feed ends it, or a failure of choosing; one of planning is thrown. Without beams.
-  // Collective over a replica.
-  std::optional<Failure> serve(const Feed& feed, const Done& done, const Token& token);
+  // Until the feed ends it, or a failure of choosing. What is fed fits() the shape. Collective over
+  // a replica.
+  std::optional<Failure> serve(const InferenceShape& shape, const Feed& feed, const Done& done,
+                               const Token& token = {});
   std::int64_t passes() const { return passes_; }  // through the model, of the last run
 
  private:

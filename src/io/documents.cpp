@@ -126,7 +126,7 @@ std::string lower_case(std::string text) {
 }
 
 // Of the file's ending; empty where that is unknown.
-std::string format_of(const std::string& path) {
+std::string named_format(const std::string& path) {
   const std::filesystem::path name = lower_case(path);
   std::string ending = name.extension();
   if (ending == ".gz") ending = name.stem().extension();
@@ -158,6 +158,12 @@ bool is_stream(const std::string& path) {
   return type == file_type::fifo || type == file_type::character || type == file_type::socket;
 }
 
+std::string format_of(const std::string& path, const ReadOptions& o) {
+  if (!o.format.empty()) return o.format;
+  const std::string format = named_format(is_stdin(path) ? file_of_stdin() : path);
+  return format.empty() && is_stream(path) ? "txt" : format;
+}
+
 void check_read_options(const ReadOptions& o) {
   check_fields([&](FieldVisitor& v) {
     ReadOptions copy = o;
@@ -169,9 +175,7 @@ void check_read_options(const ReadOptions& o) {
 void read_documents(const std::string& path, const ReadOptions& o,
                     const std::function<void(Document&&)>& each) {
   check_read_options(o);
-  std::string format =
-      o.format.empty() ? format_of(is_stdin(path) ? file_of_stdin() : path) : o.format;
-  if (format.empty() && is_stream(path)) format = "txt";
+  const std::string format = format_of(path, o);
   CHECK_USER(!format.empty(),
              "{}: files end in .txt, .jsonl, .json, .csv, .tsv, .fasta, .fa, .fas, .fna, .faa, "
              ".ffn, .frn, .smi or .smiles (each also with .gz); --format says what others hold",
@@ -185,7 +189,7 @@ void read_documents(const std::string& path, const ReadOptions& o,
              "{}: has no fields, so no '{}' (--pair-field); allowed: .jsonl, .json, .csv and .tsv "
              "files",
              path, o.pair_field);
-  DocumentReader reader = {lines, path, o, each};
+  DocumentReader reader = {lines, path, o, each, o.first_number};
   if (format == "txt")
     o.unit == TextUnit::line        ? reader.text_lines()
     : o.unit == TextUnit::paragraph ? reader.paragraphs()

@@ -22,13 +22,14 @@ namespace weft {
 
 struct Document {
   std::string text;
-  std::string id = {};            // FASTA header's first word, the id of JSONL, table or SMILES
-  std::string id_json = {};       // JSONL's id as it stands, where it is no string: 7, 1.50
-  Json options = nullptr;         // the whole JSONL object, where it was asked for
-  std::int64_t line = 0;          // 1-based, where it began, for errors; 0: of no file
-  std::int64_t number = 0;        // 0-based, among the records of its file, whatever is empty
-  std::vector<Json> extras = {};  // values of the extra fields; a table's are strings
-  bool is_row = false;            // of a table
+  std::string id = {};             // FASTA header's first word, the id of JSONL, table or SMILES
+  std::string id_json = {};        // JSONL's id as it stands, where it is no string: 7, 1.50
+  Json options = nullptr;          // the whole JSONL object, where it was asked for
+  std::int64_t line = 0;           // 1-based, where it began, for errors; 0: of no file
+  std::int64_t number = 0;         // 0-based, among the records of its file, whatever is empty
+  std::int64_t earlier_draws = 0;  // of equal texts before it, where somebody counted
+  std::vector<Json> extras = {};   // values of the extra fields; a table's are strings
+  bool is_row = false;             // of a table
   std::optional<std::string> pair = {};  // the second text of a pair
 };
 
@@ -63,6 +64,7 @@ struct ReadOptions {
   std::string pair_field = {};  // that holds the second text; empty: text_pair, where there is one
   TextUnit unit = TextUnit::line;
   FilePart part = {};
+  std::int64_t first_number = 0;  // of the first record that is read, where part.lines_before
   std::vector<ExtraField> extras = {};
   bool keep_options = false;
   std::int64_t max_bytes = kMaxDocumentBytes;  // of a document
@@ -80,6 +82,9 @@ void check_read_options(const ReadOptions& options);
 void read_documents(const std::string& path, const ReadOptions& options,
                     const std::function<void(Document&&)>& each);
 std::vector<Document> read_documents(const std::string& path, const ReadOptions& options = {});
+
+// What a file holds as it is read: txt, jsonl, …; "txt" of a stream, empty where nothing says it.
+std::string format_of(const std::string& path, const ReadOptions& options);
 
 // Whether a path is stdin, a pipe or another stream: what can be read only once, by one rank.
 bool is_stream(const std::string& path);

@@ -55,6 +55,7 @@ bool Lines::next(std::string& line) {
   line.clear();
   line_begin_ = gzdirect(zlib(file_)) ? before_ + static_cast<std::int64_t>(at_) : packed_;
   cut_return_ = ended_ = false;
+  if (!part_.from_begin() && line_begin_ >= part_.end) return false;
   bool any = false;
   for (;;) {
     if (at_ == size_ && !fill()) break;
@@ -86,6 +87,13 @@ void Lines::check_size(std::size_t bytes, std::int64_t first_line) const {
 
 // The first bytes: what is called .gz must be, and a byte order mark is no text.
 void Lines::begin() {
+  if (!part_.from_begin()) {
+    CHECK(gzdirect(zlib(file_)) && gzseek(zlib(file_), part_.begin, SEEK_SET) == part_.begin,
+          "{}: cannot be read from byte {} on", path_, part_.begin);
+    before_ = part_.begin;
+    number_ = part_.lines_before;
+    if (part_.begin > 0) return;
+  }
   fill();
   CHECK_USER(!named_gzip(path_) || !gzdirect(zlib(file_)), "{}: is not gzip data", path_);
   const std::string_view mark(buffer_.data(), std::min<std::size_t>(size_, 2));
@@ -110,6 +118,8 @@ bool Lines::fill() {
   size_ = static_cast<std::size_t>(n);
   return n > 0;
 }
+
+bool Lines::is_plain() const { return gzdirect(zlib(file_)) != 0; }
 
 bool is_blank(std::string_view text, const char* spaces) {
   return text.find_first_not_of(spaces) == std::string_view::npos;

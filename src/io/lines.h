@@ -13,6 +13,11 @@ namespace weft {
 // document begins in.
 struct FilePart {
   std::int64_t begin = 0, end = INT64_MAX;
+  // Where the part is known to begin a line of a plain file: how many lines there are before it.
+  // Then nothing else of the file is read. -1: reading begins with the file.
+  std::int64_t lines_before = -1;
+
+  bool from_begin() const { return lines_before < 0; }
 };
 
 // A line or document is never longer than this: a few packed megabytes of one line would fill the
@@ -35,6 +40,10 @@ class Lines {
   bool cut_return() const { return cut_return_; }  // whether the last line given ended in \r\n
   // Whether the last line given begins in the part.
   bool ours() const { return line_begin_ >= part_.begin && line_begin_ < part_.end; }
+  // Where the last line given begins, and the one behind it, on the disk of a plain file.
+  std::int64_t line_begin() const { return line_begin_; }
+  std::int64_t position() const { return before_ + static_cast<std::int64_t>(at_); }
+  bool is_plain() const;                 // not packed
   bool ended() const { return ended_; }  // whether it ended in \n; only the file's last may not
   // UserError where a document that began in `first_line` has grown past max_bytes.
   void check_size(std::size_t bytes, std::int64_t first_line) const;

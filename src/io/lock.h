@@ -36,6 +36,7 @@ class FolderLock {
   // Error where another process has taken the folder: it held this one for dead.
   void check() const;
 
+  const std::filesystem::path& file() const { return file_; }
   const std::string& token() const { return token_; }  // that no other lock has
   // Whether the folder, as this process sees it, is locked under this token.
   static bool is_held(const std::filesystem::path& folder, const std::string& token);

@@ -400,7 +400,8 @@ void read_vectors(const Body& body, const ServedModel& m, ServedRequest& r) {
 ServedRequest read_request(ServedRoute route, const std::string& text, const ServedModel& model,
                            const std::vector<std::vector<std::int32_t>>* ids) {
   const Body body(route, text);
-  if (const std::string asked = body.text("model"); !asked.empty() && asked != model.name)
+  if (const std::string asked = body.text("model");
+      !asked.empty() && asked != model.name && !model.any_name)
     throw RequestRefused({.status = 404,
                           .message = fmt::format("the model '{}' does not exist; allowed: '{}'",
                                                  in_message(asked), model.name),

@@ -36,6 +36,7 @@ struct ServedModel {
   GenerationFile chat_file = {};               // with the tokens that end a turn
   std::optional<std::string> chat_template{};  // none: there is no chat
   std::int64_t seed = 0;                       // of requests that bring none
+  bool any_name = false;                       // requests may call it what they like
 };
 
 enum class ServedRoute : std::uint8_t { completions, chat, embeddings };

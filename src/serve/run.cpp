@@ -81,12 +81,13 @@ ServeRun::~ServeRun() {
 }
 
 Failure ServeRun::run() {
+  const InferenceShape shape = engine_.serving_shape();
   for (;;) {
     next_number_ = 0;
-    const std::optional<Failure> failure =
-        engine_.serve([&](bool idle) { return next(idle); },
-                      [&](std::size_t r, std::int64_t, const Completion& c) { note_done(r, c); },
-                      [&](std::size_t r, const ChosenToken& token) { note_token(r, token); });
+    const std::optional<Failure> failure = engine_.serve(
+        shape, [&](bool idle) { return next(idle); },
+        [&](std::size_t r, std::int64_t, const Completion& c) { note_done(r, c); },
+        [&](std::size_t r, const ChosenToken& token) { note_token(r, token); });
     // One request's logits that are not finite end the pass of all: they are told, others served.
     if (!failure) break;
     if (failure->kind != FailureKind::program) rethrow(*failure);

@@ -57,7 +57,7 @@ check_log() {
       'all(abs(lines[-1][what] / lines[-1]["job_s"] / lines[-1][what + "_per_s"] - 1) < 1e-9
         for what in ("streamed_bytes", "new_tokens", "prompt_tokens"))' \
       'lines[-1]["tokens_per_s"] > lines[-1]["new_tokens_per_s"] > 0' \
-      "(lines[-1]['comm_bytes'] > 0) == ($n > 1)"
+      "(lines[-1]['comm_bytes'] > 0) == (lines[0]['grid']['dp'] < $n)"
   done
 }
 

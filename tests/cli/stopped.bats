@@ -32,6 +32,9 @@ over() {
     { echo "weft $*: no '$words' in:"; cat err; return 1; }
 }
 anew='the same command makes all of them anew'
+# A job, of a file into a file, goes on.
+none="0 (of 2 results are done and written; $anew|"
+none+='results of [23] texts are done and written; the same command goes on with the rest)'
 
 # of_texts COMMAND…: the commands of texts with --out.
 of_texts() {
@@ -48,14 +51,14 @@ of_texts() {
     local n rejected='1 of 3 texts was rejected \(all stand'
     for n in 1 2; do
       rm -f o.jsonl*
-      over $n ": 0 of 2 results are done and written; $anew; $rejected in o.jsonl.rejects.jsonl\)" \
+      over $n ": $none; $rejected in o.jsonl.rejects.jsonl\)" \
         "$@" --in "$S/texts.jsonl" --out o.jsonl
       [ ! -s o.jsonl ]
       json o.jsonl.rejects.jsonl '[line["line"] for line in lines] == [2]' \
         '"line 2" in lines[0]["reason"]'
     done
     # That of the job before is not this one's.
-    over 1 ": 0 of 2 results are done and written; $anew" "$@" --in "$S/good.jsonl" --out o.jsonl
+    over 1 ": $none" "$@" --in "$S/good.jsonl" --out o.jsonl
     only o.jsonl
   }
   of_texts rejects_are_told

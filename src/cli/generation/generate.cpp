@@ -1,4 +1,5 @@
 #include "cli/command.h"
+#include "cli/generation/generation_job.h"
 #include "cli/generation/replica.h"
 #include "cli/generation/sweep_run.h"
 #include "cli/run_facts.h"
@@ -15,13 +16,17 @@ void run_generate(const Invocation& invocation) {
   if (!parse_generate(sweep.args_of(0), o, invocation.mpi.rank() == 0)) return;
   if (!sweep.axes.empty() || !o.table.empty()) return run_sweep(invocation, sweep);
   check_place("--attention", o.attention);
+  CHECK_USER(!o.reads_openai() || (TextJob::serves(o.texts) && o.attention.empty()),
+             "--format openai is a job's: give --in FILE and --out F.jsonl, and no --attention");
   Session session(invocation, o.model, ModelUse::generate);
+  if (TextJob::serves(o.texts) && o.attention.empty() &&
+      !failure_of([&] { check_flags_alone(o, session); }))
+    return generate_as_job(invocation, o, session, fields);
   Rejects rejects;
-  TextWants wants;
-  wants.options = true;
-  const std::vector<Document> documents = read_documents(session, o.texts, wants, rejects);
+  const std::vector<Document> documents =
+      read_documents(session, o.texts, wants_of(o, session), rejects);
   const std::size_t n_texts = documents.size() + rejects.size();
-  JobMaker maker(o, session);
+  JobMaker maker(o, session, session.first());
   for (const Document& d : documents) rejects.serve(d, [&] { maker.add(d); });
   const std::size_t n_items = maker.n_items();
   if (n_items == 0) {

@@ -6,7 +6,6 @@
 #include "comm/agreement.h"
 #include "core/check.h"
 #include "core/log.h"
-#include "core/utf8.h"
 #include "infer/continuation.h"
 
 namespace weft {
@@ -27,20 +26,6 @@ class Progress {
   std::size_t total_, done_ = 0;
   std::chrono::steady_clock::time_point said_ = std::chrono::steady_clock::now();
 };
-
-std::string json_line(const Job& job, std::int64_t sample, const Completion& c,
-                      const std::string& continuation) {
-  const Generation& g = job.request.options;
-  OrderedJson line = {{"prompt", job.document->text}, {"sample", job.first_sample + sample}};
-  line["generated_text"] = made_utf8((g.return_full_text ? job.document->text : "") + continuation);
-  line["new_text"] = made_utf8(continuation);
-  line["ids"] = c.ids;
-  line["n_prompt"] = job.request.ids.size();
-  line["n_new"] = c.ids.size();
-  line["finish"] = c.finish;
-  if (g.logprobs) line["logprobs"] = c.logprobs;
-  return result_line(*job.document, line);
-}
 
 }  // namespace
 
@@ -132,18 +117,7 @@ void Replica::reject_largest(const std::string& why) {
 void Replica::say_shape(const EngineLimits& limits) const {
   const InferenceShape shape = plan_inference(session_.ctx, session_.config, requests_, limits);
   if (!session_.first() || requests_.size() <= static_cast<std::size_t>(shape.slots)) return;
-  const auto megabytes = [](std::size_t bytes) { return 1e-6 * static_cast<double>(bytes); };
-  const std::size_t cache =
-                        static_cast<std::size_t>(shape.pages) *
-                        InferencePass::page_bytes(session_.config, session_.ctx.act, session_.grid),
-                    all = InferencePass::plan_bytes(session_.config, session_.grid, shape);
-  log_info(
-      "{} continuation{} of up to {} tokens at once: {:.1f} MB of keys and values ({} pages of "
-      "{} tokens), {:.1f} MB of activations and {:.1f} MB of scratch{} a rank",
-      shape.slots, shape.slots == 1 ? "" : "s", shape.S, megabytes(cache), shape.pages, kPageTokens,
-      megabytes(all - cache),
-      megabytes(InferencePass::kept_bytes(session_.ctx, session_.config, shape)),
-      session_.device.type == DeviceType::cuda ? ", workspaces and graphs" : "");
+  log_info("{}", shape_sentence(session_, shape));
 }
 
 void Replica::put(ResultWriter& results, const Job& job, std::int64_t sample, const Completion& c,
@@ -154,7 +128,9 @@ void Replica::put(ResultWriter& results, const Job& job, std::int64_t sample, co
   const JobWork done = {
       .prompt_tokens = sample == 0 ? static_cast<std::int64_t>(job.request.ids.size()) : 0,
       .new_tokens = static_cast<std::int64_t>(c.ids.size())};
-  if (options_.json()) return results.put(item, json_line(job, sample, c, continuation), done);
+  if (options_.json())
+    return results.put(item, completion_line(job, sample, c, continuation, options_.keep_fields),
+                       done);
   std::string text =
       (job.request.options.return_full_text ? job.document->text : "") + continuation + "\n";
   if (job.request.options.logprobs)

@@ -1,9 +1,12 @@
 #include "cli/generation/requests.h"
 
+#include <algorithm>
+
 #include "cli/options.h"
 #include "core/check.h"
 #include "core/log.h"
 #include "core/spelling.h"
+#include "core/utf8.h"
 #include "infer/continuation.h"
 #include "infer/generation_file.h"
 
@@ -54,6 +57,18 @@ GenerationOptions own_options(const Document& d, const std::string& field,
   return own;
 }
 
+// What the line says for others: options of generation do not come back, nor what results have.
+void add_kept_fields(const Json& given, OrderedJson& line) {
+  if (!given.is_object()) return;
+  GenerationOptions options;
+  static const std::vector<std::string> known =
+      field_names([&](FieldVisitor& v) { options.visit(v); });
+  for (const auto& [key, value] : given.items())
+    if (!line.contains(key) && key != "id" && key != "text" && key != "seed" &&
+        std::find(known.begin(), known.end(), key) == known.end())
+      line[key] = value;
+}
+
 void warn_of_unused(const GenerationOptions& given, const Generation& decided,
                     const std::string& where) {
   const std::vector<std::string> flags = unused_options(given, decided);
@@ -62,12 +77,22 @@ void warn_of_unused(const GenerationOptions& given, const Generation& decided,
 
 }  // namespace
 
-JobMaker::JobMaker(const GenerateOptions& o, const Session& session)
+TextWants wants_of(const GenerateOptions& o, const Session& session) {
+  TextWants wants;
+  wants.options = true;
+  const std::optional<std::int64_t>&flag = o.generation.num_return_sequences,
+        of_model = session.generation_file().options.num_return_sequences;
+  wants.draws = std::max<std::int64_t>(flag.value_or(of_model.value_or(1)), 1);
+  return wants;
+}
+
+JobMaker::JobMaker(const GenerateOptions& o, const Session& session, bool tells)
     : options_(o),
       session_(session),
       tokenizer_(session.need_tokenizer()),
       file_(session.generation_file()),
-      flags_(o.generation) {
+      flags_(o.generation),
+      tells_(tells) {
   flags_.seed = o.model.seed;
 }
 
@@ -81,11 +106,11 @@ void JobMaker::add(const Document& d) {
                              .vocab = session_.config.vocab};
   const Generation g = resolve(own, place);
   warn(own, g, what);
-  // A line's own seed gives its text by itself.
-  std::int64_t none = 0, &copy = own.seed ? none : copies_[ids];
+  // Equal prompts of one run get different texts; a line's own seed gives its text by itself.
+  const std::int64_t first = own.seed ? 0 : d.earlier_draws;
   const std::int64_t n_jobs = g.num_beams > 1 ? 1 : g.num_return_sequences;
   for (std::int64_t s = 0; s < n_jobs; ++s)
-    jobs_.push_back({.request = {ids, g, draw_stream(ids, copy++), what},
+    jobs_.push_back({.request = {ids, g, draw_stream(ids, first + s), what},
                      .document = &d,
                      .first_sample = s,
                      .first_item = items_ + static_cast<std::size_t>(s)});
@@ -104,8 +129,8 @@ Generation JobMaker::resolve(const GenerationOptions& own, const PromptPlace& pl
 
 // Once for the flags, and for the first line that has reason to.
 void JobMaker::warn(const GenerationOptions& own, const Generation& g, const std::string& what) {
-  if (!session_.first()) return;
-  if (!std::exchange(warned_of_flags_, true)) {
+  if (!tells_) return;
+  if (!std::exchange(warned_of_flags_, true) && session_.first()) {
     warn_of_unused(options_.generation, g, "");
     if (g.greedy_by_temperature && !own.temperature)
       log_warning("a temperature of 0 is greedy: do_sample has no effect");
@@ -115,6 +140,36 @@ void JobMaker::warn(const GenerationOptions& own, const Generation& g, const std
   const bool greedy = g.greedy_by_temperature && (own.temperature || own.do_sample);
   if (greedy) log_warning("{}: a temperature of 0 is greedy: do_sample has no effect", what);
   warned_ = greedy || !unused_options(own, g).empty();
+}
+
+std::string completion_line(const Job& job, std::int64_t sample, const Completion& c,
+                            const std::string& continuation, bool keep_fields) {
+  const Generation& g = job.request.options;
+  OrderedJson line = {{"prompt", job.document->text}, {"sample", job.first_sample + sample}};
+  line["generated_text"] = made_utf8((g.return_full_text ? job.document->text : "") + continuation);
+  line["new_text"] = made_utf8(continuation);
+  line["ids"] = c.ids;
+  line["n_prompt"] = job.request.ids.size();
+  line["n_new"] = c.ids.size();
+  line["finish"] = c.finish;
+  if (g.logprobs) line["logprobs"] = c.logprobs;
+  if (keep_fields) add_kept_fields(job.document->options, line);
+  return result_line(*job.document, line);
+}
+
+std::string shape_sentence(const Session& session, const InferenceShape& shape) {
+  const auto megabytes = [](std::size_t bytes) { return 1e-6 * static_cast<double>(bytes); };
+  const std::size_t cache =
+                        static_cast<std::size_t>(shape.pages) *
+                        InferencePass::page_bytes(session.config, session.ctx.act, session.grid),
+                    all = InferencePass::plan_bytes(session.config, session.grid, shape);
+  return fmt::format(
+      "{} continuation{} of up to {} tokens at once: {:.1f} MB of keys and values ({} pages of "
+      "{} tokens), {:.1f} MB of activations and {:.1f} MB of scratch{} a rank",
+      shape.slots, shape.slots == 1 ? "" : "s", shape.S, megabytes(cache), shape.pages, kPageTokens,
+      megabytes(all - cache),
+      megabytes(InferencePass::kept_bytes(session.ctx, session.config, shape)),
+      session.device.type == DeviceType::cuda ? ", workspaces and graphs" : "");
 }
 
 bool parse_generate(const std::vector<std::string>& args, GenerateOptions& o, bool prints) {

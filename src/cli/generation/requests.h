@@ -2,7 +2,6 @@
 // themselves.
 #pragma once
 
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,11 +18,17 @@ struct GenerateOptions {
   TextOptions texts;
   GenerationOptions generation;
   std::string attention, table;
+  bool unordered = false, keep_fields = false;
 
   void visit(FieldVisitor& v) {
     model.visit(v);
     texts.visit(v, true);
     generation.visit(v);
+    v.field("unordered", unordered,
+            "with --in and --out: results stand in --out as they are done, not in the order of the "
+            "texts");
+    v.field("keep_fields", keep_fields,
+            "with JSON lines in and out: what a line has besides stands in its results too");
     v.field("attention", attention,
             "an HTML page (F.html) with what each new token looked at, step by step");
     v.field(
@@ -32,6 +37,7 @@ struct GenerateOptions {
         "as lists (--temperature 0.2,0.7 --model A,B) are combined, each with each");
   }
   bool json() const { return texts.as_lines(); }
+  bool reads_openai() const { return texts.format == "openai"; }
 };
 
 // Continuations to make together, and what their lines say besides: one draw, or all results of a
@@ -40,19 +46,20 @@ struct Job {
   GenerationRequest request;
   const Document* document;
   std::int64_t first_sample;
-  std::size_t first_item;  // of the results
+  std::size_t first_item = 0;  // of the results
 
-  std::size_t end_item() const {
+  std::int64_t n_results() const {
     const Generation& g = request.options;
-    return first_item + static_cast<std::size_t>(g.num_beams > 1 ? g.num_return_sequences : 1);
+    return g.num_beams > 1 ? g.num_return_sequences : 1;
   }
+  std::size_t end_item() const { return first_item + static_cast<std::size_t>(n_results()); }
 };
 
 // The requests of a job: what each document asks for, in the order of the results.
 class JobMaker {
  public:
-  // Both outlive the maker.
-  JobMaker(const GenerateOptions& o, const Session& session);
+  // Both outlive the maker. `tells`: whether it is this rank that warns of documents.
+  JobMaker(const GenerateOptions& o, const Session& session, bool tells);
   // UserErrors name the document; then nothing of it is in the jobs. It outlives the jobs.
   void add(const Document& d);
   std::vector<Job> take() { return std::move(jobs_); }
@@ -68,11 +75,21 @@ class JobMaker {
   GenerationFile file_;
   GenerationOptions flags_;
   std::vector<Job> jobs_;
-  std::map<std::vector<std::int32_t>, std::int64_t>
-      copies_;  // of each prompt so far: equal prompts of one run get different texts
   std::size_t items_ = 0;
-  bool warned_of_flags_ = false, warned_ = false;
+  bool tells_, warned_of_flags_ = false, warned_ = false;
 };
+
+// A continuation as a line of the results, with its newline. keep_fields: and what its document's
+// line has that is no option and no field of a result.
+std::string completion_line(const Job& job, std::int64_t sample, const Completion& completion,
+                            const std::string& continuation, bool keep_fields);
+
+// What is read of each document, its draws counted.
+TextWants wants_of(const GenerateOptions& o, const Session& session);
+
+// What a run of this shape takes beside the weights: "32 continuations of up to 200 tokens at once:
+// …".
+std::string shape_sentence(const Session& session, const InferenceShape& shape);
 
 // False where there is nothing to do: --help was asked for.
 bool parse_generate(const std::vector<std::string>& args, GenerateOptions& o, bool prints);

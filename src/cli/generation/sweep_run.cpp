@@ -91,9 +91,7 @@ class SweepRun {
     session_.emplace(invocation_, o.model, ModelUse::generate);
     opened_ = o.model.model;
     if (first) {
-      TextWants wants;
-      wants.options = true;
-      documents_ = read_documents(*session_, o.texts, wants, rejects_);
+      documents_ = read_documents(*session_, o.texts, wants_of(o, *session_), rejects_);
       n_texts_ = documents_.size() + rejects_.size();
       on_first_rank(session_->grid.world(), session_->stream, [&] {
         if (o.json()) lines_.emplace(o.texts.out);
@@ -111,7 +109,7 @@ class SweepRun {
     const bool logprobs = o.generation.logprobs.value_or(false);
     o.generation.logprobs = true;
     o.texts.json = true;
-    JobMaker maker(o, *session_);
+    JobMaker maker(o, *session_, session_->first());
     for (const Document& d : documents_) rejects_.serve(d, [&] { maker.add(d); });
     const std::size_t n_items = maker.n_items();
     if (n_items == 0) {

@@ -4,8 +4,7 @@
 
 #include "cli/command.h"
 #include "cli/options.h"
-#include "cli/results.h"
-#include "cli/text_inputs.h"
+#include "cli/texts/serve_texts.h"
 #include "core/check.h"
 #include "core/utf8.h"
 #include "model/limits.h"
@@ -88,40 +87,33 @@ void run_score(const Invocation& invocation) {
   Session session(invocation, o.model, ModelUse::score);
   const bool masked = session.config.head == HeadKind::masked_lm;
   const std::int32_t mask = masked ? session.need_mask_id() : -1;
-  TextInputs in = read_inputs(session, o.texts, rules_of(o, session.config, masked));
-  session.watch_time(true);
-  JobLog log = session.open_log(invocation, "score", fields, in.documents.size());
-  session.load_weights();
-  ResultWriter results(session, o.texts.out, in.documents.size());
-  const auto done_with = [&](std::size_t t, std::span<const float> logprobs, double loss) {
-    if (!results.mine()) return;
-    const Document& d = in.documents[in.numbers[t]];
-    const OrderedJson scored = result(logprobs, loss, o.token_logprobs);
-    const auto timed = time_as(session.ctx, TimeShare::data);
-    results.put(
-        in.numbers[t],
-        o.json() ? result_line(d, scored) : as_text(session, d, scored, in.texts[t].ids, logprobs),
-        in.work(t));
-    log.progress(results.work());
-  };
-  const auto done = [&](std::size_t t, std::span<const float> logprobs) {
-    done_with(t, logprobs, mean_loss(logprobs));
-  };
-  log.begin();
-  const auto ended = caught_together([&] {
-    if (o.stride) {
-      score_in_windows(session.ctx, session.config, *session.parameters, in.texts, *o.stride,
-                       done_with);
-    } else if (!masked) {
-      score_texts(session.ctx, session.config, *session.parameters, in.texts, done);
-    } else {
+  TextTask task = {.what = "score", .fields = fields};
+  task.rules = rules_of(o, session.config, masked);
+  task.run = [&](const TextInputs& in, const TextTask::Put& put) {
+    const auto done_with = [&](std::size_t t, std::span<const float> logprobs, double loss) {
+      put(t, [&] {
+        const Document& d = in.documents[in.numbers[t]];
+        const OrderedJson scored = result(logprobs, loss, o.token_logprobs);
+        return o.json() ? result_line(d, scored)
+                        : as_text(session, d, scored, in.texts[t].ids, logprobs);
+      });
+    };
+    const auto done = [&](std::size_t t, std::span<const float> logprobs) {
+      done_with(t, logprobs, mean_loss(logprobs));
+    };
+    return caught_together([&] {
+      if (o.stride)
+        return score_in_windows(session.ctx, session.config, *session.parameters, in.texts,
+                                *o.stride, done_with);
+      if (!masked)
+        return score_texts(session.ctx, session.config, *session.parameters, in.texts, done);
       std::vector<std::vector<std::uint8_t>> skipped;
       for (const Encoding& e : in.encodings) skipped.push_back(e.added);
       score_masked_texts(session.ctx, session.config, *session.parameters, in.texts, skipped, mask,
                          done);
-    }
-  });
-  in.rejects.finish(session, o.texts.out, in.n_texts, results.finish(ended, log));
+    });
+  };
+  serve_texts(session, invocation, o.texts, task);
 }
 
 }  // namespace weft

@@ -6,7 +6,7 @@
 #include "cli/options.h"
 #include "cli/results.h"
 #include "cli/run_facts.h"
-#include "cli/text_inputs.h"
+#include "cli/texts/serve_texts.h"
 #include "comm/agreement.h"
 #include "core/check.h"
 #include "core/utf8.h"
@@ -173,9 +173,23 @@ void run_embed(const Invocation& invocation) {
     rules.pieces = [&](const Document& d) { return pieces_of(d, *chunk_size); };
   }
   if (!o.documents.empty()) rules.unit = text_unit(o.documents);
-  TextInputs in = read_inputs(session, texts, rules);
   const std::int64_t C = session.config.width;
   const bool by_token = settings.pooling == TextPooling::none;
+  if (!hdf5 && o.plot.empty()) {
+    TextTask task = {.what = "embed", .fields = fields, .rules = rules, .run = nullptr};
+    task.run = [&](const TextInputs& in, const TextTask::Put& put) {
+      const auto done = [&](std::size_t t, std::span<const float> x) {
+        put(t, [&] {
+          return line_of(o, in.documents[in.numbers[t]], x, static_cast<std::size_t>(C), by_token);
+        });
+      };
+      return caught_together([&] {
+        embed_texts(session.ctx, session.config, *session.parameters, in.texts, settings, done);
+      });
+    };
+    return serve_texts(session, invocation, texts, task);
+  }
+  TextInputs in = read_inputs(session, texts, rules);
   std::optional<VectorResults> vectors;  // rank 0's, its file opened before anything is computed
   on_first_rank(session.grid.world(), session.stream, [&] {
     const EmbeddingKind kind = {o.model.model, o.pooling, settings.layer, C, o.normalize};
@@ -190,21 +204,14 @@ void run_embed(const Invocation& invocation) {
   const ResultWriter::Write take = [&](std::size_t item, const std::string& bytes) {
     vectors->take(item, bytes);
   };
-  const bool as_bytes = hdf5 || !o.plot.empty();
-  ResultWriter results = as_bytes ? ResultWriter(session, take, in.documents.size())
-                                  : ResultWriter(session, o.texts.out, in.documents.size());
+  ResultWriter results(session, take, in.documents.size());
   log.begin();
   const auto ended = caught_together([&] {
     embed_texts(session.ctx, session.config, *session.parameters, in.texts, settings,
                 [&](std::size_t t, std::span<const float> x) {
                   if (!results.mine()) return;
                   const auto timed = time_as(session.ctx, TimeShare::data);
-                  const std::size_t item = in.numbers[t];
-                  results.put(item,
-                              as_bytes ? bytes_of(x)
-                                       : line_of(o, in.documents[item], x,
-                                                 static_cast<std::size_t>(C), by_token),
-                              in.work(t));
+                  results.put(in.numbers[t], bytes_of(x), in.work(t));
                   log.progress(results.work());
                 });
   });

@@ -5,8 +5,7 @@
 
 #include "cli/command.h"
 #include "cli/options.h"
-#include "cli/results.h"
-#include "cli/text_inputs.h"
+#include "cli/texts/serve_texts.h"
 #include "core/check.h"
 #include "core/utf8.h"
 
@@ -100,31 +99,24 @@ void run_classify(const Invocation& invocation) {
           invocation.args, fields, invocation.mpi.rank() == 0))
     return;
   Session session(invocation, o.model, ModelUse::label);
-  InputRules rules = {.pairs = o.text_pair, .pair_field = o.pair_field};
-  rules.truncation = o.truncation.value;
-  rules.way_out = "--truncation cuts it";
-  TextInputs in = read_inputs(session, o.texts, rules);
-  session.watch_time(true);
-  JobLog log = session.open_log(invocation, "classify", fields, in.documents.size());
-  session.load_weights();
-  ResultWriter results(session, o.texts.out, in.documents.size());
-  log.begin();
-  const auto ended = caught_together([&] {
-    classify_texts(
-        session.ctx, session.config, *session.parameters, in.texts,
-        [&](std::size_t t, std::span<const float> logits) {
-          if (!results.mine()) return;
-          const auto timed = time_as(session.ctx, TimeShare::data);
-          const Document& document = in.documents[in.numbers[t]];
-          const bool by_token = session.config.head == HeadKind::classify_tokens;
-          const OrderedJson line = by_token ? token_line(session, in.encodings[t], logits)
-                                            : text_line(session.config, logits, o.top_k);
-          results.put(in.numbers[t],
-                      o.json() ? result_line(document, line) : as_text(document, line), in.work(t));
-          log.progress(results.work());
-        });
-  });
-  in.rejects.finish(session, o.texts.out, in.n_texts, results.finish(ended, log));
+  TextTask task = {.what = "classify", .fields = fields};
+  task.rules = {.pairs = o.text_pair, .pair_field = o.pair_field};
+  task.rules.truncation = o.truncation.value;
+  task.rules.way_out = "--truncation cuts it";
+  const bool by_token = session.config.head == HeadKind::classify_tokens;
+  task.run = [&](const TextInputs& in, const TextTask::Put& put) {
+    const auto done = [&](std::size_t t, std::span<const float> logits) {
+      put(t, [&] {
+        const Document& document = in.documents[in.numbers[t]];
+        const OrderedJson line = by_token ? token_line(session, in.encodings[t], logits)
+                                          : text_line(session.config, logits, o.top_k);
+        return o.json() ? result_line(document, line) : as_text(document, line);
+      });
+    };
+    return caught_together(
+        [&] { classify_texts(session.ctx, session.config, *session.parameters, in.texts, done); });
+  };
+  serve_texts(session, invocation, o.texts, task);
 }
 
 }  // namespace weft
