@@ -10,9 +10,10 @@ status=0
 
 # What Open MPI and hwloc still hold at the end is not ours.
 export ASAN_OPTIONS=detect_leaks=0:max_allocation_size_mb=4096 UBSAN_OPTIONS=print_stacktrace=1
-weft_build asan weft core_test comm_test io_test ledger_test text_test formats_test model_test machine_test \
-  inspect_test infer_test fuzz_test plan_test report_test
-suites='(core|text|fuzz|machine|plan|report)_test|(comm|io|formats|model|infer|inspect)_test_1'
+weft_build asan weft core_test comm_test io_test ledger_test text_test formats_test model_test \
+  machine_test inspect_test infer_test fuzz_test plan_test report_test
+suites='(core|ledger|text|fuzz|machine|plan|report)_test'
+suites+='|(comm|io|formats|model|infer|inspect)_test_1'
 (cd build-asan && WEFT_FUZZ_MUTANTS=50 ctest --output-on-failure -j 2 -R "^($suites)\$") || status=1
 python3 -B tests/fuzz/commands.py build-asan/weft || status=1
 unset ASAN_OPTIONS UBSAN_OPTIONS

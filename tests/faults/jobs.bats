@@ -35,7 +35,9 @@ until_done() {
 }
 # Processes of this test's job.
 workers() { pgrep -f -- "$WEFT generate .*--out $PWD/o.jsonl" || true; }
-progress() { stat -c %s o.jsonl o.jsonl.job/blocks/* 2>/dev/null | awk '{n += $1} END {print n + 0}'; }
+progress() {
+  stat -c %s o.jsonl o.jsonl.job/blocks/* 2>/dev/null | awk '{n += $1} END {print n + 0}'
+}
 
 @test "killed again and again over two job scripts, every line is there once" {
   "$WEFT" "${job[@]}" --json >all.jsonl 2>/dev/null || [ $? = 2 ]

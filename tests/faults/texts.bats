@@ -39,7 +39,8 @@ stopped() {
   cat job.log
   [ "$code" = 3 ]
   [ "$(grep -c '^weft: ' job.log)" = 1 ]
-  grep -E "^weft: stopped by $1: [0-9]+ results? of [0-9]+ texts (is|are) done and written; the same" job.log
+  grep -E "^weft: stopped by $1: [0-9]+ results? of [0-9]+ texts (is|are) done and written; the" \
+    job.log
   n_done=$(sed -nE 's/^weft: .*: ([0-9]+) results? of [0-9]+ texts.*/\1/p' job.log)
   [ "$(wc -l <out.jsonl)" = "$n_done" ]
 }
