@@ -98,7 +98,9 @@ std::optional<Failure> Replica::run(ResultWriter& results, std::size_t n_items) 
 }
 
 EngineLimits Replica::limits_for(std::int64_t memory_bytes) const {
-  return {.memory_bytes = memory_bytes, .weights = session_.options.held_dtype()};
+  return {.memory_bytes = memory_bytes,
+          .weights = session_.options.held_dtype(),
+          .kv = session_.cache_dtype(options_.kv_cache_dtype)};
 }
 
 // A request that memory cannot hold costs no other: the largest go until the others fit.
@@ -133,9 +135,8 @@ void Replica::say_shape(const EngineLimits& limits) const {
   const InferenceShape shape = plan_inference(session_.ctx, session_.config, requests_, limits);
   if (!session_.first() || requests_.size() <= static_cast<std::size_t>(shape.slots)) return;
   const auto megabytes = [](std::size_t bytes) { return 1e-6 * static_cast<double>(bytes); };
-  const std::size_t cache =
-                        static_cast<std::size_t>(shape.pages) *
-                        InferencePass::page_bytes(session_.config, session_.ctx.act, session_.grid),
+  const std::size_t cache = static_cast<std::size_t>(shape.pages) *
+                            InferencePass::page_bytes(session_.config, shape.held(), session_.grid),
                     all = InferencePass::plan_bytes(session_.config, session_.grid, shape);
   log_info(
       "{} continuation{} of up to {} tokens at once: {:.1f} MB of keys and values ({} pages of "

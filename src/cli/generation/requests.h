@@ -18,12 +18,13 @@ struct GenerateOptions {
   ModelOptions model;
   TextOptions texts;
   GenerationOptions generation;
-  std::string attention, table;
+  std::string attention, table, kv_cache_dtype = "auto";
 
   void visit(FieldVisitor& v) {
     model.visit(v);
     texts.visit(v, true);
     generation.visit(v);
+    v.field("kv_cache_dtype", kv_cache_dtype, kCacheDTypes, kCacheDTypeHelp);
     v.field("attention", attention,
             "an HTML page (F.html) with what each new token looked at, step by step");
     v.field(
