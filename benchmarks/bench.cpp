@@ -29,10 +29,11 @@ void BenchOptions::visit(FieldVisitor& v) {
   v.field("micro_batch_size", micro_batch_size, Integers{0, 1 << 24},
           "sequences of a rank at a time; 0: all of its share (pp > 1: an eighth)");
   v.field("prompt_tokens", prompt_tokens, Integers{1, kMaxContext},
-          "tokens of each prompt (generate)");
+          "tokens of each prompt or text (generate, score)");
   v.field("new_tokens", new_tokens, Integers{1, kMaxContext},
           "new tokens of each continuation (generate)");
-  v.field("sequences", sequences, Integers{1, 1 << 24}, "continuations at once (generate)");
+  v.field("sequences", sequences, Integers{1, 1 << 24},
+          "continuations at once (generate), texts (score)");
   v.field("repeats", repeats, Integers{1}, "counted repeats; the median is reported");
   v.field("max_bytes", max_bytes, Integers{0, std::int64_t{1} << 36, "16 MiB, of GPUs 1 GiB"},
           "largest size of a collective (comm)");
@@ -53,8 +54,12 @@ void BenchOptions::visit(FieldVisitor& v) {
   v.field("gpu_map", gpu_map, kGpuMapHelp);
   v.field("comm_timeout", comm_timeout, kCommTimeout, kCommTimeoutHelp);
   v.field("dtype", dtype, Words{"fp32", "bf16", "fp16"},
-          "arithmetic of matrix products (step), how weights are held (generate; it alone takes "
-          "fp16)");
+          "arithmetic of matrix products (step), how weights are held (generate and score; they "
+          "alone take fp16)");
+  v.field("kv_cache_dtype", kv_cache_dtype, kCacheDTypes,
+          "how cached keys and values are held (generate)");
+  v.field("deterministic", deterministic,
+          "bits that depend neither on the grid nor on the batch (generate, score)");
   v.field("recompute", recompute, kRecomputes, "activations recomputed in backward");
   v.field("pipeline_schedule", pipeline_schedule, pipeline_schedules(),
           "order of micro-batches in a pipeline");

@@ -25,8 +25,8 @@ struct BenchOptions {
   std::int64_t max_bytes = 0, threads = 0, comm_timeout = kCommTimeout_s;
   GridWords grids;
   std::string dtype = "fp32", recompute = "none", pipeline_schedule = "1f1b";
-  std::string device, gpu_map, machine, out;
-  bool json = false;
+  std::string device, gpu_map, machine, out, kv_cache_dtype = "auto";
+  bool json = false, deterministic = false;
 
   void visit(FieldVisitor& v);
 };
@@ -101,6 +101,7 @@ void bench_kernels(const BenchRun& run);
 void bench_comm(const BenchRun& run);
 void bench_step(const BenchRun& run);
 void bench_generate(const BenchRun& run);
+void bench_score(const BenchRun& run);
 
 double median(std::vector<double> values);
 const char* matmul_peak_name(Precision precision);  // "fp32 matmul"

@@ -7,6 +7,7 @@
 #include "core/option_words.h"
 #include "core/rng.h"
 #include "infer/engine.h"
+#include "infer/score.h"
 #include "kernels/peak.h"
 #include "kernels/work.h"
 #include "model/sizes.h"
@@ -38,34 +39,50 @@ Account account(const BenchRun& run) {
           matmul_flops_done(run.stream)};
 }
 
+DType held_dtype(const BenchRun& run) { return dtype_of(run.options.dtype).value_or(DType::f32); }
+
+Context context_of(const BenchRun& run) {
+  return {.grid = run.grid,
+          .stream = run.stream,
+          .precision = run.options.deterministic ? Precision::fp32_fixed : Precision::fp32,
+          .act = activation_dtype(run.stream.device(), held_dtype(run)),
+          .clock = nullptr,
+          .observer = {}};
+}
+
+// Any finite weights do, but they must lie in memory of their own: pages never written are all one
+// page of zeros.
+void give_weights(const BenchRun& run, Parameters& parameters) {
+  if (held_dtype(run) == DType::f32)
+    parameters.init_weights(0, run.stream);
+  else
+    for (LocalParameter& p : parameters.list()) fill(p.weight, 0.003, run.stream);
+}
+
 // Of the cache and of one pass's activations on this rank. Collective over a replica.
 std::size_t pass_bytes(const Context& ctx, const BenchRun& run,
-                       const std::vector<GenerationRequest>& list) {
+                       const std::vector<GenerationRequest>& list, const EngineLimits& limits) {
   if (list.empty()) return 0;
-  return InferencePass::plan_bytes(run.config, run.grid, plan_inference(ctx, run.config, list, {}));
+  return InferencePass::plan_bytes(run.config, run.grid,
+                                   plan_inference(ctx, run.config, list, limits));
 }
 
 }  // namespace
 
 void bench_generate(const BenchRun& run) {
   const BenchOptions& o = run.options;
-  const DType dtype = dtype_of(o.dtype).value_or(DType::f32);
-  const Context ctx = {.grid = run.grid,
-                       .stream = run.stream,
-                       .precision = Precision::fp32,
-                       .act = activation_dtype(run.stream.device(), dtype),
-                       .clock = nullptr,
-                       .observer = {}};
+  const DType dtype = held_dtype(run);
+  const Context ctx = context_of(run);
   const Precision products = product_precision(ctx);
-  Parameters parameters(run.config, run.grid, dtype, ParameterUse::inference, 1,
+  Parameters parameters(run.config, run.grid, held_dtype(run), ParameterUse::inference, 1,
                         run.stream.device());
-  // Any finite weights do, but they must lie in memory of their own: pages never written are all
-  // one page of zeros.
-  if (dtype == DType::f32)
-    parameters.init_weights(0, run.stream);
-  else
-    for (LocalParameter& p : parameters.list()) fill(p.weight, 0.003, run.stream);
-  Engine engine(ctx, run.config, parameters, nullptr);
+  give_weights(run, parameters);
+  const std::optional<DType> kv = value_of(kCacheWords, "--kv-cache-dtype", o.kv_cache_dtype);
+  CHECK_USER(!kv || *kv == ctx.act || run.stream.device().type == DeviceType::cpu,
+             "--kv-cache-dtype is {}; a GPU holds keys and values as activations",
+             o.kv_cache_dtype);
+  const EngineLimits limits = {.max_batch = std::max<std::int64_t>(o.sequences, 32), .kv = kv};
+  Engine engine(ctx, run.config, parameters, nullptr, limits);
   const std::int64_t mine =
       split_range(o.sequences, run.grid.shape().dp, run.grid.dp().rank()).size();
   // A shared machine's bandwidth drifts, and gives more for a moment than for long: beside every
@@ -116,9 +133,10 @@ void bench_generate(const BenchRun& run) {
   const auto sum = [&](double value) {
     return run.grid.world().all_reduce_value(value, ReduceOp::sum, run.stream);
   };
-  const OrderedJson held = fullest_rank(
-      run.grid, run.stream,
-      {{"weights", parameters.bytes()}, {"cache_and_activations", pass_bytes(ctx, run, whole)}});
+  const OrderedJson held =
+      fullest_rank(run.grid, run.stream,
+                   {{"weights", parameters.bytes()},
+                    {"cache_and_activations", pass_bytes(ctx, run, whole, limits)}});
   // Of a token with T before it: a third of training's.
   const auto costs = [&](std::int64_t T, double tokens_per_s, double waited) {
     return GridCosts{
@@ -146,7 +164,8 @@ void bench_generate(const BenchRun& run) {
   const std::int64_t halfway = o.prompt_tokens + o.new_tokens / 2;  // tokens in the cache
   const double bytes =
       static_cast<double>(decode_weight_bytes(run.config, dtype)) * run.grid.shape().dp +
-      static_cast<double>(decode_cache_bytes(run.config, ctx.act, halfway)) * sequences;
+      static_cast<double>(decode_cache_bytes(run.config, kv.value_or(ctx.act), halfway)) *
+          sequences;
   const double flops =
       forward_flops(run.config, {.n = o.sequences, .rows = 1, .cached = halfway}, o.sequences);
   const bool by_memory = bytes / reads.rate() >= flops / matmul.rate();
@@ -163,6 +182,40 @@ void bench_generate(const BenchRun& run) {
               .peak_rate = peak.rate(),
               .more = more,
               .costs = costs(halfway, sequences / step, waited_step)});
+}
+
+void bench_score(const BenchRun& run) {
+  const BenchOptions& o = run.options;
+  const Context ctx = context_of(run);
+  const Precision products = product_precision(ctx);
+  Parameters parameters(run.config, run.grid, held_dtype(run), ParameterUse::inference, 1,
+                        run.stream.device());
+  give_weights(run, parameters);
+  const std::int64_t mine =
+      split_range(o.sequences, run.grid.shape().dp, run.grid.dp().rank()).size();
+  std::vector<TokenizedText> texts;
+  for (GenerationRequest& r : requests(run, mine, o.prompt_tokens, 0))
+    texts.push_back({std::move(r.ids), {}});
+  BestRate& matmul = run.peaks.matmul(products);
+  std::vector<double> all;
+  for (std::int64_t i = 0; i <= o.repeats; ++i) {  // the first one is not counted
+    run.peaks.sample_matmul(products);
+    const double seconds = seconds_of(run.grid, run.stream, [&] {
+      score_texts(ctx, run.config, parameters, texts, [](std::size_t, std::span<const float>) {});
+    });
+    if (i > 0) all.push_back(seconds);
+  }
+  const double seconds = median(all),
+               flops = forward_flops(run.config, {.n = o.sequences, .rows = o.prompt_tokens},
+                                     o.sequences * (o.prompt_tokens - 1));
+  run.report(
+      {.name = fmt::format("score, {} x {} tokens, {}", o.sequences, o.prompt_tokens, o.dtype),
+       .value = static_cast<double>(o.prompt_tokens * o.sequences) / seconds,
+       .unit = "tok/s",
+       .share = matmul.share(flops / seconds),
+       .peak = matmul_peak_name(products),
+       .peak_rate = matmul.rate(),
+       .more = {{"seconds", seconds}, {"flops", flops / seconds}}});
 }
 
 }  // namespace weft

@@ -15,5 +15,6 @@ void bench_kernels(const BenchRun&) { not_built(); }
 void bench_comm(const BenchRun&) { not_built(); }
 void bench_step(const BenchRun&) { not_built(); }
 void bench_generate(const BenchRun&) { not_built(); }
+void bench_score(const BenchRun&) { not_built(); }
 
 }  // namespace weft

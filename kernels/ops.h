@@ -254,8 +254,6 @@ struct AttentionArgs {
   int first_head = 0;   // global index of head 0, for the dropout counter
   int total_heads = 0;  // H of the whole model, likewise
   Dropout drop;         // on the probabilities
-  bool fixed_order = false;  // attention_cached: a row's bits do not depend on how many rows its
-                             // sequence brings (slower for one)
 };
 
 // out = softmax(softcap(scale · q kᵀ) + mask) v, tile by tile with an online softmax: no (T, T)
@@ -323,12 +321,19 @@ struct CachedPlan {
   std::int64_t n_partials = 0;  // at most, of any plan of the shape
 };
 
+// Elements of a head's keys (or values) of one token in a cache of a dtype: D of fp32 or bf16. Of
+// int8 D and behind them the fp32 scale that they are multiplied by, max |x| / 127.
+constexpr std::int64_t kv_row_elems(DType kv, std::int64_t D) {
+  return kv == DType::i8 ? D + static_cast<std::int64_t>(sizeof(float)) : D;
+}
+
 // Appends the new keys and values to the cache, then attends causally to everything cached. Token t
-// of slot s lies in page pages[s][t / S], row t % S. One token of a sequence is split over its
-// keys, in chunks that depend on nothing else.
+// of slot s lies in page pages[s][t / S], row t % S. A row's bits depend neither on how many rows
+// its sequence brings nor on what is beside it: keys are taken in chunks of a fixed length.
+// R = kv_row_elems(kv, D); kv is act, on a CPU also bf16 or int8, rounded to once as they come.
 void attention_cached(View out,         // (N, H, D) act
-                      View k_cache,     // (n_pages, S, Hkv, D) act
-                      View v_cache,     // (n_pages, S, Hkv, D) act
+                      View k_cache,     // (n_pages, S, Hkv, R) kv
+                      View v_cache,     // (n_pages, S, Hkv, R) kv
                       ConstView qkv,    // (N, H + 2 Hkv, D) act
                       ConstView pages,  // (slots, M) i32, in [0, n_pages) where slices reach; S a
                                         // multiple of 64; empty: slot s has page s alone

@@ -83,8 +83,15 @@ void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, Const
   const DType act = act_dtype("attention_cached", qkv, stream);
   expect("attention_cached", "qkv", qkv, {N, H + 2 * Hkv, D}, act);
   expect("attention_cached", "out", out, {N, H, D}, act);
-  expect("attention_cached", "k_cache", k_cache, {n_pages, S, Hkv, D}, act);
-  expect("attention_cached", "v_cache", v_cache, {n_pages, S, Hkv, D}, act);
+  const DType held = k_cache.dtype();
+  CHECK(held == act ||
+            (stream.device().type == DeviceType::cpu && (held == DType::bf16 || held == DType::i8)),
+        "attention_cached: a cache of {} for activations of {}; supported: theirs, on a CPU also "
+        "bf16 and int8",
+        dtype_name(held), dtype_name(act));
+  const Dims cache = {n_pages, S, Hkv, kv_row_elems(held, D)};
+  expect("attention_cached", "k_cache", k_cache, cache, held);
+  expect("attention_cached", "v_cache", v_cache, cache, held);
   expect("attention_cached", "table", plan.table, {cached_table_ints(plan.n_slices)}, DType::i32);
   if (!pages.empty()) {
     const auto [slots, M] = pages.dims<2>();

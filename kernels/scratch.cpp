@@ -23,9 +23,8 @@ std::size_t attention_scratch_bytes(std::int64_t head_dim, const ScratchPlace& p
 
 std::size_t attention_cached_scratch_bytes(const CachedAttentionSizes& sizes,
                                            const AttentionArgs& args, const ScratchPlace& place) {
-  return on_cpu(place)
-             ? cpu::attention_cached_scratch_bytes(sizes.keys, args.head_dim, place.n_threads)
-             : cuda_attention_cached_scratch_bytes(sizes, args);
+  return on_cpu(place) ? cpu::attention_cached_scratch_bytes(args.head_dim, place.n_threads)
+                       : cuda_attention_cached_scratch_bytes(sizes, args);
 }
 
 std::size_t sample_scratch_bytes(std::int64_t N, std::int64_t V, const ScratchPlace& place) {

@@ -59,7 +59,7 @@ namespace cpu {
 std::size_t linear_scratch_bytes(const LinearSizes& sizes, int n_threads);
 std::size_t head_norm_scratch_bytes(std::int64_t N, std::int64_t n_heads, std::int64_t head_dim);
 std::size_t attention_scratch_bytes(std::int64_t head_dim, int n_threads);
-std::size_t attention_cached_scratch_bytes(std::int64_t keys, std::int64_t head_dim, int n_threads);
+std::size_t attention_cached_scratch_bytes(std::int64_t head_dim, int n_threads);
 std::size_t sample_scratch_bytes(std::int64_t N, std::int64_t V, int n_threads);
 }  // namespace cpu
 

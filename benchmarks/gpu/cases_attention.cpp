@@ -122,15 +122,14 @@ void add_weights_case(std::vector<Case>& cases, const Sequences& q, DType act) {
 
 struct Cached {
   std::int64_t sequences, keys, new_tokens, H, Hkv, D;
-  bool paged = true, fixed_order = false;
+  bool paged = true;
 };
 
 void add_cached_case(std::vector<Case>& cases, const Cached& q, DType act) {
   constexpr std::int64_t kPage = 64;
-  const std::string name =
-      fmt::format("attention_cached {} {} sequences of {} keys, {} new, H{} Hkv{} D{}{}{}",
-                  dtype_name(act), q.sequences, q.keys, q.new_tokens, q.H, q.Hkv, q.D,
-                  q.paged ? " paged" : "", q.fixed_order ? " fixed_order" : "");
+  const std::string name = fmt::format(
+      "attention_cached {} {} sequences of {} keys, {} new, H{} Hkv{} D{}{}", dtype_name(act),
+      q.sequences, q.keys, q.new_tokens, q.H, q.Hkv, q.D, q.paged ? " paged" : "");
   cases.push_back(
       {name,
        act == DType::bf16 ? Rate::bf16 : Rate::tf32,
@@ -150,8 +149,7 @@ void add_cached_case(std::vector<Case>& cases, const Cached& q, DType act) {
          std::vector<CacheSlice> slices;
          for (std::int64_t i = 0; i < q.sequences; ++i)
            slices.push_back({i * q.new_tokens, q.new_tokens, q.keys - q.new_tokens, i});
-         AttentionArgs args = args_of({1, 1, q.H, q.Hkv, q.D});
-         args.fixed_order = q.fixed_order;
+         const AttentionArgs args = args_of({1, 1, q.H, q.Hkv, q.D});
          auto [plan, ints] = plan_cached(slices, cached_shape(qkv, k, table), args);
          plan.table = memory.integers(ints);
          return [=, plan = plan](Stream& s) {
@@ -187,7 +185,6 @@ std::vector<Case> attention_cases() {
     add_cached_case(cases, {1, 4096, 2048, 32, 8, 128}, act);  // the second half of a prompt
   }
   add_cached_case(cases, {64, 4096, 1, 32, 8, 128, false}, DType::bf16);
-  add_cached_case(cases, {64, 4096, 1, 32, 8, 128, true, true}, DType::bf16);
   add_cached_case(cases, {64, 4096, 1, 32, 32, 128}, DType::bf16);
   add_cached_case(cases, {1, 32768, 1, 32, 8, 128},
                   DType::bf16);  // one long sequence: keys are split

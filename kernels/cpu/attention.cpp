@@ -3,8 +3,10 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/backends.h"
@@ -82,8 +84,45 @@ HeadDropout head_dropout(const AttentionArgs& args, std::int64_t h, const Sequen
   return {args.drop, args.first_head + h, T, args.drop.first_sample + s.b, s.begin};
 }
 
-std::int64_t cached_scratch_elems(std::int64_t keys, std::int64_t D) {
-  return std::max(head_decode_scratch_elems(keys), head_forward_scratch_elems(D));
+std::int64_t cached_scratch_elems(std::int64_t D) {
+  return std::max(head_decode_scratch_elems(D), head_forward_scratch_elems(D));
+}
+
+// A head's D new keys or values into the cache, rounded to its dtype; int8 by a scale of their own,
+// which is not finite where one of them is not. Where all are next to nothing, they are 0.
+void put_row(BFloat16* to, const float* from, std::int64_t D) {
+  for (std::int64_t c = 0; c < D; ++c) to[c] = to_bfloat16(from[c]);
+}
+void put_row(std::int8_t* to, const float* from, std::int64_t D) {
+  float most = 0, finite = 0;  // NaN where an element is not finite, else 0
+  for (std::int64_t c = 0; c < D; ++c) {
+    most = std::max(most, std::abs(from[c]));
+    finite += from[c] * 0;
+  }
+  const float scale = most / 127 + finite, inverse = most > 1e-30f && finite == 0 ? 127 / most : 0;
+  for (std::int64_t c = 0; c < D; ++c)
+    to[c] =
+        inverse == 0 ? std::int8_t{0} : static_cast<std::int8_t>(std::nearbyint(from[c] * inverse));
+  std::memcpy(to + D, &scale, sizeof scale);
+}
+
+// Rows [row, row + n_heads) of the cache from n_heads of D.
+template <class T>
+void put_token(View cache, std::int64_t row, const float* from, std::int64_t n_heads,
+               std::int64_t D) {
+  const std::int64_t size = cache.dim(3);
+  auto* to = cache.as<T>() + row * size;
+  if constexpr (std::is_same_v<T, float>)
+    std::memcpy(to, from, static_cast<std::size_t>(n_heads * D) * sizeof(float));
+  else
+    for (std::int64_t h = 0; h < n_heads; ++h) put_row(to + h * size, from + h * D, D);
+}
+
+void put_token(View cache, std::int64_t row, const float* from, std::int64_t n_heads,
+               std::int64_t D) {
+  if (cache.dtype() == DType::f32) return put_token<float>(cache, row, from, n_heads, D);
+  if (cache.dtype() == DType::bf16) return put_token<BFloat16>(cache, row, from, n_heads, D);
+  put_token<std::int8_t>(cache, row, from, n_heads, D);
 }
 
 std::vector<CacheSlice> slices_of(const CachedPlan& plan) {
@@ -211,17 +250,19 @@ void attention_backward(View dqkv, ConstView dout, ConstView out, ConstView lse,
   });
 }
 
-std::size_t attention_cached_scratch_bytes(std::int64_t keys, std::int64_t head_dim,
-                                           int n_threads) {
-  return TeamScratch::bytes(cached_scratch_elems(keys, head_dim), n_threads);
+std::size_t attention_cached_scratch_bytes(std::int64_t head_dim, int n_threads) {
+  return TeamScratch::bytes(cached_scratch_elems(head_dim), n_threads);
 }
 
 void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, ConstView pages,
                       const CachedPlan& plan, const AttentionArgs& args, Stream& stream) {
   const std::int64_t H = args.n_heads, Hkv = args.n_kv_heads, D = args.head_dim, group = H / Hkv;
-  const std::int64_t stride = (H + 2 * Hkv) * D, S = k_cache.dim(1), kv_row = Hkv * D;
+  const std::int64_t stride = (H + 2 * Hkv) * D, S = k_cache.dim(1), size = k_cache.dim(3);
   const auto* in = qkv.as<float>();
-  auto *k = k_cache.as<float>(), *v = v_cache.as<float>();
+  const auto head_of = [&](View cache, std::int64_t elem) -> const void* {
+    return static_cast<const std::byte*>(cache.data()) +
+           static_cast<std::size_t>(elem) * dtype_bytes(cache.dtype());
+  };
   const std::vector<CacheSlice> slices = slices_of(plan);
   const auto table = [&](const CacheSlice& s) {
     return pages.empty() ? nullptr : pages.as<std::int32_t>() + s.slot * pages.dim(1);
@@ -230,40 +271,37 @@ void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, Const
     return pages.empty() ? s.slot * S + token : table(s)[token / S] * S + token % S;
   };
 
-  const auto decodes = [&](const CacheSlice& s) { return s.n_rows == 1 && !args.fixed_order; };
   struct Task {
     const CacheSlice* slice;
     std::int64_t head, first_query;
   };
   std::vector<Task> tasks;
-  std::int64_t most_keys = 0;
   for (const CacheSlice& s : slices) {
     if (!pages.empty()) check_pages(pages, s, k_cache.dim(0), S);
     for (std::int64_t i = 0; i < s.n_rows; ++i) {
       const float* row = in + (s.first_row + i) * stride;
-      const std::int64_t at = cache_row(s, s.n_cached + i) * kv_row;
-      std::memcpy(k + at, row + H * D, static_cast<std::size_t>(kv_row) * sizeof(float));
-      std::memcpy(v + at, row + (H + Hkv) * D, static_cast<std::size_t>(kv_row) * sizeof(float));
+      const std::int64_t at = cache_row(s, s.n_cached + i) * Hkv;
+      put_token(k_cache, at, row + H * D, Hkv, D);
+      put_token(v_cache, at, row + (H + Hkv) * D, Hkv, D);
     }
-    most_keys = std::max(most_keys, s.n_cached + s.n_rows);
     count(stream, args, s.n_cached, s.n_rows, s.n_cached + s.n_rows, kForwardFlopsOfPair);
-    const std::int64_t step = decodes(s) ? 1 : kTile;
     for (std::int64_t h = 0; h < H; ++h)
-      for (std::int64_t i = 0; i < s.n_rows; i += step) tasks.push_back({&s, h, i});
+      for (std::int64_t i = 0; i < s.n_rows; i += kTile) tasks.push_back({&s, h, i});
   }
-  const TeamScratch scratch(stream, cached_scratch_elems(most_keys, D));
+  const TeamScratch scratch(stream, cached_scratch_elems(D));
   parallel_tasks(stream, static_cast<std::int64_t>(tasks.size()), [&](std::int64_t t) {
     const Task& task = tasks[static_cast<std::size_t>(t)];
     const CacheSlice& s = *task.slice;
     const std::int64_t h = task.head,
-                       cache = (pages.empty() ? s.slot * S * kv_row : 0) + h / group * D;
+                       cache = ((pages.empty() ? s.slot * S * Hkv : 0) + h / group) * size;
     const HeadForward head = {.q = in + s.first_row * stride + h * D,
-                              .k = k + cache,
-                              .v = v + cache,
+                              .k = head_of(k_cache, cache),
+                              .v = head_of(v_cache, cache),
                               .out = out.as<float>() + (s.first_row * H + h) * D,
                               .lse = nullptr,
+                              .kv = k_cache.dtype(),
                               .q_stride = stride,
-                              .kv_stride = kv_row,
+                              .kv_stride = Hkv * size,
                               .out_stride = H * D,
                               .first_query = task.first_query,
                               .n_q = std::min(kTile, s.n_rows - task.first_query),
@@ -275,7 +313,7 @@ void attention_cached(View out, View k_cache, View v_cache, ConstView qkv, Const
                               .scale = args.scale,
                               .softcap = args.softcap,
                               .drop = {}};
-    if (decodes(s))
+    if (head.n_q == 1)
       head_decode(head, scratch.mine());
     else
       head_forward(head, scratch.mine());

@@ -8,13 +8,12 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include <hwy/contrib/math/math-inl.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
 
+#include "kernels/cpu/cached_rows-inl.h"
 #include "kernels/cpu/dropout_mask-inl.h"
 #include "kernels/cpu/tile_gemm-inl.h"
 
@@ -116,27 +115,6 @@ void mask_tile(float* s, std::int64_t first_query, std::int64_t first_key, std::
   }
 }
 
-// s = cap·tanh(s) where s already holds score/cap; slope = 1 - tanh² unless null. Whole vectors of
-// the first `columns` columns.
-void cap_tile(float* HWY_RESTRICT s, float* HWY_RESTRICT slope, std::int64_t n_k,
-              std::int64_t columns, float cap) {
-  const hn::ScalableTag<float> d;
-  const auto L = static_cast<std::int64_t>(hn::Lanes(d));
-  const auto factor = hn::Set(d, cap), one = hn::Set(d, 1.0f);
-  for (std::int64_t j = 0; j < n_k; ++j)
-    for (std::int64_t e = j * kTile; e < j * kTile + columns; e += L) {
-      const auto t = hn::Tanh(d, hn::LoadU(d, s + e));
-      hn::StoreU(hn::Mul(factor, t), d, s + e);
-      if (slope) hn::StoreU(hn::NegMulAdd(t, t, one), d, slope + e);
-    }
-}
-
-// e^x; a NaN stays one, where Highway's Exp makes it 0.
-template <class D, class V>
-HWY_INLINE V exp_of(D d, V x) {
-  return hn::IfThenElse(hn::IsNaN(x), x, hn::Exp(d, x));
-}
-
 HWY_INLINE float dot(const float* a, const float* b, std::int64_t n) {
   const hn::ScalableTag<float> d;
   const auto L = static_cast<std::int64_t>(hn::Lanes(d));
@@ -148,26 +126,39 @@ HWY_INLINE float dot(const float* a, const float* b, std::int64_t n) {
   return sum;
 }
 
-// What q is multiplied by before it meets k: with a cap the product is what tanh takes.
-float score_factor(float scale, float softcap) { return softcap > 0 ? scale / softcap : scale; }
+struct Rows {
+  const float* data;
+  std::int64_t stride;
+};
 
-// Where key j and its value lie after row 0; they go on for the rest of j's tile.
-HWY_INLINE std::int64_t key_offset(const HeadForward& h, std::int64_t j) {
-  const std::int64_t row =
-      h.pages.table ? h.pages.table[j / h.pages.size] * h.pages.size + j % h.pages.size : j;
-  return row * h.kv_stride;
+// n of the cache's rows from `offset` on, as they are or widened into `room` (n, D).
+Rows rows_of(const HeadForward& h, const void* rows, std::int64_t offset, std::int64_t n,
+             float* room) {
+  if (h.kv == DType::f32) return {static_cast<const float*>(rows) + offset, h.kv_stride};
+  const hn::ScalableTag<float> d;
+  const auto L = static_cast<std::int64_t>(hn::Lanes(d));
+  with_row(h.kv, [&]<class Row>() HWY_ATTR {
+    for (std::int64_t j = 0; j < n; ++j) {
+      const Row row(rows, offset + j * h.kv_stride, h.D);
+      std::int64_t c = 0;
+      for (; c + L <= h.D; c += L) hn::StoreU(row.load(d, c), d, room + j * h.D + c);
+      for (; c < h.D; ++c) room[j * h.D + c] = row.at(c);
+    }
+  });
+  return {room, h.D};
 }
 
 void HeadForwardTile(const HeadForward& h, float* scratch) {
   const hn::ScalableTag<float> d;
   const auto L = static_cast<std::int64_t>(hn::Lanes(d));
   const std::int64_t D = h.D;
-  float* q_t = scratch;          // (D, kTile)
-  float* s = q_t + D * kTile;    // (kTile keys, kTile queries)
-  float* o = s + kTile * kTile;  // (kTile, D)
-  float* max = o + kTile * D;    // (kTile)
-  float* sum = max + kTile;      // (kTile)
-  float* rescale = sum + kTile;  // (kTile)
+  float* q_t = scratch;           // (D, kTile)
+  float* s = q_t + D * kTile;     // (kTile keys, kTile queries)
+  float* o = s + kTile * kTile;   // (kTile, D)
+  float* max = o + kTile * D;     // (kTile)
+  float* sum = max + kTile;       // (kTile)
+  float* rescale = sum + kTile;   // (kTile)
+  float* wide = rescale + kTile;  // (kTile, D) keys, then values, of a narrow cache
   const std::int64_t whole = std::max<std::int64_t>(L, 8),
                      columns = (h.n_q + whole - 1) / whole * whole;  // of the tile: those computed
   transpose_tile(q_t, h.q + h.first_query * h.q_stride, h.q_stride, h.n_q, columns, D,
@@ -185,19 +176,20 @@ void HeadForwardTile(const HeadForward& h, float* scratch) {
   for (std::int64_t j0 = first; j0 < last; j0 += kTile) {
     const std::int64_t n_k = std::min(kTile, last - j0), offset = key_offset(h, j0);
     const SeenPart seen = {n_k, at + h.window.right == j0};
-    tile_scores(s, seen, h.k + offset, h.kv_stride, q_t, columns, D);
+    const Rows keys = rows_of(h, h.k, offset, n_k, wide);
+    tile_scores(s, seen, keys.data, keys.stride, q_t, columns, D);
     if (h.softcap > 0) cap_tile(s, nullptr, n_k, columns, h.softcap);
     if (j0 + n_k - 1 > at + h.window.right || j0 < at + h.n_q - 1 - h.window.left)
       mask_tile(s, at, j0, n_k, h.window);
     for (std::int64_t i = 0; i < columns; i += L) {
       const auto before = hn::LoadU(d, max + i);
       auto now = before;
-      const std::int64_t keys = seen.keys(i + L);
-      for (std::int64_t j = 0; j < keys; ++j) now = hn::Max(now, hn::LoadU(d, s + j * kTile + i));
+      const std::int64_t n_seen = seen.keys(i + L);
+      for (std::int64_t j = 0; j < n_seen; ++j) now = hn::Max(now, hn::LoadU(d, s + j * kTile + i));
       // A query that sees no key yet keeps -inf; subtracting 0 instead avoids inf - inf.
       const auto base = hn::IfThenElse(hn::Eq(now, hn::Set(d, kMinusInfinity)), hn::Zero(d), now);
       auto total = hn::Zero(d);
-      for (std::int64_t j = 0; j < keys; ++j) {
+      for (std::int64_t j = 0; j < n_seen; ++j) {
         const auto p = exp_of(d, hn::Sub(hn::LoadU(d, s + j * kTile + i), base));
         hn::StoreU(p, d, s + j * kTile + i);
         total = hn::Add(total, p);
@@ -213,7 +205,8 @@ void HeadForwardTile(const HeadForward& h, float* scratch) {
         if (rescale[i] == 1.0f) continue;
         for (std::int64_t c = 0; c < D; ++c) o[i * D + c] *= rescale[i];
       }
-    add_over_keys(o, D, seen, s, h.v + offset, h.kv_stride, h.n_q, D);
+    const Rows values = rows_of(h, h.v, offset, n_k, wide);
+    add_over_keys(o, D, seen, s, values.data, values.stride, h.n_q, D);
   }
   for (std::int64_t i = 0; i < h.n_q; ++i) {
     const float inverse = sum[i] == 0 ? 0.0f : 1.0f / sum[i];
@@ -221,47 +214,6 @@ void HeadForwardTile(const HeadForward& h, float* scratch) {
     for (std::int64_t c = 0; c < D; ++c) out[c] = o[i * D + c] * inverse;
     if (h.lse) h.lse[h.first_query + i] = sum[i] == 0 ? kMinusInfinity : max[i] + std::log(sum[i]);
   }
-}
-
-// Query `first_query` alone.
-void HeadDecode(const HeadForward& h, float* scores) {
-  const hn::ScalableTag<float> d;
-  const auto L = static_cast<std::int64_t>(hn::Lanes(d));
-  const std::int64_t D = h.D, whole = D / L * L;
-  const std::int64_t at = h.first_query + h.offset;
-  const std::int64_t first = std::max<std::int64_t>(0, at - h.window.left),
-                     last = std::min(h.n_keys, at + 1 + h.window.right);
-  const auto next = [](std::int64_t j) {
-    return (j / kTile + 1) * kTile;
-  };  // where the next tile begins
-  const float* q = h.q + h.first_query * h.q_stride;
-  const float factor = score_factor(h.scale, h.softcap);
-  float max = kMinusInfinity;
-  for (std::int64_t j0 = first; j0 < last; j0 = next(j0)) {
-    const std::int64_t n_k = std::min(next(j0), last) - j0;
-    const float* k = h.k + key_offset(h, j0);
-    float* tile = scores + j0 - first;
-    for (std::int64_t j = 0; j < n_k; ++j, k += h.kv_stride) tile[j] = dot(q, k, D) * factor;
-    if (h.softcap > 0) cap_tile(tile, nullptr, 1, (n_k + L - 1) / L * L, h.softcap);
-    for (std::int64_t j = 0; j < n_k; ++j) max = std::max(max, tile[j]);
-  }
-  float* out = h.out + h.first_query * h.out_stride;
-  std::fill(out, out + D, 0.0f);
-  float total = 0;
-  for (std::int64_t j0 = first; j0 < last; j0 = next(j0)) {
-    const float* v = h.v + key_offset(h, j0);
-    for (std::int64_t j = j0; j < std::min(next(j0), last); ++j, v += h.kv_stride) {
-      const float p = std::exp(scores[j - first] - max);
-      total += p;
-      const auto p_v = hn::Set(d, p);
-      std::int64_t c = 0;
-      for (; c < whole; c += L)
-        hn::StoreU(hn::MulAdd(p_v, hn::LoadU(d, v + c), hn::LoadU(d, out + c)), d, out + c);
-      for (; c < D; ++c) out[c] += p * v[c];
-    }
-  }
-  const float inverse = total == 0 ? 0.0f : 1.0f / total;
-  for (std::int64_t c = 0; c < D; ++c) out[c] *= inverse;
 }
 
 void HeadBackwardAll(const HeadBackward& h, float* scratch) {
@@ -349,20 +301,14 @@ HWY_AFTER_NAMESPACE();
 namespace weft::cpu {
 
 HWY_EXPORT(HeadForwardTile);
-HWY_EXPORT(HeadDecode);
 HWY_EXPORT(HeadBackwardAll);
 
-std::int64_t head_decode_scratch_elems(std::int64_t n_keys) { return n_keys + kTile; }
 std::int64_t head_forward_scratch_elems(std::int64_t D) {
-  return 2 * D * kTile + kTile * kTile + 3 * kTile;
+  return 3 * D * kTile + kTile * kTile + 3 * kTile;
 }
 void head_forward(const HeadForward& head, float* scratch) {
   HWY_DYNAMIC_DISPATCH(HeadForwardTile)(head, scratch);
 }
-void head_decode(const HeadForward& head, float* scratch) {
-  HWY_DYNAMIC_DISPATCH(HeadDecode)(head, scratch);
-}
-
 std::int64_t head_backward_scratch_elems(std::int64_t T, std::int64_t D) {
   const std::int64_t padded = (T + kTile - 1) / kTile * kTile;
   return 2 * padded * D + 2 * padded + 4 * kTile * kTile;

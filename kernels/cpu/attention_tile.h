@@ -33,10 +33,12 @@ struct HeadPages {
 // Queries [first_query, first_query + n_q), n_q <= kTile, of one head; query i is at position i +
 // offset and sees keys of [0, n_keys).
 struct HeadForward {
-  const float *q, *k, *v;  // row 0 of this head; k and v: of its page 0
+  const float* q;     // row 0 of this head
+  const void *k, *v;  // likewise, of its page 0
   float* out;
-  float* lse;  // may be null
-  std::int64_t q_stride, kv_stride, out_stride;
+  float* lse;             // may be null
+  DType kv = DType::f32;  // of k and v: fp32, bf16, or int8 (kv_row_elems of kernels/ops.h)
+  std::int64_t q_stride, kv_stride, out_stride;  // in elements
   std::int64_t first_query, n_q, n_keys, offset, D;
   HeadWindow window;
   HeadPages pages;
@@ -47,9 +49,8 @@ struct HeadForward {
 std::int64_t head_forward_scratch_elems(std::int64_t D);
 void head_forward(const HeadForward& head, float* scratch);
 
-// One query against all keys, their scores in scratch: for decoding, where tiles would be nearly
-// empty.
-std::int64_t head_decode_scratch_elems(std::int64_t n_keys);
+// One query: the bits of head_forward(), without a tile's work.
+std::int64_t head_decode_scratch_elems(std::int64_t D);
 void head_decode(const HeadForward& head, float* scratch);
 
 // All queries and keys of one query head; dk and dv accumulate (the heads of a KV group share

@@ -1,5 +1,5 @@
 // Linear layers on the matmul library, or on the weight-streaming kernel where there are only a few
-// rows.
+// rows or their order of summation is fixed.
 #include <algorithm>
 
 #include "core/check.h"
@@ -89,8 +89,9 @@ void count(Stream& stream, std::int64_t N, std::int64_t O, std::int64_t I) {
 
 std::size_t linear_scratch_bytes(const LinearSizes& s, int n_threads) {
   const bool fixed = s.precision == Precision::fp32_fixed, bf16 = s.precision == Precision::bf16;
-  std::size_t bytes = stream_linear_scratch_bytes(fixed ? s.N : std::min(s.N, kStreamLinearRows),
-                                                  s.O, s.I, s.weight, s.precision);
+  LinearSizes few = s;
+  if (!fixed) few.N = std::min(s.N, kStreamLinearRows);
+  std::size_t bytes = stream_linear_scratch_bytes(few, n_threads);
   if (fixed || (!bf16 && s.weight == DType::f32)) return bytes;
   for (std::int64_t n = kStreamLinearRows + 1; n <= s.N; ++n) {
     const GemmShape shape = {.M = n, .N = s.O, .K = s.I, .transpose_b = true};

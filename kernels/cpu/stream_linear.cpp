@@ -5,7 +5,10 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include <omp.h>
+
 #include <algorithm>
+#include <type_traits>
 
 #include "kernels/backends.h"
 #include "kernels/cpu/parallel.h"
@@ -30,12 +33,21 @@ HWY_INLINE hn::Vec<F> load(F d, const Float16* w) {
 inline float widen(float w) { return w; }
 inline float widen(BFloat16 w) { return to_float(w); }
 inline float widen(Float16 w) { return to_float(w); }
+template <class W>
+HWY_INLINE void widen_row(float* HWY_RESTRICT to, const W* HWY_RESTRICT from, std::int64_t n) {
+  const F d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) hn::StoreU(load(d, from + i), d, to + i);
+  for (; i < n; ++i) to[i] = widen(from[i]);
+}
 
-// R rows of w against N rows of x: y[n][o] for o in [0, R). One accumulator a pair, whatever R and
-// N are.
+// R rows of w against N rows of x over K features: y[n][o] for o in [0, R), or added to it. One
+// accumulator a pair, whatever R and N are.
 template <int R, int N, class W>
 HWY_INLINE void dot_rows(float* HWY_RESTRICT y, std::int64_t ldy, const float* HWY_RESTRICT x,
-                         const W* HWY_RESTRICT w, const float* bias, std::int64_t I) {
+                         std::int64_t ldx, const W* HWY_RESTRICT w, std::int64_t ldw,
+                         std::int64_t K, bool add) {
   const F d;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   hn::Vec<F> sums[R][N];
@@ -44,13 +56,13 @@ HWY_INLINE void dot_rows(float* HWY_RESTRICT y, std::int64_t ldy, const float* H
 #pragma GCC unroll 8
     for (int n = 0; n < N; ++n) sums[r][n] = hn::Zero(d);
   std::int64_t i = 0;
-  for (; i + lanes <= I; i += lanes) {
+  for (; i + lanes <= K; i += lanes) {
     hn::Vec<F> weights[R];
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) weights[r] = load(d, w + r * I + i);
+    for (int r = 0; r < R; ++r) weights[r] = load(d, w + r * ldw + i);
 #pragma GCC unroll 8
     for (int n = 0; n < N; ++n) {
-      const hn::Vec<F> inputs = hn::LoadU(d, x + n * I + i);
+      const hn::Vec<F> inputs = hn::LoadU(d, x + n * ldx + i);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) sums[r][n] = hn::MulAdd(weights[r], inputs, sums[r][n]);
     }
@@ -60,58 +72,136 @@ HWY_INLINE void dot_rows(float* HWY_RESTRICT y, std::int64_t ldy, const float* H
 #pragma GCC unroll 8
     for (int n = 0; n < N; ++n) {
       float sum = hn::GetLane(hn::SumOfLanes(d, sums[r][n]));
-      for (std::int64_t j = i; j < I; ++j) sum += widen(w[r * I + j]) * x[n * I + j];
-      y[n * ldy + r] = sum + (bias ? bias[r] : 0.0f);
+      for (std::int64_t j = i; j < K; ++j) sum += widen(w[r * ldw + j]) * x[n * ldx + j];
+      float& to = y[n * ldy + r];
+      to = add ? to + sum : sum;
     }
 }
 
+// body(first, size) for the parts of [0, I), one at least, that sums run over by themselves.
+template <class Body>
+HWY_INLINE void each_part(std::int64_t I, const Body& body) {
+  std::int64_t k = 0;
+  do {
+    body(k, std::min(kStreamPart, I - k));
+    k += kStreamPart;
+  } while (k < I);
+}
+
+void add_bias(const StreamOutputs& to, std::int64_t N) {
+  if (!to.bias) return;
+  for (std::int64_t n = 0; n < N; ++n)
+    for (std::int64_t o = to.begin; o < to.end; ++o) to.y[n * to.ldy + o] += to.bias[o];
+}
+
 template <int N, class W>
-void rows_of(float* y, std::int64_t ldy, const float* x, const W* w, const float* bias,
-             std::int64_t I, std::int64_t begin, std::int64_t end) {
+void few_rows(const StreamOutputs& to, const float* x, const W* w, std::int64_t I) {
   // One row of x is bound by memory: w is then read strictly in sequence, which its prefetchers
   // like best (measured: a tenth more than eight rows of w at a time). For more, as many sums at a
   // time as the registers hold beside their factors.
   constexpr int kSums = HWY_TARGET == HWY_AVX3 ? 24 : 12;
   constexpr int R = N == 1 ? 1 : std::max(1, std::min(8, kSums / N));
-  std::int64_t o = begin;
-  for (; o + R <= end; o += R)
-    dot_rows<R, N>(y + o, ldy, x, w + o * I, bias ? bias + o : nullptr, I);
-  for (; o < end; ++o) dot_rows<1, N>(y + o, ldy, x, w + o * I, bias ? bias + o : nullptr, I);
+  std::int64_t o = to.begin;
+  for (; o + R <= to.end; o += R)
+    each_part(I, [&](std::int64_t k, std::int64_t K) HWY_ATTR {
+      dot_rows<R, N>(to.y + o, to.ldy, x + k, I, w + o * I + k, I, K, k > 0);
+    });
+  for (; o < to.end; ++o)
+    each_part(I, [&](std::int64_t k, std::int64_t K) HWY_ATTR {
+      dot_rows<1, N>(to.y + o, to.ldy, x + k, I, w + o * I + k, I, K, k > 0);
+    });
+  add_bias(to, N);
 }
 
 template <class W>
-void any_rows(float* y, std::int64_t ldy, const float* x, const W* w, const float* bias,
-              std::int64_t I, std::int64_t N, std::int64_t begin, std::int64_t end) {
+void any_few_rows(const StreamOutputs& to, const float* x, const W* w, std::int64_t I,
+                  std::int64_t N) {
   switch (N) {
     case 1:
-      return rows_of<1>(y, ldy, x, w, bias, I, begin, end);
+      return few_rows<1>(to, x, w, I);
     case 2:
-      return rows_of<2>(y, ldy, x, w, bias, I, begin, end);
+      return few_rows<2>(to, x, w, I);
     case 3:
-      return rows_of<3>(y, ldy, x, w, bias, I, begin, end);
+      return few_rows<3>(to, x, w, I);
     case 4:
-      return rows_of<4>(y, ldy, x, w, bias, I, begin, end);
+      return few_rows<4>(to, x, w, I);
     case 5:
-      return rows_of<5>(y, ldy, x, w, bias, I, begin, end);
+      return few_rows<5>(to, x, w, I);
     case 6:
-      return rows_of<6>(y, ldy, x, w, bias, I, begin, end);
+      return few_rows<6>(to, x, w, I);
     case 7:
-      return rows_of<7>(y, ldy, x, w, bias, I, begin, end);
+      return few_rows<7>(to, x, w, I);
     case 8:
-      return rows_of<8>(y, ldy, x, w, bias, I, begin, end);
+      return few_rows<8>(to, x, w, I);
   }
 }
 
-// Output features [begin, end).
-void StreamRows(float* y, std::int64_t ldy, const float* x, const void* w, DType dtype,
-                const float* bias, std::int64_t I, std::int64_t N, std::int64_t begin,
-                std::int64_t end) {
-  if (dtype == DType::f32)
-    any_rows(y, ldy, x, static_cast<const float*>(w), bias, I, N, begin, end);
-  else if (dtype == DType::bf16)
-    any_rows(y, ldy, x, static_cast<const BFloat16*>(w), bias, I, N, begin, end);
+// Of many rows, as many pairs at once as the registers hold beside their factors.
+constexpr int kBlockRows = HWY_TARGET == HWY_AVX3 ? 6 : 4,
+              kBlockFeatures = HWY_TARGET == HWY_AVX3 ? 4 : 3;
+
+template <int R, int N = kBlockRows>
+HWY_INLINE void block_rows(float* y, std::int64_t ldy, const float* x, std::int64_t ldx,
+                           const float* w, std::int64_t ldw, std::int64_t n_rows, std::int64_t K,
+                           bool add) {
+  std::int64_t n = 0;
+  for (; n + N <= n_rows; n += N)
+    dot_rows<R, N>(y + n * ldy, ldy, x + n * ldx, ldx, w, ldw, K, add);
+  if constexpr (N > 1)
+    if (n < n_rows)
+      block_rows<R, N - 1>(y + n * ldy, ldy, x + n * ldx, ldx, w, ldw, n_rows - n, K, add);
+}
+
+// A panel of many rows: a part of x is packed, which keeps its rows out of each other's cache sets,
+// and what it meets of w is widened once for all of them.
+template <class W>
+void panel_rows(const StreamOutputs& to, const float* x, const W* w, std::int64_t I, std::int64_t N,
+                float* packed) {
+  constexpr std::int64_t kLd = kStreamPart + 16;
+  float wide[kBlockFeatures * kStreamPart];
+  each_part(I, [&](std::int64_t k, std::int64_t K) HWY_ATTR {
+    for (std::int64_t n = 0; n < N; ++n) std::copy_n(x + n * I + k, K, packed + n * kLd);
+    const auto features = [&](std::int64_t o, std::int64_t n_features, const float* rows,
+                              std::int64_t ldw) HWY_ATTR {
+      if (n_features == kBlockFeatures)
+        block_rows<kBlockFeatures>(to.y + o, to.ldy, packed, kLd, rows, ldw, N, K, k > 0);
+      else
+        for (std::int64_t r = 0; r < n_features; ++r)
+          block_rows<1>(to.y + o + r, to.ldy, packed, kLd, rows + r * ldw, ldw, N, K, k > 0);
+    };
+    for (std::int64_t o = to.begin; o < to.end; o += kBlockFeatures) {
+      const std::int64_t n_features = std::min<std::int64_t>(kBlockFeatures, to.end - o);
+      const W* rows = w + o * I + k;
+      if constexpr (std::is_same_v<W, float>) {
+        features(o, n_features, rows, I);
+      } else {
+        for (std::int64_t r = 0; r < n_features; ++r)
+          widen_row(wide + r * kStreamPart, rows + r * I, K);
+        features(o, n_features, wide, kStreamPart);
+      }
+    }
+  });
+  add_bias(to, N);
+}
+
+template <class W>
+void rows_of(const StreamOutputs& to, const float* x, const W* w, std::int64_t I, std::int64_t N,
+             float* packed) {
+  if (packed)
+    panel_rows(to, x, w, I, N, packed);
   else
-    any_rows(y, ldy, x, static_cast<const Float16*>(w), bias, I, N, begin, end);
+    any_few_rows(to, x, w, I, N);
+}
+
+// Up to kStreamLinearRows rows, or a panel of them where there is memory to pack it.
+void StreamRows(const StreamOutputs& to, const float* x, const void* w, DType dtype, std::int64_t I,
+                std::int64_t N, float* packed) {
+  if (dtype == DType::f32)
+    rows_of(to, x, static_cast<const float*>(w), I, N, packed);
+  else if (dtype == DType::bf16)
+    rows_of(to, x, static_cast<const BFloat16*>(w), I, N, packed);
+  else
+    rows_of(to, x, static_cast<const Float16*>(w), I, N, packed);
 }
 
 void ColumnSums(float* sums, const float* x, std::int64_t N, std::int64_t O, std::int64_t begin,
@@ -144,39 +234,62 @@ namespace weft::cpu {
 HWY_EXPORT(StreamRows);
 HWY_EXPORT(ColumnSums);
 
-std::size_t stream_linear_scratch_bytes(std::int64_t N, std::int64_t O, std::int64_t I,
-                                        DType weight, Precision precision) {
-  if (precision != Precision::bf16) return 0;
-  return static_cast<std::size_t>(N * I + (weight == DType::bf16 ? 0 : O * I)) * sizeof(float);
+namespace {
+
+constexpr std::size_t kPackedElems = kStreamPanel * (kStreamPart + 16);
+
+// Of rows beyond few, a panel is packed by each thread.
+std::size_t packed_bytes(std::int64_t N, int n_threads) {
+  return N <= kStreamLinearRows
+             ? 0
+             : kPackedElems * sizeof(float) * static_cast<std::size_t>(n_threads);
+}
+
+}  // namespace
+
+std::size_t stream_linear_scratch_bytes(const LinearSizes& s, int n_threads) {
+  if (s.precision != Precision::bf16) return packed_bytes(s.N, n_threads);
+  return static_cast<std::size_t>(s.N * s.I + (s.weight == DType::bf16 ? 0 : s.O * s.I)) *
+         sizeof(float);
 }
 
 void stream_linear(float* y, const float* x, ConstView w, const float* bias, std::int64_t N,
                    Precision precision, Stream& stream) {
   const std::int64_t O = w.dim(0), I = w.dim(1);
+  auto* scratch = static_cast<float*>(stream.scratch(stream_linear_scratch_bytes(
+      {.N = N, .O = O, .I = I, .weight = w.dtype(), .precision = precision}, stream.n_threads())));
   if (precision == Precision::bf16) {  // rounds both factors; scratch holds the rounded x, and w
                                        // where it is not bf16 already
     const bool narrow = w.dtype() == DType::bf16;
-    auto* rounded = static_cast<float*>(
-        stream.scratch(stream_linear_scratch_bytes(N, O, I, w.dtype(), precision)));
-    round_to_bf16(rounded, x, N * I, stream);
-    x = rounded;
+    round_to_bf16(scratch, x, N * I, stream);
+    x = scratch;
     if (!narrow) {
-      const View weights(rounded + N * I, Dims{O, I});
+      const View weights(scratch + N * I, Dims{O, I});
       cpu::convert(weights, w, stream);
       round_to_bf16(weights.as<float>(), weights.as<float>(), O * I, stream);
       w = weights;
     }
   }
-  // Pieces of some 200 KB, or as many as keep the team busy.
-  const std::int64_t grain = std::clamp<std::int64_t>(
-      O / (4 * stream.n_threads()) / 8 * 8, 8,
-      std::max<std::int64_t>(8, 49152 / std::max<std::int64_t>(I, 1) / 8 * 8));
-  parallel_tasks(stream, (O + grain - 1) / grain, [&](std::int64_t piece) {
-    const std::int64_t begin = piece * grain, end = std::min(O, begin + grain);
-    for (std::int64_t n = 0; n < N; n += kStreamLinearRows)  // a piece of w stays in the cache
-      HWY_DYNAMIC_DISPATCH(StreamRows)
-    (y + n * O, O, x + n * I, w.data(), w.dtype(), bias, I, std::min(kStreamLinearRows, N - n),
-     begin, end);
+  const auto rows = [&](std::int64_t n, std::int64_t n_rows, std::int64_t begin, std::int64_t end,
+                        float* packed) {
+    HWY_DYNAMIC_DISPATCH(StreamRows)
+    ({y + n * O, O, bias, begin, end}, x + n * I, w.data(), w.dtype(), I, n_rows, packed);
+  };
+  // Pieces of some 200 KB, or as many as keep the team busy; those of panels are in the caches.
+  const std::int64_t fair = O / (4 * stream.n_threads()) / 8 * 8;
+  if (N <= kStreamLinearRows) {
+    const std::int64_t grain = std::clamp<std::int64_t>(
+        fair, 8, std::max<std::int64_t>(8, 49152 / std::max<std::int64_t>(I, 1) / 8 * 8));
+    return parallel_tasks(stream, (O + grain - 1) / grain, [&](std::int64_t piece) {
+      rows(0, N, piece * grain, std::min(O, (piece + 1) * grain), nullptr);
+    });
+  }
+  const std::int64_t grain = std::max<std::int64_t>(fair, 48), pieces = (O + grain - 1) / grain,
+                     panels = (N + kStreamPanel - 1) / kStreamPanel;
+  parallel_tasks(stream, panels * pieces, [&](std::int64_t task) {
+    const std::int64_t n = task / pieces * kStreamPanel, begin = task % pieces * grain;
+    rows(n, std::min(kStreamPanel, N - n), begin, std::min(O, begin + grain),
+         scratch + kPackedElems * static_cast<std::size_t>(omp_get_thread_num()));
   });
 }
 

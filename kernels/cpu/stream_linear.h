@@ -1,15 +1,27 @@
-// y = x wᵀ + bias, for few rows at memory bandwidth: each weight is read once and widened in
-// registers. A row's result does not depend on how many rows there are. Also the small row and
-// element loops that matmul.cpp needs.
+// y = x wᵀ + bias in an order of summation that depends on nothing but the number of features: for
+// few rows at memory bandwidth, each weight read once and widened in registers, for many out of the
+// caches. Also the small row and element loops that matmul.cpp needs.
 #pragma once
 
 #include <cstdint>
 
-#include "kernels/ops.h"
+#include "kernels/scratch.h"
 
 namespace weft::cpu {
 
-constexpr std::int64_t kStreamLinearRows = 8;  // more rows than this go to the matmul library
+constexpr std::int64_t kStreamLinearRows = 8;  // more rows than this go to the matmul library,
+                                               // unless their order is fixed
+// Features that are summed together, lane by lane; their sums are added one after the other.
+constexpr std::int64_t kStreamPart = 1024;
+constexpr std::int64_t kStreamPanel = 96;  // of many rows, those that share a pass over w
+
+// Features [begin, end) of y (N, ldy), and the bias of all of them (or null).
+struct StreamOutputs {
+  float* y;
+  std::int64_t ldy;
+  const float* bias;
+  std::int64_t begin, end;
+};
 
 void stream_linear(float* y,        // (N, O)
                    const float* x,  // (N, I)
@@ -17,9 +29,8 @@ void stream_linear(float* y,        // (N, O)
                    const float* bias /* (O) or null */, std::int64_t N, Precision precision,
                    Stream& stream);
 
-// Of its scratch.
-std::size_t stream_linear_scratch_bytes(std::int64_t N, std::int64_t O, std::int64_t I,
-                                        DType weight, Precision precision);
+// Of its scratch, for N rows at most.
+std::size_t stream_linear_scratch_bytes(const LinearSizes& sizes, int n_threads);
 
 // y[i] = x[i] rounded to the nearest bf16
 void round_to_bf16(float* y, const float* x, std::int64_t n, Stream& stream);

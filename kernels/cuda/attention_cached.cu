@@ -8,8 +8,7 @@
 // chunks of its query tile (attention_chunk_kernel) and join them as it goes. Both do the same
 // operations in the same order for a query vector, wherever it lies in which tile (see
 // attention_cached_tile.cuh): tiles that it does not see multiply its sums by 1 and add 0. So a
-// row's bits depend neither on the batch nor on how many rows its slice brings, and
-// AttentionArgs::fixed_order costs nothing here.
+// row's bits depend neither on the batch nor on how many rows its slice brings.
 #include "kernels/cuda/arguments.cuh"
 #include "kernels/cuda/attention_cached_block.cuh"
 #include "kernels/cuda/launch.cuh"

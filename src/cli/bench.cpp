@@ -34,7 +34,8 @@ constexpr Bench kBenches[] = {{"machine", bench_machine},
                               {"kernels", bench_kernels},
                               {"comm", bench_comm, true},
                               {"step", bench_step, true, true},
-                              {"generate", bench_generate, true, true}};
+                              {"generate", bench_generate, true, true},
+                              {"score", bench_score, true, true}};
 
 std::vector<std::string> bench_names() {
   std::vector<std::string> names;
@@ -70,10 +71,14 @@ ModelConfig config_of(const BenchOptions& o) {
 }
 
 void check(const BenchOptions& o, const ModelConfig& c, const std::string& what) {
-  CHECK_USER(o.dtype != "fp16" || what == "generate",
-             "--dtype is 'fp16'; allowed: fp32, bf16 (weft bench generate: also fp16)");
+  const bool infers = what == "generate" || what == "score";
+  CHECK_USER(o.dtype != "fp16" || infers,
+             "--dtype is 'fp16'; allowed: fp32, bf16 (weft bench generate and score: also fp16)");
   CHECK_USER(o.context <= c.context && o.prompt_tokens + o.new_tokens < c.context,
              "the model's context holds {} tokens", c.context);
+  CHECK_USER(infers || !o.deterministic, "--deterministic is for weft bench generate and score");
+  CHECK_USER(what == "generate" || o.kv_cache_dtype == "auto",
+             "--kv-cache-dtype is for weft bench generate");
   CHECK_USER(what == "machine" || o.out.empty(), "--out is for weft bench machine alone");
   CHECK_USER(what == "machine" || what == "comm" || o.machine.empty(),
              "--machine is for weft bench machine and comm");
@@ -104,7 +109,7 @@ void run_bench(const Invocation& invocation) {
   const bool first = invocation.mpi.rank() == 0;
   const CommandLine line = {
       .name = "bench",
-      .summary = "Measures machine, kernels, comm, step or generate on this grid.",
+      .summary = "Measures machine, kernels, comm, step, generate or score on this grid.",
       .positionals = &words,
       .positional_name = "WHAT",
       .words = bench_names()};

@@ -31,7 +31,7 @@ struct ChatOptions {
   ModelOptions model;
   GenerationOptions generation;
   std::vector<std::string> prompt;
-  std::string system, chat_template;
+  std::string system, chat_template, kv_cache_dtype = "auto";
   bool json = false;
 
   void visit(FieldVisitor& v) {
@@ -43,6 +43,7 @@ struct ChatOptions {
     v.field("chat_template", chat_template,
             "file with a Jinja template, when none comes with the tokenizer");
     v.field("json", json, "a JSON line an answer on stdout");
+    v.field("kv_cache_dtype", kv_cache_dtype, kCacheDTypes, kCacheDTypeHelp);
     generation.visit(v);
   }
 };
@@ -73,6 +74,7 @@ class Chat {
         flags_.num_return_sequences.value_or(1) == 1,
         "--num-return-sequences is {}; allowed: 1, since a conversation goes on from one answer",
         *flags_.num_return_sequences);
+    session.cache_dtype(o.kv_cache_dtype);
     reset();
     // What is wrong with options and template is said before the weights are read.
     const Generation g = request(with({.role = "user", .content = "?"})).options;
@@ -105,7 +107,8 @@ class Chat {
     std::optional<Failure> failure;
     std::string printed;
     if (session_.grid.dp().rank() == 0) {
-      const EngineLimits limits = {.memory_bytes = available_bytes_once()};
+      const EngineLimits limits = {.memory_bytes = available_bytes_once(),
+                                   .kv = session_.cache_dtype(options_.kv_cache_dtype)};
       StreamDecoder decoder(tokenizer_);
       const auto show = [&](const std::string& piece) {
         printed += piece;

@@ -49,7 +49,8 @@ constexpr Command kCommands[] = {
      run_info},
     {"lint", "measure", "a job script checked before it is queued", run_lint},
     {"bench", "measure",
-     "machine, kernels, comm, step or generate on this grid, beside measured peaks", run_bench},
+     "machine, kernels, comm, step, generate or score on this grid, beside measured peaks",
+     run_bench},
     {"report", "measure", "tables, comparison and scaling from the logs of runs", run_report},
 };
 

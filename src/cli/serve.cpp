@@ -17,7 +17,8 @@ namespace {
 
 struct ServeOptions {
   ModelOptions model;
-  std::string host = "127.0.0.1", api_key_file, served_model_name, chat_template;
+  std::string host = "127.0.0.1", api_key_file, served_model_name, chat_template,
+              kv_cache_dtype = "auto";
   std::int64_t port = 8000, max_queue = 256, max_batch = 32;
   double request_timeout = 600;
 
@@ -35,6 +36,7 @@ struct ServeOptions {
     v.field("chat_template", chat_template,
             "file with a Jinja template, when none comes with the tokenizer");
     v.field("max_batch", max_batch, Integers{1, 100'000}, "continuations at once");
+    v.field("kv_cache_dtype", kv_cache_dtype, kCacheDTypes, kCacheDTypeHelp);
     v.field("max_queue", max_queue, Integers{1, 1'000'000},
             "requests that wait at once; more are refused with status 429");
     v.field("request_timeout", request_timeout, Reals{0, 1e9, true},
@@ -103,6 +105,7 @@ void run_serve(const Invocation& invocation) {
         [&](const HttpRequest& request) { return desk->answer(request); }, ServeDesk::refusal);
   });
   JobLog log = session.open_log(invocation, "serve", fields, 0);
+  const std::optional<DType> kv = session.cache_dtype(o.kv_cache_dtype);
   session.load_weights();
   session.time = find_run_time(world, session.stream, o.model.walltime);
   const DType weights = o.model.held_dtype();
@@ -112,7 +115,8 @@ void run_serve(const Invocation& invocation) {
   const std::int64_t free = session.free_memory_bytes();
   const EngineLimits limits = {.max_batch = o.max_batch,
                                .memory_bytes = std::max<std::int64_t>(free / 10 * 9 - beside, 1),
-                               .weights = weights};
+                               .weights = weights,
+                               .kv = kv};
   const EngineWatch watch = log.watch_engine();
   const InferenceShape shape = plan_serving(session.ctx, session.config, limits);
   ServeRun run(session.ctx, model, *session.parameters, limits, session.time.deadline,

@@ -40,8 +40,11 @@ void ModelOptions::visit(FieldVisitor& v) {
   v.field("comm_timeout", comm_timeout, kCommTimeout, kCommTimeoutHelp);
   v.field("threads", threads, kThreads, "threads of a rank; 0: cores of the host / ranks on it");
   v.field("walltime", walltime, kWalltimeHelp);
+  // Any tp will do: inference sums nothing over ranks (gather_columns_tp), so that fixed orders of
+  // summation within one are all there is to it. On a GPU an order is cuBLASLt's for the shape of a
+  // rank's slice, which another tp may change: there it holds for one tp.
   v.field("deterministic", deterministic,
-          "results do not depend on what else is in the batch, to the last bit (slower)");
+          "results have the same bits on every grid and with whatever else is in the batch");
   v.group("log");
   v.field("log", log, "append a run log of the job to this file, for weft report");
 }
@@ -191,6 +194,15 @@ JobLog Session::open_log(const Invocation& invocation, const std::string& what,
   line["device"] = device_word(stream.device());
   line["options"]["device"] = line["device"];
   return JobLog(ctx, clock, options.log, line);
+}
+
+std::optional<DType> Session::cache_dtype(const std::string& word) const {
+  const std::optional<DType> kv = value_of(kCacheWords, "--kv-cache-dtype", word);
+  CHECK_USER(!kv || *kv == ctx.act || device.type == DeviceType::cpu,
+             "--kv-cache-dtype is {}; a GPU holds keys and values as it does activations; allowed: "
+             "auto, {}",
+             word, dtype_name(ctx.act));
+  return kv;
 }
 
 std::int64_t Session::free_memory_bytes() const {

@@ -92,6 +92,8 @@ struct Session {
   // UserError where a text of so many tokens is too long for the model. Rotary positions go on;
   // that the model was not trained for it is warned of once.
   void check_length(const std::string& what, std::size_t n_tokens) const;
+  // What --kv-cache-dtype says; none: as activations. UserError where the device cannot hold that.
+  std::optional<DType> cache_dtype(const std::string& word) const;
   // This rank's share of what its host has left. Collective.
   std::int64_t free_memory_bytes() const;
 

@@ -30,6 +30,14 @@ constexpr const char* kCommTimeoutHelp =
     "seconds that a GPU waits for another rank's before the run ends";
 constexpr std::int64_t kCommTimeout_s = 600;
 
+// --kv-cache-dtype: how keys and values of cached tokens are held; auto: as activations are.
+constexpr Word<std::optional<DType>> kCacheWords[] = {
+    {"auto", std::nullopt}, {"fp32", DType::f32}, {"bf16", DType::bf16}, {"int8", DType::i8}};
+inline const Words kCacheDTypes(kCacheWords);
+constexpr const char* kCacheDTypeHelp =
+    "how cached keys and values are held: bf16 takes half of fp32's memory, int8 (a scale a token "
+    "and head) about a quarter";
+
 // What a model is trained for, and its data made for.
 inline const Words kTasks{"clm", "mlm", "classify", "regress"};
 

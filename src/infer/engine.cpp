@@ -63,7 +63,8 @@ std::int64_t most_pages(const ModelConfig& config, const GenerationRequest& r) {
 InferenceShape plan_inference(const Context& ctx, const ModelConfig& config,
                               std::span<const GenerationRequest> requests,
                               const EngineLimits& limits) {
-  InferenceShape shape = {.act = ctx.act, .weights = limits.weights, .device = ctx.stream.device()};
+  InferenceShape shape = {
+      .act = ctx.act, .weights = limits.weights, .device = ctx.stream.device(), .kv = limits.kv};
   std::int64_t wanted = 0, widest = 1, prompt_rows = 0, least_pages = 1;
   bool guided = false;  // the widest
   for (const GenerationRequest& r : requests) {
@@ -82,7 +83,7 @@ InferenceShape plan_inference(const Context& ctx, const ModelConfig& config,
   }
   Communicator& replica = ctx.grid.replica();
   const auto page_bytes =
-      static_cast<std::int64_t>(InferencePass::page_bytes(config, ctx.act, ctx.grid));
+      static_cast<std::int64_t>(InferencePass::page_bytes(config, shape.held(), ctx.grid));
   for (std::int64_t slots = std::max(widest, std::min(limits.max_batch, wanted));;
        slots = std::max(widest, slots / 2)) {
     shape.slots = shape.max_logit_rows = slots;
@@ -133,8 +134,8 @@ InferenceShape plan_serving(const Context& ctx, const ModelConfig& config,
     const std::size_t least = InferencePass::plan_bytes(config, ctx.grid, shape) +
                               InferencePass::kept_bytes(ctx, config, shape);
     const std::int64_t left = limits.memory_bytes - static_cast<std::int64_t>(least);
-    room = shape.pages +
-           left / static_cast<std::int64_t>(InferencePass::page_bytes(config, ctx.act, ctx.grid));
+    room = shape.pages + left / static_cast<std::int64_t>(
+                                    InferencePass::page_bytes(config, shape.held(), ctx.grid));
     if (left < 0) room = 0;
   }
   room = ctx.grid.replica().all_reduce_value(std::min(full, room), ReduceOp::min, ctx.stream);

@@ -49,7 +49,8 @@ struct EngineLimits {
   std::int64_t max_rows = 512;  // rows of one pass: longer prompts are fed in pieces
   std::int64_t memory_bytes =
       0;  // of this rank's cache, activations and scratch at most; 0: whatever it takes
-  DType weights = DType::f32;  // as matrices are held; an Engine knows
+  DType weights = DType::f32;    // as matrices are held; an Engine knows
+  std::optional<DType> kv = {};  // of cached keys and values; empty: the activations'
 };
 
 // Texts that a request has under way at once: its beams, or the one and what guidance leads away

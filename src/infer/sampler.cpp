@@ -63,15 +63,47 @@ double draw(std::int64_t seed, std::uint64_t stream, std::int64_t position, std:
   return (words[0] * 0x1p21 + (words[1] >> 11)) * 0x1p-53;
 }
 
+namespace {
+
+// Of each row of logits (N, V): its maximum, Σ exp(logit - max), the logit of its id.
+std::vector<float> softmax_stats(ConstView logits, std::span<const std::int32_t> ids,
+                                 Stream& stream) {
+  const auto [N, V] = logits.dims<2>();
+  std::vector<float> stats(static_cast<std::size_t>(3 * N));
+  cross_entropy_stats(View(stats.data(), Dims{N, 3}), logits, ConstView(ids.data(), Dims{N}),
+                      {0, V}, 0, stream);
+  for (std::int64_t n = 0; n < N; ++n) {  // vectors of maxima and exponentials lose a NaN
+    const float* row = logits.as<float>() + n * V;
+    if (std::any_of(row, row + V, [](float x) { return std::isnan(x); }))
+      stats[static_cast<std::size_t>(3 * n + 1)] = std::numeric_limits<float>::quiet_NaN();
+  }
+  return stats;
+}
+
+double log_sum_exp_of(const float* stats) {
+  return static_cast<double>(stats[0]) + std::log(static_cast<double>(stats[1]));
+}
+
+}  // namespace
+
 double log_sum_exp(std::span<const float> x) {
-  const double max = *std::max_element(x.begin(), x.end());
-  double sum = 0;
-  for (float v : x) sum += std::exp(v - max);
-  return max + std::log(sum);
+  Stream stream;
+  const ConstView row(x.data(), Dims{1, static_cast<std::int64_t>(x.size())});
+  const std::int32_t any = 0;
+  return log_sum_exp_of(softmax_stats(row, {&any, 1}, stream).data());
 }
 
 float log_probability(std::span<const float> logits, std::int32_t id) {
   return static_cast<float>(logits[static_cast<std::size_t>(id)] - log_sum_exp(logits));
+}
+
+std::vector<float> log_probabilities(ConstView logits, std::span<const std::int32_t> ids,
+                                     Stream& stream) {
+  const std::vector<float> stats = softmax_stats(logits, ids, stream);
+  std::vector<float> out;
+  for (const float* row = stats.data(); row != stats.data() + stats.size(); row += 3)
+    out.push_back(static_cast<float>(row[2] - log_sum_exp_of(row)));
+  return out;
 }
 
 std::vector<LikelyToken> likely_tokens(std::span<const float> logits, double sum, std::int64_t k) {

@@ -79,6 +79,10 @@ bool are_logits(std::span<const float> row);
 double log_sum_exp(std::span<const float> x);
 // log softmax of the logits at one token: the logit less log_sum_exp.
 float log_probability(std::span<const float> logits, std::int32_t id);
+// The same, to the bit, of a token of each row of logits (N, V) in the host's memory; the stream is
+// the CPU's.
+std::vector<float> log_probabilities(ConstView logits, std::span<const std::int32_t> ids,
+                                     Stream& stream);
 
 struct LikelyToken {
   std::int32_t id = -1;

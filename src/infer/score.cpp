@@ -5,16 +5,55 @@
 #include <limits>
 
 #include "core/host_copy.h"
+#include "infer/sampler.h"
 
 namespace weft {
 namespace {
 
 constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
 
-// out = -losses
-void put_logprobs(ConstView losses, Stream& stream, std::span<float> out) {
+constexpr std::int64_t kLogitRows = 96;  // at once, where whole rows of logits are looked at
+
+bool to_the_bit(const Context& ctx) { return ctx.precision == Precision::fp32_fixed; }
+
+// Logits that put_logprobs asks for at once.
+std::int64_t logit_rows(const Context& ctx) { return to_the_bit(ctx) ? kLogitRows : 1; }
+
+// From whole rows of logits, as generate's: a softmax over a vocabulary cut among ranks would be
+// summed in the order of its pieces. The other ranks of the stage are told by the first.
+void put_logprobs_to_the_bit(const Context& ctx, InferencePass& inference, ConstView hidden,
+                             std::span<const std::int32_t> labels,
+                             std::span<const std::int64_t> rows, std::span<float> out) {
+  std::fill(out.begin(), out.end(), 0.0f);
   HostCopy copy;
-  const float* loss = copy.floats(losses, stream).as<float>();
+  Stream own(Device(), ctx.stream.n_threads());
+  std::vector<std::size_t> which;  // of the labels, that are asked for
+  for (std::size_t i = 0; i < labels.size(); ++i)
+    if (labels[i] != kIgnoreLabel) which.push_back(i);
+  for (std::size_t at = 0; at < which.size(); at += kLogitRows) {
+    const auto some =
+        std::span(which).subspan(at, std::min<std::size_t>(kLogitRows, which.size() - at));
+    std::vector<std::int64_t> of_rows;
+    std::vector<std::int32_t> ids;
+    for (const std::size_t i : some) {
+      of_rows.push_back(rows.empty() ? static_cast<std::int64_t>(i) : rows[i]);
+      ids.push_back(labels[i]);
+    }
+    const ConstView logits = inference.logits(hidden, of_rows);
+    if (ctx.grid.tp().rank() != 0) continue;
+    const std::vector<float> logprobs =
+        log_probabilities(copy.floats(logits, ctx.stream), ids, own);
+    for (std::size_t i = 0; i < some.size(); ++i) out[some[i]] = logprobs[i];
+  }
+}
+
+// out (labels) = log p of each, 0 where there is none: of each row, or of the chosen rows.
+void put_logprobs(const Context& ctx, InferencePass& inference, ConstView hidden,
+                  std::span<const std::int32_t> labels, std::span<const std::int64_t> rows,
+                  std::span<float> out) {
+  if (to_the_bit(ctx)) return put_logprobs_to_the_bit(ctx, inference, hidden, labels, rows, out);
+  HostCopy copy;
+  const float* loss = copy.floats(inference.losses(hidden, labels, rows), ctx.stream).as<float>();
   for (std::size_t i = 0; i < out.size(); ++i) out[i] = -loss[i];
 }
 
@@ -38,6 +77,7 @@ using Done = std::function<void(std::size_t, std::span<const float>)>;
 void score_source(const Context& ctx, const ModelConfig& config, const Parameters& parameters,
                   const TextSource& texts, const Done& done) {
   PassTask task;
+  task.max_logit_rows = logit_rows(ctx);
   task.n_values = [](const TextPass& pass) { return pass.ids.size(); };
   task.text_of = [](const TextPass& pass, std::size_t value) {
     return pass.text_at(static_cast<std::int64_t>(value));
@@ -48,7 +88,7 @@ void score_source(const Context& ctx, const ModelConfig& config, const Parameter
     for (const CacheSlice& s : pass.slices)
       for (std::int64_t r = s.first_row; r + 1 < s.first_row + s.n_rows; ++r)
         labels[static_cast<std::size_t>(r)] = pass.ids[static_cast<std::size_t>(r + 1)];
-    put_logprobs(inference.losses(hidden, labels), ctx.stream, out);
+    put_logprobs(ctx, inference, hidden, labels, {}, out);
   };
   std::vector<float> shifted;
   task.done = [&](const TextPass& pass, std::span<const float> values) {
@@ -170,6 +210,7 @@ void score_masked_texts(const Context& ctx, const ModelConfig& config, const Par
   std::vector<std::int64_t> rows;
   std::vector<std::int32_t> labels;
   PassTask task;
+  task.max_logit_rows = logit_rows(ctx);
   task.n_values = [](const TextPass& pass) { return pass.n; };
   task.text_of = [](const TextPass&, std::size_t value) { return value; };
   task.compute = [&](InferencePass& inference, ConstView hidden, const TextPass& pass,
@@ -181,7 +222,7 @@ void score_masked_texts(const Context& ctx, const ModelConfig& config, const Par
       rows.push_back(static_cast<std::int64_t>(variant.row(pass, v)));
       labels.push_back(texts[variant.text].ids[variant.place]);
     }
-    put_logprobs(inference.losses(hidden, labels, rows), ctx.stream, out);
+    put_logprobs(ctx, inference, hidden, labels, rows, out);
   };
   task.done = [&](const TextPass& pass, std::span<const float> values) {
     for (std::size_t v = 0; v < pass.n; ++v) {

@@ -12,7 +12,6 @@ AttentionArgs attention_args(const BlockCall& call) {
   AttentionArgs args = attention_args(call.config, call.shape, call.layer);
   args.packed = call.tokens.packed;
   args.drop = call.dropout.attention;
-  args.fixed_order = call.ctx.precision == Precision::fp32_fixed;
   return args;
 }
 

@@ -111,11 +111,12 @@ std::vector<std::pair<View, View>> lay_out_cache(Arena& arena, const ModelConfig
   const std::int64_t n_pages = shape.pages > 0 ? shape.pages : shape.slots,
                      page_tokens = shape.pages > 0 ? kPageTokens : pages_of(shape.S) * kPageTokens;
   const Dims dims = {n_pages, page_tokens,
-                     split_heads(c.heads, c.kv_heads, grid.tp, tp_rank).kv.size(), c.head_dim};
+                     split_heads(c.heads, c.kv_heads, grid.tp, tp_rank).kv.size(),
+                     kv_row_elems(shape.held(), c.head_dim)};
   std::vector<std::pair<View, View>> cache;
   for (std::int64_t l = 0; l < n_layers; ++l) {
-    const View k = shape.whole_texts ? View() : arena.alloc(shape.act, dims),
-               v = shape.whole_texts ? View() : arena.alloc(shape.act, dims);
+    const View k = shape.whole_texts ? View() : arena.alloc(shape.held(), dims),
+               v = shape.whole_texts ? View() : arena.alloc(shape.held(), dims);
     cache.emplace_back(k, v);
   }
   return cache;
@@ -156,14 +157,14 @@ std::size_t InferencePass::activation_bytes(const ModelConfig& config, const Gri
   return measure([&](Arena& a) { lay_out(a, host, config, grid, shape, shape.max_rows); });
 }
 
-std::size_t InferencePass::page_bytes(const ModelConfig& config, DType act, GridShape shape,
+std::size_t InferencePass::page_bytes(const ModelConfig& config, DType kv, GridShape shape,
                                       int tp_rank, int pp_rank) {
-  const InferenceShape one = {.slots = 1, .S = kPageTokens, .act = act, .pages = 1};
+  const InferenceShape one = {.slots = 1, .S = kPageTokens, .pages = 1, .kv = kv};
   return measure([&](Arena& a) { lay_out_cache(a, config, {shape, tp_rank, pp_rank}, one); });
 }
 
-std::size_t InferencePass::page_bytes(const ModelConfig& config, DType act, const Grid& grid) {
-  return page_bytes(config, act, grid.shape(), grid.tp().rank(), grid.pp().rank());
+std::size_t InferencePass::page_bytes(const ModelConfig& config, DType kv, const Grid& grid) {
+  return page_bytes(config, kv, grid.shape(), grid.tp().rank(), grid.pp().rank());
 }
 
 std::size_t InferencePass::plan_bytes(const ModelConfig& config, const Grid& grid,
@@ -392,7 +393,7 @@ void InferencePass::copy_page(std::int64_t from, std::int64_t to, std::int64_t n
       const auto tokens = [&](std::int64_t page) {
         return x.rows(page, page + 1).reshape({x.dim(1), x.dim(2), x.dim(3)}).rows(0, n_tokens);
       };
-      convert(tokens(to), tokens(from), ctx_.stream);
+      copy_bytes(tokens(to).data(), tokens(from).data(), tokens(to).bytes(), ctx_.stream);
     }
 }
 

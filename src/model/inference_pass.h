@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -25,11 +26,13 @@ struct InferenceShape {
   std::int64_t S = 0;               // cached tokens of each at most
   std::int64_t max_rows = 0;        // rows of one forward pass
   std::int64_t max_logit_rows = 0;  // of them, rows whose logits are asked for
-  DType act = DType::f32;           // of activations, keys and values; a pass's are its context's
+  DType act = DType::f32;           // of activations; a pass's are its context's
   bool whole_texts = false;         // every pass brings whole texts: nothing is cached
   std::int64_t pages = 0;  // of the cache, which all sequences share; 0: each slot has room for S
-  DType weights = DType::f32;  // as matrices are held
-  Device device = {};          // a pass's is its context's
+  DType weights = DType::f32;    // as matrices are held
+  Device device = {};            // a pass's is its context's
+  std::optional<DType> kv = {};  // of cached keys and values; empty: act
+  DType held() const { return kv.value_or(act); }
 };
 
 // The rows of one pass: N of them, slice by slice.
@@ -56,9 +59,9 @@ class InferencePass {
   // What a pass holds of its device beside that: scratch, what ops keep, graphs.
   static std::size_t kept_bytes(const Context& ctx, const ModelConfig& config,
                                 const InferenceShape& shape);
-  // Of a rank's keys and values of kPageTokens tokens, in all of its layers.
-  static std::size_t page_bytes(const ModelConfig& config, DType act, const Grid& grid);
-  static std::size_t page_bytes(const ModelConfig& config, DType act, GridShape shape, int tp_rank,
+  // Of a rank's keys and values of kPageTokens tokens, in all of its layers, held in a dtype.
+  static std::size_t page_bytes(const ModelConfig& config, DType kv, const Grid& grid);
+  static std::size_t page_bytes(const ModelConfig& config, DType kv, GridShape shape, int tp_rank,
                                 int pp_rank);
   std::size_t bytes() const { return cache_arena_.capacity_bytes() + arena_.capacity_bytes(); }
   const InferenceShape& shape() const { return shape_; }
@@ -131,8 +134,8 @@ class InferencePass {
   LabelHeadParameters label_head_;
   Arena cache_arena_, arena_;
   HostSide host_;
-  std::vector<std::pair<View, View>>
-      cache_;  // keys and values of each layer: (pages, kPageTokens, Hkv_tp, D), or slots for pages
+  std::vector<std::pair<View, View>> cache_;  // keys and values of each layer: (pages, kPageTokens,
+                                              // Hkv_tp, kv_row_elems), or slots for pages
   // Of the last pass: the rows it was laid out for, and whether it was a row a text of some.
   std::int64_t n_laid_out_ = 0;
   bool decoded_ = false;

@@ -276,7 +276,8 @@ std::int64_t decode_cache_bytes(const ModelConfig& c, DType dtype, std::int64_t 
   std::int64_t tokens = 0;
   for (std::int64_t l = 0; l < c.layers; ++l)
     tokens += c.has_window(l) ? std::min(n_tokens, c.window) : n_tokens;
-  return 2 * static_cast<std::int64_t>(dtype_bytes(dtype)) * c.kv_heads * c.head_dim * tokens;
+  return 2 * static_cast<std::int64_t>(dtype_bytes(dtype)) * c.kv_heads *
+         kv_row_elems(dtype, c.head_dim) * tokens;
 }
 
 }  // namespace weft

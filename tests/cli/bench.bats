@@ -98,7 +98,7 @@ row='all(set("ratio mfu share comm_share bubble_share ranks idle_ranks".split())
 
 @test "bench refuses what it does not know" {
   refused 1 "bench has no 'stepp' .did you mean 'step'" bench stepp
-  refused 1 'weft bench generate: also fp16' bench step --dtype fp16
+  refused 1 'weft bench generate and score: also fp16' bench step --dtype fp16
   refused 1 '--tp is 4294967297; allowed: 1 to' bench machine --tp 4294967297
   refused 2 '--dtype is .int3.' bench step "${sizes[@]}" --dtype int3
   refused 1 '--repeats is 0; allowed: 1 or more' bench step --repeats 0

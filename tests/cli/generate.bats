@@ -60,6 +60,24 @@ END
   cmp out.jsonl three.jsonl
 }
 
+@test "--kv-cache-dtype: a narrower cache, the same bits on every grid under --deterministic" {
+  printf 'the water\nmay be over there, down only\n' > two.txt
+  weft generate $model --in two.txt --logprobs --json > wide.jsonl
+  weft generate $model --in two.txt --logprobs --json --kv-cache-dtype fp32 > fp32.jsonl
+  cmp wide.jsonl fp32.jsonl
+  for kv in bf16 int8; do
+    weft generate $model --in two.txt --logprobs --json --kv-cache-dtype $kv --deterministic \
+      > one.jsonl
+    run ! cmp -s wide.jsonl one.jsonl
+    ranks 4 generate $model --tp 2 --pp 2 --in two.txt --logprobs --json --kv-cache-dtype $kv \
+      --deterministic > four.jsonl
+    cmp one.jsonl four.jsonl
+  done
+  run ! weft generate $model --prompt a --kv-cache-dtype int4
+  [ "$status" = 2 ]
+  grep -q -- "--kv-cache-dtype is 'int4'; allowed: auto, fp32, bf16, int8" stderr.txt
+}
+
 @test "bad words are not written" {
   weft generate $model --prompt "the water" --json > free.jsonl
   grep -q '"new_text":"are45' free.jsonl

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 #include <random>
 
 #include "core/graph.h"
@@ -38,9 +39,8 @@ class AttentionCached : public OnEachTarget {
   // (T, H, D).
   std::vector<Tensor> run(const AttentionCase& c, const CacheLayout& layout,
                           const std::vector<Chunks>& plan, const std::vector<Tensor>& qkv,
-                          bool fixed_order) {
-    AttentionArgs args = arguments(c);
-    args.fixed_order = fixed_order;
+                          std::optional<DType> kv = {}) {
+    const AttentionArgs args = arguments(c);
     const auto n_sequences = static_cast<std::int64_t>(plan.size());
     const std::int64_t slots = n_sequences + 1, M = layout.pages_a_slot,
                        n_pages = slots * M + (layout.table ? 2 : 0);
@@ -50,9 +50,10 @@ class AttentionCached : public OnEachTarget {
     std::shuffle(pages.begin(), pages.end(), std::mt19937(7));
     const Resident on_device = put(layout.table ? pages : std::vector<std::int32_t>{0});
     const ConstView table = layout.table ? part(on_device, 0, {slots, M}) : ConstView();
-    const Dims cache_shape = {n_pages, layout.page_size, c.Hkv, c.D};
-    const Resident k = blank_act(cache_shape),
-                   v = blank_act(cache_shape);  // NaNs: what is not yet written must not be read
+    const DType held = kv.value_or(act());
+    const Dims cache_shape = {n_pages, layout.page_size, c.Hkv, kv_row_elems(held, c.D)};
+    const Resident k = blank(held, cache_shape),
+                   v = blank(held, cache_shape);  // NaNs: what is not yet written must not be read
 
     std::vector<Tensor> results;
     for (const Chunks& chunks : plan) results.push_back(filled({total(chunks), c.H, c.D}, NAN));
@@ -97,6 +98,7 @@ class AttentionCached : public OnEachTarget {
     std::int64_t n_cached = 0;
     for (const std::int64_t n : done) n_cached += n;
     for (const Resident& cache : {k, v}) {
+      if (held == DType::i8) break;  // their scales are
       const Tensor values = get(cache);
       EXPECT_EQ(std::count_if(values.data.begin(), values.data.end(),
                               [](float e) { return !std::isnan(e); }),
@@ -121,15 +123,13 @@ class AttentionCached : public OnEachTarget {
       c.T = x.shape[0];
       expected.push_back(attention_reference(c, x));
     }
-    for (bool fixed_order : {false, true}) {
-      const std::vector<Tensor> actual = run(c, layout, plan, qkv, fixed_order);
-      for (std::size_t s = 0; s < plan.size(); ++s) {
-        const std::string name = fmt::format(
-            "sequence {} of chunks {}, pages of {}, table {}, fixed order {}: {}", s,
-            fmt::join(plan[s], " "), layout.page_size, layout.table, fixed_order, c.name());
-        expect_rounded(actual[s].data, expected[s].out, 4e-6 + expected[s].score_error(), bf16(),
-                       name);  // as attention's
-      }
+    const std::vector<Tensor> actual = run(c, layout, plan, qkv);
+    for (std::size_t s = 0; s < plan.size(); ++s) {
+      const std::string name =
+          fmt::format("sequence {} of chunks {}, pages of {}, table {}: {}", s,
+                      fmt::join(plan[s], " "), layout.page_size, layout.table, c.name());
+      expect_rounded(actual[s].data, expected[s].out, 4e-6 + expected[s].score_error(), bf16(),
+                     name);  // as attention's
     }
   }
 };
@@ -201,20 +201,74 @@ TEST_P(AttentionCached, SurvivesScoresFarApart) {
                         {{67, 1, 1}});
 }
 
-TEST_P(AttentionCached, InFixedOrderGivesARowTheSameBitsHoweverItsTokensCome) {
+TEST_P(AttentionCached, GivesARowTheSameBitsHoweverItsTokensCome) {
   const std::vector<Chunks> at_once = {{140}, {70}}, in_pieces = {{65, 1, 1, 60, 13}, {1, 64, 5}};
   std::vector<Chunks> one_by_one = {Chunks(140, 1), Chunks(70, 1)};
   for (const AttentionCase& c : std::vector<AttentionCase>{
            {1, 0, 4, 2, 24}, {1, 0, 2, 1, 64, true, 30}, {1, 0, 2, 1, 16, true, -1, -1, 20}})
     for (const CacheLayout& layout : {CacheLayout{64, 3}, CacheLayout{140, 1, false}}) {
-      const std::vector<Tensor> qkv = inputs(c, at_once),
-                                expected = run(c, layout, at_once, qkv, true);
-      const std::vector<Tensor> pieces = run(c, layout, in_pieces, qkv, true),
-                                singles = run(c, layout, one_by_one, qkv, true);
+      const std::vector<Tensor> qkv = inputs(c, at_once), expected = run(c, layout, at_once, qkv);
+      const std::vector<Tensor> pieces = run(c, layout, in_pieces, qkv),
+                                singles = run(c, layout, one_by_one, qkv);
       for (std::size_t s = 0; s < at_once.size(); ++s) {
         EXPECT_EQ(pieces[s].data, expected[s].data) << "sequence " << s << " " << c.name();
         EXPECT_EQ(singles[s].data, expected[s].data) << "sequence " << s << " " << c.name();
       }
+    }
+}
+
+// D keys or values of a head as a narrow cache gives them back.
+void narrow(float* x, std::int64_t D, DType kv) {
+  float most = 0;
+  for (std::int64_t c = 0; c < D; ++c) most = std::max(most, std::abs(x[c]));
+  for (std::int64_t c = 0; c < D; ++c)
+    x[c] = kv == DType::bf16 ? to_float(to_bfloat16(x[c]))
+                             : most / 127 * std::nearbyint(x[c] * (127 / most));
+}
+
+// A narrow cache is that of its rounded keys and values, to the bit; and the first token, which
+// sees its own value alone, shows how far they are rounded: bf16 has 8 bits, an int8 is half a
+// step of max/127 away.
+TEST_P(AttentionCached, HoldsKeysAndValuesInFewerBits) {
+  if (on_gpu()) GTEST_SKIP() << "a GPU's cache is of its activations' dtype";
+  const std::vector<Chunks> plan = {{70, 1, 1, 30, 1}, {1, 64, 5, 1, 1}};
+  for (const AttentionCase& c : std::vector<AttentionCase>{
+           {1, 0, 4, 2, 64}, {1, 0, 3, 1, 24, true, 30}, {1, 0, 2, 2, 7, true, -1, -1, 20}})
+    for (const CacheLayout& layout : {CacheLayout{64, 3}, CacheLayout{150, 1, false}})
+      for (const DType kv : {DType::bf16, DType::i8}) {
+        const std::vector<Tensor> qkv = inputs(c, plan);
+        std::vector<Tensor> held = qkv;
+        for (Tensor& x : held)
+          for (std::int64_t row = 0; row < x.shape[0] * c.rows(); ++row)
+            if (row % c.rows() >= c.H) narrow(x.data.data() + row * c.D, c.D, kv);
+        const std::vector<Tensor> actual = run(c, layout, plan, qkv, kv),
+                                  expected = run(c, layout, plan, held);
+        for (std::size_t s = 0; s < plan.size(); ++s) {
+          EXPECT_EQ(actual[s].data, expected[s].data) << dtype_name(kv) << " " << c.name();
+          for (std::int64_t h = 0; h < c.H; ++h) {
+            const float* value = qkv[s].data.data() + (c.H + c.Hkv + h / (c.H / c.Hkv)) * c.D;
+            float most = 0;
+            for (std::int64_t i = 0; i < c.D; ++i) most = std::max(most, std::abs(value[i]));
+            for (std::int64_t i = 0; i < c.D; ++i)
+              EXPECT_LE(std::abs(actual[s][h * c.D + i] - value[i]),
+                        kv == DType::bf16 ? 0x1p-8f * std::abs(value[i]) : most / 254 * 1.0001f)
+                  << dtype_name(kv) << " " << c.name();
+          }
+        }
+      }
+}
+
+// What is not finite stays so, whatever holds it.
+TEST_P(AttentionCached, HidesNothingInfinite) {
+  if (on_gpu()) GTEST_SKIP() << "a GPU's cache is of its activations' dtype";
+  const AttentionCase c = {1, 0, 1, 1, 8};
+  Tensor x = random({2, 3, 8}, 1);
+  x[2 * 8 + 3] = INFINITY;  // a value of the first token
+  for (const DType kv : {DType::f32, DType::bf16, DType::i8})
+    for (const Chunks& chunks : {Chunks{2}, Chunks{1, 1}}) {
+      const Tensor out = run(c, {64, 1}, {chunks}, {x}, kv)[0];
+      for (std::int64_t t = 0; t < 2; ++t)
+        EXPECT_FALSE(std::isfinite(out[t * 8 + 3])) << dtype_name(kv) << ", token " << t;
     }
 }
 
@@ -227,9 +281,9 @@ TEST_P(AttentionCached, JoinsChunksOfKeys) {
   if (on_gpu()) cases.push_back({1, 0, 1, 1, 136});
   for (const AttentionCase& c : cases) {
     expect_whole_sequence(c, {64, 6}, plan);
-    const std::vector<Tensor> qkv = inputs(c, plan), together = run(c, {64, 6}, plan, qkv, true);
-    const std::vector<Tensor> alone = run(c, {128, 3}, {plan[1]}, {qkv[1]}, true),
-                              at_once = run(c, {64, 6}, {{total(plan[1])}}, {qkv[1]}, true);
+    const std::vector<Tensor> qkv = inputs(c, plan), together = run(c, {64, 6}, plan, qkv);
+    const std::vector<Tensor> alone = run(c, {128, 3}, {plan[1]}, {qkv[1]}),
+                              at_once = run(c, {64, 6}, {{total(plan[1])}}, {qkv[1]});
     EXPECT_EQ(together[1].data, alone[0].data) << c.name();
     EXPECT_EQ(together[1].data, at_once[0].data) << c.name();
   }
@@ -252,8 +306,7 @@ TEST_P(AttentionCached, IsLaunchedAgainWithAnotherTable) {
   std::vector<Chunks> plan;
   for (const std::int64_t n : prompts) plan.push_back(prompt_then_singles(n, kNew));
   const auto n_texts = static_cast<std::int64_t>(plan.size());
-  const std::vector<Tensor> qkv = inputs(c, plan),
-                            expected = run(c, {64, kPages}, plan, qkv, false);
+  const std::vector<Tensor> qkv = inputs(c, plan), expected = run(c, {64, kPages}, plan, qkv);
   const AttentionArgs args = arguments(c);
   std::vector<std::int32_t> pages(static_cast<std::size_t>(n_texts * kPages));
   std::iota(pages.rbegin(), pages.rend(), 0);

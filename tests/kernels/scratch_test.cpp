@@ -55,38 +55,35 @@ TEST_P(Scratch, OfALinearLayer) {
 }
 
 TEST_P(Scratch, OfAttentionOverACache) {
-  AttentionArgs args = heads_of(4, 2);
-  for (const bool fixed : {false, true})
-    for (const auto& [texts, rows, cached] : std::vector<std::array<std::int64_t, 3>>{
-             {1, 1, 62}, {3, 1, 600}, {2, 30, 500}, {2, 70, 0}}) {
-      args.fixed_order = fixed;
-      const std::int64_t N = texts * rows, M = (cached + rows + 63) / 64;
-      const Dims cache = {texts * M, 64, 2, 16};
-      const Resident k = blank_act(cache), v = blank_act(cache),
-                     qkv = put_act(random({N, 8, 16}, 1)), out = blank_act({N, 4, 16});
-      fill(k, 0, stream());
-      fill(v, 0, stream());
-      std::vector<std::int32_t> pages(static_cast<std::size_t>(texts * M));
-      std::iota(pages.begin(), pages.end(), 0);
-      const Resident flat = put(pages), table = part(flat, 0, {texts, M});
-      std::vector<CacheSlice> slices;
-      for (std::int64_t i = 0; i < texts; ++i) slices.push_back({i * rows, rows, cached, i});
-      auto [plan, ints] = plan_cached(slices, cached_shape(qkv, k, table), args);
-      const Resident planned_slices = put(ints);
-      plan.table = planned_slices;
-      stream().synchronize();
-      const std::size_t bytes = taken([&, &plan = plan](Stream&own) {
-        attention_cached(out, k, v, qkv, table, plan, args, own);
-      }),
-                        planned = held(attention_cached_scratch_bytes(
-                            {.rows = N, .texts = texts, .keys = cached + rows}, args, place()));
-      EXPECT_GE(planned, bytes) << texts << " texts of " << rows << " rows, " << cached
-                                << " cached";
-      // All rows of the second case are split over their chunks: none of it is spare.
-      if (rows == 1 && cached == 600) {
-        EXPECT_LE(planned, bytes + 4096);
-      }
+  const AttentionArgs args = heads_of(4, 2);
+  for (const auto& [texts, rows, cached] : std::vector<std::array<std::int64_t, 3>>{
+           {1, 1, 62}, {3, 1, 600}, {2, 30, 500}, {2, 70, 0}}) {
+    const std::int64_t N = texts * rows, M = (cached + rows + 63) / 64;
+    const Dims cache = {texts * M, 64, 2, 16};
+    const Resident k = blank_act(cache), v = blank_act(cache), qkv = put_act(random({N, 8, 16}, 1)),
+                   out = blank_act({N, 4, 16});
+    fill(k, 0, stream());
+    fill(v, 0, stream());
+    std::vector<std::int32_t> pages(static_cast<std::size_t>(texts * M));
+    std::iota(pages.begin(), pages.end(), 0);
+    const Resident flat = put(pages), table = part(flat, 0, {texts, M});
+    std::vector<CacheSlice> slices;
+    for (std::int64_t i = 0; i < texts; ++i) slices.push_back({i * rows, rows, cached, i});
+    auto [plan, ints] = plan_cached(slices, cached_shape(qkv, k, table), args);
+    const Resident planned_slices = put(ints);
+    plan.table = planned_slices;
+    stream().synchronize();
+    const std::size_t bytes = taken([&, &plan = plan](Stream&own) {
+      attention_cached(out, k, v, qkv, table, plan, args, own);
+    }),
+                      planned = held(attention_cached_scratch_bytes(
+                          {.rows = N, .texts = texts, .keys = cached + rows}, args, place()));
+    EXPECT_GE(planned, bytes) << texts << " texts of " << rows << " rows, " << cached << " cached";
+    // All rows of the second case are split over their chunks: none of it is spare.
+    if (rows == 1 && cached == 600) {
+      EXPECT_LE(planned, bytes + 4096);
     }
+  }
 }
 
 TEST_P(Scratch, OfNormsOfHeads) {

@@ -31,6 +31,7 @@ GenerationJob::GenerationJob(const GenerateOptions& o, Session& session, TextJob
       job_(job),
       maker_(o, session, session.grid.replica().rank() == 0) {
   limits_.weights = session.options.held_dtype();
+  limits_.kv = session.cache_dtype(o.kv_cache_dtype);
   if (!o.reads_openai()) return;
   served_.emplace(served_model(session, session.options.model));
   served_->any_name = true;

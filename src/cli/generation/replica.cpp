@@ -83,7 +83,9 @@ std::optional<Failure> Replica::run(ResultWriter& results, std::size_t n_items) 
 }
 
 EngineLimits Replica::limits_for(std::int64_t memory_bytes) const {
-  return {.memory_bytes = memory_bytes, .weights = session_.options.held_dtype()};
+  return {.memory_bytes = memory_bytes,
+          .weights = session_.options.held_dtype(),
+          .kv = session_.cache_dtype(options_.kv_cache_dtype)};
 }
 
 // A request that memory cannot hold costs no other: the largest go until the others fit.

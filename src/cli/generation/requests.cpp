@@ -159,9 +159,8 @@ std::string completion_line(const Job& job, std::int64_t sample, const Completio
 
 std::string shape_sentence(const Session& session, const InferenceShape& shape) {
   const auto megabytes = [](std::size_t bytes) { return 1e-6 * static_cast<double>(bytes); };
-  const std::size_t cache =
-                        static_cast<std::size_t>(shape.pages) *
-                        InferencePass::page_bytes(session.config, session.ctx.act, session.grid),
+  const std::size_t cache = static_cast<std::size_t>(shape.pages) *
+                            InferencePass::page_bytes(session.config, shape.held(), session.grid),
                     all = InferencePass::plan_bytes(session.config, session.grid, shape);
   return fmt::format(
       "{} continuation{} of up to {} tokens at once: {:.1f} MB of keys and values ({} pages of "

@@ -17,13 +17,14 @@ struct GenerateOptions {
   ModelOptions model;
   TextOptions texts;
   GenerationOptions generation;
-  std::string attention, table;
+  std::string attention, table, kv_cache_dtype = "auto";
   bool unordered = false, keep_fields = false;
 
   void visit(FieldVisitor& v) {
     model.visit(v);
     texts.visit(v, true);
     generation.visit(v);
+    v.field("kv_cache_dtype", kv_cache_dtype, kCacheDTypes, kCacheDTypeHelp);
     v.field("unordered", unordered,
             "with --in and --out: results stand in --out as they are done, not in the order of the "
             "texts");
