@@ -14,7 +14,7 @@
 namespace weft {
 namespace {
 
-constexpr std::int64_t kFirstSize = 8;  // prompts of the first blocks
+constexpr std::int64_t kMostPrompts = 8;  // of the first blocks
 // Prompts that are ready when a place of the batch becomes free: few, so that what a slow replica
 // has claimed keeps nobody waiting in the end.
 constexpr std::size_t kReady = 8;
@@ -249,7 +249,8 @@ void generate_as_job(const Invocation& invocation, const GenerateOptions& o, Ses
   session.need_tokenizer();
   TextJobRules rules;
   rules.wants = wants_of(o, session);
-  rules.first_size = kFirstSize;
+  rules.most = kMostPrompts;
+  rules.least = 1;
   rules.unordered = o.unordered;
   if (o.reads_openai()) rules.reading = openai_lines;
   TextJob job(session, invocation, "generate", fields, o.texts, rules);

@@ -9,6 +9,8 @@
 namespace weft {
 namespace {
 
+constexpr std::int64_t kFullPass = 64;  // texts of a pass, at most (infer/text_pass.cpp)
+
 // A block's texts that have no result yet, and where those go.
 struct BlockInputs {
   std::shared_ptr<JobBlock> block;
@@ -54,6 +56,7 @@ void serve_as_job(Session& session, const Invocation& invocation, const TextOpti
   TextJobRules rules;
   rules.wants.pair_field = task.rules.pair_field;
   rules.wants.unit = task.rules.unit;
+  if (session.grid.shape().dp == 1) rules.least = kFullPass;  // passes are full, or nearly
   TextJob job(session, invocation, task.what, task.fields, options, rules);
   session.watch_time(true);
   JobLog log =

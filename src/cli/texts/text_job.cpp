@@ -148,8 +148,7 @@ void TextJob::begin(const Invocation& invocation, const std::string& what,
     terms.about["seed"] = session_.options.seed;
     terms.input = texts_.in;
     terms.how = how_;
-    terms.first_size = rules_.first_size;
-    terms.replicas = session_.grid.shape().dp;
+    terms.first = {.most = rules_.most, .sharers = session_.grid.shape().dp, .least = rules_.least};
     terms.draws = rules_.wants.draws;
     terms.job = batch_job_id();
     done = begin_or_join(terms) == JobState::done;
@@ -310,6 +309,16 @@ void TextJob::write(bool now) {
   for (const auto& block : open_) fronts.push_back({&block->open_, &block->n_results_});
   assembly_->advance(fronts);
   written_ = Clock::now();
+  if (!progress_) progress_.emplace(n_texts_);
+  progress_->show(texts_done(), work_.prompt_tokens + work_.new_tokens);
+}
+
+// In OUT, and of the blocks that this process has.
+std::int64_t TextJob::texts_done() const {
+  std::int64_t n = assembly_->totals().texts;
+  for (const auto& block : open_)
+    n += static_cast<std::int64_t>(block->open_.texts.size()) - block->n_open_;
+  return std::min(n, n_texts_);
 }
 
 void TextJob::wait_until_whole() {
@@ -344,6 +353,7 @@ void TextJob::finish(const std::optional<Failure>& ended, JobLog& log) {
   for (std::int64_t* n : {&all.items, &all.prompt_tokens, &all.new_tokens})
     *n = world.all_reduce_value(*n, ReduceOp::sum, session_.stream);
   log.end(failure ? end_reason(*failure) : "done", all);
+  if (progress_) progress_->end(texts_done(), all.prompt_tokens + all.new_tokens);
   if (failure) rethrow(*failure);
   on_first_rank(world, session_.stream, [&] {
     const JobPlaces places(texts_.out);

@@ -9,6 +9,7 @@
 
 #include "cli/session.h"
 #include "cli/texts.h"
+#include "cli/texts/job_progress.h"
 #include "io/ledger/assembly.h"
 
 namespace weft {
@@ -16,8 +17,8 @@ namespace weft {
 // What a command asks of its job.
 struct TextJobRules {
   TextWants wants = {};
-  std::int64_t first_size = 64;                               // texts of the first blocks
-  bool unordered = false;                                     // blocks are written as they are done
+  std::int64_t most = 1024, least = 8;  // texts of the first blocks (io/ledger/input_blocks.h)
+  bool unordered = false;               // blocks are written as they are done
   std::function<ReadOptions(ReadOptions)> reading = nullptr;  // what the options say, changed
 };
 
@@ -91,6 +92,7 @@ class TextJob {
   void record(JobBlock& block, std::int64_t place, std::int64_t result, BlockRecord record);
   void end_block(JobBlock& block);
   void write(bool now);
+  std::int64_t texts_done() const;
   void wait_until_whole();
   void end_together(const std::optional<Failure>& ended);
   bool leads() const { return session_.grid.replica().rank() == 0; }
@@ -102,9 +104,10 @@ class TextJob {
   std::string what_;  // "--out o.jsonl"
   bool done_ = false;
   std::int64_t n_texts_ = 0, n_results_ = 0;
-  std::optional<Ledger> ledger_;      // of each replica's first rank
-  std::optional<Assembly> assembly_;  // rank 0's
-  std::vector<std::string> workers_;  // of this run: their tokens
+  std::optional<Ledger> ledger_;         // of each replica's first rank
+  std::optional<Assembly> assembly_;     // rank 0's
+  std::optional<JobProgress> progress_;  // likewise
+  std::vector<std::string> workers_;     // of this run: their tokens
   std::vector<std::shared_ptr<JobBlock>> open_;
   JobWork work_;
   std::chrono::steady_clock::time_point written_{};

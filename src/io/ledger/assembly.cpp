@@ -10,6 +10,7 @@ namespace weft {
 namespace {
 
 constexpr const char* kClaim = "assembly";
+constexpr auto kSettleEvery = std::chrono::seconds(1);
 
 OrderedJson line_of(std::size_t block, const AssembledTotals& t) {
   return {{"block", block},
@@ -31,7 +32,12 @@ Assembly::Assembly(Ledger& ledger, bool unordered)
       assembled_(ledger.input().n_blocks(), false) {}
 
 Assembly::~Assembly() {
-  if (mine_) ledger_.worker().give_back(kClaim);
+  if (!mine_) return;
+  // Whoever writes on would write these blocks anew: nothing is lost where that fails.
+  static_cast<void>(failure_of([&] {
+    if (ledger_.is_there()) settle();
+  }));
+  ledger_.worker().give_back(kClaim);
 }
 
 // Reads what stands in OUT by those who wrote before.
@@ -109,14 +115,23 @@ void Assembly::append(std::size_t block) {
   totals_.rejects_bytes += static_cast<std::int64_t>(rejects.size());
   ++totals_.blocks;
   assembled_[block] = true;
-  // The disk has it before the journal says so.
-  out_->sync();
-  if (!rejects.empty()) rejects_->sync();
-  journal_->write(json_text(line_of(block, totals_)) + "\n");
-  journal_->sync();
-  ledger_.empty(block);
+  unsettled_.push_back(block);
+  unsettled_lines_ += json_text(line_of(block, totals_)) + "\n";
   streamed_ = 0;
   next_ = {0, 0};
+}
+
+// The disk has what the journal says before the journal says so, and the journal before what it
+// stands for goes.
+void Assembly::settle() {
+  if (unsettled_.empty()) return;
+  out_->sync();
+  if (rejects_) rejects_->sync();
+  journal_->write(unsettled_lines_);
+  journal_->sync();
+  for (const std::size_t block : unsettled_) ledger_.empty(block);
+  unsettled_.clear();
+  unsettled_lines_.clear();
 }
 
 // The results of the front block that follow what is written, as far as none is missing between.
@@ -144,6 +159,11 @@ bool Assembly::advance(const std::vector<Front>& open) {
     if (!assembled_[front_]) append(front_);
   for (std::size_t block = front_; unordered_ && block < n; ++block)
     if (!assembled_[block] && ledger_.is_done(block)) append(block);
+  const auto now = std::chrono::steady_clock::now();
+  if (now - settled_ > kSettleEvery || totals_.blocks == n_blocks_) {
+    settle();
+    settled_ = now;
+  }
   for (const Front& front : open)
     if (!unordered_ && front.block->number == front_) stream(front);
   return true;
@@ -169,7 +189,10 @@ void Assembly::withdraw() {
 
 AssembledTotals Assembly::write_rest() {
   if (!mine_) look();
-  if (mine_ && take()) truncate();
+  if (mine_ && take()) {
+    settle();
+    truncate();
+  }
   AssembledTotals all = totals_;
   for (std::size_t block = 0; block < assembled_.size(); ++block) {
     if (assembled_[block]) continue;

@@ -1,6 +1,11 @@
 // OUT, put together from the blocks of its ledger: by one process at a time, each block once.
 #pragma once
 
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
 #include "io/ledger/ledger.h"
 
 namespace weft {
@@ -19,9 +24,10 @@ class Assembly {
   Assembly(const Assembly&) = delete;
   Assembly& operator=(const Assembly&) = delete;
 
-  // Writes what can be written, where nobody else does. `open`: this process's blocks, of which
-  // OUT's next results are written as they come; n_results: how many a text has, -1 where nobody
-  // knows yet. Whether this process is the one that writes. Errors: OUT cannot be written.
+  // Writes what can be written, where nobody else does; the disk is told once a second. `open`:
+  // this process's blocks, of which OUT's next results are written as they come; n_results: how
+  // many a text has, -1 where nobody knows yet. Whether this process is the one that writes.
+  // Errors: OUT cannot be written.
   struct Front {
     const OpenBlock* block;
     const std::vector<std::int64_t>* n_results;
@@ -48,6 +54,7 @@ class Assembly {
   void look();
   void append(std::size_t block);
   void stream(const Front& front);
+  void settle();
   void truncate();
   AppendedFile& rejects();
 
@@ -57,9 +64,13 @@ class Assembly {
   std::int64_t n_blocks_;
   AssembledTotals totals_;
   std::vector<bool> assembled_;
-  std::size_t front_ = 0;                                // the first block that is not in OUT
-  std::int64_t streamed_ = 0;                            // bytes of the front block that are
-  RecordPlace next_ = {0, 0};                            // of the front block, what comes next
+  std::size_t front_ = 0;      // the first block that is not in OUT
+  std::int64_t streamed_ = 0;  // bytes of the front block that are
+  RecordPlace next_ = {0, 0};  // of the front block, what comes next
+  // Blocks that are in OUT, and their lines of the journal, before the disk knows.
+  std::vector<std::size_t> unsettled_;
+  std::string unsettled_lines_;
+  std::chrono::steady_clock::time_point settled_ = std::chrono::steady_clock::now();
   std::optional<AppendedFile> out_, rejects_, journal_;  // while this process writes
 };
 

@@ -28,7 +28,7 @@ void name(Document& d) {
 
 std::int64_t FirstBlocks::size(std::int64_t n_texts) const {
   if (sharers == 0) return most;
-  return std::clamp<std::int64_t>(n_texts / (kBlocksEach * sharers), 1, most);
+  return std::clamp<std::int64_t>(n_texts / (kBlocksEach * sharers), std::min(least, most), most);
 }
 
 std::int64_t FirstBlocks::enough() const { return most * kBlocksEach * sharers; }

@@ -19,10 +19,10 @@ struct FileBytes {
 };
 FileBytes bytes_of_file(const std::filesystem::path& file);
 
-// How many texts the first blocks hold: fewer than `most` where that leaves `sharers` workers less
-// than several each.
+// How many texts the first blocks hold: `most`, fewer (but `least`) where that would leave some of
+// `sharers` workers with little; of 0 workers `most`.
 struct FirstBlocks {
-  std::int64_t most = 8, sharers = 1;
+  std::int64_t most = 8, sharers = 1, least = 1;
   std::int64_t size(std::int64_t n_texts) const;
   std::int64_t enough() const;  // texts of which size() is `most`
 };

@@ -215,8 +215,8 @@ JobState begin_or_join(const JobTerms& terms) {
   } else if (is_finished(at, terms)) {
     return JobState::done;
   }
-  const InputBlocks input = InputBlocks::cut(
-      terms.input, terms.how, {terms.first_size, terms.replicas}, terms.draws, at.texts);
+  const InputBlocks input =
+      InputBlocks::cut(terms.input, terms.how, terms.first, terms.draws, at.texts);
   CHECK_USER(input.n_texts() > 0, "there is no text: give --text or --in FILE that holds some");
   for (const fs::path& folder :
        {at.blocks, at.runs, at.folder / Worker::kClaims, at.folder / Worker::kFolder})

@@ -38,10 +38,9 @@ struct JobTerms {
   OrderedJson about;     // what else the manifest says of the job
   std::string input;     // a file that can be read again
   ReadOptions how;
-  std::int64_t first_size = 8;  // texts of the first blocks; fewer where each is to have some:
-  std::int64_t replicas = 1;    // of this run; 0: whatever their number
-  std::int64_t draws = 0;       // of each text: InputBlocks::cut
-  std::string job;              // the batch job that this process is in; empty: none
+  FirstBlocks first = {};
+  std::int64_t draws = 0;  // of each text: InputBlocks::cut
+  std::string job;         // the batch job that this process is in; empty: none
 };
 
 enum class JobState : std::uint8_t { under_way, done };

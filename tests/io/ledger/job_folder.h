@@ -58,8 +58,7 @@ class JobFolder : public testing::Test {
     terms.what = "--out o.jsonl";
     terms.identity = {{"the command", "score"}, {"--top-k", "5"}};
     terms.input = path_ / "t.txt";
-    terms.first_size = 3;
-    terms.replicas = 0;
+    terms.first = {.most = 3, .sharers = 0};
     return terms;
   }
 

@@ -1,0 +1,94 @@
+# What jobs of prompts (--in FILE --out FILE) take besides: results as they are done, fields that
+# are kept, the batch lines of hosted services. That they go on when killed: tests/faults/jobs.bats.
+load weft
+
+setup_file() {
+  cd "$BATS_FILE_TMPDIR" || return 1
+  mkdir chat
+  cp "$DATA/tokenizer/tokenizer.json" chat
+  echo '{"chat_template": "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"}' \
+    >chat/tokenizer_config.json
+}
+setup() {
+  in_folder
+  export OMP_NUM_THREADS=1
+  gpt2=(--model "$DATA/gpt2_h5" --tokenizer "$DATA/tokenizer")
+}
+
+# rejected N ARGS…: exit 2 after what can be served was.
+rejected() {
+  weft "$@" || return 1
+  [ "$status" = 2 ] || { echo "weft $*: exit $status, not 2"; cat err; return 1; }
+}
+
+@test "--unordered: the same lines, whatever their order" {
+  for i in $(seq 60); do
+    echo "{\"text\": \"the water $i\", \"max_new_tokens\": $((i % 7 * 9 + 1))}"
+  done >p.jsonl
+  ok 1 generate "${gpt2[@]}" --in p.jsonl --ignore-eos --out ordered.jsonl
+  for n in 1 3; do
+    ok $n generate "${gpt2[@]}" --in p.jsonl --ignore-eos --out any.jsonl --unordered
+    cmp <(sort ordered.jsonl) <(sort any.jsonl)
+  done
+}
+
+@test "--keep-fields: what a line has for others comes back" {
+  printf '%s\n' '{"text": "the", "source": {"book": 3}, "temperature": 1.0, "finish": "mine"}' \
+    '{"text": "a", "id": 7, "label": [1, null]}' >p.jsonl
+  for how in --json '--out o.jsonl'; do
+    # shellcheck disable=SC2086
+    ok 1 generate "${gpt2[@]}" --in p.jsonl --max-new-tokens 3 --keep-fields $how
+    [ -e o.jsonl ] || cp out o.jsonl
+    json o.jsonl 'lines[0]["source"] == {"book": 3}' '"temperature" not in lines[0]' \
+      'lines[0]["finish"] == "length"' '"text" not in lines[0]' 'lines[1]["label"] == [1, None]' \
+      'lines[1]["id"] == 7'
+    rm o.jsonl
+  done
+  ok 1 generate "${gpt2[@]}" --in p.jsonl --max-new-tokens 3 --json
+  json out '"source" not in lines[0]'
+}
+
+@test "--format openai: a file made for a hosted service runs here" {
+  python3 - >batch.jsonl <<'PY'
+import json
+def line(name, url, **body):
+    print(json.dumps({"custom_id": name, "method": "POST", "url": url, "body": body}))
+line("a", "/v1/chat/completions", model="gpt-4o", max_tokens=5, temperature=0,
+     messages=[{"role": "user", "content": "the water"}])
+line("b", "/v1/completions", model="x", prompt=["the", "a"], max_tokens=4, n=2, logprobs=2,
+     stream=True)
+line("c", "/v1/images")
+line("d", "/v1/completions", prompt="the", max_tokens="many")
+line("e", "/v1/completions", prompt="the", max_tokens=4, seed=3)
+line("f", "/v1/completions", prompt="the", max_tokens=4, seed=3)
+print('{"no": "id"}')
+PY
+  chat=(--model "$DATA/gpt2_h5" --tokenizer "$S/chat" --format openai)
+  for n in 1 2; do
+    rejected $n generate "${chat[@]}" --in batch.jsonl --out o.jsonl
+    json o.jsonl '[l["custom_id"] for l in lines] == ["a", "b", "e", "f"]' \
+      'all(l["error"] is None and l["response"]["status_code"] == 200 for l in lines)' \
+      'len({l["id"] for l in lines}) == 4' \
+      'lines[0]["response"]["body"]["object"] == "chat.completion"' \
+      'lines[0]["response"]["body"]["model"] == "gpt-4o"' \
+      'lines[0]["response"]["body"]["choices"][0]["message"]["role"] == "assistant"' \
+      'lines[0]["response"]["body"]["usage"]["completion_tokens"] == 5' \
+      '[c["index"] for c in lines[1]["response"]["body"]["choices"]] == [0, 1, 2, 3]' \
+      'all(len(c["logprobs"]["tokens"]) == 4 and len(c["logprobs"]["top_logprobs"][0]) >= 2
+        for c in lines[1]["response"]["body"]["choices"])' \
+      'lines[2]["response"]["body"]["choices"] == lines[3]["response"]["body"]["choices"]'
+    json o.jsonl.rejects.jsonl '[l["line"] for l in lines] == [3, 4, 7]' \
+      '"url is" in lines[0]["reason"] and "max_tokens" in lines[1]["reason"]' \
+      '"custom_id" in lines[2]["reason"]'
+    cp o.jsonl first.jsonl
+    rm -r o.jsonl*
+  done
+  # The conversation as its template writes it, continued.
+  ok 1 generate --model "$DATA/gpt2_h5" --tokenizer "$S/chat" --max-new-tokens 5 --json \
+    --prompt $'user: the water\n'
+  head -1 first.jsonl >chat.jsonl
+  json chat.jsonl "$(python3 -c 'import json
+print("lines[0][\"response\"][\"body\"][\"choices\"][0][\"message\"][\"content\"] ==",
+  repr(json.loads(open("out").readline())["new_text"]))')"
+  refused 1 '--format openai is a job' generate "${chat[@]}" --in batch.jsonl --json
+}
