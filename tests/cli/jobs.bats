@@ -48,6 +48,27 @@ rejected() {
   json out '"source" not in lines[0]'
 }
 
+@test "--out is not the file that --in reads" {
+  printf 'the water\nthe people\n' >t.txt
+  ln -s t.txt o.jsonl
+  for n in 1 2; do
+    refused $n '--out o.jsonl: is the file that --in reads' score "${gpt2[@]}" --in t.txt \
+      --out o.jsonl
+  done
+  [ "$(wc -l <t.txt)" = 2 ]
+}
+
+@test "texts that are all rejected: nothing runs, and the same again" {
+  printf '{"text": 5}\n{"text": "a", "top_p": 2}\n{"no": 1}\n' >p.jsonl
+  for n in 1 2; do
+    for _ in 1 2; do
+      rejected $n generate "${gpt2[@]}" --in p.jsonl --out o.jsonl
+      [ ! -e o.jsonl ] && [ ! -e o.jsonl.job ]
+      json o.jsonl.rejects.jsonl '[l["line"] for l in lines] == [1, 2, 3]'
+    done
+  done
+}
+
 @test "--format openai: a file made for a hosted service runs here" {
   python3 - >batch.jsonl <<'PY'
 import json

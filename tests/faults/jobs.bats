@@ -36,7 +36,7 @@ until_done() {
 # Processes of this test's job.
 workers() { pgrep -f -- "$WEFT generate .*--out $PWD/o.jsonl" || true; }
 progress() {
-  stat -c %s o.jsonl o.jsonl.job/blocks/* 2>/dev/null | awk '{n += $1} END {print n + 0}'
+  stat -c %s o.jsonl o.jsonl.job/*/* 2>/dev/null | awk '{n += $1} END {print n + 0}'
 }
 
 @test "killed again and again over two job scripts, every line is there once" {

@@ -139,6 +139,9 @@ void TextJob::begin(const Invocation& invocation, const std::string& what,
     check_read_options(how_);
     CHECK_USER(fs::exists(texts_.in), "{}: no such file", texts_.in);
     CHECK_USER(!fs::is_directory(texts_.in), "{}: is a folder, not a file", texts_.in);
+    std::error_code error;
+    CHECK_USER(!fs::equivalent(texts_.in, texts_.out, error),
+               "--out {}: is the file that --in reads; allowed: another", texts_.out);
     JobTerms terms;
     terms.out = texts_.out;
     terms.what = what_;
@@ -235,6 +238,7 @@ std::shared_ptr<JobBlock> TextJob::take(Found& found) {
   }
   for (std::size_t d = 0; d < taken->documents().size(); ++d)
     if (taken->is_rejected(d)) taken->note(taken->place(d), 1);
+  if (taken->n_open_ == 0) end_block(*taken);  // its last worker came to all but this
   return taken;
 }
 

@@ -232,6 +232,7 @@ void Assembly::finish(const std::string& job) {
   remove_file(at.manifest);  // from here on the job is finished to everybody
   remove_tree(at.folder);
   mine_ = false;
+  finished_ = true;
 }
 
 }  // namespace weft

@@ -34,7 +34,7 @@ class Assembly {
   };
   bool advance(const std::vector<Front>& open);
   // Whether every block stands in OUT, by this process's hand.
-  bool is_whole() const { return mine_ && totals_.blocks == n_blocks_; }
+  bool is_whole() const { return (mine_ || finished_) && totals_.blocks == n_blocks_; }
 
   // OUT is whole: puts OUT.manifest.json in the place of the ledger. `job`: the batch job that this
   // process is in. Where there is no result OUT goes.
@@ -60,7 +60,7 @@ class Assembly {
 
   Ledger& ledger_;
   bool unordered_;
-  bool mine_ = false;
+  bool mine_ = false, finished_ = false;
   std::int64_t n_blocks_;
   AssembledTotals totals_;
   std::vector<bool> assembled_;

@@ -42,6 +42,7 @@ JobPlaces::JobPlaces(const fs::path& to)
       manifest(folder / "manifest.json"),
       done_manifest(to.string() + ".manifest.json"),
       blocks(folder / "blocks"),
+      parts(folder / "parts"),
       runs(folder / "runs"),
       assembled(folder / "assembled"),
       texts(folder / "texts") {}
@@ -57,23 +58,19 @@ Ledger::Ledger(const fs::path& out, const std::string& what, const ReadOptions& 
       done_(input_.n_blocks(), false),
       worker_(places_.folder, what, times) {}
 
-fs::path Ledger::done_file(std::size_t block) const {
-  return places_.blocks / (claim_name(block) + ".done");
-}
+fs::path Ledger::done_file(std::size_t block) const { return places_.blocks / claim_name(block); }
 
 fs::path Ledger::journal_file(std::size_t block) const {
-  return places_.blocks / fmt::format("{}.{}.part", claim_name(block), worker_.token());
+  return places_.parts / fmt::format("{}.{}", claim_name(block), worker_.token());
 }
 
 std::vector<fs::path> Ledger::journals(std::size_t block) const {
   std::vector<fs::path> found;
   std::error_code error;
   const std::string begin = claim_name(block) + ".";
-  for (fs::directory_iterator at(places_.blocks, error), end; !error && at != end;
-       at.increment(error)) {
-    const std::string name = at->path().filename().string();
-    if (name.starts_with(begin) && name.ends_with(".part")) found.push_back(at->path());
-  }
+  for (fs::directory_iterator at(places_.parts, error), end; !error && at != end;
+       at.increment(error))
+    if (at->path().filename().string().starts_with(begin)) found.push_back(at->path());
   return found;
 }
 
@@ -177,9 +174,10 @@ bool is_finished(const JobPlaces& at, const JobTerms& terms) {
 
 bool has_results(const JobPlaces& at) {
   std::error_code error;
-  for (fs::directory_iterator file(at.blocks, error), end; !error && file != end;
-       file.increment(error))
-    if (fs::file_size(file->path(), error) > 0) return true;
+  for (const fs::path& folder : {at.blocks, at.parts})
+    for (fs::directory_iterator file(folder, error), end; !error && file != end;
+         file.increment(error))
+      if (fs::file_size(file->path(), error) > 0) return true;
   return file_is_there(at.assembled) && fs::file_size(at.assembled, error) > 0;
 }
 
@@ -195,7 +193,7 @@ void clear(const JobPlaces& at, const JobTerms& terms, const std::string& why) {
   if (has_results(at))
     log_warning("{}: is gone, and with it what stood in it; all texts are served anew", terms.what);
   for (const char* name :
-       {"manifest.json", "assembled", "texts", "blocks", "claims", "workers", "runs"})
+       {"manifest.json", "assembled", "texts", "blocks", "parts", "claims", "workers", "runs"})
     remove_tree(at.folder / name);
 }
 
@@ -219,7 +217,7 @@ JobState begin_or_join(const JobTerms& terms) {
       InputBlocks::cut(terms.input, terms.how, terms.first, terms.draws, at.texts);
   CHECK_USER(input.n_texts() > 0, "there is no text: give --text or --in FILE that holds some");
   for (const fs::path& folder :
-       {at.blocks, at.runs, at.folder / Worker::kClaims, at.folder / Worker::kFolder})
+       {at.blocks, at.parts, at.runs, at.folder / Worker::kClaims, at.folder / Worker::kFolder})
     make_folder(folder);
   ResultFile(at.out.string()).close();  // empty, or an error that names it
   remove_file(at.rejects);

@@ -5,8 +5,8 @@
 //
 //   OUT.job/manifest.json      what job it is, and where the blocks of its texts are
 //   OUT.job/workers/, claims/  who works on what (io/ledger/worker.h)
-//   OUT.job/blocks/K.W.part    the journal of block K by worker W (io/ledger/block_journal.h)
-//   OUT.job/blocks/K.done      the same when block K is whole: there is one at most
+//   OUT.job/parts/K.W          the journal of block K by worker W (io/ledger/block_journal.h)
+//   OUT.job/blocks/K           the same when block K is whole: there is one at most
 //   OUT.job/assembled          which blocks stand in OUT (io/ledger/assembly.h)
 //   OUT.job/runs/              what each run of the job was
 //
@@ -26,8 +26,8 @@ namespace weft {
 // Where the files of OUT's job are.
 struct JobPlaces {
   explicit JobPlaces(const std::filesystem::path& out);
-  std::filesystem::path out, rejects, folder, manifest, done_manifest, blocks, runs, assembled,
-      texts;
+  std::filesystem::path out, rejects, folder, manifest, done_manifest, blocks, parts, runs,
+      assembled, texts;
 };
 
 // What makes a command's job the same as another's, and what its texts are.
