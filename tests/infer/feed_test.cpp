@@ -41,7 +41,7 @@ TEST(Feed, TextsDoNotDependOnWhenTheirRequestsCome) {
         return orders;
       };
       const auto failure = engine.serve(
-          feed,
+          engine.serving_shape(), feed,
           [&](std::size_t r, std::int64_t sample, const Completion& c) {
             EXPECT_EQ(sample, 0);
             texts[r] = c.ids;
@@ -77,6 +77,7 @@ TEST(Feed, DroppedRequestsAreNoMore) {
     std::vector<std::size_t> done;
     int asked = 0;
     const auto failure = engine.serve(
+        engine.serving_shape(),
         [&](bool) {
           EngineOrders orders;
           if (asked == 0) orders.begin.assign(requests.begin(), requests.begin() + 4);
@@ -101,6 +102,7 @@ TEST(Feed, EndsWithWhatIsUnderWay) {
     Engine engine(m.ctx, m.config, m.parameters, nullptr, {.max_batch = 2});
     int asked = 0, done = 0;
     engine.serve(
+        engine.serving_shape(),
         [&](bool) {
           EngineOrders orders;
           if (asked == 0) orders.begin = some_requests();
