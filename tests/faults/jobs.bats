@@ -160,3 +160,27 @@ PY
     rm -r o.jsonl*
   done
 }
+
+# Between a block's last record and its end nothing is left of it to serve.
+@test "a block whose worker died at its very end is ended by another" {
+  python3 - >few.jsonl <<'PY'
+import json
+for i in range(40):
+    n = 300 if i == 0 else 1
+    print(json.dumps({"text": "the water %d" % i, "num_return_sequences": n}))
+PY
+  job=("${job[@]/$texts/few.jsonl}")
+  "$WEFT" "${job[@]}" --out o.jsonl >job.log 2>&1 3>&- &
+  launched=$!
+  until_ran 60 [ -s o.jsonl ]
+  kill -TERM $launched
+  ends $launched
+  [ "$code" = 3 ]
+  printf '%d\t0\tx\t0\t0\t{"line":%d,"id":"","reason":"so"}\n' 0 3 1 4 \
+    >o.jsonl.job/parts/00000001.gone
+  code=0
+  timeout 60 "$WEFT" "${job[@]}" --out o.jsonl >job.log 2>&1 || code=$?
+  cat job.log
+  [ "$code" = 2 ]
+  [ "$(grep -c '"reason":"so"' o.jsonl.rejects.jsonl)" = 2 ]
+}

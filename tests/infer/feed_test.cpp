@@ -68,6 +68,44 @@ TEST(Feed, TextsDoNotDependOnWhenTheirRequestsCome) {
   });
 }
 
+// What reserves its pages, too: beams, and what guidance leads away from.
+TEST(Feed, BeamsAndGuidanceCome) {
+  on_every_grid(kModel, [](Loaded& m, const std::string& name) {
+    std::vector<GenerationRequest> requests = some_requests();
+    requests.resize(3);
+    requests[0].options = requests[1].options = greedy_options(9);
+    requests[0].options.num_beams = 3;
+    requests[0].options.num_return_sequences = 2;
+    requests[1].options.guidance_scale = 1.5;
+    for (GenerationRequest& r : requests) r.n_likely = 0;
+    const auto expected = m.complete(requests);
+    Engine engine(m.ctx, m.config, m.parameters, nullptr, {.max_batch = 4});
+    const InferenceShape shape = engine.serving_shape();
+    std::size_t given = 0, done = 0;
+    const auto failure = engine.serve(
+        shape,
+        [&](bool idle) {
+          EngineOrders orders;
+          EXPECT_TRUE(given == requests.size() || fits(m.config, shape, requests[given])) << name;
+          orders.end = idle && given == requests.size();
+          if (given < requests.size()) orders.begin.push_back(requests[given++]);
+          return orders;
+        },
+        [&](std::size_t r, std::int64_t sample, const Completion& c) {
+          EXPECT_EQ(c.ids, expected[r][static_cast<std::size_t>(sample)].ids) << name << " " << r;
+          ++done;
+        });
+    EXPECT_FALSE(failure) << name;
+    EXPECT_EQ(done, 4u) << name;
+    GenerationRequest wide = requests[0];
+    wide.options.num_beams = 5;
+    EXPECT_FALSE(fits(m.config, shape, wide));
+    wide = requests[2];
+    wide.options.max_new_tokens = m.config.context;
+    EXPECT_FALSE(fits(m.config, shape, wide));
+  });
+}
+
 // One under way and one that waits; others get the same, and the place of both.
 TEST(Feed, DroppedRequestsAreNoMore) {
   on_every_grid(kModel, [](Loaded& m, const std::string& name) {
