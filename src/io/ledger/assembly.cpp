@@ -226,7 +226,7 @@ void Assembly::finish(const std::string& job) {
   manifest["out"] = {{"bytes", bytes.n}, {"checksum", bytes.checksum}};
   manifest["runs"] = OrderedJson::array();
   for (const std::string& run : texts_in_folder(at.runs))
-    if (try_parse_json(run)) manifest["runs"].push_back(OrderedJson::parse(run));
+    if (const auto json = try_parse_json(run)) manifest["runs"].push_back(OrderedJson(*json));
   if (totals_.results == 0) remove_file(at.out);
   write_file_atomically(at.done_manifest, json_text(manifest, 1) + "\n");
   remove_file(at.manifest);  // from here on the job is finished to everybody

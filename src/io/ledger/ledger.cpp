@@ -17,20 +17,14 @@ std::string claim_name(std::size_t block) { return fmt::format("{:08}", block); 
 
 bool file_is_there(const fs::path& file) { return size_if_there(file) >= 0; }
 
-std::optional<OrderedJson> parse_ordered(const std::string& text) {
-  const auto json = try_parse_json(text);
-  if (!json) return std::nullopt;
-  return OrderedJson::parse(text);
-}
-
 OrderedJson read_manifest(const fs::path& file, const std::string& what) {
   const auto text = read_if_there(file);
   CHECK_MACHINE(text, "{}: {} is gone; another process has ended or removed the job", what,
                 file.string());
-  const auto json = parse_ordered(*text);
+  const auto json = try_parse_json(*text);
   CHECK_USER(json && json->is_object(), "{}: is damaged; remove {} to begin anew", file.string(),
              file.parent_path().string());
-  return *json;
+  return OrderedJson(*json);
 }
 
 }  // namespace
@@ -147,7 +141,8 @@ namespace {
 std::string difference(const OrderedJson& theirs, const OrderedJson& mine) {
   const auto text = [](const OrderedJson& all, const std::string& key) -> std::string {
     if (!all.is_object() || !all.contains(key)) return "unset";
-    const std::string value = all[key].is_string() ? all[key].get<std::string>() : all[key].dump();
+    const std::string value =
+        all[key].is_string() ? all[key].get<std::string>() : json_text(all[key]);
     return value.empty() ? "unset" : value;
   };
   for (const OrderedJson* all : {&mine, &theirs})
@@ -160,16 +155,16 @@ std::string difference(const OrderedJson& theirs, const OrderedJson& mine) {
 // Whether OUT is what a finished job of these terms wrote.
 bool is_finished(const JobPlaces& at, const JobTerms& terms) {
   const auto text = read_if_there(at.done_manifest);
-  const auto json = text ? parse_ordered(*text) : std::nullopt;
+  const auto json = text ? try_parse_json(*text) : std::nullopt;
   if (terms.job.empty() || !json || !json->is_object() || !json->contains("identity") ||
       !json->contains("out") || json->value("job", "") == terms.job ||
-      !difference((*json)["identity"], terms.identity).empty())
+      !difference(OrderedJson(json->at("identity")), terms.identity).empty())
     return false;
   std::error_code error;
   if (!fs::is_regular_file(at.out, error)) return false;
   const FileBytes bytes = bytes_of_file(at.out);
-  return (*json)["out"].value("bytes", std::int64_t{-1}) == bytes.n &&
-         (*json)["out"].value("checksum", std::uint64_t{0}) == bytes.checksum;
+  return json->at("out").value("bytes", std::int64_t{-1}) == bytes.n &&
+         json->at("out").value("checksum", std::uint64_t{0}) == bytes.checksum;
 }
 
 bool has_results(const JobPlaces& at) {
