@@ -1,12 +1,10 @@
-#include <unistd.h>
-
-#include <cerrno>
+#include <algorithm>
 #include <cstdio>
-#include <cstring>
-#include <iostream>
 #include <map>
 
+#include "cli/chat_lines.h"
 #include "cli/command.h"
+#include "cli/conversation.h"
 #include "cli/options.h"
 #include "cli/results.h"
 #include "cli/session.h"
@@ -53,7 +51,8 @@ std::string find_template(const ChatOptions& o, const Tokenizer& tokenizer) {
   return find_chat_template(tokenizer, "--model " + o.model.model);
 }
 
-// One conversation, the same on every rank; the first replica answers.
+// One conversation, the same on every rank; the first replica answers. Its engine runs from one
+// turn to the next, so that what a turn begins with is still in the cache.
 class Chat {
  public:
   Chat(const ChatOptions& o, Session& session)
@@ -62,7 +61,8 @@ class Chat {
         tokenizer_(session.need_tokenizer()),
         template_(find_template(o, tokenizer_)),
         flags_(o.generation),
-        file_(session.generation_file()) {
+        file_(session.generation_file()),
+        conversation_(o.system) {
     flags_.seed = o.model.seed;
     if (!file_.options.max_new_tokens && !file_.options.max_length)
       file_.options.max_new_tokens = kMaxNewTokens;
@@ -75,101 +75,60 @@ class Chat {
         "--num-return-sequences is {}; allowed: 1, since a conversation goes on from one answer",
         *flags_.num_return_sequences);
     session.cache_dtype(o.kv_cache_dtype);
-    reset();
     // What is wrong with options and template is said before the weights are read.
-    const Generation g = request(with({.role = "user", .content = "?"})).options;
+    const Generation g = request(conversation_, kAnyQuestion).options;
     const std::vector<std::string> unused = unused_options(flags_, g);
     if (!unused.empty() && session.first())
       log_warning("without effect: {}", fmt::join(unused, ", "));
   }
 
-  // The log counts from here on. Collective.
-  void begin(JobLog& log) {
+  // To the end of the prompts, or without any of stdin. The log counts from here on. Collective
+  // over the world. What ends it early is the same on all ranks.
+  void run(JobLog& log) {
     log_ = &log;
-    watch_ = log.watch_engine();
+    const EngineWatch watch = log.watch_engine();
     log.begin();
+    if (options_.prompt.empty()) lines_.emplace(world(), session_.stream);
+    // What is free now that the weights are there.
+    const EngineLimits limits = {.memory_bytes = session_.free_memory_bytes(),
+                                 .kv = session_.cache_dtype(options_.kv_cache_dtype)};
+    std::optional<Engine> engine;
+    if (session_.grid.dp().rank() == 0)
+      engine.emplace(session_.ctx, session_.config, *session_.parameters, &tokenizer_, limits,
+                     watch);
+    begin_turn();
+    while (turn_)
+      if (engine)
+        serve(*engine);
+      else
+        end_turn(std::nullopt);
+    if (failure_) rethrow(*failure_);
   }
 
-  void reset() {
-    messages_.clear();
-    if (!options_.system.empty())
-      messages_.push_back({.role = "system", .content = options_.system});
-  }
-
-  // Collective over the world. Prints the answer, on rank 0 as it is written. UserErrors leave the
-  // conversation as it was.
-  void answer(const std::string& text) {
-    const std::vector<ChatMessage> messages = with({.role = "user", .content = text});
-    GenerationRequest r = request(messages);
-    r.stream = draw_stream(r.ids, copies_[r.ids]++);
-    const bool prints = session_.first(), streams = prints && !options_.json;
-    Completion answer;
-    std::optional<Failure> failure;
-    std::string printed;
-    if (session_.grid.dp().rank() == 0) {
-      const EngineLimits limits = {.memory_bytes = available_bytes_once(),
-                                   .kv = session_.cache_dtype(options_.kv_cache_dtype)};
-      StreamDecoder decoder(tokenizer_);
-      const auto show = [&](const std::string& piece) {
-        printed += piece;
-        if (streams && !piece.empty()) print(piece);
-      };
-      Engine engine(session_.ctx, session_.config, *session_.parameters, &tokenizer_, limits,
-                    watch_);
-      failure = engine.try_run(
-          {&r, 1},
-          [&](std::size_t, std::int64_t sample, const Completion& c) {
-            if (sample == 0) answer = c;
-          },
-          [&](std::size_t, const ChosenToken& token) { show(decoder.push(token.id)); });
-      if (r.options.num_beams > 1)
-        for (std::int32_t id : answer.ids) show(decoder.push(id));
-      show(decoder.finish());
-    } else {
-      available_bytes_once();
-    }
-    // Only one replica answers, so the others hear from it what went wrong before anybody catches.
-    if (streams && !printed.empty() && (failure || !answer.error.empty())) print("\n");
-    if (!answer.error.empty()) failure = Failure{FailureKind::user, answer.error};
-    throw_together(session_.grid.world(), failure, session_.stream);
-    share(answer.ids);
-    work_.add({.items = 1,
-               .prompt_tokens = static_cast<std::int64_t>(r.ids.size()),
-               .new_tokens = static_cast<std::int64_t>(answer.ids.size())});
-    if (log_) log_->progress(work_);
-    const std::string content = tokenizer_.decode(answer.ids, true);
-    messages_ = messages;
-    messages_.push_back({.role = "assistant", .content = content});
-    if (streams) print("\n");
-    if (!prints || !options_.json) return;
-    OrderedJson line = {{"role", "assistant"},      {"content", made_utf8(content)},
-                        {"ids", answer.ids},        {"finish", answer.finish},
-                        {"n_prompt", r.ids.size()}, {"n_new", answer.ids.size()}};
-    if (r.options.logprobs) line["logprobs"] = answer.logprobs;
-    print(json_text(line) + "\n");
-  }
-
-  const std::string& write_error() const { return write_error_; }
   const JobWork& work() const { return work_; }
 
  private:
-  static OrderedJson as_json(const std::vector<ChatMessage>& messages) {
-    OrderedJson list = OrderedJson::array();
-    for (const ChatMessage& m : messages)
-      list.push_back({{"role", m.role}, {"content", m.content}});
-    return list;
-  }
+  // A question and its answer as it is written; the answer is the first replica's.
+  struct Turn {
+    std::string question;
+    GenerationRequest request;
+    std::optional<std::size_t> number = std::nullopt;  // the engine's, once it has it
+    Completion answer = {};
+    bool interrupted = false;
+    std::optional<StreamDecoder> decoder = std::nullopt;
+    std::string printed = "";
+  };
 
-  std::vector<ChatMessage> with(ChatMessage message) const {
-    std::vector<ChatMessage> all = messages_;
-    all.push_back(std::move(message));
-    return all;
-  }
+  Communicator& world() const { return session_.grid.world(); }
+  bool terminal() const { return lines_ && lines_->terminal(); }
+  bool streams() const { return session_.first() && !options_.json; }
 
-  GenerationRequest request(const std::vector<ChatMessage>& messages) const {
+  GenerationRequest request(const Conversation& conversation, const std::string& question) const {
+    std::vector<ChatMessage> messages = conversation.messages();
+    messages.push_back({.role = "user", .content = question});
     GenerationRequest r;
     r.name = "the conversation";
-    r.ids = chat_ids(tokenizer_, template_, as_json(messages));
+    r.ids = chat_ids(tokenizer_, template_, json_of(messages));
     session_.check_ids("the conversation", r.ids);
     CHECK_USER(!r.ids.empty(), "the chat template makes no prompt of the conversation");
     const PromptPlace place = {.what = "the conversation",
@@ -180,27 +139,221 @@ class Chat {
     return r;
   }
 
+  // As many turns as there is room for in the engine's cache: a conversation that outgrows it is
+  // read again in a larger one. On the first replica.
+  void serve(Engine& engine) {
+    InferenceShape shape;
+    auto failure = failure_of([&] { shape = engine.growing_shape(turn_->request); });
+    if (failure) return end_turn(failure);
+    n_served_ = 0;
+    failure = engine.serve(
+        shape, [&](bool idle) { return orders(shape, idle); },
+        [&](std::size_t, std::int64_t sample, const Completion& c) {
+          if (sample == 0) turn_->answer = c;
+        },
+        [&](std::size_t, const ChosenToken& token) { write(token); });
+    if (failure) end_turn(failure);
+  }
+
+  // What the engine does next. It ends with the conversation, and where the next turn does not fit.
+  EngineOrders orders(const InferenceShape& shape, bool idle) {
+    EngineOrders told;
+    if (!idle) {
+      if (interrupted()) {
+        turn_->interrupted = true;
+        told.drop.push_back(*turn_->number);
+      }
+      return told;
+    }
+    if (turn_->number) end_turn(std::nullopt);
+    told.end = !turn_ || !fits(session_.config, shape, turn_->request);
+    if (told.end) return told;
+    turn_->number = n_served_++;
+    told.begin.push_back(turn_->request);
+    return told;
+  }
+
+  // Whether rank 0 heard Ctrl-C. Collective over the first replica.
+  bool interrupted() {
+    if (!terminal()) return false;
+    std::int32_t heard = session_.first() && lines_->interrupted();
+    const auto timed = time_as(session_.ctx, TimeShare::comm);
+    session_.grid.replica().broadcast(View(&heard, Dims{1}), 0, session_.stream);
+    return heard != 0;
+  }
+
+  void write(const ChosenToken& token) {
+    turn_->answer.ids.push_back(token.id);
+    turn_->answer.logprobs.push_back(token.logprob);
+    show(turn_->decoder->push(token.id));
+  }
+
+  void show(const std::string& piece) {
+    turn_->printed += piece;
+    if (streams() && !piece.empty()) print(piece);
+  }
+
   void print(const std::string& text) {
     if (!write_error_.empty()) return;
     std::fwrite(text.data(), 1, text.size(), stdout);
     write_error_ = stdout_failure();
   }
 
-  // What is free now that the weights are there. Collective over the world the first time.
-  std::int64_t available_bytes_once() {
-    if (free_bytes_ < 0) free_bytes_ = session_.free_memory_bytes();
-    return free_bytes_;
+  // Ends the turn, with what its replica met, and begins the next: turn_ is none where the
+  // conversation ends, failure_ then why. Collective over the world.
+  void end_turn(const std::optional<Failure>& failure) {
+    go_on([&] { keep(failure); });
+    turn_.reset();
+    begin_turn();
   }
 
-  // Rank 0's to those that did not write it.
-  void share(std::vector<std::int32_t>& ids) {
-    Communicator& world = session_.grid.world();
-    if (world.size() == 1) return;
-    ids.resize(static_cast<std::size_t>(world.all_reduce_value(
-        static_cast<std::int64_t>(ids.size()), ReduceOp::max, session_.stream)));
-    world.broadcast(View(ids.data(), Dims{static_cast<std::int64_t>(ids.size())}), 0,
-                    session_.stream);
+  void begin_turn() {
+    while (!turn_ && !failure_ && !over_) go_on([&] { take_line(); });
   }
+
+  // `step` throws on all ranks or on none. In a terminal a user's mistake ends nothing.
+  template <class Step>
+  void go_on(const Step& step) {
+    failure_ = failure_of(step);
+    if (!failure_ || failure_->kind != FailureKind::user || !terminal()) return;
+    if (session_.first()) log_line(LogLevel::error, "weft: " + failure_->text);
+    failure_.reset();
+  }
+
+  // The answer into the history, which stays as it was where there is none.
+  void keep(std::optional<Failure> failure) {
+    Turn& turn = *turn_;
+    Completion& answer = turn.answer;
+    const bool beams = turn.request.options.num_beams > 1;
+    if (turn.decoder) {
+      for (std::size_t i = 0; beams && i < answer.ids.size(); ++i)
+        show(turn.decoder->push(answer.ids[i]));
+      show(turn.decoder->finish());
+    }
+    if (turn.interrupted) answer.finish = "interrupted";
+    const bool written = streams() && !turn.printed.empty();
+    if (written && (failure || !answer.error.empty())) print("\n");
+    if (!answer.error.empty()) failure = Failure{FailureKind::user, answer.error};
+    throw_together(world(), failure, session_.stream);
+    share(turn);
+    const auto n_prompt = static_cast<std::int64_t>(turn.request.ids.size());
+    work_.add({.items = 1,
+               .prompt_tokens = n_prompt,
+               .new_tokens = static_cast<std::int64_t>(answer.ids.size())});
+    log_->progress(work_);
+    if (turn.interrupted && answer.ids.empty()) {
+      if (session_.first())
+        log_line(LogLevel::info, "stopped before a word: the question is taken back");
+      return;
+    }
+    const std::string content = tokenizer_.decode(answer.ids, true);
+    conversation_.add(turn.question, content);
+    if (streams()) print("\n");
+    if (session_.first() && options_.json) {
+      OrderedJson line = {{"role", "assistant"},  {"content", made_utf8(content)},
+                          {"ids", answer.ids},    {"finish", answer.finish},
+                          {"n_prompt", n_prompt}, {"n_new", answer.ids.size()}};
+      if (turn.request.options.logprobs) line["logprobs"] = answer.logprobs;
+      print(json_text(line) + "\n");
+    }
+    on_first_rank(world(), session_.stream, [&] {
+      if (!write_error_.empty()) throw Error(write_error_);
+    });
+  }
+
+  // Rank 0's answer to those that did not write it.
+  void share(Turn& turn) {
+    if (world().size() == 1) return;
+    std::vector<std::int32_t>& ids = turn.answer.ids;
+    std::int64_t head[2] = {static_cast<std::int64_t>(ids.size()), turn.interrupted ? 1 : 0};
+    world().broadcast(View(head, Dims{2}), 0, session_.stream);
+    ids.resize(static_cast<std::size_t>(head[0]));
+    turn.interrupted = head[1] != 0;
+    world().broadcast(View(ids.data(), Dims{head[0]}), 0, session_.stream);
+  }
+
+  // Does what the next line asks for; a message becomes the turn. Collective over the world.
+  void take_line() {
+    std::optional<std::string> text;
+    if (lines_) {
+      const auto timed = time_as(session_.ctx, TimeShare::data);
+      text = lines_->next();
+    } else if (n_prompts_ < options_.prompt.size()) {
+      text = options_.prompt[n_prompts_++];
+    }
+    over_ = !text;
+    if (!text) return;
+    throw_together(world(), failure_of([&] {
+                     if (lines_)
+                       obey(read_chat_line(*text));
+                     else
+                       ask(*text);
+                   }),
+                   session_.stream);
+  }
+
+  // Not collective.
+  void obey(const ChatLine& line) {
+    switch (line.command) {
+      case ChatCommand::nothing:
+        return;
+      case ChatCommand::message:
+        return ask(line.text);
+      case ChatCommand::reset:
+        return conversation_.reset();
+      case ChatCommand::undo:
+        return conversation_.undo();
+      case ChatCommand::system:
+        return line.text.empty() ? say(conversation_.system().empty() ? "there is no system message"
+                                                                      : conversation_.system())
+                                 : set_system(line.text);
+      case ChatCommand::save:
+        return save(line.text);
+      case ChatCommand::help:
+        return say(chat_help());
+      case ChatCommand::quit:
+        over_ = true;
+        return;
+    }
+  }
+
+  void say(const std::string& text) const {
+    if (session_.first()) std::fputs((text + (text.ends_with('\n') ? "" : "\n")).c_str(), stderr);
+  }
+
+  void ask(const std::string& question) {
+    Turn turn = {.question = question, .request = {}};
+    auto failure = failure_of([&] { turn.request = request(conversation_, question); });
+    if (failure && terminal()) failure->text += "; /reset begins anew, /undo goes back";
+    if (failure) rethrow(*failure);
+    std::vector<std::int32_t>& ids = turn.request.ids;
+    turn.request.stream = draw_stream(ids, copies_[ids]++);
+    if (session_.grid.dp().rank() == 0) turn.decoder.emplace(tokenizer_);
+    turn_ = std::move(turn);
+  }
+
+  // A template may know no system message, and a context may have no room for it.
+  void set_system(const std::string& text) {
+    Conversation changed = conversation_;
+    changed.set_system(text);
+    request(changed, kAnyQuestion);
+    conversation_ = changed;
+  }
+
+  // Somebody who talks can name another file, whatever is wrong with this one.
+  void save(const std::string& file) const {
+    if (!session_.first()) return;
+    auto failure = failure_of([&] {
+      OrderedJson list = json_of(conversation_.messages());
+      for (OrderedJson& m : list) m["content"] = made_utf8(m["content"].get<std::string>());
+      write_file_atomically(file, json_text(list, 2) + "\n");
+    });
+    if (!failure) return;
+    if (terminal()) failure->kind = FailureKind::user;
+    rethrow(*failure);
+  }
+
+  static constexpr const char* kAnyQuestion = "?";
 
   const ChatOptions& options_;
   Session& session_;
@@ -208,36 +361,19 @@ class Chat {
   std::string template_;
   GenerationOptions flags_;
   GenerationFile file_;
-  std::vector<ChatMessage> messages_;
+  Conversation conversation_;
+  std::optional<ChatLines> lines_;  // none where the prompts are options
+  std::size_t n_prompts_ = 0;       // of those, taken
+  std::optional<Turn> turn_;        // the one under way
+  std::size_t n_served_ = 0;        // turns of the engine's run
+  bool over_ = false;
+  std::optional<Failure> failure_;  // that ends the conversation
   std::map<std::vector<std::int32_t>, std::int64_t>
-      copies_;             // of each prompt so far: the same question again gets another draw
-  JobLog* log_ = nullptr;  // from begin() on
-  EngineWatch watch_;
-  JobWork work_;  // so far
-  std::int64_t free_bytes_ = -1;
+      copies_;               // of each prompt so far: the same question again gets another draw
+  JobLog* log_ = nullptr;    // from run() on
+  JobWork work_;             // so far
   std::string write_error_;  // rank 0's
 };
-
-// The next line of rank 0's stdin, on every rank; none at its end. Collective.
-std::optional<std::string> next_line(Communicator& world, Stream& stream, bool terminal) {
-  std::string line;
-  std::int64_t size = -1;
-  if (world.rank() == 0) {
-    if (terminal) std::fputs("> ", stderr);
-    if (std::getline(std::cin, line)) {
-      if (line.ends_with('\r')) line.pop_back();
-      size = static_cast<std::int64_t>(line.size());
-    } else if (terminal) {
-      std::fputs("\n", stderr);
-    }
-  }
-  world.broadcast(View(&size, Dims{1}), 0, stream);
-  if (size < 0) return std::nullopt;
-  line.resize(static_cast<std::size_t>(size));
-  if (size > 0)
-    world.broadcast(View(static_cast<void*>(line.data()), DType::u8, {size}), 0, stream);
-  return line;
-}
 
 }  // namespace
 
@@ -248,8 +384,12 @@ void run_chat(const Invocation& invocation) {
   const CommandLine command = {
       .name = "chat",
       .summary =
-          "A conversation with the model. Lines that begin with a slash: /reset begins "
-          "anew, /quit ends (as the end of stdin does).",
+          "A conversation with the model. Lines of stdin that begin with a slash are commands: "
+          "/reset begins anew, /undo takes back the last question, /system TEXT sets the system "
+          "message, /save FILE writes the conversation as JSON, /help lists them, /quit ends (as "
+          "the end of stdin does); //TEXT sends /TEXT. In a terminal Ctrl-C ends an answer, which "
+          "stays as far as it came, and twice at the prompt the conversation (exit code 3); "
+          "elsewhere it ends the command at once.",
       .positionals = nullptr,
       .positional_name = "",
       .flags = &flags,
@@ -258,52 +398,18 @@ void run_chat(const Invocation& invocation) {
   check_temperature(o.generation, flags);
   Session session(invocation, o.model, ModelUse::chat);
   Chat chat(o, session);
-  session.watch_time(false);  // Ctrl-C ends a conversation at once
+  session.watch_time(false);
   JobLog log = session.open_log(invocation, "chat", fields, o.prompt.size());
   session.load_weights();
-  chat.begin(log);
   const auto end_log = [&](const std::string& reason) {
     log.stop();
     log.end(reason, chat.work());
   };
-  Communicator& world = session.grid.world();
-  const auto check_stdout = [&] {
-    on_first_rank(world, session.stream, [&] {
-      if (!chat.write_error().empty()) throw Error(chat.write_error());
-    });
-  };
-  const auto answer = [&](const std::string& text) {  // throws on every rank or on none
-    try {
-      chat.answer(text);
-    } catch (const Interrupted& error) {
-      end_log(end_reason({FailureKind::interrupted, error.what()}));
-      throw;
-    }
-  };
-  for (const std::string& prompt : o.prompt) {
-    answer(prompt);
-    check_stdout();
-  }
-  if (!o.prompt.empty()) return end_log("done");
-  const bool terminal =
-      world.all_reduce_value<std::int32_t>(session.first() && ::isatty(STDIN_FILENO) == 1,
-                                           ReduceOp::max, session.stream) != 0;
-  const auto next = [&] {
-    const auto timed = time_as(session.ctx, TimeShare::data);
-    return next_line(world, session.stream, terminal);
-  };
-  while (const auto text = next()) {
-    if (*text == "/quit") break;
-    if (*text == "/reset") chat.reset();
-    if (*text == "/reset" || text->find_first_not_of(" \t") == std::string::npos) continue;
-    try {
-      answer(*text);
-    } catch (const UserError& error) {
-      if (!terminal) throw;
-      if (session.first())
-        log_line(LogLevel::error, fmt::format("weft: {}; /reset begins anew", error.what()));
-    }
-    check_stdout();
+  try {
+    chat.run(log);
+  } catch (const Interrupted& error) {
+    end_log(end_reason({FailureKind::interrupted, error.what()}));
+    throw;
   }
   end_log("done");
 }

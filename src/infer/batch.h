@@ -38,6 +38,7 @@ struct ActiveRequest {
   std::optional<BeamSearch> beams;
   double begun_s = -1;                 // when it was first admitted, by the chooser's clock
   bool over = false, put_off = false;  // put off: its pages are another's, it begins again later
+  double came_s = 0;                   // where it was fed: when
   double admitted_s = -1,
          token_s = -1;  // when it was first, and when its last token was chosen (-1: not yet)
 
@@ -102,10 +103,12 @@ class Batch {
  private:
   bool begin_pass();
   bool take_orders();
+  EngineOrders ask_feed();
   void drop(std::size_t request);
   struct Coming {
     std::size_t number;
     const GenerationRequest* asked;  // null: none
+    double came_s;                   // with a feed: when it was fed
   };
   Coming coming() const;
   void admit();
@@ -147,10 +150,14 @@ class Batch {
 
   const EngineModel& model_;
   InferenceShape shape_;
-  std::span<const GenerationRequest> requests_;   // without a feed
-  Engine::Feed feed_;                             // empty: there is none
-  std::map<std::size_t, GenerationRequest> fed_;  // by number, until they are done
-  std::size_t n_fed_ = 0;                         // so far
+  std::span<const GenerationRequest> requests_;  // without a feed
+  Engine::Feed feed_;                            // empty: there is none
+  struct Fed {
+    GenerationRequest asked;
+    double came_s;
+  };
+  std::map<std::size_t, Fed> fed_;  // by number, until they are done
+  std::size_t n_fed_ = 0;           // so far
   BatchListeners tell_;
   EngineStatistics* statistics_;                        // null: nobody counts
   std::int64_t body_bytes_ = 0, all_weight_bytes_ = 0;  // that a pass reads

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "comm/pass_limit.h"
 #include "infer/batch.h"
 
 namespace weft {
@@ -16,10 +17,11 @@ bool Batch::begin_pass() {
 // Until there is something to do; false: it ends.
 bool Batch::take_orders() {
   for (;;) {
-    EngineOrders orders = feed_(fed_.empty());
+    EngineOrders orders = ask_feed();
+    const double now_s = elapsed_s();
     for (GenerationRequest& r : orders.begin) {
       CHECK(fits(model_.config, shape_, r), "{} does not fit what was planned", r.name);
-      fed_.emplace(n_fed_++, std::move(r));
+      fed_.emplace(n_fed_++, Fed{std::move(r), now_s});
     }
     for (const std::size_t request : orders.drop) drop(request);
     release();
@@ -27,6 +29,18 @@ bool Batch::take_orders() {
     admit();
     if (!works_.empty()) return true;
   }
+}
+
+// While nothing is under way the clock stands still: the feed may take its time, which is no part
+// of what a request or a pass takes.
+EngineOrders Batch::ask_feed() {
+  const bool idle = fed_.empty();
+  const auto asked = std::chrono::steady_clock::now();
+  EngineOrders orders = feed_(idle);
+  if (!idle) return orders;
+  start_ += std::chrono::steady_clock::now() - asked;
+  if (PassLimit* limit = model_.ctx.limit) limit->begin();
+  return orders;
 }
 
 void Batch::drop(std::size_t request) {
@@ -42,10 +56,10 @@ void Batch::drop(std::size_t request) {
 
 // The first request that has not begun.
 Batch::Coming Batch::coming() const {
-  if (!feed_) return {begun_, begun_ < requests_.size() ? &requests_[begun_] : nullptr};
+  if (!feed_) return {begun_, begun_ < requests_.size() ? &requests_[begun_] : nullptr, 0};
   const auto found = fed_.lower_bound(begun_);
-  if (found == fed_.end()) return {begun_, nullptr};
-  return {found->first, &found->second};
+  if (found == fed_.end()) return {begun_, nullptr, 0};
+  return {found->first, &found->second.asked, found->second.came_s};
 }
 
 // Of the chooser, what it tells beside the chosen token.

@@ -23,6 +23,7 @@ ActiveRequest Batch::begin(const Coming& coming) const {
   ActiveRequest w;
   w.request = coming.number;
   w.asked = coming.asked;
+  w.came_s = coming.came_s;
   w.text = begin_continuation(r.ids, r.options, model_.tokenizer);
   if (r.options.num_beams > 1) w.beams.emplace(w.text, r.options, model_.config.vocab);
   // What others have read is this text's too where tokens look at earlier ones alone, and always at
@@ -65,7 +66,7 @@ bool Batch::admits(ActiveRequest& w) {
   statistics_->counts.shared_tokens += shared;
   if (w.admitted_s >= 0) return true;
   w.admitted_s = elapsed_s();
-  statistics_->queue.add(w.admitted_s);
+  statistics_->queue.add(w.admitted_s - w.came_s);
   statistics_->counts.prompt_tokens += static_cast<std::int64_t>(r.ids.size());
   return true;
 }

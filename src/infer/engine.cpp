@@ -10,6 +10,8 @@ namespace weft {
 
 namespace {
 
+constexpr std::int64_t kLeastGrowth = 1024;  // tokens: room from the start
+
 std::int64_t most_tokens(const GenerationRequest& r) {
   return static_cast<std::int64_t>(r.ids.size()) + r.options.max_new_tokens;
 }
@@ -176,6 +178,24 @@ std::optional<Failure> Engine::try_run(std::span<const GenerationRequest> reques
 
 InferenceShape Engine::serving_shape() const {
   return plan_serving(model_.ctx, model_.config, limits_);
+}
+
+InferenceShape Engine::growing_shape(const GenerationRequest& next) const {
+  const auto plan = [&](const GenerationRequest& r) {
+    return plan_inference(model_.ctx, model_.config, {&r, 1}, limits_);
+  };
+  const std::int64_t wanted =
+      std::min(model_.config.context, std::max(kLeastGrowth, 2 * most_tokens(next)));
+  if (wanted > most_tokens(next)) {
+    GenerationRequest longer = next;
+    longer.ids.resize(static_cast<std::size_t>(wanted - next.options.max_new_tokens),
+                      next.ids.back());
+    InferenceShape shape;
+    const auto failure = failure_of([&] { shape = plan(longer); });
+    if (!failure) return shape;
+    if (failure->kind != FailureKind::user) rethrow(*failure);
+  }
+  return plan(next);
 }
 
 std::optional<Failure> Engine::serve(const InferenceShape& shape, const Feed& feed,

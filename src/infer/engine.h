@@ -106,6 +106,10 @@ class Engine {
                                  const Token& token = {});
   // What plan_serving() gives for its limits. Collective over a replica.
   InferenceShape serving_shape() const;
+  // For a run whose requests come one at a time, like `next` and ever longer, as in a conversation:
+  // room for twice as many tokens (1024 at least), up to the model's context, or for `next` alone
+  // where memory holds no more. Collective over a replica; a UserError where it does not hold that.
+  InferenceShape growing_shape(const GenerationRequest& next) const;
   // Asked before each pass; `idle`: nothing is under way, so that it may take its time.
   using Feed = std::function<EngineOrders(bool idle)>;
   // Until the feed ends it, or a failure of choosing. What is fed fits() the shape. Collective over

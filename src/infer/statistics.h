@@ -51,7 +51,7 @@ struct EngineStatistics {
   // From the moment a request is given its pages (the prompt begins to be read) to its first token;
   // what it waited for them before is no part of it.
   TimeHistogram first_token;
-  TimeHistogram queue;        // from a run's begin to that moment
+  TimeHistogram queue;        // from a run's begin, or since it was fed, to that moment
   TimeHistogram inter_token;  // between a request's tokens, passes that read prompts included
 
   double occupancy() const;     // mean share of slots in use over passes

@@ -27,5 +27,17 @@ TEST(StopSignal, ItsHandlerHasAStackOfItsOwn) {
   EXPECT_TRUE(StopSignal().received());  // what came is not forgotten
 }
 
+TEST(InterruptSignal, IsTakenOnce) {
+  InterruptSignal interrupt;
+  EXPECT_FALSE(interrupt.take());
+  std::raise(SIGINT);
+  std::raise(SIGINT);
+  EXPECT_TRUE(interrupt.take());
+  EXPECT_FALSE(interrupt.take());
+  struct sigaction now {};
+  sigaction(SIGINT, nullptr, &now);
+  EXPECT_NE(now.sa_flags & SA_ONSTACK, 0);
+}
+
 }  // namespace
 }  // namespace weft

@@ -2,6 +2,9 @@
 // beside each.
 #include "infer/likely.h"
 
+#include <chrono>
+#include <thread>
+
 #include "infer/score.h"
 #include "tests/infer/golden.h"
 
@@ -150,6 +153,66 @@ TEST(Feed, EndsWithWhatIsUnderWay) {
         [&](std::size_t, std::int64_t, const Completion&) { ++done; }, {});
     EXPECT_EQ(done, 0) << name;
     EXPECT_EQ(engine.passes(), 2) << name;
+  });
+}
+
+// The second question finds the first one's full page, however long nobody asked anything.
+TEST(Feed, AConversationReadsWhatIsNew) {
+  on_every_grid(kModel, [](Loaded& m, const std::string& name) {
+    GenerationRequest question;
+    for (std::int32_t i = 0; i < 70; ++i) question.ids.push_back(i * 7 % 1000);
+    question.options = greedy_options(5);
+    GenerationRequest next = question;
+    const Ids answer = m.complete({question})[0][0].ids;
+    next.ids.insert(next.ids.end(), answer.begin(), answer.end());
+    next.ids.push_back(3);
+    const Ids expected = m.complete({next})[0][0].ids;
+    EngineStatistics statistics;
+    double elapsed_s = 0;  // by the engine's clock
+    Engine engine(m.ctx, m.config, m.parameters, nullptr, {},
+                  {.statistics = &statistics, .after_pass = [&](double s) { elapsed_s = s; }});
+    const auto begin = std::chrono::steady_clock::now();
+    std::vector<Ids> answers;
+    const auto failure = engine.serve(
+        engine.growing_shape(question),
+        [&](bool idle) {
+          EngineOrders orders;
+          if (!idle) return orders;
+          if (answers.size() == 1) std::this_thread::sleep_for(std::chrono::milliseconds(200));
+          if (answers.size() < 2) orders.begin.push_back(answers.empty() ? question : next);
+          orders.end = answers.size() == 2;
+          return orders;
+        },
+        [&](std::size_t, std::int64_t, const Completion& c) { answers.push_back(c.ids); }, {});
+    EXPECT_FALSE(failure) << name;
+    EXPECT_EQ(answers, (std::vector<Ids>{answer, expected})) << name;
+    EXPECT_EQ(statistics.counts.shared_tokens, 64) << name;
+    EXPECT_EQ(statistics.queue.count(), 2) << name;
+    const std::chrono::duration<double> all = std::chrono::steady_clock::now() - begin;
+    EXPECT_LT(elapsed_s, all.count() - 0.1) << name;
+  });
+}
+
+// Twice the tokens, as far as the context goes; where memory ends no more than the request.
+TEST(Feed, PlansForAConversationThatGrows) {
+  on_every_grid(kModel, [](Loaded& m, const std::string& name) {
+    const GenerationRequest small = {.ids = {1, 2, 3}, .options = greedy_options(5)};
+    EngineLimits limits;
+    const auto plan = [&] {
+      return Engine(m.ctx, m.config, m.parameters, nullptr, limits).growing_shape(small);
+    };
+    const InferenceShape shape = plan();
+    EXPECT_EQ(shape.S, 96) << name;
+    EXPECT_EQ(shape.pages, 2) << name;
+    EXPECT_EQ(shape.slots, 1) << name;
+    InferenceShape least = plan_inference(m.ctx, m.config, {&small, 1}, limits);
+    limits.memory_bytes = m.grid.replica().all_reduce_value(
+        static_cast<std::int64_t>(InferencePass::plan_bytes(m.config, m.grid, least) +
+                                  InferencePass::kept_bytes(m.ctx, m.config, least)),
+        ReduceOp::max, m.stream);
+    EXPECT_EQ(plan().S, 8) << name;
+    limits.memory_bytes = 1000;
+    EXPECT_THROW(plan(), UserError) << name;
   });
 }
 
