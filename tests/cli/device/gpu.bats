@@ -33,6 +33,24 @@ for line in map(json.loads, open(sys.argv[1])):
 PY
 }
 
+# What a device's matmuls round otherwise: on some CPUs those behind the stand-in for cuBLASLt sum
+# in another order than the CPU's own. Losses, and weights on the whole: a step of Adam moves a
+# weight whose gradient is next to nothing by as much as any.
+close_losses() { near 1e-4 "$1" "$2"; }
+close_models() {
+  python3 - "$1/model/model.safetensors" "$2/model/model.safetensors" <<'PY'
+import array, json, struct, sys
+def read(path):
+    data = open(path, "rb").read()
+    size = struct.unpack("<Q", data[:8])[0]
+    return json.loads(data[8:8 + size]), array.array("f", data[8 + size:])
+(heads, ours), (other_heads, theirs) = map(read, sys.argv[1:])
+assert heads == other_heads
+mean = sum(abs(a - b) for a, b in zip(ours, theirs)) / len(ours)
+assert mean < 1e-4, f"weights differ by {mean} on average"
+PY
+}
+
 @test "train: 20 steps, evaluations and the exported model" {
   options=(--data "$S/tokens.h5" --layers 3 --width 24 --heads 3 --context 48 --batch-size 6
     --micro-batch-size 2 --steps 20 --eval-every 5 --dropout 0.1 --seed 5)
@@ -43,11 +61,12 @@ PY
     json "$device/run.jsonl" "lines[0]['device'] == '$device'"
   done
   json cuda/run.jsonl 'lines[0]["peaks"]["matmul_library"] == "cuBLASLt"'
-  cmp cpu.losses cuda.losses
+  close_losses cpu.losses cuda.losses
   cmp cpu.events cuda.events
-  cmp cpu/model/model.safetensors cuda/model/model.safetensors
+  close_models cpu cuda
   ok 1 train "${options[@]}" --device cuda --recompute block --out again
-  losses again/run.jsonl | cmp - cpu.losses
+  losses again/run.jsonl >again.losses
+  close_losses again.losses cpu.losses
 }
 
 @test "train: --dtype bf16, labels and masked tokens" {
@@ -78,7 +97,7 @@ PY
       ok 1 train "${shape[@]}" --data "$1.h5" --task "$2" --device "$device" --out "$device-$1-$2"
       losses "$device-$1-$2/run.jsonl" >"$device.losses"
     done
-    cmp cpu.losses cuda.losses
+    close_losses cpu.losses cuda.losses
   done
   same classify --model cpu-c-classify/model --text 'good film' --text 'a bad book' --json
   same classify --model cpu-m-classify/model --text 'good film' --json
@@ -120,8 +139,10 @@ PY
   stopped=$(json long/run.jsonl 'print(lines[-1]["step"]) or 1')
   ok 1 train "${options[@]}" --steps $((stopped + 2)) --log-every 1 --device cuda --out long
   ok 1 train "${options[@]}" --steps $((stopped + 2)) --log-every 1 --device cpu --out whole
-  cmp <(losses long/run.jsonl) <(losses whole/run.jsonl)
-  cmp long/model/model.safetensors whole/model/model.safetensors
+  losses long/run.jsonl >long.losses
+  losses whole/run.jsonl >whole.losses
+  close_losses long.losses whole.losses
+  close_models long whole
 }
 
 @test "train goes on from one device on the other" {
@@ -131,15 +152,19 @@ PY
   losses whole/run.jsonl | grep step >expected
   ok 1 train "${options[@]}" --steps 4 --lr-schedule constant --device cuda --out parts
   ok 1 train "${options[@]}" --steps 4 --lr-schedule constant --device cpu --out other
-  cmp <(losses parts/run.jsonl) <(losses other/run.jsonl)
+  losses parts/run.jsonl >parts.losses
+  losses other/run.jsonl >other.losses
+  close_losses parts.losses other.losses
   ok 1 train "${options[@]}" --steps 8 --lr-schedule constant --device cpu --out parts
   ok 1 train "${options[@]}" --steps 8 --lr-schedule constant --device cuda --out other
-  cmp <(losses parts/run.jsonl | tail -5) <(losses other/run.jsonl | tail -5)
-  cmp parts/model/model.safetensors other/model/model.safetensors
+  losses parts/run.jsonl | tail -5 >parts.losses
+  losses other/run.jsonl | tail -5 >other.losses
+  close_losses parts.losses other.losses
+  close_models parts other
   # From the CPU to the GPU and back; the vocabulary's padding there is in no file.
   ok 1 train "${options[@]}" --steps 12 --lr-schedule constant --device cpu --out other
   ok 1 train "${options[@]}" --steps 12 --lr-schedule constant --device cpu --out parts
-  cmp parts/model/model.safetensors other/model/model.safetensors
+  close_models parts other
 }
 
 @test "generate, score, embed, neighbors, attention: the same text and numbers" {
