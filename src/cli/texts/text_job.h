@@ -57,8 +57,6 @@ class TextJob {
   TextJob(Session& session, const Invocation& invocation, const std::string& what,
           const VisitFields& fields, const TextOptions& texts, const TextJobRules& rules);
 
-  // OUT holds all results already: by another run. The exit code is that run's.
-  bool is_done() const { return done_; }
   std::int64_t n_texts() const { return n_texts_; }
   std::int64_t n_results() const { return n_results_; }   // as far as it is known beforehand
   bool is_alone() const { return workers_.size() == 1; }  // in this run

@@ -107,12 +107,6 @@ void Worker::give_back(const std::string& name) {
   if (holds(name)) ::unlink((ledger_ / kClaims / name).c_str());
 }
 
-std::optional<std::string> Worker::owner(const std::string& name) const {
-  const auto content = read_if_there(ledger_ / kClaims / name);
-  if (!content) return std::nullopt;
-  return lock_owner::name_of(*content);
-}
-
 bool Worker::any_lives(const fs::path& ledger) {
   std::error_code error;
   for (fs::directory_iterator at(ledger / kFolder, error), end; !error && at != end;

@@ -7,7 +7,6 @@
 #include <chrono>
 #include <filesystem>
 #include <map>
-#include <optional>
 #include <string>
 
 #include "io/lock.h"
@@ -29,8 +28,6 @@ class Worker {
   bool claim(const std::string& name);
   bool holds(const std::string& name) const;
   void give_back(const std::string& name);
-  // "process 7 on host a": who has it; nothing where nobody has.
-  std::optional<std::string> owner(const std::string& name) const;
 
   static constexpr const char* kFolder = "workers";
   static constexpr const char* kClaims = "claims";
