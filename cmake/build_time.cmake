@@ -1,6 +1,6 @@
 # What keeps the build short: ccache that finds other clones' objects (a header's time would make a
-# precompiled one of its own for each), one precompiled header, -O3 for the kernels alone, -O1 where
-# nothing is hot.
+# precompiled one of its own for each), a precompiled header for the program and one for its tests,
+# -O3 for the kernels alone, -O1 where nothing is hot.
 find_program(CCACHE ccache)
 if(CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR}
@@ -22,12 +22,18 @@ add_library(weft_quickly_built INTERFACE)
 target_compile_options(weft_quickly_built INTERFACE
                        $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O1>)
 
-# weft_sum_precompiled(headers…): ccache takes a precompiled header for what these headers say, not
-# for its bytes, in which its build folder's name stands: a build finds what another one compiled.
-function(weft_sum_precompiled)
+# The headers that cost most.
+set(WEFT_PRECOMPILED <algorithm> <cstdint> <filesystem> <functional> <map> <memory> <optional>
+    <span> <string> <string_view> <vector> <fmt/format.h> <nlohmann/json.hpp>)
+
+# weft_precompile(target headers…): makes a precompiled header of the target's, for others too.
+# ccache takes it for what these headers say, not for its bytes, in which its build folder's name
+# stands: a build finds what another one compiled.
+function(weft_precompile target)
+  target_precompile_headers(${target} PRIVATE ${ARGN})
   string(REGEX REPLACE "<([^>]+)>" "#include <\\1>\n" text "${ARGN}")
   string(REPLACE ";" "" text "${text}")
-  set(source ${CMAKE_BINARY_DIR}/precompiled.cpp)
+  set(source ${CMAKE_CURRENT_BINARY_DIR}/precompiled.cpp)
   file(WRITE ${source} "${text}")
   execute_process(COMMAND ${CMAKE_CXX_COMPILER} -std=c++20 -E -P ${source}
                   OUTPUT_VARIABLE said RESULT_VARIABLE failed ERROR_QUIET)
@@ -35,22 +41,23 @@ function(weft_sum_precompiled)
     return()  # headers elsewhere than in the compiler's own folders
   endif()
   string(SHA256 sum "${CMAKE_CXX_COMPILER_VERSION} ${said}")
-  file(WRITE ${CMAKE_BINARY_DIR}/CMakeFiles/weft_core.dir/cmake_pch.hxx.gch.sum ${sum})
+  file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/CMakeFiles/${target}.dir/cmake_pch.hxx.gch.sum ${sum})
 endfunction()
 
-# weft_precompiled(target): it takes the headers that cost most from weft_core, which everything
-# links.
+# weft_precompiled(target [FROM other]): it takes the precompiled header of weft_core, which
+# everything links, or another target's; or makes its own: weft_core, or of more headers (WITH …).
 function(weft_precompiled target)
+  cmake_parse_arguments(P "" "FROM" "WITH" ${ARGN})
   if(WEFT_CUDA STREQUAL EMULATED AND WEFT_EMULATION_CHECK STREQUAL races)
     return()
   endif()
-  if(target STREQUAL weft_core)
-    set(headers <algorithm> <cstdint> <filesystem> <functional> <map> <memory> <optional> <span>
-        <string> <string_view> <vector> <fmt/format.h> <nlohmann/json.hpp>)
-    target_precompile_headers(weft_core PRIVATE ${headers})
-    weft_sum_precompiled(${headers})
+  if(NOT P_FROM)
+    set(P_FROM weft_core)
+  endif()
+  if(target STREQUAL weft_core OR P_WITH)
+    weft_precompile(${target} ${WEFT_PRECOMPILED} ${P_WITH})
   else()
-    target_precompile_headers(${target} REUSE_FROM weft_core)
+    target_precompile_headers(${target} REUSE_FROM ${P_FROM})
   endif()
   if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
     # ccache asks for it
