@@ -1,0 +1,1 @@
+// Nothing but what tests include most often, precompiled (tests/CMakeLists.txt).
