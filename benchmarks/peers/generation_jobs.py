@@ -8,8 +8,8 @@ and two replicas beside one, in one run by turns.
 Requests of 8 to 120 prompt tokens, each with its own 8 to 96 new ones (as JSON lines), greedy, by
 a random GPT-2 of this size over the test tokenizer. transformers takes them in batches of 32 in
 their order, padded on the left, each batch as long as its longest asks for; only the tokens that
-were asked for count. Weft's time is its log's job_s, transformers' the calls of generate(): neither
-counts loading. --score-lines: the largest resident size of a rank that scores so many lines.
+were asked for count. Weft's time is the whole command's, loading and MPI's start included;
+transformers' that of its calls of generate(). --score-lines: the largest resident size of a rank that scores so many lines.
 Needs torch and transformers but with --score-lines.
 """
 import argparse
@@ -55,22 +55,22 @@ def make_requests(tokenizer, n):
     return requests
 
 
-def run_weft(program, model, lines, folder, ranks, threads, extra=()):
-    out, log = os.path.join(folder, "o.jsonl"), os.path.join(folder, "log.jsonl")
-    for path in (out, log):
-        if os.path.exists(path):
-            os.remove(path)
+def run_weft(program, model, lines, folder, ranks, threads):
+    out = os.path.join(folder, "o.jsonl")
+    if os.path.exists(out):
+        os.remove(out)
     command = [] if ranks == 1 else MPIEXEC + [str(ranks)]
     command += [program, "generate", "--model", model, "--tokenizer", TOKENIZER, "--in", lines,
-                "--out", out, "--ignore-eos", "--threads", str(threads), "--log", log, *extra]
-    done = subprocess.run(command, capture_output=True, text=True)
+                "--out", out, "--ignore-eos", "--threads", str(threads)]
+    started = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True,
+                          env=os.environ | {"OMP_NUM_THREADS": str(threads)})
+    seconds = time.perf_counter() - started
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr}")
-    with open(log, encoding="utf-8") as f:
-        end = json.loads(f.read().splitlines()[-1])
     with open(out, encoding="utf-8") as f:
         texts = [json.loads(line)["ids"] for line in f]
-    return end["job_s"], texts
+    return seconds, texts
 
 
 def run_transformers(model, tokenizer, requests, threads):

@@ -39,6 +39,8 @@ class Communicator {
   virtual int size() const = 0;
   virtual std::string_view backend() const = 0;  // "self", "mpi", "nccl"
   virtual bool on_one_host() const = 0;          // all its ranks share a host's memory
+  // The same ranks' group that carries what lies in host memory: itself, but for devices' groups.
+  virtual const Communicator& host_group() const { return *this; }
 
   // Ranks of one `color` form a new group, ordered by `key`; it may outlive this one. Collective
   // over this group.

@@ -433,7 +433,7 @@ std::unique_ptr<Communicator> make_mpi_communicator(MPI_Comm comm,
 }
 
 std::optional<MPI_Comm> mpi_comm_of(const Communicator& communicator) {
-  const auto* mpi = dynamic_cast<const MpiCommunicator*>(&communicator);
+  const auto* mpi = dynamic_cast<const MpiCommunicator*>(&communicator.host_group());
   return mpi ? std::optional(mpi->native()) : std::nullopt;
 }
 

@@ -18,7 +18,8 @@ namespace weft {
 std::unique_ptr<Communicator> make_mpi_communicator(MPI_Comm comm,
                                                     std::shared_ptr<Patience> patience);
 
-// The group's handle, good as long as the communicator; none where it is no MPI's (`self`).
+// The handle of the group, or of a devices' group's ranks, good as long as the communicator; none
+// where there is one rank alone (`self`).
 std::optional<MPI_Comm> mpi_comm_of(const Communicator& communicator);
 
 std::string mpi_text(int code);  // MPI's words for an error

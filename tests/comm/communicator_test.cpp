@@ -125,6 +125,16 @@ void check_all_reduce(Communicator& comm, Stream& stream, bool non_blocking) {
     }
 }
 
+// A library that writes a file together with other ranks (HDF5) is given it.
+TEST_P(Contract, RanksThatAreSeveralHaveMpisHandle) {
+  const auto handle = mpi_comm_of(*comm_);
+  ASSERT_EQ(handle.has_value(), size() > 1);
+  if (!handle) return;
+  int there = -1;
+  MPI_Comm_rank(*handle, &there);
+  EXPECT_EQ(there, rank());
+}
+
 TEST_P(Contract, AllReduce) {
   for (bool non_blocking : {false, true}) {
     check_all_reduce<float>(*comm_, stream_, non_blocking);

@@ -85,6 +85,7 @@ class DeviceCommunicator : public Communicator {
   int size() const override { return host_->size(); }
   std::string_view backend() const override { return "nccl"; }
   bool on_one_host() const override { return host_->on_one_host(); }
+  const Communicator& host_group() const override { return host_->host_group(); }
   std::unique_ptr<Communicator> split(int color, int key) const override {
     return host_->split(color, key);
   }

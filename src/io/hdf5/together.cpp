@@ -27,7 +27,11 @@ void Hdf5File::fill_together(const std::filesystem::path& rank_0s, Communicator&
   // opened it, closing would wait for ranks that have nothing to close: it stays open (~Impl).
   throw_together(group, failure_of([&] {
                    const Hdf5Handle access = hdf5_access(Hdf5Lock::none);
-                   if (const auto comm = mpi_comm_of(group))
+                   const auto comm = mpi_comm_of(group);
+                   // Opened by each for itself, ranks would overwrite what others have written.
+                   CHECK(comm || group.size() == 1, "{}: a group of {} ranks without MPI's handle",
+                         file.string(), group.size());
+                   if (comm)
                      CHECK_MACHINE(H5Pset_fapl_mpio(access, *comm, MPI_INFO_NULL) >= 0,
                                    "{}: parallel access failed ({})", file.string(),
                                    hdf5_reason().text);
