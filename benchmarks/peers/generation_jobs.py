@@ -5,11 +5,12 @@ and two replicas beside one, in one run by turns.
        [--rounds 2] [--layers 4 --width 512] [--no-transformers]
    python benchmarks/peers/generation_jobs.py build/weft --score-lines 1000000
 
-Requests of 8 to 120 prompt tokens, each with its own 8 to 96 new ones (as JSON lines), greedy, by
-a random GPT-2 of this size over the test tokenizer. transformers takes them in batches of 32 in
-their order, padded on the left, each batch as long as its longest asks for; only the tokens that
-were asked for count. Weft's time is the whole command's, loading and MPI's start included;
-transformers' that of its calls of generate(). --score-lines: the largest resident size of a rank that scores so many lines.
+Requests of 8 to 120 prompt tokens, each with its own 8 to 96 new ones (as JSON lines), greedy, by a
+random GPT-2 of this size over the test tokenizer. transformers takes them in batches of 32 in their
+order, padded on the left, each batch as long as its longest asks for; only the tokens that were
+asked for count. Weft's time is the whole command's, loading and MPI's start included; transformers'
+that of its calls of generate(). --score-lines: the largest resident size of a rank that scores so
+many lines.
 Needs torch and transformers but with --score-lines.
 """
 import argparse
