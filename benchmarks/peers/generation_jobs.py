@@ -1,8 +1,8 @@
 """Jobs of prompts (a file in, a file out) beside transformers' batched generate(), an older weft,
-and two replicas beside one, in one run by turns.
+llama.cpp's server (llama_cpp.py) and two replicas beside one, in one run by turns.
 
    python benchmarks/peers/generation_jobs.py build/weft [--old OTHER/weft] [--requests 1000]
-       [--rounds 2] [--layers 4 --width 512] [--no-transformers]
+       [--rounds 2] [--layers 4 --width 512] [--no-transformers] [--llama-cpp]
    python benchmarks/peers/generation_jobs.py build/weft --score-lines 1000000
 
 Requests of 8 to 120 prompt tokens, each with its own 8 to 96 new ones (as JSON lines), greedy, by a
@@ -106,6 +106,8 @@ def compare(o):
                  "weft dp 2": lambda: run_weft(o.weft, path, lines, folder, 2, 1)}
         if o.old:
             sides["old weft"] = lambda: run_weft(o.old, path, lines, folder, 1, 2)
+        if o.llama_cpp:
+            sides["llama.cpp"] = llama_cpp_side(folder, model, tokenizer, requests)
         if not o.no_transformers:
             sides["transformers"] = lambda: run_transformers(model, tokenizer, requests, 2)
         seconds, texts = {name: [] for name in sides}, {}
@@ -120,6 +122,15 @@ def compare(o):
             ratio = statistics.median(seconds[name]) / ours
             print(f"weft beside {name}: {ratio:.2f} x its speed; "
                   f"{equal} of {o.requests} texts equal")
+
+
+def llama_cpp_side(folder, model, tokenizer, requests):
+    import llama_cpp
+    path = os.path.join(folder, "model.gguf")
+    llama_cpp.write_gpt2(path, model, tokenizer)
+    side = llama_cpp.Llama(path, model.config.n_positions, 2)
+    asked = [(tokenizer(r["text"])["input_ids"], r["max_new_tokens"]) for r in requests]
+    return lambda: side.run(asked)
 
 
 def score(o):
@@ -147,6 +158,7 @@ def main():
     p.add_argument("--layers", type=int, default=4)
     p.add_argument("--width", type=int, default=512)
     p.add_argument("--no-transformers", action="store_true")
+    p.add_argument("--llama-cpp", action="store_true")
     p.add_argument("--score-lines", type=int)
     o = p.parse_args()
     if o.score_lines:
