@@ -295,12 +295,13 @@ if [ -z "${WEFT:-}" ]; then
 fi
 WEFT_DIALECT=${WEFT_DIALECT:-$(weft_value launcher.dialect local)}
 WEFT_DEVICE=${WEFT_DEVICE:-cpu}
+weft_cores() { env -u OMP_NUM_THREADS nproc; } # which would count OMP_NUM_THREADS
 if [ -z "${WEFT_RANKS_PER_NODE:-}" ]; then
   WEFT_RANKS_PER_NODE=$(weft_value node.gpus 0)
-  [ "$WEFT_RANKS_PER_NODE" -gt 0 ] || WEFT_RANKS_PER_NODE=$(weft_value node.cores "$(nproc)")
+  [ "$WEFT_RANKS_PER_NODE" -gt 0 ] || WEFT_RANKS_PER_NODE=$(weft_value node.cores "$(weft_cores)")
 fi
 if [ -z "${WEFT_THREADS:-}" ]; then
-  WEFT_THREADS=$(($(weft_value node.cores "$(nproc)") / WEFT_RANKS_PER_NODE))
+  WEFT_THREADS=$(($(weft_value node.cores "$(weft_cores)") / WEFT_RANKS_PER_NODE))
   [ "$WEFT_THREADS" -gt 0 ] || WEFT_THREADS=1
 fi
 

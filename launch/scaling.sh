@@ -75,7 +75,8 @@ done
 [ -n "$model" ] || [[ $what == *train* ]] || stop "--what $what needs a --model"
 
 if [ -z "${WEFT_MACHINE:-}" ]; then
-  WEFT_RANKS_PER_NODE=${WEFT_RANKS_PER_NODE:-$((2 * $(nproc)))} WEFT_DIALECT=local
+  WEFT_RANKS_PER_NODE=${WEFT_RANKS_PER_NODE:-$((2 * $(env -u OMP_NUM_THREADS nproc)))}
+  WEFT_DIALECT=local
 fi
 # shellcheck source=launch/job.sh
 . "$kit/job.sh"
