@@ -19,7 +19,7 @@ std::unique_ptr<Communicator> make_mpi_communicator(MPI_Comm comm,
                                                     std::shared_ptr<Patience> patience);
 
 // The handle of the group, or of a devices' group's ranks, good as long as the communicator; none
-// where there is one rank alone (`self`).
+// for `self`.
 std::optional<MPI_Comm> mpi_comm_of(const Communicator& communicator);
 
 std::string mpi_text(int code);  // MPI's words for an error
