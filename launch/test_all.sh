@@ -42,7 +42,7 @@ if [ "${1:-}" != mpis ]; then
   launch/test_sanitized.sh || status=1
   (cd build && ctest --output-on-failure -j 2 -L rare) || status=1
   if [ -d build-runtime ]; then
-    (cd build-runtime && ctest --output-on-failure -R '^parity_cuda_4$') || status=1
+    (cd build-runtime && ctest --output-on-failure -R '^parity_cuda_[34]$') || status=1
   fi
 fi
 
