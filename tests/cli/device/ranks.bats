@@ -39,11 +39,9 @@ PY
     losses "grid$grid/run.jsonl" >losses
     close one.losses losses || { echo "on $n ranks: $grid"; return 1; }
   done 9<<'GRIDS' # mpiexec reads stdin
-2 --tp 2
 2 --dp 2
-2 --pp 2 --pipeline-schedule zero-bubble
+2 --pp 2 --pipeline-schedule gpipe
 3 --tp 3
-3 --pp 3
 4 --tp 2 --pp 2
 GRIDS
 }
