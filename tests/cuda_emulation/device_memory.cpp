@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "page_arena.h"
 #include "sanitizer.h"
 
 namespace weft::emulation {
@@ -35,9 +36,28 @@ std::size_t whole_pages(std::size_t bytes) {
   return kGuardsPages ? (bytes + kAlignment - 1) / kAlignment * kAlignment : bytes;
 }
 
-void* add_block(int device, std::size_t bytes) {
+// Of all devices, with pages guarded.
+PageArena& arena() {
+  static PageArena a(std::size_t{256} << 30);
+  return a;
+}
+
+void* take(int device, std::size_t bytes) {
+  if (kGuardsPages && device != kPinned) return arena().allocate(bytes);
   void* block = nullptr;
-  if (posix_memalign(&block, kAlignment, whole_pages(bytes)) != 0) return nullptr;
+  return posix_memalign(&block, kAlignment, bytes) == 0 ? block : nullptr;
+}
+
+void give_back(int device, void* block, std::size_t bytes) {
+  if (kGuardsPages && device != kPinned)
+    arena().free(block, bytes);
+  else
+    std::free(block);
+}
+
+void* add_block(int device, std::size_t bytes) {
+  void* block = take(device, whole_pages(bytes));
+  if (!block) return nullptr;
   Memory& m = memory();
   const auto begin = reinterpret_cast<std::uintptr_t>(block);
   m.blocks[begin] = {begin, bytes, device, ++m.serial};
@@ -48,16 +68,16 @@ bool remove_block(void* block, bool pinned) {
   Memory& m = memory();
   const auto found = m.blocks.find(reinterpret_cast<std::uintptr_t>(block));
   if (found == m.blocks.end() || (found->second.device == kPinned) != pinned) return false;
+  const DeviceAccess access;
+  const int device = found->second.device;
   const std::size_t bytes = whole_pages(found->second.bytes);
-  if (pinned) {
+  if (pinned)
     open_pinned(found->first, bytes);
-  } else {
-    allow(block, bytes);
-    m.used[found->second.device] -= bytes;
-  }
+  else
+    m.used[device] -= bytes;
   std::memset(block, 0xFF, bytes);
   m.blocks.erase(found);
-  std::free(block);
+  give_back(device, block, bytes);
   return true;
 }
 
@@ -68,9 +88,12 @@ const MemoryBlock* block_before(const void* p) {
   return after == blocks.begin() ? nullptr : &std::prev(after)->second;
 }
 
-void for_each_guarded(void (*change)(void*, std::size_t)) {
-  for (const auto& [begin, block] : memory().blocks)
-    if (block.device != kPinned) change(at(begin), whole_pages(block.bytes));
+void guard(void (*change)(void*, std::size_t), void (PageArena::*change_all)()) {
+  if (kGuardsPages)
+    (arena().*change_all)();
+  else
+    for (const auto& [begin, block] : memory().blocks)
+      if (block.device != kPinned) change(at(begin), block.bytes);
   for (const auto& [begin, bytes] : memory().closed) change(at(begin), bytes);
 }
 
@@ -92,11 +115,11 @@ void* device_allocate(int device, std::size_t bytes) {
   bytes = std::max<std::size_t>(bytes, 1);
   const std::size_t taken = whole_pages(bytes);
   if (m.used[device] + taken > device_bytes()) return nullptr;
+  const DeviceAccess access;
   void* block = add_block(device, bytes);
   if (!block) return nullptr;
   std::memset(block, 0xFF, taken);
   m.used[device] += taken;
-  if (m.accesses == 0) forbid(block, taken);
   return block;
 }
 
@@ -158,11 +181,11 @@ void open_pinned(std::uintptr_t begin, std::size_t bytes) {
 }
 
 DeviceAccess::DeviceAccess() {
-  if (memory().accesses++ == 0) for_each_guarded(allow);
+  if (memory().accesses++ == 0) guard(allow, &PageArena::open);
 }
 
 DeviceAccess::~DeviceAccess() {
-  if (--memory().accesses == 0) for_each_guarded(forbid);
+  if (--memory().accesses == 0) guard(forbid, &PageArena::close);
 }
 
 }  // namespace weft::emulation
