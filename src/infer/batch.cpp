@@ -71,7 +71,8 @@ std::optional<Failure> Batch::run() {
                                 .types = {},
                                 .slices = pass.slices,
                                 .text_lengths = pass.lengths,
-                                .pages = pass.pages});
+                                .pages = pass.pages,
+                                .wanted = pass.last});
     }();
     ++passes_;
     if (statistics_) count(pass);

@@ -189,6 +189,11 @@ void attend(const BlockCall& call, const BlockInference* inference) {
   ctx.observe(layer, "attention", a.attn);
 }
 
+// What goes on beside delta_m.
+View stream_out(const ModelConfig& config, const BlockActivations& acts) {
+  return config.norm_place == NormPlace::post ? acts.y2 : acts.sum2;
+}
+
 // Where the attention's last layer writes: delta_a itself, unless a norm stands behind it.
 View attn_out(const BlockCall& call, View delta_out) {
   return call.parameters.attn_post ? call.activations.attn_out : delta_out;
@@ -222,116 +227,6 @@ void finish_mlp(const BlockCall& call, View delta_out) {
 
 }  // namespace
 
-BlockShape block_shape(const ModelConfig& c, const Grid& grid, std::int64_t B, std::int64_t T,
-                       DType act, ParameterUse use) {
-  const int tp = grid.shape().tp, rank = grid.tp().rank();
-  const HeadShard heads = split_heads(c.heads, c.kv_heads, tp, rank);
-  const std::int64_t F_tp = split_range(c.ffn, tp, rank).size();
-  return {.B = B,
-          .T = T,
-          .C = c.width,
-          .D = c.head_dim,
-          .H_tp = heads.q.size(),
-          .Hkv_tp = heads.kv.size(),
-          .F_tp = F_tp,
-          .U_tp = c.gated ? 2 * F_tp : F_tp,
-          .first_head = heads.q.begin,
-          .H = c.heads,
-          .act = act,
-          .qk_norm = qk_norm_shape(c, grid, use)};
-}
-
-AttentionArgs attention_args(const ModelConfig& config, const BlockShape& s, std::int64_t layer) {
-  AttentionArgs args;
-  args.n_heads = static_cast<int>(s.H_tp);
-  args.n_kv_heads = static_cast<int>(s.Hkv_tp);
-  args.head_dim = static_cast<int>(s.D);
-  args.scale = config.layer_attention_scale(layer);
-  args.softcap = config.attention_softcap;
-  args.causal = config.causal;
-  if (config.has_window(layer))
-    args.window_left = args.window_right = static_cast<int>(config.window) - 1;
-  args.first_head = static_cast<int>(s.first_head);
-  args.total_heads = static_cast<int>(s.H);
-  return args;
-}
-
-BlockActivations allocate_block(Arena& arena, const ModelConfig& c, const BlockShape& s) {
-  const auto act = [&](Dims dims) { return arena.alloc(s.act, dims); };
-  const bool before = c.has_branch_norms(), behind = c.has_output_norms();
-  BlockActivations a;
-  a.sum1 = act({s.B, s.T, s.C});
-  a.y1 = before ? act({s.B, s.T, s.C}) : a.sum1;
-  if (before) a.norm1 = allocate_norm(arena, c, s.B, s.T);
-  a.qkv = act({s.B, s.T, s.H_tp + 2 * s.Hkv_tp, s.D});
-  a.qk_norm = allocate_qk_norm(arena, s.qk_norm, s.B * s.T, s.D, s.act);
-  a.attn = act({s.B, s.T, s.H_tp, s.D});
-  a.lse = arena.alloc(DType::f32, {s.B, s.H_tp, s.T});
-  if (behind) {
-    a.attn_out = act({s.B, s.T, s.C});
-    a.attn_post = allocate_norm(arena, c, s.B, s.T);
-  }
-  a.sum2 = c.parallel_residual ? a.sum1 : act({s.B, s.T, s.C});
-  a.y2 = before ? act({s.B, s.T, s.C}) : a.sum2;
-  if (before) a.norm2 = allocate_norm(arena, c, s.B, s.T);
-  a.up = act({s.B, s.T, s.U_tp});
-  a.act = act({s.B, s.T, s.F_tp});
-  if (behind || c.parallel_residual) a.mlp_out = act({s.B, s.T, s.C});
-  if (behind) a.mlp_post = allocate_norm(arena, c, s.B, s.T);
-  return a;
-}
-
-BlockActivations with_input(const ModelConfig& config, BlockActivations acts, View sum1) {
-  acts.sum1 = sum1;
-  if (config.parallel_residual) acts.sum2 = sum1;
-  if (!config.has_branch_norms()) acts.y1 = acts.sum1, acts.y2 = acts.sum2;
-  return acts;
-}
-
-View stream_out(const ModelConfig& config, const BlockActivations& acts) {
-  return config.norm_place == NormPlace::post ? acts.y2 : acts.sum2;
-}
-
-BlockScratch allocate_block_scratch(Arena& arena, const ModelConfig& c, const BlockShape& s) {
-  const auto act = [&](Dims dims) { return arena.alloc(s.act, dims); };
-  BlockScratch scratch;
-  scratch.d_act = act({s.B, s.T, s.F_tp});
-  scratch.d_up = c.gated ? act({s.B, s.T, s.U_tp}) : scratch.d_act;
-  scratch.d_qkv = act({s.B, s.T, s.H_tp + 2 * s.Hkv_tp, s.D});
-  scratch.d_attn = act({s.B, s.T, s.H_tp, s.D});
-  scratch.d_y = act({s.B, s.T, s.C});
-  if (s.qk_norm.groups() > 0)
-    scratch.qk_dots = arena.alloc(DType::f32, {s.B * s.T * s.qk_norm.groups()});
-  if (c.has_output_norms() || c.parallel_residual) scratch.d_branch = act({s.B, s.T, s.C});
-  return scratch;
-}
-
-GatherRoom allocate_gather(Arena& arena, const ModelConfig& c, const Grid& grid, std::int64_t N,
-                           DType act) {
-  GatherRoom room;
-  const int tp = grid.shape().tp;
-  for (int r = 0; r < tp; ++r) {
-    room.head_widths.push_back(split_heads(c.heads, c.kv_heads, tp, r).q.size() * c.head_dim);
-    room.ffn_widths.push_back(split_range(c.ffn, tp, r).size());
-    room.out_widths.push_back(split_range(c.width, tp, r).size());
-  }
-  const std::int64_t widest = std::max(c.heads * c.head_dim, c.ffn);
-  room.whole = arena.alloc(act, {N * widest});
-  room.packed = arena.alloc(act, {N * std::max(widest, c.width)});
-  room.part = arena.alloc(act, {N * room.out_widths[static_cast<std::size_t>(grid.tp().rank())]});
-  return room;
-}
-
-BlockGradients allocate_block_gradients(Arena& arena, const BlockShape& s) {
-  const auto act = [&](Dims dims) { return arena.alloc(s.act, dims); };
-  BlockGradients g;
-  g.qkv = act({s.B, s.T, s.H_tp + 2 * s.Hkv_tp, s.D});
-  g.out = act({s.B, s.T, s.C});
-  g.up = act({s.B, s.T, s.U_tp});
-  g.down = act({s.B, s.T, s.C});
-  return g;
-}
-
 BlockParameters block_parameters(const Parameters& parameters, std::int64_t layer) {
   const auto name = [&](const char* of) { return fmt::format("layers.{}.{}", layer, of); };
   const auto find = [&](const char* of) { return parameters.find(name(of)); };
@@ -350,18 +245,30 @@ BlockParameters block_parameters(const Parameters& parameters, std::int64_t laye
           .down_b = find("mlp.down.bias")};
 }
 
-void block_forward(const BlockCall& call, const BlockInference* inference, ConstView x,
-                   ConstView delta, View delta_out, RowSums& sums, BlockPart part) {
+namespace {
+
+// From here on only some rows go on.
+BlockCall kept_of(const BlockCall& call, const KeptRows& kept) {
   const auto& [ctx, config, layer, s, p, a, tokens, drop] = call;
-  const GatherRoom* room = inference ? inference->gather : nullptr;
-  const std::vector<RowPiece> pieces =
-      inference ? std::vector<RowPiece>{{0, s.B, s.T}} : row_pieces(ctx, s.B, s.T, drops(drop));
-  for (const RowPiece& rows : pieces) {
-    sums.wait(rows);
-    project_qkv(rows_of(call, rows), rows_of(x, rows), rows_of(delta, rows));
-  }
-  ctx.observe(layer, "input", config.norm_place == NormPlace::post ? a.y1 : a.sum1);
-  attend(call, inference);
+  const std::int64_t N = s.B * s.T, M = kept.rows.elems();
+  const bool post = config.norm_place == NormPlace::post;
+  gather_rows(kept.attn, as_rows(a.attn, N), kept.rows, ctx.stream);
+  gather_rows(kept.stream, as_rows(post ? a.y1 : a.sum1, N), kept.rows, ctx.stream);
+  BlockCall few = rows_of(call, {0, 1, M});
+  const View stream = kept.stream.reshape({1, M, s.C});
+  if (post)
+    few.activations.y1 = stream;
+  else
+    few.activations = with_input(config, few.activations, stream);
+  few.activations.attn = kept.attn.reshape({1, M, s.H_tp, s.D});
+  return few;
+}
+
+// What follows attention.
+void finish_block(const BlockCall& call, const GatherRoom* room,
+                  const std::vector<RowPiece>& pieces, View delta_out, RowSums& sums,
+                  BlockPart part) {
+  const auto& [ctx, config, layer, s, p, a, tokens, drop] = call;
   for (const RowPiece& rows : pieces)
     end_of_branch(ctx, as_rows(rows_of(attn_out(call, delta_out), rows), rows.n()),
                   as_rows(rows_of(a.attn, rows), rows.n()), p.out_w, p.out_b, sums, rows.begin,
@@ -384,6 +291,30 @@ void block_forward(const BlockCall& call, const BlockInference* inference, Const
       finish_mlp(rows_of(call, rows), rows_of(delta_out, rows));
     }
   ctx.observe(layer, "stream", stream_out(config, a));
+}
+
+}  // namespace
+
+View block_forward(const BlockCall& call, const BlockInference* inference, ConstView x,
+                   ConstView delta, View delta_out, RowSums& sums, BlockPart part) {
+  const auto& [ctx, config, layer, s, p, a, tokens, drop] = call;
+  const GatherRoom* room = inference ? inference->gather : nullptr;
+  const std::vector<RowPiece> pieces =
+      inference ? std::vector<RowPiece>{{0, s.B, s.T}} : row_pieces(ctx, s.B, s.T, drops(drop));
+  for (const RowPiece& rows : pieces) {
+    sums.wait(rows);
+    project_qkv(rows_of(call, rows), rows_of(x, rows), rows_of(delta, rows));
+  }
+  ctx.observe(layer, "input", config.norm_place == NormPlace::post ? a.y1 : a.sum1);
+  attend(call, inference);
+  if (!inference || !inference->kept) {
+    finish_block(call, room, pieces, delta_out, sums, part);
+    return stream_out(config, a);
+  }
+  const BlockCall few = kept_of(call, *inference->kept);
+  const RowPiece all = {0, 1, few.shape.T};
+  finish_block(few, room, {all}, rows_of(delta_out, all), sums, part);
+  return stream_out(config, few.activations);
 }
 
 void block_backward(const BlockCall& call, const BlockScratch& scratch, bool has_delta, View dx,

@@ -72,9 +72,6 @@ struct BlockActivations {
 BlockActivations allocate_block(Arena& arena, const ModelConfig& config, const BlockShape& shape);
 // The activations with another sum1 (the input that recomputation keeps).
 BlockActivations with_input(const ModelConfig& config, BlockActivations acts, View sum1);
-// What goes on beside delta_m.
-View stream_out(const ModelConfig& config, const BlockActivations& acts);
-
 // Buffers that live only within one block's backward.
 struct BlockScratch {
   View d_up;    // (B, T, U_tp)
@@ -123,6 +120,13 @@ struct BlockInference {
   ConstView pages;  // (slots, M) i32, as kernels' attention_cached
   const CachedPlan* plan = nullptr;  // of this layer's heads and mask; null: nothing is cached
   const struct GatherRoom* gather = nullptr;  // null where tp is 1
+  const struct KeptRows* kept = nullptr;      // null: all rows are asked for
+};
+// Rows that are asked for of a layer's results, the others' keys and values aside.
+struct KeptRows {
+  ConstView rows;  // (M) i32, ascending, of the block's
+  View attn;       // (M, H_tp·D) room for them
+  View stream;     // (M, C) likewise
 };
 struct GatherRoom {
   std::vector<std::int64_t> head_widths, ffn_widths,
@@ -160,10 +164,10 @@ struct BlockCall {
   BlockDropout dropout;
 };
 
-// x: (B, T, C); delta: (B, T, C) or empty. Writes delta_out (B, T, C), which may be delta; the new
-// stream is stream_out(activations). sums: in: of delta, out: of delta_out. Collective over tp.
-// inference: null in training.
-void block_forward(const BlockCall& call, const BlockInference* inference, ConstView x,
+// x: (B, T, C); delta: (B, T, C) or empty. Writes delta_out (B, T, C), which may be delta, and
+// gives the new stream (B, T, C); of M kept rows both are (1, M, C) instead, delta_out its first M
+// rows. sums: in: of delta, out: of delta_out. Collective over tp. inference: null in training.
+View block_forward(const BlockCall& call, const BlockInference* inference, ConstView x,
                    ConstView delta, View delta_out, RowSums& sums,
                    BlockPart part = BlockPart::whole);
 

@@ -2,125 +2,13 @@
 
 #include <algorithm>
 
-#include "kernels/cached_plan.h"
+#include "model/inference_buffers.h"
 #include "model/rope.h"
 #include "model/tensor_parallel.h"
 
 namespace weft {
 
-// The views of one pass over n rows; laid out anew for each pass in memory planned for the largest.
-struct InferencePass::Buffers {
-  EmbeddingRows tokens;          // first stage
-  Staged pages;                  // (slots, pages_of(S)) i32, where the cache has pages
-  Staged text_ends;              // (N + 1) i32: where whole texts begin and end
-  std::array<Staged, 2> slices;  // plan_cached's of layers without a window and with one; or empty
-  Staged rope_positions;         // (N) i32 …
-  Staged rope_table;             // … (N, 2, P/2): a row of the table for each row of the pass
-  View x, delta;                 // (1, N, C)
-  BlockActivations block;
-  std::optional<GatherRoom> gather;  // where tp > 1
-  View y;                            // (1, N, C)
-  NormStatistics final_norm;
-  Staged labels;            // (N) i32 of losses()
-  Staged rows;              // (N) i32 of hidden states, whose results are asked for
-  View loss;                // (N)
-  HeadScratch head;         // of losses()
-  HeadScratch logits_head;  // of logits()
-  LabelScratch labelled;
-  View picked, shard, gathered, logits;  // (R, C), (R, padded_vocab), (R·padded_columns), (R, V)
-};
-
 namespace {
-
-// A layer whose keys are in a window, or are not; -1: there is none.
-std::int64_t layer_of(const ModelConfig& c, bool has_window) {
-  for (std::int64_t l = 0; l < c.layers; ++l)
-    if (c.has_window(l) == has_window) return l;
-  return -1;
-}
-
-CachedShape cached_shape_of(const InferenceShape& shape, std::int64_t N) {
-  const bool paged = shape.pages > 0;
-  return {.N = N,
-          .S = paged ? kPageTokens : pages_of(shape.S) * kPageTokens,
-          .slots = shape.slots,
-          .M = paged ? pages_of(shape.S) : 0,
-          .act = shape.act};
-}
-
-}  // namespace
-
-InferencePass::Buffers InferencePass::lay_out(Arena& arena, HostSide& host, const ModelConfig& c,
-                                              const Grid& grid, const InferenceShape& shape,
-                                              std::int64_t N) {
-  Buffers b;
-  const int tp = grid.shape().tp;
-  const std::int64_t V_tp = split_range(c.vocab, tp, grid.tp().rank()).size(),
-                     R = std::min(shape.max_logit_rows, shape.max_rows);
-  if (shape.pages > 0)
-    b.pages = host.pass.alloc(arena, DType::i32, {shape.slots, pages_of(shape.S)});
-  b.text_ends = host.pass.alloc(arena, DType::i32, {N + 1});
-  const std::int64_t n_slices = most_slices(cached_shape_of(shape, N));
-  for (const bool has_window : {false, true})
-    if (!shape.whole_texts && layer_of(c, has_window) >= 0)
-      b.slices[has_window] = host.pass.alloc(arena, DType::i32, {cached_table_ints(n_slices)});
-  if (c.positions == Positions::rope) {
-    b.rope_positions = host.pass.alloc(arena, DType::i32, {N});
-    b.rope_table = host.pass.alloc(arena, DType::f32, {N, 2, c.rope.dims / 2});
-  }
-  if (grid.is_first_stage()) b.tokens = allocate_embedding(arena, host.pass, c, 1, N, shape.act);
-  b.x = arena.alloc(shape.act, {1, N, c.width});
-  b.delta = arena.alloc(shape.act, {1, N, c.width});
-  b.block =
-      allocate_block(arena, c, block_shape(c, grid, 1, N, shape.act, ParameterUse::inference));
-  if (tp > 1) b.gather = allocate_gather(arena, c, grid, N, shape.act);
-  if (!grid.is_last_stage()) return b;
-  b.y = arena.alloc(shape.act, {1, N, c.width});
-  b.final_norm = allocate_norm(arena, c, 1, N);
-  b.labels = host.results.alloc(arena, DType::i32, {N});
-  b.rows = host.results.alloc(arena, DType::i32, {std::max(N, R)});
-  b.loss = arena.alloc(DType::f32, {N});
-  b.picked = arena.alloc(shape.act, {R, c.width});
-  if (c.has_label_head() || c.pooler) b.labelled = allocate_label_scratch(arena, c, R, shape.act);
-  if (!c.has_lm_head()) return b;
-  HeadShape head = {.n_rows = N, .V_tp = V_tp, .tp = tp, .act = shape.act, .device = shape.device};
-  b.head = allocate_head_scratch(arena, c, head);
-  head.n_rows = R;
-  if (c.head_transform) b.logits_head = allocate_head_scratch(arena, c, head);
-  b.shard = arena.alloc(shape.act, {R, padded_vocab(V_tp, shape.device)});
-  if (tp > 1) b.gathered = arena.alloc(shape.act, {R * padded_columns(c.vocab, tp, shape.device)});
-  b.logits = arena.alloc(shape.act, {R, c.vocab});
-  return b;
-}
-
-namespace {
-
-// A rank's place in a grid, whatever grid runs this.
-struct GridPlace {
-  GridShape shape;
-  int tp_rank = 0, pp_rank = 0;
-};
-GridPlace place_of(const Grid& grid) { return {grid.shape(), grid.tp().rank(), grid.pp().rank()}; }
-
-std::vector<std::pair<View, View>> lay_out_cache(Arena& arena, const ModelConfig& c,
-                                                 const GridPlace& place,
-                                                 const InferenceShape& shape) {
-  const auto& [grid, tp_rank, pp_rank] = place;
-  const std::int64_t n_layers = stage_layers(c, grid.pp, pp_rank)[0].size();
-  // Without a page table a slot is one page.
-  const std::int64_t n_pages = shape.pages > 0 ? shape.pages : shape.slots,
-                     page_tokens = shape.pages > 0 ? kPageTokens : pages_of(shape.S) * kPageTokens;
-  const Dims dims = {n_pages, page_tokens,
-                     split_heads(c.heads, c.kv_heads, grid.tp, tp_rank).kv.size(),
-                     kv_row_elems(shape.held(), c.head_dim)};
-  std::vector<std::pair<View, View>> cache;
-  for (std::int64_t l = 0; l < n_layers; ++l) {
-    const View k = shape.whole_texts ? View() : arena.alloc(shape.held(), dims),
-               v = shape.whole_texts ? View() : arena.alloc(shape.held(), dims);
-    cache.emplace_back(k, v);
-  }
-  return cache;
-}
 
 constexpr int kTag = 3;
 
@@ -128,6 +16,21 @@ InferenceShape as_in(const Context& ctx, InferenceShape shape) {
   shape.act = ctx.act;
   shape.device = ctx.stream.device();
   return shape;
+}
+
+void put_rows(const Staged& staged, std::span<const std::int64_t> rows) {
+  auto* to = staged.host.as<std::int32_t>();
+  std::fill(to, to + staged.host.elems(), 0);  // row 0's for those that pad
+  for (const std::int64_t row : rows) *to++ = static_cast<std::int32_t>(row);
+}
+
+// (1, N, …) as (1, M, …).
+View first_rows(View x, std::int64_t M) {
+  if (x.empty()) return x;
+  Dims dims = x.shape();
+  const std::int64_t N = dims[1];
+  dims[1] = M;
+  return x.reshape({N, x.elems() / N}).rows(0, M).reshape(dims);
 }
 
 // A row's angles depend on its place and, with some scalings, on how long its text is.
@@ -150,28 +53,6 @@ void fill_rope(const ModelConfig& c, View positions, View table, std::span<const
 }
 
 }  // namespace
-
-std::size_t InferencePass::activation_bytes(const ModelConfig& config, const Grid& grid,
-                                            const InferenceShape& shape) {
-  HostSide host;
-  return measure([&](Arena& a) { lay_out(a, host, config, grid, shape, shape.max_rows); });
-}
-
-std::size_t InferencePass::page_bytes(const ModelConfig& config, DType kv, GridShape shape,
-                                      int tp_rank, int pp_rank) {
-  const InferenceShape one = {.slots = 1, .S = kPageTokens, .pages = 1, .kv = kv};
-  return measure([&](Arena& a) { lay_out_cache(a, config, {shape, tp_rank, pp_rank}, one); });
-}
-
-std::size_t InferencePass::page_bytes(const ModelConfig& config, DType kv, const Grid& grid) {
-  return page_bytes(config, kv, grid.shape(), grid.tp().rank(), grid.pp().rank());
-}
-
-std::size_t InferencePass::plan_bytes(const ModelConfig& config, const Grid& grid,
-                                      InferenceShape shape) {
-  return measure([&](Arena& a) { lay_out_cache(a, config, place_of(grid), shape); }) +
-         activation_bytes(config, grid, shape);
-}
 
 InferencePass::InferencePass(const Context& ctx, const ModelConfig& config,
                              const Parameters& parameters, InferenceShape shape)
@@ -284,6 +165,7 @@ InferencePass::PassPlan InferencePass::stage_rows(const DecoderRows& rows, const
                     weft::attention_args(config_, shape_of_block(), layer_of(config_, has_window)));
     attention.table = table.device;
   }
+  if (!kept_.empty()) put_rows(b.kept, kept_);
   if (shape_.whole_texts) {
     auto* ends = b.text_ends.host.as<std::int32_t>();
     *ends++ = 0;
@@ -297,6 +179,19 @@ BlockShape InferencePass::shape_of_block() const {
   return block_shape(config_, ctx_.grid, 1, n_laid_out_, shape_.act, ParameterUse::inference);
 }
 
+// The rows that the result will have; empty: all.
+std::vector<std::int64_t> InferencePass::kept_of(const DecoderRows& rows, const Buffers& b,
+                                                 std::int64_t stop) const {
+  const bool few = !rows.wanted.empty() && rows.wanted.size() < rows.ids.size() &&
+                   static_cast<std::int64_t>(rows.wanted.size()) <= b.kept.host.elems();
+  if (!few || decoded_ || stop < config_.layers || ctx_.observer || blocks_.empty()) return {};
+  CHECK(std::is_sorted(rows.wanted.begin(), rows.wanted.end()) && rows.wanted.front() >= 0 &&
+            rows.wanted.back() < static_cast<std::int64_t>(rows.ids.size()),
+        "rows {} to {} are asked for of {}", rows.wanted.front(), rows.wanted.back(),
+        rows.ids.size());
+  return {rows.wanted.begin(), rows.wanted.end()};
+}
+
 // A pass that decodes goes on to a padded number of rows, so that few shapes are met, whether they
 // are launched as graphs or one by one.
 ConstView InferencePass::run(const DecoderRows& rows, std::int64_t stop) {
@@ -305,6 +200,7 @@ ConstView InferencePass::run(const DecoderRows& rows, std::int64_t stop) {
   decoded_ = stop == config_.layers && decodes(rows);
   n_laid_out_ = decoded_ ? std::min(padded_count(n), shape_.max_rows) : n;
   const Buffers b = lay_out_again();
+  kept_ = kept_of(rows, b, stop);
   const PassPlan plan = stage_rows(rows, b);
   if (!decoded_) return forward(plan, b, stop);
   GraphCache::Key key = {n_laid_out_};
@@ -342,24 +238,30 @@ ConstView InferencePass::forward(const PassPlan& plan, const Buffers& b, std::in
   if (shape_.whole_texts)
     tokens.lengths = b.text_ends.device.rows(0, static_cast<std::int64_t>(plan.texts.size()) + 1);
   const BlockShape shape = shape_of_block();
+  const auto M = static_cast<std::int64_t>(kept_.empty() ? 0 : kept_.size());
+  const KeptRows kept =
+      M == 0 ? KeptRows()
+             : KeptRows{b.kept.device.rows(0, M), b.kept_attn.rows(0, M), b.kept_stream.rows(0, M)};
   ConstView x = b.x, delta;
   RowSums sums;
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     const std::int64_t layer = layers_.begin + static_cast<std::int64_t>(i);
     if (layer >= stop) break;
-    const BlockInference inference = {cache_[i].first, cache_[i].second, b.pages.device,
+    const BlockInference inference = {cache_[i].first,
+                                      cache_[i].second,
+                                      b.pages.device,
                                       &plan.attention[config_.has_window(layer)],
-                                      b.gather ? &*b.gather : nullptr};
-    block_forward({.ctx = ctx_,
-                   .config = config_,
-                   .layer = layer,
-                   .shape = shape,
-                   .parameters = blocks_[i],
-                   .activations = b.block,
-                   .tokens = tokens,
-                   .dropout = {}},
-                  &inference, x, delta, b.delta, sums);
-    x = stream_out(config_, b.block);
+                                      b.gather ? &*b.gather : nullptr,
+                                      M > 0 && i + 1 == blocks_.size() ? &kept : nullptr};
+    x = block_forward({.ctx = ctx_,
+                       .config = config_,
+                       .layer = layer,
+                       .shape = shape,
+                       .parameters = blocks_[i],
+                       .activations = b.block,
+                       .tokens = tokens,
+                       .dropout = {}},
+                      &inference, x, delta, b.delta, sums);
     delta = b.delta;
   }
   const bool stopped = stop < layers_.end, post = config_.norm_place == NormPlace::post;
@@ -381,8 +283,15 @@ ConstView InferencePass::forward(const PassPlan& plan, const Buffers& b, std::in
     if (!delta.empty()) add_delta(ctx_, b.x, x, delta, {});
     return x_rows;
   }
-  add_norm(ctx_, b.y, b.x, b.final_norm, x, delta, final_norm_, {});
-  return b.y.reshape({N, config_.width});
+  if (M == 0) {
+    add_norm(ctx_, b.y, b.x, b.final_norm, x, delta, final_norm_, {});
+    return b.y.reshape({N, config_.width});
+  }
+  const NormStatistics statistics = {first_rows(b.final_norm.mean, M),
+                                     first_rows(b.final_norm.rstd, M)};
+  add_norm(ctx_, first_rows(b.y, M), first_rows(b.x, M), statistics, x, first_rows(b.delta, M),
+           final_norm_, {});
+  return first_rows(b.y, M).reshape({M, config_.width});
 }
 
 void InferencePass::copy_page(std::int64_t from, std::int64_t to, std::int64_t n_tokens) {
@@ -397,21 +306,23 @@ void InferencePass::copy_page(std::int64_t from, std::int64_t to, std::int64_t n
     }
 }
 
-namespace {
-
-void put_rows(const Staged& staged, std::span<const std::int64_t> rows) {
-  auto* to = staged.host.as<std::int32_t>();
-  std::fill(to, to + staged.host.elems(), 0);  // row 0's for those that pad
-  for (const std::int64_t row : rows) *to++ = static_cast<std::int32_t>(row);
+// Where rows of the pass are in its result.
+std::vector<std::int64_t> InferencePass::places(std::span<const std::int64_t> rows) const {
+  std::vector<std::int64_t> all(rows.begin(), rows.end());
+  if (kept_.empty()) return all;
+  for (std::int64_t& row : all) {
+    const auto found = std::lower_bound(kept_.begin(), kept_.end(), row);
+    CHECK(found != kept_.end() && *found == row, "row {} was not asked for", row);
+    row = found - kept_.begin();
+  }
+  return all;
 }
-
-}  // namespace
 
 ConstView InferencePass::logits(ConstView hidden, std::span<const std::int64_t> rows) {
   const Buffers b = lay_out_again();
   const auto n = static_cast<std::int64_t>(rows.size()), most = b.picked.dim(0);
   CHECK(n >= 1 && n <= most, "logits of {} rows; planned for {}", n, most);
-  put_rows(b.rows, rows);
+  put_rows(b.rows, places(rows));
   host_.results.upload(ctx_.stream);
   const std::int64_t R = decoded_ ? std::min(padded_count(n), most) : n;
   const ConstView all = decoded_ ? ConstView(b.y.reshape({n_laid_out_, config_.width})) : hidden;

@@ -46,6 +46,9 @@ struct DecoderRows {
   // (n, pages_of(S)), n <= shape.slots, where the cache has pages: those of slice.slot's text in
   // order, as far as it reaches.
   std::span<const std::int32_t> pages = {};
+  // Rows whose results are asked for, ascending; empty: all. The last layer reads and caches the
+  // others, and does no more for them.
+  std::span<const std::int64_t> wanted = {};
 };
 
 // A view that a call returns dies at the next call of the same function, and at the next hidden()
@@ -70,7 +73,7 @@ class InferencePass {
 
   // Runs the rows, appends their keys and values to the cache.
   // Collective over a replica (tp × pp). The result is (N, C), the final norm's output, on the last
-  // stage; empty elsewhere.
+  // stage; empty elsewhere. It may have the wanted rows alone: logits() knows which.
   ConstView hidden(const DecoderRows& rows);
   // The stream as it enters layer `layer` (0: the embeddings; post-norm: the embeddings' norm), as
   // transformers' hidden_states[layer]; layer L is hidden(). Collective over a replica; (N, C) on
@@ -81,7 +84,8 @@ class InferencePass {
   // ways (beam search).
   void copy_page(std::int64_t from, std::int64_t to, std::int64_t n_tokens);
 
-  // Last stage only, after hidden(). Logits (rows, V) of chosen rows, whole on every tp rank.
+  // Last stage only, after hidden(). Logits (rows, V) of chosen rows of the pass, whole on every tp
+  // rank.
   // Collective over tp, as losses() is.
   ConstView logits(ConstView hidden, std::span<const std::int64_t> rows);
   // Last stage only: -log p(label) of each row, or of the chosen rows, (labels) fp32; kIgnoreLabel
@@ -119,6 +123,9 @@ class InferencePass {
   BlockShape shape_of_block() const;
   void stage_pages(const DecoderRows& rows, const Staged& table) const;
   PassPlan stage_rows(const DecoderRows& rows, const Buffers& b);
+  std::vector<std::int64_t> places(std::span<const std::int64_t> rows) const;
+  std::vector<std::int64_t> kept_of(const DecoderRows& rows, const Buffers& b,
+                                    std::int64_t stop) const;
   ConstView run(const DecoderRows& rows, std::int64_t stop);
   ConstView forward(const PassPlan& plan, const Buffers& b, std::int64_t stop);
   void give(GraphCache& graphs, const GraphCache::Key& key, const std::function<void()>& work);
@@ -139,6 +146,7 @@ class InferencePass {
   // Of the last pass: the rows it was laid out for, and whether it was a row a text of some.
   std::int64_t n_laid_out_ = 0;
   bool decoded_ = false;
+  std::vector<std::int64_t> kept_;  // rows that its result has; empty: all
   GraphCache pass_graphs_, logits_graphs_;
 };
 

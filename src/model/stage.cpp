@@ -309,8 +309,7 @@ void Stage::forward(StageSlot& slot) {
   RowSums sums;  // of delta
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     const BlockCall call = block_call(slot, i, i > 0);
-    block_forward(call, nullptr, x, delta, delta_, sums);
-    x = stream_out(config_, call.activations);
+    x = block_forward(call, nullptr, x, delta, delta_, sums);
     delta = delta_;
   }
   sums.wait();

@@ -234,12 +234,36 @@ void expect_rows(Stream& stream, ConstView computed, const std::vector<float>& g
   EXPECT_LT(relative_norm(mine, theirs), bound) << name;
 }
 
+// Where the last row of each text is asked for, and no other.
+void check_wanted_rows(const FamilyGolden& golden, const Pass& pass, Running& run, double bound,
+                       const std::string& name) {
+  std::vector<std::int64_t> last, places;
+  for (const std::int64_t end : pass.ends) {
+    last.push_back(end - 1);
+    places.push_back(pass.places[static_cast<std::size_t>(end - 1)]);
+  }
+  InferenceShape shape = pass.shape(golden);
+  shape.max_logit_rows = golden.B;
+  DecoderRows rows = pass.rows();
+  rows.wanted = last;
+  InferencePass inference(run.ctx, golden.config, run.parameters, shape);
+  const ConstView hidden = inference.hidden(rows);
+  if (!run.grid.is_last_stage()) return;
+  EXPECT_EQ(hidden.dim(0), golden.B) << name;
+  expect_rows(run.stream, hidden, golden.values("hidden"), places, bound, name + ": wanted rows");
+  if (!golden.config.has_lm_head()) return;
+  expect_rows(run.stream, inference.logits(hidden, last), golden.values("logits"), places, bound,
+              name + ": logits of wanted rows");
+  EXPECT_THROW(inference.logits(hidden, std::vector{last[0] - 1}), Error) << name;
+}
+
 void check_outputs(const FamilyGolden& golden, GridShape shape, DType dtype = DType::f32,
                    double bound = 1e-4) {
   const std::string name = fmt::format("{} on {}", golden.name, name_of(shape));
   const Pass pass(golden);
   Running run(shape, golden, Precision::fp32, dtype);
   InferencePass inference(run.ctx, golden.config, run.parameters, pass.shape(golden));
+  if (golden.has("hidden")) check_wanted_rows(golden, pass, run, bound, name);
   const ConstView hidden = inference.hidden(pass.rows());
   if (!run.grid.is_last_stage()) return;
   if (golden.has("hidden"))
