@@ -183,6 +183,7 @@ BlockShape InferencePass::shape_of_block() const {
 std::vector<std::int64_t> InferencePass::kept_of(const DecoderRows& rows, const Buffers& b,
                                                  std::int64_t stop) const {
   const bool few = !rows.wanted.empty() && rows.wanted.size() < rows.ids.size() &&
+                   !b.kept.empty() &&
                    static_cast<std::int64_t>(rows.wanted.size()) <= b.kept.host.elems();
   if (!few || decoded_ || stop < config_.layers || ctx_.observer || blocks_.empty()) return {};
   CHECK(std::is_sorted(rows.wanted.begin(), rows.wanted.end()) && rows.wanted.front() >= 0 &&
