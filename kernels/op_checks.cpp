@@ -33,6 +33,14 @@ void expect_weight(const char* op, ConstView w, const Dims& shape) {
   expect(op, "w", w, shape, dtype);
 }
 
+void expect_matrix(const char* op, ConstView w, const MatrixDims& dims, Precision precision,
+                   const Stream& stream) {
+  if (!is_in_panels(w)) return expect_weight(op, w, {dims.O, dims.I});
+  expect(op, "w", w, {dims.O / kPanel, dims.I, kPanel});
+  CHECK(precision == Precision::fp32 && stream.device().type == DeviceType::cpu,
+        "{}: a matrix in panels is for products in fp32 on a CPU", op);
+}
+
 void expect_optional(const char* op, const char* name, ConstView x, const Dims& shape,
                      DType dtype) {
   if (!x.empty()) expect(op, name, x, shape, dtype);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/backends.h"
+#include "kernels/panels.h"
 
 namespace weft::op_checks {
 
@@ -13,6 +14,9 @@ void expect(const char* op, const char* name, ConstView x, const Dims& shape,
 void expect_optional(const char* op, const char* name, ConstView x, const Dims& shape,
                      DType dtype = DType::f32);  // or empty
 void expect_weight(const char* op, ConstView w, const Dims& shape);
+// The same, or in panels.
+void expect_matrix(const char* op, ConstView w, const MatrixDims& dims, Precision precision,
+                   const Stream& stream);
 // The dtype of a call's activations: fp32, or bf16 on a GPU.
 DType act_dtype(const char* op, ConstView x, const Stream& stream);
 

@@ -7,10 +7,10 @@ using namespace op_checks;
 
 void linear(View y, ConstView x, ConstView w, ConstView bias, Precision precision, Stream& stream) {
   const auto [N, I] = x.dims<2>();
-  const auto [O, I_w] = w.dims<2>();
+  const auto [O, I_w] = matrix_dims(w);
   const DType act = act_dtype("linear", x, stream);
   expect("linear", "x", x, {N, I_w}, act);
-  expect_weight("linear", w, {O, I});
+  expect_matrix("linear", w, {O, I}, precision, stream);
   expect("linear", "y", y, {N, O}, act);
   expect_optional("linear", "bias", bias, {O});
   backend(stream).linear(y, x, w, bias, precision, stream);
@@ -19,10 +19,10 @@ void linear(View y, ConstView x, ConstView w, ConstView bias, Precision precisio
 void linear_gelu(View y, View pre, ConstView x, ConstView w, ConstView bias, Precision precision,
                  Stream& stream) {
   const auto [N, I] = x.dims<2>();
-  const auto [O, I_w] = w.dims<2>();
+  const auto [O, I_w] = matrix_dims(w);
   const DType act = act_dtype("linear_gelu", x, stream);
   expect("linear_gelu", "x", x, {N, I_w}, act);
-  expect_weight("linear_gelu", w, {O, I});
+  expect_matrix("linear_gelu", w, {O, I}, precision, stream);
   expect("linear_gelu", "y", y, {N, O}, act);
   expect("linear_gelu", "pre", pre, {N, O}, act);
   expect_optional("linear_gelu", "bias", bias, {O});

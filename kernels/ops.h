@@ -40,7 +40,7 @@ enum class Precision : std::uint8_t { fp32, fp32_fixed, bf16 };
 // the matmul library.
 void linear(View y,          // (N, O) act
             ConstView x,     // (N, I) act
-            ConstView w,     // (O, I) fp32, bf16 or fp16
+            ConstView w,     // (O, I) fp32, bf16 or fp16, or in panels (kernels/panels.h)
             ConstView bias,  // (O) fp32, or empty
             Precision precision, Stream& stream);
 
@@ -63,7 +63,7 @@ void linear_backward_weight(Gradient dw,     // (O, I)
 void linear_gelu(View y,          // (N, O) act
                  View pre,        // (N, O) act, for backward
                  ConstView x,     // (N, I) act
-                 ConstView w,     // (O, I) fp32, bf16 or fp16
+                 ConstView w,     // (O, I) fp32, bf16 or fp16, or in panels
                  ConstView bias,  // (O) fp32, or empty
                  Precision precision, Stream& stream);
 // dpre = gelu'(pre)·(dy w): of the layer behind it, whose w and dy these are

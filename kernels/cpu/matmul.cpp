@@ -8,6 +8,7 @@
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/small_gemm.h"
 #include "kernels/cpu/stream_linear.h"
+#include "kernels/panels.h"
 #include "kernels/scratch.h"
 #include "kernels/work.h"
 
@@ -105,9 +106,12 @@ std::size_t linear_scratch_bytes(const LinearSizes& s, int n_threads) {
 
 void linear(View y, ConstView x, ConstView w, ConstView bias, Precision precision, Stream& stream) {
   const auto [N, I] = x.dims<2>();
-  const std::int64_t O = w.dim(0);
+  const std::int64_t O = matrix_dims(w).O;
   count(stream, N, O, I);
   const float* b = bias.empty() ? nullptr : bias.as<float>();
+  if (is_in_panels(w))
+    return gemm(y.as<float>(), x.data(), w.data(), b, {.M = N, .N = O, .K = I, .panels_b = true},
+                stream);
   if (N <= kStreamLinearRows || precision == Precision::fp32_fixed)
     return stream_linear(y.as<float>(), x.as<float>(), w, b, N, precision, stream);
   multiply(y.as<float>(), x, w, b, {.M = N, .N = O, .K = I, .transpose_b = true}, precision,

@@ -143,7 +143,8 @@ Device device_of(const Invocation& invocation, const ModelConfig* config, const 
 }
 
 Session::Session(const Invocation& invocation, const ModelOptions& given, ModelUse use)
-    : ranks_on_host(invocation.mpi.ranks_on_host()),
+    : purpose(use),
+      ranks_on_host(invocation.mpi.ranks_on_host()),
       options(with_found_model(given)),
       model(open_model(options.model, "--model")),
       config(config_for(use, model, invocation.mpi.rank() == 0)),
@@ -245,6 +246,8 @@ void Session::load_weights() {
       }),
       stream);
   weights->load(ctx, *parameters, config);
+  if (purpose == ModelUse::generate || purpose == ModelUse::chat)  // passes of a few dozen rows
+    if (ctx.precision == Precision::fp32) parameters->to_panels(stream);
 }
 
 const Tokenizer& Session::need_tokenizer() const {

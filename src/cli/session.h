@@ -59,6 +59,7 @@ struct Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
+  ModelUse purpose;
   int ranks_on_host = 1;
   ModelOptions options;  // with the path that --model was found at
   StoredModel model;

@@ -9,7 +9,7 @@
 #include "core/check.h"
 #include "infer/sampler.h"
 #include "infer/statistics.h"
-#include "model/inference_pass.h"
+#include "model/inference/pass.h"
 #include "text/tokenizer.h"
 
 namespace weft {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/check.h"
-#include "model/inference_pass.h"
+#include "model/inference/pass.h"
 
 namespace weft {
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "inspect/attention_statistics.h"
-#include "model/inference_pass.h"
+#include "model/inference/pass.h"
 
 namespace weft {
 

@@ -8,6 +8,7 @@
 #include "core/parallel.h"
 #include "core/rng.h"
 #include "kernels/ops.h"
+#include "kernels/panels.h"
 #include "model/sizes.h"
 
 namespace weft {
@@ -416,6 +417,17 @@ void Parameters::zero_moments(Stream& stream) {
 void Parameters::refresh_bf16(Stream& stream) {
   for (LocalParameter& p : list_)
     if (!p.weight_bf16.empty()) convert(p.weight_bf16, p.weight, stream);
+}
+
+void Parameters::to_panels(Stream& stream) {
+  const auto is_linear = [](ShardAxis axis) {
+    return axis == ShardAxis::heads_qkv || axis == ShardAxis::heads_in ||
+           axis == ShardAxis::ffn_out || axis == ShardAxis::ffn_gate_up ||
+           axis == ShardAxis::ffn_in || axis == ShardAxis::width_out;
+  };
+  for (LocalParameter& p : list_)
+    if (p.weight.rank() == 2 && is_linear(p.info.axis))
+      p.weight = weft::to_panels(p.weight, stream);
 }
 
 DType matrix_dtype(const Parameters& parameters) {

@@ -141,6 +141,9 @@ class Parameters {
   void finish_grads(std::int64_t begin, std::int64_t end, Stream& stream);
   void zero_moments(Stream& stream);
   void refresh_bf16(Stream& stream);  // copies from the masters, where there are copies
+  // Puts the layers' matrices in panels where that serves (kernels/panels.h): for inference in fp32
+  // by nothing but linear layers, whose weights nobody asks for any more.
+  void to_panels(Stream& stream);
 
  private:
   ModelConfig config_;

@@ -5,7 +5,7 @@
 
 #include "formats/open_model.h"
 #include "kernels/work.h"
-#include "model/inference_pass.h"
+#include "model/inference/pass.h"
 #include "tests/io/shared_folder.h"
 #include "tests/known_models.h"
 

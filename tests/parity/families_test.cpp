@@ -6,7 +6,7 @@
 #include <map>
 
 #include "infer/engine.h"
-#include "model/inference_pass.h"
+#include "model/inference/pass.h"
 #include "tests/parity/golden.h"
 
 namespace weft::test {

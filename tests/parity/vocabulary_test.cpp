@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "model/attention_scale.h"
-#include "model/inference_pass.h"
+#include "model/inference/pass.h"
 #include "model/parameter_views.h"
 #include "model/stage.h"
 #include "tests/held_model.h"

@@ -13,7 +13,7 @@
 #include "kernels/scratch.h"
 #include "machine/gpu_choice.h"
 #include "model/grid_check.h"
-#include "model/inference_pass.h"
+#include "model/inference/pass.h"
 
 namespace weft {
 namespace {

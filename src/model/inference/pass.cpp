@@ -1,8 +1,8 @@
-#include "model/inference_pass.h"
+#include "model/inference/pass.h"
 
 #include <algorithm>
 
-#include "model/inference_buffers.h"
+#include "model/inference/buffers.h"
 #include "model/rope.h"
 #include "model/tensor_parallel.h"
 

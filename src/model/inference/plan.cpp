@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "kernels/scratch.h"
-#include "model/inference_pass.h"
+#include "model/inference/pass.h"
 #include "model/tensor_parallel.h"
 
 namespace weft {

@@ -1,7 +1,7 @@
 // Where an InferencePass keeps what, and how much that is.
 #include <algorithm>
 
-#include "model/inference_buffers.h"
+#include "model/inference/buffers.h"
 #include "model/tensor_parallel.h"
 
 namespace weft {
