@@ -42,6 +42,39 @@ HWY_INLINE void widen_row(float* HWY_RESTRICT to, const W* HWY_RESTRICT from, st
   for (; i < n; ++i) to[i] = widen(from[i]);
 }
 
+// The sum of a vector's lanes: of each four of them first, then of the fours. Of four vectors side
+// by side the same with a fifth of the shuffles, which would take as long as the products.
+#if HWY_TARGET == HWY_SCALAR || HWY_HAVE_SCALABLE
+HWY_INLINE float sum_of(F d, hn::Vec<F> v) { return hn::GetLane(hn::SumOfLanes(d, v)); }
+HWY_INLINE void sums_of(F d, const hn::Vec<F> (&v)[4], float* to) {
+  for (int r = 0; r < 4; ++r) to[r] = sum_of(d, v[r]);
+}
+#else
+template <class D>
+HWY_INLINE hn::Vec<hn::FixedTag<float, 4> > sum_of_fours(D d, hn::Vec<D> v) {
+  if constexpr (hn::MaxLanes(D()) == 4) {
+    return v;
+  } else {
+    const hn::Half<D> half;
+    return sum_of_fours(half, hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v)));
+  }
+}
+HWY_INLINE float sum_of(F d, hn::Vec<F> v) {
+  const auto pairs = hn::Add(v, hn::Shuffle1032(v));
+  return hn::GetLane(sum_of_fours(d, hn::Add(pairs, hn::Shuffle2301(pairs))));
+}
+HWY_INLINE void sums_of(F d, const hn::Vec<F> (&v)[4], float* to) {
+  const hn::Repartition<double, F> wide;
+  const auto pairs = [&](hn::Vec<F> a, hn::Vec<F> b) HWY_ATTR {
+    return hn::BitCast(wide, hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b)));
+  };
+  const auto low = pairs(v[0], v[1]), high = pairs(v[2], v[3]);
+  const auto fours = hn::Add(hn::BitCast(d, hn::InterleaveLower(wide, low, high)),
+                             hn::BitCast(d, hn::InterleaveUpper(wide, low, high)));
+  hn::StoreU(sum_of_fours(d, fours), hn::FixedTag<float, 4>(), to);
+}
+#endif
+
 // R rows of w against N rows of x over K features: y[n][o] for o in [0, R), or added to it. One
 // accumulator a pair, whatever R and N are.
 template <int R, int N, class W>
@@ -68,14 +101,22 @@ HWY_INLINE void dot_rows(float* HWY_RESTRICT y, std::int64_t ldy, const float* H
     }
   }
 #pragma GCC unroll 8
-  for (int r = 0; r < R; ++r)
+  for (int n = 0; n < N; ++n) {
+    float whole[R];
+    if constexpr (R == 4) {
+      sums_of(d, {sums[0][n], sums[1][n], sums[2][n], sums[3][n]}, whole);
+    } else {
 #pragma GCC unroll 8
-    for (int n = 0; n < N; ++n) {
-      float sum = hn::GetLane(hn::SumOfLanes(d, sums[r][n]));
+      for (int r = 0; r < R; ++r) whole[r] = sum_of(d, sums[r][n]);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      float sum = whole[r];
       for (std::int64_t j = i; j < K; ++j) sum += widen(w[r * ldw + j]) * x[n * ldx + j];
       float& to = y[n * ldy + r];
       to = add ? to + sum : sum;
     }
+  }
 }
 
 // body(first, size) for the parts of [0, I), one at least, that sums run over by themselves.
@@ -140,16 +181,28 @@ void any_few_rows(const StreamOutputs& to, const float* x, const W* w, std::int6
 constexpr int kBlockRows = HWY_TARGET == HWY_AVX3 ? 6 : 4,
               kBlockFeatures = HWY_TARGET == HWY_AVX3 ? 4 : 3;
 
-template <int R, int N = kBlockRows>
-HWY_INLINE void block_rows(float* y, std::int64_t ldy, const float* x, std::int64_t ldx,
-                           const float* w, std::int64_t ldw, std::int64_t n_rows, std::int64_t K,
-                           bool add) {
+// Rows of w that meet all rows of x before the next ones do: they stay in a cache, and a block of x
+// in the first one.
+template <class W>
+constexpr std::int64_t kChunkFeatures = std::is_same_v<W, float> ? 48 : kBlockFeatures;
+
+// n_features rows of w against n_rows of x.
+template <int N = kBlockRows>
+HWY_INLINE void chunk_rows(float* y, std::int64_t ldy, const float* x, std::int64_t ldx,
+                           std::int64_t n_rows, const float* w, std::int64_t ldw,
+                           std::int64_t n_features, std::int64_t K, bool add) {
   std::int64_t n = 0;
-  for (; n + N <= n_rows; n += N)
-    dot_rows<R, N>(y + n * ldy, ldy, x + n * ldx, ldx, w, ldw, K, add);
+  for (; n + N <= n_rows; n += N) {
+    float* to = y + n * ldy;
+    const float* from = x + n * ldx;
+    std::int64_t o = 0;
+    for (; o + kBlockFeatures <= n_features; o += kBlockFeatures)
+      dot_rows<kBlockFeatures, N>(to + o, ldy, from, ldx, w + o * ldw, ldw, K, add);
+    for (; o < n_features; ++o) dot_rows<1, N>(to + o, ldy, from, ldx, w + o * ldw, ldw, K, add);
+  }
   if constexpr (N > 1)
     if (n < n_rows)
-      block_rows<R, N - 1>(y + n * ldy, ldy, x + n * ldx, ldx, w, ldw, n_rows - n, K, add);
+      chunk_rows<N - 1>(y + n * ldy, ldy, x + n * ldx, ldx, n_rows - n, w, ldw, n_features, K, add);
 }
 
 // A panel of many rows: a part of x is packed, which keeps its rows out of each other's cache sets,
@@ -158,26 +211,18 @@ template <class W>
 void panel_rows(const StreamOutputs& to, const float* x, const W* w, std::int64_t I, std::int64_t N,
                 float* packed) {
   constexpr std::int64_t kLd = kStreamPart + 16;
-  float wide[kBlockFeatures * kStreamPart];
   each_part(I, [&](std::int64_t k, std::int64_t K) HWY_ATTR {
     for (std::int64_t n = 0; n < N; ++n) std::copy_n(x + n * I + k, K, packed + n * kLd);
-    const auto features = [&](std::int64_t o, std::int64_t n_features, const float* rows,
-                              std::int64_t ldw) HWY_ATTR {
-      if (n_features == kBlockFeatures)
-        block_rows<kBlockFeatures>(to.y + o, to.ldy, packed, kLd, rows, ldw, N, K, k > 0);
-      else
-        for (std::int64_t r = 0; r < n_features; ++r)
-          block_rows<1>(to.y + o + r, to.ldy, packed, kLd, rows + r * ldw, ldw, N, K, k > 0);
-    };
-    for (std::int64_t o = to.begin; o < to.end; o += kBlockFeatures) {
-      const std::int64_t n_features = std::min<std::int64_t>(kBlockFeatures, to.end - o);
+    for (std::int64_t o = to.begin; o < to.end; o += kChunkFeatures<W>) {
+      const std::int64_t n_features = std::min(kChunkFeatures<W>, to.end - o);
       const W* rows = w + o * I + k;
       if constexpr (std::is_same_v<W, float>) {
-        features(o, n_features, rows, I);
+        chunk_rows(to.y + o, to.ldy, packed, kLd, N, rows, I, n_features, K, k > 0);
       } else {
+        float wide[kBlockFeatures * kStreamPart];
         for (std::int64_t r = 0; r < n_features; ++r)
           widen_row(wide + r * kStreamPart, rows + r * I, K);
-        features(o, n_features, wide, kStreamPart);
+        chunk_rows(to.y + o, to.ldy, packed, kLd, N, wide, kStreamPart, n_features, K, k > 0);
       }
     }
   });
@@ -275,17 +320,21 @@ void stream_linear(float* y, const float* x, ConstView w, const float* bias, std
     HWY_DYNAMIC_DISPATCH(StreamRows)
     ({y + n * O, O, bias, begin, end}, x + n * I, w.data(), w.dtype(), I, n_rows, packed);
   };
-  // Pieces of some 200 KB, or as many as keep the team busy; those of panels are in the caches.
-  const std::int64_t fair = O / (4 * stream.n_threads()) / 8 * 8;
+  // Pieces of some 200 KB, or as many as keep the team busy.
+  const std::int64_t busy = 4 * stream.n_threads();
   if (N <= kStreamLinearRows) {
+    const std::int64_t fair = O / busy / 8 * 8;
     const std::int64_t grain = std::clamp<std::int64_t>(
         fair, 8, std::max<std::int64_t>(8, 49152 / std::max<std::int64_t>(I, 1) / 8 * 8));
     return parallel_tasks(stream, (O + grain - 1) / grain, [&](std::int64_t piece) {
       rows(0, N, piece * grain, std::min(O, (piece + 1) * grain), nullptr);
     });
   }
-  const std::int64_t grain = std::max<std::int64_t>(fair, 48), pieces = (O + grain - 1) / grain,
-                     panels = (N + kStreamPanel - 1) / kStreamPanel;
+  // Each piece packs its panel, so there are no more of them than that takes.
+  const std::int64_t panels = (N + kStreamPanel - 1) / kStreamPanel,
+                     fair = O * panels / busy / 8 * 8,
+                     grain = std::clamp<std::int64_t>(fair, 48, std::max<std::int64_t>(O, 48)),
+                     pieces = (O + grain - 1) / grain;
   parallel_tasks(stream, panels * pieces, [&](std::int64_t task) {
     const std::int64_t n = task / pieces * kStreamPanel, begin = task % pieces * grain;
     rows(n, std::min(kStreamPanel, N - n), begin, std::min(O, begin + grain),
