@@ -146,8 +146,8 @@ void bench_generate(const BenchRun& run) {
         .bubble = 0,
         .bytes = held};
   };
-  const double prompt_flops =
-      forward_flops(run.config, {.n = o.sequences, .rows = o.prompt_tokens}, o.sequences);
+  const double prompt_flops = forward_flops(run.config, {.n = o.sequences, .rows = o.prompt_tokens},
+                                            o.sequences, o.sequences);
   OrderedJson prefill_more = {{"seconds", prefill}, {"flops", prompt_flops / prefill}};
   const bool counts = run.stream.device().type == DeviceType::cpu;  // products count themselves
   if (counts) prefill_more["flops_counted"] = sum(counted_prefill) / prefill;

@@ -20,6 +20,12 @@ constexpr const char* kNothingLeft =
 constexpr double kAskEvery_s = 0.05;
 constexpr double kNever_s = -std::numeric_limits<double>::infinity();
 
+// Of a piece of a long prompt nothing is wanted, which a row alone comes next to.
+std::span<const std::int64_t> wanted_of(const Pass& pass) {
+  static constexpr std::int64_t kFirst[] = {0};
+  return pass.last.empty() ? std::span<const std::int64_t>(kFirst) : pass.last;
+}
+
 }  // namespace
 
 std::int64_t ActiveRequest::waiting() const {
@@ -72,7 +78,7 @@ std::optional<Failure> Batch::run() {
                                 .slices = pass.slices,
                                 .text_lengths = pass.lengths,
                                 .pages = pass.pages,
-                                .wanted = pass.last});
+                                .wanted = wanted_of(pass)});
     }();
     ++passes_;
     if (statistics_) count(pass);

@@ -76,10 +76,13 @@ double head_flops(const ModelConfig& c, std::int64_t n_rows) {
   return 2.0 * static_cast<double>(n_rows) * head_matrix_elems(c);
 }
 
-double forward_flops(const ModelConfig& c, const SequenceRows& r, std::int64_t head_rows) {
+double forward_flops(const ModelConfig& c, const SequenceRows& r, std::int64_t head_rows,
+                     std::int64_t wanted) {
   double flops = head_flops(c, head_rows);
   for (std::int64_t l = 0; l < c.layers; ++l) flops += block_flops(c, l, r);
-  return flops;
+  if (wanted < 0) return flops;
+  const std::int64_t behind = block_matrix_elems(c) - c.qkv_rows() * c.width;
+  return flops - 2.0 * static_cast<double>(r.n * r.rows - wanted) * static_cast<double>(behind);
 }
 
 double training_flops(const ModelConfig& c, const SequenceRows& r, Recompute recompute) {

@@ -44,8 +44,11 @@ double block_flops(const ModelConfig& config, std::int64_t layer, const Sequence
 // The head that the model has, with so many rows: its LM head with its transform, its label layers,
 // its pooler; 0 of a base model.
 double head_flops(const ModelConfig& config, std::int64_t n_rows);
-// All blocks, and the head on so many rows (a prompt needs it for its last token alone).
-double forward_flops(const ModelConfig& config, const SequenceRows& rows, std::int64_t head_rows);
+// All blocks, and the head on so many rows (a prompt needs it for its last token alone). wanted:
+// rows that the last block goes on with behind its attention (DecoderRows, model/inference/pass.h);
+// -1: all of them.
+double forward_flops(const ModelConfig& config, const SequenceRows& rows, std::int64_t head_rows,
+                     std::int64_t wanted = -1);
 // Forward and backward of a step, the blocks' second forward included where they are recomputed.
 double training_flops(const ModelConfig& config, const SequenceRows& rows, Recompute recompute);
 

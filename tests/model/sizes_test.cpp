@@ -250,10 +250,14 @@ TEST(Sizes, PrefillAndDecodingAreWhatTheOpsCount) {
     for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::int32_t>(i) % 7;
     const CacheSlice prompts[] = {{0, 13, 0, 0}, {13, 13, 0, 1}};
     const std::int64_t last[] = {12, 25};
-    inference.logits(
-        inference.hidden({.ids = ids, .types = {}, .slices = prompts, .text_lengths = {}}), last);
+    DecoderRows rows = {.ids = ids, .types = {}, .slices = prompts, .text_lengths = {}};
+    inference.logits(inference.hidden(rows), last);
+    const double all = matmul_flops_done(one.stream);
+    EXPECT_DOUBLE_EQ(forward_flops(c, {.n = 2, .rows = 13}, 2), all) << name;
+    rows.wanted = last;
+    inference.logits(inference.hidden(rows), last);
     const double prefill = matmul_flops_done(one.stream);
-    EXPECT_DOUBLE_EQ(forward_flops(c, {.n = 2, .rows = 13}, 2), prefill) << name;
+    EXPECT_DOUBLE_EQ(forward_flops(c, {.n = 2, .rows = 13}, 2, 2), prefill - all) << name;
     const CacheSlice next[] = {{0, 1, 13, 0}, {1, 1, 13, 1}};
     const std::int64_t both[] = {0, 1};
     inference.logits(
