@@ -50,6 +50,9 @@ struct Generation {
   double temperature = 1, top_p = 1, min_p = 0, typical_p = 1, epsilon_cutoff = 0, eta_cutoff = 0,
          repetition_penalty = 1, encoder_repetition_penalty = 1, guidance_scale = 1,
          length_penalty = 1;
+  // Of the OpenAI protocol, for what is new: each score falls by them, once for a token that is
+  // among it and once each time it is.
+  double presence_penalty = 0, frequency_penalty = 0;
   std::optional<double> top_h, max_time;
   EarlyStopping early_stopping = EarlyStopping::no;
   std::vector<std::int32_t> eos;  // none: only length stops

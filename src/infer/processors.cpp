@@ -26,6 +26,7 @@ void Processors::apply(std::span<float> scores, const Generation& g,
   bias_sequences(g.sequence_bias, seen);
   penalise({"--encoder-repetition-penalty", g.encoder_repetition_penalty, true}, prompt);
   penalise({"--repetition-penalty", g.repetition_penalty}, seen);
+  subtract_for_new(g, seen.subspan(prompt.size()));
   forbid_ngrams(g.no_repeat_ngram_size, seen, seen);
   forbid_ngrams(g.encoder_no_repeat_ngram_size, prompt, seen);
   for (const std::vector<std::int32_t>& word : g.bad_words)
@@ -74,6 +75,18 @@ void Processors::penalise(const Penalty& penalty, std::span<const std::int32_t> 
     CHECK_USER(std::isfinite(s) || !std::isfinite(before),
                "{} is {}, which makes a score of {} no number", penalty.flag, penalty.value,
                before);
+  }
+}
+
+void Processors::subtract_for_new(const Generation& g, std::span<const std::int32_t> new_tokens) {
+  if (g.presence_penalty == 0 && g.frequency_penalty == 0) return;
+  order_.assign(new_tokens.begin(), new_tokens.end());
+  std::sort(order_.begin(), order_.end());
+  for (auto at = order_.begin(); at != order_.end();) {
+    const auto end = std::upper_bound(at, order_.end(), *at);
+    const auto times = static_cast<double>(end - at);
+    bias(*at, -static_cast<float>(g.presence_penalty + g.frequency_penalty * times));
+    at = end;
   }
 }
 

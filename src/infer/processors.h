@@ -1,5 +1,6 @@
-// transformers' logits processors, in its order: what the model's scores are changed to before a
-// token is chosen, and before sampling's warpers (infer/choice/warpers.h) cut what may be drawn.
+// transformers' logits processors, in its order, and the OpenAI protocol's penalties among them:
+// what the model's scores are changed to before a token is chosen, and before sampling's warpers
+// (infer/choice/warpers.h) cut what may be drawn.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +29,7 @@ class Processors {
     bool inverse = false;
   };
   void penalise(const Penalty& penalty, std::span<const std::int32_t> tokens);
+  void subtract_for_new(const Generation& g, std::span<const std::int32_t> new_tokens);
   // What would repeat n-grams of `source` behind `seen`.
   void forbid_ngrams(std::int64_t size, std::span<const std::int32_t> source,
                      std::span<const std::int32_t> seen);

@@ -1,6 +1,8 @@
 #include "serve/request.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 
 #include "core/json.h"
 #include "core/spelling.h"
@@ -37,10 +39,7 @@ struct Lacking {
   std::vector<Json> neutral;
 };
 const std::vector<Lacking>& lacking() {
-  static const std::vector<Lacking> all = {{"frequency_penalty", {0}},
-                                           {"presence_penalty", {0}},
-                                           {"logit_bias", {Json::object()}},
-                                           {"suffix", {""}},
+  static const std::vector<Lacking> all = {{"suffix", {""}},
                                            {"tools", {Json::array()}},
                                            {"functions", {Json::array()}},
                                            {"tool_choice", {"none", "auto"}},
@@ -61,11 +60,26 @@ const std::vector<Lacking>& lacking() {
 }
 
 const std::vector<std::string>& known_keys(ServedRoute route) {
-  static const std::vector<std::string> both = {
-      "model",   "max_tokens",    "temperature", "top_p",      "n",
-      "stream",  "logprobs",      "stop",        "seed",       "stream_options",
-      "top_k",   "min_p",         "min_tokens",  "ignore_eos", "repetition_penalty",
-      "best_of", "stop_token_ids"};
+  static const std::vector<std::string> both = {"model",
+                                                "max_tokens",
+                                                "temperature",
+                                                "top_p",
+                                                "n",
+                                                "stream",
+                                                "logprobs",
+                                                "stop",
+                                                "seed",
+                                                "stream_options",
+                                                "top_k",
+                                                "min_p",
+                                                "min_tokens",
+                                                "ignore_eos",
+                                                "repetition_penalty",
+                                                "best_of",
+                                                "stop_token_ids",
+                                                "logit_bias",
+                                                "presence_penalty",
+                                                "frequency_penalty"};
   static const auto with = [](std::vector<std::string> all, const std::vector<std::string>& more) {
     all.insert(all.end(), more.begin(), more.end());
     return all;
@@ -332,6 +346,28 @@ std::vector<std::int32_t> read_stop_ids(const Body& body, const ModelConfig& con
   return token_ids("stop_token_ids", list, config);
 }
 
+// Of single tokens, beside what the model's file biases.
+std::vector<SequenceBias> read_biases(const Body& body, const ModelConfig& config) {
+  constexpr double kMost = 100;
+  std::vector<SequenceBias> biases;
+  if (!body.has("logit_bias")) return biases;
+  const OrderedJson& given = body.at("logit_bias");
+  if (!given.is_object()) body.wrong("logit_bias", "an object of token ids and biases");
+  for (const auto& [key, value] : given.items()) {
+    std::int64_t id = -1;
+    const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
+    if (error != std::errc() || end != key.data() + key.size() || id < 0 || id >= config.vocab)
+      refuse("logit_bias", fmt::format("logit_bias has the token id '{}'; allowed: 0 to {}",
+                                       made_utf8(key), config.vocab - 1));
+    const bool fits = value.is_number() && std::abs(value.get<double>()) <= kMost;
+    if (!fits)
+      refuse("logit_bias", fmt::format("logit_bias of {} is {}; allowed: -{} to {}", id,
+                                       brief(value), kMost, kMost));
+    biases.push_back({{static_cast<std::int32_t>(id)}, value.get<float>()});
+  }
+  return biases;
+}
+
 void read_generation(const Body& body, const ServedModel& m, ServedRequest& r) {
   const bool chat = r.route == ServedRoute::chat;
   const GenerationFile& file = chat ? m.chat_file : m.file;
@@ -349,6 +385,10 @@ void read_generation(const Body& body, const ServedModel& m, ServedRequest& r) {
   const std::optional<std::int64_t> max_tokens = read_max_tokens(body, r.route);
   r.generates = max_tokens != 0;
   const std::vector<std::int32_t> stop_ids = read_stop_ids(body, m.config);
+  const std::vector<SequenceBias> biases = read_biases(body, m.config);
+  constexpr Reals kPenalties = {-2, 2};
+  const double presence = body.real("presence_penalty", kPenalties).value_or(0),
+               frequency = body.real("frequency_penalty", kPenalties).value_or(0);
   for (std::size_t i = 0; i < r.prompts.size(); ++i) {
     const auto n_tokens = static_cast<std::int64_t>(r.prompts[i].ids.size());
     const std::int64_t context = m.config.context, room = context - n_tokens;
@@ -372,6 +412,9 @@ void read_generation(const Body& body, const ServedModel& m, ServedRequest& r) {
     g.max_time.reset();  // the server's --request-timeout instead
     g.logprobs = r.n_logprobs >= 0;
     g.eos.insert(g.eos.end(), stop_ids.begin(), stop_ids.end());
+    g.sequence_bias.insert(g.sequence_bias.end(), biases.begin(), biases.end());
+    g.presence_penalty = presence;
+    g.frequency_penalty = frequency;
     check_n(body, r, g);
     r.options.push_back(std::move(g));
   }

@@ -231,6 +231,26 @@ TEST(Sampler, APenaltyThatLeavesNoNumbersIsNamed) {
   }
 }
 
+// score - presence - frequency · times, of what is new: token 1 twice, token 4 once; the prompt's
+// token 2 and a token without a score are left alone.
+TEST(Sampler, PenaltiesOfTheOpenAiProtocolCountWhatIsNew) {
+  Stream stream;
+  Sampler sampler(stream);
+  const std::vector<float> logits = {0, 1, 2, 3, 4};
+  Generation g;
+  g.do_sample = true;
+  g.top_k = 0;
+  g.presence_penalty = 0.5;
+  g.frequency_penalty = -0.25;
+  sampler.process(logits, g, Ids{2, 2, 1, 4, 1, 50256}, 2);
+  const std::vector<double> expected = {0, 1 - 0.5 + 0.5, 2, 3, 4 - 0.5 + 0.25};
+  double sum = 0;
+  for (const double score : expected) sum += std::exp(score);
+  const auto p = sampler.probabilities();
+  for (std::size_t i = 0; i < expected.size(); ++i)
+    EXPECT_NEAR(p[i], std::exp(expected[i]) / sum, 1e-6) << i;
+}
+
 // A prompt's token that the vocabulary does not hold has no score that could be changed.
 TEST(Sampler, TokensBeyondTheVocabularyTouchNothing) {
   Stream stream;

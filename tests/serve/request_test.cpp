@@ -70,7 +70,8 @@ TEST(ReadRequest, Parameters) {
           "top_k": 7, "min_p": 0.1, "repetition_penalty": 1.5, "min_tokens": 2, "seed": 11, "n": 3,
           "stop": ["a", "b"], "logprobs": 2, "echo": true, "stream": true, "user": "somebody",
           "stream_options": {"include_usage": true}, "stop_token_ids": [4], "best_of": 3,
-          "frequency_penalty": 0, "presence_penalty": 0.0, "logit_bias": {}, "suffix": null,
+          "frequency_penalty": -0.5, "presence_penalty": 2, "logit_bias": {"7": -100, "0": 0.5},
+          "suffix": null,
           "response_format": {"type": "text"}, "tool_choice": "none", "modalities": ["text"]})");
   const Generation& g = r.options[0];
   EXPECT_EQ(g.max_new_tokens, 5);
@@ -80,6 +81,12 @@ TEST(ReadRequest, Parameters) {
   EXPECT_EQ(g.min_p, 0.1);
   EXPECT_EQ(g.repetition_penalty, 1.5);
   EXPECT_EQ(g.min_new_tokens, 2);
+  EXPECT_EQ(g.frequency_penalty, -0.5);
+  EXPECT_EQ(g.presence_penalty, 2);
+  ASSERT_EQ(g.sequence_bias.size(), 2u);
+  EXPECT_EQ(g.sequence_bias[0].ids, std::vector<std::int32_t>{7});
+  EXPECT_EQ(g.sequence_bias[0].bias, -100);
+  EXPECT_EQ(g.sequence_bias[1].bias, 0.5);
   EXPECT_EQ(g.seed, 11);
   EXPECT_EQ(g.num_return_sequences, 1);
   EXPECT_EQ(g.stop, (std::vector<std::string>{"a", "b"}));
@@ -189,8 +196,14 @@ TEST(ReadRequest, RefusalsNameTheParameterItsValueAndWhatIsAllowed) {
            {"stop", R"({"prompt": "a", "stop": ""})", "empty text"},
            {"stop", R"({"prompt": "a", "stop": [1]})", "stop is [1]"},
            {"stream", R"({"prompt": "a", "stream": "yes"})", "stream is \"yes\""},
-           {"logit_bias", R"({"prompt": "a", "logit_bias": {"5": 1}})", "which Weft does not have"},
-           {"frequency_penalty", R"({"prompt": "a", "frequency_penalty": 0.5})", "0.5, which Weft"},
+           {"logit_bias", R"({"prompt": "a", "logit_bias": [1]})", "an object of token ids"},
+           {"logit_bias", R"({"prompt": "a", "logit_bias": {"1003": 1}})", "token id '1003'"},
+           {"logit_bias", R"({"prompt": "a", "logit_bias": {"5x": 1}})", "token id '5x'"},
+           {"logit_bias", R"({"prompt": "a", "logit_bias": {"5": 101}})", "of 5 is 101; allowed"},
+           {"logit_bias", R"({"prompt": "a", "logit_bias": {"5": "1"}})", "of 5 is \"1\""},
+           {"suffix", R"({"prompt": "a", "suffix": "b"})", "which Weft does not have"},
+           {"frequency_penalty", R"({"prompt": "a", "frequency_penalty": 3})", "is 3; allowed"},
+           {"presence_penalty", R"({"prompt": "a", "presence_penalty": "1"})", "a number"},
            {"temprature", R"({"prompt": "a", "temprature": 1})", "did you mean 'temperature'"},
            {"stop_token_ids", R"({"prompt": "a", "stop_token_ids": [1003]})", "token id 1003"}}) {
     const HttpError e = refusal(s, c.body);
