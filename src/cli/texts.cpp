@@ -29,7 +29,8 @@ void TextOptions::visit_inputs(FieldVisitor& v, bool with_prompt) {
 
 void TextOptions::visit(FieldVisitor& v, bool with_prompt) {
   visit_inputs(v, with_prompt);
-  v.field("out", out, "write JSON lines to this .jsonl file instead of stdout");
+  v.field("out", out,
+          "write JSON lines to this .jsonl file instead of stdout; F.h5: arrays, beside F.jsonl");
   v.field("json", json, "JSON lines on stdout");
 }
 
@@ -71,8 +72,10 @@ GivenTexts read_texts(const TextOptions& o, const TextWants& wants) {
 
 GivenTexts read_texts(const TextOptions& o, const TextWants& wants, Communicator& world,
                       Stream& stream) {
-  CHECK_USER(o.out.empty() || std::filesystem::path(o.out).extension() == ".jsonl",
-             "--out is '{}'; allowed: a .jsonl file", o.out);
+  CHECK_USER(
+      o.out.empty() || std::filesystem::path(o.out).extension() == ".jsonl",
+      "--out is '{}'; allowed: a .jsonl file; of a file's texts (--in FILE) also an .h5 file",
+      o.out);
   if (world.size() == 1) return read_texts(o, wants);
   std::string packed;
   on_first_rank(world, stream, [&] { packed = pack(read_texts(o, wants)); });

@@ -48,6 +48,31 @@ rejected() {
   json out '"source" not in lines[0]'
 }
 
+@test "--out F.h5: the lines of F.jsonl as arrays, when they are whole" {
+  printf '%s\n' '{"text": "the water"}' '{"text": "a", "max_new_tokens": 2}' '{"no": 1}' >p.jsonl
+  for n in 1 2; do
+    for again in 1 2 3; do  # the third time from the lines alone
+      [ $again != 3 ] || rm o.h5
+      rejected $n generate "${gpt2[@]}" --in p.jsonl --max-new-tokens 4 --out o.h5 --logprobs
+      for name in ids ids_offsets n_new; do h5dump -y -w 0 -d "/$name" o.h5; done |
+        sed -n '/DATA {/,/}/s/^ *\([-0-9].*\)/\1/p' >arrays
+      printf '%s\n' "$(h5ls o.h5 | awk '{print $1}' | tr '\n' ' ')" >>arrays
+      json o.jsonl 'len(lines) == 2' \
+        '[l.strip() for l in open("arrays")] == [
+          ", ".join(str(i) for l in lines for i in l["ids"]), "0, 4, 6", "4, 2",
+          "finish generated_text id ids ids_offsets logprobs logprobs_offsets n_new n_prompt " +
+          "new_text prompt sample"]'
+    done
+    rm o.*
+  done
+  printf 'the\n' >t.txt
+  ok 2 score "${gpt2[@]}" --in t.txt --out s.h5
+  h5ls s.h5 | grep -q '^logprob  *Dataset {1}'
+  refused 1 "also an .h5 file" score "${gpt2[@]}" --text the --out s2.h5
+  printf '{"text": "a"}\n' >i.jsonl
+  refused 1 '--out i.jsonl: is the file that --in reads' score "${gpt2[@]}" --in i.jsonl --out i.h5
+}
+
 @test "--out is not the file that --in reads" {
   printf 'the water\nthe people\n' >t.txt
   ln -s t.txt o.jsonl

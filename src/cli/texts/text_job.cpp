@@ -15,6 +15,7 @@
 #include "core/log.h"
 #include "core/utf8.h"
 #include "io/files.h"
+#include "io/result_arrays.h"
 #include "train/start.h"
 
 namespace weft {
@@ -114,17 +115,32 @@ void JobBlock::note(std::int64_t place, std::int64_t n) {
   n_open_ -= n_missing_[at] == 0;
 }
 
+namespace {
+
+bool wants_arrays(const TextOptions& o) { return fs::path(o.out).extension() == ".h5"; }
+
+TextOptions with_lines(TextOptions o) {
+  if (wants_arrays(o)) o.out = fs::path(o.out).replace_extension(".jsonl").string();
+  return o;
+}
+
+}  // namespace
+
 bool TextJob::serves(const TextOptions& o) {
   if (o.in.empty() || o.out.empty() || !o.text.empty() || !o.prompt.empty()) return false;
   std::error_code error;
   const auto out = fs::status(o.out, error).type();
   const bool file = out == fs::file_type::not_found || out == fs::file_type::regular;
-  return file && fs::path(o.out).extension() == ".jsonl" && !is_stream(o.in);
+  return file && (fs::path(o.out).extension() == ".jsonl" || wants_arrays(o)) && !is_stream(o.in);
 }
 
 TextJob::TextJob(Session& session, const Invocation& invocation, const std::string& what,
                  const VisitFields& fields, const TextOptions& texts, const TextJobRules& rules)
-    : session_(session), texts_(texts), rules_(rules), what_("--out " + texts.out) {
+    : session_(session),
+      texts_(with_lines(texts)),
+      arrays_(wants_arrays(texts) ? texts.out : ""),
+      rules_(rules),
+      what_("--out " + texts_.out) {
   how_ = read_options(texts, rules.wants);
   if (rules.reading) how_ = rules.reading(how_);
   begin(invocation, what, fields);
@@ -338,6 +354,12 @@ void TextJob::wait_until_whole() {
   }
 }
 
+// By each run that came to the end, in place of one another's: they are the same.
+void TextJob::write_arrays() const {
+  if (arrays_.empty() || !fs::exists(texts_.out) || (done_ && fs::exists(arrays_))) return;
+  write_result_arrays(texts_.out, arrays_, {{"model", session_.options.model}});
+}
+
 namespace {
 
 std::string first_reason(const fs::path& rejects) {
@@ -369,6 +391,7 @@ void TextJob::finish(const std::optional<Failure>& ended, JobLog& log) {
       n.texts = json.value("texts", std::int64_t{0});
       n.rejected = json.value("rejected", std::int64_t{0});
     }
+    write_arrays();
     if (done_)
       log_info("{} is whole already: another batch job has finished it; remove it to make it anew",
                texts_.out);

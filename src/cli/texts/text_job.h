@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -49,7 +50,8 @@ class JobBlock {
 
 class TextJob {
  public:
-  // Whether a command with these texts and results works as a job: both are files.
+  // Whether a command with these texts and results works as a job: both are files. Results that go
+  // to F.h5 are lines in F.jsonl, and arrays there when those are whole (io/result_arrays.h).
   static bool serves(const TextOptions& options);
 
   // Begins the job, or joins it. `what`: the command, whose options `fields` visits. Collective
@@ -92,11 +94,14 @@ class TextJob {
   void write(bool now);
   std::int64_t texts_done() const;
   void wait_until_whole();
+  void write_arrays() const;
   void end_together(const std::optional<Failure>& ended);
   bool leads() const { return session_.grid.replica().rank() == 0; }
 
   Session& session_;
-  TextOptions texts_;
+  TextOptions texts_;  // its --out: the lines
+  std::filesystem::path
+      arrays_;  // what --out says where that is an .h5: from the lines, when whole
   TextJobRules rules_;
   ReadOptions how_;
   std::string what_;  // "--out o.jsonl"

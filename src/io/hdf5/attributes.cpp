@@ -69,12 +69,21 @@ std::string Hdf5File::read_text(const std::string& name) const {
   return text;
 }
 
-void Hdf5File::write_strings(const std::string& name, const std::vector<std::string>& strings) {
-  const Hdf5Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
+namespace {
+
+Hdf5Handle string_type() {
+  Hdf5Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
   H5Tset_size(type, H5T_VARIABLE);
   H5Tset_cset(type, H5T_CSET_UTF8);
-  const auto n = static_cast<hsize_t>(strings.size());
-  const Hdf5Handle space(H5Screate_simple(1, &n, nullptr), H5Sclose);
+  return type;
+}
+
+}  // namespace
+
+void Hdf5File::create_strings(const std::string& name, std::int64_t n) {
+  const Hdf5Handle type = string_type();
+  const auto size = static_cast<hsize_t>(n);
+  const Hdf5Handle space(H5Screate_simple(1, &size, nullptr), H5Sclose);
   const Hdf5Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
   H5Pset_obj_track_times(creation, false);  // the same content gives the same file
   const Hdf5Handle data(
@@ -82,10 +91,25 @@ void Hdf5File::write_strings(const std::string& name, const std::vector<std::str
       H5Dclose);
   CHECK_MACHINE(data.ok(), "{}: dataset {} cannot be made ({})", impl_->path.string(), name,
                 hdf5_reason().text);
+}
+
+void Hdf5File::write_strings(const std::string& name, std::int64_t begin,
+                             std::span<const std::string> strings) {
+  if (strings.empty()) return;
+  const Hdf5Handle data = impl_->dataset(name), type = string_type();
+  const Hdf5Handle space(H5Dget_space(data), H5Sclose);
+  const auto first = static_cast<hsize_t>(begin), n = static_cast<hsize_t>(strings.size());
+  const Hdf5Handle memory(H5Screate_simple(1, &n, nullptr), H5Sclose);
+  H5Sselect_hyperslab(space, H5S_SELECT_SET, &first, nullptr, &n, nullptr);
   std::vector<const char*> begins;
   for (const std::string& s : strings) begins.push_back(s.c_str());
-  CHECK_MACHINE(H5Dwrite(data, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, begins.data()) >= 0,
+  CHECK_MACHINE(H5Dwrite(data, type, memory, space, H5P_DEFAULT, begins.data()) >= 0,
                 "{}: writing {} failed ({})", impl_->path.string(), name, hdf5_reason().text);
+}
+
+void Hdf5File::write_strings(const std::string& name, const std::vector<std::string>& strings) {
+  create_strings(name, static_cast<std::int64_t>(strings.size()));
+  write_strings(name, 0, strings);
 }
 
 std::vector<std::string> Hdf5File::read_strings(const std::string& name,

@@ -63,6 +63,10 @@ class Hdf5File {
   // UTF-8 strings of any length as a dataset of strings (n); each ends at its first NUL. In a file
   // of one process.
   void write_strings(const std::string& name, const std::vector<std::string>& strings);
+  void create_strings(const std::string& name, std::int64_t n);
+  // Those from `begin` on.
+  void write_strings(const std::string& name, std::int64_t begin,
+                     std::span<const std::string> strings);
   // Some of such a dataset, in the order of `at`.
   std::vector<std::string> read_strings(const std::string& name,
                                         std::span<const std::int64_t> at) const;
