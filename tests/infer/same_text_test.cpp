@@ -2,6 +2,7 @@
 // cut, where its pages lie, or whether it is read again: every token in plain fp32; every bit of
 // its log-probabilities under --deterministic, which are then those of scoring it, too.
 #include "infer/score.h"
+#include "kernels/panels.h"
 #include "tests/infer/golden.h"
 
 namespace weft::test {
@@ -28,8 +29,9 @@ ModelConfig lively_config() {
 
 // The same weights on every grid and rounded to every dtype.
 struct Lively : HeldModel {
-  Lively(std::unique_ptr<Communicator> world, GridShape shape, DType dtype, Precision precision)
-      : HeldModel(std::move(world), shape, lively_config(), ParameterUse::inference, dtype) {
+  Lively(std::unique_ptr<Communicator> world, GridShape shape, DType dtype, Precision precision,
+         const ModelConfig& c = lively_config())
+      : HeldModel(std::move(world), shape, c, ParameterUse::inference, dtype) {
     Parameters wide(config, grid, DType::f32, ParameterUse::inference, 1, device);
     wide.init_weights(5, stream);
     for (std::size_t i = 0; i < wide.list().size(); ++i)
@@ -172,6 +174,33 @@ TEST(SameText, ToTheLastBitWhereItIsDeterministic) {
       const auto ours = scored(m, requests, expected);
       EXPECT_EQ(ours, scores) << name;
     }
+  }
+}
+
+// As generate, serve and chat hold them on a CPU whose matmul library wants that; those of some
+// ranks do not fill panels.
+TEST(SameText, OfMatricesInPanels) {
+  ModelConfig c = lively_config();
+  c.width = 64;
+  c.heads = c.kv_heads = 16;
+  c.ffn = 128;
+  const std::vector<GenerationRequest> requests = many_requests(60);
+  Lively one(make_self_communicator(), {}, DType::f32, Precision::fp32, c);
+  const Results expected = complete(one, requests, {});
+  const auto scores = scored(one, requests, expected);
+  one.parameters.to_panels(one.stream);
+  const auto& list = one.parameters.list();
+  const auto n = std::count_if(list.begin(), list.end(),
+                               [](const LocalParameter& p) { return is_in_panels(p.weight); });
+  EXPECT_TRUE(n == 0 || n == 4 * c.layers) << n;
+  for (const GridShape& shape : grids_of(test_mpi().size(), c)) {
+    Lively m(test_mpi().world(), shape, DType::f32, Precision::fp32, c);
+    m.parameters.to_panels(m.stream);
+    EXPECT_EQ(n_differing(complete(m, requests, {}), expected, false), 0u) << name_of(shape);
+    const auto ours = scored(m, requests, expected);
+    for (std::size_t i = 0; i < ours.size(); ++i)
+      for (std::size_t t = 0; t < ours[i].size(); ++t)
+        EXPECT_NEAR(ours[i][t], scores[i][t], 1e-4) << name_of(shape) << " request " << i;
   }
 }
 
