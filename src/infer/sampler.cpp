@@ -1,11 +1,13 @@
 #include "infer/sampler.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <numeric>
 
 #include "core/check.h"
+#include "core/parallel.h"
 #include "core/rng.h"
 #include "kernels/ops.h"
 
@@ -65,6 +67,21 @@ double draw(std::int64_t seed, std::uint64_t stream, std::int64_t position, std:
 
 namespace {
 
+// In steps that are a vector's: of texts that are scored this reads all logits.
+bool has_nan(std::span<const float> row) {
+  constexpr std::size_t kStep = 16;
+  const auto is_nan = [](float x) {
+    return static_cast<std::uint32_t>((std::bit_cast<std::uint32_t>(x) & 0x7FFF'FFFF) >
+                                      0x7F80'0000);
+  };
+  std::uint32_t any[kStep] = {};
+  std::size_t i = 0;
+  for (; i + kStep <= row.size(); i += kStep)
+    for (std::size_t l = 0; l < kStep; ++l) any[l] |= is_nan(row[i + l]);
+  for (; i < row.size(); ++i) any[0] |= is_nan(row[i]);
+  return std::any_of(any, any + kStep, [](std::uint32_t a) { return a != 0; });
+}
+
 // Of each row of logits (N, V): its maximum, Σ exp(logit - max), the logit of its id.
 std::vector<float> softmax_stats(ConstView logits, std::span<const std::int32_t> ids,
                                  Stream& stream) {
@@ -72,11 +89,12 @@ std::vector<float> softmax_stats(ConstView logits, std::span<const std::int32_t>
   std::vector<float> stats(static_cast<std::size_t>(3 * N));
   cross_entropy_stats(View(stats.data(), Dims{N, 3}), logits, ConstView(ids.data(), Dims{N}),
                       {0, V}, 0, stream);
-  for (std::int64_t n = 0; n < N; ++n) {  // vectors of maxima and exponentials lose a NaN
-    const float* row = logits.as<float>() + n * V;
-    if (std::any_of(row, row + V, [](float x) { return std::isnan(x); }))
+  const auto* values = logits.as<float>();
+  const auto width = static_cast<std::size_t>(V);
+  parallel_for(N, stream.n_threads(), [&](std::int64_t n) {  // vectors of maxima and exponentials
+    if (has_nan({values + n * V, width}))                    // lose a NaN
       stats[static_cast<std::size_t>(3 * n + 1)] = std::numeric_limits<float>::quiet_NaN();
-  }
+  });
   return stats;
 }
 
