@@ -32,8 +32,8 @@ ranks() {
   for child in $(cat "/proc/$1/task/"*/children 2>/dev/null); do ranks "$child"; done
 }
 
-# The number of lines of an event in a run's log.
-count() { grep -c "^{\"event\":\"$2\"" "$1/run.jsonl" 2>/dev/null || true; }
+# The number of lines of an event in a run's log; a line that a kill has cut is none.
+count() { grep -c "^{\"event\":\"$2\".*}\$" "$1/run.jsonl" 2>/dev/null || true; }
 
 # until_ran SECONDS COMMAND…: waits until it is true.
 until_ran() {
@@ -61,7 +61,7 @@ ends() {
 
 # "step loss" of every step, the last line of a step counting.
 curve() {
-  sed -nE 's/^\{"event":"step","step":([0-9]+),"loss":([^,]+),.*/\1 \2/p' "$1/run.jsonl" |
+  sed -nE 's/^\{"event":"step","step":([0-9]+),"loss":([^,]+),.*\}$/\1 \2/p' "$1/run.jsonl" |
     awk '{loss[$1] = $2} END {for (s in loss) print s, loss[s]}' | sort -n
 }
 

@@ -151,7 +151,7 @@ resumed() {
   ends "$launched"
   saved=$(find run/checkpoints -name '*.h5' -printf '%f\n' |
     sed -nE 's/^step-0*([0-9]+)\.h5$/\1/p' | sort -n | tail -n 1)
-  tokens=$(sed -nE 's/^\{"event":"step","step":([0-9]+),.*"tokens":([0-9]+),.*/\1 \2/p' \
+  tokens=$(sed -nE 's/^\{"event":"step","step":([0-9]+),.*"tokens":([0-9]+),.*\}$/\1 \2/p' \
     run/run.jsonl | awk -v from="$saved" '$1 > from {sum += $2; last = $1} END {print sum, last}')
   launch 0 run "${endless[@]}" --walltime "$walltime"
   ends_in_time
