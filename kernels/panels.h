@@ -1,6 +1,7 @@
 // The order in which a CPU's matmul library multiplies some rows by a matrix fastest. Of a matrix
-// that lies as models hold it the library makes such a copy at each product, which takes about as
-// long as the product itself where there are a few dozen rows: a batch of texts that are written.
+// that lies as models hold it the library makes such a copy at each product: of 16 rows, by what
+// was measured, half as much time again, of 64 a fifth. A batch of texts that are written is of so
+// many.
 #pragma once
 
 #include "core/device.h"

@@ -9,6 +9,7 @@
 #include "core/check.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/ops.h"
+#include "kernels/panels.h"
 
 namespace weft {
 
@@ -118,8 +119,9 @@ struct Gemms {
 }  // namespace
 
 bool gemm_takes_panels(std::int64_t N, std::int64_t K, Stream& stream) {
-  // A panel is 64 outputs, none of them padding, of whole blocks of inputs.
-  return N > 0 && K > 0 && N % 64 == 0 && K % 16 == 0 &&
+  // Whole panels of whole blocks of inputs: no padding.
+  static_assert(kPanel == 64, "the library's panels are of 64");
+  return N > 0 && K > 0 && N % kPanel == 0 && K % 16 == 0 &&
          stream.attached<Gemms>().chooses_panels(N, K);
 }
 

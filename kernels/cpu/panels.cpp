@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/parallel.h"
@@ -28,10 +29,9 @@ View to_panels(View w, Stream& stream) {
   if (!cpu::gemm_takes_panels(O, I, stream)) return w;
   const std::int64_t n = O / kPanel, elems = kPanel * I;
   auto* from = w.as<float>();
-  auto* room = static_cast<float*>(
-      stream.scratch(static_cast<std::size_t>(elems * stream.n_threads()) * sizeof(float)));
+  std::vector<float> room(static_cast<std::size_t>(elems * stream.n_threads()));
   cpu::parallel_for(stream, n, 1, [&](std::int64_t p, std::int64_t) {
-    turn(from + p * elems, I, room + omp_get_thread_num() * elems);
+    turn(from + p * elems, I, room.data() + omp_get_thread_num() * elems);
   });
   return w.reshape({n, I, kPanel});
 }

@@ -43,7 +43,7 @@ HWY_INLINE void widen_row(float* HWY_RESTRICT to, const W* HWY_RESTRICT from, st
 }
 
 // The sum of a vector's lanes: of each four of them first, then of the fours. Of four vectors side
-// by side the same with a fifth of the shuffles, which would take as long as the products.
+// by side the same with half of the shuffles.
 #if HWY_TARGET == HWY_SCALAR || HWY_HAVE_SCALABLE
 HWY_INLINE float sum_of(F d, hn::Vec<F> v) { return hn::GetLane(hn::SumOfLanes(d, v)); }
 HWY_INLINE void sums_of(F d, const hn::Vec<F> (&v)[4], float* to) {

@@ -106,7 +106,7 @@ struct Fields {
     for (Field& f : all) {
       f.settle(n_lines);
       f.name = f.key.empty() || f.key == "." ? "_" : f.key;
-      std::replace(f.name.begin(), f.name.end(), '/', '_');
+      for (const char c : {'/', '\0'}) std::replace(f.name.begin(), f.name.end(), c, '_');
       while (taken.contains(f.name) || taken.contains(offsets_of(f))) f.name += '_';
       taken.insert({f.name, offsets_of(f)});
     }

@@ -5,8 +5,9 @@
 //   /FIELD_offsets   (lines + 1) int64, of such a field: where each line's items begin
 //
 // true and false are 1 and 0. What a line lacks, and null, is NaN, an empty text or an empty list.
-// A field with values of several kinds, or with objects, holds their JSON. A '/' in a field's name
-// is '_' there, and a name that is taken gets a '_' behind it. A text ends at its first NUL.
+// A field with values of several kinds, or with objects, holds their JSON. A '/' or NUL in a
+// field's name is '_' there, and a name that is taken gets a '_' behind it. A text ends at its
+// first NUL.
 #pragma once
 
 #include <filesystem>

@@ -88,12 +88,14 @@ TEST(ResultArrays, WhatIsMissingAndWhatDiffers) {
 
 TEST(ResultArrays, NamesThatHdf5CannotHave) {
   const SharedFolder folder;
-  const Arrays a = arrays_of(folder, "{\"a/b\":1,\"a_b\":2,\"l\":[3],\"l_offsets\":4,\"\":5}\n");
+  const Arrays a =
+      arrays_of(folder, "{\"a/b\":1,\"a_b\":2,\"l\":[3],\"l_offsets\":4,\"\":5,\"l\\u0000\":6}\n");
   EXPECT_EQ(a.wholes("/a_b"), Wholes{1});
   EXPECT_EQ(a.wholes("/a_b_"), Wholes{2});
   EXPECT_EQ(a.wholes("/l_offsets"), (Wholes{0, 1}));
   EXPECT_EQ(a.wholes("/l_offsets_"), Wholes{4});
   EXPECT_EQ(a.wholes("/_"), Wholes{5});
+  EXPECT_EQ(a.wholes("/l_"), Wholes{6});
 }
 
 TEST(ResultArrays, OfMoreLinesThanAreHeld) {

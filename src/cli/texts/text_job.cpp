@@ -354,9 +354,10 @@ void TextJob::wait_until_whole() {
   }
 }
 
-// By each run that came to the end, in place of one another's: they are the same.
+// By each run that came to the end, and anew where the lines were whole already: what lies there
+// may be of other lines.
 void TextJob::write_arrays() const {
-  if (arrays_.empty() || !fs::exists(texts_.out) || (done_ && fs::exists(arrays_))) return;
+  if (arrays_.empty() || !fs::exists(texts_.out)) return;
   write_result_arrays(texts_.out, arrays_, {{"model", session_.options.model}});
 }
 
