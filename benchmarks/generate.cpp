@@ -77,7 +77,7 @@ void bench_generate(const BenchRun& run) {
   Parameters parameters(run.config, run.grid, held_dtype(run), ParameterUse::inference, 1,
                         run.stream.device());
   give_weights(run, parameters);
-  if (ctx.precision == Precision::fp32) parameters.to_panels(run.stream);
+  parameters.to_panels(run.stream);
   const std::optional<DType> kv = value_of(kCacheWords, "--kv-cache-dtype", o.kv_cache_dtype);
   CHECK_USER(!kv || *kv == ctx.act || run.stream.device().type == DeviceType::cpu,
              "--kv-cache-dtype is {}; a GPU holds keys and values as activations",
@@ -192,6 +192,7 @@ void bench_score(const BenchRun& run) {
   Parameters parameters(run.config, run.grid, held_dtype(run), ParameterUse::inference, 1,
                         run.stream.device());
   give_weights(run, parameters);
+  parameters.to_panels(run.stream);
   const std::int64_t mine =
       split_range(o.sequences, run.grid.shape().dp, run.grid.dp().rank()).size();
   std::vector<TokenizedText> texts;

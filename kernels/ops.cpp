@@ -292,10 +292,10 @@ void rope_backward(View heads, ConstView positions, ConstView table, const RopeA
 void embedding(View y, ConstView ids, ConstView table, std::int64_t first_row, bool accumulate,
                Stream& stream) {
   const auto [N, C] = y.dims<2>();
-  const auto [V, C_t] = table.dims<2>();
+  const auto [V, C_t] = matrix_dims(table);
   expect("embedding", "y", y, {N, C_t}, act_dtype("embedding", y, stream));
   expect("embedding", "ids", ids, {N}, DType::i32);
-  expect_weight("embedding", table, {V, C});
+  expect_matrix("embedding", table, {V, C}, Precision::fp32, stream);
   backend(stream).embedding(y, ids, table, first_row, accumulate, stream);
 }
 

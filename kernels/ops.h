@@ -344,7 +344,7 @@ void attention_cached(View out,         // (N, H, D) act
 // y[n] = table[ids[n] - first_row] where this rank holds the row, else 0;  += when accumulate.
 void embedding(View y,           // (N, C) act
                ConstView ids,    // (N) i32
-               ConstView table,  // (V_tp, C) fp32 or bf16
+               ConstView table,  // (V_tp, C) fp32, bf16 or fp16, or in panels
                std::int64_t first_row, bool accumulate, Stream& stream);
 
 // dtable[ids[n] - first_row] += dy[n], in the order of n (deterministic).

@@ -17,6 +17,7 @@ struct LinearSizes {
   std::int64_t N = 0, O = 0, I = 0;  // rows at most
   DType act = DType::f32, weight = DType::f32;
   Precision precision = Precision::fp32;
+  bool panels = false;  // w is in panels
 };
 std::size_t linear_scratch_bytes(const LinearSizes& sizes, const ScratchPlace& place);
 

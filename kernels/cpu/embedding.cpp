@@ -2,13 +2,29 @@
 
 #include "kernels/backends.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/panels.h"
 
 namespace weft::cpu {
+
+namespace {
+
+// Where a row of a table lies: its elements `step` apart.
+struct TableRow {
+  std::int64_t first, step;
+};
+TableRow table_row(ConstView table, std::int64_t row) {
+  const auto [V, C] = matrix_dims(table);
+  if (!is_in_panels(table)) return {row * C, 1};
+  const std::int64_t begin = row / kPanel * kPanel;
+  return {begin * C + (row - begin), panel_width(V, begin)};
+}
+
+}  // namespace
 
 void embedding(View y, ConstView ids, ConstView table, std::int64_t first_row, bool accumulate,
                Stream& stream) {
   const auto [N, C] = y.dims<2>();
-  const std::int64_t rows = table.dim(0);
+  const std::int64_t rows = matrix_dims(table).O;
   const auto* id = ids.as<std::int32_t>();
   auto* out = y.as<float>();
   const auto run = [&, N = N, C = C](const auto* weights, const auto& widen) {
@@ -20,11 +36,12 @@ void embedding(View y, ConstView ids, ConstView table, std::int64_t first_row, b
           if (!accumulate) std::fill(to, to + C, 0.0f);
           continue;
         }
-        const auto* from = weights + row * C;
+        const auto [first, step] = table_row(table, row);
+        const auto* from = weights + first;
         if (accumulate)
-          for (std::int64_t c = 0; c < C; ++c) to[c] += widen(from[c]);
+          for (std::int64_t c = 0; c < C; ++c) to[c] += widen(from[c * step]);
         else
-          for (std::int64_t c = 0; c < C; ++c) to[c] = widen(from[c]);
+          for (std::int64_t c = 0; c < C; ++c) to[c] = widen(from[c * step]);
       }
     });
   };

@@ -16,15 +16,11 @@ struct GemmShape {
   bool transpose_a = false, transpose_b = false;
   bool accumulate = false;    // c is added to
   DType inputs = DType::f32;  // f32, or bf16 where gemm_has_bf16()
-  bool panels_b = false;  // b is (N, K) in panels of N (kernels/panels.h); nothing is transposed
   friend bool operator==(const GemmShape&, const GemmShape&) = default;
 };
 
 void gemm(float* c, const void* a, const void* b, const float* bias /* or null */,
           const GemmShape& shape, Stream& stream);
-
-// Whether the library takes a matrix (N, K) in panels, and multiplies by it faster than as it is.
-bool gemm_takes_panels(std::int64_t N, std::int64_t K, Stream& stream);
 
 // Whether bf16 inputs are multiplied faster than fp32 ones on this CPU (AMX, AVX-512 BF16).
 bool gemm_has_bf16();

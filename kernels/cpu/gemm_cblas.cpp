@@ -21,11 +21,9 @@ std::string matmul_library() {
 namespace weft::cpu {
 
 bool gemm_has_bf16() { return false; }
-bool gemm_takes_panels(std::int64_t, std::int64_t, Stream&) { return false; }
 
 void gemm(float* c, const void* a, const void* b, const float* bias, const GemmShape& s, Stream&) {
   CHECK(s.inputs == DType::f32, "CBLAS multiplies fp32 only, not {}", dtype_name(s.inputs));
-  CHECK(!s.panels_b, "CBLAS takes no panels");
   if (s.M == 0 || s.N == 0) return;
   if (bias)
     for (std::int64_t m = 0; m < s.M; ++m) std::copy(bias, bias + s.N, c + m * s.N);

@@ -9,7 +9,6 @@
 #include "core/check.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/ops.h"
-#include "kernels/panels.h"
 
 namespace weft {
 
@@ -31,7 +30,7 @@ struct ShapeHash {
     std::size_t h = 0;
     for (std::int64_t x : {s.M, s.N, s.K, std::int64_t{s.transpose_a}, std::int64_t{s.transpose_b},
                            std::int64_t{s.accumulate}, static_cast<std::int64_t>(s.inputs),
-                           std::int64_t{s.panels_b}, std::int64_t{key.second}})
+                           std::int64_t{key.second}})
       h = h * 0x9E3779B97F4A7C15ull + static_cast<std::size_t>(x);
     return h;
   }
@@ -72,29 +71,11 @@ struct Gemms {
     }));
   }
 
-  // Blocks of 16 inputs of a panel lie one behind the other.
-  static memory::desc panels(std::int64_t N, std::int64_t K) {
-    return {{K, N}, memory::data_type::f32, memory::format_tag::BA16a64b};
-  }
-
-  // What the library would choose for some rows, whose number does not change that.
-  bool chooses_panels(std::int64_t N, std::int64_t K) const {
-    constexpr std::int64_t kRows = 64;
-    const auto plain = [](std::int64_t rows, std::int64_t columns) {
-      return memory::desc({rows, columns}, memory::data_type::f32, memory::format_tag::ab);
-    };
-    const memory::desc any({K, N}, memory::data_type::f32, memory::format_tag::any);
-    const dnnl::matmul::primitive_desc chosen({plain(kRows, K), any, plain(kRows, N)}, engine);
-    return chosen.weights_desc() == panels(N, K);
-  }
-
   Primitive make(const GemmShape& s, bool with_bias) {
     const auto type = s.inputs == DType::bf16 ? memory::data_type::bf16 : memory::data_type::f32;
     using Tag = memory::format_tag;
     const memory::desc a({s.M, s.K}, type, s.transpose_a ? Tag::ba : Tag::ab);
-    const memory::desc b = s.panels_b
-                               ? panels(s.N, s.K)
-                               : memory::desc({s.K, s.N}, type, s.transpose_b ? Tag::ba : Tag::ab);
+    const memory::desc b({s.K, s.N}, type, s.transpose_b ? Tag::ba : Tag::ab);
     const memory::desc c({s.M, s.N}, memory::data_type::f32, Tag::ab);
     const memory::desc bias =
         with_bias ? memory::desc({1, s.N}, memory::data_type::f32, Tag::ab) : memory::desc();
@@ -117,13 +98,6 @@ struct Gemms {
 };
 
 }  // namespace
-
-bool gemm_takes_panels(std::int64_t N, std::int64_t K, Stream& stream) {
-  // Whole panels of whole blocks of inputs: no padding.
-  static_assert(kPanel == 64, "the library's panels are of 64");
-  return N > 0 && K > 0 && N % kPanel == 0 && K % 16 == 0 &&
-         stream.attached<Gemms>().chooses_panels(N, K);
-}
 
 bool gemm_has_bf16() {
   const dnnl::cpu_isa isa = dnnl::get_effective_cpu_isa();

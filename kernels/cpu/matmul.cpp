@@ -1,10 +1,11 @@
-// Linear layers on the matmul library, or on the weight-streaming kernel where there are only a few
-// rows or their order of summation is fixed.
+// Linear layers: over panels, or where the order of summation is fixed, on the kernel of panels; else
+// on the matmul library, or of few rows on the weight-streaming kernel.
 #include <algorithm>
 
 #include "core/check.h"
 #include "kernels/backends.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/panel_linear.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/small_gemm.h"
 #include "kernels/cpu/stream_linear.h"
@@ -89,11 +90,12 @@ void count(Stream& stream, std::int64_t N, std::int64_t O, std::int64_t I) {
 }  // namespace
 
 std::size_t linear_scratch_bytes(const LinearSizes& s, int n_threads) {
-  const bool fixed = s.precision == Precision::fp32_fixed, bf16 = s.precision == Precision::bf16;
+  if (s.panels || s.precision == Precision::fp32_fixed) return panel_linear_scratch_bytes(n_threads);
+  const bool bf16 = s.precision == Precision::bf16;
   LinearSizes few = s;
-  if (!fixed) few.N = std::min(s.N, kStreamLinearRows);
-  std::size_t bytes = stream_linear_scratch_bytes(few, n_threads);
-  if (fixed || (!bf16 && s.weight == DType::f32)) return bytes;
+  few.N = std::min(s.N, kStreamLinearRows);
+  std::size_t bytes = stream_linear_scratch_bytes(few);
+  if (!bf16 && s.weight == DType::f32) return bytes;
   for (std::int64_t n = kStreamLinearRows + 1; n <= s.N; ++n) {
     const GemmShape shape = {.M = n, .N = s.O, .K = s.I, .transpose_b = true};
     if (!bf16 || !small_bf16_gemm_serves(shape, s.weight))
@@ -109,10 +111,9 @@ void linear(View y, ConstView x, ConstView w, ConstView bias, Precision precisio
   const std::int64_t O = matrix_dims(w).O;
   count(stream, N, O, I);
   const float* b = bias.empty() ? nullptr : bias.as<float>();
-  if (is_in_panels(w))
-    return gemm(y.as<float>(), x.data(), w.data(), b, {.M = N, .N = O, .K = I, .panels_b = true},
-                stream);
-  if (N <= kStreamLinearRows || precision == Precision::fp32_fixed)
+  if (is_in_panels(w) || precision == Precision::fp32_fixed)
+    return panel_linear(y.as<float>(), x.as<float>(), w, b, N, stream);
+  if (N <= kStreamLinearRows)
     return stream_linear(y.as<float>(), x.as<float>(), w, b, N, precision, stream);
   multiply(y.as<float>(), x, w, b, {.M = N, .N = O, .K = I, .transpose_b = true}, precision,
            stream);

@@ -1,6 +1,5 @@
-// y = x wᵀ + bias in an order of summation that depends on nothing but the number of features: for
-// few rows at memory bandwidth, each weight read once and widened in registers, for many out of the
-// caches. Also the small row and element loops that matmul.cpp needs.
+// y = x wᵀ + bias for a few rows at memory bandwidth: each weight is read once and widened in
+// registers. Also the small row and element loops that matmul.cpp needs.
 #pragma once
 
 #include <cstdint>
@@ -9,11 +8,7 @@
 
 namespace weft::cpu {
 
-constexpr std::int64_t kStreamLinearRows = 8;  // more rows than this go to the matmul library,
-                                               // unless their order is fixed
-// Features that are summed together, lane by lane; their sums are added one after the other.
-constexpr std::int64_t kStreamPart = 1024;
-constexpr std::int64_t kStreamPanel = 96;  // of many rows, those that share a pass over w
+constexpr std::int64_t kStreamLinearRows = 8;  // at most: more go to the matmul library
 
 // Features [begin, end) of y (N, ldy), and the bias of all of them (or null).
 struct StreamOutputs {
@@ -30,7 +25,7 @@ void stream_linear(float* y,        // (N, O)
                    Stream& stream);
 
 // Of its scratch, for N rows at most.
-std::size_t stream_linear_scratch_bytes(const LinearSizes& sizes, int n_threads);
+std::size_t stream_linear_scratch_bytes(const LinearSizes& sizes);
 
 // y[i] = x[i] rounded to the nearest bf16
 void round_to_bf16(float* y, const float* x, std::int64_t n, Stream& stream);

@@ -246,8 +246,8 @@ void Session::load_weights() {
       }),
       stream);
   weights->load(ctx, *parameters, config);
-  if (purpose == ModelUse::generate || purpose == ModelUse::chat)  // passes of a few dozen rows
-    if (ctx.precision == Precision::fp32) parameters->to_panels(stream);
+  parameters->to_panels(stream, purpose == ModelUse::states ? Parameters::TableUse::rows
+                                                            : Parameters::TableUse::head);
 }
 
 const Tokenizer& Session::need_tokenizer() const {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "kernels/ops.h"
+#include "kernels/panels.h"
 #include "model/parameters.h"
 
 namespace weft {
@@ -21,10 +22,10 @@ inline Gradient begin_grad(const LocalParameter* p) {
 }
 
 // A vocabulary's parameter with its padding: of x, a view of the parameter's own rows, all that its
-// memory holds (padded_vocab rows).
+// memory holds (padded_vocab rows). In panels, on a CPU, nothing pads.
 template <class AnyView>
 AnyView padded(const LocalParameter* p, AnyView x) {
-  return x.empty() ? x : AnyView(x.data(), x.dtype(), p->held, x.device());
+  return x.empty() || is_in_panels(x) ? x : AnyView(x.data(), x.dtype(), p->held, x.device());
 }
 inline Gradient begin_padded_grad(const LocalParameter* p) {
   const Gradient own = begin_grad(p);

@@ -419,15 +419,14 @@ void Parameters::refresh_bf16(Stream& stream) {
     if (!p.weight_bf16.empty()) convert(p.weight_bf16, p.weight, stream);
 }
 
-void Parameters::to_panels(Stream& stream) {
-  const auto is_linear = [](ShardAxis axis) {
-    return axis == ShardAxis::heads_qkv || axis == ShardAxis::heads_in ||
-           axis == ShardAxis::ffn_out || axis == ShardAxis::ffn_gate_up ||
-           axis == ShardAxis::ffn_in || axis == ShardAxis::width_out;
-  };
-  for (LocalParameter& p : list_)
-    if (p.weight.rank() == 2 && is_linear(p.info.axis))
+void Parameters::to_panels(Stream& stream, TableUse table) {
+  const bool last_stage =
+      std::ranges::any_of(list_, [](const LocalParameter& p) { return p.info.layer == kHead; });
+  for (LocalParameter& p : list_) {
+    const bool is_head = table == TableUse::head && is_tied(p) && last_stage;
+    if (p.weight.rank() == 2 && (p.info.layer != kEmbedding || is_head))
       p.weight = weft::to_panels(p.weight, stream);
+  }
 }
 
 DType matrix_dtype(const Parameters& parameters) {

@@ -141,9 +141,11 @@ class Parameters {
   void finish_grads(std::int64_t begin, std::int64_t end, Stream& stream);
   void zero_moments(Stream& stream);
   void refresh_bf16(Stream& stream);  // copies from the masters, where there are copies
-  // Puts the layers' matrices in panels where that serves (kernels/panels.h): for inference in fp32
-  // by nothing but linear layers, whose weights nobody asks for any more.
-  void to_panels(Stream& stream);
+  // On a CPU puts the matrices of linear layers in panels (kernels/panels.h), once their values are
+  // there: for inference, which reads them by nothing else. A token embedding that is the head's
+  // matrix, too, goes with them unless its rows are asked for.
+  enum class TableUse : std::uint8_t { head, rows };
+  void to_panels(Stream& stream, TableUse table = TableUse::head);
 
  private:
   ModelConfig config_;

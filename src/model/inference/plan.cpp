@@ -39,7 +39,8 @@ std::size_t InferencePass::scratch_bytes(const Context& ctx, const ModelConfig& 
                                                   .I = I,
                                                   .act = shape.act,
                                                   .weight = shape.weights,
-                                                  .precision = ctx.precision},
+                                                  .precision = ctx.precision,
+                                                  .panels = place.device.type == DeviceType::cpu},
                                                  place));
   };
   const std::int64_t C_tp = split_range(c.width, tp, grid.tp().rank()).size(),
