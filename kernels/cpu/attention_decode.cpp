@@ -26,11 +26,31 @@ constexpr int kRun =
     kTile / static_cast<int>(HWY_LANES(float)) < 8 ? kTile / static_cast<int>(HWY_LANES(float)) : 8;
 
 // Asks for a row that is read soon: rows of a head lie so far apart that the hardware does not
-// guess the next one.
+// guess the next one. Into the second cache: in the first they would fall on few of its sets.
 template <class Row>
 HWY_INLINE void prefetch_row(const void* rows, std::int64_t elem, std::int64_t D) {
   const auto* row = static_cast<const char*>(rows) + elem * Row::kElemBytes;
-  for (std::int64_t b = 0; b < D * Row::kElemBytes; b += 64) hwy::Prefetch(row + b);
+  for (std::int64_t b = 0; b < D * Row::kElemBytes; b += 64) __builtin_prefetch(row + b, 0, 2);
+}
+
+// The keys that a query sees: [first, last).
+struct Seen {
+  std::int64_t first, last;
+};
+Seen seen_keys(const HeadForward& h) {
+  const std::int64_t at = h.first_query + h.offset;
+  return {std::max<std::int64_t>(0, at - h.window.left),
+          std::min(h.n_keys, at + 1 + h.window.right)};
+}
+
+// A tile's keys that are read next.
+struct NextKeys {
+  const void* rows = nullptr;
+  std::int64_t elem = 0, stride = 0, n = 0;
+};
+NextKeys keys_of_tile(const HeadForward& h, std::int64_t j, std::int64_t last) {
+  const std::int64_t end = std::min((j / kTile + 1) * kTile, last);
+  return {h.k, key_offset(h, j), h.kv_stride, end - j};
 }
 
 // to (D, kTile) = n_k keys transposed; columns behind them, up to `columns`, are zero.
@@ -88,19 +108,22 @@ HWY_INLINE void score_vectors(float* HWY_RESTRICT s, const float* HWY_RESTRICT q
   for (int v = 0; v < NV; ++v) hn::StoreU(sums[v], d, s + v * L);
 }
 
-// out = out·rescale + Σ_j p_j v_j over NV vectors of it. `next`: where the next tile's keys are.
+// out = out·rescale + Σ_j p_j v_j over NV vectors of it.
 template <int NV, class Row>
 HWY_INLINE void add_values(float* HWY_RESTRICT out, float rescale, const float* HWY_RESTRICT p,
-                           const HeadForward& h, std::int64_t offset, std::int64_t next,
+                           const HeadForward& h, std::int64_t offset, const NextKeys& next,
                            std::int64_t n_k, std::int64_t c) {
   const F d;
   const auto L = static_cast<std::int64_t>(hn::Lanes(d));
   hn::Vec<F> sums[NV];
 #pragma GCC unroll 8
   for (int v = 0; v < NV; ++v) sums[v] = hn::Zero(d);
+  std::int64_t fetched = 0;
   for (std::int64_t j = 0; j < n_k; ++j) {
     const Row row(h.v, offset + j * h.kv_stride, h.D);
-    if (c == 0) prefetch_row<Row>(h.k, next + j * h.kv_stride, h.D);
+    if (c == 0)
+      for (; fetched * n_k < next.n * (j + 1); ++fetched)
+        prefetch_row<Row>(next.rows, next.elem + fetched * next.stride, h.D);
     const auto x = hn::Set(d, p[j]);
 #pragma GCC unroll 8
     for (int v = 0; v < NV; ++v) sums[v] = hn::MulAdd(x, row.load(d, c + v * L), sums[v]);
@@ -127,13 +150,12 @@ HWY_INLINE void add_last_values(float* out, float rescale, const float* p, const
 }
 
 template <class Row>
-HWY_INLINE void decode_rows(const HeadForward& h, float* scratch) {
+HWY_INLINE void decode_rows(const HeadForward& h, const HeadForward* behind, float* scratch) {
   const F d;
   const auto L = static_cast<std::int64_t>(hn::Lanes(d));
   constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
-  const std::int64_t D = h.D, at = h.first_query + h.offset,
-                     first = std::max<std::int64_t>(0, at - h.window.left),
-                     last = std::min(h.n_keys, at + 1 + h.window.right);
+  const std::int64_t D = h.D;
+  const auto [first, last] = seen_keys(h);
   float* k_t = scratch;        // (D, kTile)
   float* s = k_t + D * kTile;  // (kTile), scores and then probabilities
   float* q = s + kTile;        // (D), scaled
@@ -144,8 +166,12 @@ HWY_INLINE void decode_rows(const HeadForward& h, float* scratch) {
   auto max = hn::Set(d, kMinusInfinity), sum = hn::Zero(d);  // the same in all lanes
   for (std::int64_t j0 = first, j1; j0 < last; j0 = j1) {
     j1 = std::min((j0 / kTile + 1) * kTile, last);  // the end of its tile
-    const std::int64_t n_k = j1 - j0, columns = (n_k + L - 1) / L * L, offset = key_offset(h, j0),
-                       next = j1 < last ? key_offset(h, j1) : offset;
+    const std::int64_t n_k = j1 - j0, columns = (n_k + L - 1) / L * L, offset = key_offset(h, j0);
+    NextKeys next;
+    if (j1 < last)
+      next = keys_of_tile(h, j1, last);
+    else if (behind)
+      next = keys_of_tile(*behind, seen_keys(*behind).first, seen_keys(*behind).last);
     transpose_keys<Row>(k_t, h, offset, n_k, columns);
     std::int64_t i = 0;
     for (; i + kRun * L <= columns; i += kRun * L) score_vectors<kRun>(s + i, q, k_t + i, D);
@@ -173,8 +199,8 @@ HWY_INLINE void decode_rows(const HeadForward& h, float* scratch) {
   for (std::int64_t c = 0; c < D; ++c) out[c] *= inverse;
 }
 
-void HeadDecode(const HeadForward& h, float* scratch) {
-  with_row(h.kv, [&]<class Row>() HWY_ATTR { decode_rows<Row>(h, scratch); });
+void HeadDecode(const HeadForward& h, const HeadForward* next, float* scratch) {
+  with_row(h.kv, [&]<class Row>() HWY_ATTR { decode_rows<Row>(h, next, scratch); });
 }
 
 }  // namespace HWY_NAMESPACE
@@ -187,8 +213,8 @@ namespace weft::cpu {
 HWY_EXPORT(HeadDecode);
 
 std::int64_t head_decode_scratch_elems(std::int64_t D) { return D * kTile + kTile + D; }
-void head_decode(const HeadForward& head, float* scratch) {
-  HWY_DYNAMIC_DISPATCH(HeadDecode)(head, scratch);
+void head_decode(const HeadForward& head, const HeadForward* next, float* scratch) {
+  HWY_DYNAMIC_DISPATCH(HeadDecode)(head, next, scratch);
 }
 
 }  // namespace weft::cpu

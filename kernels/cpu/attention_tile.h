@@ -49,9 +49,10 @@ struct HeadForward {
 std::int64_t head_forward_scratch_elems(std::int64_t D);
 void head_forward(const HeadForward& head, float* scratch);
 
-// One query: the bits of head_forward(), without a tile's work.
+// One query: the bits of head_forward(), without a tile's work. next: what this thread does behind
+// it, whose first keys are fetched meanwhile; null: nothing is known of it.
 std::int64_t head_decode_scratch_elems(std::int64_t D);
-void head_decode(const HeadForward& head, float* scratch);
+void head_decode(const HeadForward& head, const HeadForward* next, float* scratch);
 
 // All queries and keys of one query head; dk and dv accumulate (the heads of a KV group share
 // them).

@@ -1,5 +1,5 @@
-// Linear layers: over panels, or where the order of summation is fixed, on the kernel of panels; else
-// on the matmul library, or of few rows on the weight-streaming kernel.
+// Linear layers: over panels, or where the order of summation is fixed, on the kernel of panels;
+// else on the matmul library, or of few rows on the weight-streaming kernel.
 #include <algorithm>
 
 #include "core/check.h"
@@ -90,7 +90,8 @@ void count(Stream& stream, std::int64_t N, std::int64_t O, std::int64_t I) {
 }  // namespace
 
 std::size_t linear_scratch_bytes(const LinearSizes& s, int n_threads) {
-  if (s.panels || s.precision == Precision::fp32_fixed) return panel_linear_scratch_bytes(n_threads);
+  if (s.panels || s.precision == Precision::fp32_fixed)
+    return panel_linear_scratch_bytes(n_threads);
   const bool bf16 = s.precision == Precision::bf16;
   LinearSizes few = s;
   few.N = std::min(s.N, kStreamLinearRows);

@@ -25,7 +25,9 @@ namespace hn = hwy::HWY_NAMESPACE;
 // so many vectors of outputs.
 constexpr int kGroupRows = 6;
 template <int R>
-constexpr int kVectors = HWY_TARGET == HWY_AVX3 ? 4 : R == 1 ? 8 : R == 2 ? 4 : 2;
+constexpr int kVectors = HWY_TARGET == HWY_AVX3       ? 4
+                         : R > 2 || HWY_HAVE_SCALABLE ? 2
+                                                      : 8 / R;
 
 // Where sums go, and what memory is asked for meanwhile: `lines` cache lines of 64 bytes from
 // `ahead` on at each input.

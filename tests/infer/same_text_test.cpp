@@ -187,9 +187,8 @@ TEST(SameText, OfMatricesInPanels) {
     const Results expected = complete(one, requests, {});
     const auto scores = scored(one, requests, expected);
     const auto n_in_panels = [](const Lively& m) {
-      return std::ranges::count_if(m.parameters.list(), [](const LocalParameter& p) {
-        return is_in_panels(p.weight);
-      });
+      return std::ranges::count_if(m.parameters.list(),
+                                   [](const LocalParameter& p) { return is_in_panels(p.weight); });
     };
     EXPECT_EQ(n_in_panels(one), 0);
     one.parameters.to_panels(one.stream);
