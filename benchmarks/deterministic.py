@@ -20,7 +20,7 @@ CASES = [["generate", "--sequences", n, "--prompt-tokens", "64", "--new-tokens",
 
 
 def rates(o, options):
-    command = [o.weft, "bench"] + options + ["--repeats", "1", "--threads", o.threads, "--json"]
+    command = [o.weft, "bench"] + options + ["--repeats", "2", "--threads", o.threads, "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr}")

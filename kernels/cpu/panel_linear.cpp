@@ -138,13 +138,18 @@ void make_part(const PanelRun& t, const Panel<W>& p, std::int64_t k, std::int64_
     return;
   }
   constexpr std::int64_t kRun = 64;  // inputs of some rows that a first cache holds beside others
-  float rows[4 * kRun];
+  [[maybe_unused]] float wide[4 * kRun];
   for (std::int64_t i = 0; i < K; i += kRun)
     for (std::int64_t o = 0; o < p.width; o += 4) {
       const std::int64_t n = std::min<std::int64_t>(4, p.width - o), n_i = std::min(kRun, K - i);
-      for (std::int64_t r = 0; r < n; ++r)
-        widen_row(rows + r * kRun, p.w + (o + r) * t.I + k + i, n_i);
-      tile_transpose(room + i * kPanel + o, kPanel, rows, kRun, n, n_i, 1);
+      const W* rows = p.w + o * t.I + k + i;
+      float* to = room + i * kPanel + o;
+      if constexpr (std::is_same_v<W, float>) {
+        tile_transpose(to, kPanel, rows, t.I, n, n_i, 1);
+      } else {
+        for (std::int64_t r = 0; r < n; ++r) widen_row(wide + r * kRun, rows + r * t.I, n_i);
+        tile_transpose(to, kPanel, wide, kRun, n, n_i, 1);
+      }
     }
 }
 

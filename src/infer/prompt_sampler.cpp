@@ -69,6 +69,7 @@ std::vector<std::string> PromptSampler::write() {
   if (has_other_layout()) {
     copy.emplace(config_, ctx_.grid, DType::f32, ParameterUse::inference, 1, ctx_.stream.device());
     copy_weights(*copy, trained_, ctx_.grid, ctx_.stream);
+    copy->to_panels(ctx_.stream);
   }
   std::vector<std::string> texts(requests_.size());
   Engine engine(ctx_, config_, copy ? *copy : trained_, &tokenizer_);
