@@ -60,6 +60,8 @@ struct ServedRequest {
   std::int64_t n_logprobs = -1;  // likeliest tokens that are told beside each; -1: none at all
 
   bool scores_prompts() const { return echo && n_logprobs >= 0; }
+  // Whether something is asked about the prompts themselves.
+  bool reads_prompts() const { return scores_prompts() || route == ServedRoute::embeddings; }
   // A choice's number is prompt * n + sample.
   std::size_t n_choices() const { return prompts.size() * static_cast<std::size_t>(n); }
   std::size_t prompt_of(std::size_t choice) const { return choice / static_cast<std::size_t>(n); }

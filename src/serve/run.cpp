@@ -5,7 +5,7 @@
 
 #include "core/log.h"
 #include "core/system/process.h"
-#include "infer/likely.h"
+#include "serve/prompt_reading.h"
 
 namespace weft {
 namespace {
@@ -35,28 +35,6 @@ HttpError stopping() {
 
 double seconds_of(const ServedWork& work) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - work.came).count();
-}
-
-// Prompts that are read beside the engine: as many at once as one context holds.
-template <class Read>
-void in_groups(const ServedRequest& request, std::int64_t most, const Read& read) {
-  std::vector<TokenizedText> texts;
-  std::int64_t longest = 0;
-  std::size_t first = 0;
-  for (std::size_t i = 0; i < request.prompts.size(); ++i) {
-    const auto n = static_cast<std::int64_t>(request.prompts[i].ids.size());
-    longest = std::max(longest, n);
-    if (!texts.empty() && longest * static_cast<std::int64_t>(texts.size() + 1) > most) {
-      read(first, texts);
-      texts.clear();
-      first = i;
-      longest = n;
-    }
-    TokenizedText& text = texts.emplace_back();
-    text.ids = request.prompts[i].ids;
-    text.name = fmt::format("prompt {}", i);
-  }
-  if (!texts.empty()) read(first, texts);
 }
 
 }  // namespace
@@ -163,7 +141,7 @@ void ServeRun::begin_all(ServeOrders& orders) {
     if (!work) return;
     room_.metrics.began(seconds_of(*work));
     const ServedRequest& r = work->request;
-    reads = r.scores_prompts() || r.route == ServedRoute::embeddings;
+    reads = r.reads_prompts();
     if (r.generates) under_way += static_cast<std::int64_t>(r.n_choices());
     orders.begin.push_back(begun(*work));
     beginning_.push_back(std::move(work));
@@ -198,8 +176,7 @@ void ServeRun::add_requests(const BegunRequest& b, const WorkPtr& work, EngineOr
   const auto route = static_cast<ServedRoute>(b.route);
   const ServedRequest read = work ? ServedRequest() : read_request(route, b.body, model_, &b.ids);
   const ServedRequest& r = work ? work->request : read;
-  if (route == ServedRoute::embeddings) return embed(r, work);
-  if (r.scores_prompts()) score(r, work);
+  if (r.reads_prompts()) read_prompts(r, work);
   if (!r.generates) return;
   if (work && !warned_ && r.options[0].greedy_by_temperature) {
     warned_ = true;
@@ -220,45 +197,10 @@ void ServeRun::add_requests(const BegunRequest& b, const WorkPtr& work, EngineOr
     }
 }
 
-void ServeRun::score(const ServedRequest& r, const WorkPtr& work) {
-  const auto k = r.n_logprobs;
-  const auto failure = caught_together([&] {
-    in_groups(r, model_.config.context, [&](std::size_t first, std::span<TokenizedText> texts) {
-      score_with_likely(
-          ctx_, model_.config, parameters_, texts, k,
-          [&](std::size_t t, std::span<const float> logprobs, std::span<const LikelyToken> likely) {
-            if (!work) return;
-            WorkEvent event;
-            event.kind = WorkEvent::Kind::prompt;
-            event.index = first + t;
-            const std::size_t wide = logprobs.empty() ? 0 : likely.size() / logprobs.size();
-            for (std::size_t i = 0; i < logprobs.size(); ++i) {
-              TokenLogprob& one = event.scores.emplace_back();
-              one.id = texts[t].ids[i];
-              one.logprob = logprobs[i];
-              for (std::size_t n = 0; i > 0 && n < wide; ++n)
-                one.top.emplace_back(likely[i * wide + n].id, likely[i * wide + n].logprob);
-            }
-            work->give(std::move(event));
-          });
-    });
-  });
-  if (work && failure) work->give(failure_event(failed(failure->text)));
-}
-
-void ServeRun::embed(const ServedRequest& r, const WorkPtr& work) {
-  const auto failure = caught_together([&] {
-    in_groups(r, model_.config.context, [&](std::size_t first, std::span<TokenizedText> texts) {
-      embed_texts(ctx_, model_.config, parameters_, texts, {},
-                  [&](std::size_t t, std::span<const float> x) {
-                    if (!work) return;
-                    WorkEvent event;
-                    event.kind = WorkEvent::Kind::vector;
-                    event.index = first + t;
-                    event.vector.assign(x.begin(), x.end());
-                    work->give(std::move(event));
-                  });
-    });
+// On every rank, beside the engine.
+void ServeRun::read_prompts(const ServedRequest& r, const WorkPtr& work) {
+  const auto failure = read_prompts_of(r, {ctx_, model_.config, parameters_}, [&](WorkEvent event) {
+    if (work) work->give(std::move(event));
   });
   if (work && failure) work->give(failure_event(failed(failure->text)));
 }

@@ -6,7 +6,6 @@
 #include <unordered_map>
 
 #include "core/system/deadline.h"
-#include "infer/embed_texts.h"
 #include "infer/engine.h"
 #include "serve/metrics.h"
 #include "serve/orders.h"
@@ -46,8 +45,7 @@ class ServeRun {
   bool stop_now();
   BegunRequest begun(const ServedWork& work);
   void add_requests(const BegunRequest& begun, const WorkPtr& work, EngineOrders& orders);
-  void score(const ServedRequest& request, const WorkPtr& work);
-  void embed(const ServedRequest& request, const WorkPtr& work);
+  void read_prompts(const ServedRequest& request, const WorkPtr& work);
   void gauge();
   void fail_all(const HttpError& error);
   void note_token(std::size_t number, const ChosenToken& token);

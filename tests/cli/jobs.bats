@@ -94,6 +94,51 @@ rejected() {
   done
 }
 
+@test "--format openai: vectors of inputs, and what the tokens of an echo are worth" {
+  python3 - >batch.jsonl <<'PY'
+import json
+def line(name, url, **body):
+    print(json.dumps({"custom_id": name, "method": "POST", "url": url, "body": body}))
+line("v", "/v1/embeddings", model="e", input=["the water", "a"])
+line("s", "/v1/completions", prompt="the little people", max_tokens=0, echo=True, logprobs=0)
+line("w", "/v1/completions", prompt="the little people", max_tokens=3, echo=True, logprobs=1,
+     temperature=0)
+line("n", "/v1/completions", prompt="the", max_tokens=0)
+line("o", "/v1/embeddings", input=["the"], dimensions=3)
+line("c", "/v1/completions", prompt="the little people", max_tokens=3, logprobs=1, temperature=0)
+PY
+  printf 'the water\na\n' >v.txt
+  echo 'the little people' >s.txt
+  ok 1 embed "${gpt2[@]}" --in v.txt --json && cp out v.json
+  ok 1 score "${gpt2[@]}" --in s.txt --json && cp out s.json
+  for n in 1 2; do
+    rejected $n generate "${gpt2[@]}" --format openai --in batch.jsonl --out o.jsonl
+    json o.jsonl.rejects.jsonl '[l["line"] for l in lines] == [5]' \
+      '"dimensions is 3" in lines[0]["reason"]'
+    json o.jsonl '[l["custom_id"] for l in lines] == ["v", "s", "w", "n", "c"]'
+    python3 - <<'PY'
+import json
+read = lambda p: [json.loads(l) for l in open(p)]
+b = [l["response"]["body"] for l in read("o.jsonl")]
+near = lambda x, y: len(x) == len(y) and all(abs(p - q) < 1e-5 for p, q in zip(x, y))
+assert b[0]["object"] == "list" and b[0]["model"] == "e", b[0]
+for got, expected in zip(b[0]["data"], read("v.json"), strict=True):
+    assert near(got["embedding"], expected["embedding"]), (got, expected)
+score = read("s.json")[0]
+s, w, n, c = [x["choices"][0] for x in b[1:]]
+assert s["text"] == "the little people" and s["finish_reason"] == "length"
+assert b[1]["usage"] == {"prompt_tokens": len(s["logprobs"]["tokens"]), "completion_tokens": 0,
+                         "total_tokens": len(s["logprobs"]["tokens"])}, b[1]["usage"]
+logprobs = s["logprobs"]["token_logprobs"]
+assert logprobs[0] is None and abs(sum(logprobs[1:]) - score["logprob"]) < 1e-4, (s, score)
+assert w["text"] == s["text"] + c["text"] and len(c["logprobs"]["tokens"]) == 3
+assert near(w["logprobs"]["token_logprobs"][1:], logprobs[1:] + c["logprobs"]["token_logprobs"])
+assert n["text"] == "" and b[3]["usage"]["completion_tokens"] == 0
+PY
+    rm -r o.jsonl*
+  done
+}
+
 @test "--format openai: a file made for a hosted service runs here" {
   python3 - >batch.jsonl <<'PY'
 import json

@@ -9,6 +9,7 @@
 #include "core/check.h"
 #include "core/log.h"
 #include "infer/continuation.h"
+#include "infer/likely.h"
 #include "infer/text_pass.h"
 
 namespace weft {
@@ -68,14 +69,45 @@ std::vector<GenerationJob::Asked> GenerationJob::asked_of_line(
   const Document& document = block->documents()[d];
   const auto line = std::make_shared<OpenAiLine>(
       document, *served_, fmt::format("{}: line {}", options_.texts.in, document.line));
-  std::vector<Asked> asked;
   job_.expect(*block, d, 1);
-  if (block->has(d, 0)) return asked;
-  for (GenerationRequest& request : line->requests()) {
-    Job job = {.request = std::move(request), .document = &document, .first_sample = 0};
-    asked.push_back({block, d, std::move(job), line, asked.size()});
+  if (block->has(d, 0)) return {};
+  std::vector<Asked> asked;
+  if (!line->reads_prompts()) asked = asked_of_line({block, d, line});
+  if (asked.empty()) unread_.push_back({block, d, line});
+  return asked;
+}
+
+std::vector<GenerationJob::Asked> GenerationJob::asked_of_line(const Line& l) {
+  std::vector<Asked> asked;
+  for (GenerationRequest& request : l.line->requests()) {
+    Job job = {.request = std::move(request),
+               .document = &l.block->documents()[l.document],
+               .first_sample = 0};
+    asked.push_back({l.block, l.document, std::move(job), l.line, asked.size()});
   }
   return asked;
+}
+
+// What lines ask about their prompts; what else they ask for then waits. Whether there were any.
+bool GenerationJob::read_lines() {
+  const bool any = !unread_.empty();
+  for (; !unread_.empty(); unread_.pop_front()) {
+    const Line& l = unread_.front();
+    const auto failure =
+        l.line->read_prompts({session_.ctx, session_.config, *session_.parameters});
+    if (failure && failure->kind != FailureKind::user) rethrow(*failure);
+    if (failure) {
+      job_.reject(*l.block, l.document, failure->text);
+      continue;
+    }
+    std::vector<Asked> asked = asked_of_line(l);
+    if (asked.empty()) {
+      put_line(l);
+      if (session_.grid.replica().rank() == 0) log_->progress(job_.work());
+    }
+    std::move(asked.begin(), asked.end(), std::back_inserter(waiting_));
+  }
+  return any;
 }
 
 // Whether a block was there to take.
@@ -87,9 +119,9 @@ bool GenerationJob::take_block(bool wait) {
 }
 
 bool GenerationJob::begin() {
-  while (waiting_.empty() && take_block(false)) {
+  while (waiting_.empty() && unread_.empty() && take_block(false)) {
   }
-  return !waiting_.empty();
+  return !waiting_.empty() || !unread_.empty();
 }
 
 // A prompt that memory cannot hold costs no other: the largest go until the others fit.
@@ -162,6 +194,7 @@ EngineOrders GenerationJob::feed(const InferenceShape& shape, bool idle) {
     const bool nothing = running_.empty() && waiting_.empty();
     // What others have may come back to this replica: once nothing else is left to do.
     if ((none_left_ && !nothing) || !take_block(nothing)) break;
+    if (read_lines() && !running_.empty()) break;  // those who write wait for no more
   }
   while (!waiting_.empty() && running_.size() < wanted &&
          fits(session_.config, shape, waiting_.front().job.request)) {
@@ -207,15 +240,23 @@ void GenerationJob::put(const Asked& asked, std::int64_t sample, const Completio
 }
 
 void GenerationJob::put_line(const Asked& asked, const Completion& c) {
-  if (!asked.line->take_end(asked.choice, c)) return;
-  const AnswerUsage usage = asked.line->usage();
+  if (asked.line->take_end(asked.choice, c)) put_line({asked.block, asked.document, asked.line});
+}
+
+void GenerationJob::put_line(const Line& l) {
+  const AnswerUsage usage = l.line->usage();
   const bool leads = session_.grid.replica().rank() == 0;
-  job_.put(*asked.block, asked.document, 0, leads ? asked.line->answer() : "",
+  job_.put(*l.block, l.document, 0, leads ? l.line->answer() : "",
            {.prompt_tokens = usage.prompt_tokens, .new_tokens = usage.completion_tokens});
 }
 
 std::optional<Failure> GenerationJob::run(std::int64_t memory_bytes, JobLog& log) {
   limits_.memory_bytes = memory_bytes;
+  if (served_)  // any line may ask about its prompts
+    limits_.memory_bytes =
+        std::max<std::int64_t>(memory_bytes - static_cast<std::int64_t>(score_with_likely_bytes(
+                                                  session_.ctx, session_.config, limits_.weights)),
+                               1);
   log_ = &log;
   const EngineWatch watch = log.watch_engine();
   Engine engine(session_.ctx, session_.config, *session_.parameters, &session_.need_tokenizer(),
@@ -225,8 +266,10 @@ std::optional<Failure> GenerationJob::run(std::int64_t memory_bytes, JobLog& log
   const auto thrown = caught_together([&] {
     while (!ended) {
       const auto wanted = static_cast<std::size_t>(limits_.max_batch) + kReady;
-      while (waiting_.size() < wanted && take_block(waiting_.empty())) {
+      while (waiting_.size() + unread_.size() < wanted &&
+             take_block(waiting_.empty() && unread_.empty())) {
       }
+      read_lines();
       const auto shape = plan();
       if (!shape && none_left_) return;
       if (!shape) continue;

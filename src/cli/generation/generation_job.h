@@ -33,10 +33,18 @@ class GenerationJob {
     std::shared_ptr<OpenAiLine> line = nullptr;
     std::size_t choice = 0;
   };
+  // A batch line before the engine is asked for anything of it.
+  struct Line {
+    std::shared_ptr<JobBlock> block;
+    std::size_t document = 0;
+    std::shared_ptr<OpenAiLine> line;
+  };
   bool take_block(bool wait);
   void take_document(const std::shared_ptr<JobBlock>& block, std::size_t document);
   std::vector<Asked> asked_of(const std::shared_ptr<JobBlock>& block, std::size_t document);
   std::vector<Asked> asked_of_line(const std::shared_ptr<JobBlock>& block, std::size_t document);
+  std::vector<Asked> asked_of_line(const Line& line);
+  bool read_lines();
   std::optional<InferenceShape> plan();
   void reject_unfitting();
   void reject_largest(const std::string& why);
@@ -45,6 +53,7 @@ class GenerationJob {
   void take_completion(std::size_t request, std::int64_t sample, const Completion& completion);
   void put(const Asked& asked, std::int64_t sample, const Completion& completion);
   void put_line(const Asked& asked, const Completion& completion);
+  void put_line(const Line& line);
 
   const GenerateOptions& options_;
   Session& session_;
@@ -53,6 +62,7 @@ class GenerationJob {
   std::optional<ServedModel> served_;  // of --format openai
   EngineLimits limits_;
   JobLog* log_ = nullptr;
+  std::deque<Line> unread_;  // that ask about their prompts, or for nothing new
   std::deque<Asked> waiting_;
   std::map<std::size_t, Asked> running_;  // by the engine's number
   std::size_t n_fed_ = 0;                 // to the engine that runs

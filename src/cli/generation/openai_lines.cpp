@@ -16,10 +16,12 @@ constexpr std::int64_t kChoicesOfALine = std::int64_t{1}
 
 ServedRoute route_of(const Json& line, const std::string& what) {
   const std::string url = line.value("url", "");
-  const bool chat = url.ends_with("/v1/chat/completions");
-  CHECK_USER(chat || url.ends_with("/v1/completions"),
-             "{}: url is '{}'; allowed: /v1/chat/completions, /v1/completions", what, url);
-  return chat ? ServedRoute::chat : ServedRoute::completions;
+  for (const auto& [path, route] : {std::pair{"/v1/chat/completions", ServedRoute::chat},
+                                    {"/v1/completions", ServedRoute::completions},
+                                    {"/v1/embeddings", ServedRoute::embeddings}})
+    if (url.ends_with(path)) return route;
+  user_error("{}: url is '{}'; allowed: /v1/chat/completions, /v1/completions, /v1/embeddings",
+             what, url);
 }
 
 ServedRequest read(const Json& line, const ServedModel& model, const std::string& what) {
@@ -52,19 +54,33 @@ OpenAiLine::OpenAiLine(const Document& d, const ServedModel& model, const std::s
       number_(d.number),
       earlier_draws_(d.earlier_draws),
       request_(read(d.options, model, what)) {
-  CHECK_USER(!request_.scores_prompts(),
-             "{}: echo with logprobs is given; allowed: weft score, which gives those of texts",
+  CHECK_USER(!request_.scores_prompts() || model.config.causal,
+             "{}: echo with logprobs is given, but the model reads in both directions; allowed: "
+             "weft score",
              what);
-  CHECK_USER(request_.generates, "{}: max_tokens is 0; allowed: 1 or more", what);
   asked_model_ = d.options["body"].value("model", model.name);
+  if (request_.route == ServedRoute::embeddings) {
+    vectors_.resize(request_.prompts.size());
+    return;
+  }
   progress_.emplace(request_, model.tokenizer);
   choices_.resize(request_.n_choices());
   for (std::size_t c = 0; c < choices_.size(); ++c) choices_[c].index = c;
   for (ChoicePart& part : progress_->begin()) append(choices_[part.index], std::move(part));
 }
 
+std::optional<Failure> OpenAiLine::read_prompts(const ReadingModel& model) {
+  return read_prompts_of(request_, model, [&](WorkEvent event) {
+    if (event.kind == WorkEvent::Kind::vector)
+      vectors_[event.index] = std::move(event.vector);
+    else
+      add(event);
+  });
+}
+
 std::vector<GenerationRequest> OpenAiLine::requests() const {
   std::vector<GenerationRequest> all;
+  if (!request_.generates) return all;
   const std::int64_t first = request_.seeded ? 0 : earlier_draws_ << 20;
   for (std::size_t c = 0; c < choices_.size(); ++c) {
     const std::size_t p = request_.prompt_of(c);
@@ -104,19 +120,32 @@ bool OpenAiLine::take_end(std::size_t choice, const Completion& c) {
   return progress_->over();
 }
 
-std::string OpenAiLine::answer() const {
-  const std::uint64_t mark = mix64(text_checksum(custom_id_) ^ static_cast<std::uint64_t>(number_));
+AnswerUsage OpenAiLine::usage() const {
+  if (progress_) return progress_->usage();
+  AnswerUsage usage;
+  for (const ServedPrompt& p : request_.prompts)
+    usage.prompt_tokens += static_cast<std::int64_t>(p.ids.size());
+  return usage;
+}
+
+OrderedJson OpenAiLine::body(std::uint64_t mark) const {
+  if (request_.route == ServedRoute::embeddings)
+    return embeddings_answer(request_, asked_model_, vectors_);
   const bool chat = request_.route == ServedRoute::chat;
   const AnswerHead head = {.id = fmt::format("{}-{:016x}", chat ? "chatcmpl" : "cmpl", mark),
                            .created = static_cast<std::int64_t>(std::time(nullptr)),
                            .model = asked_model_};
-  const AnswerForms forms(request_, model_.tokenizer, head);
+  return AnswerForms(request_, model_.tokenizer, head).whole(choices_, usage());
+}
+
+std::string OpenAiLine::answer() const {
+  const std::uint64_t mark = mix64(text_checksum(custom_id_) ^ static_cast<std::uint64_t>(number_));
   const OrderedJson line = {{"id", fmt::format("batch_req_{:016x}", mark)},
                             {"custom_id", custom_id_},
                             {"response",
                              {{"status_code", 200},
                               {"request_id", fmt::format("req_{:016x}", mark)},
-                              {"body", forms.whole(choices_, usage())}}},
+                              {"body", body(mark)}}},
                             {"error", nullptr}};
   return json_text(line);
 }

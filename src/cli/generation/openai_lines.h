@@ -9,6 +9,7 @@
 #include "infer/engine.h"
 #include "io/documents.h"
 #include "serve/progress.h"
+#include "serve/prompt_reading.h"
 
 namespace weft {
 
@@ -24,17 +25,24 @@ class OpenAiLine {
   OpenAiLine(const OpenAiLine&) = delete;
   OpenAiLine& operator=(const OpenAiLine&) = delete;
 
-  // What the engine is asked for, a request a choice.
+  // Whether something is asked about the prompts themselves, before the engine is asked for the
+  // rest: for vectors, or what an echo's tokens are worth. What comes of it on every rank alike, as
+  // of what it returns. Collective over a replica.
+  bool reads_prompts() const { return request_.reads_prompts(); }
+  std::optional<Failure> read_prompts(const ReadingModel& model);
+
+  // What the engine is asked for, a request a choice; nothing where nothing is to be written.
   std::vector<GenerationRequest> requests() const;
   void take_token(std::size_t choice, const ChosenToken& token);
   // True when it was the last choice.
   bool take_end(std::size_t choice, const Completion& completion);
 
   std::string answer() const;  // the line of the results, when all choices have ended
-  AnswerUsage usage() const { return progress_->usage(); }
+  AnswerUsage usage() const;
 
  private:
   void add(const WorkEvent& event);
+  OrderedJson body(std::uint64_t mark) const;
 
   const ServedModel& model_;
   std::string custom_id_, what_, asked_model_;
@@ -42,6 +50,7 @@ class OpenAiLine {
   ServedRequest request_;
   std::optional<AnswerProgress> progress_;
   std::vector<ChoicePart> choices_;
+  std::vector<std::vector<float>> vectors_;  // of embeddings, a prompt each
 };
 
 }  // namespace weft
