@@ -59,6 +59,7 @@ struct GoldenModel : HeldModel {
   GoldenModel(std::unique_ptr<Communicator> world, GridShape shape, const GoldenText& text)
       : HeldModel(std::move(world), shape, text.config, ParameterUse::inference) {
     load_hf_weights(parameters, config, text.dir, stream);
+    parameters.to_panels(stream);  // as commands do
   }
 };
 

@@ -177,6 +177,7 @@ struct Running : HeldModel {
       : HeldModel(std::move(world), shape, golden.config, ParameterUse::inference, dtype) {
     ctx.precision = precision;
     load_hf_weights(parameters, config, golden.dir, stream);
+    parameters.to_panels(stream);  // as commands do
   }
 };
 
