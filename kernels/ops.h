@@ -32,12 +32,12 @@ struct Gradient {
 // ---- linear
 
 // How a matmul multiplies: fp32; fp32 in an order of summation that does not depend on how many
-// rows there are (slower for many); or inputs rounded to bf16 with fp32 accumulation (AMX/AVX-512
-// where the CPU has them).
+// rows there are, which panels have anyway; or inputs rounded to bf16 with fp32 accumulation
+// (AMX/AVX-512 where the CPU has them).
 enum class Precision : std::uint8_t { fp32, fp32_fixed, bf16 };
 
 // y = x wᵀ + bias, as torch.nn.Linear. One to a few rows stream w at memory bandwidth; more go to
-// the matmul library.
+// the matmul library, unless w is in panels.
 void linear(View y,          // (N, O) act
             ConstView x,     // (N, I) act
             ConstView w,     // (O, I) fp32, bf16 or fp16, or in panels (kernels/panels.h)
