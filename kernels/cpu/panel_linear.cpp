@@ -25,7 +25,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 // so many vectors of outputs.
 constexpr int kGroupRows = 6;
 template <int R>
-constexpr int kVectors = HWY_TARGET == HWY_AVX3       ? 4
+constexpr int kVectors = HWY_TARGET <= HWY_AVX3       ? 4
                          : R > 2 || HWY_HAVE_SCALABLE ? 2
                                                       : 8 / R;
 

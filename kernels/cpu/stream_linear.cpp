@@ -102,7 +102,7 @@ void few_rows(const StreamOutputs& to, const float* x, const W* w, std::int64_t 
   // One row of x is bound by memory: w is then read strictly in sequence, which its prefetchers
   // like best (measured: a tenth more than eight rows of w at a time). For more, as many sums at a
   // time as the registers hold beside their factors.
-  constexpr int kSums = HWY_TARGET == HWY_AVX3 ? 24 : 12;
+  constexpr int kSums = HWY_TARGET <= HWY_AVX3 ? 24 : 12;
   constexpr int R = N == 1 ? 1 : std::max(1, std::min(8, kSums / N));
   std::int64_t o = to.begin;
   for (; o + R <= to.end; o += R) dot_rows<R, N>(to.y + o, to.ldy, x, w + o * I, I);

@@ -24,7 +24,7 @@ struct TileA {
 
 // Rows of a register tile two vectors wide: its sums, a row of b and one element of a fill the
 // registers.
-constexpr int kTileRows = HWY_TARGET == HWY_AVX3 ? 12 : 6;
+constexpr int kTileRows = HWY_TARGET <= HWY_AVX3 ? 12 : 6;
 
 // What becomes of the sums: c = sums or c += sums.
 struct TileC {

@@ -1,8 +1,10 @@
-// One kernel test for every back end and activation dtype: {cpu with teams of 1, 2, 3} × fp32, cuda
-// × {fp32, bf16}. The cuda targets are reported as skipped where there is no GPU, emulated or real.
+// One kernel test for every back end and activation dtype: {cpu with teams of 1, 2, 3, and with
+// each lesser set of vector instructions that we build for} × fp32, cuda × {fp32, bf16}. The cuda
+// targets are reported as skipped where there is no GPU, emulated or real.
 #pragma once
 
 #include <gtest/gtest.h>
+#include <hwy/targets.h>
 
 #include <cstring>
 #include <memory>
@@ -19,13 +21,20 @@ struct Target {
   Device device;
   int threads = 1;
   DType act = DType::f32;
+  std::int64_t instructions = 0;  // Highway's target; 0: the best that the machine has
 };
 
-inline const std::vector<Target> kTargets = {{"cpu", {}, 1, DType::f32},
-                                             {"cpu_2_threads", {}, 2, DType::f32},
-                                             {"cpu_3_threads", {}, 3, DType::f32},
-                                             {"cuda_fp32", {DeviceType::cuda, 0}, 1, DType::f32},
-                                             {"cuda_bf16", {DeviceType::cuda, 0}, 1, DType::bf16}};
+inline std::vector<Target> all_targets() {
+  std::vector<Target> all = {{"cpu", {}, 1, DType::f32},
+                             {"cpu_2_threads", {}, 2, DType::f32},
+                             {"cpu_3_threads", {}, 3, DType::f32},
+                             {"cuda_fp32", {DeviceType::cuda, 0}, 1, DType::f32},
+                             {"cuda_bf16", {DeviceType::cuda, 0}, 1, DType::bf16}};
+  const auto built = hwy::SupportedAndGeneratedTargets();  // the best first
+  for (std::size_t i = 1; i < built.size(); ++i)
+    all.push_back({fmt::format("cpu_{}", hwy::TargetName(built[i])), {}, 2, DType::f32, built[i]});
+  return all;
+}
 
 // A tensor in a target's memory.
 struct Resident {
@@ -39,8 +48,10 @@ class OnEachTarget : public testing::TestWithParam<Target> {
  protected:
   void SetUp() override {
     if (on_gpu() && gpu_count() == 0) GTEST_SKIP() << "not run: no GPU (neither real nor emulated)";
+    use_instructions(GetParam().instructions);
     stream_ = std::make_unique<Stream>(GetParam().device, GetParam().threads);
   }
+  void TearDown() override { use_instructions(0); }
 
   Stream& stream() { return *stream_; }
   DType act() const { return GetParam().act; }
@@ -128,12 +139,16 @@ class OnEachTarget : public testing::TestWithParam<Target> {
   }
 
  private:
+  static void use_instructions(std::int64_t target) {
+    hwy::SetSupportedTargetsForTest(target);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  }
   std::unique_ptr<Stream> stream_;
 };
 
 // TEST_P(Norm, …) after  class Norm : public OnEachTarget {};  and this:
-#define WEFT_ON_EACH_TARGET(suite)                                             \
-  INSTANTIATE_TEST_SUITE_P(, suite, testing::ValuesIn(::weft::test::kTargets), \
+#define WEFT_ON_EACH_TARGET(suite)                                                  \
+  INSTANTIATE_TEST_SUITE_P(, suite, testing::ValuesIn(::weft::test::all_targets()), \
                            [](const auto& on) { return on.param.name; })
 
 }  // namespace weft::test
