@@ -53,8 +53,9 @@ train small --layers 2 --width 64 --heads 2 --steps 300
 
 if [ "${1:-}" = smollm2 ] && [ ! -e smollm2.gguf ]; then
   # $WEFT_SMOLLM2, or where launch/quickstart.sh has put it
-  here=${WEFT_SMOLLM2:-$(find "$kit/../runs/quickstart/smollm2" -name '*.gguf' 2>/dev/null |
-    head -n 1)}
+  quickstart=$kit/../runs/quickstart/smollm2
+  here=${WEFT_SMOLLM2:-}
+  [ -n "$here" ] || [ ! -d "$quickstart" ] || here=$(find "$quickstart" -name '*.gguf' | head -n 1)
   if [ -n "$here" ]; then
     ln -s "$(realpath "$here")" smollm2.gguf
   else
