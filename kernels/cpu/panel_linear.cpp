@@ -96,7 +96,7 @@ void sum_group(Sums to, const float* x, std::int64_t ldx, const W* w, std::int64
       sum_tile<R, V, 4>(to, x, ldx, w, K);
     to.y += V * L;
     w += V * L;
-    to.ahead += each * K * kLine;
+    if (to.ahead) to.ahead += each * K * kLine;
     if (to.bias) to.bias += V * L;
   }
 }
@@ -165,10 +165,13 @@ void sum_part(const PanelRun& t, Sums to, const float* x, const W* w, std::int64
     const std::int64_t n = t.n_rows * g / groups, end = t.n_rows * (g + 1) / groups;
     to.y = y + n * to.ld;
     to.lines = g * each < all ? each : 0;
-    to.ahead = ahead + g * each * K * kLine;
+    to.ahead = to.lines > 0 ? ahead + g * each * K * kLine : nullptr;
     sum_rows(end - n, to, x + n * t.I, t.I, w, K);
   }
 }
+
+// Narrow weights are widened in registers for each group of so few rows, for more once.
+constexpr std::int64_t kRowsThatWiden = 6 * kGroupRows;
 
 template <class W>
 void sum_panel(const PanelRun& t, const Panel<W>& p) {
@@ -184,23 +187,23 @@ void sum_panel(const PanelRun& t, const Panel<W>& p) {
              .ahead = nullptr,
              .lines = 0};
   if (!whole) std::fill_n(room, kPanelPart * kPanel, 0.0f);
-  std::int64_t k = 0;
-  do {
-    const std::int64_t K = std::min(kPanelPart, t.I - k);
-    to.add = k > 0;
-    to.bias = t.bias && k + K == t.I ? bias : nullptr;
-    if (t.in_panels && whole && (k + K < t.I || !p.last))
+  // Parts of about equal size, so that one fetches the next.
+  const std::int64_t parts = std::max<std::int64_t>(1, (t.I + kPanelPart - 1) / kPanelPart);
+  for (std::int64_t part = 0; part < parts; ++part) {
+    const std::int64_t k = t.I * part / parts, K = t.I * (part + 1) / parts - k;
+    to.add = part > 0;
+    to.bias = t.bias && part + 1 == parts ? bias : nullptr;
+    if (t.in_panels && whole && (part + 1 < parts || !p.last))
       to.ahead = reinterpret_cast<const std::byte*>(p.w + (k + K) * kPanel);
     else
       to.ahead = nullptr;
-    if (t.in_panels && whole && (std::is_same_v<W, float> || t.n_rows <= 6 * kGroupRows)) {
+    if (t.in_panels && whole && (std::is_same_v<W, float> || t.n_rows <= kRowsThatWiden)) {
       sum_part(t, to, t.x + k, p.w + k * kPanel, K);
     } else {
       make_part(t, p, k, K, room);
       sum_part(t, to, t.x + k, room, K);
     }
-    k += K;
-  } while (k < t.I);
+  }
   if (whole) return;
   for (std::int64_t n = 0; n < t.n_rows; ++n)
     std::copy_n(beside + n * kPanel, p.width, t.y + n * t.O + p.begin);

@@ -10,7 +10,7 @@
 
 namespace weft::cpu {
 
-constexpr std::int64_t kPanelPart = 512;  // inputs that are summed together
+constexpr std::int64_t kPanelPart = 512;  // inputs that are summed together, at most
 
 void panel_linear(float* y,        // (N, O)
                   const float* x,  // (N, I)
