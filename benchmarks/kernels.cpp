@@ -10,6 +10,7 @@
 #include "benchmarks/bench.h"
 #include "core/arena.h"
 #include "kernels/cached_plan.h"
+#include "kernels/panels.h"
 #include "kernels/work.h"
 
 namespace weft {
@@ -112,6 +113,22 @@ void linear_cases(Cases& cases, Stream& stream, const char* name, std::int64_t N
       std::string(name) + " dw" + shape, {bound.flops, bound.bytes + 4 * o * i}, layout,
       [&](const Views& v) { linear_backward_weight(v.dw, v.db, v.y, v.x, precision, stream); },
       precision);
+}
+
+// As inference holds its matrices on a CPU.
+void panel_case(Cases& cases, Stream& stream, const char* name, std::int64_t N, std::int64_t O,
+                std::int64_t I) {
+  struct Views {
+    View y, x, w, b;
+  };
+  const auto layout = [=, &stream](Arena& a) {
+    const Views v = {filled(a, {N, O}), filled(a, {N, I}), filled(a, {O, I}), filled(a, {O})};
+    return a.measuring() ? v : Views{v.y, v.x, to_panels(v.w, stream), v.b};
+  };
+  const double n = static_cast<double>(N), o = static_cast<double>(O), i = static_cast<double>(I);
+  cases.add(fmt::format("{} in panels {} x {} x {}", name, N, O, I),
+            {2 * n * o * i, 4 * (n * o + n * i + o * i)}, layout,
+            [&](const Views& v) { linear(v.y, v.x, v.w, v.b, Precision::fp32, stream); });
 }
 
 void attention_cases(Cases& cases, Stream& stream, std::int64_t B, std::int64_t T,
@@ -241,9 +258,12 @@ void bench_kernels(const BenchRun& run) {
     linear_cases(cases, run.stream, "head", std::min<std::int64_t>(N, 320), c.vocab, c.width,
                  precision);
   }
-  for (std::int64_t rows : {1, 4, 8, 16, 32})
-    linear_cases(cases, run.stream, rows == 1 ? "decode MLP up" : "few rows MLP up", rows,
-                 c.up_rows(), c.width, Precision::fp32);
+  for (std::int64_t rows : {1, 4, 8, 16, 32}) {
+    const char* name = rows == 1 ? "decode MLP up" : "few rows MLP up";
+    linear_cases(cases, run.stream, name, rows, c.up_rows(), c.width, Precision::fp32);
+    panel_case(cases, run.stream, name, rows, c.up_rows(), c.width);
+  }
+  panel_case(cases, run.stream, "prompt MLP up", N, c.up_rows(), c.width);
   linear_cases(cases, run.stream, "decode qkv", 1, c.qkv_rows(), c.width, Precision::fp32);
   linear_cases(cases, run.stream, "decode attention out", 1, c.width, c.heads * c.head_dim,
                Precision::fp32);
