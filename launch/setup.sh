@@ -9,7 +9,7 @@ WEFT_PACKAGES=(g++ cmake ninja-build pkg-config git ccache python3 clang-format
   bats dict-gcide python3-pip)
 # What tests look at the scripts, pages and an installation with.
 # shellcheck disable=SC2034
-WEFT_TEST_PACKAGES=(shellcheck chromium chromium-driver cmark-gfm lmod man-db zsh)
+WEFT_TEST_PACKAGES=(shellcheck chromium chromium-driver cmark-gfm lmod man-db xz-utils zsh)
 
 # What ctest's label `quick` runs.
 # shellcheck disable=SC2034

@@ -3,7 +3,6 @@
 # How fast is for benchmarks/.
 
 load weft.bash
-setup() { in_folder; }
 
 sizes=(--layers 2 --width 32 --heads 2 --vocab 96 --context 64 --batch-size 2 --repeats 3 \
   --prompt-tokens 3 --new-tokens 50)

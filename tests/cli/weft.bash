@@ -104,6 +104,8 @@ in_folder() {
   export S=$BATS_FILE_TMPDIR OMP_NUM_THREADS=1
   cd "$BATS_TEST_TMPDIR" || return 1
 }
+# Of a suite that says nothing else: what tests write stays out of whoever's folder they are run in.
+setup() { in_folder; }
 
 # Nothing is here but the files named (and what the helpers write).
 only() {
